@@ -1,0 +1,69 @@
+"""Validation of what people and programs write (configuration, records, table specs) against JSON schemas."""
+
+from __future__ import annotations
+
+from functools import cache
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from aroface.errors import InputError
+from aroface.files import read_json
+
+_PLACES = (Path(__file__).parent / "_schemas", Path(__file__).parents[2] / "workflow" / "schemas")
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML that refuses a key written twice in one mapping (YAML would silently keep the last)."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is written twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+@cache
+def _validator(name: str) -> jsonschema.Draft202012Validator:
+    for place in _PLACES:
+        path = place / f"{name}.schema.json"
+        if path.exists():
+            return jsonschema.Draft202012Validator(read_json(path))
+    raise FileNotFoundError(f"{name}.schema.json in none of {[str(place) for place in _PLACES]}")
+
+
+def validate(value: Any, schema: str, *, file: str | PathLike[str] | None = None) -> None:
+    """Check ``value`` against ``workflow/schemas/{schema}.schema.json``.
+
+    Raises:
+        InputError: one line with the file, the key and what was expected there.
+    """
+    error = jsonschema.exceptions.best_match(_validator(schema).iter_errors(value))
+    if error is None:
+        return
+    key = ".".join(str(part) for part in error.absolute_path) or None
+    remedy = None
+    if isinstance(error.instance, str) and error.validator == "type" and error.validator_value in ("number", "integer"):
+        remedy = "write the number without quotes, and 1e-1 as 1.0e-1 or 0.1"
+    raise InputError(error.message, file=file, record=key, remedy=remedy)
+
+
+def read_yaml(path: str | PathLike[str]) -> Any:
+    """Read a YAML file safely.
+
+    Raises:
+        InputError: the file is missing, is not YAML, or writes one key twice.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            return yaml.load(file, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
+    except FileNotFoundError:
+        raise InputError("no such file", file=path) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"not YAML ({' '.join(str(error).split())})", file=path) from None
