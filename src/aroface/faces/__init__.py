@@ -1,0 +1,1 @@
+"""Pixels and geometry: alignment, degradations and the renderer of synthetic faces."""

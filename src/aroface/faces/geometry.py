@@ -105,10 +105,8 @@ def warp(image: Image, matrix: npt.ArrayLike, size: int = TEMPLATE_SIZE) -> Imag
 
     Source: ``cv2.warpAffine(..., borderValue=0.0)`` as in insightface ``face_align.norm_crop``.
     """
-    warped: Image = cv2.warpAffine(
-        image, np.asarray(matrix, np.float64), (size, size), flags=cv2.INTER_LINEAR, borderValue=0.0
-    )
-    return warped
+    forward = np.asarray(matrix, np.float64)
+    return np.asarray(cv2.warpAffine(image, forward, (size, size), flags=cv2.INTER_LINEAR, borderValue=0.0), np.uint8)
 
 
 def align(image: Image, landmarks: npt.ArrayLike, size: int = TEMPLATE_SIZE) -> Image:
