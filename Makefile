@@ -1,0 +1,52 @@
+# make demo   the whole chain, from rendered faces to the PDF, in a few minutes on two cores
+# make test   the whole test suite
+# Both make .venv from requirements.lock first, once.
+
+PYTHON ?= python3
+VENV   ?= .venv
+CORES  ?= 2
+bin    := $(VENV)/bin
+export PYTHONNOUSERSITE := 1
+
+.PHONY: demo claim test lint format lock clean help
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+$(VENV)/.ready: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version)'
+	$(PYTHON) -m venv $(VENV)
+	$(bin)/python -m pip install --disable-pip-version-check --quiet -r requirements.lock
+	$(bin)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+demo: $(VENV)/.ready
+	PATH="$(abspath $(bin)):$$PATH" python workflow/scripts/live.py -- --cores $(CORES) --configfile workflow/configs/demo.yaml
+
+# make claim  the paper's claim in miniature: six methods, three seeds, about an hour on two cores
+claim: $(VENV)/.ready
+	PATH="$(abspath $(bin)):$$PATH" python workflow/scripts/live.py -- --cores $(CORES) --configfile workflow/configs/claim.yaml
+
+test: $(VENV)/.ready
+	$(bin)/python -m pytest
+
+# make lint   formatting, types and the workflow's own linter
+lint: $(VENV)/.ready
+	$(bin)/ruff check .
+	$(bin)/ruff format --check .
+	$(bin)/snakefmt --check Snakefile workflow/rules
+	$(bin)/mypy
+	PATH="$(abspath $(bin)):$$PATH" snakemake --lint --configfile workflow/configs/demo.yaml
+
+# make format puts the code into the form that make lint asks for
+format: $(VENV)/.ready
+	$(bin)/ruff check --fix .
+	$(bin)/ruff format .
+	$(bin)/snakefmt Snakefile workflow/rules
+
+# make lock   pins what pyproject.toml asks for today, in requirements.lock and environment.yml
+lock:
+	workflow/scripts/lock.sh $(PYTHON)
+
+clean:
+	rm -rf $(VENV) results/demo results/claim

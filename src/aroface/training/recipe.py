@@ -1,0 +1,151 @@
+"""The recipe: exactly what decides the weights that a training ends with, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+from aroface.errors import InputError
+from aroface.files import digest, read_json
+from aroface.schemas import validate
+
+
+@dataclass(frozen=True, slots=True)
+class Optimiser:
+    """Stochastic gradient descent with momentum (insightface arcface_torch ``train_v2.py``).
+
+    Attributes:
+        lr: learning rate at the recipe's total batch size.
+        momentum: momentum of every parameter.
+        weight_decay: L2 penalty.
+        decay_norm_and_bias: whether batch norm, PReLU and bias parameters decay as well, as in the released code.
+        clip_norm: largest L2 norm of the backbone's gradient; the classifier's is not clipped.
+    """
+
+    lr: float
+    momentum: float
+    weight_decay: float
+    decay_norm_and_bias: bool
+    clip_norm: float
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """Learning rate as a function of the step; see :func:`aroface.training.schedule.learning_rate`.
+
+    Attributes:
+        kind: ``polynomial`` decay to zero over all steps, or division at given epochs (``step``).
+        power: exponent of the polynomial.
+        milestones: epochs at which ``step`` multiplies by ``factor``.
+        factor: see ``milestones``.
+        warmup_epochs: epochs of linear warm-up from zero; the decay runs over what is left.
+    """
+
+    kind: Literal["polynomial", "step"]
+    power: float = 1.0
+    milestones: tuple[int, ...] = ()
+    factor: float = 0.1
+    warmup_epochs: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A resolved recipe, as ``workflow/schemas/recipe.schema.json`` describes it.
+
+    Attributes:
+        arch: name in the registry of backbones.
+        embedding_size: dimension of the embedding.
+        head: ``name`` of the margin function and its options.
+        adversary: ``kind``, ``profile`` and options of the alignment adversary, ``warmup_epochs`` of its strength.
+        optimiser: see :class:`Optimiser`.
+        schedule: see :class:`Schedule`.
+        epochs: passes over the training set.
+        batch_size: images of one step over all processes.
+        precision: arithmetic of the backbone's convolutions; everything else stays in float32.
+        flip: probability of a horizontal flip.
+        cpu_threads: threads of CPU arithmetic. They decide the order of floating-point sums, hence the bits.
+        deterministic: whether CUDA kernels with a fixed order of summation are asked for.
+    """
+
+    arch: str
+    embedding_size: int
+    head: dict[str, Any]
+    adversary: dict[str, Any]
+    optimiser: Optimiser
+    schedule: Schedule
+    epochs: int
+    batch_size: int
+    precision: Literal["fp32", "bf16", "fp16"]
+    flip: float
+    cpu_threads: int
+    deterministic: bool
+
+    @classmethod
+    def from_mapping(cls, mapping: dict[str, Any], file: str | PathLike[str] | None = None) -> Recipe:
+        """Check ``mapping`` against the schema and type it.
+
+        Raises:
+            InputError: an unknown or missing key, or a value of the wrong type or range.
+        """
+        validate(mapping, "recipe", file=file)
+        schedule = {**mapping["schedule"], "milestones": tuple(mapping["schedule"].get("milestones", ()))}
+        plain = {**mapping, "optimiser": Optimiser(**mapping["optimiser"]), "schedule": Schedule(**schedule)}
+        return cls(**plain)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One training to be done: its name, what it belongs to, and its recipe.
+
+    Attributes:
+        name: ``{method}-{dataset}-{arch}-s{seed}-{hash}``.
+        experiment: ``method``, ``dataset``, ``arch`` and ``seed``.
+        recipe: the resolved recipe.
+        recipe_hash: hash of recipe, data, seed and semantics; its first digits end the name.
+        data: ``name`` and ``manifest_hash`` of the training set.
+        semantics: number that is raised by hand when the meaning of a recipe changes.
+        source: the mapping that ``recipe`` was made from, for the record.
+    """
+
+    name: str
+    experiment: dict[str, Any]
+    recipe: Recipe
+    recipe_hash: str
+    data: dict[str, str]
+    semantics: int
+    source: dict[str, Any] = field(repr=False)
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return int(self.experiment["seed"])
+
+
+def recipe_hash(recipe: dict[str, Any], manifest_hash: str, seed: int, semantics: int) -> str:
+    """Hash of all that decides a run's weights, insensitive to key order and to ``24`` against ``24.0``."""
+    return digest({"recipe": recipe, "data": manifest_hash, "seed": seed, "semantics": semantics})
+
+
+def read_run(path: str | PathLike[str]) -> Run:
+    """Read ``results/recipes/{run}.json`` and check that its content and its hash agree.
+
+    Raises:
+        InputError: the file is no such recipe, or was edited after it was named.
+    """
+    entry = read_json(path)
+    if not isinstance(entry, dict) or not {"run", "experiment", "recipe", "recipe_hash", "data", "semantics"} <= {*entry}:
+        raise InputError("no recipe of a run", file=path, remedy="let Snakemake write it: snakemake -n")
+    expected = recipe_hash(entry["recipe"], entry["data"]["manifest_hash"], entry["experiment"]["seed"], entry["semantics"])
+    if entry["recipe_hash"] != expected or not entry["run"].endswith(expected[:8]):
+        raise InputError(
+            "the recipe does not have the hash in its name",
+            file=path,
+            expected=expected[:8],
+            remedy=f"delete {Path(path).name} and change the configuration instead",
+        )
+    recipe = Recipe.from_mapping(entry["recipe"], file=path)
+    return Run(
+        entry["run"], entry["experiment"], recipe, entry["recipe_hash"], entry["data"], entry["semantics"], entry["recipe"]
+    )

@@ -1,0 +1,103 @@
+"""From a recipe file to a finished run folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aroface.datasets.training_set import TrainingSet
+from aroface.errors import InputError
+from aroface.files import read_json, sha256_file, write_json
+from aroface.models.checkpoint import save_weights
+from aroface.provenance import git_commit, hardware, versions
+from aroface.training.loop import Conduct, Trainer
+from aroface.training.recipe import Run, read_run
+from aroface.training.state import locked
+
+SCHEMA = 1
+WEIGHTS = "model.safetensors"
+
+
+def train(recipe: Path, data: Path, run_dir: Path, state_dir: Path, conduct: Conduct) -> Path:
+    """Train the run that ``recipe`` describes, going on from its newest saved state.
+
+    A finished run is left alone. Weights are written first and ``checkpoint.json``, which names their hash, last: a
+    folder with a ``checkpoint.json`` is complete.
+
+    Args:
+        recipe: ``results/recipes/{run}.json``.
+        data: folder with the training set and its ``manifest.json``.
+        run_dir: ``results/runs/{run}``.
+        state_dir: ``results/state/{run}``.
+        conduct: how to carry it out.
+
+    Returns:
+        The path of ``checkpoint.json``.
+
+    Raises:
+        InputError: a wrong recipe, a training set other than the recipe's, or no CUDA device where one is asked for.
+        Interrupted: a signal asked to stop; start again to go on.
+    """
+    run = read_run(recipe)
+    checkpoint = run_dir / "checkpoint.json"
+    if checkpoint.exists() and read_json(checkpoint)["recipe_hash"] == run.recipe_hash:
+        return checkpoint
+    if conduct.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("no CUDA device", expected="a GPU that torch can use", remedy="or --device cpu")
+    check_data(run, data)
+    with locked(state_dir):
+        trainer = Trainer(run, TrainingSet.open(data), run_dir, state_dir, conduct)
+        trainer.train()
+        weights = run_dir / WEIGHTS
+        save_weights(weights, trainer.backbone, {"arch": run.recipe.arch, "run": run.name})
+        write_json(checkpoint, _describe(run, trainer, weights))
+    return checkpoint
+
+
+def check_data(run: Run, data: Path) -> None:
+    """Refuse a training set whose manifest is not the one that the recipe was made for.
+
+    Raises:
+        InputError: another manifest, or none.
+    """
+    path = data / "manifest.json"
+    found = read_json(path).get("manifest_hash")
+    if found != run.data["manifest_hash"]:
+        raise InputError(
+            f"training set {found}",
+            file=path,
+            expected=f"{run.data['manifest_hash']} ({run.data['name']}) for run {run.name}",
+            remedy="plan again: the data changed after this recipe was written",
+        )
+
+
+def _describe(run: Run, trainer: Trainer, weights: Path) -> dict[str, Any]:
+    machine = hardware()
+    if trainer.device.type == "cuda":
+        machine["gpu"] = torch.cuda.get_device_name(trainer.device)
+    return {
+        "schema": SCHEMA,
+        "run": run.name,
+        "experiment": run.experiment,
+        "recipe": run.source,
+        "recipe_hash": run.recipe_hash,
+        "weights": {"file": weights.name, "sha256": sha256_file(weights)},
+        "input": {"size": 112, "color": "RGB", "mean": 127.5, "std": 127.5},
+        "embedding_size": run.recipe.embedding_size,
+        "source": "trained",
+        "progress": {
+            "epochs": run.recipe.epochs,
+            "steps": trainer.steps,
+            "images": trainer.steps * run.recipe.batch_size,
+        },
+        "data": run.data,
+        "environment": {
+            "git_commit": git_commit(),
+            "versions": versions(),
+            "hardware": machine,
+            "threads": run.recipe.cpu_threads,
+        },
+        "cost": {"wall_s": round(trainer.seconds, 1), "device_hours": round(trainer.seconds / 3600, 4)},
+    }

@@ -1,0 +1,90 @@
+"""Resumable state: whole or absent on disk, the newest two kept, the older one used if the newer is damaged."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import io
+import re
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from aroface.errors import InputError
+from aroface.files import write_bytes
+
+KEPT = 2
+_NAME = re.compile(r"state-(\d{9})\.pt")
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the state folder for one process; a second training of the same run is refused.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / "lock", "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise InputError(
+                "another process is training this run", file=folder, remedy="wait for it, or stop it first"
+            ) from None
+        yield
+
+
+def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
+    """Write ``state`` as the newest one and drop all but the last :data:`KEPT`.
+
+    Raises:
+        InputError: the disk is full; the states that were there are as good as before.
+    """
+    buffer = io.BytesIO()
+    torch.save({"step": step, **state}, buffer)
+    path = folder / f"state-{step:09d}.pt"
+    try:
+        write_bytes(path, buffer.getbuffer())
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise InputError(
+            f"no room to save the training state ({error.strerror})",
+            file=path,
+            expected=f"{buffer.getbuffer().nbytes:,} free bytes",
+            remedy="free some space and start again: training goes on from the last saved state",
+        ) from None
+    for old in _states(folder)[:-KEPT]:
+        old.unlink()
+    return path
+
+
+def load(folder: Path, recipe_hash: str) -> dict[str, Any] | None:
+    """The newest readable state of this recipe, or None where there is none.
+
+    A damaged file is passed over with a warning. Tensors come back on the CPU.
+
+    Raises:
+        InputError: the folder holds the state of another recipe.
+    """
+    for path in reversed(_states(folder)):
+        try:
+            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+            warnings.warn(f"{path}: damaged ({type(error).__name__}), trying the one before", stacklevel=2)
+            continue
+        if state.get("recipe_hash") != recipe_hash:
+            raise InputError(
+                "state of another recipe", file=path, expected=recipe_hash, remedy="give each run a state folder of its own"
+            )
+        return state
+    return None
+
+
+def _states(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.glob("state-*.pt") if _NAME.fullmatch(path.name))
