@@ -1,0 +1,128 @@
+"""MXNet RecordIO, the container of the InsightFace training sets, read and written without MXNet.
+
+A record is ``u32 magic, u32 (cflag << 29 | length), payload``, little-endian and zero-padded to 4 bytes. A payload
+that holds the magic at a multiple of 4 is stored in parts (cflag 1 first, 2 middle, 3 last; 0 whole), without those
+magics. Source: dmlc-core ``recordio.h``, MXNet 1.9.1 ``recordio.py``.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+
+from aroface.files import atomic_open
+
+MAGIC = 0xCED7230A
+_MAGIC_BYTES = struct.pack("<I", MAGIC)
+_PART = struct.Struct("<II")
+_LENGTH_BITS = 29
+_IMAGE = struct.Struct("<IfQQ")
+SMALLEST = _PART.size + _IMAGE.size
+
+
+def encode(payload: bytes) -> bytes:
+    """One framed record, split at every 4-aligned magic of the payload.
+
+    Raises:
+        ValueError: a part of the payload is 512 MiB or more.
+    """
+    cuts: list[int] = []
+    if _MAGIC_BYTES in payload:
+        words = np.frombuffer(payload, "<u4", count=len(payload) // 4)
+        cuts = (4 * np.flatnonzero(words == MAGIC)).tolist()
+    begins, ends = [0, *(cut + 4 for cut in cuts)], [*cuts, len(payload)]
+    framed = bytearray()
+    for number, (begin, end) in enumerate(zip(begins, ends, strict=True)):
+        if end - begin >= 1 << _LENGTH_BITS:
+            raise ValueError(f"a RecordIO part holds less than {1 << _LENGTH_BITS} bytes, this one {end - begin}")
+        flag = (2 if number else 1) if number < len(cuts) else (3 if cuts else 0)
+        framed += _PART.pack(MAGIC, flag << _LENGTH_BITS | end - begin) + payload[begin:end]
+    return bytes(framed) + bytes(-len(framed) % 4)
+
+
+def decode(framed: bytes) -> bytes:
+    """The payload of the record at the start of ``framed``; what follows the record is ignored.
+
+    Raises:
+        ValueError: no record starts there, or it does not end within ``framed``.
+    """
+    parts: list[bytes] = []
+    position, flag = 0, None
+    while flag not in (0, 3):
+        if position + _PART.size > len(framed):
+            raise ValueError("the record is truncated")
+        magic, word = _PART.unpack_from(framed, position)
+        flag, length = word >> _LENGTH_BITS, word & (1 << _LENGTH_BITS) - 1
+        if magic != MAGIC or flag > 3 or (flag > 1) != bool(parts):
+            raise ValueError("no record starts here")
+        position += _PART.size
+        if position + length > len(framed):
+            raise ValueError(f"the record is truncated, {position + length - len(framed)} bytes are missing")
+        parts.append(framed[position : position + length])
+        position += length + -length % 4
+    return _MAGIC_BYTES.join(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What one record holds: its labels (a scalar label is one) and its content, a JPEG or nothing."""
+
+    labels: tuple[float, ...]
+    content: bytes
+
+
+def pack(labels: float | Sequence[float], content: bytes, key: int) -> bytes:
+    """A payload: ``flag u32, label f32, id u64, id2 u64``, ``flag`` float32 labels if there are several, content."""
+    if isinstance(labels, int | float):
+        return _IMAGE.pack(0, labels, key, 0) + content
+    return _IMAGE.pack(len(labels), 0.0, key, 0) + struct.pack(f"<{len(labels)}f", *labels) + content
+
+
+def unpack(payload: bytes) -> Record:
+    """The labels and the content of a payload.
+
+    Raises:
+        ValueError: the payload is shorter than its own header says.
+    """
+    if len(payload) < _IMAGE.size:
+        raise ValueError(f"the record holds {len(payload)} bytes, its header alone takes {_IMAGE.size}")
+    flag, label, _, _ = _IMAGE.unpack_from(payload)
+    if flag == 0:
+        return Record((label,), payload[_IMAGE.size :])
+    begin = _IMAGE.size + 4 * flag
+    if len(payload) < begin:
+        raise ValueError(f"the record announces {flag} labels in {len(payload)} bytes")
+    return Record(struct.unpack_from(f"<{flag}f", payload, _IMAGE.size), payload[begin:])
+
+
+class RecordWriter:
+    """Appends keyed records; made by `open_writer`."""
+
+    def __init__(self, records: IO[bytes], index: IO[bytes]) -> None:
+        self._records = records
+        self._index = index
+
+    def write(self, key: int, payload: bytes) -> None:
+        """Append one record under ``key``."""
+        self._index.write(f"{key}\t{self._records.tell()}\n".encode())
+        self._records.write(encode(payload))
+
+    def overwrite_first(self, payload: bytes) -> None:
+        """Replace the first record by one of the same length (a header that is known only at the end)."""
+        end = self._records.tell()
+        self._records.seek(0)
+        self._records.write(encode(payload))
+        self._records.seek(end)
+
+
+@contextmanager
+def open_writer(rec: Path, idx: Path) -> Iterator[RecordWriter]:
+    """Write a record file and its index; they get their names only when the body has ended well."""
+    with atomic_open(idx) as index, atomic_open(rec) as records:
+        yield RecordWriter(records, index)
