@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import io
+import pickle
 import re
 import warnings
 from collections.abc import Iterator
@@ -67,15 +68,17 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
 def load(folder: Path, recipe_hash: str) -> dict[str, Any] | None:
     """The newest readable state of this recipe, or None where there is none.
 
-    A damaged file is passed over with a warning. Tensors come back on the CPU.
+    A damaged file is passed over with a warning; what a kill left half-written is removed. Tensors come back on the CPU.
 
     Raises:
         InputError: the folder holds the state of another recipe.
     """
+    for leftover in folder.glob(".state-*"):
+        leftover.unlink()
     for path in reversed(_states(folder)):
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
             warnings.warn(f"{path}: damaged ({type(error).__name__}), trying the one before", stacklevel=2)
             continue
         if state.get("recipe_hash") != recipe_hash:
