@@ -1,0 +1,1 @@
+"""Backbones (IResNet family, MobileFaceNet) and checkpoint import and export."""

@@ -1,0 +1,167 @@
+"""Weights on disk: our own in safetensors, and plain state dicts of insightface and ARoFace."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from aroface.errors import InputError
+from aroface.files import atomic_path
+from aroface.models.registry import ARCHITECTURES, build
+
+StateDict = dict[str, Tensor]
+
+
+def save_weights(path: str | PathLike[str], model: nn.Module, metadata: Mapping[str, str]) -> None:
+    """Write the parameters and buffers of ``model`` atomically as safetensors.
+
+    Args:
+        path: the file.
+        model: on any device; the file does not remember which.
+        metadata: words kept in the file's header; ``arch`` names the architecture for error lines of
+            :func:`load_weights`.
+
+    Raises:
+        InputError: the file cannot be written (no room, no permission); what stood at ``path`` is left alone.
+    """
+    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    try:
+        with atomic_path(path) as temporary:
+            save_file(state, temporary, {**metadata})
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"cannot be written ({error})", file=path, remedy="free some space and start again") from None
+
+
+def read_weights(path: str | PathLike[str]) -> tuple[StateDict, dict[str, str]]:
+    """Read a safetensors file: tensors by name, and its metadata.
+
+    Raises:
+        InputError: the file is missing, or truncated or otherwise no safetensors.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}, {**(file.metadata() or {})}  # noqa: SIM118
+    except FileNotFoundError:
+        raise InputError("no such file", file=path) from None
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"no safetensors ({error})", file=path) from None
+
+
+def load_weights(path: str | PathLike[str], model: nn.Module, arch: str | None = None) -> dict[str, str]:
+    """Fill ``model`` from a safetensors file, strictly.
+
+    Args:
+        path: a file of :func:`save_weights`.
+        model: takes the weights, on its own device.
+        arch: what ``model`` is, for the error line.
+
+    Returns:
+        The file's metadata.
+
+    Raises:
+        InputError: no such file, or a name or shape that ``model`` does not have or that it misses; the line names the
+            first of them and ``model`` is left as it was.
+    """
+    state, metadata = read_weights(path)
+    check_fit(state, model.state_dict(), path, arch or type(model).__name__, metadata.get("arch"))
+    model.load_state_dict(state)
+    return metadata
+
+
+def check_fit(
+    state: Mapping[str, Tensor],
+    wanted: Mapping[str, Tensor],
+    path: str | PathLike[str],
+    expected: str,
+    found: str | None = None,
+) -> None:
+    """Compare names and shapes of ``state`` with those of ``wanted``, in the order of ``wanted``.
+
+    Args:
+        state: what was read.
+        wanted: the state dict of the model to be filled.
+        path: where ``state`` was read.
+        expected: architecture of the model.
+        found: architecture that the file claims, if it does.
+
+    Raises:
+        InputError: the first name or shape that differs.
+    """
+    words = f"a checkpoint of {expected}" + (f", not of {found}" if found and found != expected else "")
+    for name, value in wanted.items():
+        if name not in state:
+            raise InputError("missing", file=path, record=name, expected=words)
+        if state[name].shape != value.shape:
+            shape, other = tuple(state[name].shape), tuple(value.shape)
+            raise InputError(f"shape {shape} instead of {other}", file=path, record=name, expected=words)
+    for name in state:
+        if name not in wanted:
+            raise InputError("not part of the model", file=path, record=name, expected=words)
+
+
+def load_foreign(path: str | PathLike[str]) -> tuple[str, StateDict]:
+    """Read a ``model.pt`` or ``backbone.pth`` of insightface or ARoFace: a plain state dict, RGB input.
+
+    Nothing in the file is executed (``weights_only``). Prefixes ``module.`` of DistributedDataParallel are dropped.
+    The architecture is the registered one whose names and shapes are exactly the file's; the embedding size is that of
+    the last batch norm.
+
+    Returns:
+        The architecture's name and a state dict that ``build(name, embedding_size).load_state_dict`` takes strictly.
+
+    Raises:
+        InputError: the file is missing, damaged, holds more than tensors by name, or fits no architecture.
+    """
+    state = _plain_state(path)
+    embedding_size = _embedding_size(state, path)
+    candidates = {name: _shapes(name, embedding_size) for name in ARCHITECTURES}
+    shapes = {name: value.shape for name, value in state.items()}
+    for arch, wanted in candidates.items():
+        if shapes == {name: value.shape for name, value in wanted.items()}:
+            return arch, state
+    nearest = max(candidates, key=lambda arch: _overlap(state, candidates[arch]))
+    check_fit(state, candidates[nearest], path, nearest)
+    raise AssertionError("unreachable: the shapes differ and the comparison found no difference")
+
+
+def _plain_state(path: str | PathLike[str]) -> StateDict:
+    if not Path(path).exists():
+        raise InputError("no such file", file=path)
+    try:
+        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
+        reason = str(error).split("\n", maxsplit=1)[0]
+        raise InputError(f"no plain state dict ({reason})", file=path, expected="a file of torch.save") from None
+    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
+        raise InputError("holds more than tensors", file=path, expected="a plain state dict: tensors by name")
+    state = {str(name).removeprefix("module."): value for name, value in loaded.items()}
+    if not state:
+        raise InputError("holds no tensor", file=path, expected="a plain state dict: tensors by name")
+    return state
+
+
+def _embedding_size(state: StateDict, path: str | PathLike[str]) -> int:
+    for name in ("features.bias", "features.layers.3.bias"):
+        if name in state:
+            return state[name].numel()
+    raise InputError(
+        "no last batch norm", file=path, record="features.bias", expected="keys of IResNet or MobileFaceNet"
+    )
+
+
+def _shapes(arch: str, embedding_size: int) -> dict[str, Tensor]:
+    with torch.device("meta"):
+        return dict(build(arch, embedding_size).state_dict())
+
+
+def _overlap(state: StateDict, wanted: Mapping[str, Tensor]) -> int:
+    agreeing = sum(name in state and state[name].shape == value.shape for name, value in wanted.items())
+    return 2 * agreeing - len(wanted)

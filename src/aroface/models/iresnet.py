@@ -1,0 +1,121 @@
+"""IResNet: the residual networks of ArcFace (Deng et al., arXiv 1801.07698) and small ones of the same family.
+
+Parameter names, layer counts and initialisation are those of insightface's ``arcface_torch``, so that its checkpoints
+load into the networks built here with ``strict=True``.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from aroface.models.precision import full_precision
+
+
+@dataclass(frozen=True, slots=True)
+class IResNetShape:
+    """What distinguishes one IResNet from another.
+
+    Attributes:
+        blocks: residual blocks per stage.
+        widths: channels per stage; the stem has as many as the first stage.
+        stem_kernel: side of the stem's square kernel, odd.
+        stem_stride: stride of the stem.
+        strides: stride of each stage's first block.
+    """
+
+    blocks: tuple[int, ...]
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    stem_kernel: int = 3
+    stem_stride: int = 1
+    strides: tuple[int, ...] = (2, 2, 2, 2)
+
+    def map_side(self, input_size: int) -> int:
+        """Side in pixels of the last feature map for square images of side ``input_size``."""
+        side = input_size
+        for stride in (self.stem_stride, *self.strides):
+            side = -(-side // stride)
+        return side
+
+
+class Block(nn.Module):
+    """The pre-normalised residual block of IResNet: BN, conv, BN, PReLU, conv, BN, plus the shortcut."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(channels_in)
+        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels_out)
+        self.prelu = nn.PReLU(channels_out)
+        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, stride=stride, padding=1, bias=False)
+        self.bn3 = nn.BatchNorm2d(channels_out)
+        self.downsample: nn.Sequential | None = None
+        if stride != 1 or channels_in != channels_out:
+            projection = nn.Conv2d(channels_in, channels_out, 1, stride=stride, bias=False)
+            self.downsample = nn.Sequential(projection, nn.BatchNorm2d(channels_out))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Map (N, channels_in, H, W) to (N, channels_out, ceil(H / stride), ceil(W / stride))."""
+        shortcut = maps if self.downsample is None else self.downsample(maps)
+        residual = self.prelu(self.bn2(self.conv1(self.bn1(maps))))
+        out: Tensor = self.bn3(self.conv2(residual)) + shortcut
+        return out
+
+
+class IResNet(nn.Module):
+    """A residual face-recognition backbone.
+
+    The convolutional part runs in whatever precision the caller's autocast asks for; the fully connected layer and
+    the last batch norm always run in float32, as in insightface's mixed-precision training.
+
+    Args:
+        shape: block counts, widths and strides.
+        embedding_size: features per face.
+        input_size: side of the square input images in pixels.
+    """
+
+    def __init__(self, shape: IResNetShape, embedding_size: int = 512, input_size: int = 112) -> None:
+        super().__init__()
+        width = shape.widths[0]
+        self.conv1 = nn.Conv2d(3, width, shape.stem_kernel, shape.stem_stride, shape.stem_kernel // 2, bias=False)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.prelu = nn.PReLU(width)
+        stages = OrderedDict[str, nn.Module]()
+        for stage, (blocks, channels, stride) in enumerate(
+            zip(shape.blocks, shape.widths, shape.strides, strict=True), start=1
+        ):
+            stages[f"layer{stage}"] = _stage(width, channels, blocks, stride)
+            width = channels
+        self._stage_names: Sequence[str] = tuple(stages)
+        for name, stage_module in stages.items():
+            self.add_module(name, stage_module)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.fc = nn.Linear(width * shape.map_side(input_size) ** 2, embedding_size)
+        self.features = nn.BatchNorm1d(embedding_size)
+        self.features.weight.requires_grad_(False)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.normal_(module.weight, 0.0, 0.1)
+
+    def feature_map(self, images: Tensor) -> Tensor:
+        """The last feature map (N, C, h, w) of images (N, 3, H, W) in [-1, 1]."""
+        maps = self.prelu(self.bn1(self.conv1(images)))
+        for name in self._stage_names:
+            maps = self.get_submodule(name)(maps)
+        out: Tensor = self.bn2(maps)
+        return out
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Embed images (N, 3, H, W), RGB in [-1, 1], as float32 (N, embedding_size), not normalised."""
+        maps = self.feature_map(images)
+        with full_precision(images.device):
+            out: Tensor = self.features(self.fc(maps.float().flatten(1)))
+        return out
+
+
+def _stage(channels_in: int, channels_out: int, blocks: int, stride: int) -> nn.Sequential:
+    first = Block(channels_in, channels_out, stride)
+    return nn.Sequential(first, *(Block(channels_out, channels_out, 1) for _ in range(1, blocks)))

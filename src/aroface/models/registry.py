@@ -1,0 +1,101 @@
+"""Backbones by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from aroface.errors import InputError
+from aroface.models.iresnet import IResNet, IResNetShape
+from aroface.models.mobilefacenet import MobileFaceNet
+
+Backbone = IResNet | MobileFaceNet
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """A backbone that can be built by name.
+
+    Attributes:
+        summary: what it is, in a few words.
+        make: builds it from (embedding size, input size).
+    """
+
+    summary: str
+    make: Callable[[int, int], Backbone]
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """Computed facts of a backbone.
+
+    Attributes:
+        parameters: number of parameters, frozen ones included.
+        multiply_adds: multiplications of one image's forward pass.
+        feature_map: channels, height and width of the last feature map.
+        embedding_size: features per face.
+    """
+
+    parameters: int
+    multiply_adds: int
+    feature_map: tuple[int, int, int]
+    embedding_size: int
+
+
+def _iresnet(summary: str, shape: IResNetShape) -> Architecture:
+    return Architecture(summary, partial(IResNet, shape))
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "r18": _iresnet("IResNet-18", IResNetShape((2, 2, 2, 2))),
+    "r34": _iresnet("IResNet-34", IResNetShape((3, 4, 6, 3))),
+    "r50": _iresnet("IResNet-50", IResNetShape((3, 4, 14, 3))),
+    "r100": _iresnet("IResNet-100, the paper's", IResNetShape((3, 13, 30, 3))),
+    "r200": _iresnet("IResNet-200", IResNetShape((6, 26, 60, 6))),
+    "mbf": Architecture("MobileFaceNet", MobileFaceNet),
+    "r8s4": _iresnet("demo: stride-4 stem, three stages", IResNetShape((1, 1, 1), (32, 64, 128), 5, 4, (2, 2, 1))),
+}
+
+
+def build(arch: str, embedding_size: int = 512, *, input_size: int = 112) -> Backbone:
+    """Make a freshly initialised backbone from torch's global generator.
+
+    Args:
+        arch: a key of :data:`ARCHITECTURES`.
+        embedding_size: features per face.
+        input_size: side of the square input images in pixels.
+
+    Returns:
+        A module that maps images (N, 3, input_size, input_size), RGB in [-1, 1], to embeddings
+        (N, embedding_size), not normalised.
+
+    Raises:
+        InputError: unknown architecture.
+    """
+    if arch not in ARCHITECTURES:
+        raise InputError(f"unknown architecture {arch!r}", expected=f"one of {', '.join(ARCHITECTURES)}")
+    return ARCHITECTURES[arch].make(embedding_size, input_size)
+
+
+def measure(arch: str, embedding_size: int = 512, *, input_size: int = 112) -> Measures:
+    """Count parameters and multiplications of ``arch`` without allocating or computing anything.
+
+    Raises:
+        InputError: unknown architecture.
+    """
+    with torch.device("meta"), torch.no_grad():
+        model = build(arch, embedding_size, input_size=input_size).eval()
+        image = torch.empty(1, 3, input_size, input_size)
+        _, channels, height, width = model.feature_map(image).shape
+        with FlopCounterMode(display=False) as counter:
+            model(image)
+    return Measures(
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        multiply_adds=counter.get_total_flops() // 2,
+        feature_map=(channels, height, width),
+        embedding_size=embedding_size,
+    )
