@@ -1,0 +1,1 @@
+"""Margin functions and the classifier that uses them."""

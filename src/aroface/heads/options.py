@@ -1,0 +1,51 @@
+"""From a mapping, as a recipe holds it, to a frozen dataclass of typed options."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from types import NoneType, UnionType
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from aroface.errors import InputError
+
+Options = TypeVar("Options")
+
+_WORDS = {float: "a number", int: "a whole number", bool: "true or false", NoneType: "null", str: "a word"}
+
+
+def typed_options(kind: type[Options], mapping: Mapping[str, Any], record: str) -> Options:
+    """Make the dataclass ``kind`` from ``mapping``; what is not given keeps its default.
+
+    Args:
+        kind: dataclass whose fields are numbers, truth values, literals or one of these or None.
+        mapping: values by field name.
+        record: what the error line calls the mapping.
+
+    Raises:
+        InputError: an unknown key, or a value of another type.
+    """
+    known = [field.name for field in fields(kind)]  # type: ignore[arg-type]  # a TypeVar cannot ask for a dataclass
+    types = get_type_hints(kind)
+    for key, value in mapping.items():
+        if key not in known:
+            raise InputError(f"unknown option {key!r}", record=record, expected=f"some of {', '.join(known)}")
+        if not _fits(value, types[key]):
+            raise InputError(f"{key} is {value!r}", record=record, expected=_describe(types[key]))
+    return kind(**mapping)
+
+
+def _fits(value: object, kind: Any) -> bool:
+    if get_origin(kind) is UnionType:
+        return any(_fits(value, part) for part in get_args(kind))
+    if get_origin(kind) is Literal:
+        return value in get_args(kind)
+    if isinstance(value, bool):
+        return kind is bool
+    return isinstance(value, int | float) if kind is float else isinstance(value, kind)
+
+
+def _describe(kind: Any) -> str:
+    if get_origin(kind) is UnionType:
+        return " or ".join(_describe(part) for part in get_args(kind))
+    return " or ".join(get_args(kind)) if get_origin(kind) is Literal else _WORDS[kind]
