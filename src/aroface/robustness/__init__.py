@@ -1,0 +1,1 @@
+"""The differentiable warp and the alignment adversary that drives it."""

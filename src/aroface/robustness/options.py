@@ -1,0 +1,119 @@
+"""What the alignment adversary may do, option by option, and the two profiles that choose among them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from aroface.errors import InputError
+from aroface.faces.geometry import TEMPLATE_SIZE
+from aroface.heads.options import typed_options
+from aroface.robustness.warp import Fill, Similarity, landmark_displacement
+
+PROFILES: dict[str, dict[str, Any]] = {
+    "official": {
+        "fill": "pad",
+        "clip": "released",
+        "adversary_on": "all",
+        "mix": "independent",
+        "update_batch_norm": True,
+    },
+    "clean": {
+        "fill": "exact",
+        "clip": "symmetric",
+        "adversary_on": "all",
+        "mix": "disjoint",
+        "update_batch_norm": False,
+    },
+}
+"""``official`` repeats the ARoFace authors' code where that can change results, ``clean`` does the principled thing."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdversaryOptions:
+    """Options of :class:`aroface.robustness.adversary.AlignmentAdversary`.
+
+    The distributions are those of the ARoFace authors' code; all are normal.
+
+    Attributes:
+        kind: ``gradient`` ascends the training loss; ``random`` takes the same steps in random directions, the ablation
+            that shows what the gradient is worth; ``none`` warps nothing.
+        steps: ascent steps, >= 1.
+        step_mean: mean of the step size, one draw per batch for scale, angle and shift each.
+        step_sd: its standard deviation.
+        start_sd_scale: standard deviation of the starting scale about 1.
+        start_sd_theta: standard deviation of the starting angle about 0, radians.
+        start_sd_shift: standard deviation of the starting shift about 0, halves of the image.
+        warped_ratio: share of the batch that is trained on warped, in [0, 1].
+        fill: see :func:`aroface.robustness.warp.warp`.
+        clip: how far a warp may go from its start. ``symmetric``: scale ±0.5, angle ±0.8, shift ±0.3. ``released``, as
+            in the authors' code: scale -0.5 to +1.5, and the shift's upper bound is 0.3 above the starting *angle*.
+            With one step of 0.1 neither acts.
+        adversary_on: ``all`` attacks the whole batch though only a part is used, ``subset`` only the part that is used:
+            cheaper, and an approximation, for batch norm couples the images of a batch.
+        mix: ``independent`` draws the clean and the warped images each by a permutation of its own, so that some images
+            come twice and others not at all; ``disjoint`` takes every image once.
+        update_batch_norm: whether the attack's forward passes move the backbone's running statistics.
+        landmark_budget_px: no landmark of the ArcFace template moves further than this; None for no limit.
+        warmup_epochs: over so many first epochs the training loop raises the strength from 0 to 1.
+    """
+
+    kind: Literal["gradient", "random", "none"] = "gradient"
+    steps: int = 1
+    step_mean: float = 0.1
+    step_sd: float = 0.001
+    start_sd_scale: float = 0.01
+    start_sd_theta: float = 0.01
+    start_sd_shift: float = 0.01
+    warped_ratio: float = 0.25
+    fill: Fill = "exact"
+    clip: Literal["released", "symmetric"] = "symmetric"
+    adversary_on: Literal["all", "subset"] = "all"
+    mix: Literal["independent", "disjoint"] = "disjoint"
+    update_batch_norm: bool = False
+    landmark_budget_px: float | None = None
+    warmup_epochs: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.steps < 1:
+            raise InputError(f"steps is {self.steps}", record="adversary", expected="at least 1")
+        for name in ("step_mean", "step_sd", "start_sd_scale", "start_sd_theta", "start_sd_shift", "warmup_epochs"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"{name} is {getattr(self, name)}", record="adversary", expected="at least 0")
+        if not 0 <= self.warped_ratio <= 1:
+            raise InputError(f"warped_ratio is {self.warped_ratio}", record="adversary", expected="0 to 1")
+        if self.landmark_budget_px is not None and not self.landmark_budget_px > _own_displacement(self.fill):
+            raise InputError(
+                f"landmark_budget_px is {self.landmark_budget_px}",
+                record="adversary",
+                expected=f"more than {_own_displacement(self.fill):.2f}, what fill={self.fill} moves by itself",
+            )
+
+    @classmethod
+    def profile(cls, name: str, **changes: Any) -> AdversaryOptions:
+        """The options of profile ``name``, ``official`` or ``clean``, with some of them changed.
+
+        Raises:
+            InputError: an unknown profile or option, or an option of the wrong type or range.
+        """
+        if name not in PROFILES:
+            raise InputError(f"unknown profile {name!r}", record="adversary", expected=f"one of {', '.join(PROFILES)}")
+        return typed_options(cls, {**PROFILES[name], **changes}, "adversary")
+
+    @classmethod
+    def from_mapping(cls, mapping: Mapping[str, Any]) -> AdversaryOptions:
+        """The options that a recipe holds: a ``profile`` (``official`` where none is named) and changes to it.
+
+        Raises:
+            InputError: as :meth:`profile`.
+        """
+        changes = {**mapping}
+        return cls.profile(changes.pop("profile", "official"), **changes)
+
+
+def _own_displacement(fill: Fill) -> float:
+    identity = Similarity(torch.ones(1), torch.zeros(1), torch.zeros(1, 2))
+    return float(landmark_displacement(identity, TEMPLATE_SIZE, fill).max()) if fill == "pad" else 0.0

@@ -1,0 +1,123 @@
+"""The differentiable similarity warp, and how far it moves a face's landmarks.
+
+A warp is given by scale s, angle theta and shift t per image. The output pixel at u shows the input at
+``s R(theta) u + t``, where u runs over [-1, 1]² and t is in units of half the image; hence s > 1 zooms out. The
+identity is s = 1, theta = 0, t = 0.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from aroface.faces.geometry import template
+
+Fill = Literal["pad", "exact"]
+"""What lies outside the image, and at what price; see :func:`warp`."""
+
+BLACK = -1.0
+_PAD = 1
+_HALVINGS = 24
+
+
+class Similarity(NamedTuple):
+    """Parameters of one warp per image.
+
+    Attributes:
+        scale: (B,), 1 is the identity, above 1 zooms out.
+        theta: (B,) angle in radians.
+        shift: (B, 2) along x and y in halves of the image.
+    """
+
+    scale: Tensor
+    theta: Tensor
+    shift: Tensor
+
+    def rows(self, index: Tensor) -> Similarity:
+        """The warps of the images ``index`` (n,)."""
+        return Similarity(self.scale[index], self.theta[index], self.shift[index])
+
+    def weakened(self, factor: Tensor) -> Similarity:
+        """Each warp's distance from the identity multiplied by ``factor`` (B,)."""
+        return Similarity(1 + factor * (self.scale - 1), factor * self.theta, factor.unsqueeze(1) * self.shift)
+
+
+def warp(images: Tensor, scale: Tensor, theta: Tensor, shift: Tensor, *, fill: Fill) -> Tensor:
+    """Warp images, differentiably in all arguments.
+
+    Args:
+        images: float32 (B, C, H, W) in [-1, 1].
+        scale: (B,), see :class:`Similarity`.
+        theta: (B,) radians.
+        shift: (B, 2) in halves of the image.
+        fill: ``pad`` repeats the ARoFace authors' code: one pixel of black is padded and the border repeated beyond
+            it, so that the padded image is squeezed into the frame and even the identity shrinks a 112-pixel image by
+            114/112 and blurs it. ``exact`` keeps the geometry and takes black from outside.
+
+    Returns:
+        Float32 (B, C, H, W) in [-1, 1].
+    """
+    cosine, sine = scale * theta.cos(), scale * theta.sin()
+    rotation = torch.stack([torch.stack([cosine, -sine], 1), torch.stack([sine, cosine], 1)], 1)
+    matrix = torch.cat([rotation, shift.unsqueeze(2)], 2)
+    with torch.autocast(images.device.type, enabled=False):
+        grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
+        if fill == "pad":
+            padded = F.pad(images, (_PAD,) * 4, value=BLACK)
+            return F.grid_sample(padded, grid, mode="bilinear", padding_mode="border", align_corners=False)
+        # Beyond the image zeros are sampled: they mean black once the image is moved by its black level.
+        return F.grid_sample(images - BLACK, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + BLACK
+
+
+def landmark_displacement(warps: Similarity, size: int, fill: Fill) -> Tensor:
+    """How far each warp moves the five points of the ArcFace template.
+
+    Args:
+        warps: B warps.
+        size: side of the images in pixels.
+        fill: as in :func:`warp`; ``pad`` moves landmarks by itself.
+
+    Returns:
+        Distances (B, 5) in pixels.
+    """
+    points = torch.from_numpy(template(size)).to(warps.scale)
+    pad = _PAD if fill == "pad" else 0
+    source = (2 * (points + pad) + 1) / (size + 2 * pad) - 1 - warps.shift.unsqueeze(1)
+    cosine, sine = warps.theta.cos().unsqueeze(1), warps.theta.sin().unsqueeze(1)
+    x, y = source.unbind(2)
+    target = torch.stack([cosine * x + sine * y, cosine * y - sine * x], 2) / warps.scale[:, None, None]
+    distances: Tensor = torch.linalg.vector_norm(((target + 1) * size - 1) / 2 - points, dim=2)
+    return distances
+
+
+def limit_displacement(warps: Similarity, budget: float, size: int, fill: Fill) -> Similarity:
+    """Pull warps straight towards the identity until no landmark moves further than ``budget`` pixels.
+
+    Args:
+        warps: B warps.
+        budget: largest displacement in pixels; more than ``fill`` causes by itself.
+        size: side of the images in pixels.
+        fill: as in :func:`warp`.
+
+    Returns:
+        B warps; those within the budget are returned as they are.
+    """
+
+    def fits(factor: Tensor) -> Tensor:
+        return landmark_displacement(warps.weakened(factor), size, fill).amax(1) <= budget
+
+    low, high = torch.zeros_like(warps.scale), torch.ones_like(warps.scale)
+    inside = fits(high)
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        good = fits(middle)
+        low, high = torch.where(good, middle, low), torch.where(good, high, middle)
+    pulled = warps.weakened(low)
+    return Similarity(
+        torch.where(inside, warps.scale, pulled.scale),
+        torch.where(inside, warps.theta, pulled.theta),
+        torch.where(inside.unsqueeze(1), warps.shift, pulled.shift),
+    )
