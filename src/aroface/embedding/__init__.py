@@ -1,0 +1,1 @@
+"""A model and a benchmark in, features on disk out."""

@@ -1,0 +1,1 @@
+"""Protocols on stored features: metrics, bootstrap intervals and the result record."""

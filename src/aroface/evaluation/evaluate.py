@@ -1,0 +1,66 @@
+"""From stored features to a record, whatever the protocol."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+from aroface.embedding.store import StoredFeatures, open_features
+from aroface.errors import InputError
+from aroface.evaluation import pairs, sensitivity, tinyface
+from aroface.evaluation.outcome import Outcome
+from aroface.evaluation.record import build_record
+from aroface.files import write_json
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """How one kind of benchmark is evaluated.
+
+    Attributes:
+        evaluate: turns stored features into what a record holds.
+        version: raised by hand when the meaning of its numbers changes.
+    """
+
+    evaluate: Callable[[StoredFeatures], Outcome]
+    version: int
+
+
+PROTOCOLS = {
+    "pairs": Protocol(pairs.evaluate, pairs.VERSION),
+    "sensitivity": Protocol(sensitivity.evaluate, sensitivity.VERSION),
+    "tinyface": Protocol(tinyface.evaluate, tinyface.VERSION),
+}
+
+
+def evaluate(features_dir: str | PathLike[str], *, command: str | None = None) -> dict[str, Any]:
+    """Evaluate a complete folder of features and return its record.
+
+    Args:
+        features_dir: ``results/features/{run}/{benchmark}``.
+        command: the command line that makes the record again, for its provenance.
+
+    Raises:
+        InputError: the folder is incomplete, of an unknown protocol, or its labels do not allow the protocol's metrics.
+    """
+    started = time.monotonic()
+    features = open_features(features_dir)
+    name = features.index["protocol"]["name"]
+    if name not in PROTOCOLS:
+        raise InputError(f"protocol {name!r}", file=features.folder, expected=f"one of {', '.join(PROTOCOLS)}")
+    protocol = PROTOCOLS[name]
+    outcome = protocol.evaluate(features)
+    seconds = time.monotonic() - started
+    return build_record(features.index, outcome, version=protocol.version, seconds=seconds, command=command)
+
+
+def evaluate_features(
+    features_dir: str | PathLike[str], out: str | PathLike[str], *, command: str | None = None
+) -> dict[str, Any]:
+    """Evaluate a folder of features and write its record to ``out``; see :func:`evaluate`."""
+    record = evaluate(features_dir, command=command)
+    write_json(out, record)
+    return record

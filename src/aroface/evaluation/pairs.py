@@ -1,0 +1,88 @@
+"""Protocol ``pairs``: LFW, CFP, AgeDB-30, CALFW, CPLFW and other labelled pairs of images."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aroface.embedding.store import StoredFeatures
+from aroface.errors import InputError
+from aroface.evaluation import bootstrap
+from aroface.evaluation.outcome import Outcome
+from aroface.evaluation.verification import (
+    Booleans,
+    Floats,
+    Integers,
+    accuracy,
+    auc,
+    eer,
+    pair_distances,
+    roc,
+    tar_at_far,
+    val,
+)
+
+VERSION = 1
+STRICT_FARS = {"1e-1": 1e-1, "1e-2": 1e-2, "1e-3": 1e-3}
+
+
+def evaluate(features: StoredFeatures) -> Outcome:
+    """Evaluate stored features, rows 2i and 2i + 1 being pair i, against the array ``same``.
+
+    Raises:
+        InputError: fewer pairs than folds, or pairs of one kind only.
+    """
+    same = features.arrays["same"]
+    check_kinds(same, features)
+    distances = pair_distances(features.values[0::2], features.values[1::2])
+    metrics = {name: value.item() for name, value in pair_metrics(distances, same).items()}
+    samples = bootstrap.samples(lambda weights: pair_metrics(distances, same, weights), same)
+    return Outcome(
+        metrics,
+        {name: bootstrap.interval(values) for name, values in samples.items() if not name.endswith("_std")},
+        pair_counts(same),
+    )
+
+
+def pair_metrics(distances: Floats, same: Booleans, weights: Integers | None = None) -> dict[str, Floats]:
+    """All metrics of labelled pairs by the names they have in a record, each (...).
+
+    ``tar_at_far_1e-3`` is the VAL of insightface, a mean over folds on a grid of thresholds; ``tar_strict_at_far_*`` is
+    the largest TAR over all thresholds and all pairs whose FAR does not exceed the target.
+
+    Args:
+        distances: (N,) squared distances of unit features.
+        same: (N,) whether a pair shows one person.
+        weights: (..., N) multiplicities, ones by default.
+    """
+    mean, sd = accuracy(distances, same, weights)
+    curve = roc(distances, same, weights)
+    strict = {f"tar_strict_at_far_{name}": tar_at_far(curve, far) for name, far in STRICT_FARS.items()}
+    return {
+        "accuracy": mean,
+        "accuracy_std": sd,
+        "tar_at_far_1e-3": val(distances, same, 1e-3, weights)[0],
+        **strict,
+        "auc": auc(curve),
+        "eer": eer(curve),
+    }
+
+
+def check_kinds(same: Booleans, features: StoredFeatures) -> None:
+    """Refuse a set without genuine or without impostor pairs: no rate is defined on it."""
+    if same.all() or not same.any():
+        raise InputError(
+            f"all {len(same)} pairs are {'genuine' if same.any() else 'impostors'}",
+            file=features.folder,
+            expected="pairs of both kinds",
+        )
+
+
+def pair_counts(same: Booleans) -> dict[str, int]:
+    """How many pairs of which kind a metric is measured on, and by how many replicates its interval."""
+    genuine = int(np.count_nonzero(same))
+    return {
+        "pairs": len(same),
+        "genuine": genuine,
+        "impostors": len(same) - genuine,
+        "bootstrap_replicates": bootstrap.REPLICATES,
+    }

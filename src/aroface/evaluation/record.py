@@ -1,0 +1,55 @@
+"""The result record: one run on one benchmark, with all that its numbers depend on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from aroface.evaluation.outcome import Outcome
+from aroface.provenance import git_commit, versions
+from aroface.schemas import validate
+
+SCHEMA = 1
+
+
+def build_record(
+    index: Mapping[str, Any], outcome: Outcome, *, version: int, seconds: float, command: str | None
+) -> dict[str, Any]:
+    """Join what was measured and where it comes from.
+
+    Args:
+        index: ``index.json`` of the features, see :func:`aroface.embedding.benchmark.embed_benchmark`.
+        outcome: what the protocol's evaluation found.
+        version: of that evaluation; raised by hand when its numbers change their meaning.
+        seconds: wall time of the evaluation.
+        command: the command line that makes the record again.
+
+    Raises:
+        InputError: something in it is not as ``record.schema.json`` wants it.
+    """
+    checkpoint = index["checkpoint"]
+    record = {
+        "schema": SCHEMA,
+        "run": checkpoint["run"],
+        "experiment": checkpoint["experiment"],
+        "benchmark": index["benchmark"],
+        "protocol": {**index["protocol"], "version": version},
+        "metrics": dict(outcome.metrics),
+        "intervals": {name: list(ends) for name, ends in outcome.intervals.items()},
+        "counts": dict(outcome.counts),
+        "series": [dict(point) for point in outcome.series],
+        "provenance": {
+            "recipe": checkpoint["recipe"],
+            "recipe_hash": checkpoint["recipe_hash"],
+            "weights_sha256": checkpoint["weights_sha256"],
+            "data": checkpoint["data"],
+            "benchmark_manifest_hash": index["benchmark_manifest_hash"],
+            "git_commit": git_commit(),
+            "versions": versions(),
+            "embed_wall_s": index["wall_s"],
+            "evaluate_wall_s": round(seconds, 2),
+            "command": command,
+        },
+    }
+    validate(record, "record")
+    return record
