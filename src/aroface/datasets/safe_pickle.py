@@ -1,0 +1,137 @@
+"""Pickles of pair files, read without executing anything they name.
+
+Files in circulation were written by Python 2 and 3 and by several NumPys; their images are byte strings or uint8
+arrays. Every global that such files hold is mapped to a stand-in which only keeps its arguments; any other is refused.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import pickletools
+from collections.abc import Callable
+from typing import Any
+
+from aroface.errors import InputError
+
+# They take a class from copyreg's registry, for which `find_class` may not be asked.
+_REGISTRY_OPCODES = ("EXT1", "EXT2", "EXT4")
+_OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
+
+
+class Array:
+    """Stand-in of a NumPy array: the bytes, the type code and the shape that were stored for it."""
+
+    data: object = b""
+    dtype: object = None
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        _version, _shape, self.dtype, _fortran, data = state
+        self.data = data.encode("latin1") if isinstance(data, str) else data
+
+    def values(self) -> bytes:
+        """The array's bytes, if it is one of single bytes (uint8 or bool).
+
+        Raises:
+            ValueError: its items are of another type.
+        """
+        code = self.dtype.code if isinstance(self.dtype, DType) else None
+        if code not in ("u1", "b1") or not isinstance(self.data, bytes | bytearray):
+            raise ValueError("an array of something else than uint8 or bool")
+        return bytes(self.data)
+
+
+class DType:
+    """Stand-in of a NumPy data type: its code, such as ``u1``."""
+
+    code = ""
+
+    def __init__(self, code: str | bytes, *_: object) -> None:
+        self.code = code.decode("ascii") if isinstance(code, bytes) else code
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        """Byte order and the like mean nothing for single bytes."""
+
+
+def _stand_ins() -> dict[tuple[str, str], Callable[..., Any] | type]:
+    """Made anew for each file, so that no file can leave anything behind in them."""
+
+    class NDArray:
+        """What ``numpy.ndarray`` is to ``_reconstruct``: a name."""
+
+    def reconstruct(*_: object) -> Array:
+        return Array()
+
+    def frombuffer(data: bytes | str, dtype: DType, shape: object, *_: object) -> Array:
+        array = Array()
+        array.__setstate__((1, shape, dtype, False, data))
+        return array
+
+    def scalar(dtype: DType, data: bytes | str) -> bool:
+        return frombuffer(data, dtype, ()).values() != b"\0"
+
+    def encode(text: str, encoding: str | bytes) -> bytes:
+        if encoding not in ("latin1", b"latin1"):
+            raise ValueError(f"an encoding that is not latin1: {encoding!r}")
+        return text.encode("latin1")
+
+    def empty_bytes() -> bytes:
+        return b""
+
+    found: dict[tuple[str, str], Callable[..., Any] | type] = {
+        ("numpy", "ndarray"): NDArray,
+        ("numpy", "dtype"): DType,
+        ("_codecs", "encode"): encode,
+        ("builtins", "bytes"): empty_bytes,
+        ("__builtin__", "bytes"): empty_bytes,
+    }
+    for core in ("numpy.core", "numpy._core"):
+        found[f"{core}.multiarray", "_reconstruct"] = reconstruct
+        found[f"{core}.multiarray", "scalar"] = scalar
+        found[f"{core}.numeric", "_frombuffer"] = frombuffer
+    return found
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, data: bytes) -> None:
+        super().__init__(io.BytesIO(data), encoding="bytes")
+        self._stand_ins = _stand_ins()
+
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return self._stand_ins[module, name]
+        except KeyError:
+            raise InputError(f"the pickle names the global {module}.{name}, refused; nothing was executed") from None
+
+
+def loads(data: bytes) -> Any:
+    """The lists, tuples, numbers, byte strings and `Array` of a pickle.
+
+    Raises:
+        InputError: it names a global that no genuine file has.
+        ValueError: it is no pickle, is cut short, or uses what no genuine file uses.
+    """
+    try:
+        _check_opcodes(data)
+        return _Unpickler(data).load()
+    except (InputError, ValueError):
+        raise
+    except Exception as error:  # a malformed pickle can fail in any way at all
+        raise ValueError(f"not a readable pickle ({type(error).__name__}: {error})") from None
+
+
+def _check_opcodes(data: bytes) -> None:
+    stream = io.BytesIO(data)
+    name = ""
+    while name != "STOP":
+        opcode = _OPCODES.get(stream.read(1).decode("latin1"))
+        if opcode is None or opcode.name in _REGISTRY_OPCODES:
+            raise ValueError(f"no pickle of images, or one cut short, at byte {stream.tell()}")
+        name = opcode.name
+        if name == "STRING":  # Python 2's text form; pickletools reads it only if it is ASCII, images are not
+            stream.readline()
+            continue
+        argument = opcode.arg.reader(stream) if opcode.arg else None
+        # The unpickler makes its memo as long as the largest index says, up to tens of gigabytes.
+        if name.endswith("PUT") and isinstance(argument, int) and argument > len(data):
+            raise ValueError(f"the pickle remembers an object under number {argument}, in a file of {len(data)} bytes")
