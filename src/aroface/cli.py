@@ -83,12 +83,18 @@ def _train(verbs: Verbs[argparse.ArgumentParser]) -> None:
         _do_train,
     )
     verb.add_argument("--recipe", type=Path, required=True, help="the run's recipe, as the workflow writes it")
-    verb.add_argument("--data", type=Path, required=True, help="folder with train.rec, train.idx, property, manifest.json")
+    verb.add_argument(
+        "--data", type=Path, required=True, help="folder with train.rec, train.idx, property, manifest.json"
+    )
     verb.add_argument("--run-dir", type=Path, required=True, help="where checkpoint, weights and log go")
     verb.add_argument("--state-dir", type=Path, required=True, help="where the resumable state is kept")
-    verb.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if there is one")
+    verb.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if there is one"
+    )
     verb.add_argument("--save-every", type=_positive, default=500, metavar="STEPS", help="between states (%(default)s)")
-    verb.add_argument("--log-every", type=_positive, default=50, metavar="STEPS", help="between log lines (%(default)s)")
+    verb.add_argument(
+        "--log-every", type=_positive, default=50, metavar="STEPS", help="between log lines (%(default)s)"
+    )
     verb.add_argument(
         "--sheet-every", type=_positive, default=5000, metavar="STEPS", help="between contact sheets (%(default)s)"
     )

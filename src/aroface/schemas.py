@@ -24,7 +24,9 @@ class _Loader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is written twice", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"key {key!r} is written twice", key_node.start_mark
+                )
             seen.add(key)
         return super().construct_mapping(node, deep)
 
@@ -62,7 +64,7 @@ def read_yaml(path: str | PathLike[str]) -> Any:
     """
     try:
         with open(path, encoding="utf-8") as file:
-            return yaml.load(file, Loader=_Loader)  # noqa: S506 - a subclass of SafeLoader
+            return yaml.load(file, Loader=_Loader)
     except FileNotFoundError:
         raise InputError("no such file", file=path) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

@@ -73,6 +73,7 @@ class BatchLoader:
         world_size: number of ranks.
         threads: that decode; their number changes nothing but the speed.
         size: height and width that every image must have.
+        flip: probability of a horizontal flip.
 
     Attributes:
         batches_per_epoch: whole batches in an epoch.
@@ -90,6 +91,7 @@ class BatchLoader:
         world_size: int = 1,
         threads: int = 2,
         size: int = 112,
+        flip: float = 0.5,
     ) -> None:
         self.batches_per_epoch = len(training_set) // (world_size * batch_size)
         if self.batches_per_epoch == 0:
@@ -105,6 +107,7 @@ class BatchLoader:
         self._world_size = world_size
         self._threads = threads
         self._size = size
+        self._flip = flip
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from batch ``start`` on; the same batches, however often an epoch is resumed.
@@ -114,7 +117,7 @@ class BatchLoader:
         """
         n, share = len(self._set), (self._rank, self._world_size, self._batch_size)
         order = epoch_order(n, self._seed, epoch, *share[:2], batch_size=self._batch_size)
-        coins = np.random.default_rng([self._seed, _FLIPS, epoch]).integers(0, 2, n, dtype=np.bool_)
+        coins = np.random.default_rng([self._seed, _FLIPS, epoch]).random(n, dtype=np.float32) < self._flip
         flips = _share(coins, *share)
         ring = [self._empty_batch() for _ in range(_AHEAD + 2)]
         pool = ThreadPoolExecutor(self._threads, thread_name_prefix="decode")

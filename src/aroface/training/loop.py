@@ -36,7 +36,7 @@ EXIT_INTERRUPTED = 75
 """Exit status of a training that saved its state and stopped on a signal: try again (``EX_TEMPFAIL``)."""
 
 
-class Interrupted(Exception):
+class Interrupted(Exception):  # noqa: N818 - not an error
     """A signal asked the training to stop; its state is saved."""
 
 
@@ -75,8 +75,6 @@ class Trainer:
 
     def __init__(self, run: Run, data: TrainingSet, run_dir: Path, state_dir: Path, conduct: Conduct) -> None:
         recipe = run.recipe
-        if len(data) < recipe.batch_size:
-            raise InputError(f"{len(data)} images", file=data.name, expected=f"at least one batch of {recipe.batch_size}")
         self.run, self.recipe, self.conduct = run, recipe, conduct
         self.run_dir, self.state_dir = run_dir, state_dir
         self.device = torch.device(conduct.device)
@@ -146,13 +144,13 @@ class Trainer:
         generator = torch.Generator(self.device).manual_seed(_derive(self.run.seed, "adversary", step))
         power = strength(self.adversary.warmup_epochs, step, self.steps_per_epoch)
 
-        def adversary_loss(warped: Tensor, rows: Tensor | None) -> Tensor:
-            return self.scaler.scale(self._loss(warped, labels if rows is None else labels[rows], main=False))
+        def adversary_loss(warped: Tensor, rows: Tensor) -> Tensor:
+            return self.scaler.scale(self._loss(warped, labels[rows], main=False))
 
         mixed = self.adversary.augment(images, labels, adversary_loss, self.backbone, generator, strength=power)
         self.optimiser.zero_grad(set_to_none=True)
         loss = self._loss(mixed.images, mixed.labels, main=True)
-        self.scaler.scale(loss).backward()
+        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         self.scaler.unscale_(self.optimiser)
         norm = nn.utils.clip_grad_norm_(self.backbone.parameters(), recipe.optimiser.clip_norm)
         self.scaler.step(self.optimiser)
@@ -202,8 +200,7 @@ class Trainer:
     def _sheet(self, log: TrainingLog, images: Tensor, warped: Warped) -> None:
         """Draw the first images of the batch, each clean above warped."""
         count = min(SHEET_IMAGES, len(warped.images))
-        rows = slice(None, count) if warped.rows is None else warped.rows[:count]
-        pairs = torch.cat([images[rows], warped.images[:count]]).permute(0, 2, 3, 1)
+        pairs = torch.cat([images[warped.rows[:count]], warped.images[:count]]).permute(0, 2, 3, 1)
         pixels = (pairs.float() * 127.5 + 127.5).round().clamp(0, 255).to(torch.uint8).cpu().numpy()
         sheet = contact_sheet(pixels, columns=count)
         write_sheet(self.run_dir / "sheets" / f"step_{self.step:08d}.png", sheet)

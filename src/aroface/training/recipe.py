@@ -135,9 +135,11 @@ def read_run(path: str | PathLike[str]) -> Run:
         InputError: the file is no such recipe, or was edited after it was named.
     """
     entry = read_json(path)
-    if not isinstance(entry, dict) or not {"run", "experiment", "recipe", "recipe_hash", "data", "semantics"} <= {*entry}:
+    keys = {"run", "experiment", "recipe", "recipe_hash", "data", "semantics"}
+    if not isinstance(entry, dict) or not keys <= {*entry}:
         raise InputError("no recipe of a run", file=path, remedy="let Snakemake write it: snakemake -n")
-    expected = recipe_hash(entry["recipe"], entry["data"]["manifest_hash"], entry["experiment"]["seed"], entry["semantics"])
+    seed, semantics = entry["experiment"]["seed"], entry["semantics"]
+    expected = recipe_hash(entry["recipe"], entry["data"]["manifest_hash"], seed, semantics)
     if entry["recipe_hash"] != expected or not entry["run"].endswith(expected[:8]):
         raise InputError(
             "the recipe does not have the hash in its name",
@@ -145,7 +147,12 @@ def read_run(path: str | PathLike[str]) -> Run:
             expected=expected[:8],
             remedy=f"delete {Path(path).name} and change the configuration instead",
         )
-    recipe = Recipe.from_mapping(entry["recipe"], file=path)
     return Run(
-        entry["run"], entry["experiment"], recipe, entry["recipe_hash"], entry["data"], entry["semantics"], entry["recipe"]
+        name=entry["run"],
+        experiment=entry["experiment"],
+        recipe=Recipe.from_mapping(entry["recipe"], file=path),
+        recipe_hash=entry["recipe_hash"],
+        data=entry["data"],
+        semantics=semantics,
+        source=entry["recipe"],
     )

@@ -50,14 +50,14 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
     torch.save({"step": step, **state}, buffer)
     path = folder / f"state-{step:09d}.pt"
     try:
-        write_bytes(path, buffer.getbuffer())
+        write_bytes(path, buffer.getvalue())
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise
         raise InputError(
             f"no room to save the training state ({error.strerror})",
             file=path,
-            expected=f"{buffer.getbuffer().nbytes:,} free bytes",
+            expected=f"{buffer.tell():,} free bytes",
             remedy="free some space and start again: training goes on from the last saved state",
         ) from None
     for old in _states(folder)[:-KEPT]:
@@ -68,7 +68,7 @@ def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
 def load(folder: Path, recipe_hash: str) -> dict[str, Any] | None:
     """The newest readable state of this recipe, or None where there is none.
 
-    A damaged file is passed over with a warning; what a kill left half-written is removed. Tensors come back on the CPU.
+    A damaged file is passed over with a warning; what a kill left half-written is removed. Tensors are on the CPU.
 
     Raises:
         InputError: the folder holds the state of another recipe.
@@ -83,7 +83,10 @@ def load(folder: Path, recipe_hash: str) -> dict[str, Any] | None:
             continue
         if state.get("recipe_hash") != recipe_hash:
             raise InputError(
-                "state of another recipe", file=path, expected=recipe_hash, remedy="give each run a state folder of its own"
+                "state of another recipe",
+                file=path,
+                expected=recipe_hash,
+                remedy="give each run a state folder of its own",
             )
         return state
     return None
