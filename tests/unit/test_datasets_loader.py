@@ -131,3 +131,8 @@ def test_an_abandoned_epoch_leaves_no_threads(faces: TrainingSet):
     next(batches)
     batches.close()
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("decode")]
+
+
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_the_probability_of_a_flip_is_chosen(faces: TrainingSet, flip: float):
+    assert all((batch.flips == bool(flip)).all() for batch in BatchLoader(faces, 10, seed=3, flip=flip).epoch(0))
