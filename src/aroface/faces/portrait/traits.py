@@ -14,10 +14,10 @@ import numpy.typing as npt
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
 
-MARKS = 8
+MARKS = 5
 """Moles and scars that an identity can have."""
 
-_SKIN = np.array([[250, 216, 194], [232, 188, 158], [205, 152, 116], [156, 106, 76], [98, 64, 48]], np.float32)
+_SKIN = np.array([[238, 204, 184], [222, 178, 150], [196, 148, 116], [148, 104, 78], [96, 66, 52]], np.float32)
 _HAIR = np.array(
     [
         [30, 25, 25],
@@ -32,7 +32,9 @@ _HAIR = np.array(
     ],
     np.float32,
 )
-_IRIS = np.array([[52, 32, 22], [88, 58, 34], [118, 94, 54], [86, 112, 76], [78, 116, 158], [112, 124, 136]], np.float32)
+_IRIS = np.array(
+    [[52, 32, 22], [88, 58, 34], [118, 94, 54], [86, 112, 76], [78, 116, 158], [112, 124, 136]], np.float32
+)
 _IRIS_ODDS = np.array([0.34, 0.24, 0.13, 0.09, 0.14, 0.06])
 _HAIR_ODDS_FAIR = np.array([0.10, 0.16, 0.20, 0.16, 0.10, 0.12, 0.06, 0.07, 0.03])
 _HAIR_ODDS_DARK = np.array([0.62, 0.24, 0.05, 0.0, 0.0, 0.0, 0.0, 0.07, 0.02])
@@ -73,6 +75,7 @@ class Identities(_Rows):
     eye_tilt: Floats
     eye_round: Floats
     eye_depth: Floats
+    eye_bags: Floats
     lid_fold: Floats
     lashes: Floats
     iris: Floats
@@ -100,11 +103,17 @@ class Identities(_Rows):
     lips: Floats
     cheekbone: Floats
     chin_relief: Floats
+    chin_cleft: Floats
     ear_size: Floats
     ear_flare: Floats
     hair: Floats
     hair_cover: Floats
-    hair_volume: Floats
+    hair_top: Floats
+    hair_side: Floats
+    hair_lean: Floats
+    hair_comb: Floats
+    hair_lock: Floats
+    hair_peak: Floats
     hair_length: Floats
     hairline: Floats
     hair_recession: Floats
@@ -114,12 +123,15 @@ class Identities(_Rows):
     beard: Floats
     beard_extent: Floats
     moustache: Floats
+    moustache_droop: Floats
     stubble: Floats
     glasses: Floats
     glasses_size: Floats
+    glasses_tall: Floats
     glasses_round: Floats
     glasses_colour: Floats
     marks: Floats
+    scar: Floats
     asymmetry: Floats
 
 
@@ -148,6 +160,7 @@ class Nuisances(_Rows):
     occlusion: npt.NDArray[np.int64]
     occlusion_shape: Floats
     occlusion_colour: Floats
+    focus: Floats
     noise: Floats
     noise_place: npt.NDArray[np.int64]
 
@@ -193,31 +206,39 @@ def sample_identities(n: int, seed: int) -> Identities:
     moustached = (masculine > 0.1) & (draw.uniform("moustached", 0, 1) < 0.45)
     spectacled = draw.uniform("spectacled", 0, 1) < 0.22
     bald = (draw.uniform("bald", 0, 1) < 0.10 + 0.15 * age) & (masculine > 0)
+    cropped = (draw.uniform("cropped", 0, 1) < 0.14) & (masculine > -0.2)
+    afro = (draw.uniform("afro", 0, 1) < np.where(tone > 0.6, 0.18, 0.05)) & ~cropped
     long_haired = draw.uniform("long", -1, 1) > masculine + 0.1
+    long_haired &= ~(cropped | afro | bald)
     length = np.where(long_haired, draw.uniform("long length", 25, 75), draw.uniform("short length", -22, -4))
     return Identities(
-        face_width=draw.normal("face width", 37.0, 1.8) + 0.7 * masculine,
-        jaw_width=draw.normal("jaw width", 0.80, 0.055) + 0.03 * masculine,
-        chin_width=draw.normal("chin width", 0.40, 0.065) + 0.03 * masculine,
-        chin_length=draw.normal("chin length", 46.0, 2.4) + 1.0 * masculine,
+        face_width=draw.normal("face width", 36.3, 2.1) + 0.7 * masculine,
+        jaw_width=draw.normal("jaw width", 0.80, 0.065) + 0.03 * masculine,
+        chin_width=draw.normal("chin width", 0.42, 0.085) + 0.03 * masculine,
+        chin_length=draw.normal("chin length", 43.8, 2.7) + 1.0 * masculine,
         cheek_width=draw.normal("cheek width", 1.0, 0.035),
         brow_width=draw.normal("brow width", 0.95, 0.03),
         skin=skin,
         blush=draw.uniform("blush", 0.0, 1.0),
         texture=draw.uniform("texture", 0, 1, 3),
         texture_strength=draw.uniform("texture strength", 0.4, 1.0) + 0.4 * age,
-        freckles=np.where(draw.uniform("freckled", 0, 1) < 0.25, draw.uniform("freckles", 0.3, 1), 0).astype(np.float32),
+        freckles=np.where(draw.uniform("freckled", 0, 1) < 0.25, draw.uniform("freckles", 0.3, 1), 0).astype(
+            np.float32
+        ),
         age=age,
         eye_gap=draw.normal("eye gap", 17.6, 0.9),
-        eye_width=draw.normal("eye width", 7.6, 0.65),
-        eye_height=draw.normal("eye height", 3.2, 0.55) - 0.25 * masculine,
+        eye_width=draw.normal("eye width", 8.1, 0.75),
+        eye_height=draw.normal("eye height", 3.7, 0.65) - 0.25 * masculine,
         eye_tilt=draw.normal("eye tilt", 0.05, 0.075),
         eye_round=draw.normal("eye round", 0.0, 0.35),
         eye_depth=draw.normal("eye depth", 1.0, 0.35) + 0.2 * masculine,
+        eye_bags=draw.uniform("eye bags", 0.0, 0.6) + 0.6 * age,
         lid_fold=draw.uniform("lid fold", -0.4, 1.0),
         lashes=draw.uniform("lashes", 0.5, 1.1) - 0.3 * masculine,
-        iris=_pick(draw, "iris", _IRIS, np.where(tone[:, None] > 0.55, _IRIS_ODDS * [1, 0.6, 0.1, 0, 0, 0], _IRIS_ODDS)),
-        iris_size=draw.normal("iris size", 3.55, 0.22),
+        iris=_pick(
+            draw, "iris", _IRIS, np.where(tone[:, None] > 0.55, _IRIS_ODDS * [1, 0.6, 0.1, 0, 0, 0], _IRIS_ODDS)
+        ),
+        iris_size=draw.normal("iris size", 3.7, 0.22),
         brow_height=draw.normal("brow height", -24.6, 1.3) + 0.9 * masculine,
         brow_thickness=draw.normal("brow thickness", 1.5, 0.38) + 0.45 * masculine,
         brow_length=draw.normal("brow length", 10.2, 0.9),
@@ -241,11 +262,17 @@ def sample_identities(n: int, seed: int) -> Identities:
         lips=_lips(draw, skin, masculine),
         cheekbone=draw.normal("cheekbone", 1.0, 0.4),
         chin_relief=draw.normal("chin relief", 1.0, 0.4),
+        chin_cleft=np.where(draw.uniform("cleft", 0, 1) < 0.2, draw.uniform("chin cleft", 0.5, 1), 0),
         ear_size=draw.normal("ear size", 1.0, 0.13),
         ear_flare=draw.normal("ear flare", 3.4, 1.3),
         hair=hair,
-        hair_cover=np.where(bald, 0, 1).astype(np.float32),
-        hair_volume=draw.uniform("hair volume", 2.0, 11.0),
+        hair_cover=np.where(bald, 0, np.where(cropped, draw.uniform("cropped cover", 0.45, 0.8), 1)),
+        hair_top=np.where(afro, 16.0, 1.0) + draw.uniform("hair top", 0.5, 11.0),
+        hair_side=np.where(afro, 9.0, 0.0) + draw.uniform("hair side", 0.5, 7.5) * np.where(long_haired, 1.0, 0.55),
+        hair_lean=draw.normal("hair lean", 0.0, 0.5),
+        hair_comb=draw.uniform("hair comb", 0.0, 1.0),
+        hair_lock=draw.uniform("hair lock", -0.05, 0.2),
+        hair_peak=draw.uniform("hair peak", -0.5, 1.0).clip(0),
         hair_length=length.astype(np.float32),
         hairline=draw.normal("hairline", -49.5, 3.2),
         hair_recession=(draw.uniform("recession", 0.0, 1.0) * np.where(masculine > 0, 0.4 + 0.6 * age, 0.2)).astype(
@@ -253,16 +280,19 @@ def sample_identities(n: int, seed: int) -> Identities:
         ),
         hair_parting=draw.uniform("parting", -0.8, 0.8),
         hair_fringe=np.where(draw.uniform("fringed", 0, 1) < 0.35, draw.uniform("fringe", 4, 17), 0).astype(np.float32),
-        hair_wave=draw.uniform("hair wave", 0, 1) ** 2,
+        hair_wave=np.where(afro, 0.8, draw.uniform("hair wave", 0, 1) ** 2),
         beard=np.where(bearded, draw.uniform("beard", 0.45, 0.95), 0).astype(np.float32),
         beard_extent=draw.uniform("beard extent", 0.0, 1.0),
         moustache=np.where(moustached, draw.uniform("moustache", 0.5, 0.95), 0).astype(np.float32),
+        moustache_droop=draw.uniform("moustache droop", 0, 1),
         stubble=np.clip(masculine, 0, 1) * draw.uniform("stubble", 0, 1),
         glasses=np.where(spectacled, draw.uniform("glasses", 0.5, 1.1), 0).astype(np.float32),
         glasses_size=draw.normal("glasses size", 11.5, 1.2),
+        glasses_tall=draw.uniform("glasses tall", 0.62, 0.95),
         glasses_round=draw.uniform("glasses round", 2.0, 5.0),
         glasses_colour=draw.uniform("glasses colour", 10, 110, 1) * draw.uniform("glasses hue", 0.6, 1, 3),
         marks=_marks(draw),
+        scar=_scar(draw),
         asymmetry=draw.normal("asymmetry", 0.0, 0.35, 4),
     )
 
@@ -304,17 +334,23 @@ def sample_nuisances(n: int, rng: np.random.Generator, difficulty: float = 1.0) 
         exposure=np.exp(normal(0.2, 0.45)),
         tint=tint.astype(np.float32),
         contrast=1 + normal(0.14, 0.35),
-        backdrop=uniform(15, 235, 2, 3),
+        backdrop=_dull(uniform(15, 225, 2, 1), normal(0.16, 0.4, 2, 3) if difficulty else uniform(-0.2, 0.2, 2, 3)),
         backdrop_place=uniform(0, 1, 4),
         backdrop_kind=rng.integers(0, 4, n),
-        clothes=uniform(15, 225, 3),
+        clothes=_dull(uniform(15, 225, 1), uniform(-0.3, 0.3, 3)),
         hair_shift=normal(1.0, 2.5, 3),
         occlusion=rng.choice(len(OCCLUSIONS), size=n, p=odds),
         occlusion_shape=uniform(0, 1, 6),
-        occlusion_colour=uniform(15, 235, 3),
+        occlusion_colour=_dull(uniform(25, 225, 1), uniform(-0.4, 0.4, 3)),
+        focus=(0.45 + difficulty * uniform(0, 0.45)).astype(np.float32),
         noise=(difficulty * uniform(0.5, 5.0)).astype(np.float32),
         noise_place=rng.integers(0, 1 << 16, (n, 2)),
     )
+
+
+def _dull(grey: Floats, colour: Floats) -> Floats:
+    """Colours around a grey, as most of the world is."""
+    return np.clip(grey * (1 + colour), 5, 245).astype(np.float32)
 
 
 def _skin(draw: _Draw, tone: Floats) -> Floats:
@@ -346,16 +382,25 @@ def _pick(draw: _Draw, name: str, palette: Floats, odds: Array) -> Floats:
 def _lips(draw: _Draw, skin: Floats, masculine: Floats) -> Floats:
     """Lip colour: the skin's, redder and darker; painted on some."""
     natural = skin * [0.86, 0.66, 0.66] * (1 + draw.normal("lips", 0, 0.05, 3))
-    painted = np.stack([draw.uniform("lipstick", 130, 195), draw.uniform("lipstick g", 30, 85), np.full(draw.n, 70.0)], 1)
+    painted = np.stack(
+        [draw.uniform("lipstick", 130, 195), draw.uniform("lipstick g", 30, 85), np.full(draw.n, 70.0)], 1
+    )
     share = ((draw.uniform("painted", 0, 1) < 0.35) & (masculine < -0.2))[:, None] * 0.6
     return (natural * (1 - share) + painted * share).astype(np.float32)
+
+
+def _scar(draw: _Draw) -> Floats:
+    """A scar on one in nine: x, y, direction in radians, half its length (0 where there is none); (N, 4)."""
+    reach = np.where(draw.uniform("scarred", 0, 1) < 1 / 9, draw.uniform("scar reach", 3, 7), 0)
+    x, y = draw.uniform("scar x", -26, 26), draw.uniform("scar y", -40, 36)
+    return np.stack([x, y, draw.uniform("scar direction", 0, np.pi), reach], axis=1)
 
 
 def _marks(draw: _Draw) -> Floats:
     """Moles at fixed places of the face: x, y, radius, darkness; (N, MARKS, 4), darkness 0 where there is none."""
     x = draw.uniform("mark x", -30, 30, MARKS)
     y = draw.uniform("mark y", -42, 42, MARKS)
-    radius = draw.uniform("mark radius", 0.7, 1.6, MARKS)
-    number = draw.stream("mark number").poisson(1.8, draw.n)
-    darkness = np.where(np.arange(MARKS) < number[:, None], draw.uniform("mark darkness", 0.3, 0.65, MARKS), 0)
+    radius = draw.uniform("mark radius", 0.6, 1.3, MARKS)
+    number = draw.stream("mark number").poisson(1.1, draw.n)
+    darkness = np.where(np.arange(MARKS) < number[:, None], draw.uniform("mark darkness", 0.3, 0.6, MARKS), 0)
     return np.stack([x, y, radius, darkness], axis=2).astype(np.float32)

@@ -1,0 +1,1 @@
+"""How a synthetic face is built: traits, shapes, relief, light and paint."""
