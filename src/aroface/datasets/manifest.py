@@ -1,0 +1,119 @@
+"""Manifests: what a data set on disk is made of, and the hash by which a training depends on it.
+
+The hash covers the *identity* alone: the spec and seed of a generated set, options and content of a packed folder,
+samples of received files. It is known before a generated set exists and does not change when a set is moved.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from aroface.errors import InputError
+from aroface.files import digest, read_json, sha256_file, write_json
+from aroface.schemas import validate
+
+MANIFEST = "manifest.json"
+_SAMPLE = 1 << 20
+
+
+def manifest_hash(identity: Mapping[str, Any]) -> str:
+    """SHA-256 of the canonical JSON of an identity."""
+    return digest(dict(identity))
+
+
+def manifest_path(data: Path) -> Path:
+    """Where the manifest of a set lies: in its folder, or beside its file."""
+    return data.with_name(f"{data.name}.{MANIFEST}") if data.suffix == ".bin" else data / MANIFEST
+
+
+def files_under(folder: Path) -> list[str]:
+    """Relative names of all files under a folder, sorted; manifests and hidden files are left out."""
+    found = []
+    for directory, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        here = Path(directory).relative_to(folder)
+        found += [(here / name).as_posix() for name in names if not name.startswith(".") and name != MANIFEST]
+    return sorted(found)
+
+
+def write_manifest(data: Path, *, name: str, kind: str, identity: Mapping[str, Any], counts: Mapping[str, int]) -> None:
+    """Hash the files of a set and write its manifest.
+
+    Args:
+        data: the set's folder, or its ``.bin`` file.
+        name: of the set.
+        kind: ``training``, ``pairs`` or ``tinyface``.
+        identity: all that decides the content.
+        counts: such as images, identities, pairs.
+    """
+    root, names = (data.parent, [data.name]) if data.is_file() else (data, files_under(data))
+    files = {item: {"size": (root / item).stat().st_size, "sha256": sha256_file(root / item)} for item in names}
+    manifest = {"name": name, "kind": kind, "identity": dict(identity), "files": files, "counts": dict(counts)}
+    validate(manifest, "manifest")
+    write_json(manifest_path(data), manifest)
+
+
+def read_manifest(data: Path) -> dict[str, Any]:
+    """The manifest of a set, given its folder or its ``.bin`` file.
+
+    Raises:
+        InputError: there is none, it is malformed, or a file it lists is missing or of another size.
+    """
+    path = manifest_path(data)
+    manifest: dict[str, Any] = read_json(path)
+    validate(manifest, "manifest", file=path)
+    root = path.parent
+    for name, entry in manifest["files"].items():
+        size = (root / name).stat().st_size if (root / name).is_file() else None
+        if size != entry["size"]:
+            raise InputError(
+                "the file is missing" if size is None else f"the file has {size} bytes",
+                file=root / name,
+                expected=f"{entry['size']} bytes, says {path.name}",
+                remedy="make the set again",
+            )
+    return manifest
+
+
+def sample_identity(name: str, folder: Path, files: Iterable[str]) -> dict[str, Any]:
+    """The identity of a received set from the size and the two ends of each of its files: cheap, however large it is.
+
+    Args:
+        name: of the set, as the registry has it.
+        folder: where it lies.
+        files: relative names; of a folder among them, the names of what it holds count.
+
+    Raises:
+        InputError: one of them is not there.
+    """
+    return {"name": name, "files": {item: _sample(folder / item) for item in sorted(files)}}
+
+
+def _sample(path: Path) -> dict[str, Any]:
+    if path.is_dir():
+        names = sorted(entry.name for entry in path.iterdir())
+        return {"entries": len(names), "sample": digest(names)}
+    try:
+        with open(path, "rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            sample = hashlib.sha256(file.read(_SAMPLE))
+            file.seek(max(size - _SAMPLE, 0))
+            sample.update(file.read(_SAMPLE))
+    except FileNotFoundError:
+        raise InputError("no such file", file=path) from None
+    return {"size": size, "sample": sample.hexdigest()}
+
+
+def listing_hash(folder: Path) -> str:
+    """SHA-256 over the relative names, sizes and contents of all files under a folder.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise InputError("no such folder", file=folder)
+    return digest([[name, (folder / name).stat().st_size, sha256_file(folder / name)] for name in files_under(folder)])

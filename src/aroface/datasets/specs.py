@@ -1,0 +1,60 @@
+"""What a synthetic set is asked to hold, and the identity that follows from it before anything is drawn."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from typing import Any, Literal
+
+from aroface.errors import InputError
+from aroface.schemas import validate
+
+Kind = Literal["training", "pairs", "tinyface"]
+
+SEMANTICS = 1
+"""Raised by hand whenever the same spec and seed give other pixels than before."""
+
+_IMAGES = {"difficulty": 1.0, "jpeg_quality": 90, "alignment": "exact"}
+_TEST_IMAGES = {**_IMAGES, "degradation": "none", "resolution": [14, 24]}
+_DEFAULTS: dict[Kind, dict[str, Any]] = {
+    "training": {**_IMAGES, "low_quality": None},
+    "pairs": {**_TEST_IMAGES, "folds": 10, "which": "second"},
+    "tinyface": {**_TEST_IMAGES, "which": "probes"},
+}
+
+
+def resolve_spec(kind: Kind, spec: Mapping[str, Any], *, file: str | PathLike[str] | None = None) -> dict[str, Any]:
+    """The spec with every default written out.
+
+    Args:
+        kind: of the set.
+        spec: as the configuration has it; see ``generate.schema.json``.
+        file: named in messages.
+
+    Raises:
+        InputError: a key is unknown or missing, or a value is out of range.
+    """
+    validate({kind: dict(spec)}, "generate", file=file)
+    resolved = {**_DEFAULTS[kind], **spec}
+    if isinstance(resolved["alignment"], dict) and "model" in resolved["alignment"]:
+        resolved["alignment"] = {"tail": 1.0, **resolved["alignment"]}
+    for ends in (resolved.get("resolution"), (resolved.get("low_quality") or {}).get("resolution")):
+        if ends is not None and ends[0] > ends[1]:
+            raise InputError(f"the resolution {ends} ends below its start", file=file, record=kind)
+    if kind == "pairs" and resolved["pairs"] % (2 * resolved["folds"]):
+        raise InputError(
+            f"{resolved['pairs']} pairs cannot be half genuine in each of {resolved['folds']} folds",
+            file=file,
+            record="pairs.pairs",
+            expected=f"a multiple of {2 * resolved['folds']}",
+        )
+    return resolved
+
+
+def generated_identity(kind: Kind, spec: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """The manifest's identity of a synthetic set; known when a workflow is planned.
+
+    Raises:
+        InputError: as `resolve_spec`.
+    """
+    return {"generator": kind, "spec": resolve_spec(kind, spec), "seed": seed, "semantics": SEMANTICS}
