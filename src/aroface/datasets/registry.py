@@ -1,0 +1,110 @@
+"""The registries of training sets and benchmarks: who provides them, under which terms, and what must be on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+from aroface.schemas import read_yaml, validate
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """A training set that has to be requested from its provider.
+
+    Attributes:
+        key: its name in the configuration.
+        title: its name in tables.
+        provider: who gives it out.
+        licence: the terms, in a few words.
+        request: page where it is asked for or found.
+        listed_as: its name on that page.
+        citation: of the paper that describes it.
+        folder: where it lies under the data folder.
+        files: in that folder.
+        counts: what its provider says it holds, as far as published.
+    """
+
+    key: str
+    title: str
+    provider: str
+    licence: str
+    request: str
+    listed_as: str
+    citation: str
+    folder: str
+    files: tuple[str, ...]
+    counts: dict[str, int]
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """What must be there, relative to the data folder."""
+        return tuple(f"{self.folder}/{name}" for name in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """A benchmark that has to be requested from its provider; attributes that `Dataset` has mean the same here.
+
+    Attributes:
+        protocol: by which it is evaluated.
+        path: what is evaluated, relative to the data folder.
+        files: files and folders that must be there, relative to the data folder.
+        options: how the literature embeds it: color, flip, fusion, alignment.
+    """
+
+    key: str
+    title: str
+    protocol: Literal["pairs", "tinyface"]
+    provider: str
+    licence: str
+    request: str
+    listed_as: str
+    citation: str
+    path: str
+    files: tuple[str, ...]
+    counts: dict[str, int]
+    options: dict[str, Any]
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """What must be there, relative to the data folder."""
+        return self.files
+
+
+def read_datasets(path: str | PathLike[str]) -> dict[str, Dataset]:
+    """The registry of training sets by key.
+
+    Raises:
+        InputError: the file is missing or is not what ``datasets.schema.json`` says.
+    """
+    return {key: Dataset(**entry) for key, entry in _read(path, "datasets").items()}
+
+
+def read_benchmarks(path: str | PathLike[str]) -> dict[str, Benchmark]:
+    """The registry of benchmarks by key.
+
+    Raises:
+        InputError: the file is missing or is not what ``benchmarks.schema.json`` says.
+    """
+    return {key: Benchmark(**entry) for key, entry in _read(path, "benchmarks").items()}
+
+
+def missing(entry: Dataset | Benchmark, data_dir: Path) -> str | None:
+    """One line: what of an entry is not under ``data_dir``, where to get it and where to put it; None if all is there."""
+    absent = [name for name in entry.required if not (data_dir / name).exists()]
+    if not absent:
+        return None
+    files = ", ".join(absent)
+    return (
+        f"{entry.title}: not in {data_dir}: {files}; request it from {entry.provider} ({entry.licence}), "
+        f"{entry.request}, there named {entry.listed_as}, and put the files under these names into {data_dir}"
+    )
+
+
+def _read(path: str | PathLike[str], schema: str) -> dict[str, dict[str, Any]]:
+    registry = read_yaml(path)
+    validate(registry, schema, file=path)
+    return {key: {"key": key, **entry, "files": tuple(entry["files"])} for key, entry in registry.items()}

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from aroface.datasets.registry import missing, read_benchmarks, read_datasets
+from aroface.errors import InputError
+
+REGISTRIES = Path(__file__).parents[2] / "workflow" / "registries"
+DATASETS = read_datasets(REGISTRIES / "datasets.yaml")
+BENCHMARKS = read_benchmarks(REGISTRIES / "benchmarks.yaml")
+
+
+def test_the_training_sets_are_those_of_the_paper():
+    counts = {key: (entry.counts["identities"], entry.counts["images"]) for key, entry in DATASETS.items()}
+    assert counts == {
+        "ms1mv2": (85_742, 5_822_653),
+        "ms1mv3": (93_431, 5_179_510),
+        "webface4m": (205_990, 4_235_242),
+        "webface12m": (617_970, 12_720_066),
+    }
+
+
+def test_the_benchmarks_have_the_sizes_of_the_literature():
+    pairs = {key: entry.counts["pairs"] for key, entry in BENCHMARKS.items() if entry.protocol == "pairs"}
+    assert pairs == {"lfw": 6000, "cfp_fp": 7000, "cfp_ff": 7000, "agedb_30": 6000, "calfw": 6000, "cplfw": 6000}
+    assert BENCHMARKS["tinyface"].counts == {"gallery": 4443, "distractors": 153_428, "probes": 3728}
+
+
+@pytest.mark.parametrize("entry", [*DATASETS.values(), *BENCHMARKS.values()], ids=lambda entry: entry.key)
+def test_what_is_missing_is_one_line_until_it_is_there(entry, tmp_path: Path):
+    line = missing(entry, tmp_path)
+    assert line.startswith(f"{entry.title}: not in {tmp_path}: ")
+    assert "\n" not in line
+    assert all(part in line for part in (entry.request, entry.licence, *entry.required))
+    for name in entry.required:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert missing(entry, tmp_path) is None
+
+
+def test_only_the_missing_files_are_listed(tmp_path: Path):
+    (tmp_path / "faces_emore").mkdir()
+    (tmp_path / "faces_emore" / "train.rec").touch()
+    assert ": faces_emore/train.idx, faces_emore/property;" in missing(DATASETS["ms1mv2"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("title: MS1MV2", "title: MS1MV2\n  colour: RGB", r"datasets\.yaml: ms1mv2: Additional properties .*colour"),
+        ("title: MS1MV2\n", "", "ms1mv2: 'title' is a required property"),
+        ("folder: faces_emore", "folder: /absolute", r"ms1mv2\.folder"),
+        ("folder: faces_emore", "folder: ../elsewhere", r"ms1mv2\.folder"),
+        ("85742", "'85742'", r"ms1mv2\.counts\.identities: '85742' is not of type 'integer'; write the number without"),
+    ],
+)
+def test_a_wrong_entry_is_one_line(old: str, new: str, message: str, tmp_path: Path):
+    text = (REGISTRIES / "datasets.yaml").read_text()
+    assert old in text
+    (tmp_path / "datasets.yaml").write_text(text.replace(old, new))
+    with pytest.raises(InputError, match=message):
+        read_datasets(tmp_path / "datasets.yaml")
