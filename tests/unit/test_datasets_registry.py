@@ -50,7 +50,7 @@ def test_only_the_missing_files_are_listed(tmp_path: Path):
     ("old", "new", "message"),
     [
         ("title: MS1MV2", "title: MS1MV2\n  colour: RGB", r"datasets\.yaml: ms1mv2: Additional properties .*colour"),
-        ("title: MS1MV2\n", "", "ms1mv2: 'title' is a required property"),
+        ("  title: MS1MV2\n", "", "ms1mv2: 'title' is a required property"),
         ("folder: faces_emore", "folder: /absolute", r"ms1mv2\.folder"),
         ("folder: faces_emore", "folder: ../elsewhere", r"ms1mv2\.folder"),
         ("85742", "'85742'", r"ms1mv2\.counts\.identities: '85742' is not of type 'integer'; write the number without"),

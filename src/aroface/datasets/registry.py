@@ -93,7 +93,7 @@ def read_benchmarks(path: str | PathLike[str]) -> dict[str, Benchmark]:
 
 
 def missing(entry: Dataset | Benchmark, data_dir: Path) -> str | None:
-    """One line: what of an entry is not under ``data_dir``, where to get it and where to put it; None if all is there."""
+    """One line: what is missing under ``data_dir``, where to get it and where to put it; None if nothing is."""
     absent = [name for name in entry.required if not (data_dir / name).exists()]
     if not absent:
         return None
