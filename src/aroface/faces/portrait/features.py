@@ -35,7 +35,7 @@ class _Lids:
     def arch(self, u: Floats) -> Floats:
         """Height of the wide open upper lid at u = x / half the width."""
         bulge = np.maximum(1 - u**2, 0) ** (0.75 - 0.12 * self.roundness)
-        return self.height * bulge * (1 - 0.12 * self.side * u)
+        return np.asarray(self.height * bulge * (1 - 0.12 * self.side * u))
 
     def upper(self, u: Floats) -> Floats:
         return -self.opening * self.arch(u)
@@ -117,9 +117,9 @@ def _brow(head: Head, side: int) -> list[Shape]:
         edge = curve(ribbon(stack(x, y - thick - grow), stack(x, y + thick + grow)), 2)
         tone = who.skin * (1 - share) + hair * share
         shapes.append(Shape(on_skull(edge[..., 0], edge[..., 1], 1.5), tone, weight))
-    foot = on_skull(x[:, :-1], y[:, :-1] + 0.7 * thick[:, :-1], 1.5)
-    tip = on_skull(x[:, :-1] + side * 1.6, y[:, :-1] - 1.0 * thick[:, :-1] - 0.4, 1.5)
-    return [*shapes, Shape(stack_strands(foot, tip), 0.85 * hair, 0.8)]
+    foot = on_skull(x[:, :-1], y[:, :-1] + 0.5 * thick[:, :-1], 1.5)
+    tip = on_skull(x[:, :-1] + side * 1.8, y[:, :-1] - 0.8 * thick[:, :-1], 1.5)
+    return [*shapes, Shape(stack_strands(foot, tip), 0.5 * tone + 0.45 * hair, 0.8)]
 
 
 def stack_strands(*points: Floats) -> Floats:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
 
 import numpy as np
 
 from aroface.faces.portrait.features import stack_strands
 from aroface.faces.portrait.head import Head
-from aroface.faces.portrait.shapes import Floats, Shape, column, curve, mirrored, on_skull, ribbon, stack
+from aroface.faces.portrait.shapes import Floats, Shape, column, curve, mirrored, on_skull, ribbon
 
 _STRANDS = 22
 
@@ -45,7 +44,7 @@ def _rim(head: Head) -> Floats:
     low = np.maximum(who.hair_length[:, None], -14)
     drop = np.array([1.0, 0.66, 0.33])
     fall_y = -24 + (low + 24) * drop
-    long = low > 0
+    long = head.long[:, None]
     fall_x = (
         w + side * np.where(long, 1.0, 1 - 0.9 * drop) + 2.5 * who.hair_wave[:, None] * np.sin(5 * drop + phase) * long
     )
@@ -70,7 +69,9 @@ def _edge(head: Head) -> Floats:
     low = np.maximum(who.hair_length[:, None], -14)
     drop = np.array([1.0, 0.66, 0.33])
     fall_y = -24 + (low + 24) * drop
-    lock = np.where(low > 0, 0.96 - who.hair_lock[:, None] * np.sin(np.pi * np.minimum(drop, 0.8)), 0.95 - 0.06 * drop)
+    lock = np.where(
+        head.long[:, None], 0.96 - who.hair_lock[:, None] * np.sin(np.pi * np.minimum(drop, 0.8)), 0.95 - 0.06 * drop
+    )
     left = head.contour(-lock * w, fall_y, near=2.0)
     right = head.contour((lock * w)[:, ::-1], fall_y[:, ::-1], near=2.0)
     return curve(np.concatenate([left, temple, right], axis=1), 3, closed=False)
@@ -100,7 +101,7 @@ def _strands(head: Head, rim: Floats, edge: Floats, layer: int) -> Floats:
     rows = np.arange(len(rim))[:, None, None]
     outer = rim[rows, low] * (1 - share) + rim[rows, low + 1] * share
     inner = edge[rows, low] * (1 - share) + edge[rows, low + 1] * share
-    return outer + (inner - outer) * t[..., None]
+    return np.asarray(outer + (inner - outer) * t[..., None])
 
 
 def beard(head: Head) -> list[Shape]:
@@ -113,7 +114,7 @@ def beard(head: Head) -> list[Shape]:
         shapes.append(Shape(_jaw_ring(head, grow), who.skin * (1 - share) + hair * share, 0.9, who.beard > 0))
     shapes += [
         Shape(_bristles(head, layer), gain * hair + 8 * layer, 0.9, who.beard > 0.6)
-        for layer, gain in ((0, 0.8), (1, 1.2))
+        for layer, gain in ((0, 0.88), (1, 1.12))
     ]
     for grow, part in ((0.7, 0.5), (0.0, 1.0)):
         share = part * who.moustache[:, None]
@@ -125,8 +126,8 @@ def _cheek_line(head: Head, grow: float) -> tuple[Floats, Floats]:
     """Upper edge of one half of the beard, from the ear to below the mouth: x, y (N, 6)."""
     who, w, m = head.who, head.who.face_width, head.mouth_half[:, 0]
     chin = who.chin_length + head.jaw_drop[:, 0]
-    top, goatee = 2 - 12 * who.beard_extent, who.beard_extent < 0.25
-    side = np.where(goatee, 0.62, 0.92)
+    top, goatee = 6 - 12 * who.beard_extent, who.beard_extent < 0.25
+    side = np.where(goatee, 0.62, 0.98)
     x = column(
         side * w - grow, np.where(goatee, 0.6, 0.82) * w - grow, 1.5 * m - grow, 1.25 * m - grow, 0.62 * m, 0 * m
     )
@@ -139,7 +140,7 @@ def _cheek_line(head: Head, grow: float) -> tuple[Floats, Floats]:
 def _jaw_ring(head: Head, grow: float) -> Floats:
     x, y, forward = head.jaw()
     start = np.minimum(head.who.face_width[:, None], x)
-    outer = head.contour(mirrored(start, -1), mirrored(y + [0, 0, 0, 0.6, 1.2, 1.6], 1), mirrored(forward, 1))
+    outer = head.contour(mirrored(start, -1), mirrored(y + np.array([0, 0, 0, 0.6, 1.2, 1.6]), 1), mirrored(forward, 1))
     x, y = _cheek_line(head, grow)
     inner = on_skull(mirrored(x, -1), mirrored(y, 1))
     goatee = head.who.beard_extent[:, None, None] < 0.25
@@ -154,9 +155,9 @@ def _bristles(head: Head, layer: int) -> Floats:
     x, y = _cheek_line(head, 0.6)
     inner = curve(on_skull(mirrored(x, -1), mirrored(y, 1)), 4, closed=False)
     pick = np.sort(rng.integers(6, outer.shape[1] - 6, 30))
-    t = rng.uniform(0.05, 0.9, (30, 1))
+    t = rng.uniform(0.0, 0.8, (30, 1))
     foot = inner[:, pick] * (1 - t) + outer[:, pick] * t
-    return stack_strands(foot, foot + (outer[:, pick] - inner[:, pick]) * 0.22 + np.array([0, 1.0, 0]))
+    return stack_strands(foot, foot + (outer[:, pick] - inner[:, pick]) * 0.12 + np.array([0, 0.6, 0]))
 
 
 def _whiskers(head: Head, grow: float) -> Floats:

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+import numpy.typing as npt
 
 from aroface.faces.portrait.shapes import Floats, Shape, circle, column, curve, mirrored, on_skull, ribbon, stack
 from aroface.faces.portrait.traits import Identities, Nuisances
 
 EYE_Y = -15.0
-_LIMB = 1.12
+_LIMB = 1.25
+"""Depth of the head over half its width."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,11 @@ class Head:
             jaw_drop=4.5 * how.mouth_open[:, None],
         )
 
+    @property
+    def long(self) -> npt.NDArray[np.bool_]:
+        """Whose hair falls below the ears, (N,)."""
+        return self.who.hair_length > 18
+
     def landmarks(self) -> Floats:
         """Left eye, right eye, nose tip, left and right mouth corner; (N, 5, 3)."""
         eyes = on_skull(self.eye_x, self.eye_y, -2.5)
@@ -114,7 +121,6 @@ def body(head: Head) -> list[Shape]:
     """Long hair behind the neck, neck, clothes, back of the head and ears."""
     who, how = head.who, head.how
     w = who.face_width[:, None]
-    long = who.hair_length > 0
     neck_x = np.array([-0.72, -0.70, -0.86, 0.86, 0.70, 0.72]) * w
     neck = stack(neck_x, np.array([10.0, 40, 74, 74, 40, 10]), -2.0)
     shadow = stack(0.70 * w * [-1.0, 1, 1, 0, -1], np.array([20.0, 20, 50, 60, 50]) + head.jaw_drop, -2.0)
@@ -126,13 +132,13 @@ def body(head: Head) -> list[Shape]:
     back = head.contour((w + 0.5 * volume) * sine, -28 - (45 + 0.3 * who.hair_top[:, None]) * cosine)
     bare = who.hair_cover[:, None] == 0
     shapes = [
-        Shape(_fall(head), 0.75 * who.hair, 0.5, long),
+        Shape(_fall(head), 0.75 * who.hair, 0.5, head.long),
         Shape(neck, 0.90 * who.skin, 0.9),
         Shape(shadow, 0.72 * who.skin, 0.9),
         Shape(curve(shoulders, 2), how.clothes, 0.5),
         Shape(back, np.where(bare, 0.9 * who.skin, 0.8 * who.hair), 0.7),
     ]
-    covered = long & (who.hair_side > 4)
+    covered = head.long & (who.hair_side > 4)
     for side in (-1, 1):
         shapes += _ear(head, side, ~covered)
     return shapes
@@ -142,9 +148,9 @@ def _fall(head: Head) -> Floats:
     """Long hair behind the neck."""
     who = head.who
     low, wide = who.hair_length[:, None], who.face_width[:, None] + 1.2 * who.hair_side[:, None]
-    x = mirrored(np.array([1.0, 1.06, 1.1, 1.0, 0.55]) * wide, -1)
-    y = mirrored(np.array([-30.0, 0, 0, 0, 0]) + np.array([0, 0.05, 0.6, 1.0, 1.08]) * low, 1)
-    wave = 3.0 * who.hair_wave[:, None] * np.sin(np.arange(10) * 2.3 + 9 * who.hair_parting[:, None])
+    x = mirrored(np.array([0.7, 0.97, 1.03, 1.06, 0.98, 0.55]) * wide, -1)
+    y = mirrored(np.array([-62.0, -28, 0, 0, 0, 0]) + np.array([0, 0, 0.1, 0.6, 1.0, 1.08]) * low, 1)
+    wave = 3.0 * who.hair_wave[:, None] * np.sin(np.arange(12) * 2.3 + 9 * who.hair_parting[:, None])
     return curve(stack(x + wave, y, -12.0), 3)
 
 

@@ -7,8 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from aroface.faces.portrait.relief import Relief
-from aroface.faces.portrait.shapes import SKULL, SKULL_Y, Floats
+from aroface.faces.portrait.shapes import SKULL_Y, Floats
 from aroface.faces.portrait.traits import Nuisances
+
+_BALL = (45.0, 66.0)
+"""Half-axes of the ellipsoid that is lit: wider than the skull, for cheeks are flatter than a ball."""
 
 
 class Lights:
@@ -34,7 +37,7 @@ class Lights:
         self.monomials = np.stack([self.x**2, self.x * self.y, self.y**2, self.x, self.y, np.ones_like(self.x)])
         self.exponents, self.mixture = self._coefficients(relief, camera)
         scale = np.sqrt(np.abs(np.linalg.det(camera[:, :, :2]))) / self.unit
-        self.axes = (scale[:, None] * SKULL[:2]).astype(np.float32)
+        self.axes = (scale[:, None] * _BALL).astype(np.float32)
         self.centre = self._on_grid(np.broadcast_to([0.0, SKULL_Y + 2, 0.0], (len(camera), 1, 3)), camera)[:, 0].astype(
             np.float32
         )

@@ -46,7 +46,7 @@ class Outlines:
             if not visible[i]:
                 continue
             if points.ndim == 3:
-                cv2.fillPoly(canvas, points[i : i + 1], paint[i], cv2.LINE_AA, _FRACTION_BITS)
+                cv2.fillPoly(canvas, [points[i]], paint[i], cv2.LINE_AA, _FRACTION_BITS)
             else:
                 cv2.polylines(canvas, points[i], False, paint[i], self.thickness, cv2.LINE_AA, _FRACTION_BITS)
 
@@ -66,7 +66,7 @@ class Backdrops:
     def canvas(self, i: int) -> Canvas:
         """The backdrop of image ``i``, (size, size, 4), on which no light falls."""
         mix = textures.sample(textures.backdrops()[self.kind[i]], self.onto[i], self.size)
-        return self.colours[i][mix].view(np.uint8).reshape(self.size, self.size, 4)
+        return np.asarray(self.colours[i][mix].view(np.uint8).reshape(self.size, self.size, 4))
 
 
 class Complexions:
@@ -87,7 +87,7 @@ class Complexions:
         factor += 1 - 128 * strength
         if self.who.freckles[i] > 0:
             dots = textures.sample(textures.freckles(), self.onto[i], self.size)
-            factor -= dots * np.float32(0.28 / 255 * self.who.freckles[i])
+            factor -= dots * np.float32(0.24 / 255 * self.who.freckles[i])
         return factor
 
 
@@ -97,7 +97,7 @@ class Cameras:
     def __init__(self, who: Identities, how: Nuisances, size: int) -> None:
         self.how, self.size = how, size
         self.blur = (how.focus * size / TEMPLATE_SIZE).tolist()
-        metered = (150 / np.maximum(who.skin.mean(axis=1), 1)) ** 0.3
+        metered = (150 / np.maximum(who.skin.mean(axis=1), 1)) ** 0.42
         gain = (how.exposure * metered)[:, None] * how.tint
         scene = np.arange(256)[:, None] / (255 * _HEADROOM) * gain[:, None, :]
         shoulder = 0.7 + 0.3 * (1 - np.exp(-(scene - 0.7) / 0.3))
@@ -121,5 +121,5 @@ class Cameras:
         grain = np.take(textures.noise(), range(row, row + self.size), axis=0, mode="wrap")[
             :, column : column + self.size
         ]
-        share = float(self.how.noise[i]) / textures.UNIT
-        return np.asarray(cv2.addWeighted(image, 1.0, grain, share, -128 * share), np.uint8)
+        gain = float(self.how.noise[i]) / textures.UNIT
+        return np.asarray(cv2.addWeighted(image, 1.0, grain, gain, -128 * gain), np.uint8)

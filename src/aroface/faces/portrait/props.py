@@ -8,8 +8,10 @@ from aroface.faces.portrait.head import EYE_Y, Head
 from aroface.faces.portrait.shapes import Floats, Shape, circle, curve, mirrored, on_skull, ribbon, stack
 from aroface.faces.portrait.traits import OCCLUSIONS
 
-_FRONT = 46.0
-"""z of spectacles."""
+
+def _front(x: Floats) -> Floats:
+    """Depth of spectacles, which bend around the face."""
+    return 44.0 - 0.012 * x**2
 
 
 def glasses(head: Head) -> list[Shape]:
@@ -24,18 +26,21 @@ def glasses(head: Head) -> list[Shape]:
     shapes = []
     for side in (-1, 1):
         x = side * 1.03 * who.eye_gap[:, None]
-        outer = stack(x + (size + thick) * round_x, EYE_Y + 1.5 + (tall + thick) * round_y, _FRONT)
-        inner = stack(x + (size - 0.3 * thick) * round_x, EYE_Y + 1.5 + (tall - 0.3 * thick) * round_y, _FRONT)
-        rim = ribbon(np.concatenate([outer, outer[:, :1]], axis=1), np.concatenate([inner, inner[:, :1]], axis=1))
-        shapes.append(Shape(rim, who.glasses_colour, 0.5, worn))
+        edges = []
+        for grow in (thick, -0.3 * thick):
+            edge_x = x + (size + grow) * round_x
+            edge = stack(edge_x, EYE_Y + 1.5 + (tall + grow) * round_y, _front(edge_x))
+            edges.append(np.concatenate([edge, edge[:, :1]], axis=1))
+        shapes.append(Shape(ribbon(edges[0], edges[1]), who.glasses_colour, 0.5, worn))
         start, end = x + side * (size + thick), side * (who.face_width[:, None] + 1)
         arm_x = np.concatenate([start, end, end, start], axis=1)
-        arm = stack(arm_x, EYE_Y + np.array([-3.0, -3.0, -1.6, -1.6]), np.array([_FRONT, 0, 0, _FRONT]))
+        near = np.array([1.0, 0, 0, 1])
+        arm = stack(arm_x, EYE_Y + np.array([-3.0, -3.0, -1.6, -1.6]), near * _front(arm_x))
         shapes.append(Shape(arm, who.glasses_colour, 0.5, worn))
     v = np.linspace(-1, 1, 5)
     inside = 1.03 * who.eye_gap[:, None] - size
     arc = EYE_Y - 0.8 - 1.2 * (1 - v**2)
-    bridge = ribbon(stack(inside * v, arc - 0.5 * thick, 48.0), stack(inside * v, arc + 0.7 * thick, 48.0))
+    bridge = ribbon(stack(inside * v, arc - 0.5 * thick, 45.0), stack(inside * v, arc + 0.7 * thick, 45.0))
     return [*shapes, Shape(bridge, who.glasses_colour, 0.5, worn)]
 
 
@@ -109,11 +114,11 @@ def _sunglasses(head: Head) -> list[Shape]:
     """Dark glasses."""
     cosine, sine = circle(20)
     tall = (9.0 + 3 * head.how.occlusion_shape[:, :1]) * (0.8 + 0.2 * np.abs(cosine))
-    lenses = [
-        Shape(stack(17.5 * side + 13.5 * cosine, EYE_Y + 1 + tall * sine, _FRONT), (22, 22, 26), 0.4)
-        for side in (-1, 1)
-    ]
+    lenses = []
+    for side in (-1, 1):
+        x = 17.5 * side + 13.5 * cosine
+        lenses.append(Shape(stack(x, EYE_Y + 1 + tall * sine, _front(x)), (22, 22, 26), 0.4))
     x = np.array([-1.0, -0.13, 0.13, 1.0, 1.0, 0.13, -0.13, -1.0]) * head.who.face_width[:, None]
     y = EYE_Y + np.array([-4.0, -3.0, -3.0, -4.0, -1.0, -0.5, -0.5, -1.0])
-    bar: Floats = stack(x, y, np.array([0, 46.0, 46, 0, 0, 46, 46, 0]))
+    bar = stack(x, y, np.array([0, 1.0, 1, 0, 0, 1, 1, 0]) * _front(x))
     return [*lenses, Shape(bar, (26, 26, 30), 0.4)]

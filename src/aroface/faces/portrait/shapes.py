@@ -17,7 +17,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.floating[Any]]
 Colour = Floats | Sequence[float]
 
-SKULL = (45.0, 66.0, 48.0)
+SKULL = (39.0, 66.0, 44.0)
 """Half-axes of the ellipsoid that the features lie on."""
 SKULL_Y = -9.0
 

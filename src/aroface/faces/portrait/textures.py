@@ -21,7 +21,7 @@ UNIT = 40.0
 
 
 def _waves(seed: int, low: float, high: float, slope: float) -> Floats:
-    """Tileable Gaussian noise of unit sd with wavelengths of ``low`` to ``high`` pixels, amplitude falling by ``slope``."""
+    """Tileable Gaussian noise of unit sd, wavelengths ``low`` to ``high`` pixels, amplitude falling by ``slope``."""
     rng = np.random.default_rng([0x7E87, seed])
     frequency = np.hypot(np.fft.fftfreq(SIDE)[:, None], np.fft.rfftfreq(SIDE)[None])
     inside = (frequency >= 1 / high) & (frequency <= 1 / low)
@@ -46,7 +46,7 @@ def skin() -> Texture:
 def freckles() -> Texture:
     """Sparse soft dots in clusters, 0 (none) to 255."""
     dots = _waves(3, 5.0, 9, 0.0) + 0.6 * _waves(4, 30, 120, 0.5)
-    return _grey(255 * np.clip((dots - 1.5) * 1.1, 0, 1))
+    return _grey(255 * np.clip((dots - 1.4) * 0.8, 0, 1))
 
 
 @cache

@@ -210,7 +210,8 @@ def sample_identities(n: int, seed: int) -> Identities:
     afro = (draw.uniform("afro", 0, 1) < np.where(tone > 0.6, 0.18, 0.05)) & ~cropped
     long_haired = draw.uniform("long", -1, 1) > masculine + 0.1
     long_haired &= ~(cropped | afro | bald)
-    length = np.where(long_haired, draw.uniform("long length", 25, 75), draw.uniform("short length", -22, -4))
+    length = np.where(long_haired, draw.uniform("long length", 25, 75), draw.uniform("short length", -18, -4))
+    length = np.where(afro, draw.uniform("afro length", -8, 12), length)
     return Identities(
         face_width=draw.normal("face width", 36.3, 2.1) + 0.7 * masculine,
         jaw_width=draw.normal("jaw width", 0.80, 0.065) + 0.03 * masculine,
@@ -236,7 +237,7 @@ def sample_identities(n: int, seed: int) -> Identities:
         lid_fold=draw.uniform("lid fold", -0.4, 1.0),
         lashes=draw.uniform("lashes", 0.5, 1.1) - 0.3 * masculine,
         iris=_pick(
-            draw, "iris", _IRIS, np.where(tone[:, None] > 0.55, _IRIS_ODDS * [1, 0.6, 0.1, 0, 0, 0], _IRIS_ODDS)
+            draw, "iris", _IRIS, np.where(tone[:, None] > 0.55, _IRIS_ODDS * [1, 0.6, 0.1, 0, 0, 0], _IRIS_ODDS), 0.06
         ),
         iris_size=draw.normal("iris size", 3.7, 0.22),
         brow_height=draw.normal("brow height", -24.6, 1.3) + 0.9 * masculine,
@@ -334,23 +335,23 @@ def sample_nuisances(n: int, rng: np.random.Generator, difficulty: float = 1.0) 
         exposure=np.exp(normal(0.2, 0.45)),
         tint=tint.astype(np.float32),
         contrast=1 + normal(0.14, 0.35),
-        backdrop=_dull(uniform(15, 225, 2, 1), normal(0.16, 0.4, 2, 3) if difficulty else uniform(-0.2, 0.2, 2, 3)),
+        backdrop=_dull(uniform(15, 225, 2, 1), normal(0.11, 0.3, 2, 3) if difficulty else uniform(-0.2, 0.2, 2, 3)),
         backdrop_place=uniform(0, 1, 4),
         backdrop_kind=rng.integers(0, 4, n),
         clothes=_dull(uniform(15, 225, 1), uniform(-0.3, 0.3, 3)),
         hair_shift=normal(1.0, 2.5, 3),
         occlusion=rng.choice(len(OCCLUSIONS), size=n, p=odds),
         occlusion_shape=uniform(0, 1, 6),
-        occlusion_colour=_dull(uniform(25, 225, 1), uniform(-0.4, 0.4, 3)),
+        occlusion_colour=_dull(uniform(25, 225, 1), uniform(-0.25, 0.25, 3)),
         focus=(0.45 + difficulty * uniform(0, 0.45)).astype(np.float32),
-        noise=(difficulty * uniform(0.5, 5.0)).astype(np.float32),
+        noise=(difficulty * uniform(0.4, 4.0)).astype(np.float32),
         noise_place=rng.integers(0, 1 << 16, (n, 2)),
     )
 
 
 def _dull(grey: Floats, colour: Floats) -> Floats:
     """Colours around a grey, as most of the world is."""
-    return np.clip(grey * (1 + colour), 5, 245).astype(np.float32)
+    return np.asarray(np.clip(grey * (1 + colour), 5, 245), np.float32)
 
 
 def _skin(draw: _Draw, tone: Floats) -> Floats:
@@ -361,22 +362,22 @@ def _skin(draw: _Draw, tone: Floats) -> Floats:
     base = _SKIN[low] * (1 - share) + _SKIN[low + 1] * share
     red = draw.normal("redness", 0, 0.022)
     yellow = draw.normal("yellowness", 0, 0.022)
-    return (base * (1 + np.stack([red, -red - 0.3 * yellow, -0.6 * red - yellow], 1))).astype(np.float32)
+    return np.asarray(base * (1 + np.stack([red, -red - 0.3 * yellow, -0.6 * red - yellow], 1)), np.float32)
 
 
 def _hair(draw: _Draw, tone: Floats, age: Floats) -> Floats:
     """Hair colour: darker with the skin, greyer with age."""
     odds = np.where(tone[:, None] > 0.55, _HAIR_ODDS_DARK, _HAIR_ODDS_FAIR)
     greying = np.array([1, 1, 1, 1, 1, 1, 1, 6, 8]) ** np.where(age > 0.6, 1.0, -1.0)[:, None]
-    return _pick(draw, "hair", _HAIR, odds * greying)
+    return _pick(draw, "hair", _HAIR, odds * greying, 0.025)
 
 
-def _pick(draw: _Draw, name: str, palette: Floats, odds: Array) -> Floats:
-    """A colour of the palette by odds (N, colours), varied by some per cent."""
+def _pick(draw: _Draw, name: str, palette: Floats, odds: Array, hue: float) -> Floats:
+    """A colour of the palette by odds (N, colours), each channel varied by ``hue``, all by a tenth."""
     cumulative = np.cumsum(odds, axis=1)
     choice = (draw.uniform(name, 0, 1)[:, None] * cumulative[:, -1:] > cumulative).sum(axis=1)
-    varied = palette[np.minimum(choice, len(palette) - 1)] * (1 + draw.normal(f"{name} variation", 0, 0.06, 3))
-    return (varied * (1 + draw.normal(f"{name} depth", 0, 0.1, 1))).astype(np.float32)
+    varied = palette[np.minimum(choice, len(palette) - 1)] * (1 + draw.normal(f"{name} hue", 0, hue, 3))
+    return np.asarray(varied * (1 + draw.normal(f"{name} depth", 0, 0.1, 1)), np.float32)
 
 
 def _lips(draw: _Draw, skin: Floats, masculine: Floats) -> Floats:
@@ -386,14 +387,14 @@ def _lips(draw: _Draw, skin: Floats, masculine: Floats) -> Floats:
         [draw.uniform("lipstick", 130, 195), draw.uniform("lipstick g", 30, 85), np.full(draw.n, 70.0)], 1
     )
     share = ((draw.uniform("painted", 0, 1) < 0.35) & (masculine < -0.2))[:, None] * 0.6
-    return (natural * (1 - share) + painted * share).astype(np.float32)
+    return np.asarray(natural * (1 - share) + painted * share, np.float32)
 
 
 def _scar(draw: _Draw) -> Floats:
     """A scar on one in nine: x, y, direction in radians, half its length (0 where there is none); (N, 4)."""
     reach = np.where(draw.uniform("scarred", 0, 1) < 1 / 9, draw.uniform("scar reach", 3, 7), 0)
     x, y = draw.uniform("scar x", -26, 26), draw.uniform("scar y", -40, 36)
-    return np.stack([x, y, draw.uniform("scar direction", 0, np.pi), reach], axis=1)
+    return np.stack([x, y, draw.uniform("scar direction", 0, np.pi), reach], axis=1).astype(np.float32)
 
 
 def _marks(draw: _Draw) -> Floats:
