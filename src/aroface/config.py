@@ -1,0 +1,202 @@
+"""The configuration: what people write, checked and laid together, and the experiments that it asks for.
+
+A configuration is one YAML file or several, later ones laid over earlier ones: mappings are joined key by key, anything
+else is replaced. A recipe grows the same way: a named recipe, what it changes for the training set, the method's head
+and adversary, and the experiment's own changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aroface.errors import InputError
+from aroface.schemas import read_yaml, validate
+
+DEFAULTS = Path("workflow/configs/defaults.yaml")
+METHODS = Path("workflow/registries/methods.yaml")
+RECIPES = Path("workflow/registries/recipes.yaml")
+COMMAND_LINE = "--config"
+
+# A mapping that names another kind of thing takes none of the options of the one beneath.
+_DECIDING_KEY = {"head": "name", "schedule": "kind"}
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Configuration files, checked and laid over each other.
+
+    Attributes:
+        file: the files, as errors call them.
+        values: as ``config.schema.json`` describes them.
+    """
+
+    file: str
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Experiment:
+    """A method trained on a data set with a backbone, once for each seed.
+
+    Attributes:
+        method: key in ``methods.yaml``.
+        dataset: key of the training set.
+        seeds: one run each.
+        recipe: the resolved recipe, as ``recipe.schema.json`` describes it.
+    """
+
+    method: str
+    dataset: str
+    seeds: tuple[int, ...]
+    recipe: dict[str, Any]
+
+    @property
+    def arch(self) -> str:
+        """Name of the backbone."""
+        return str(self.recipe["arch"])
+
+
+def read_configuration(
+    files: Sequence[Path], changes: Mapping[str, Any] | None = None, *, root: Path = Path()
+) -> Configuration:
+    """Read the defaults and lay ``files``, then ``changes``, over them, each checked where it is laid.
+
+    Args:
+        files: configuration files; the last one wins.
+        changes: keys given on Snakemake's command line.
+        root: folder of the repository.
+
+    Raises:
+        InputError: one line with file and key.
+    """
+    values = read_yaml(root / DEFAULTS)
+    layers: list[tuple[str, Any]] = [(str(file), read_yaml(file)) for file in files]
+    if changes:
+        layers.append((COMMAND_LINE, changes))
+    for file, layer in layers:
+        if not isinstance(layer, Mapping):
+            raise InputError("no mapping", file=file, expected="keys such as experiments and benchmarks")
+        values = lay_over(values, layer)
+        validate(values, "config", file=file)
+    return Configuration(" + ".join(str(file) for file in files), values)
+
+
+def lay_over(base: Mapping[str, Any], layer: Mapping[str, Any]) -> dict[str, Any]:
+    """Join ``layer`` with what lies beneath it, key by key; neither is changed."""
+    joined = {**base}
+    for key, value in layer.items():
+        beneath = joined.get(key)
+        if isinstance(value, Mapping) and isinstance(beneath, Mapping) and not _another_kind(key, value, beneath):
+            joined[key] = lay_over(beneath, value)
+        else:
+            joined[key] = value
+    return joined
+
+
+def _another_kind(key: str, value: Mapping[str, Any], beneath: Mapping[str, Any]) -> bool:
+    return key in _DECIDING_KEY and value.get(_DECIDING_KEY[key]) not in (None, beneath.get(_DECIDING_KEY[key]))
+
+
+def read_methods(root: Path = Path()) -> dict[str, dict[str, Any]]:
+    """The methods by key, each with ``label``, ``head`` and ``adversary``.
+
+    Raises:
+        InputError: the registry is malformed.
+    """
+    return _read_registry(root / METHODS, "methods")
+
+
+def read_recipes(root: Path = Path()) -> dict[str, dict[str, Any]]:
+    """The named recipes by key, each with ``recipe`` and, where there are any, ``extends`` and ``datasets``.
+
+    Raises:
+        InputError: the registry is malformed.
+    """
+    return _read_registry(root / RECIPES, "recipes")
+
+
+def _read_registry(path: Path, schema: str) -> dict[str, dict[str, Any]]:
+    entries: dict[str, dict[str, Any]] = read_yaml(path)
+    validate(entries, schema, file=path)
+    return entries
+
+
+def read_experiments(configuration: Configuration, *, root: Path = Path()) -> tuple[Experiment, ...]:
+    """The experiments that a configuration asks for, with their recipes resolved.
+
+    Args:
+        configuration: as :func:`read_configuration` gives it.
+        root: folder of the repository.
+
+    Raises:
+        InputError: an unknown method or recipe, a recipe that is not valid, or an experiment declared twice.
+    """
+    methods, recipes = read_methods(root), read_recipes(root)
+    values = configuration.values
+    experiments: dict[tuple[str, str, str], Experiment] = {}
+    for number, entry in enumerate(values["experiments"]):
+        record = f"experiments.{number}"
+        name = entry.get("recipe", values["recipe"])
+        _check_known("method", entry["method"], methods, configuration.file, f"{record}.method")
+        _check_known("recipe", name, recipes, configuration.file, f"{record}.recipe" if "recipe" in entry else "recipe")
+        layers = [
+            *_recipe_layers(recipes, name, entry["dataset"]),
+            (f"{METHODS}: {entry['method']}", {key: methods[entry["method"]][key] for key in ("head", "adversary")}),
+            (f"{configuration.file}: {record}", {"arch": entry["arch"]} if "arch" in entry else {}),
+            (f"{configuration.file}: {record}.overrides", entry.get("overrides", {})),
+        ]
+        seeds = tuple(entry.get("seeds", values["seeds"]))
+        experiment = Experiment(entry["method"], entry["dataset"], seeds, resolve_recipe(layers))
+        key = (experiment.method, experiment.dataset, experiment.arch)
+        if key in experiments:
+            raise InputError(
+                f"{'/'.join(key)} is declared twice",
+                file=configuration.file,
+                record=record,
+                remedy=f"to compare variants of it, give each a method of its own in {METHODS}",
+            )
+        experiments[key] = experiment
+    return tuple(experiments.values())
+
+
+def resolve_recipe(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
+    """Lay the parts of a recipe over each other, the first of them complete.
+
+    Args:
+        layers: the parts, each with the file and record that it comes from.
+
+    Returns:
+        The recipe; one without an adversary says nothing else of it, so that the adversary's options leave it alone.
+
+    Raises:
+        InputError: names the part that made the recipe invalid, and the key.
+    """
+    recipe: dict[str, Any] = {}
+    for place, layer in layers:
+        if layer:
+            recipe = lay_over(recipe, layer)
+            validate(recipe, "recipe", file=place)
+    return {**recipe, "adversary": {"kind": "none"}} if recipe["adversary"]["kind"] == "none" else recipe
+
+
+def _recipe_layers(
+    recipes: Mapping[str, Mapping[str, Any]], name: str, dataset: str
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """A named recipe after those that it extends, each followed by what it changes for the training set."""
+    chain = [name]
+    while parent := recipes[chain[0]].get("extends"):
+        _check_known("recipe", parent, recipes, RECIPES, f"{chain[0]}.extends")
+        if parent in chain:
+            raise InputError(f"{parent} extends itself", file=RECIPES, record=f"{chain[0]}.extends")
+        chain.insert(0, parent)
+    for each in chain:
+        yield f"{RECIPES}: {each}.recipe", recipes[each]["recipe"]
+        yield f"{RECIPES}: {each}.datasets.{dataset}", recipes[each].get("datasets", {}).get(dataset, {})
+
+
+def _check_known(what: str, name: str, known: Mapping[str, Any], file: str | Path, record: str) -> None:
+    if name not in known:
+        raise InputError(f"unknown {what} {name!r}", file=file, record=record, expected=f"one of {', '.join(known)}")
