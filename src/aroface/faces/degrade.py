@@ -26,6 +26,13 @@ _SHIFT_SD = (0.0133, 0.0096, 0.0066, 0.0044, 0.0025, 0.0015)
 _KERNEL_RADIUS = 5
 
 
+def _check_degrees_of_freedom(value: float) -> None:
+    if not value > 2:
+        raise InputError(
+            f"{value} degrees of freedom", expected="more than 2, or the errors have no standard deviation"
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class AlignmentErrorModel:
     """How far a detector's alignment is off, growing as the resolution falls.
@@ -93,7 +100,7 @@ ALIGNMENT_ERRORS = MappingProxyType(
         )
     }
 )
-"""Models by name: the detector that was measured, and an older one that errs twice as much and fails outright at times."""
+"""Models by name: the detector that was measured, and an older one that errs twice as much and at times fails."""
 
 
 def landmark_noise(
@@ -177,7 +184,7 @@ def surveillance(images: Images, resolution: npt.ArrayLike, rng: np.random.Gener
 def _widths(images: Images, resolution: npt.ArrayLike) -> list[int]:
     """The resolution of each image, checked."""
     widths = np.broadcast_to(np.asarray(resolution), len(images))
-    if len(widths) and not (1 <= widths.min() and widths.max() <= images.shape[2]):
+    if ((widths < 1) | (widths > images.shape[2])).any():
         raise InputError(
             f"resolution {widths.min()}..{widths.max()} of images {images.shape[2]} pixels wide",
             expected=f"1..{images.shape[2]}",
@@ -219,10 +226,3 @@ def _tails(count: int, degrees_of_freedom: float, rng: np.random.Generator) -> F
     if degrees_of_freedom == inf:
         return np.ones(count)
     return np.asarray(np.sqrt((degrees_of_freedom - 2) / rng.chisquare(degrees_of_freedom, count)))
-
-
-def _check_degrees_of_freedom(value: float) -> None:
-    if not value > 2:
-        raise InputError(
-            f"{value} degrees of freedom", expected="more than 2, or the errors have no standard deviation"
-        )
