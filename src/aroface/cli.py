@@ -44,14 +44,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"aroface {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an input error")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    _data(verbs)
     _train(verbs)
     _embed(verbs)
     _evaluate(verbs)
-    _table(verbs)
-    _figure(verbs)
-    _document(verbs)
-    _explain(verbs)
     return parser
 
 
@@ -114,6 +109,55 @@ def _do_train(options: Arguments) -> int:
         print(f"aroface: {stop}; start again to go on", file=sys.stderr)
         return EXIT_INTERRUPTED
     return 0
+
+
+def _embed(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = _verb(
+        verbs,
+        "embed",
+        "compute and store the features of a benchmark",
+        "aroface embed --run-dir results/runs/RUN --benchmark lfw.json --out results/features/RUN/lfw",
+        _do_embed,
+    )
+    verb.add_argument("--run-dir", type=Path, required=True, help="a finished run")
+    verb.add_argument("--benchmark", type=Path, required=True, help="JSON or YAML: name, protocol, path and options")
+    verb.add_argument("--out", type=Path, required=True, help="folder for features.npy and index.json")
+    verb.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if any")
+    verb.add_argument("--batch-size", type=_positive, default=256, metavar="N", help="images at once (%(default)s)")
+    verb.add_argument("--threads", type=_positive, metavar="N", help="of CPU arithmetic (default: all cores)")
+
+
+def _do_embed(options: Arguments) -> None:
+    from aroface.embedding.benchmark import embed_benchmark
+    from aroface.schemas import read_yaml
+
+    device = None if options.device == "auto" else options.device
+    benchmark = read_yaml(options.benchmark)
+    sizes = {"batch_size": options.batch_size, "threads": options.threads}
+    print(embed_benchmark(options.run_dir, benchmark, options.out, device=device, **sizes))
+
+
+def _evaluate(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = _verb(
+        verbs,
+        "evaluate",
+        "evaluate stored features and write the result record",
+        "aroface evaluate --features results/features/RUN/lfw --out results/records/RUN/lfw.json",
+        _do_evaluate,
+    )
+    verb.add_argument("--features", type=Path, required=True, help="folder that aroface embed wrote")
+    verb.add_argument("--out", type=Path, required=True, help="the record; metrics are printed as well")
+
+
+def _do_evaluate(options: Arguments) -> None:
+    from aroface.evaluation.evaluate import evaluate_features
+
+    command = f"aroface evaluate --features {options.features} --out {options.out}"
+    record = evaluate_features(options.features, options.out, command=command)
+    for name, value in record["metrics"].items():
+        low, high = record["intervals"].get(name, (None, None))
+        interval = "" if low is None else f"  [{low:.4f}, {high:.4f}]"
+        print(f"{name:26} {value:.4f}{interval}")
 
 
 def _positive(text: str) -> int:

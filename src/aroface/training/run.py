@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from aroface.datasets.manifest import manifest_hash, manifest_path, read_manifest
 from aroface.datasets.training_set import TrainingSet
 from aroface.errors import InputError
 from aroface.files import read_json, sha256_file, write_json
@@ -60,14 +61,13 @@ def check_data(run: Run, data: Path) -> None:
     """Refuse a training set whose manifest is not the one that the recipe was made for.
 
     Raises:
-        InputError: another manifest, or none.
+        InputError: another manifest, none, or files that are not as it says.
     """
-    path = data / "manifest.json"
-    found = read_json(path).get("manifest_hash")
+    found = manifest_hash(read_manifest(data)["identity"])
     if found != run.data["manifest_hash"]:
         raise InputError(
             f"training set {found}",
-            file=path,
+            file=manifest_path(data),
             expected=f"{run.data['manifest_hash']} ({run.data['name']}) for run {run.name}",
             remedy="plan again: the data changed after this recipe was written",
         )
