@@ -113,7 +113,7 @@ def test_metrics_equal_the_loops_where_the_classes_are_apart():
     assert_equal(np.where(same, 2.5, 0.5), same)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_metrics_equal_the_loops_on_tiny_sets(data):
     pairs = data.draw(st.integers(12, 31))

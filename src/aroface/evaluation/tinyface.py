@@ -17,6 +17,8 @@ RANKS = (1, 5, 20)
 def evaluate(features: StoredFeatures) -> Outcome:
     """Evaluate stored features, probes first and then the gallery, against the labels of both.
 
+    Distractors are the gallery images with a negative label.
+
     Raises:
         InputError: no probe has a mate in the gallery.
     """
@@ -41,7 +43,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
             "probes": probes,
             "probes_with_mate": len(found.probes),
             "gallery": len(gallery_labels),
-            "distractors": int(np.count_nonzero(~np.isin(gallery_labels, probe_labels))),
+            "distractors": int(np.count_nonzero(gallery_labels < 0)),
             "bootstrap_replicates": bootstrap.REPLICATES,
         },
     )

@@ -98,24 +98,39 @@ def val(distances: Floats, same: Booleans, far: float, weights: Integers | None 
     """
     weights = _weights(distances, weights)
     impostors = weights * ~same
-    accepted = _accepted_per_fold(distances, np.ones(len(distances)), impostors, VAL_THRESHOLDS)
+    steps = _occupied_steps(distances[~same])
+    accepted = _accepted_per_fold(distances, np.ones(len(distances)), impostors, VAL_THRESHOLDS[steps])
     totals = _per_fold(impostors)
     rest = totals.sum(axis=-1, keepdims=True) - totals
     rates = (accepted.sum(axis=-2, keepdims=True) - accepted) / np.maximum(rest, 1)[..., None]
-    thresholds = _interpolated_threshold(rates, far)
+    thresholds = _interpolated_threshold(rates, steps, far)
     genuine = weights * same
     held_out = _per_fold(genuine * (distances < thresholds[..., fold_numbers(len(distances))]))
     return _mean_and_sd(held_out, _per_fold(genuine))
 
 
-def _interpolated_threshold(rates: Floats, far: float) -> Floats:
-    """Threshold at which non-decreasing ``rates`` (..., T) over ``VAL_THRESHOLDS`` reach ``far``; see :func:`val`."""
-    last = np.count_nonzero(rates <= far, axis=-1, keepdims=True) - 1
-    following = np.minimum(last + 1, rates.shape[-1] - 1)
-    low, high = np.take_along_axis(rates, last, -1), np.take_along_axis(rates, following, -1)
+def _occupied_steps(distances: Floats) -> Integers:
+    """Indices of ``VAL_THRESHOLDS``, ascending, at which more of these ``distances`` are accepted than before.
+
+    The last index is always among them, so that there is one.
+    """
+    last = len(VAL_THRESHOLDS) - 1
+    return np.unique(np.minimum(np.searchsorted(VAL_THRESHOLDS, np.append(distances, 4), side="right"), last))
+
+
+def _interpolated_threshold(rates: Floats, steps: Integers, far: float) -> Floats:
+    """Threshold (...) at which the FAR reaches ``far``, see :func:`val`, from its ``rates`` (..., K) at K grid steps.
+
+    Between two steps the FAR is constant; so the grid's last value not above ``far`` stands right before a step.
+    """
+    passed = np.count_nonzero(rates <= far, axis=-1, keepdims=True)
+    following = np.minimum(passed, len(steps) - 1)
+    before = np.concatenate([np.zeros_like(rates[..., :1]), rates], axis=-1)
+    low, high = np.take_along_axis(before, following, -1), np.take_along_axis(rates, following, -1)
     share = np.divide(far - low, high - low, out=np.zeros_like(low), where=high > low)
-    thresholds = VAL_THRESHOLDS[last] + share * (VAL_THRESHOLDS[following] - VAL_THRESHOLDS[last])
-    return np.where(rates[..., -1:] >= far, thresholds, 0.0)[..., 0]
+    last, after = VAL_THRESHOLDS[steps[following] - 1], VAL_THRESHOLDS[steps[following]]
+    not_passed = np.where(rates[..., -1:] >= far, VAL_THRESHOLDS[-1], 0.0)
+    return np.where(passed < len(steps), last + share * (after - last), not_passed)[..., 0]
 
 
 def _accepted_per_fold(distances: Floats, values: Floats | Integers, weights: Integers, thresholds: Floats) -> Floats:

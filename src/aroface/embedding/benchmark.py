@@ -1,0 +1,202 @@
+"""Embed a benchmark with a finished run: the features that every later evaluation starts from."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from aroface.datasets.manifest import manifest_hash, manifest_path, read_manifest, sample_identity
+from aroface.embedding import pairs, sensitivity, tinyface
+from aroface.embedding.embedder import BATCH_SIZE, Embedder, Rows, load_embedder, read_checkpoint
+from aroface.embedding.source import Source
+from aroface.embedding.spec import resolve
+from aroface.embedding.store import INDEX, write_index, write_rows
+from aroface.errors import InputError
+from aroface.files import digest, read_json
+from aroface.progress import track
+from aroface.provenance import git_commit, hardware, versions
+
+SCHEMA = 1
+SEMANTICS = 1
+"""Raised by hand when features of the same weights and options change their meaning: they are then made anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """How one kind of benchmark becomes rows of images.
+
+    Attributes:
+        open_source: (path, resolved options, size of the images) to the rows.
+        parts: path to a folder and the names in it that make up the benchmark.
+    """
+
+    open_source: Callable[[Path, Mapping[str, Any], int], Source]
+    parts: Callable[[Path], tuple[Path, list[str]]]
+
+
+PROTOCOLS = {
+    "pairs": Protocol(pairs.open_source, pairs.parts),
+    "sensitivity": Protocol(sensitivity.open_source, pairs.parts),
+    "tinyface": Protocol(tinyface.open_source, tinyface.parts),
+}
+
+_EVALUATION_ONLY = ("metric",)  # options that leave the features alone
+_AHEAD = 2  # batches decoded while one is embedded
+
+
+def embed_benchmark(
+    run_dir: str | PathLike[str],
+    benchmark: Mapping[str, Any],
+    out: str | PathLike[str],
+    *,
+    device: str | None = None,
+    batch_size: int = BATCH_SIZE,
+    threads: int | None = None,
+) -> Path:
+    """Write the features of one benchmark under one run; do nothing where they are complete.
+
+    A call that was killed is gone on with at its last whole shard. Other weights, another benchmark or other options
+    than those of the features that are there start anew.
+
+    Args:
+        run_dir: ``results/runs/{run}``.
+        benchmark: specification, see :mod:`aroface.embedding.spec`.
+        out: ``results/features/{run}/{benchmark}``.
+        device: torch device; by default the GPU if there is one.
+        batch_size: images in one forward pass.
+        threads: threads of CPU arithmetic; torch's own choice by default.
+
+    Returns:
+        The path of ``index.json``.
+
+    Raises:
+        InputError: a wrong specification, run, benchmark or weights; colours the network was not trained on; features
+            that are not finite; no room on the disk.
+    """
+    spec = resolve(benchmark)
+    checkpoint = read_checkpoint(run_dir)
+    folder, options = Path(out), spec["options"]
+    _check_color(checkpoint, options["color"], run_dir)
+    index = _index(checkpoint, spec)
+    if _is_complete(folder, index):
+        return folder / INDEX
+    source = PROTOCOLS[spec["protocol"]].open_source(Path(spec["path"]), options, checkpoint["input"]["size"])
+    embedder = load_embedder(run_dir, device)
+    with _torch_threads(threads):
+        seconds = write_rows(
+            folder,
+            index["key"],
+            (source.rows, embedder.dimension),
+            lambda start: _batches(source, embedder, spec, batch_size, start),
+        )
+        environment = _environment(embedder, batch_size)
+    written = {"rows": source.rows, "dimension": embedder.dimension, "layout": dict(source.layout)}
+    write_index(folder, {**index, **written, "environment": environment, "wall_s": round(seconds, 2)}, source.arrays)
+    return folder / INDEX
+
+
+def benchmark_hash(spec: Mapping[str, Any]) -> str:
+    """Manifest hash of the benchmark's files: of their manifest where they have one, else of samples of them.
+
+    Raises:
+        InputError: a file is missing, or not of the size that the manifest says.
+    """
+    path = Path(spec["path"])
+    if manifest_path(path).exists():
+        return manifest_hash(read_manifest(path)["identity"])
+    return manifest_hash(sample_identity(spec["name"], *PROTOCOLS[spec["protocol"]].parts(path)))
+
+
+def _index(checkpoint: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What is known of the features before they are made; ``key`` hashes all that decides their values."""
+    options, manifest_hash = spec["options"], benchmark_hash(spec)
+    weights = checkpoint["weights"]["sha256"]
+    decisive = {
+        "semantics": SEMANTICS,
+        "weights": weights,
+        "arch": checkpoint["experiment"]["arch"],
+        "input": checkpoint["input"],
+        "benchmark": manifest_hash,
+        "protocol": spec["protocol"],
+        "options": {name: value for name, value in options.items() if name not in _EVALUATION_ONLY},
+    }
+    described = {name: checkpoint[name] for name in ("run", "experiment", "recipe", "recipe_hash", "data")}
+    return {
+        "schema": SCHEMA,
+        "key": digest(decisive),
+        "benchmark": spec["name"],
+        "benchmark_manifest_hash": manifest_hash,
+        "protocol": {"name": spec["protocol"], "options": options},
+        "checkpoint": {**described, "weights_sha256": weights},
+    }
+
+
+def _is_complete(folder: Path, index: Mapping[str, Any]) -> bool:
+    if not (folder / INDEX).exists():
+        return False
+    stored = read_json(folder / INDEX)
+    return all(stored.get(name) == value for name, value in index.items())
+
+
+def _check_color(checkpoint: Mapping[str, Any], color: str, run_dir: str | PathLike[str]) -> None:
+    trained_on = checkpoint["input"]["color"]
+    if color != trained_on:
+        raise InputError(
+            f"the network was trained on {trained_on}",
+            file=Path(run_dir) / "checkpoint.json",
+            expected=f"{color} as the benchmark's options say",
+            remedy="name the network's own order there",
+        )
+
+
+def _batches(
+    source: Source, embedder: Embedder, spec: Mapping[str, Any], batch_size: int, start: int
+) -> Iterator[Rows]:
+    """Embeddings of rows ``start`` and on; the next images are decoded while the network is busy."""
+    options = spec["options"]
+    bounds = [(low, min(low + batch_size, source.rows)) for low in range(start, source.rows, batch_size)]
+    with ThreadPoolExecutor(1, thread_name_prefix="decode") as pool:
+        coming = deque(pool.submit(source.images, *each) for each in bounds[:_AHEAD])
+        for number in track(range(len(bounds)), f"embed {spec['name']}"):
+            images = coming.popleft().result()
+            coming.extend(pool.submit(source.images, *each) for each in bounds[number + _AHEAD : number + _AHEAD + 1])
+            rows = embedder.embed(images, flip=options["flip"], fusion=options["fusion"], batch_size=batch_size)
+            if not np.isfinite(rows).all():
+                first = bounds[number][0] + int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
+                raise InputError(
+                    "the embedding is not finite",
+                    file=spec["path"],
+                    record=f"row {first}",
+                    remedy="train the run again",
+                )
+            yield rows
+
+
+@contextmanager
+def _torch_threads(number: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _environment(embedder: Embedder, batch_size: int) -> dict[str, Any]:
+    return {
+        "git_commit": git_commit(),
+        "versions": versions(),
+        "hardware": hardware(),
+        "device": embedder.device.type,
+        "threads": torch.get_num_threads(),
+        "batch_size": batch_size,
+    }

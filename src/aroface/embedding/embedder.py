@@ -1,0 +1,141 @@
+"""A finished run as a function from face images to embeddings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from aroface.errors import InputError
+from aroface.files import read_json, sha256_file
+from aroface.models.checkpoint import load_weights
+from aroface.models.registry import build
+
+Images = NDArray[np.uint8]
+Rows = NDArray[np.float32]
+Fusion = Literal["sum", "unit_sum"]
+
+CHECKPOINT = "checkpoint.json"
+BATCH_SIZE = 128
+_KEYS = {"run", "experiment", "recipe", "recipe_hash", "weights", "input", "embedding_size", "data"}
+
+
+def read_checkpoint(run_dir: str | PathLike[str]) -> dict[str, Any]:
+    """Read ``checkpoint.json`` of a finished run.
+
+    Raises:
+        InputError: the run is not finished, or the file is of something else.
+    """
+    path = Path(run_dir) / CHECKPOINT
+    checkpoint = read_json(path)
+    if not isinstance(checkpoint, dict) or not checkpoint.keys() >= _KEYS:
+        raise InputError("no checkpoint of a run", file=path, expected=f"keys {', '.join(sorted(_KEYS))}")
+    return checkpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Embedder:
+    """A backbone in evaluation mode, and what its input looks like.
+
+    Attributes:
+        network: maps float32 (N, 3, size, size) to (N, dimension).
+        device: where it runs.
+        size: side of the square input images in pixels.
+        color: order of the channels the network was trained on.
+        mean: subtracted from pixel values in 0..255.
+        std: what they are divided by afterwards.
+        dimension: features per face.
+    """
+
+    network: nn.Module
+    device: torch.device
+    size: int
+    color: Literal["RGB", "BGR"]
+    mean: float
+    std: float
+    dimension: int
+
+    def embed(self, images: Images, *, flip: bool = True, fusion: Fusion = "sum", batch_size: int = BATCH_SIZE) -> Rows:
+        """Embed aligned faces in float32, without normalising: the norm of a feature carries its quality.
+
+        Args:
+            images: uint8 (N, size, size, 3), RGB.
+            flip: whether the embedding of the mirrored image is added.
+            fusion: how it is added: as the two come (``sum``), or each scaled to unit length first (``unit_sum``).
+            batch_size: images in one forward pass; flips come on top.
+
+        Returns:
+            (N, dimension).
+        """
+        rows = np.empty((len(images), self.dimension), dtype=np.float32)
+        # TF32 would keep 10 bits of the mantissa in convolutions on recent GPUs.
+        exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+        with torch.inference_mode(), exact:
+            for start in range(0, len(images), batch_size):
+                part = slice(start, start + batch_size)
+                rows[part] = self._embed_batch(images[part], flip, fusion).cpu().numpy()
+        return rows
+
+    def _embed_batch(self, images: Images, flip: bool, fusion: Fusion) -> Tensor:
+        batch = torch.from_numpy(np.ascontiguousarray(images)).to(self.device).permute(0, 3, 1, 2)
+        if self.color == "BGR":
+            batch = batch.flip(1)
+        batch = batch.float().sub_(self.mean).div_(self.std).contiguous()
+        if not flip:
+            return self._forward(batch, fusion)
+        return self._forward(batch, fusion) + self._forward(batch.flip(3), fusion)
+
+    def _forward(self, batch: Tensor, fusion: Fusion) -> Tensor:
+        features: Tensor = self.network(batch).float()
+        return features if fusion == "sum" else nn.functional.normalize(features)
+
+
+def load_embedder(run_dir: str | PathLike[str], device: str | None = None) -> Embedder:
+    """Load the backbone of a finished run.
+
+    Args:
+        run_dir: folder with ``checkpoint.json`` and the weights it names.
+        device: torch device; by default the GPU if there is one.
+
+    Raises:
+        InputError: the run is not finished, its weights are not those that the checkpoint names or fit another
+            architecture, or there is no such device.
+    """
+    checkpoint = read_checkpoint(run_dir)
+    weights = Path(run_dir) / checkpoint["weights"]["file"]
+    if not weights.exists():
+        raise InputError("no such file", file=weights, remedy="copy it from where the run was made")
+    check_sha256(weights, checkpoint["weights"])
+    arch, dimension, form = checkpoint["experiment"]["arch"], checkpoint["embedding_size"], checkpoint["input"]
+    network = build(arch, dimension, input_size=form["size"])
+    load_weights(weights, network, arch)
+    place = _device(device)
+    network.requires_grad_(False).eval().to(place)
+    return Embedder(network, place, form["size"], form["color"], form["mean"], form["std"], dimension)
+
+
+def check_sha256(weights: Path, expected: Mapping[str, str]) -> None:
+    """Refuse weights that have changed since their checkpoint was written."""
+    found = sha256_file(weights)
+    if found != expected["sha256"]:
+        raise InputError(
+            f"sha256 {found}",
+            file=weights,
+            expected=f"{expected['sha256']} as in {CHECKPOINT}",
+            remedy="the file was changed or cut short: copy it again, or train the run again",
+        )
+
+
+def _device(name: str | None) -> torch.device:
+    available = torch.cuda.is_available()
+    device = torch.device(name or ("cuda" if available else "cpu"))
+    if device.type == "cuda" and not available:
+        raise InputError("no CUDA device", expected="a GPU that torch can use", remedy="or choose the device cpu")
+    return device

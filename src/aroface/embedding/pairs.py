@@ -1,0 +1,49 @@
+"""Protocol ``pairs``: row 2i is the first image of pair i, row 2i + 1 the second."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aroface.datasets.images import decode, resize_square
+from aroface.datasets.pairs import Pairs, read_pairs
+from aroface.embedding.source import Images, Source
+from aroface.errors import InputError
+
+
+def parts(path: Path) -> tuple[Path, list[str]]:
+    """The folder and the names in it that make up the benchmark."""
+    return path.parent, [path.name]
+
+
+def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
+    """The images of a ``.bin`` file, with the array ``same``; nothing is done to them.
+
+    Raises:
+        InputError: see :func:`aroface.datasets.pairs.read_pairs`.
+    """
+    pairs = read_pairs(path)
+
+    def images(start: int, stop: int) -> Images:
+        return decode_numbers(pairs, path, range(start, stop), size)
+
+    return Source(len(pairs.images), images, {"same": pairs.same})
+
+
+def decode_numbers(pairs: Pairs, path: Path, numbers: Iterable[int], size: int) -> Images:
+    """Decode the images with these numbers, uint8 (n, size, size, 3).
+
+    Raises:
+        InputError: an image is damaged or not square; the line has its number.
+    """
+    return np.stack([_decode(pairs.images[number], path, number, size) for number in numbers])
+
+
+def _decode(data: bytes, path: Path, number: int, size: int) -> Images:
+    try:
+        return resize_square(decode(data), size)
+    except ValueError as error:
+        raise InputError(f"cannot be decoded ({error})", file=path, record=f"image {number}") from None

@@ -1,0 +1,30 @@
+"""What a protocol gives to the embedder: rows of images, and what evaluation needs to know about the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Images = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The images of a benchmark as rows in a fixed order.
+
+    Attributes:
+        rows: how many.
+        images: (start, stop) to the images of these rows, uint8 (stop - start, size, size, 3), RGB; called from a
+            thread of its own.
+        arrays: labels and the like, stored beside the features.
+        layout: which rows are what, where their order alone does not say it; JSON.
+    """
+
+    rows: int
+    images: Callable[[int, int], Images]
+    arrays: Mapping[str, NDArray[Any]]
+    layout: Mapping[str, Any] = field(default_factory=dict)

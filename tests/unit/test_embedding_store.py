@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+import errno
+import json
+
+import numpy as np
+import pytest
+
+from aroface.embedding import store
+from aroface.embedding.store import open_features, write_index, write_rows
+from aroface.errors import InputError
+
+VALUES = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+
+
+class Killed(Exception):
+    pass
+
+
+def batches(start, killed_at=None, size=4, seen=None):
+    for low in range(start, len(VALUES), size):
+        if killed_at is not None and low >= killed_at:
+            raise Killed
+        if seen is not None:
+            seen.append(low)
+        yield VALUES[low : low + size]
+
+
+def write(folder, key="key", **arguments):
+    return write_rows(folder, key, VALUES.shape, lambda start: batches(start, **arguments), shard_rows=12)
+
+
+def complete(folder):
+    write(folder)
+    write_index(folder, {"rows": 50, "dimension": 3}, {"same": np.array([True, False])})
+
+
+def test_what_was_written_is_what_is_read(tmp_path):
+    complete(tmp_path)
+    features = open_features(tmp_path)
+    np.testing.assert_array_equal(features.values, VALUES)
+    assert features.values.dtype == np.float32 and isinstance(features.values, np.memmap)
+    np.testing.assert_array_equal(features.arrays["same"], [True, False])
+    np.testing.assert_array_equal(np.load(tmp_path / "features.npy"), VALUES)
+
+
+@pytest.mark.parametrize(("killed_at", "resumed_at"), [(4, 0), (12, 12), (20, 12), (24, 24), (48, 48)])
+def test_a_killed_call_goes_on_at_its_last_whole_shard(tmp_path, killed_at, resumed_at):
+    with pytest.raises(Killed):
+        write(tmp_path, killed_at=killed_at)
+    seen = []
+    write(tmp_path, seen=seen)
+    assert seen[0] == resumed_at
+    np.testing.assert_array_equal(np.load(tmp_path / "features.npy"), VALUES)
+
+
+def test_a_finished_file_is_not_computed_again(tmp_path):
+    seen = []
+    write(tmp_path)
+    write(tmp_path, seen=seen)
+    assert seen == []
+
+
+def test_another_key_starts_anew_and_withdraws_the_index(tmp_path):
+    complete(tmp_path)
+    with pytest.raises(Killed):
+        write(tmp_path, key="other weights", killed_at=12)
+    with pytest.raises(InputError, match="no complete features"):
+        open_features(tmp_path)
+    seen = []
+    write(tmp_path, seen=seen)
+    assert seen[0] == 0
+
+
+def test_a_file_shorter_than_its_progress_says_starts_anew(tmp_path):
+    with pytest.raises(Killed):
+        write(tmp_path, killed_at=24)
+    with open(tmp_path / "features.npy", "r+b") as file:
+        file.truncate(200)
+    seen = []
+    write(tmp_path, seen=seen)
+    assert seen[0] == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "features.npy"), VALUES)
+
+
+def test_wrong_number_of_rows_is_a_programming_error(tmp_path):
+    with pytest.raises(ValueError, match="50 rows came, not 51"):
+        write_rows(tmp_path, "key", (51, 3), batches)
+
+
+def test_full_disk_is_one_line_and_keeps_what_is_done(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(Killed):
+        write(tmp_path, killed_at=24)
+    monkeypatch.setattr(store.os, "fsync", full)
+    with pytest.raises(InputError, match="No space left on device.*goes on from here"):
+        write(tmp_path)
+    monkeypatch.undo()
+    seen = []
+    write(tmp_path, seen=seen)
+    assert seen[0] == 24
+    np.testing.assert_array_equal(np.load(tmp_path / "features.npy"), VALUES)
+
+
+def test_other_errors_of_the_system_are_not_hidden(tmp_path, monkeypatch):
+    def broken(descriptor):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(store.os, "fsync", broken)
+    with pytest.raises(OSError, match="Input/output error"):
+        write(tmp_path)
+
+
+def test_a_truncated_file_is_refused(tmp_path):
+    complete(tmp_path)
+    with open(tmp_path / "features.npy", "r+b") as file:
+        file.truncate(300)
+    with pytest.raises(InputError, match=r"features.npy: damaged"):
+        open_features(tmp_path)
+
+
+def test_features_of_another_shape_are_refused(tmp_path):
+    complete(tmp_path)
+    np.save(tmp_path / "features.npy", VALUES[:40])
+    with pytest.raises(InputError, match=r"features.npy: float32 \(40, 3\); expected float32 \(50, 3\)"):
+        open_features(tmp_path)
+
+
+def test_pickled_labels_are_not_loaded(tmp_path):
+    complete(tmp_path)
+    np.save(tmp_path / "same.npy", np.array([{}, {}], dtype=object), allow_pickle=True)
+    with pytest.raises(InputError, match=r"same.npy: damaged"):
+        open_features(tmp_path)
+
+
+def test_index_describes_the_arrays(tmp_path):
+    complete(tmp_path)
+    index = json.loads((tmp_path / "index.json").read_text())
+    assert index["arrays"] == {"same": {"dtype": "|b1", "shape": [2]}}
