@@ -164,7 +164,7 @@ def surveillance(images: Images, resolution: npt.ArrayLike, rng: np.random.Gener
     """
     count = len(images)
     widths = _widths(images, resolution)
-    defocus, motion = rng.uniform(0.25, 0.6, count), rng.gamma(1.0, 0.5, count).clip(max=2.5)
+    defocus, motion = rng.uniform(0.15, 0.45, count), rng.gamma(1.0, 0.35, count).clip(max=2.0)
     kernels = _blur_kernels(2 * defocus, 2 * motion, rng.uniform(0, np.pi, count))
     read_noise, photon_noise = rng.uniform(1.0, 5.0, count), rng.uniform(0.05, 0.4, count)
     quality = rng.integers(35, 86, count)

@@ -7,11 +7,13 @@ import numpy.typing as npt
 
 from aroface.faces.geometry import TEMPLATE_SIZE, similarity, template, transform
 from aroface.faces.portrait import features, hair, head, props
+from aroface.faces.portrait.circumstances import sample_nuisances
 from aroface.faces.portrait.light import Lights
 from aroface.faces.portrait.paint import Backdrops, Cameras, Complexions, Outlines
+from aroface.faces.portrait.people import sample_identities
 from aroface.faces.portrait.relief import relief
 from aroface.faces.portrait.shapes import Floats, Shape
-from aroface.faces.portrait.traits import Identities, Nuisances, sample_identities, sample_nuisances
+from aroface.faces.portrait.traits import Identities, Nuisances
 
 __all__ = ["Identities", "Nuisances", "render", "sample_identities", "sample_nuisances"]
 

@@ -87,7 +87,7 @@ class Complexions:
         factor += 1 - 128 * strength
         if self.who.freckles[i] > 0:
             dots = textures.sample(textures.freckles(), self.onto[i], self.size)
-            factor -= dots * np.float32(0.24 / 255 * self.who.freckles[i])
+            factor -= dots * np.float32(0.18 / 255 * self.who.freckles[i])
         return factor
 
 
@@ -117,7 +117,7 @@ class Cameras:
         np.clip(light, 0, 255, out=light)
         image = cv2.LUT(cv2.merge(list(light.astype(np.uint8))), self.curve[i][None])
         image = cv2.GaussianBlur(image, (0, 0) if self.size > TEMPLATE_SIZE else (3, 3), self.blur[i])
-        row, column = (self.how.noise_place[i] % textures.SIDE).tolist()
+        row, column = self.how.noise_place[i].tolist()
         grain = np.take(textures.noise(), range(row, row + self.size), axis=0, mode="wrap")[
             :, column : column + self.size
         ]

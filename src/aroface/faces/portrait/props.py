@@ -104,9 +104,9 @@ def _hand(head: Head) -> list[Shape]:
         y = np.where(sine < 0, length * sine, 46 * sine) + 18
         x = x + lean * (18 - y)
         outline = stack(x0 + x * np.cos(turn) - y * np.sin(turn), y0 + x * np.sin(turn) + y * np.cos(turn), 54.0)
-        fingers.append(Shape(outline, skin * (0.78 + 0.07 * (finger % 2)), 0.9))
-        inner = outline + (outline.mean(axis=1, keepdims=True) - outline) * np.array([0.35, 0.12, 0])
-        fingers.append(Shape(inner, skin * 0.98, 0.9))
+        fingers.append(Shape(outline, 0.6 * skin, 0.9))
+        inner = outline + (outline.mean(axis=1, keepdims=True) - outline) * np.array([0.22, 0.05, 0])
+        fingers.append(Shape(inner, skin * [0.97, 0.92, 0.9], 0.9))
     return fingers
 
 
