@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import json
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -14,10 +14,12 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from aroface.errors import InputError
-from aroface.files import atomic_path
+from aroface.files import atomic_path, canonical
 from aroface.models.registry import ARCHITECTURES, build
 
 StateDict = dict[str, Tensor]
+
+_HEADER_KEY = "aroface"
 
 
 def save_weights(path: str | PathLike[str], model: nn.Module, metadata: Mapping[str, str]) -> None:
@@ -33,9 +35,11 @@ def save_weights(path: str | PathLike[str], model: nn.Module, metadata: Mapping[
         InputError: the file cannot be written (no room, no permission); what stood at ``path`` is left alone.
     """
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    # One header entry only: safetensors writes several in an order that changes from call to call.
+    header = {_HEADER_KEY: canonical({**metadata}).decode()}
     try:
         with atomic_path(path) as temporary:
-            save_file(state, temporary, {**metadata})
+            save_file(state, temporary, header)
     except (OSError, SafetensorError) as error:
         raise InputError(f"cannot be written ({error})", file=path, remedy="free some space and start again") from None
 
@@ -48,10 +52,11 @@ def read_weights(path: str | PathLike[str]) -> tuple[StateDict, dict[str, str]]:
     """
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, {**(file.metadata() or {})}  # noqa: SIM118
+            metadata = json.loads((file.metadata() or {}).get(_HEADER_KEY, "{}"))
+            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 - not a mapping
     except FileNotFoundError:
         raise InputError("no such file", file=path) from None
-    except (OSError, SafetensorError) as error:
+    except (OSError, SafetensorError, json.JSONDecodeError) as error:
         raise InputError(f"no safetensors ({error})", file=path) from None
 
 
@@ -137,8 +142,8 @@ def _plain_state(path: str | PathLike[str]) -> StateDict:
         raise InputError("no such file", file=path)
     try:
         loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError) as error:
-        reason = str(error).split("\n", maxsplit=1)[0]
+    except Exception as error:  # damaged bytes make the unpickler raise errors of any kind
+        reason = str(error).split("\n", maxsplit=1)[0] or type(error).__name__
         raise InputError(f"no plain state dict ({reason})", file=path, expected="a file of torch.save") from None
     if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
         raise InputError("holds more than tensors", file=path, expected="a plain state dict: tensors by name")
