@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
@@ -170,7 +171,7 @@ class BatchLoader:
 def to_network(batch: Batch, device: torch.device | str, channels_last: bool = False) -> torch.Tensor:
     """The images as a network takes them: flipped where the batch says so, float32 (B, 3, S, S) in [-1, 1], RGB.
 
-    The arithmetic is that of torchvision's ``ToTensor`` and ``Normalize(0.5, 0.5)``, bit for bit.
+    The values are those of torchvision's ``ToTensor`` and ``Normalize(0.5, 0.5)``, bit for bit.
 
     Args:
         batch: as the loader gave it; it is not changed.
@@ -181,9 +182,20 @@ def to_network(batch: Batch, device: torch.device | str, channels_last: bool = F
     if images.is_cuda:
         batch._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
         batch._copied.record()
-    flipped = batch.flips.nonzero()[:, 0].to(images.device)
-    images[flipped] = images[flipped].flip(2)
+    _mirror(images, batch.flips)
     images = images.permute(0, 3, 1, 2)
     if not channels_last:
         images = images.contiguous()
-    return images.float().div_(255).sub_(0.5).div_(0.5)
+    return images.float().div_(127.5).sub_(1)
+
+
+def _mirror(images: torch.Tensor, which: torch.Tensor) -> None:
+    """Exchange left and right of some of the images (B, H, W, C), in place."""
+    if images.is_cuda:
+        rows = which.nonzero()[:, 0].to(images.device)
+        images[rows] = images[rows].flip(2)
+    elif which.any():
+        # On the CPU torch moves each pixel's three bytes on their own; this takes a tenth of its time.
+        array, mask = images.numpy(), which.numpy()
+        chosen = array[mask]
+        array[mask] = cv2.flip(chosen.reshape(-1, *chosen.shape[2:]), 1).reshape(chosen.shape)
