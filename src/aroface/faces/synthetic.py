@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aroface.faces.geometry import TEMPLATE_SIZE, similarity, template, transform
-from aroface.faces.portrait import features, hair, head, props
+from aroface.faces.portrait import features, hair, head, props, textures
 from aroface.faces.portrait.circumstances import sample_nuisances
 from aroface.faces.portrait.light import Lights
 from aroface.faces.portrait.paint import Backdrops, Cameras, Complexions, Outlines
@@ -32,7 +32,7 @@ def render(
     Args:
         identities: who, N rows (select with ``identities[rows]``).
         nuisances: under which circumstances, N rows.
-        size: width and height of the images in pixels.
+        size: width and height of the images in pixels, 1..512.
         matrices: (N, 2, 3), from the aligned frame of ``size`` pixels to the output frame. Drawn exactly: the scene
             goes on beyond the aligned crop, and nothing is resampled. Without them the faces come out aligned.
 
@@ -41,8 +41,10 @@ def render(
         aligned face lie about the template, not on it: no similarity takes every pose there.
 
     Raises:
-        ValueError: the numbers of rows differ.
+        ValueError: the numbers of rows differ, or the size is out of range.
     """
+    if not 1 <= size <= textures.SIDE:
+        raise ValueError(f"size {size}, expected 1..{textures.SIDE}")
     count = len(nuisances)
     extra = np.tile(np.eye(2, 3), (count, 1, 1)) if matrices is None else np.asarray(matrices, np.float64)
     if len(identities) != count or extra.shape != (count, 2, 3):

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from aroface.faces.portrait.head import Head
-from aroface.faces.portrait.shapes import Floats, Shape, circle, curve, on_skull, ribbon, stack
+from aroface.faces.portrait.shapes import Floats, Shape, circle, curve, on_skull, ribbon, stack, strands
 
 _WHITE = np.array([222.0, 216, 210])
 _TEETH = np.array([226.0, 218, 204])
@@ -119,12 +119,7 @@ def _brow(head: Head, side: int) -> list[Shape]:
         shapes.append(Shape(on_skull(edge[..., 0], edge[..., 1], 1.5), tone, weight))
     foot = on_skull(x[:, :-1], y[:, :-1] + 0.5 * thick[:, :-1], 1.5)
     tip = on_skull(x[:, :-1] + side * 1.8, y[:, :-1] - 0.8 * thick[:, :-1], 1.5)
-    return [*shapes, Shape(stack_strands(foot, tip), 0.5 * tone + 0.45 * hair, 0.8)]
-
-
-def stack_strands(*points: Floats) -> Floats:
-    """Strands (N, K, P, 3) from P lists of K points (N, K, 3)."""
-    return np.stack(points, axis=2)
+    return [*shapes, Shape(strands(foot, tip), 0.5 * tone + 0.45 * hair, 0.8)]
 
 
 def nose(head: Head) -> list[Shape]:

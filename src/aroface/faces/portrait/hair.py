@@ -6,9 +6,8 @@ from functools import cache
 
 import numpy as np
 
-from aroface.faces.portrait.features import stack_strands
 from aroface.faces.portrait.head import Head
-from aroface.faces.portrait.shapes import Floats, Shape, column, curve, mirrored, on_skull, ribbon
+from aroface.faces.portrait.shapes import Floats, Shape, column, curve, mirrored, on_skull, ribbon, strands
 
 _STRANDS = 22
 
@@ -24,8 +23,7 @@ def scalp(head: Head) -> list[Shape]:
     bleed = edge + (edge - rim) * np.array([0.03, 0.03, 0.0])
     shapes = [Shape(ribbon(rim, bleed), soft, 0.8, some), Shape(ribbon(rim, edge), tone, 0.65, some)]
     for layer, gain in enumerate((0.76, 1.16, 0.88)):
-        strands = _strands(head, rim, edge, layer)
-        shapes.append(Shape(strands, gain * tone + 5 * (gain > 1), 0.65, some))
+        shapes.append(Shape(_strands(head, rim, edge, layer), gain * tone + 5 * (gain > 1), 0.65, some))
     return shapes
 
 
@@ -139,8 +137,8 @@ def _cheek_line(head: Head, grow: float) -> tuple[Floats, Floats]:
 
 def _jaw_ring(head: Head, grow: float) -> Floats:
     x, y, forward = head.jaw()
-    start = np.minimum(head.who.face_width[:, None], x)
-    outer = head.contour(mirrored(start, -1), mirrored(y + np.array([0, 0, 0, 0.6, 1.2, 1.6]), 1), mirrored(forward, 1))
+    lower = y + np.array([0, 0, 0, 0.6, 1.2, 1.6])
+    outer = head.contour(mirrored(x + 0.5, -1), mirrored(lower, 1), mirrored(forward, 1))
     x, y = _cheek_line(head, grow)
     inner = on_skull(mirrored(x, -1), mirrored(y, 1))
     goatee = head.who.beard_extent[:, None, None] < 0.25
@@ -157,7 +155,7 @@ def _bristles(head: Head, layer: int) -> Floats:
     pick = np.sort(rng.integers(6, outer.shape[1] - 6, 30))
     t = rng.uniform(0.0, 0.8, (30, 1))
     foot = inner[:, pick] * (1 - t) + outer[:, pick] * t
-    return stack_strands(foot, foot + (outer[:, pick] - inner[:, pick]) * 0.12 + np.array([0, 0.6, 0]))
+    return strands(foot, foot + (outer[:, pick] - inner[:, pick]) * 0.12 + np.array([0, 0.6, 0]))
 
 
 def _whiskers(head: Head, grow: float) -> Floats:

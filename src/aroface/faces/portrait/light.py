@@ -78,7 +78,9 @@ class Lights:
         light_x, light_y, light_z = self.light[i]
         facing = slope_x * light_x + slope_y * light_y + light_z
         diffuse = np.maximum(facing * length, 0)
-        shine = 0.10 * np.maximum((facing + 1) * length / np.sqrt(2 + 2 * light_z), 0) ** 24
+        halfway = np.maximum((facing + 1) * length / np.sqrt(2 + 2 * light_z), 0)
+        eighth = np.square(np.square(np.square(halfway)))
+        shine = 0.10 * eighth * eighth * eighth
         ambient = self.how.ambient[i]
         hollow = np.clip(1 + 0.045 * height, 0.6, 1.15) * (0.75 + 0.25 * out_z)
         light = ambient * hollow + (1.18 - 0.72 * ambient) * diffuse

@@ -118,8 +118,6 @@ class Cameras:
         image = cv2.LUT(cv2.merge(list(light.astype(np.uint8))), self.curve[i][None])
         image = cv2.GaussianBlur(image, (0, 0) if self.size > TEMPLATE_SIZE else (3, 3), self.blur[i])
         row, column = self.how.noise_place[i].tolist()
-        grain = np.take(textures.noise(), range(row, row + self.size), axis=0, mode="wrap")[
-            :, column : column + self.size
-        ]
+        grain = textures.noise()[row : row + self.size, column : column + self.size]
         gain = float(self.how.noise[i]) / textures.UNIT
         return np.asarray(cv2.addWeighted(image, 1.0, grain, gain, -128 * gain), np.uint8)

@@ -73,7 +73,8 @@ def _hat(head: Head) -> list[Shape]:
     brim = -46 + 14 * shape[:, :1]
     u = np.linspace(-1, 1, 11)
     arc, fall = np.sin(np.pi / 2 * u), np.cos(np.pi / 2 * u)
-    crown = head.contour((w + 3) * arc, brim - (38 + 14 * shape[:, 1:2]) * fall**0.75, near=0.0)
+    tall = np.maximum(38 + 14 * shape[:, 1:2], 30 + head.who.hair_top[:, None])
+    crown = head.contour((w + 3) * arc, brim - tall * fall**0.75, near=0.0)
     front = on_skull((w + 1) * 0.97 * arc, brim + 4 * fall, 3.0)
     peak = on_skull(0.98 * w * arc, brim + 4 * fall + 9 * fall * (shape[:, 2:3] > 0.4), 8.0)
     return [Shape(ribbon(crown, front), colour, 0.7), Shape(ribbon(front, peak), 0.72 * np.asarray(colour), 0.7)]

@@ -70,6 +70,11 @@ def ribbon(first: Floats, second: Floats) -> Floats:
     return np.concatenate([first, second[:, ::-1]], axis=1)
 
 
+def strands(*points: Floats) -> Floats:
+    """K strands (N, K, P, 3) from the K first, second … points of all of them, (N, K, 3) each."""
+    return np.stack(points, axis=2)
+
+
 def curve(points: Floats, steps: int = 4, closed: bool = True) -> Floats:
     """Smooth curve (N, samples, D) through control points (N, C, D), ``steps`` samples from one to the next."""
     return _catmull_rom(points.shape[1], steps, closed) @ points
