@@ -43,12 +43,8 @@ def test_search_equals_sorting_the_score_matrix(blocks):
     rng = np.random.default_rng(5)
     identities = rng.normal(size=(40, 24))
     probe_labels, mate_labels = rng.integers(0, 40, 60), rng.integers(0, 30, 90)
-    gallery = np.concatenate(
-        [
-            noisy_identities(rng, mate_labels, identities, 1.0),
-            noisy_identities(rng, np.zeros(400, int), identities, 9.0),
-        ]
-    )
+    mates = noisy_identities(rng, mate_labels, identities, 1.0)
+    gallery = np.concatenate([mates, noisy_identities(rng, np.zeros(400, int), identities, 9.0)])
     gallery_labels = np.concatenate([mate_labels, np.full(400, -100)])
     shuffled = rng.permutation(len(gallery))
     probes = noisy_identities(rng, probe_labels, identities, 1.5)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -60,7 +62,7 @@ def naive_strict(distances, same, target):
 
 def naive_eer(distances, same):
     points = naive_points(distances, same)
-    for (far0, tar0), (far1, tar1) in zip(points, points[1:], strict=False):
+    for (far0, tar0), (far1, tar1) in pairwise(points):
         if far1 >= 1 - tar1:
             gap0, gap1 = 1 - tar0 - far0, far1 - (1 - tar1)
             return far0 + (far1 - far0) * gap0 / (gap0 + gap1)

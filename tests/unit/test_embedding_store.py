@@ -13,14 +13,14 @@ from aroface.errors import InputError
 VALUES = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
 
 
-class Killed(Exception):
+class KilledError(Exception):
     pass
 
 
 def batches(start, killed_at=None, size=4, seen=None):
     for low in range(start, len(VALUES), size):
         if killed_at is not None and low >= killed_at:
-            raise Killed
+            raise KilledError
         if seen is not None:
             seen.append(low)
         yield VALUES[low : low + size]
@@ -46,7 +46,7 @@ def test_what_was_written_is_what_is_read(tmp_path):
 
 @pytest.mark.parametrize(("killed_at", "resumed_at"), [(4, 0), (12, 12), (20, 12), (24, 24), (48, 48)])
 def test_a_killed_call_goes_on_at_its_last_whole_shard(tmp_path, killed_at, resumed_at):
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         write(tmp_path, killed_at=killed_at)
     seen = []
     write(tmp_path, seen=seen)
@@ -63,7 +63,7 @@ def test_a_finished_file_is_not_computed_again(tmp_path):
 
 def test_another_key_starts_anew_and_withdraws_the_index(tmp_path):
     complete(tmp_path)
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         write(tmp_path, key="other weights", killed_at=12)
     with pytest.raises(InputError, match="no complete features"):
         open_features(tmp_path)
@@ -73,7 +73,7 @@ def test_another_key_starts_anew_and_withdraws_the_index(tmp_path):
 
 
 def test_a_file_shorter_than_its_progress_says_starts_anew(tmp_path):
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         write(tmp_path, killed_at=24)
     with open(tmp_path / "features.npy", "r+b") as file:
         file.truncate(200)
@@ -92,10 +92,10 @@ def test_full_disk_is_one_line_and_keeps_what_is_done(tmp_path, monkeypatch):
     def full(descriptor):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(Killed):
+    with pytest.raises(KilledError):
         write(tmp_path, killed_at=24)
     monkeypatch.setattr(store.os, "fsync", full)
-    with pytest.raises(InputError, match="No space left on device.*goes on from here"):
+    with pytest.raises(InputError, match=r"No space left on device.*goes on from here"):
         write(tmp_path)
     monkeypatch.undo()
     seen = []

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from aroface.datasets.manifest import manifest_hash, manifest_path, read_manifest, sample_identity
-from aroface.embedding import pairs, sensitivity, tinyface
-from aroface.embedding.embedder import BATCH_SIZE, Embedder, Rows, load_embedder, read_checkpoint
+from aroface.embedding.embedder import BATCH_SIZE, CHECKPOINT, Embedder, Rows, load_embedder, read_checkpoint
+from aroface.embedding.protocols import PROTOCOLS, benchmark_hash
 from aroface.embedding.source import Source
 from aroface.embedding.spec import resolve
 from aroface.embedding.store import INDEX, write_index, write_rows
@@ -29,25 +27,6 @@ SCHEMA = 1
 SEMANTICS = 1
 """Raised by hand when features of the same weights and options change their meaning: they are then made anew."""
 
-
-@dataclass(frozen=True, slots=True)
-class Protocol:
-    """How one kind of benchmark becomes rows of images.
-
-    Attributes:
-        open_source: (path, resolved options, size of the images) to the rows.
-        parts: path to a folder and the names in it that make up the benchmark.
-    """
-
-    open_source: Callable[[Path, Mapping[str, Any], int], Source]
-    parts: Callable[[Path], tuple[Path, list[str]]]
-
-
-PROTOCOLS = {
-    "pairs": Protocol(pairs.open_source, pairs.parts),
-    "sensitivity": Protocol(sensitivity.open_source, pairs.parts),
-    "tinyface": Protocol(tinyface.open_source, tinyface.parts),
-}
 
 _EVALUATION_ONLY = ("metric",)  # options that leave the features alone
 _AHEAD = 2  # batches decoded while one is embedded
@@ -104,28 +83,16 @@ def embed_benchmark(
     return folder / INDEX
 
 
-def benchmark_hash(spec: Mapping[str, Any]) -> str:
-    """Manifest hash of the benchmark's files: of their manifest where they have one, else of samples of them.
-
-    Raises:
-        InputError: a file is missing, or not of the size that the manifest says.
-    """
-    path = Path(spec["path"])
-    if manifest_path(path).exists():
-        return manifest_hash(read_manifest(path)["identity"])
-    return manifest_hash(sample_identity(spec["name"], *PROTOCOLS[spec["protocol"]].parts(path)))
-
-
 def _index(checkpoint: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
     """What is known of the features before they are made; ``key`` hashes all that decides their values."""
-    options, manifest_hash = spec["options"], benchmark_hash(spec)
+    options, files = spec["options"], benchmark_hash(spec)
     weights = checkpoint["weights"]["sha256"]
     decisive = {
         "semantics": SEMANTICS,
         "weights": weights,
         "arch": checkpoint["experiment"]["arch"],
         "input": checkpoint["input"],
-        "benchmark": manifest_hash,
+        "benchmark": files,
         "protocol": spec["protocol"],
         "options": {name: value for name, value in options.items() if name not in _EVALUATION_ONLY},
     }
@@ -134,7 +101,7 @@ def _index(checkpoint: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, 
         "schema": SCHEMA,
         "key": digest(decisive),
         "benchmark": spec["name"],
-        "benchmark_manifest_hash": manifest_hash,
+        "benchmark_manifest_hash": files,
         "protocol": {"name": spec["protocol"], "options": options},
         "checkpoint": {**described, "weights_sha256": weights},
     }
@@ -152,7 +119,7 @@ def _check_color(checkpoint: Mapping[str, Any], color: str, run_dir: str | PathL
     if color != trained_on:
         raise InputError(
             f"the network was trained on {trained_on}",
-            file=Path(run_dir) / "checkpoint.json",
+            file=Path(run_dir) / CHECKPOINT,
             expected=f"{color} as the benchmark's options say",
             remedy="name the network's own order there",
         )

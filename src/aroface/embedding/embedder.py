@@ -45,7 +45,7 @@ class Embedder:
     """A backbone in evaluation mode, and what its input looks like.
 
     Attributes:
-        network: maps float32 (N, 3, size, size) to (N, dimension).
+        network: maps float32 (N, 3, size, size) to (N, dimension), in evaluation mode.
         device: where it runs.
         size: side of the square input images in pixels.
         color: order of the channels the network was trained on.
@@ -87,7 +87,9 @@ class Embedder:
         batch = torch.from_numpy(np.ascontiguousarray(images)).to(self.device).permute(0, 3, 1, 2)
         if self.color == "BGR":
             batch = batch.flip(1)
-        batch = batch.float().sub_(self.mean).div_(self.std).contiguous()
+        # On CPUs convolutions are 1.3 to 2 times as fast with the channels last, which is how the pixels come.
+        layout = torch.channels_last if self.device.type == "cpu" else torch.contiguous_format
+        batch = batch.float().sub_(self.mean).div_(self.std).contiguous(memory_format=layout)
         if not flip:
             return self._forward(batch, fusion)
         return self._forward(batch, fusion) + self._forward(batch.flip(3), fusion)

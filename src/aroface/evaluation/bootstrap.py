@@ -43,11 +43,11 @@ def _draws(strata: NDArray[Any], replicates: int, seed: int) -> Iterator[Multipl
     rng = np.random.default_rng([seed, _PURPOSE])
     members = [np.flatnonzero(strata == label) for label in np.unique(strata)]
     for start in range(0, replicates, _CHUNK):
-        drawn = np.zeros((min(_CHUNK, replicates - start), len(strata)), dtype=np.int64)
-        for items in members:
-            picks = items[rng.integers(len(items), size=(len(drawn), len(items)))]
-            np.add.at(drawn, (np.arange(len(drawn))[:, None], picks), 1)
-        yield drawn
+        shape = (min(_CHUNK, replicates - start), len(strata))
+        rows = len(strata) * np.arange(shape[0])[:, None]
+        picks = [rows + items[rng.integers(len(items), size=(shape[0], len(items)))] for items in members]
+        flat = np.concatenate([each.ravel() for each in picks])
+        yield np.bincount(flat, minlength=shape[0] * shape[1]).reshape(shape)
 
 
 def interval(values: Floats) -> tuple[float, float]:
