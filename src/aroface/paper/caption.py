@@ -1,0 +1,45 @@
+"""The caption of a table: what it shows, how its values came about, and a note on what they are worth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aroface.paper.grid import MISSING, Cell, GridRow, Leaf, Mode
+from aroface.paper.spec import Spec
+
+
+def caption(spec: Spec, mode: Mode, leaves: Sequence[Leaf], rows: Sequence[GridRow], note: str | None) -> str:
+    """The specification's caption, what the values are, and a note.
+
+    Args:
+        spec: the table.
+        mode: what is printed.
+        leaves: its columns of cells.
+        rows: its rows.
+        note: last sentence instead of the specification's own; an empty one drops it.
+    """
+    cells = [(leaf, cell) for row in rows for leaf, cell in zip(leaves, row.cells, strict=True)]
+    ours = [cell for leaf, cell in cells if leaf.part == "reproduced" and cell.number is not None]
+    sentences = [spec.caption]
+    if mode == "reported":
+        sentences.append("Values as reported by the authors.")
+    elif len({leaf.part for leaf in leaves}) > 1:
+        sentences.append(f"Paper: values reported by the authors; reproduced: {_seeds(ours) or 'none yet'}.")
+        if mode == "delta":
+            sentences.append("Δ: reproduced minus paper.")
+    elif ours:
+        sentences.append(f"Reproduced values: {_seeds(ours)}.")
+    if any(cell.interval for cell in ours):
+        sentences.append("Brackets: 95 % confidence interval of the mean difference (paired by seed, Student's t).")
+    if any(cell.number is None for _, cell in cells) and mode != "reported":
+        sentences.append(f"{MISSING}: no result.")
+    closing = spec.note if note is None else note
+    return " ".join([*sentences, *([closing] if closing else [])])
+
+
+def _seeds(cells: Sequence[Cell]) -> str:
+    counts = sorted({cell.seeds for cell in cells})
+    if counts in ([], [1]):
+        return "one seed" if counts else ""
+    some = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
+    return f"mean ± standard deviation over {some} seeds"

@@ -1,0 +1,106 @@
+"""The paper's figures, as vector PDF and PNG, in the type of the text and the same bytes every time."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.image import imread
+from numpy.typing import NDArray
+
+from aroface.errors import InputError
+from aroface.files import write_bytes, write_text
+from aroface.paper.curves import curves, factors, qualities, sensitivity_records
+from aroface.paper.drawing import AXES, STYLE, draw, looks, metric_name, quality_name
+from aroface.paper.latex import render_figure
+from aroface.paper.records import Experiment, load_records
+from aroface.paper.spec import EMPTY
+
+DEFAULT_METRIC = "tar_at_far_1e-2"
+PNG_DPI = 300
+# Dates and program names would change the bytes of an unchanged figure.
+METADATA: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
+# Computer Modern's files carry dates that fontTools remarks upon at every subset.
+logging.getLogger("fontTools.ttLib.tables._h_e_a_d").setLevel(logging.ERROR)
+Sheet = str | Path | NDArray[np.uint8]
+
+
+def figure_fae(
+    records: str | PathLike[str],
+    benchmark: str,
+    out: str | PathLike[str],
+    *,
+    examples: tuple[Sheet, Sheet] | None = None,
+    runs: Collection[str] | None = None,
+    experiments: Sequence[Experiment] | None = None,
+    labels: Mapping[str, str] = EMPTY,
+    metric: str = DEFAULT_METRIC,
+    low: str | None = None,
+    caption_note: str | None = None,
+) -> None:
+    """Draw figure 1: example faces, and what face alignment errors cost at full and at low quality.
+
+    Writes ``{out}.pdf``, ``{out}.png`` and ``{out}.tex`` (a figure environment with the caption).
+
+    Args:
+        records: folder of the records.
+        benchmark: key of a benchmark with protocol ``sensitivity``.
+        out: path of the files without their suffix.
+        examples: contact sheets of high-quality and of low-quality faces, as PNG files or uint8 H×W×3 arrays; the upper
+            half of each shows them aligned, the lower half the same faces misaligned. None leaves them out.
+        runs: names of the runs that count; None counts all that are there.
+        experiments: the methods to be shown, in the order of the legend; None shows all.
+        labels: printed names of methods and data sets by their keys.
+        metric: metric of the series.
+        low: the low quality, such as ``r24``; None takes the lowest resolution there is.
+        caption_note: last sentence of the caption.
+
+    Raises:
+        InputError: there are no such records, they are ambiguous or not comparable, or an example is no picture.
+    """
+    chosen = sensitivity_records(load_records(records, runs), benchmark, experiments)
+    found = {experiment: curves(seeds, metric) for experiment, seeds in chosen.items()}
+    rows, columns = qualities([*found.values()], low), factors([*found.values()])
+    sheets = [_pixels(sheet) for sheet in examples or ()]
+    with matplotlib.rc_context(STYLE):
+        figure = draw(found, looks([*found], labels), rows, columns, metric, sheets)
+        for suffix, metadata in METADATA.items():
+            buffer = io.BytesIO()
+            figure.savefig(buffer, format=suffix, dpi=PNG_DPI, metadata=metadata)
+            write_bytes(f"{out}.{suffix}", buffer.getvalue())
+    seeds = sorted({len(each) for each in chosen.values()})
+    caption = _caption(metric, rows, columns, seeds, bool(sheets), caption_note)
+    stem = Path(out).name
+    write_text(f"{out}.tex", render_figure(f"{stem}.pdf", caption, f"fig:{stem}"))
+
+
+def _pixels(sheet: Sheet) -> NDArray[Any]:
+    if isinstance(sheet, np.ndarray):
+        return sheet
+    try:
+        return imread(sheet)
+    except (OSError, SyntaxError) as error:
+        raise InputError(f"not a picture ({error})", file=sheet, expected="a PNG file") from None
+
+
+def _caption(
+    metric: str, rows: Sequence[str], columns: Sequence[str], seeds: Sequence[int], sheets: bool, note: str | None
+) -> str:
+    faces = f"(a) Aligned and (b) misaligned faces, {' and '.join(map(quality_name, rows))}. " if sheets else ""
+    letters = ("cdef" if sheets else "abcd")[: len(columns)]
+    span = f"({letters[0]}–{letters[-1]})" if len(letters) > 1 else f"({letters[0]})"
+    errors = ", ".join(AXES[factor][0] for factor in columns)
+    some = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"{seeds[0]}"
+    over = "one seed" if seeds == [1] else f"mean over {some} seeds"
+    return (
+        f"What face alignment errors cost. {faces}{span} {metric_name(metric)[0]} against the size of the error "
+        f"in the probes ({errors}), at {' (top) and '.join(map(quality_name, rows))}"
+        f"{' (bottom)' if len(rows) > 1 else ''}; {over}. Bands: 95 % bootstrap intervals. "
+        "Filled marks: the drop from perfect alignment is significant." + (f" {note}" if note else "")
+    )

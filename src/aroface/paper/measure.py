@@ -1,0 +1,146 @@
+"""Which records stand behind a row and a column of a table, and the values they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from aroface.errors import InputError
+from aroface.paper.records import Experiment, Record, check_comparable, select
+from aroface.paper.spec import EMPTY, Column, Row, Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A row of a table together with the experiment whose records fill it, if it has one."""
+
+    row: Row
+    experiment: Experiment | None
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """The values of one experiment in one column.
+
+    Attributes:
+        values: seed to fraction.
+        records: the records they come from, in the order of benchmarks and seeds.
+    """
+
+    values: Mapping[int, float]
+    records: tuple[Record, ...]
+
+
+def lines(
+    spec: Spec,
+    records: Sequence[Record],
+    experiments: Iterable[Experiment] | None = None,
+    labels: Mapping[str, str] = EMPTY,
+) -> tuple[Line, ...]:
+    """The rows of a table, each with its experiment.
+
+    Args:
+        spec: the table.
+        records: all records that count.
+        experiments: the experiments of the configuration, in order; None takes those that have records.
+        labels: printed names of methods and data sets by their keys; a key without one is printed itself.
+
+    Raises:
+        InputError: a row's experiment leaves open which of several is meant, or two experiments get the same name.
+    """
+    if experiments is None:
+        wanted = {column.benchmark for column in spec.columns}
+        experiments = sorted(
+            {record.experiment for record in records if record.benchmark in wanted},
+            key=lambda each: (each.dataset, each.arch, each.method),
+        )
+    known = list(dict.fromkeys(experiments))
+    if spec.rows is not None:
+        return tuple(Line(row, _match(spec, row, known)) for row in spec.rows)
+    found = [Line(_experiment_row(spec, each, labels), each) for each in known]
+    seen: dict[str, Experiment | None] = {}
+    for line in found:
+        if line.row.key in seen:
+            raise InputError(
+                f"{seen[line.row.key]} and {line.experiment} are both named {line.row.key}",
+                file=spec.path,
+                remedy="add a row header that tells them apart, such as arch",
+            )
+        seen[line.row.key] = line.experiment
+    return _by_block(spec, found)
+
+
+def measure(spec: Spec, column: Column, experiment: Experiment, records: Sequence[Record]) -> Measurement:
+    """The values of ``experiment`` in ``column``; empty where there is no record.
+
+    Raises:
+        InputError: the records are ambiguous (see :func:`aroface.paper.records.select`) or lack the metric.
+    """
+    if column.average_of:
+        parts = [measure(spec, spec.column(name), experiment, records) for name in column.average_of]
+        seeds = set.intersection(*({*part.values} for part in parts))
+        averages = {seed: sum(part.values[seed] for part in parts) / len(parts) for seed in sorted(seeds)}
+        return Measurement(averages, tuple(record for part in parts for record in part.records if record.seed in seeds))
+    assert column.benchmark is not None and column.metric is not None, "the schema asks for both or average_of"
+    found = select(records, experiment, column.benchmark)
+    return Measurement({record.seed: _value(record, column.metric) for record in found}, found)
+
+
+def check_columns(measurements: Iterable[Measurement]) -> None:
+    """Refuse a table in which one benchmark was measured in two ways.
+
+    Raises:
+        InputError: see :func:`aroface.paper.records.check_comparable`.
+    """
+    benchmarks: dict[str, dict[str, Record]] = {}
+    for measurement in measurements:
+        for record in measurement.records:
+            benchmarks.setdefault(record.benchmark, {})[record.run] = record
+    for runs in benchmarks.values():
+        check_comparable(list(runs.values()))
+
+
+def _value(record: Record, metric: str) -> float:
+    if metric not in record.metrics:
+        raise InputError(f"no metric {metric}", file=record.path, expected=f"one of {', '.join(record.metrics)}")
+    return record.metrics[metric]
+
+
+def _match(spec: Spec, row: Row, known: Collection[Experiment]) -> Experiment | None:
+    wanted = row.experiment
+    if wanted is None:
+        return None
+    if {"method", "dataset", "arch"} <= {*wanted}:
+        return Experiment(wanted["method"], wanted["dataset"], wanted["arch"])
+    fitting = [each for each in known if all(getattr(each, key) == value for key, value in wanted.items())]
+    if len(fitting) > 1:
+        raise InputError(
+            f"the row fits {len(fitting)} experiments: {', '.join(map(str, fitting))}",
+            file=spec.path,
+            record=row.key,
+            expected="one",
+            remedy="give its data set and backbone, or render from the records of one configuration only",
+        )
+    return fitting[0] if fitting else None
+
+
+def _experiment_row(spec: Spec, experiment: Experiment, labels: Mapping[str, str]) -> Row:
+    texts = {
+        "method": labels.get(experiment.method, experiment.method),
+        "training_set": labels.get(experiment.dataset, experiment.dataset),
+        "arch": experiment.arch,
+    }
+    for header in spec.row_headers:
+        if header.key not in texts:
+            raise InputError(f"experiments have no {header.key}", file=spec.path, expected=", ".join(texts))
+    return Row(headers={header.key: texts[header.key] for header in spec.row_headers})
+
+
+def _by_block(spec: Spec, found: Sequence[Line]) -> tuple[Line, ...]:
+    """Bring the lines of a block together, blocks and lines in the order of their first appearance."""
+    if spec.block_by is None:
+        return tuple(found)
+    blocks: dict[str, list[Line]] = {}
+    for line in found:
+        blocks.setdefault(line.row.headers[spec.block_by], []).append(line)
+    return tuple(line for block in blocks.values() for line in block)

@@ -1,0 +1,171 @@
+"""Result records: reading them from disk and choosing those that a table cell or a curve is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from aroface.errors import InputError
+from aroface.files import read_json
+from aroface.schemas import validate
+
+COLOUR = "color"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Experiment:
+    """What is repeated over seeds: a method, trained on a data set, with a backbone."""
+
+    method: str
+    dataset: str
+    arch: str
+
+    def __str__(self) -> str:
+        return f"{self.method}/{self.dataset}/{self.arch}"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One run evaluated on one benchmark.
+
+    Attributes:
+        path: the file it was read from.
+        run: name of the run, also the name of the file's folder.
+        experiment: what the run belongs to.
+        seed: the run's seed.
+        benchmark: key of the benchmark, also the file's stem.
+        protocol: ``name``, ``version`` and ``options`` of the evaluation.
+        metrics: metric name to value; rates are fractions in [0, 1].
+        series: points of a sensitivity sweep, empty for other protocols.
+        provenance: recipe, hashes, commit and the command that made the record.
+    """
+
+    path: Path
+    run: str
+    experiment: Experiment
+    seed: int
+    benchmark: str
+    protocol: Mapping[str, Any]
+    metrics: Mapping[str, float]
+    series: Sequence[Mapping[str, Any]]
+    provenance: Mapping[str, Any]
+
+
+def load_records(folder: str | PathLike[str], runs: Collection[str] | None = None) -> tuple[Record, ...]:
+    """Read every ``{run}/{benchmark}.json`` under ``folder``, in the order of their names.
+
+    Args:
+        folder: ``results/records``; a folder that does not exist holds no records.
+        runs: names of the runs that count; None counts every run that is there.
+
+    Raises:
+        InputError: a file is no valid record, or lies under another run's or benchmark's name.
+    """
+    paths = (
+        path
+        for path in sorted(Path(folder).glob("*/*.json"))
+        # A record that is being written at this moment has a temporary name that begins with a dot.
+        if not path.name.startswith(".") and (runs is None or path.parent.name in runs)
+    )
+    return tuple(read_record(path) for path in paths)
+
+
+def read_record(path: Path) -> Record:
+    """Read and check one record.
+
+    Raises:
+        InputError: the file is no valid record, or lies under another run's or benchmark's name.
+    """
+    content = read_json(path)
+    validate(content, "record", file=path)
+    place = f"{content['run']}/{content['benchmark']}.json"
+    if path.parts[-2:] != tuple(place.split("/")):
+        raise InputError("the record is in the wrong place", file=path, expected=place)
+    experiment = content["experiment"]
+    return Record(
+        path=path,
+        run=content["run"],
+        experiment=Experiment(experiment["method"], experiment["dataset"], experiment["arch"]),
+        seed=experiment["seed"],
+        benchmark=content["benchmark"],
+        protocol=content["protocol"],
+        metrics=content["metrics"],
+        series=content.get("series", ()),
+        provenance=content["provenance"],
+    )
+
+
+def select(records: Iterable[Record], experiment: Experiment, benchmark: str) -> tuple[Record, ...]:
+    """The records of one experiment on one benchmark, one for each seed, in the order of the seeds.
+
+    Raises:
+        InputError: a seed has several runs (recipes), or the seeds were not trained and evaluated alike.
+    """
+    found = [record for record in records if record.experiment == experiment and record.benchmark == benchmark]
+    seeds: dict[int, Record] = {}
+    for record in sorted(found, key=lambda record: (record.seed, record.run)):
+        if record.seed in seeds:
+            rivals = [rival for rival in found if rival.seed == record.seed]
+            raise InputError(
+                f"{experiment} has {len(rivals)} runs of seed {record.seed}: {', '.join(r.run for r in rivals)}",
+                file=record.path.parents[1],
+                record=benchmark,
+                expected="one",
+                remedy="say which runs are current, or move the superseded records away",
+            )
+        seeds[record.seed] = record
+    chosen = tuple(seeds.values())
+    for record in chosen[1:]:
+        _same("recipe", chosen[0], record, chosen[0].provenance["recipe"], record.provenance["recipe"])
+        _same("data", chosen[0], record, chosen[0].provenance["data"], record.provenance["data"])
+        _same("protocol", chosen[0], record, chosen[0].protocol, record.protocol)
+    return chosen
+
+
+def check_comparable(records: Sequence[Record]) -> None:
+    """Refuse records of one benchmark that must not stand in one column.
+
+    Colour order is the only option of a protocol that may differ: it belongs to the model, not to the measurement.
+
+    Raises:
+        InputError: two records differ in the benchmark's files, the protocol, its version or its options.
+    """
+    for record in records[1:]:
+        first = records[0]
+        _same("protocol", first, record, _measurement(first), _measurement(record))
+        hashes = [each.provenance["benchmark_manifest_hash"] for each in (first, record)]
+        _same("benchmark", first, record, {"manifest_hash": hashes[0]}, {"manifest_hash": hashes[1]})
+
+
+def _measurement(record: Record) -> dict[str, Any]:
+    options = {key: value for key, value in record.protocol["options"].items() if key != COLOUR}
+    return {**record.protocol, "options": options}
+
+
+def _same(what: str, first: Record, second: Record, one: Any, other: Any) -> None:
+    difference = _difference(one, other, what)
+    if difference is None:
+        return
+    key, mine, yours = difference
+    raise InputError(
+        f"{key} is {yours!r}",
+        file=second.path,
+        expected=f"{mine!r} as in {first.run}, for the two stand in one place of the table",
+        remedy="say which runs are current, or evaluate both alike",
+    )
+
+
+def _difference(one: Any, other: Any, key: str) -> tuple[str, Any, Any] | None:
+    """The first place where two JSON values differ, as a dotted key and the two values; None if they are equal."""
+    if one == other:
+        return None
+    if not (isinstance(one, Mapping) and isinstance(other, Mapping)):
+        return key, one, other
+    for name in sorted({*one, *other}):
+        difference = _difference(one.get(name), other.get(name), f"{key}.{name}")
+        if difference is not None:
+            return difference
+    return None

@@ -1,0 +1,219 @@
+"""Table specifications: what a YAML file under ``paper_tables/specs`` says, checked and typed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from aroface.errors import InputError
+from aroface.schemas import read_yaml, validate
+
+EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the reported values were published."""
+
+    title: str
+    url: str | None = None
+    arxiv: str | None = None
+
+    def __str__(self) -> str:
+        parts = (self.title, self.arxiv and f"arXiv {self.arxiv}", self.url)
+        return ", ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True, slots=True)
+class RowHeader:
+    """A column that names the rows; ``once`` prints equal neighbours only once."""
+
+    key: str
+    label: str
+    once: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of values.
+
+    Attributes:
+        id: last part of a cell's address.
+        label: heading.
+        decimals: digits after the point of a reproduced percentage.
+        group: heading over several columns.
+        benchmark: benchmark of the records that fill it; None for an average.
+        metric: metric of those records; None for an average.
+        average_of: ids of the columns whose values are averaged.
+        reported_digits: whether reported values keep the authors' digits or get ``decimals``.
+        better: which end of the scale is the good one.
+    """
+
+    id: str
+    label: str
+    decimals: int
+    group: str | None = None
+    benchmark: str | None = None
+    metric: str | None = None
+    average_of: tuple[str, ...] = ()
+    reported_digits: Literal["as_printed", "column"] = "as_printed"
+    better: Literal["higher", "lower"] = "higher"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row as the specification gives it.
+
+    Attributes:
+        headers: row header key to text.
+        id: name by which differences refer to it.
+        experiment: method, and data set and backbone where given, of the records that fill it.
+        difference: ids of two rows, the second to be subtracted from the first.
+        reported: column id to the authors' digits, None for their dash.
+        ours: printed bold by the authors.
+        rerun: printed with a star by the authors.
+        as_printed: headers that the authors print otherwise, with a ``reason``.
+    """
+
+    headers: Mapping[str, str]
+    id: str | None = None
+    experiment: Mapping[str, str] | None = None
+    difference: tuple[str, str] | None = None
+    reported: Mapping[str, str | None] = field(default_factory=dict)
+    ours: bool = False
+    rerun: bool = False
+    as_printed: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Middle part of the address of this row's cells, such as ``ArcFace+ARoFace@MS1MV2``."""
+        return "@".join(self.headers.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Emphasis:
+    """Which values stand out; see the schema."""
+
+    rule: Literal["as_paper", "best_second", "none"] = "none"
+    within: Literal["table", "block"] = "table"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the LaTeX table fits the text width; see the schema."""
+
+    size: Literal["normalsize", "small", "footnotesize", "scriptsize"] = "small"
+    gap_pt: float = 6
+    spread: Literal["beside", "below"] = "beside"
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A table; ``rows`` is None where every experiment gets one."""
+
+    path: Path
+    name: str
+    caption: str
+    label: str
+    row_headers: tuple[RowHeader, ...]
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...] | None
+    note: str | None = None
+    source: Source | None = None
+    rerun_footnote: str | None = None
+    block_by: str | None = None
+    emphasis: Emphasis = Emphasis()
+    layout: Layout = Layout()
+
+    def column(self, name: str) -> Column:
+        """The column with this id."""
+        return next(column for column in self.columns if column.id == name)
+
+
+def read_spec(path: str | PathLike[str]) -> Spec:
+    """Read and check a table specification.
+
+    Raises:
+        InputError: the file does not follow the schema, or refers to columns or rows that it does not have.
+    """
+    path = Path(path)
+    content = read_yaml(path)
+    validate(content, "table", file=path)
+    headers = tuple(RowHeader(**header) for header in content["row_headers"])
+    listed = content["rows"]
+    spec = Spec(
+        path=path,
+        name=content["name"],
+        caption=content["caption"],
+        label=content["label"],
+        row_headers=headers,
+        columns=tuple(map(_column, content["columns"])),
+        rows=None if listed == "experiments" else tuple(_row(each, headers, path) for each in listed),
+        note=content.get("note"),
+        source=Source(**content["source"]) if "source" in content else None,
+        rerun_footnote=content.get("footnotes", EMPTY).get("rerun"),
+        block_by=content.get("block_by"),
+        emphasis=Emphasis(**content.get("emphasis", EMPTY)),
+        layout=Layout(**content.get("layout", EMPTY)),
+    )
+    _check(spec)
+    return spec
+
+
+def _column(content: Mapping[str, Any]) -> Column:
+    return Column(**{**content, "average_of": tuple(content.get("average_of", ()))})
+
+
+def _row(content: Mapping[str, Any], headers: tuple[RowHeader, ...], path: Path) -> Row:
+    keys = [header.key for header in headers]
+    missing = [key for key in keys if key not in content]
+    if missing:
+        raise InputError(f"row without {missing[0]}", file=path, record=dict(content), expected=f"{', '.join(keys)}")
+    difference = content.get("difference")
+    return Row(
+        headers={key: content[key] for key in keys},
+        id=content.get("id"),
+        experiment=content.get("experiment"),
+        difference=(difference["of"], difference["minus"]) if difference else None,
+        reported=content.get("reported", EMPTY),
+        ours=content.get("ours", False),
+        rerun=content.get("rerun", False),
+        as_printed=content.get("as_printed", EMPTY),
+    )
+
+
+def _check(spec: Spec) -> None:
+    rows = spec.rows or ()
+    columns = [column.id for column in spec.columns]
+    measured = [column.id for column in spec.columns if column.metric]
+    ids = [row.id for row in rows if row.id and not row.difference]
+    _check_unique(spec, "column", columns)
+    _check_unique(spec, "row", [row.key for row in rows])
+    _check_unique(spec, "row id", [row.id for row in rows if row.id])
+    _check_known(spec, "row header", [spec.block_by] if spec.block_by else [], [h.key for h in spec.row_headers])
+    for column in spec.columns:
+        _check_known(spec, f"column {column.id} averages", column.average_of, measured)
+    for row in rows:
+        _check_known(spec, f"row {row.key} reports column", row.reported, columns)
+        _check_known(spec, f"row {row.key} compares row", row.difference or (), ids)
+        if row.reported and spec.source is None:
+            raise InputError("reported values without a source", file=spec.path, record=row.key, expected="source")
+        if row.rerun and spec.rerun_footnote is None:
+            raise InputError("a star without a footnote", file=spec.path, record=row.key, expected="footnotes.rerun")
+
+
+def _check_unique(spec: Spec, what: str, names: Iterable[str]) -> None:
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise InputError(f"{what} {name} stands {count} times", file=spec.path, expected="once")
+
+
+def _check_known(spec: Spec, what: str, names: Iterable[str], known: list[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise InputError(f"{what} {name}, which is not there", file=spec.path, expected=", ".join(known))

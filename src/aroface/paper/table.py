@@ -1,0 +1,78 @@
+"""The tables of the paper, from a specification and the records there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from os import PathLike
+from typing import Literal, TypedDict, Unpack
+
+from aroface.files import write_text
+from aroface.paper import latex, plain
+from aroface.paper.fill import build
+from aroface.paper.grid import Grid, Mode
+from aroface.paper.records import Experiment, load_records
+from aroface.paper.spec import EMPTY, read_spec
+
+Format = Literal["latex", "markdown", "csv", "terminal"]
+
+FORMATS: dict[Format, Callable[[Grid], str]] = {
+    "latex": latex.render,
+    "markdown": plain.markdown,
+    "csv": plain.csv_text,
+    "terminal": plain.terminal,
+}
+
+
+def render_table(
+    spec: str | PathLike[str],
+    records: str | PathLike[str],
+    *,
+    mode: Mode,
+    runs: Collection[str] | None = None,
+    experiments: Iterable[Experiment] | None = None,
+    labels: Mapping[str, str] = EMPTY,
+    format: Format = "latex",
+    caption_note: str | None = None,
+) -> str:
+    """Render one table.
+
+    Args:
+        spec: file under ``paper_tables/specs``.
+        records: folder of the records; not looked at in mode ``reported``.
+        mode: ``reported`` values, ``reproduced`` ones (mean ± standard deviation over seeds), ``both``, or both with
+            their difference (``delta``). A missing value is ``--``.
+        runs: names of the runs that count; None counts all that are there.
+        experiments: the experiments of the configuration, for tables with a row for each; None takes those of the
+            records.
+        labels: printed names of methods and data sets by their keys.
+        format: ``latex``, ``markdown``, ``csv`` (missing values are empty fields) or ``terminal``.
+        caption_note: last sentence of the caption instead of the specification's; an empty one drops it.
+
+    Raises:
+        InputError: a wrong specification, or records that are invalid, ambiguous or not comparable.
+    """
+    found = () if mode == "reported" else load_records(records, runs)
+    grid = build(read_spec(spec), found, mode, experiments=experiments, labels=labels, caption_note=caption_note)
+    return FORMATS[format](grid)
+
+
+class Options(TypedDict, total=False):
+    """The optional arguments of :func:`render_table`."""
+
+    runs: Collection[str] | None
+    experiments: Iterable[Experiment] | None
+    labels: Mapping[str, str]
+    format: Format
+    caption_note: str | None
+
+
+def write_table(
+    spec: str | PathLike[str],
+    records: str | PathLike[str],
+    out: str | PathLike[str],
+    *,
+    mode: Mode,
+    **options: Unpack[Options],
+) -> None:
+    """Render one table into the file ``out``, atomically; see :func:`render_table`."""
+    write_text(out, render_table(spec, records, mode=mode, **options))
