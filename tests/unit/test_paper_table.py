@@ -173,6 +173,7 @@ def test_a_difference_row_has_a_paired_interval(tmp_path: Path):
     text = render_table(spec, folder, mode="reproduced")
     assert r"$+$3.0\arointerval{0.5}{5.5}" in text
     assert r"\textbf{63.0}" in text  # the difference itself takes no part in the emphasis
+    assert "underline" not in text
     assert "95 \\% confidence interval" in text
 
 
