@@ -27,13 +27,13 @@ def build_record(
     Raises:
         InputError: something in it is not as ``record.schema.json`` wants it.
     """
-    checkpoint = index["checkpoint"]
+    checkpoint, protocol = index["checkpoint"], index["protocol"]
     record = {
         "schema": SCHEMA,
         "run": checkpoint["run"],
         "experiment": checkpoint["experiment"],
         "benchmark": index["benchmark"],
-        "protocol": {**index["protocol"], "version": version},
+        "protocol": {"name": protocol["name"], "version": version, "options": protocol["options"]},
         "metrics": dict(outcome.metrics),
         "intervals": {name: list(ends) for name, ends in outcome.intervals.items()},
         "counts": dict(outcome.counts),

@@ -35,7 +35,7 @@ def pair_distances(first: Features, second: Features) -> Floats:
         second: (N, D), row by row the partner of ``first``.
 
     Returns:
-        (N,) distances, computed in float64. A zero feature is at distance 1 from every other.
+        (N,) distances, computed in float64. A zero feature is at distance 1 from any other.
     """
     distances = np.empty(len(first))
     for start in range(0, len(first), _BLOCK):
