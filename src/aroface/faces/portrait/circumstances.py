@@ -80,7 +80,7 @@ def _camera(draw: _Draw) -> dict[str, Floats]:
         "tint": 1 + np.stack([warmth, draw.varying(0.012, 0.03), -warmth], axis=1),
         "contrast": 1 + draw.varying(0.14, 0.35),
         "focus": 0.45 + draw.difficulty * draw.uniform(0, 0.45),
-        "noise": draw.difficulty * draw.uniform(0.4, 4.0),
+        "noise": draw.difficulty * draw.uniform(0.4, 3.2),
     }
 
 

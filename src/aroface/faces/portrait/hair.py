@@ -44,7 +44,9 @@ def _rim(head: Head) -> Floats:
     fall_y = -24 + (low + 24) * drop
     long = head.long[:, None]
     fall_x = (
-        w + side * np.where(long, 1.0, 1 - 0.9 * drop) + 2.5 * who.hair_wave[:, None] * np.sin(5 * drop + phase) * long
+        w
+        + side * np.where(long, 1.0, 1 - 0.9 * drop**2)
+        + 2.5 * who.hair_wave[:, None] * np.sin(5 * drop + phase) * long
     )
     x = np.concatenate([-fall_x, x, fall_x[:, ::-1]], axis=1)
     y = np.concatenate([fall_y, y, fall_y[:, ::-1]], axis=1)

@@ -207,7 +207,7 @@ def _hair(draw: _Draw, kind: _Kind) -> Traits:
         "hair_cover": np.where(bald, 0, cover),
         "hair_top": draw.uniform("hair_top", 0.5, 11) + np.where(afro, 16, 1),
         "hair_side": draw.uniform("hair_side", 0.5, 7.5) * np.where(long, 1, 0.55) + np.where(afro, 9, 0),
-        "hair_length": np.where(afro, draw.uniform("afro length", -8, 12), length),
+        "hair_length": np.where(afro, draw.uniform("afro length", 2, 16), length),
         "hair_lean": draw.normal("hair_lean", 0.0, 0.5),
         "hair_comb": draw.uniform("hair_comb", 0, 1),
         "hair_lock": draw.uniform("hair_lock", -0.05, 0.2),

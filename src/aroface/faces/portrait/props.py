@@ -17,7 +17,7 @@ def _front(x: Floats) -> Floats:
 def glasses(head: Head) -> list[Shape]:
     """Spectacles: rims, bridge and temples."""
     who = head.who
-    worn = who.glasses > 0
+    worn = (who.glasses > 0) & (head.how.occlusion != OCCLUSIONS.index("sunglasses"))
     size, thick = who.glasses_size[:, None], who.glasses[:, None]
     cosine, sine = circle(20)
     power = 2 / who.glasses_round[:, None]
@@ -36,7 +36,7 @@ def glasses(head: Head) -> list[Shape]:
         arm_x = np.concatenate([start, end, end, start], axis=1)
         near = np.array([1.0, 0, 0, 1])
         arm = stack(arm_x, EYE_Y + np.array([-3.0, -3.0, -1.6, -1.6]), near * _front(arm_x))
-        shapes.append(Shape(arm, who.glasses_colour, 0.5, worn))
+        shapes.append(Shape(arm, who.glasses_colour, 0.5, worn & (side * head.sine[:, 0] < 0.3)))
     v = np.linspace(-1, 1, 5)
     inside = 1.03 * who.eye_gap[:, None] - size
     arc = EYE_Y - 0.8 - 1.2 * (1 - v**2)
