@@ -57,7 +57,14 @@ ARCHITECTURES: dict[str, Architecture] = {
     "r100": _iresnet("IResNet-100, the paper's", IResNetShape((3, 13, 30, 3))),
     "r200": _iresnet("IResNet-200", IResNetShape((6, 26, 60, 6))),
     "mbf": Architecture("MobileFaceNet", MobileFaceNet),
-    "r8s4": _iresnet("demo: stride-4 stem, three stages", IResNetShape((1, 1, 1), (32, 64, 128), 5, 4, (2, 2, 1))),
+    "r8s4": _iresnet(
+        "for CPUs: stride-4 stem, ReLU, three narrow stages",
+        IResNetShape((1, 1, 1), (24, 48, 96), stem_kernel=5, stem_stride=4, strides=(2, 2, 1), activation="relu"),
+    ),
+    "r8s4w": _iresnet(
+        "for CPUs: as r8s4, a third wider",
+        IResNetShape((1, 1, 1), (32, 64, 128), stem_kernel=5, stem_stride=4, strides=(2, 2, 1), activation="relu"),
+    ),
 }
 
 
