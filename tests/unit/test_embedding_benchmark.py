@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from embedding_runs import make_run
 
 from aroface.datasets.images import encode_jpeg
 from aroface.datasets.manifest import manifest_hash, write_manifest
@@ -21,9 +22,7 @@ from aroface.errors import InputError
 from aroface.evaluation.evaluate import evaluate
 from aroface.faces.degrade import downsample
 from aroface.faces.geometry import warp
-from aroface.files import read_json, sha256_file, write_json
-from aroface.models.checkpoint import save_weights
-from aroface.models.registry import build
+from aroface.files import read_json, sha256_file
 
 PLAIN = {"color": "RGB", "flip": True, "fusion": "sum", "alignment": "five_point"}
 SWEEP = {"qualities": ["hq", 16], "scale": [0.1], "degrees": [10], "shift": [], "joint": [0.5, 1], "metric": ["auc"]}
@@ -34,24 +33,6 @@ def face(number):
     """A smooth coloured pattern of its own."""
     rng = np.random.default_rng(number)
     return cv2.resize(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8), (112, 112), interpolation=cv2.INTER_CUBIC)
-
-
-def make_run(folder, seed):
-    torch.manual_seed(seed)
-    weights = folder / "model.safetensors"
-    save_weights(weights, build("r8s4", 8), {"arch": "r8s4"})
-    checkpoint = {
-        "run": f"arcface-synthetic-r8s4-s{seed}-00000000",
-        "experiment": {"method": "arcface", "dataset": "synthetic", "arch": "r8s4", "seed": seed},
-        "recipe": {"epochs": 1},
-        "recipe_hash": "0" * 64,
-        "weights": {"file": weights.name, "sha256": sha256_file(weights)},
-        "input": {"size": 112, "color": "RGB", "mean": 127.5, "std": 127.5},
-        "embedding_size": 8,
-        "data": {"name": "synthetic", "manifest_hash": "1" * 64},
-    }
-    write_json(folder / "checkpoint.json", checkpoint)
-    return folder
 
 
 @pytest.fixture(scope="module")

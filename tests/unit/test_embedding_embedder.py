@@ -3,15 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from embedding_runs import DIMENSION, make_run, network
 from torch import nn
 
 from aroface.embedding.embedder import Embedder, load_embedder
 from aroface.errors import InputError
-from aroface.files import read_json, sha256_file, write_json
-from aroface.models.checkpoint import save_weights
-from aroface.models.registry import build
+from aroface.files import read_json, write_json
 
-DIMENSION = 8
 IMAGES = np.random.default_rng(0).integers(0, 256, size=(7, 112, 112, 3), dtype=np.uint8)
 
 
@@ -28,23 +26,7 @@ def probe(color="RGB", mean=127.5, std=127.5):
 
 @pytest.fixture(scope="module")
 def run_dir(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run")
-    torch.manual_seed(0)
-    network = build("r8s4", DIMENSION)
-    weights = folder / "model.safetensors"
-    save_weights(weights, network, {"arch": "r8s4"})
-    checkpoint = {
-        "run": "arcface-synthetic-r8s4-s0-00000000",
-        "experiment": {"method": "arcface", "dataset": "synthetic", "arch": "r8s4", "seed": 0},
-        "recipe": {},
-        "recipe_hash": "0" * 64,
-        "weights": {"file": "model.safetensors", "sha256": sha256_file(weights)},
-        "input": {"size": 112, "color": "RGB", "mean": 127.5, "std": 127.5},
-        "embedding_size": DIMENSION,
-        "data": {"name": "synthetic", "manifest_hash": "1" * 64},
-    }
-    write_json(folder / "checkpoint.json", checkpoint)
-    return folder
+    return make_run(tmp_path_factory.mktemp("run"), seed=0)
 
 
 def network_input(images):
@@ -52,11 +34,9 @@ def network_input(images):
 
 
 def test_embeddings_are_the_networks_in_evaluation_mode(run_dir):
-    network = build("r8s4", DIMENSION)
-    torch.manual_seed(0)
-    network = build("r8s4", DIMENSION).eval()
     with torch.no_grad():
-        expected = network(network_input(IMAGES)) + network(network_input(IMAGES[:, :, ::-1].copy()))
+        plain, mirrored = (network(0)(network_input(each)) for each in (IMAGES, IMAGES[:, :, ::-1].copy()))
+    expected = plain + mirrored
     found = load_embedder(run_dir, "cpu").embed(IMAGES)
     assert found.shape == (7, DIMENSION) and found.dtype == np.float32
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
