@@ -148,6 +148,18 @@ def test_without_latex_one_line_says_how_to_get_it(tmp_path: Path, monkeypatch: 
     assert "A note." in (tmp_path / "out.tex").read_text()
 
 
+def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for program, output in (
+        ("latexmk", ""),
+        ("pdflatex", ""),
+        ("kpsewhich", "/texmf/amssymb.sty\n/texmf/graphicx.sty"),
+    ):
+        (tmp_path / program).write_text(f"#!/bin/sh\nprintf '{output}'\n")
+        (tmp_path / program).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert str(latex_missing()).startswith("LaTeX lacks booktabs.sty, glyphtounicode.tex; on Debian")
+
+
 def test_two_pictures_of_one_name_are_refused(tmp_path: Path):
     with pytest.raises(InputError, match=r"2 pictures are named a\.pdf"):
         write_document([], [tmp_path / "x" / "a.pdf", tmp_path / "y" / "a.pdf"], tmp_path / "out.tex", note="")

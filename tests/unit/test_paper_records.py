@@ -7,7 +7,7 @@ import pytest
 from made_up_records import OPTIONS, write_record
 
 from aroface.errors import InputError
-from aroface.paper.records import Experiment, check_comparable, load_records, select
+from aroface.paper.records import Experiment, check_comparable, load_records, read_runs_file, select
 
 ARCFACE = Experiment("arcface", "ms1mv2", "r100")
 
@@ -92,3 +92,21 @@ def test_a_record_with_an_unknown_key_is_refused(tmp_path: Path):
     path.write_text(json.dumps({**json.loads(path.read_text()), "colour": "red"}))
     with pytest.raises(InputError, match="colour"):
         load_records(tmp_path)
+
+
+def test_the_runs_file_says_what_is_current(tmp_path: Path):
+    path = tmp_path / "runs.json"
+    experiment = {"method": "arcface", "dataset": "ms1mv2", "arch": "r100"}
+    path.write_text(
+        json.dumps({"schema": 1, "runs": ["a"], "experiments": [experiment], "labels": {"arcface": "ArcFace"}})
+    )
+    assert read_runs_file(path) == {"runs": ["a"], "experiments": [ARCFACE], "labels": {"arcface": "ArcFace"}}
+    assert read_runs_file(None) == {}
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"runs": [], "experiments": [{"method": "a"}], "labels": {}}'])
+def test_another_file_is_no_list_of_runs(tmp_path: Path, content: str):
+    path = tmp_path / "runs.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=r"runs\.json: no list of runs"):
+        read_runs_file(path)

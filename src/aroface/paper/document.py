@@ -33,7 +33,8 @@ def latex_missing() -> str | None:
     programs = [program for program in PROGRAMS if shutil.which(program) is None]
     if programs:
         return f"LaTeX is not installed ({', '.join(programs)} not found); {HINT}"
-    packages = [name for name in PACKAGES if subprocess.run(["kpsewhich", name], capture_output=True).returncode]
+    found = subprocess.run(["kpsewhich", *PACKAGES], capture_output=True, text=True).stdout.split("\n")
+    packages = sorted({*PACKAGES} - {Path(line).name for line in found})
     if packages:
         return f"LaTeX lacks {', '.join(packages)}; {HINT}"
     return None

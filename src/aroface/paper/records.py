@@ -73,6 +73,27 @@ def load_records(folder: str | PathLike[str], runs: Collection[str] | None = Non
     return tuple(read_record(path) for path in paths)
 
 
+def read_runs_file(path: str | PathLike[str] | None) -> dict[str, Any]:
+    """The runs that count, their experiments and the printed names, as a plan lists them.
+
+    Args:
+        path: ``plan/runs-….json``; None where every record counts.
+
+    Returns:
+        Arguments ``runs``, ``experiments`` and ``labels`` of the functions that render.
+
+    Raises:
+        InputError: the file is missing or is no such list.
+    """
+    if path is None:
+        return {}
+    listing = read_json(path)
+    if not isinstance(listing, dict) or not listing.keys() >= {"runs", "experiments", "labels"}:
+        raise InputError("no list of runs", file=path, expected="keys runs, experiments, labels", remedy="plan again")
+    experiments = [Experiment(**entry) for entry in listing["experiments"]]
+    return {"runs": listing["runs"], "experiments": experiments, "labels": listing["labels"]}
+
+
 def read_record(path: Path) -> Record:
     """Read and check one record.
 
@@ -98,6 +119,34 @@ def read_record(path: Path) -> Record:
     )
 
 
+def read_runs_file(path: Path | None) -> dict[str, Any]:
+    """The workflow's list of what is current, as arguments of tables, figures and explanations.
+
+    Args:
+        path: file with ``runs`` (names), ``experiments`` (method, dataset, arch) and ``labels`` (key to printed name);
+            None leaves the choice to what records there are.
+
+    Returns:
+        ``runs``, ``experiments`` and ``labels``; nothing without a file.
+
+    Raises:
+        InputError: the file is missing or is no such list.
+    """
+    if path is None:
+        return {}
+    content = read_json(path)
+    try:
+        return {
+            "runs": list(content["runs"]),
+            "experiments": [Experiment(**experiment) for experiment in content["experiments"]],
+            "labels": dict(content["labels"]),
+        }
+    except (KeyError, TypeError) as error:
+        raise InputError(
+            f"no list of runs ({error})", file=path, expected="runs, experiments and labels, as snakemake -n writes it"
+        ) from None
+
+
 def select(records: Iterable[Record], experiment: Experiment, benchmark: str) -> tuple[Record, ...]:
     """The records of one experiment on one benchmark, one for each seed, in the order of the seeds.
 
@@ -114,7 +163,7 @@ def select(records: Iterable[Record], experiment: Experiment, benchmark: str) ->
                 file=record.path.parents[1],
                 record=benchmark,
                 expected="one",
-                remedy="say which runs are current, or move the superseded records away",
+                remedy="say which runs are current (--runs-file), or move the superseded records away",
             )
         seeds[record.seed] = record
     chosen = tuple(seeds.values())
@@ -154,7 +203,7 @@ def _same(what: str, first: Record, second: Record, one: Any, other: Any) -> Non
         f"{key} is {yours!r}",
         file=second.path,
         expected=f"{mine!r} as in {first.run}, for the two stand in one place of the table",
-        remedy="say which runs are current, or evaluate both alike",
+        remedy="say which runs are current (--runs-file), or evaluate both alike",
     )
 
 
