@@ -58,6 +58,16 @@ class Experiment:
         """Name of the backbone."""
         return str(self.recipe["arch"])
 
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Method, data set and backbone, which no two experiments share."""
+        return self.method, self.dataset, self.arch
+
+    @property
+    def described(self) -> dict[str, str]:
+        """The same as a mapping, as records and table rows have it."""
+        return {"method": self.method, "dataset": self.dataset, "arch": self.arch}
+
 
 def read_configuration(
     files: Sequence[Path], changes: Mapping[str, Any] | None = None, *, root: Path = Path()
@@ -150,15 +160,14 @@ def read_experiments(configuration: Configuration, *, root: Path = Path()) -> tu
         ]
         seeds = tuple(entry.get("seeds", values["seeds"]))
         experiment = Experiment(entry["method"], entry["dataset"], seeds, resolve_recipe(layers))
-        key = (experiment.method, experiment.dataset, experiment.arch)
-        if key in experiments:
+        if experiment.key in experiments:
             raise InputError(
-                f"{'/'.join(key)} is declared twice",
+                f"{'/'.join(experiment.key)} is declared twice",
                 file=configuration.file,
                 record=record,
                 remedy=f"to compare variants of it, give each a method of its own in {METHODS}",
             )
-        experiments[key] = experiment
+        experiments[experiment.key] = experiment
     return tuple(experiments.values())
 
 

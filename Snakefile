@@ -1,0 +1,111 @@
+"""From data on disk to the tables and figures of the paper.
+
+    snakemake --cores all                      all that config.yaml declares
+    snakemake --cores all table_tinyface       what one table needs
+    snakemake -n                               only say what there is to do
+    snakemake --cores all --configfile workflow/configs/demo.yaml
+
+Targets: all, tables, table_NAME, figure_NAME, reported.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from snakemake.utils import min_version
+
+from aroface.errors import InputError
+from aroface.plan import make_plan, offer_package
+from aroface.products import find_products
+
+min_version("9.0")
+
+ROOT = Path(os.path.relpath(workflow.basedir))
+FILES = workflow.config_settings.configfiles or [ROOT / "config.yaml"]
+
+try:
+    PLAN = make_plan(
+        [Path(os.path.relpath(file)) for file in FILES],
+        workflow.config_settings.config,
+        root=ROOT,
+    )
+    PAPER = find_products(PLAN, root=ROOT)
+    PLAN.write()
+except InputError as error:
+    print(f"error: {error}", file=sys.stderr)
+    sys.exit(2)
+
+RESULTS = PLAN.results
+DEVICE = PLAN.values["training"]["device"]
+CONDUCT = " ".join(
+    f"--{name.replace('_', '-')} {value}"
+    for name, value in PLAN.values["training"].items()
+)
+RESOURCES = PLAN.values["resources"]
+
+offer_package(ROOT)
+
+
+wildcard_constraints:
+    run="[^/]+",
+    benchmark="[^/]+",
+
+
+rule all:
+    input:
+        PAPER.table_files,
+        PAPER.figure_files,
+        PAPER.document_files,
+        PAPER.unshown_records,
+
+
+rule tables:
+    input:
+        PAPER.table_files,
+
+
+rule reported:
+    input:
+        PAPER.reported_files,
+
+
+include: "workflow/rules/paper.smk"
+
+
+# Without the rules that make records, those that are there are all that a table can show, and nothing else can start.
+if not PLAN.values["render_only"]:
+
+    include: "workflow/rules/data.smk"
+    include: "workflow/rules/train.smk"
+    include: "workflow/rules/embed.smk"
+    include: "workflow/rules/evaluate.smk"
+
+
+if workflow.is_main_process:
+    for line in PLAN.missing():
+        print(f"missing: {line}", file=sys.stderr)
+
+
+onstart:
+    jobs = workflow.persistence.dag.needrun_jobs()
+    needed = {
+        PLAN.missing_for(job.rule.name, job.wildcards_dict) for job in jobs
+    } - {None}
+    if needed:
+        print(
+            f"error: {len(needed)} of the missing sets would be needed; nothing was started",
+            file=sys.stderr,
+        )
+        sys.exit(2)
+
+
+onsuccess:
+    print(*PAPER.summary(), sep="\n", file=sys.stderr)
+
+
+# What could not be finished leaves gaps; the tables of what there is are worth having all the same.
+onerror:
+    for table in PAPER.tables:
+        shell(
+            f"python -m aroface table {PAPER.table_arguments(table)} --out {PAPER.partial_file(table)} || true"
+        )

@@ -1,0 +1,227 @@
+"""Where data comes from: made by the workflow or received from others; identified before any of it is used.
+
+Below ``results/data`` every set lies in a folder named after its identity: a made set itself, a received one as a link.
+So no path that a job sees changes when the data folder moves, and no set is mistaken for an older one of its name.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from aroface.config import Configuration
+from aroface.datasets.manifest import manifest_hash, manifest_path, read_manifest, sample_identity
+from aroface.datasets.registry import Benchmark, Dataset, missing, read_benchmarks, read_datasets
+from aroface.datasets.specs import Kind, generated_identity, resolve_spec
+from aroface.errors import InputError
+from aroface.files import read_json, write_json
+
+DATASETS = Path("workflow/registries/datasets.yaml")
+BENCHMARKS = Path("workflow/registries/benchmarks.yaml")
+NAMES: dict[Kind, str] = {"training": "train", "pairs": "pairs.bin", "tinyface": "tinyface"}
+HASH_DIGITS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A data set as jobs see it.
+
+    Attributes:
+        name: its key.
+        label: its name in tables.
+        kind: what it holds.
+        manifest_hash: hash of its identity.
+        path: a folder, or a file of pairs, below ``results/data``.
+        made: its manifest, if the workflow makes the set; None if it is received.
+        options: how the literature embeds it, if it is a received benchmark.
+        target: what ``path`` shall link to, if the set is received and there.
+        missing: one line on what is missing and how to get it, if it is received and not there.
+    """
+
+    name: str
+    label: str
+    kind: Kind
+    manifest_hash: str
+    path: Path
+    made: Path | None = None
+    options: Mapping[str, Any] | None = None
+    target: Path | None = None
+    missing: str | None = None
+
+    @property
+    def inputs(self) -> list[Path]:
+        """What jobs that use it have to wait for."""
+        return [] if self.made is None else [self.made]
+
+
+@dataclass(frozen=True, slots=True)
+class Making:
+    """A command that makes one or more data sets.
+
+    Attributes:
+        name: key of the set.
+        verb: of ``aroface data``.
+        folder: of photographs, where it packs one.
+        spec: what is asked for.
+        spec_file: where that is written.
+        out: where the sets are written.
+        manifests: files that are there once they are made.
+    """
+
+    name: str
+    verb: Literal["generate", "pack"]
+    folder: Path | None
+    spec: Mapping[str, Any]
+    spec_file: Path
+    out: Path
+    manifests: tuple[Path, ...]
+
+    @property
+    def arguments(self) -> str:
+        """Arguments of ``aroface data``."""
+        if self.folder is None:
+            words = ["generate", self.spec_file, "--out", self.out]
+        else:
+            words = ["pack", self.folder, "--options", self.spec_file, "--out", self.out]
+        return shlex.join(str(word) for word in words)
+
+
+class Sources:
+    """The data sets that a configuration may name; received ones are looked at when they are asked for.
+
+    Args:
+        configuration: paths and ``data``.
+        root: folder of the repository.
+
+    Raises:
+        InputError: a registry or a declaration is malformed, or a name is taken.
+    """
+
+    def __init__(self, configuration: Configuration, *, root: Path = Path()) -> None:
+        self._file = configuration.file
+        self._data_dir, self._results = (Path(configuration.values["paths"][name]) for name in ("data", "results"))
+        self._datasets = read_datasets(root / DATASETS)
+        self._benchmarks = read_benchmarks(root / BENCHMARKS)
+        self._found: dict[str, Source] = {}
+        self.makings: list[Making] = []
+        for name, declared in configuration.values["data"].items():
+            if name in self._datasets or name in self._benchmarks:
+                raise InputError("a registered set has this name", file=self._file, record=f"data.{name}")
+            making, made = _generated(name, declared, self._results, f"{self._file}: data.{name}")
+            self.makings.append(making)
+            self._found |= {source.name: source for source in made}
+
+    def training_set(self, name: str, record: str) -> Source:
+        """The training set ``name``; ``record`` is where the configuration names it.
+
+        Raises:
+            InputError: there is none of this name, or what lies there is damaged.
+        """
+        if name in self._datasets and name not in self._found:
+            entry = self._datasets[name]
+            self._found[name] = self._received(entry, "training", entry.folder, entry.files)
+        return self._find(name, record, "training set", self._datasets)
+
+    def benchmark(self, name: str, record: str) -> Source:
+        """The set ``name`` that models are evaluated on; ``record`` is where the configuration names it.
+
+        Raises:
+            InputError: there is none of this name, or what lies there is damaged.
+        """
+        if name in self._benchmarks and name not in self._found:
+            entry = self._benchmarks[name]
+            folder = Path(entry.path).parent if entry.path.endswith(".bin") else Path(entry.path)
+            files = [Path(file).relative_to(folder).as_posix() for file in entry.files]
+            self._found[name] = self._received(entry, entry.protocol, entry.path, files)
+        return self._find(name, record, "benchmark", self._benchmarks)
+
+    def write(self) -> None:
+        """Link received sets to where jobs look for them, remember their identities, and write what is to be made."""
+        for source in self._found.values():
+            if source.target is not None:
+                write_if_new(_seen_file(self._results, source.name), {"manifest_hash": source.manifest_hash})
+                _link(source.path, source.target)
+        for making in self.makings:
+            write_if_new(making.spec_file, making.spec)
+
+    def _find(self, name: str, record: str, what: str, registry: Iterable[str]) -> Source:
+        fitting = {
+            key: each for key, each in self._found.items() if (each.kind == "training") == (what == "training set")
+        }
+        if name not in fitting:
+            known = ", ".join(dict.fromkeys([*fitting, *registry]))
+            raise InputError(f"unknown {what} {name!r}", file=self._file, record=record, expected=f"one of {known}")
+        return fitting[name]
+
+    def _received(self, entry: Dataset | Benchmark, kind: Kind, place: str, files: Iterable[str]) -> Source:
+        """A received set: identified by its manifest, else by samples of its files, else as when it was last there."""
+        target = self._data_dir / place
+        absent = missing(entry, self._data_dir)
+        if absent:
+            hash_ = _remembered(self._results, entry.key)
+        elif manifest_path(target).exists():
+            hash_ = manifest_hash(read_manifest(target)["identity"])
+        else:
+            folder = target.parent if target.suffix == ".bin" else target
+            hash_ = manifest_hash(sample_identity(entry.key, folder, files))
+        return Source(
+            entry.key,
+            entry.title,
+            kind,
+            hash_,
+            _folder(self._results, entry.key, hash_) / target.name,
+            options=entry.options if isinstance(entry, Benchmark) else None,
+            target=None if absent else target,
+            missing=absent,
+        )
+
+
+def write_if_new(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON file unless it says that already; its time then stays what it was."""
+    if not path.exists() or read_json(path) != value:
+        write_json(path, value)
+
+
+def _generated(name: str, declared: Mapping[str, Any], results: Path, place: str) -> tuple[Making, list[Source]]:
+    if len(declared["generate"]) != 1:
+        kinds = ", ".join(get_args(Kind))
+        raise InputError(f"{len(declared['generate'])} kinds", file=f"{place}.generate", expected=f"one of {kinds}")
+    (kind, spec), seed = next(iter(declared["generate"].items())), declared["seed"]
+    resolved = resolve_spec(kind, spec, file=f"{place}.generate")
+    hash_ = manifest_hash(generated_identity(kind, resolved, seed))
+    path = _folder(results, name, hash_) / NAMES[kind]
+    source = Source(name, declared.get("label", name), kind, hash_, path, made=manifest_path(path))
+    file = _spec_file(results, name, hash_)
+    content = {"name": name, "kind": kind, "seed": seed, "spec": resolved}
+    return Making(name, "generate", None, content, file, path, (manifest_path(path),)), [source]
+
+
+def _folder(results: Path, name: str, hash_: str) -> Path:
+    return results / "data" / f"{name}-{hash_[:HASH_DIGITS]}"
+
+
+def _spec_file(results: Path, name: str, hash_: str) -> Path:
+    return results / "plan" / f"{name}-{hash_[:HASH_DIGITS]}.json"
+
+
+def _seen_file(results: Path, name: str) -> Path:
+    return results / "data" / f"{name}.json"
+
+
+def _remembered(results: Path, name: str) -> str:
+    """The hash that a set had when it was last there, for the runs that it went into; else one of its own."""
+    seen = _seen_file(results, name)
+    return str(read_json(seen)["manifest_hash"]) if seen.exists() else manifest_hash({"name": name, "files": {}})
+
+
+def _link(path: Path, target: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    goal = Path(os.path.relpath(target.resolve(), path.parent.resolve()))
+    if not path.is_symlink() or path.readlink() != goal:
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        temporary.symlink_to(goal)
+        temporary.replace(path)

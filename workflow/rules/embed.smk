@@ -1,0 +1,26 @@
+# Features of one run on one benchmark, computed once. The checkpoint, small and naming the hash of the weights, stands
+# for them.
+rule embed:
+    input:
+        checkpoint=RESULTS / "runs/{run}/checkpoint.json",
+        weights=ancient(RESULTS / "runs/{run}/model.safetensors"),
+        spec=ancient(lambda wildcards: PLAN.benchmarks[wildcards.benchmark].file),
+        data=ancient(
+            lambda wildcards: PLAN.benchmarks[wildcards.benchmark].source.inputs
+        ),
+    output:
+        RESULTS / "features/{run}/{benchmark}/index.json",
+    log:
+        RESULTS / "logs/embed/{run}/{benchmark}.log",
+    retries: RESOURCES["embed"]["retries"]
+    conda:
+        "../envs/train.yaml"
+    threads: RESOURCES["embed"]["threads"]
+    resources:
+        mem_mb=RESOURCES["embed"]["mem_mb"],
+        runtime=RESOURCES["embed"]["runtime"],
+        gpus=RESOURCES["embed"]["gpus"],
+    shell:
+        f"python -m aroface embed --run-dir {RESULTS}/runs/{{wildcards.run}} --benchmark {{input.spec}}"
+        f" --out {RESULTS}/features/{{wildcards.run}}/{{wildcards.benchmark}}"
+        f" --device {DEVICE} --threads {{threads}} > {{log}} 2>&1"

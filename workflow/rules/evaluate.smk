@@ -1,0 +1,20 @@
+# Records are made from features on the CPU; another version of a protocol makes them again from the same features.
+rule evaluate:
+    input:
+        RESULTS / "features/{run}/{benchmark}/index.json",
+    output:
+        RESULTS / "records/{run}/{benchmark}.json",
+    log:
+        RESULTS / "logs/evaluate/{run}/{benchmark}.log",
+    retries: RESOURCES["evaluate"]["retries"]
+    conda:
+        "../envs/evaluate.yaml"
+    threads: RESOURCES["evaluate"]["threads"]
+    resources:
+        mem_mb=RESOURCES["evaluate"]["mem_mb"],
+        runtime=RESOURCES["evaluate"]["runtime"],
+    params:
+        version=lambda wildcards: PLAN.benchmarks[wildcards.benchmark].version,
+    shell:
+        f"python -m aroface evaluate --features {RESULTS}/features/{{wildcards.run}}/{{wildcards.benchmark}}"
+        " --out {output} > {log} 2>&1"

@@ -1,0 +1,87 @@
+# What there is of records becomes tables, figures and one document. Nothing here needs torch.
+for table in PAPER.tables:
+
+    rule:
+        name:
+            f"table_{table}"
+        input:
+            runs=ancient(PLAN.runs_file),
+            spec=PAPER.tables[table].path,
+            records=PAPER.table_records(table),
+        output:
+            PAPER.table_file(table),
+        log:
+            RESULTS / "logs" / "paper" / f"table_{table}.log",
+        conda:
+            "../envs/paper.yaml"
+        resources:
+            mem_mb=RESOURCES["paper"]["mem_mb"],
+            runtime=RESOURCES["paper"]["runtime"],
+        params:
+            arguments=PAPER.table_arguments(table),
+            partial=PAPER.partial_file(table),
+        shell:
+            "python -m aroface table {params.arguments} --out {output} > {log} 2>&1 && rm -f {params.partial}"
+
+
+for figure in PAPER.figures:
+
+    rule:
+        name:
+            f"figure_{figure}"
+        input:
+            runs=ancient(PLAN.runs_file),
+            faces=ancient(PLAN.benchmarks[figure].file),
+            data=ancient(PLAN.benchmarks[figure].source.inputs),
+            records=PAPER.figure_records(figure),
+        output:
+            multiext(str(PAPER.figure_stem(figure)), ".tex", ".pdf", ".png"),
+        log:
+            RESULTS / "logs" / "paper" / f"figure_{figure}.log",
+        conda:
+            "../envs/paper.yaml"
+        resources:
+            mem_mb=RESOURCES["paper"]["mem_mb"],
+            runtime=RESOURCES["paper"]["runtime"],
+        params:
+            arguments=PAPER.figure_arguments(figure),
+        shell:
+            "python -m aroface figure fae {params.arguments} > {log} 2>&1"
+
+
+# The PDF where LaTeX is installed, else the document that makes it.
+rule document:
+    input:
+        fragments=PAPER.table_files + PAPER.figure_files,
+        pictures=PAPER.picture_files,
+    output:
+        PAPER.document_files,
+    log:
+        RESULTS / "logs/paper/document.log",
+    conda:
+        "../envs/paper.yaml"
+    resources:
+        mem_mb=RESOURCES["paper"]["mem_mb"],
+        runtime=RESOURCES["paper"]["runtime"],
+    params:
+        arguments=PAPER.document_arguments(),
+    shell:
+        "python -m aroface document {params.arguments} --out {output} > {log} 2>&1"
+
+
+# The tables as their authors reported them, which the repository keeps.
+for table, spec in PAPER.reported.items():
+
+    rule:
+        name:
+            f"reported_{table}"
+        input:
+            spec.path,
+        output:
+            PAPER.reported_file(table),
+        log:
+            RESULTS / "logs" / "paper" / f"reported_{table}.log",
+        conda:
+            "../envs/paper.yaml"
+        shell:
+            "python -m aroface table {input} --mode reported --out {output} > {log} 2>&1"

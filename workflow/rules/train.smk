@@ -1,0 +1,25 @@
+# Everything that a run depends on is in its name, so all inputs are ancient: no copied or touched file trains it again.
+# The resumable state is no output: Snakemake deletes outputs before a rerun and must not delete days of training.
+rule train:
+    input:
+        recipe=ancient(RESULTS / "recipes/{run}.json"),
+        data=ancient(lambda wildcards: PLAN.runs[wildcards.run].source.inputs),
+    output:
+        checkpoint=RESULTS / "runs/{run}/checkpoint.json",
+        weights=RESULTS / "runs/{run}/model.safetensors",
+    log:
+        RESULTS / "logs/train/{run}.log",
+    retries: RESOURCES["train"]["retries"]
+    conda:
+        "../envs/train.yaml"
+    threads: RESOURCES["train"]["threads"]
+    resources:
+        mem_mb=RESOURCES["train"]["mem_mb"],
+        runtime=RESOURCES["train"]["runtime"],
+        gpus=RESOURCES["train"]["gpus"],
+    params:
+        data=lambda wildcards: PLAN.runs[wildcards.run].source.path,
+    shell:
+        "python -m aroface train --recipe {input.recipe} --data {params.data:q}"
+        f" --run-dir {RESULTS}/runs/{{wildcards.run}} --state-dir {RESULTS}/state/{{wildcards.run}}"
+        f" --loader-threads {{threads}} {CONDUCT} > {{log}} 2>&1"
