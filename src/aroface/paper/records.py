@@ -88,10 +88,12 @@ def read_runs_file(path: str | PathLike[str] | None) -> dict[str, Any]:
     if path is None:
         return {}
     listing = read_json(path)
-    if not isinstance(listing, dict) or not listing.keys() >= {"runs", "experiments", "labels"}:
-        raise InputError("no list of runs", file=path, expected="keys runs, experiments, labels", remedy="plan again")
-    experiments = [Experiment(**entry) for entry in listing["experiments"]]
-    return {"runs": listing["runs"], "experiments": experiments, "labels": listing["labels"]}
+    try:
+        experiments = [Experiment(**entry) for entry in listing["experiments"]]
+        return {"runs": listing["runs"], "experiments": experiments, "labels": listing["labels"]}
+    except (KeyError, TypeError) as error:
+        expected = "keys runs, experiments, labels"
+        raise InputError(f"no list of runs ({error})", file=path, expected=expected, remedy="plan again") from None
 
 
 def read_record(path: Path) -> Record:
@@ -117,34 +119,6 @@ def read_record(path: Path) -> Record:
         series=content.get("series", ()),
         provenance=content["provenance"],
     )
-
-
-def read_runs_file(path: Path | None) -> dict[str, Any]:
-    """The workflow's list of what is current, as arguments of tables, figures and explanations.
-
-    Args:
-        path: file with ``runs`` (names), ``experiments`` (method, dataset, arch) and ``labels`` (key to printed name);
-            None leaves the choice to what records there are.
-
-    Returns:
-        ``runs``, ``experiments`` and ``labels``; nothing without a file.
-
-    Raises:
-        InputError: the file is missing or is no such list.
-    """
-    if path is None:
-        return {}
-    content = read_json(path)
-    try:
-        return {
-            "runs": list(content["runs"]),
-            "experiments": [Experiment(**experiment) for experiment in content["experiments"]],
-            "labels": dict(content["labels"]),
-        }
-    except (KeyError, TypeError) as error:
-        raise InputError(
-            f"no list of runs ({error})", file=path, expected="runs, experiments and labels, as snakemake -n writes it"
-        ) from None
 
 
 def select(records: Iterable[Record], experiment: Experiment, benchmark: str) -> tuple[Record, ...]:
