@@ -36,8 +36,6 @@ def resolve_spec(kind: Kind, spec: Mapping[str, Any], *, file: str | PathLike[st
     """
     validate({kind: dict(spec)}, "generate", file=file)
     resolved = {**_DEFAULTS[kind], **spec}
-    if isinstance(resolved["alignment"], dict) and "model" in resolved["alignment"]:
-        resolved["alignment"] = {"tail": 1.0, **resolved["alignment"]}
     for ends in (resolved.get("resolution"), (resolved.get("low_quality") or {}).get("resolution")):
         if ends is not None and ends[0] > ends[1]:
             raise InputError(f"the resolution {ends} ends below its start", file=file, record=kind)

@@ -1,0 +1,147 @@
+"""Synthetic sets in the formats of the real ones, each a function of its spec and seed.
+
+The people of a training set, of a pair file and of a TinyFace tree come from different random streams, so that no test
+set shows anybody who was trained on, whichever seeds are chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from aroface.datasets.drawing import Plan, draw
+from aroface.datasets.folders import whole_folder
+from aroface.datasets.manifest import manifest_path, write_manifest
+from aroface.datasets.pairs import Pairs, write_pairs
+from aroface.datasets.specs import Kind, generated_identity
+from aroface.datasets.tinyface import write_tinyface
+from aroface.datasets.training_set import write_training_set
+from aroface.datasets.treatment import Integers, Treatment
+from aroface.faces.synthetic import Identities, sample_identities
+from aroface.progress import track
+
+_STREAMS: dict[Kind, int] = {"training": 1201, "pairs": 1202, "tinyface": 1203}
+_PEOPLE, _IMAGES, _PAIRING = 1, 2, 3
+
+
+def generate_training(spec: Mapping[str, Any], seed: int, out: Path, workers: int | None = None) -> None:
+    """Write a training set: a folder with ``train.rec``, ``train.idx``, ``property`` and its manifest.
+
+    Args:
+        spec: as ``training`` in ``generate.schema.json``.
+        seed: everything is a function of spec and seed.
+        out: the folder; it appears when it is whole.
+        workers: processes that draw; they change nothing but the time.
+
+    Raises:
+        InputError: the spec is wrong, or something that was not made here stands at ``out``.
+    """
+    identity = generated_identity("training", spec, seed)
+    resolved = identity["spec"]
+    classes, each = resolved["identities"], resolved["images_per_identity"]
+    labels = np.repeat(np.arange(classes), each)
+    low = resolved["low_quality"]
+    treatment = Treatment(alignment=resolved["alignment"])
+    if low is not None:
+        treatment = Treatment(low["probability"], tuple(low["resolution"]), resolved["alignment"])
+    treated = np.ones(len(labels), bool)
+    plan = _plan("training", resolved, seed, _people("training", classes, seed), labels, treatment, treated)
+    with whole_folder(out) as folder:
+        images = track(draw(plan, workers), "drawing faces", len(labels))
+        write_training_set(folder, zip(labels.tolist(), images, strict=True), classes)
+        counts = {"identities": classes, "images": len(labels)}
+        write_manifest(folder, name=out.name, kind="training", identity=identity, counts=counts)
+
+
+def generate_pairs(spec: Mapping[str, Any], seed: int, out: Path, workers: int | None = None) -> None:
+    """Write a pair file and, beside it, its manifest; the first half of the pairs of each fold is genuine.
+
+    Args:
+        spec: as ``pairs`` in ``generate.schema.json``.
+        seed: everything is a function of spec and seed.
+        out: the ``.bin`` file.
+        workers: processes that draw; they change nothing but the time.
+
+    Raises:
+        InputError: the spec is wrong.
+    """
+    identity = generated_identity("pairs", spec, seed)
+    resolved = identity["spec"]
+    count, people = resolved["pairs"], resolved["identities"]
+    half = count // resolved["folds"] // 2
+    same = np.tile(np.repeat([True, False], half), resolved["folds"])
+    rng = np.random.default_rng([seed, _STREAMS["pairs"], _PAIRING])
+    first = rng.integers(people, size=count)
+    second = np.where(same, first, (first + rng.integers(1, people, count)) % people)
+    rows = np.stack([first, second], axis=1).reshape(-1)
+    treated = np.tile([resolved["which"] == "both", True], count)
+    plan = _plan("pairs", resolved, seed, _people("pairs", people, seed), rows, _test_treatment(resolved), treated)
+    images = list(track(draw(plan, workers), "drawing faces", len(rows)))
+    manifest_path(out).unlink(missing_ok=True)
+    write_pairs(out, Pairs(images, same))
+    counts = {"identities": people, "pairs": count}
+    write_manifest(out, name=out.stem, kind="pairs", identity=identity, counts=counts)
+
+
+def generate_tinyface(spec: Mapping[str, Any], seed: int, out: Path, workers: int | None = None) -> None:
+    """Write a TinyFace tree and its manifest; every distractor shows another person.
+
+    Args:
+        spec: as ``tinyface`` in ``generate.schema.json``.
+        seed: everything is a function of spec and seed.
+        out: the folder; it appears when it is whole.
+        workers: processes that draw; they change nothing but the time.
+
+    Raises:
+        InputError: the spec is wrong, or something that was not made here stands at ``out``.
+    """
+    identity = generated_identity("tinyface", spec, seed)
+    resolved = identity["spec"]
+    known, others = resolved["identities"], resolved["distractors"]
+    gallery = np.repeat(np.arange(known), resolved["gallery_per_identity"])
+    probes = np.repeat(np.arange(known), resolved["probes_per_identity"])
+    rows = np.concatenate([gallery, probes, known + np.arange(others)])
+    treated = np.full(len(rows), resolved["which"] == "all")
+    treated[len(gallery) : len(gallery) + len(probes)] = True
+    people = _people("tinyface", known + others, seed)
+    plan = _plan("tinyface", resolved, seed, people, rows, _test_treatment(resolved), treated)
+    with whole_folder(out) as folder:
+        images = track(draw(plan, workers), "drawing faces", len(rows))
+        counts = write_tinyface(
+            folder, zip(gallery.tolist(), images, strict=False), zip(probes.tolist(), images, strict=False), images
+        )
+        write_manifest(folder, name=out.name, kind="tinyface", identity=identity, counts=counts)
+
+
+def _people(kind: Kind, count: int, seed: int) -> Identities:
+    state = np.random.SeedSequence([seed, _STREAMS[kind], _PEOPLE]).generate_state(1, np.uint64)
+    return sample_identities(count, int(state[0]))
+
+
+def _plan(
+    kind: Kind,
+    resolved: Mapping[str, Any],
+    seed: int,
+    people: Identities,
+    rows: Integers,
+    treatment: Treatment,
+    treated: npt.NDArray[np.bool_],
+) -> Plan:
+    return Plan(
+        people=people,
+        rows=rows,
+        treated=treated,
+        treatment=treatment,
+        difficulty=resolved["difficulty"],
+        jpeg_quality=resolved["jpeg_quality"],
+        stream=(seed, _STREAMS[kind], _IMAGES),
+    )
+
+
+def _test_treatment(resolved: Mapping[str, Any]) -> Treatment:
+    probability = 1.0 if resolved["degradation"] == "surveillance" else 0.0
+    return Treatment(probability, tuple(resolved["resolution"]), resolved["alignment"])

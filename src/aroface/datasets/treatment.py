@@ -1,0 +1,67 @@
+"""What befalls the images of a low-quality set: few pixels as of a surveillance camera, and errors of alignment."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import inf
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from aroface.faces.degrade import ALIGNMENT_ERRORS, landmark_noise, surveillance
+from aroface.faces.geometry import TEMPLATE, TEMPLATE_SIZE, similarity, similarity_matrix
+
+Alignment = Literal["exact"] | Mapping[str, Any]
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Treatment:
+    """How images lose quality.
+
+    Attributes:
+        probability: that an image is degraded, 0 … 1.
+        resolution: smallest and largest width in pixels that a degraded face is reduced to.
+        alignment: ``exact``, or the errors of alignment as ``generate.schema.json`` describes them; they befall
+            images that keep their resolution too.
+    """
+
+    probability: float = 0.0
+    resolution: tuple[int, int] = (14, 24)
+    alignment: Alignment = "exact"
+
+    def resolutions(self, count: int, rng: np.random.Generator) -> Integers:
+        """Widths that the faces are reduced to, int64 (N,); the full width for those that are not degraded."""
+        low, high = self.resolution
+        degraded = rng.random(count) < self.probability
+        return np.where(degraded, rng.integers(low, high, count, endpoint=True), TEMPLATE_SIZE)
+
+    def errors(self, resolutions: Integers, rng: np.random.Generator) -> Floats:
+        """One alignment error a face, (N, 2, 3), from the aligned to the erroneous frame of 112 pixels."""
+        count = len(resolutions)
+        if isinstance(self.alignment, str):
+            return np.tile(np.eye(2, 3), (count, 1, 1))
+        options = dict(self.alignment)
+        if "model" in options:
+            model = ALIGNMENT_ERRORS[options.pop("model")]
+            return dataclasses.replace(model, **options).sample(resolutions, rng)
+        if "landmark_noise" in options:
+            exact = np.tile(TEMPLATE, (count, 1, 1))
+            found = landmark_noise(exact, options["landmark_noise"], rng, options.get("degrees_of_freedom", inf))
+            return similarity(found, TEMPLATE)
+        scale, degrees, right, down = rng.uniform(-1, 1, (4, count))
+        shift = options["shift"]
+        return similarity_matrix(
+            1 + options["scale"] * scale, options["degrees"] * degrees, shift * right, shift * down
+        )
+
+
+def degrade(images: npt.NDArray[np.uint8], resolutions: Integers, rng: np.random.Generator) -> None:
+    """Degrade, in place, those of the images (N, 112, 112, 3) whose resolution is below the full width."""
+    low = np.flatnonzero(resolutions < TEMPLATE_SIZE)
+    if len(low):
+        images[low] = surveillance(images[low], resolutions[low], rng)
