@@ -44,9 +44,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"aroface {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an input error")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    _data(verbs)
     _train(verbs)
     _embed(verbs)
     _evaluate(verbs)
+    _table(verbs)
+    _figure(verbs)
+    _document(verbs)
+    _explain(verbs)
     return parser
 
 
@@ -66,6 +71,90 @@ def _verb(
     )
     verb.set_defaults(action=action)
     return verb
+
+
+def _data(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    data = verbs.add_parser("data", help="make, pack and look at data sets", description="Make, pack and look at data.")
+    kinds = data.add_subparsers(title="verbs", metavar="VERB", required=True)
+    verb = _verb(
+        kinds,
+        "generate",
+        "render a synthetic set in the formats of the real ones",
+        """aroface data generate faces.yaml --out data/faces
+
+faces.yaml:
+  name: faces
+  kind: training          # or pairs (--out is a .bin file), or tinyface
+  seed: 0
+  spec: {identities: 1000, images_per_identity: 20}""",
+        _do_generate,
+    )
+    verb.add_argument("spec", type=Path, help="YAML or JSON: name, kind, seed and spec")
+    verb.add_argument("--out", type=Path, required=True, help="the set's folder, or its .bin file")
+    verb.add_argument("--workers", type=_positive, metavar="N", help="processes that draw (default: all cores)")
+    verb = _verb(
+        kinds,
+        "pack",
+        "turn a folder of photographs, one sub-folder a person, into training and test sets",
+        "aroface data pack photographs --out data/mine --test-fraction 0.3 --probe-resolution 16",
+        _do_pack,
+    )
+    verb.add_argument("folder", type=Path, help="person/image.jpg (or .png, .pgm, ...)")
+    verb.add_argument("--out", type=Path, required=True, help="folder for train/, pairs.bin, pairs_lq.bin, tinyface/")
+    verb.add_argument("--options", type=Path, help="YAML or JSON file with any of the options")
+    verb.add_argument("--landmarks", type=Path, help="CSV of five landmarks: the images are raw and get aligned")
+    verb.add_argument("--test-fraction", type=float, metavar="SHARE", help="of the people; the others are trained on")
+    verb.add_argument("--probe-resolution", type=_positive, metavar="PIXELS", help="of the TinyFace-like probes")
+    verb.add_argument("--singletons", choices=("error", "distractors"), help="people with a single image")
+    verb.add_argument("--seed", type=int, help="of every random choice")
+    verb = _verb(kinds, "list", "list the sets of the paper and what is there", "aroface data list", _do_list)
+    verb.add_argument("--data-dir", type=Path, default=Path("data"), help="where received sets lie (%(default)s)")
+    verb = _verb(
+        kinds,
+        "info",
+        "say what a set holds and draw a contact sheet of it",
+        "aroface data info results/demo/data/faces-*/train --sheet faces.png",
+        _do_info,
+    )
+    verb.add_argument("data", type=Path, help="a training folder, a .bin file, or a TinyFace folder")
+    verb.add_argument("--sheet", type=Path, metavar="PNG", help="draw its first images")
+
+
+def _do_generate(options: Arguments) -> None:
+    from aroface.datasets.generate import generate
+    from aroface.schemas import read_yaml
+
+    generate(read_yaml(options.spec), options.out, workers=options.workers, file=options.spec)
+    print(options.out)
+
+
+def _do_pack(options: Arguments) -> None:
+    from aroface.datasets.pack import PackOptions, pack
+    from aroface.schemas import read_yaml
+
+    chosen = {name: getattr(options, name) for name in ("landmarks", "test_fraction", "probe_resolution")}
+    chosen |= {"singletons": options.singletons, "seed": options.seed}
+    written = read_yaml(options.options) if options.options else {}
+    given = {name: value for name, value in chosen.items() if value is not None}
+    pack(options.folder, options.out, PackOptions.from_mapping({**written, **given}, file=options.options))
+    print(options.out)
+
+
+def _do_list(options: Arguments) -> None:
+    from aroface.datasets.registry import listing
+
+    for line in listing(options.data_dir):
+        print(line)
+
+
+def _do_info(options: Arguments) -> None:
+    from aroface.datasets.info import describe, sheet
+
+    for line in describe(options.data):
+        print(line)
+    if options.sheet:
+        sheet(options.data, options.sheet)
+        print(f"contact sheet  {options.sheet}")
 
 
 def _train(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -158,6 +247,123 @@ def _do_evaluate(options: Arguments) -> None:
         low, high = record["intervals"].get(name, (None, None))
         interval = "" if low is None else f"  [{low:.4f}, {high:.4f}]"
         print(f"{name:26} {value:.4f}{interval}")
+
+
+def _table(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = _verb(
+        verbs,
+        "table",
+        "render a table from its specification and the records that are there",
+        "aroface table paper_tables/specs/tinyface.yaml --records results/records --format terminal",
+        _do_table,
+    )
+    verb.add_argument("spec", type=Path, help="file under paper_tables/specs")
+    verb.add_argument(
+        "--mode",
+        choices=("reported", "reproduced", "both", "delta"),
+        default="both",
+        help="the authors' values, those of the records, or both, with their difference (%(default)s)",
+    )
+    verb.add_argument("--format", choices=("latex", "markdown", "csv", "terminal"), default="latex")
+    verb.add_argument("--out", type=Path, help="file to write; standard output where it is left out")
+    _add_selection(verb)
+
+
+def _add_selection(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--records", type=Path, default=Path("results/records"), help="folder of records (%(default)s)")
+    verb.add_argument("--runs-file", type=Path, help="the workflow's list of current runs; all records where left out")
+    verb.add_argument("--caption-note", metavar="TEXT", help="last sentence of the caption")
+
+
+def _do_table(options: Arguments) -> None:
+    from aroface.paper.records import read_runs_file
+    from aroface.paper.table import render_table, write_table
+
+    choice = {**read_runs_file(options.runs_file), "mode": options.mode, "format": options.format}
+    choice["caption_note"] = options.caption_note
+    if options.out:
+        write_table(options.spec, options.records, options.out, **choice)
+        print(options.out)
+    else:
+        print(render_table(options.spec, options.records, **choice), end="")
+
+
+def _figure(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = _verb(
+        verbs,
+        "figure",
+        "draw figure 1: what face alignment errors cost",
+        "aroface figure fae --benchmark fae --records results/records --out results/figures/fae",
+        _do_figure,
+    )
+    verb.add_argument("name", choices=("fae",), help="fae: face alignment errors")
+    verb.add_argument("--benchmark", required=True, help="key of a benchmark with protocol sensitivity")
+    verb.add_argument("--faces", type=Path, help="the benchmark's specification, to show some of its faces")
+    verb.add_argument("--metric", default="tar_at_far_1e-2", help="of the curves (%(default)s)")
+    verb.add_argument("--out", type=Path, required=True, metavar="STEM", help="writes STEM.pdf, STEM.png and STEM.tex")
+    _add_selection(verb)
+
+
+def _do_figure(options: Arguments) -> None:
+    from aroface.paper.figures import figure_fae
+    from aroface.paper.records import read_runs_file
+
+    examples = None
+    if options.faces:
+        from aroface.embedding.examples import example_sheets
+        from aroface.schemas import read_yaml
+
+        examples = example_sheets(read_yaml(options.faces))
+    choice = {**read_runs_file(options.runs_file), "metric": options.metric, "caption_note": options.caption_note}
+    figure_fae(options.records, options.benchmark, options.out, examples=examples, **choice)
+    print(options.out)
+
+
+def _document(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = _verb(
+        verbs,
+        "document",
+        "put rendered tables and figures into one document",
+        "aroface document results/tables/tinyface.tex --out results/paper.pdf",
+        _do_document,
+    )
+    verb.add_argument("fragments", type=Path, nargs="+", help="tables and figures, as table and figure write them")
+    verb.add_argument("--pictures", type=Path, nargs="*", default=[], help="PDF files that the figures show")
+    verb.add_argument("--note", default="", help="what the numbers are, as the first paragraph")
+    verb.add_argument("--out", type=Path, required=True, help="a .pdf (LaTeX compiles it) or a .tex file")
+
+
+def _do_document(options: Arguments) -> None:
+    from aroface.paper.document import compile_document, write_document
+
+    make = compile_document if options.out.suffix == ".pdf" else write_document
+    make(options.fragments, options.pictures, options.out, note=options.note)
+    print(options.out)
+
+
+def _explain(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = _verb(
+        verbs,
+        "explain",
+        "say where a cell of a table comes from",
+        "aroface explain tinyface/ArcFace+ARoFace@MS1MV2/rank1",
+        _do_explain,
+    )
+    verb.add_argument("cell", help="table/row/column")
+    verb.add_argument("--results", type=Path, default=Path("results"), help="folder of all results (%(default)s)")
+    verb.add_argument("--spec", type=Path, action="append", help="a table's specification (default: the paper's)")
+    verb.add_argument("--runs-file", type=Path, help="the workflow's list of current runs; all records where left out")
+    verb.add_argument("--workflow", default="snakemake --cores all", help="command of the workflow (%(default)s)")
+
+
+def _do_explain(options: Arguments) -> None:
+    from aroface.paper.explain import explain
+    from aroface.paper.records import read_runs_file
+
+    specs = options.spec or sorted(Path("paper_tables/specs").glob("*.yaml"))
+    choice = read_runs_file(options.runs_file)
+    records = options.results / "records"
+    print(explain(options.cell, specs, records, options.results, workflow=options.workflow, **choice), end="")
 
 
 def _positive(text: str) -> int:

@@ -25,7 +25,9 @@ def test_no_state_is_none(tmp_path):
     assert state.load(tmp_path, "abc") is None
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"x" * len(data)])
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[: len(data) // 2], lambda data: b"", lambda data: b"x" * len(data)]
+)
 def test_a_damaged_newest_state_gives_the_one_before_with_a_warning(tmp_path, damage):
     _save(tmp_path, 1)
     newest = _save(tmp_path, 2)
