@@ -1,4 +1,5 @@
 import errno
+import os
 
 import pytest
 import torch
@@ -127,7 +128,10 @@ def test_a_state_dict_that_fits_nothing_names_the_first_difference_from_the_near
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        ({"state_dict": {"a": 1}}, "holds more than tensors"),
+        ({"epoch": 1}, "holds more than tensors"),
+        ([torch.zeros(1)], "holds more than tensors"),
+        ({"state_dict": {"model.a": 1}}, "holds more than tensors"),
+        ({"state_dict": {"head.kernel": torch.zeros(1)}}, "holds no tensor"),
         ({}, "holds no tensor"),
         ({"a": torch.zeros(1)}, r"features\.bias: no last batch norm"),
     ],
@@ -141,12 +145,18 @@ def test_other_content_is_one_line(tmp_path, content, line):
 def test_nothing_in_a_foreign_file_is_executed(tmp_path):
     touched = tmp_path / "touched"
     torch.save({"conv1.weight": _Executed(touched)}, tmp_path / "model.pt")
-    with pytest.raises(InputError, match="no plain state dict"):
+    with pytest.raises(InputError, match="holds more than tensors"):
         load_foreign(tmp_path / "model.pt")
     assert not touched.exists()
 
 
+def test_system_modules_are_refused(tmp_path):
+    torch.save({"conv1.weight": os.getcwd}, tmp_path / "model.pt")
+    with pytest.raises(InputError, match=r"cannot be read safely .*posix"):
+        load_foreign(tmp_path / "model.pt")
+
+
 def test_a_file_that_is_no_checkpoint_is_one_line(tmp_path):
     (tmp_path / "model.pt").write_bytes(b"GIF89a")
-    with pytest.raises(InputError, match=r"model\.pt: no plain state dict"):
+    with pytest.raises(InputError, match=r"model\.pt: cannot be read safely"):
         load_foreign(tmp_path / "model.pt")

@@ -1,12 +1,10 @@
-"""Weights on disk: our own in safetensors, and plain state dicts of insightface and ARoFace."""
+"""Weights on disk: our own in safetensors, and what other projects released."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from os import PathLike
-from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -15,7 +13,9 @@ from torch import Tensor, nn
 
 from aroface.errors import InputError
 from aroface.files import atomic_path, canonical
+from aroface.models.adaface import is_adaface, to_iresnet
 from aroface.models.registry import ARCHITECTURES, build
+from aroface.models.unpickle import read_torch_file
 
 StateDict = dict[str, Tensor]
 
@@ -113,19 +113,21 @@ def check_fit(
 
 
 def load_foreign(path: str | PathLike[str]) -> tuple[str, StateDict]:
-    """Read a ``model.pt`` or ``backbone.pth`` of insightface or ARoFace: a plain state dict, RGB input.
+    """Read the backbone that another project released.
 
-    Nothing in the file is executed (``weights_only``). Prefixes ``module.`` of DistributedDataParallel are dropped.
-    The architecture is the registered one whose names and shapes are exactly the file's; the embedding size is that of
-    the last batch norm.
+    Understood are plain state dicts of insightface and ARoFace (``model.pt``, ``backbone.pth``), also with the prefix
+    ``module.`` of DistributedDataParallel, and AdaFace's Lightning checkpoints (``.ckpt``), which are translated
+    exactly, the order of the input channels included. Nothing in the file is executed. The architecture is the
+    registered one whose names and shapes are exactly the file's; the embedding size is that of the last batch norm.
 
     Returns:
-        The architecture's name and a state dict that ``build(name, embedding_size).load_state_dict`` takes strictly.
+        The architecture's name and a state dict that ``build(name, embedding_size).load_state_dict`` takes strictly,
+        for RGB images in [-1, 1].
 
     Raises:
-        InputError: the file is missing, damaged, holds more than tensors by name, or fits no architecture.
+        InputError: the file is missing, damaged, of another kind, or fits no architecture.
     """
-    state = _plain_state(path)
+    state = _backbone(read_torch_file(path), path)
     embedding_size = _embedding_size(state, path)
     candidates = {name: _shapes(name, embedding_size) for name in ARCHITECTURES}
     shapes = {name: value.shape for name, value in state.items()}
@@ -137,29 +139,25 @@ def load_foreign(path: str | PathLike[str]) -> tuple[str, StateDict]:
     raise AssertionError("unreachable: the shapes differ and the comparison found no difference")
 
 
-def _plain_state(path: str | PathLike[str]) -> StateDict:
-    if not Path(path).exists():
-        raise InputError("no such file", file=path)
-    try:
-        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged bytes make the unpickler raise errors of any kind
-        reason = str(error).split("\n", maxsplit=1)[0] or type(error).__name__
-        raise InputError(f"no plain state dict ({reason})", file=path, expected="a file of torch.save") from None
+def _backbone(loaded: object, path: str | PathLike[str]) -> StateDict:
+    """The backbone's tensors in what a file held: a plain state dict, or Lightning's with the backbone as ``model``."""
+    if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
+        inner = loaded["state_dict"]
+        loaded = {str(name).removeprefix("model."): inner[name] for name in inner if str(name).startswith("model.")}
     if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
-        raise InputError("holds more than tensors", file=path, expected="a plain state dict: tensors by name")
+        raise InputError("holds more than tensors", file=path, expected="a state dict: tensors by name")
     state = {str(name).removeprefix("module."): value for name, value in loaded.items()}
     if not state:
-        raise InputError("holds no tensor", file=path, expected="a plain state dict: tensors by name")
-    return state
+        raise InputError("holds no tensor", file=path, expected="a state dict: tensors by name")
+    return to_iresnet(state) if is_adaface(state) else state
 
 
 def _embedding_size(state: StateDict, path: str | PathLike[str]) -> int:
     for name in ("features.bias", "features.layers.3.bias"):
         if name in state:
             return state[name].numel()
-    raise InputError(
-        "no last batch norm", file=path, record="features.bias", expected="keys of IResNet or MobileFaceNet"
-    )
+    expected = "names of insightface's IResNet or MobileFaceNet, or of AdaFace's IR networks"
+    raise InputError("no last batch norm", file=path, record="features.bias", expected=expected)
 
 
 def _shapes(arch: str, embedding_size: int) -> dict[str, Tensor]:
