@@ -122,9 +122,8 @@ faces.yaml:
 
 def _do_generate(options: Arguments) -> None:
     from aroface.datasets.generate import generate
-    from aroface.schemas import read_yaml
 
-    generate(read_yaml(options.spec), options.out, workers=options.workers, file=options.spec)
+    generate(options.spec, options.out, options.workers)
     print(options.out)
 
 

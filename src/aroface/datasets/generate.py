@@ -7,6 +7,7 @@ set shows anybody who was trained on, whichever seeds are chosen.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +18,41 @@ from aroface.datasets.drawing import Plan, draw
 from aroface.datasets.folders import whole_folder
 from aroface.datasets.manifest import manifest_path, write_manifest
 from aroface.datasets.pairs import Pairs, write_pairs
-from aroface.datasets.specs import Kind, generated_identity
+from aroface.datasets.specs import Kind, generated_identity, resolve_spec
 from aroface.datasets.tinyface import write_tinyface
 from aroface.datasets.training_set import write_training_set
 from aroface.datasets.treatment import Integers, Treatment
+from aroface.errors import InputError
 from aroface.faces.synthetic import Identities, sample_identities
 from aroface.progress import track
+from aroface.schemas import read_yaml
 
 _STREAMS: dict[Kind, int] = {"training": 1201, "pairs": 1202, "tinyface": 1203}
 _PEOPLE, _IMAGES, _PAIRING = 1, 2, 3
+
+
+def generate(request: str | PathLike[str], out: Path, workers: int | None = None) -> None:
+    """Make the set that a file asks for.
+
+    Args:
+        request: YAML or JSON with ``kind``, ``seed``, ``spec`` and, for its readers, ``name``.
+        out: see the function of the kind.
+        workers: processes that draw; they change nothing but the time.
+
+    Raises:
+        InputError: the file or its spec is wrong, or something that was not made here stands at ``out``.
+    """
+    asked = read_yaml(request)
+    if not isinstance(asked, dict) or not {"kind", "seed", "spec"} <= asked.keys() <= {"name", "kind", "seed", "spec"}:
+        raise InputError("no request of a synthetic set", file=request, expected="keys name, kind, seed and spec")
+    makers = {"training": generate_training, "pairs": generate_pairs, "tinyface": generate_tinyface}
+    kind, seed = asked["kind"], asked["seed"]
+    if kind not in makers:
+        raise InputError(f"unknown kind {kind!r}", file=request, expected=f"one of {', '.join(makers)}")
+    if not isinstance(seed, int) or seed < 0:
+        raise InputError(f"seed {seed!r}", file=request, expected="a whole number, 0 or more")
+    resolve_spec(kind, asked["spec"], file=request)
+    makers[kind](asked["spec"], seed, out, workers)
 
 
 def generate_training(spec: Mapping[str, Any], seed: int, out: Path, workers: int | None = None) -> None:
