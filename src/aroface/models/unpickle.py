@@ -29,8 +29,8 @@ def read_torch_file(path: str | PathLike[str]) -> Any:
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes make the unpickler raise errors of any kind
         # Torch's own text begins with the advice to switch the restriction off; only what it found is passed on.
-        found = re.search(r"WeightsUnpickler error: (.*)", str(error))
-        reason = found[1] if found else str(error).split("\n", maxsplit=1)[0] or type(error).__name__
+        found = re.search(r"WeightsUnpickler error: .*|unsupported GLOBAL \S+", str(error))
+        reason = found[0] if found else str(error).split("\n", maxsplit=1)[0] or type(error).__name__
         raise InputError(f"cannot be read safely ({reason})", file=path, expected="a file of torch.save") from None
 
 
