@@ -1,0 +1,165 @@
+"""What an edit makes run again, and what it does not."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections import Counter
+from pathlib import Path
+
+from conftest import Outcome, Project
+
+
+def run_of(project: Project, method: str, seed: int) -> str:
+    """Name of the one run of this method and seed."""
+    (name,) = (path.name for path in (project.folder / "results/runs").glob(f"{method}-faces-*-s{seed}-*"))
+    return name
+
+
+def test_everything_runs_once_and_then_nothing(done: Project, first_run: tuple[Path, Outcome]) -> None:
+    verbs = Counter(call.split()[0] for call in done.calls())
+    assert verbs == {"data": 2, "train": 4, "embed": 4, "evaluate": 4, "table": 1, "document": 1}
+    assert "table   results/tables/lfw.tex" in first_run[1].text
+    assert "Nothing to be done" in done.run().text
+    assert done.calls() == []
+
+
+def test_jobs_are_given_what_they_need(done: Project) -> None:
+    run = run_of(done, "arcface_aroface", 1)
+    recipe = json.loads((done.folder / f"results/recipes/{run}.json").read_text())
+    assert recipe["run"] == run
+    assert recipe["experiment"] == {"method": "arcface_aroface", "dataset": "faces", "arch": "r8s4", "seed": 1}
+    assert run.endswith(recipe["recipe_hash"][:8])
+    assert recipe["recipe"]["adversary"]["kind"] == "gradient"
+    (runs_file,) = (done.folder / "results/plan").glob("runs-*.json")
+    listing = json.loads(runs_file.read_text())
+    assert run in listing["runs"]
+    assert listing["labels"]["arcface_aroface"] == "ArcFace+ARoFace"
+
+
+def test_a_copy_with_new_times_runs_nothing(done: Project) -> None:
+    assert done.plan().planned == []
+
+
+def test_edits_without_meaning_run_nothing(done: Project) -> None:
+    done.config["training"] = {"save_every": 7, "device": "cpu"}
+    done.config["resources"] = {"train": {"runtime": 5, "mem_mb": 123, "retries": 4}}
+    done.config["experiments"] = [
+        {"overrides": {"epochs": 2.0, "optimiser": {"momentum": 0.90}}, "dataset": "faces", "method": "arcface"},
+        {"dataset": "faces", "method": "arcface_aroface"},
+    ]
+    done.config = dict(reversed(done.config.items()))
+    done.write()
+    for name in ("workflow/rules/train.smk", "workflow/registries/recipes.yaml", "workflow/registries/methods.yaml"):
+        with open(done.folder / name, "a") as file:
+            file.write("\n# a comment\n")
+    rule = done.folder / "workflow/rules/train.smk"
+    rule.write_text(rule.read_text().replace('"python -m aroface train --recipe', '"python  -m aroface train --recipe'))
+    assert done.plan().planned == []
+
+
+def test_another_learning_rate_is_a_run_beside_the_old_one_and_taken_back_is_nothing(done: Project) -> None:
+    old = run_of(done, "arcface", 0)
+    done.config["experiments"][0] |= {"overrides": {"optimiser": {"lr": 0.05}}, "seeds": [0]}
+    done.write()
+    plan = done.plan()
+    (new,) = plan.trained
+    assert new.startswith("arcface-faces-r8s4-s0-")
+    assert new != old
+    assert sorted(plan.planned) == sorted(
+        [f"train {new}", f"embed {new} pairs_clean", f"evaluate {new} pairs_clean", "table_lfw", "document"]
+    )
+    assert done.run().status == 0
+    assert (done.folder / f"results/runs/{old}/checkpoint.json").exists()
+    assert (done.folder / f"results/runs/{new}/checkpoint.json").exists()
+    done.config["experiments"][0] = {"method": "arcface", "dataset": "faces"}
+    done.write()
+    assert done.plan().trained == []
+
+
+def test_the_adversarys_options_leave_runs_without_one_alone(done: Project) -> None:
+    path = done.folder / "workflow/registries/recipes.yaml"
+    path.write_text(path.read_text().replace("step_mean: 0.1", "step_mean: 0.05"))
+    assert {run.rsplit("-", 1)[0] for run in done.plan().trained} == {
+        "arcface_aroface-faces-r8s4-s0", "arcface_aroface-faces-r8s4-s1"
+    }  # fmt: skip
+
+
+def test_a_new_seed_trains_itself_only(done: Project) -> None:
+    done.config["seeds"] = [2, 1, 0]
+    done.write()
+    assert {run.rsplit("-", 1)[0] for run in done.plan().trained} == {
+        "arcface-faces-r8s4-s2", "arcface_aroface-faces-r8s4-s2"
+    }  # fmt: skip
+
+
+def test_other_training_data_is_another_run_of_everything(done: Project) -> None:
+    done.config["data"]["faces"]["seed"] = 9
+    done.write()
+    plan = done.plan()
+    assert len(plan.trained) == 4
+    assert "generate_faces" in plan.planned
+    assert "generate_clean" not in plan.planned
+
+
+def test_another_benchmark_or_protocol_trains_nothing(done: Project) -> None:
+    done.config["benchmarks"][0]["options"]["flip"] = False
+    done.write()
+    plan = done.plan()
+    assert plan.trained == []
+    assert [name.split()[0] for name in plan.planned].count("embed") == 4
+
+
+def test_lost_training_data_is_not_missed_by_what_is_trained(done: Project) -> None:
+    for folder in (done.folder / "results/data").glob("faces-*"):
+        shutil.rmtree(folder)
+    assert done.plan().planned == []
+
+
+def test_a_checkpoint_with_other_content_is_embedded_again(done: Project) -> None:
+    run = run_of(done, "arcface", 0)
+    path = done.folder / f"results/runs/{run}/checkpoint.json"
+    path.write_text("other weights")
+    os.utime(path, (time.time() + 60, time.time() + 60))
+    plan = done.plan()
+    assert plan.trained == []
+    assert [name for name in plan.planned if name.startswith("embed")] == [f"embed {run} pairs_clean"]
+
+
+def test_render_only_renders_gaps_and_starts_nothing_else(done: Project) -> None:
+    run = run_of(done, "arcface", 0)
+    shutil.rmtree(done.folder / f"results/records/{run}")
+    shutil.rmtree(done.folder / f"results/runs/{run}")
+    done.config["render_only"] = True
+    done.write()
+    done.calls()
+    outcome = done.run()
+    assert outcome.status == 0, outcome.text
+    assert [call.split()[0] for call in done.calls()] == ["table", "document"]
+
+
+def test_a_received_set_may_move_and_may_leave(done: Project, tmp_path: Path) -> None:
+    folder = tmp_path / "received/faces_emore"
+    folder.mkdir(parents=True)
+    for name in ("train.rec", "train.idx", "property"):
+        (folder / name).write_text(name)
+    done.config["experiments"] = [{"method": "arcface", "dataset": "ms1mv2", "seeds": [0]}]
+    done.write()
+    assert len(done.plan().trained) == 1
+    outcome = done.run()
+    assert outcome.status == 0, outcome.text
+    (link,) = (done.folder / "results/data").glob("ms1mv2-*/faces_emore")
+    assert link.resolve() == folder
+    (tmp_path / "received").rename(tmp_path / "moved")
+    done.config["paths"]["data"] = "moved"
+    done.write()
+    assert done.plan().planned == []
+    assert link.resolve() == tmp_path / "moved/faces_emore"
+    shutil.rmtree(tmp_path / "moved")
+    assert done.plan().planned == []
+    (tmp_path / "moved/faces_emore").mkdir(parents=True)
+    for name in ("train.rec", "train.idx", "property"):
+        (tmp_path / "moved/faces_emore" / name).write_text(f"another {name}")
+    assert len(done.plan().trained) == 1
