@@ -1,7 +1,9 @@
 """Where data comes from: made by the workflow or received from others; identified before any of it is used.
 
-Below ``results/data`` every set lies in a folder named after its identity: a made set itself, a received one as a link.
-So no path that a job sees changes when the data folder moves, and no set is mistaken for an older one of its name.
+Below ``results/data`` every set lies in a folder named after what it is: a made set itself, a received one as a link.
+So no path that a job sees changes when the data folder moves, and no training set is mistaken for an older one of its
+name. A package of photographs is named after its training part: other pairs or probes replace the old ones there, and
+leave what was trained alone.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import Any, Literal, get_args
 
 from aroface.config import Configuration
 from aroface.datasets.manifest import manifest_hash, manifest_path, read_manifest, sample_identity
+from aroface.datasets.pack_options import PackOptions, Part, packed_identities
 from aroface.datasets.registry import Benchmark, Dataset, missing, read_benchmarks, read_datasets
 from aroface.datasets.specs import Kind, generated_identity, resolve_spec
 from aroface.errors import InputError
@@ -22,7 +25,13 @@ from aroface.files import read_json, write_json
 
 DATASETS = Path("workflow/registries/datasets.yaml")
 BENCHMARKS = Path("workflow/registries/benchmarks.yaml")
-NAMES: dict[Kind, str] = {"training": "train", "pairs": "pairs.bin", "tinyface": "tinyface"}
+PLACES: dict[Kind, str] = {"training": "train", "pairs": "pairs.bin", "tinyface": "tinyface"}
+PARTS: dict[Part, tuple[Kind, str]] = {
+    "train": ("training", "train"),
+    "pairs": ("pairs", "pairs.bin"),
+    "pairs_lq": ("pairs", "pairs_lq.bin"),
+    "tinyface": ("tinyface", "tinyface"),
+}
 HASH_DIGITS = 8
 
 
@@ -111,7 +120,8 @@ class Sources:
         for name, declared in configuration.values["data"].items():
             if name in self._datasets or name in self._benchmarks:
                 raise InputError("a registered set has this name", file=self._file, record=f"data.{name}")
-            making, made = _generated(name, declared, self._results, f"{self._file}: data.{name}")
+            make = _generated if "generate" in declared else _packed
+            making, made = make(name, declared, self._results, f"{self._file}: data.{name}")
             self.makings.append(making)
             self._found |= {source.name: source for source in made}
 
@@ -193,11 +203,30 @@ def _generated(name: str, declared: Mapping[str, Any], results: Path, place: str
     (kind, spec), seed = next(iter(declared["generate"].items())), declared["seed"]
     resolved = resolve_spec(kind, spec, file=f"{place}.generate")
     hash_ = manifest_hash(generated_identity(kind, resolved, seed))
-    path = _folder(results, name, hash_) / NAMES[kind]
+    path = _folder(results, name, hash_) / PLACES[kind]
     source = Source(name, declared.get("label", name), kind, hash_, path, made=manifest_path(path))
     file = _spec_file(results, name, hash_)
     content = {"name": name, "kind": kind, "seed": seed, "spec": resolved}
     return Making(name, "generate", None, content, file, path, (manifest_path(path),)), [source]
+
+
+def _packed(name: str, declared: Mapping[str, Any], results: Path, place: str) -> tuple[Making, list[Source]]:
+    options = PackOptions.from_mapping(declared["pack"], file=place)
+    folder = Path(declared["folder"])
+    if not folder.is_dir():
+        remedy = "lay a file over it that says where the photographs are, as workflow/configs/folder.yaml explains"
+        raise InputError(f"no folder {folder}", file=place, record="folder", remedy=remedy)
+    hashes = {part: manifest_hash(identity) for part, identity in packed_identities(folder, options).items()}
+    out = _folder(results, name, hashes[options.parts[0]])
+    sources = []
+    for part in options.parts:
+        kind, file = PARTS[part]
+        key = name if part == "train" else f"{name}.{part}"
+        made = manifest_path(out / file)
+        sources.append(Source(key, declared.get("label", name), kind, hashes[part], out / file, made=made))
+    manifests = tuple(source.made for source in sources if source.made)
+    spec_file = _spec_file(results, name, hashes["all"])
+    return Making(name, "pack", folder, declared["pack"], spec_file, out, manifests), sources
 
 
 def _folder(results: Path, name: str, hash_: str) -> Path:
