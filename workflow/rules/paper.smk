@@ -46,7 +46,7 @@ for figure in PAPER.figures:
         params:
             arguments=PAPER.figure_arguments(figure),
         shell:
-            "python -m aroface figure fae {params.arguments} > {log} 2>&1"
+            "python -m aroface figure {params.arguments} > {log} 2>&1"
 
 
 # The PDF where LaTeX is installed, else the document that makes it.
