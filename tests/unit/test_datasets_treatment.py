@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from aroface.datasets.treatment import Treatment, degrade
+from aroface.datasets.treatment import Treatment
 from aroface.faces.geometry import TEMPLATE, transform
 
 RNG = np.random.default_rng
@@ -53,9 +53,10 @@ def test_resolutions_are_drawn_for_the_degraded_share():
     assert (Treatment().resolutions(100, RNG(2)) == 112).all()
 
 
-def test_only_images_of_low_resolution_are_degraded():
+@pytest.mark.parametrize("degradation", ["downsample", "surveillance"])
+def test_only_images_of_low_resolution_are_degraded(degradation: str):
     images = np.repeat(RNG(3).integers(0, 256, (1, 112, 112, 3), dtype=np.uint8), 3, axis=0)
     before = images.copy()
-    degrade(images, np.array([112, 20, 112]), RNG(4))
+    Treatment(degradation=degradation).degrade(images, np.array([112, 20, 112]), RNG(4))
     assert np.array_equal(images[[0, 2]], before[[0, 2]])
     assert images[1].std() < 0.5 * before[1].std()

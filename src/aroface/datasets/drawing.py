@@ -17,7 +17,7 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from aroface.datasets.images import encode_jpeg
-from aroface.datasets.treatment import Integers, Treatment, degrade
+from aroface.datasets.treatment import Integers, Treatment
 from aroface.faces.geometry import TEMPLATE_SIZE
 from aroface.faces.synthetic import Identities, render, sample_nuisances
 
@@ -104,5 +104,5 @@ def _draw_chunk(plan: Plan) -> list[bytes]:
     # The threads of BLAS change the last bits of its sums, and on such small products they only wait for each other.
     with threadpool_limits(1, user_api="blas"):
         images, _ = render(plan.people[plan.rows], nuisances, matrices=matrices)
-    degrade(images, resolutions, rng)
+    plan.treatment.degrade(images, resolutions, rng)
     return [encode_jpeg(image, plan.jpeg_quality) for image in images]

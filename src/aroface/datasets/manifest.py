@@ -36,7 +36,9 @@ def files_under(folder: Path) -> list[str]:
     for directory, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         here = Path(directory).relative_to(folder)
-        found += [(here / name).as_posix() for name in names if not name.startswith(".") and name != MANIFEST]
+        found += [
+            (here / name).as_posix() for name in names if not name.startswith(".") and not name.endswith(MANIFEST)
+        ]
     return sorted(found)
 
 
@@ -46,7 +48,7 @@ def write_manifest(data: Path, *, name: str, kind: str, identity: Mapping[str, A
     Args:
         data: the set's folder, or its ``.bin`` file.
         name: of the set.
-        kind: ``training``, ``pairs`` or ``tinyface``.
+        kind: ``training``, ``pairs``, ``tinyface`` or, for a folder of such sets, ``package``.
         identity: all that decides the content.
         counts: such as images, identities, pairs.
     """

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from aroface.faces.degrade import ALIGNMENT_ERRORS, landmark_noise, surveillance
+from aroface.faces.degrade import ALIGNMENT_ERRORS, downsample, landmark_noise, surveillance
 from aroface.faces.geometry import TEMPLATE, TEMPLATE_SIZE, similarity, similarity_matrix
 
 Alignment = Literal["exact"] | Mapping[str, Any]
@@ -28,11 +28,13 @@ class Treatment:
         resolution: smallest and largest width in pixels that a degraded face is reduced to.
         alignment: ``exact``, or the errors of alignment as ``generate.schema.json`` describes them; they befall
             images that keep their resolution too.
+        degradation: fewer pixels alone, or all that a surveillance camera does.
     """
 
     probability: float = 0.0
     resolution: tuple[int, int] = (14, 24)
     alignment: Alignment = "exact"
+    degradation: Literal["downsample", "surveillance"] = "surveillance"
 
     def resolutions(self, count: int, rng: np.random.Generator) -> Integers:
         """Widths that the faces are reduced to, int64 (N,); the full width for those that are not degraded."""
@@ -59,9 +61,12 @@ class Treatment:
             1 + options["scale"] * scale, options["degrees"] * degrees, shift * right, shift * down
         )
 
-
-def degrade(images: npt.NDArray[np.uint8], resolutions: Integers, rng: np.random.Generator) -> None:
-    """Degrade, in place, those of the images (N, 112, 112, 3) whose resolution is below the full width."""
-    low = np.flatnonzero(resolutions < TEMPLATE_SIZE)
-    if len(low):
-        images[low] = surveillance(images[low], resolutions[low], rng)
+    def degrade(self, images: npt.NDArray[np.uint8], resolutions: Integers, rng: np.random.Generator) -> None:
+        """Degrade, in place, those of the images (N, 112, 112, 3) whose resolution is below the full width."""
+        low = np.flatnonzero(resolutions < TEMPLATE_SIZE)
+        if len(low) == 0:
+            return
+        if self.degradation == "downsample":
+            images[low] = downsample(images[low], resolutions[low])
+        else:
+            images[low] = surveillance(images[low], resolutions[low], rng)

@@ -1,0 +1,171 @@
+"""Your own faces: a folder of photographs, one sub-folder a person, in the formats of the real sets.
+
+People are split into those who are trained on and those who are tested; the latter give verification pairs, the same
+pairs at low quality, and a TinyFace-like search with people of one image as distractors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aroface.datasets.folders import whole_folder
+from aroface.datasets.images import encode_jpeg
+from aroface.datasets.manifest import write_manifest
+from aroface.datasets.pack_options import PackOptions, packed_identities
+from aroface.datasets.pairs import Pairs, write_pairs
+from aroface.datasets.photographs import Photograph, read_people
+from aroface.datasets.sampling import PairList, sample_pairs, split_images, split_people
+from aroface.datasets.tinyface import write_tinyface
+from aroface.datasets.training_set import write_training_set
+from aroface.datasets.treatment import Treatment
+from aroface.errors import InputError
+from aroface.progress import track
+
+__all__ = ["PackOptions", "pack"]
+
+_PAIRING, _PAIR_IMAGES, _SEARCH, _PROBE_IMAGES = 1301, 1302, 1303, 1304
+
+Person = list[Photograph]
+
+
+def pack(folder: Path, out: Path, options: PackOptions | None = None) -> None:
+    """Write ``train/``, ``pairs.bin``, ``pairs_lq.bin`` and ``tinyface/``, each with its manifest, below ``out``.
+
+    Crops that are JPEGs of 112 × 112 pixels already are taken over byte for byte.
+
+    Args:
+        folder: ``person/image.jpg`` or another usual format; aligned crops unless the options name landmarks.
+        out: the package; it appears when it is whole.
+        options: how; by default a fifth of the people is tested.
+
+    Raises:
+        InputError: a person has no image, or one and the options do not say what that means; an image is damaged or
+            has no landmarks; there are too few people; or something that was not made here stands at ``out``.
+    """
+    options = options or PackOptions()
+    people = read_people(folder, None if options.landmarks is None else Path(options.landmarks))
+    singles = [name for name, images in people.items() if len(images) == 1]
+    if singles and options.singletons == "error":
+        raise InputError(
+            f"one image only, as of {len(singles)} of {len(people)} people",
+            file=folder / singles[0],
+            remedy="add images, or choose singletons: distractors",
+        )
+    rest, tested = split_people(people.keys() - set(singles), options.test_fraction, options.seed)
+    trained = [name for name in rest if len(people[name]) >= options.min_images]
+    identities = packed_identities(folder, options)
+    with whole_folder(out) as package:
+        counts: dict[str, int] = {"left_out": len(rest) - len(trained)}
+        if "train" in options.parts:
+            counts |= _train(
+                package / "train", [people[name] for name in trained], options, identities["train"], folder
+            )
+        if "pairs" in options.parts:
+            chosen = [people[name] for name in tested]
+            counts |= _pairs(package, chosen, options, identities, folder)
+            others = [people[name][0] for name in singles]
+            counts |= _tinyface(package / "tinyface", chosen, others, options, identities["tinyface"])
+        write_manifest(package, name=out.name, kind="package", identity=identities["all"], counts=counts)
+
+
+def _train(
+    out: Path, people: list[Person], options: PackOptions, identity: dict[str, Any], folder: Path
+) -> dict[str, int]:
+    if len(people) < 2:
+        raise InputError(
+            f"{len(people)} people to train on",
+            file=folder,
+            expected="2 or more",
+            remedy="lower test_fraction or min_images",
+        )
+    labelled = [(label, photo) for label, person in enumerate(people) for photo in person]
+    items = ((label, _jpeg(photo, options)) for label, photo in track(labelled, "packing the training set"))
+    counts = {"identities": len(people), "images": write_training_set(out, items, len(people))}
+    write_manifest(out, name=out.name, kind="training", identity=identity, counts=counts)
+    return {"train_identities": counts["identities"], "train_images": counts["images"]}
+
+
+def _pairs(
+    package: Path, people: list[Person], options: PackOptions, identities: dict[str, dict[str, Any]], folder: Path
+) -> dict[str, int]:
+    rng = np.random.default_rng([options.seed, _PAIRING])
+    chosen = sample_pairs([len(person) for person in people], options.pairs, options.folds, rng)
+    if len(chosen.same) == 0:
+        raise InputError(
+            f"{len(people)} people to test give too few pairs for {options.folds} folds",
+            file=folder,
+            remedy="raise test_fraction or pairs, or lower folds",
+        )
+    counts = {"identities": len(people), "pairs": len(chosen.same)}
+    for name, images in (
+        ("pairs", _clean_images(chosen, people, options)),
+        ("pairs_lq", _low_images(chosen, people, options)),
+    ):
+        file = package / f"{name}.bin"
+        write_pairs(file, Pairs(list(track(images, f"packing {name}", 2 * len(chosen.same))), chosen.same))
+        write_manifest(file, name=name, kind="pairs", identity=identities[name], counts=counts)
+    return {"test_identities": len(people), "pairs": counts["pairs"]}
+
+
+def _tinyface(
+    out: Path, people: list[Person], others: list[Photograph], options: PackOptions, identity: dict[str, Any]
+) -> dict[str, int]:
+    rng = np.random.default_rng([options.seed, _SEARCH])
+    sizes = [len(person) for person in people]
+    gallery, probes = split_images(sizes, options.gallery_per_identity, options.probes_per_identity, rng)
+    width = options.probe_resolution
+    treatment = Treatment(1.0, (width, width), options.probe_alignment, "downsample")
+    streams = (np.random.default_rng([options.seed, _PROBE_IMAGES, number]) for number in range(len(probes)))
+    counts = write_tinyface(
+        out,
+        ((who, _jpeg(people[who][image], options)) for who, image in track(gallery, "packing the gallery")),
+        (
+            (who, _low_jpeg(people[who][image], options, treatment, stream))
+            for (who, image), stream in zip(track(probes, "packing the probes"), streams, strict=True)
+        ),
+        (_jpeg(photo, options) for photo in track(others, "packing the distractors")),
+    )
+    write_manifest(out, name=out.name, kind="tinyface", identity=identity, counts=counts)
+    return counts
+
+
+def _clean_images(pairs: PairList, people: list[Person], options: PackOptions) -> Iterator[bytes]:
+    made: dict[tuple[int, int], bytes] = {}
+    for image in _in_turn(pairs):
+        if image not in made:
+            made[image] = _jpeg(people[image[0]][image[1]], options)
+        yield made[image]
+
+
+def _low_images(pairs: PairList, people: list[Person], options: PackOptions) -> Iterator[bytes]:
+    treatment = Treatment(1.0, options.resolution, options.alignment)
+    if options.degradation == "none":
+        treatment = Treatment(0.0, options.resolution, options.alignment)
+    elif options.degradation == "downsample":
+        treatment = Treatment(1.0, options.resolution, options.alignment, "downsample")
+    for number, (who, image) in enumerate(_in_turn(pairs)):
+        photo = people[who][image]
+        if options.which == "second" and number % 2 == 0:
+            yield _jpeg(photo, options)
+        else:
+            yield _low_jpeg(photo, options, treatment, np.random.default_rng([options.seed, _PAIR_IMAGES, number]))
+
+
+def _in_turn(pairs: PairList) -> Iterable[tuple[int, int]]:
+    return (image for both in zip(pairs.first, pairs.second, strict=True) for image in both)
+
+
+def _jpeg(photo: Photograph, options: PackOptions) -> bytes:
+    return photo.as_it_is() or encode_jpeg(photo.face(), options.jpeg_quality)
+
+
+def _low_jpeg(photo: Photograph, options: PackOptions, treatment: Treatment, rng: np.random.Generator) -> bytes:
+    resolutions = treatment.resolutions(1, rng)
+    error = None if treatment.alignment == "exact" else treatment.errors(resolutions, rng)[0]
+    faces = photo.face(error)[None].copy()
+    treatment.degrade(faces, resolutions, rng)
+    return encode_jpeg(faces[0], options.jpeg_quality)
