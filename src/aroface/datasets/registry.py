@@ -104,6 +104,27 @@ def missing(entry: Dataset | Benchmark, data_dir: Path) -> str | None:
     )
 
 
+def listing(data_dir: Path, registries: Path = Path("workflow/registries")) -> list[str]:
+    """A line for each training set and benchmark: key, title, what it holds, and whether it is there.
+
+    Args:
+        data_dir: where received sets lie.
+        registries: folder of ``datasets.yaml`` and ``benchmarks.yaml``.
+
+    Raises:
+        InputError: a registry is missing or malformed.
+    """
+    entries: list[Dataset | Benchmark] = [*read_datasets(registries / "datasets.yaml").values()]
+    entries += read_benchmarks(registries / "benchmarks.yaml").values()
+    rows = []
+    for entry in entries:
+        counts = ", ".join(f"{count:,} {what}" for what, count in entry.counts.items())
+        state = "there" if missing(entry, data_dir) is None else f"not in {data_dir}; see {entry.request}"
+        rows.append((entry.key, entry.title, counts, state))
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    return ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows]
+
+
 def _read(path: str | PathLike[str], schema: str) -> dict[str, dict[str, Any]]:
     registry = read_yaml(path)
     validate(registry, schema, file=path)

@@ -1,0 +1,133 @@
+"""What a set on disk holds, in words and as a contact sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from aroface.datasets.images import Pixels, read_image, resize_square
+from aroface.datasets.manifest import manifest_hash, manifest_path, read_manifest
+from aroface.datasets.pairs import decode_images, read_pairs
+from aroface.datasets.specs import Kind
+from aroface.datasets.tinyface import PROBE_LIST, read_tinyface
+from aroface.datasets.training_set import RECORDS, TrainingSet
+from aroface.errors import InputError
+from aroface.faces.sheet import contact_sheet, write_sheet
+
+_COLUMNS, _ROWS, _SIZE = 12, 6, 112
+_BLANK = np.full((_SIZE, _SIZE, 3), 255, np.uint8)
+
+
+def describe(data: Path) -> list[str]:
+    """Lines of ``name  value``: kind, counts and, where there is a manifest, its hash.
+
+    Args:
+        data: folder of a training set, ``.bin`` file, or folder of a TinyFace tree.
+
+    Raises:
+        InputError: it is none of these, or it is damaged.
+    """
+    kind = kind_of(data)
+    facts: dict[str, object] = {"kind": kind, **_FACTS[kind](data)}
+    if manifest_path(data).exists():
+        facts["manifest"] = manifest_hash(read_manifest(data)["identity"])
+    width = max(map(len, facts))
+    return [f"{name:{width}}  {format(fact, ',' if isinstance(fact, int) else '')}" for name, fact in facts.items()]
+
+
+def sheet(data: Path, out: str | PathLike[str]) -> None:
+    """Draw some images of a set.
+
+    A training set shows one person a row; pairs stand one above the other; a TinyFace tree shows its gallery above its
+    probes and these above its distractors.
+
+    Args:
+        data: as for `describe`.
+        out: the PNG file.
+
+    Raises:
+        InputError: the set is none of these kinds, or it is damaged.
+    """
+    rows = [row for row in _ROWS_OF[kind_of(data)](data) if row]
+    tiles = [tile for row in rows for tile in row + [_BLANK] * (-len(row) % _COLUMNS)]
+    write_sheet(out, contact_sheet(np.stack(tiles), columns=_COLUMNS))
+
+
+def kind_of(data: Path) -> Kind:
+    """What a folder or file holds, by the files that its format demands.
+
+    Raises:
+        InputError: no known format.
+    """
+    if data.suffix == ".bin":
+        return "pairs"
+    if (data / RECORDS).exists():
+        return "training"
+    if (data / PROBE_LIST).exists():
+        return "tinyface"
+    raise InputError(
+        "no data set" if data.exists() else "no such file or folder",
+        file=data,
+        expected=f"a folder with {RECORDS}, a .bin file, or a folder with {PROBE_LIST}",
+    )
+
+
+def _training_facts(data: Path) -> dict[str, object]:
+    found = TrainingSet.open(data)
+    sizes = np.bincount(found.labels, minlength=found.num_classes)
+    spread = f"{sizes.min()} to {sizes.max()}, {sizes.mean():.1f} on average"
+    return {"identities": found.num_classes, "images": len(found), "images of one": spread}
+
+
+def _pairs_facts(data: Path) -> dict[str, object]:
+    found = read_pairs(data)
+    return {"pairs": len(found.same), "genuine": int(found.same.sum()), "different images": len(set(found.images))}
+
+
+def _tinyface_facts(data: Path) -> dict[str, object]:
+    found = read_tinyface(data)
+    return {
+        "identities": len(np.unique(found.gallery_labels)),
+        "gallery": len(found.gallery),
+        "probes": len(found.probes),
+        "distractors": len(found.distractors),
+        "crops": found.crops,
+    }
+
+
+def _training_rows(data: Path) -> list[list[Pixels]]:
+    found = TrainingSet.open(data)
+    people = [np.flatnonzero(found.labels == label)[:_COLUMNS] for label in range(min(_ROWS, found.num_classes))]
+    return [list(decode_images([found.jpeg(int(position)) for position in person])) for person in people]
+
+
+def _pairs_rows(data: Path) -> list[list[Pixels]]:
+    found = read_pairs(data)
+    shown = np.unique(np.linspace(0, len(found.same) - 1, _COLUMNS * _ROWS // 2).astype(int)).tolist()
+    rows = [shown[begin : begin + _COLUMNS] for begin in range(0, len(shown), _COLUMNS)]
+    return [list(decode_images([found.images[2 * pair + which] for pair in row])) for row in rows for which in (0, 1)]
+
+
+def _tinyface_rows(data: Path) -> list[list[Pixels]]:
+    found = read_tinyface(data)
+    parts = (found.gallery, found.probes, found.distractors)
+    return [[_tile(read_image(path)) for path in part[: _COLUMNS * _ROWS // 3]] for part in parts]
+
+
+def _tile(image: Pixels) -> Pixels:
+    """An image of any shape in the middle of a white square."""
+    height, width = image.shape[:2]
+    side = max(height, width)
+    tile = np.full((side, side, 3), 255, np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    tile[top : top + height, left : left + width] = image
+    return resize_square(tile, _SIZE)
+
+
+_Facts = Callable[[Path], dict[str, object]]
+_FACTS: dict[Kind, _Facts] = {"training": _training_facts, "pairs": _pairs_facts, "tinyface": _tinyface_facts}
+_Rows = Callable[[Path], list[list[Pixels]]]
+_ROWS_OF: dict[Kind, _Rows] = {"training": _training_rows, "pairs": _pairs_rows, "tinyface": _tinyface_rows}

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from aroface.datasets.generate import generate_pairs, generate_tinyface, generate_training
+from aroface.datasets.info import describe, kind_of, sheet
+from aroface.datasets.manifest import manifest_hash
+from aroface.datasets.registry import listing
+from aroface.datasets.specs import generated_identity
+from aroface.errors import InputError
+
+SPECS = {
+    "training": {"identities": 3, "images_per_identity": 4},
+    "pairs": {"identities": 4, "pairs": 8, "folds": 2},
+    "tinyface": {"identities": 3, "gallery_per_identity": 1, "probes_per_identity": 2, "distractors": 2},
+}
+MAKERS = {"training": generate_training, "pairs": generate_pairs, "tinyface": generate_tinyface}
+FACTS = {
+    "training": {"identities": "3", "images": "12", "images of one": "4 to 4, 4.0 on average"},
+    "pairs": {"pairs": "8", "genuine": "4", "different images": "16"},
+    "tinyface": {"identities": "3", "gallery": "3", "probes": "6", "distractors": "2", "crops": "tinyface/Testing_Set"},
+}
+# Rows of the sheet and images in each: people, pairs one above the other, gallery and probes and distractors.
+ROWS = {"training": [4, 4, 4], "pairs": [8, 8], "tinyface": [3, 6, 2]}
+
+
+@pytest.fixture(scope="module")
+def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("sets")
+    paths = {"training": root / "train", "pairs": root / "pairs.bin", "tinyface": root / "tinyface"}
+    for kind, path in paths.items():
+        MAKERS[kind](SPECS[kind], 1, path, workers=1)
+    return paths
+
+
+@pytest.mark.parametrize("kind", SPECS)
+def test_a_set_is_described(sets: dict[str, Path], kind: str):
+    facts = {line.split("  ")[0]: line.split("  ")[-1].strip() for line in describe(sets[kind])}
+    manifest = manifest_hash(generated_identity(kind, SPECS[kind], 1))
+    assert kind_of(sets[kind]) == kind
+    assert facts == {"kind": kind, **FACTS[kind], "manifest": manifest}
+
+
+@pytest.mark.parametrize("kind", SPECS)
+def test_a_sheet_shows_its_images(sets: dict[str, Path], kind: str, tmp_path: Path):
+    sheet(sets[kind], tmp_path / "sheet.png")
+    drawn = cv2.imread(str(tmp_path / "sheet.png"))
+    assert drawn.shape == (114 * len(ROWS[kind]) + 2, 114 * 12 + 2, 3)
+    tiles = [
+        drawn[114 * row + 2 :, 114 * column + 2 :][:112, :112] for row in range(len(ROWS[kind])) for column in range(12)
+    ]
+    shown = np.array([tile.std() > 5 for tile in tiles]).reshape(-1, 12)
+    assert shown.sum(axis=1).tolist() == ROWS[kind]
+
+
+def test_what_is_no_set_is_named(tmp_path: Path):
+    with pytest.raises(
+        InputError, match=r": no data set; expected a folder with train\.rec, a \.bin file, or a folder"
+    ):
+        describe(tmp_path)
+    with pytest.raises(InputError, match="nowhere: no such file or folder"):
+        describe(tmp_path / "nowhere")
+
+
+def test_the_sets_of_the_paper_are_listed(tmp_path: Path):
+    (tmp_path / "faces_emore").mkdir()
+    (tmp_path / "faces_emore" / "lfw.bin").touch()
+    lines = {line.split()[0]: line for line in listing(tmp_path, Path(__file__).parents[2] / "workflow" / "registries")}
+    assert len(lines) == 11
+    assert lines["lfw"].endswith("  there")
+    assert "85,742 identities, 5,822,653 images" in lines["ms1mv2"]
+    assert lines["ms1mv2"].endswith(
+        f"not in {tmp_path}; see https://github.com/deepinsight/insightface/tree/master/recognition/_datasets_"
+    )
