@@ -117,10 +117,11 @@ class Products:
         return shown if note is None else [*shown, "--caption-note", note]
 
     def summary(self) -> list[str]:
-        """Lines that say where everything is."""
-        lines = [f"table   {path}" for path in self.table_files]
-        lines += [f"figure  {path}" for path in self.picture_files]
-        lines += [f"paper   {path}" for path in self.document_files]
+        """Lines that say where everything is that there is."""
+        files = [("table", path) for path in self.table_files]
+        files += [("figure", path) for path in self.picture_files]
+        files += [("paper", path) for path in self.document_files]
+        lines = [f"{what:7} {path}" for what, path in files if path.exists()]
         return lines if self.no_latex is None else [*lines, f"no PDF: {self.no_latex}"]
 
 

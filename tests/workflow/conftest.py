@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "workflow/scripts"))  # they are no package
 STANDIN = Path(__file__).parent / "standin"
 CALLS = "calls.txt"
 LIMIT_S = 60

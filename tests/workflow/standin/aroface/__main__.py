@@ -1,6 +1,6 @@
 """Stands in for the ``aroface`` command: writes what the workflow waits for, and a line on what it was asked.
 
-``STANDIN_FAILS`` makes the verb of that name fail, ``STANDIN_WAITS`` makes trainings wait for to be stopped.
+``STANDIN_FAILS`` makes the verb of that name fail, ``STANDIN_WAITS`` makes trainings wait to be interrupted.
 """
 
 import argparse
@@ -43,8 +43,13 @@ def train(run_dir: Path, state_dir: Path) -> None:
     """Say how far the training is, and end it unless it was told to wait."""
     progress = {"run": run_dir.name, "epoch": 1, "epochs": 2, "step": 3, "steps": 8}
     write(state_dir / "progress.json", {**progress, "loss": 12.25, "images_per_s": 640.0, "eta_s": 75.0})
-    while os.environ.get("STANDIN_WAITS"):
-        time.sleep(0.05)
+    if os.environ.get("STANDIN_WAITS"):
+        try:
+            time.sleep(600)
+        except KeyboardInterrupt:
+            time.sleep(1)
+            write(state_dir / "saved")
+            sys.exit(75)
     write(run_dir / "model.safetensors")
     write(run_dir / "checkpoint.json")
 

@@ -1,0 +1,297 @@
+"""Configurations, the experiments and runs that follow from them, and what is said of wrong ones."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from aroface.config import Configuration, Experiment, lay_over, read_configuration, read_experiments, read_recipes
+from aroface.embedding import benchmark as embedding
+from aroface.errors import InputError
+from aroface.evaluation.evaluate import PROTOCOLS
+from aroface.files import read_json
+from aroface.heads.registry import HEADS
+from aroface.models.registry import ARCHITECTURES
+from aroface.plan import EMBEDDING_SEMANTICS, PROTOCOL_VERSIONS, Plan, make_plan
+from aroface.products import find_products
+from aroface.robustness.options import AdversaryOptions
+from aroface.training.recipe import Recipe, read_run
+
+ROOT = Path(__file__).parents[2]
+OPTIONS = {"color": "RGB", "flip": True, "fusion": "sum", "alignment": "rendered"}
+CONFIG: dict[str, Any] = {
+    "recipe": "tiny",
+    "seeds": [0, 1],
+    "experiments": [{"method": "arcface", "dataset": "faces"}, {"method": "adaface_aroface", "dataset": "faces"}],
+    "data": {
+        "faces": {"label": "Faces", "seed": 1, "generate": {"training": {"identities": 12, "images_per_identity": 6}}},
+        "clean": {"seed": 2, "generate": {"pairs": {"identities": 10, "pairs": 80}}},
+    },
+    "benchmarks": [{"name": "pairs_clean", "protocol": "pairs", "data": "clean", "options": OPTIONS}],
+    "tables": ["paper_tables/specs/demo/lfw.yaml"],
+}
+
+
+class Folder:
+    """A place for a configuration and its results."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config: dict[str, Any] = deepcopy(CONFIG) | {
+            "paths": {"data": str(path), "results": str(path / "results")}
+        }
+
+    def write(self, name: str = "test.yaml", values: object = None) -> Path:
+        path = self.path / name
+        path.write_text(yaml.safe_dump(self.config if values is None else values, sort_keys=False))
+        return path
+
+    def plan(self) -> Plan:
+        return make_plan([self.write()], root=ROOT)
+
+    def experiments(self) -> tuple[Experiment, ...]:
+        return read_experiments(self.configuration(), root=ROOT)
+
+    def configuration(self) -> Configuration:
+        return read_configuration([self.write()], root=ROOT)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Folder:
+    return Folder(tmp_path)
+
+
+def edit(config: dict[str, Any], path: str, value: object) -> None:
+    *parents, last = path.split(".")
+    place: Any = config
+    for parent in parents:
+        place = place[int(parent)] if isinstance(place, list) else place[parent]
+    place[last] = value
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("sedes", [0], r"test.yaml: Additional properties are not allowed \('sedes' was unexpected\)"),
+        ("seeds", ["0"], r"test.yaml: seeds.0: '0' is not of type 'integer'; write the number without quotes"),
+        (
+            "experiments.0.recipe",
+            "none",
+            "test.yaml: experiments.0.recipe: unknown recipe 'none'; expected one of",
+        ),
+        ("recipe", "none", "test.yaml: recipe: unknown recipe 'none'"),
+        ("experiments.1.method", "arcfase", "test.yaml: experiments.1.method: unknown method 'arcfase'"),
+        ("experiments.1.method", "arcface", "test.yaml: experiments.1: arcface/faces/r8s4 is declared twice"),
+        (
+            "experiments.0.dataset",
+            "clean",
+            "test.yaml: experiments.0.dataset: unknown training set 'clean'; .* faces",
+        ),
+        ("experiments.0.arch", "r10", "test.yaml: experiments.0: arch: 'r10' is not one of"),
+        ("experiments.0.overrides", {"lr": 0.1}, "test.yaml: experiments.0.overrides: Additional properties .*'lr'"),
+        ("experiments.0.overrides", {"optimiser": {"lr": "1e-1"}}, "overrides: optimiser.lr: '1e-1' .* 1e-1 as 1.0e-1"),
+        ("experiments.0.overrides", {"head": {"name": "cosface"}}, "overrides: head: 's' is a required property"),
+        ("experiments.0.overrides", {"adversary": {"warmth": 1}}, "overrides: adversary: Additional properties"),
+        ("data.lfw", {"seed": 1, "generate": {}}, "test.yaml: data.lfw: a registered set has this name"),
+        (
+            "data.clean.generate",
+            {},
+            "test.yaml: data.clean.generate: 0 kinds; expected one of training, pairs",
+        ),
+        ("data.clean.generate.pairs.pears", 1, "data.clean.generate: pairs: Additional properties .*'pears'"),
+        ("data.mine", {"folder": "nowhere", "pack": {}}, "data.mine: folder: no folder nowhere"),
+        (
+            "benchmarks.0.data",
+            "faces",
+            "test.yaml: benchmarks.0: unknown benchmark 'faces'; expected one of clean",
+        ),
+        ("benchmarks.0.protocol", "tinyface", "test.yaml: benchmarks.0: protocol tinyface on pairs"),
+        ("benchmarks.0.options", {"color": "RGB"}, "test.yaml: benchmarks.0: options: 'flip' is a required property"),
+        ("benchmarks", ["tinyface", "tinyface"], "test.yaml: benchmarks.1: tinyface is declared twice"),
+        ("tables", ["paper_tables/specs/no.yaml"], "paper_tables/specs/no.yaml: no such file"),
+        ("tables", [f"paper_tables/specs/{name}lfw.yaml" for name in ("", "demo/")], "tables.1: a second table 'lfw'"),
+        (
+            "figures",
+            ["pairs_clean"],
+            "test.yaml: figures.0: no curves of 'pairs_clean'; expected a benchmark of",
+        ),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(folder: Folder, path: str, value: object, message: str) -> None:
+    edit(folder.config, path, value)
+    with pytest.raises(InputError, match=message) as error:
+        find_products(folder.plan(), root=ROOT)
+    assert "\n" not in str(error.value)
+
+
+def test_an_error_names_the_file_that_brings_it(folder: Folder) -> None:
+    files = [folder.write(), folder.write("mine.yaml", {"seeds": "all"})]
+    with pytest.raises(InputError, match=r"mine.yaml: seeds: 'all' is not of type 'array'"):
+        read_configuration(files, root=ROOT)
+    with pytest.raises(InputError, match=r"--config: seeds: 'all'"):
+        read_configuration(files[:1], {"seeds": "all"}, root=ROOT)
+    with pytest.raises(InputError, match=r"empty.yaml: no mapping"):
+        read_configuration([folder.write("empty.yaml", [])], root=ROOT)
+
+
+def test_later_files_win_key_by_key(folder: Folder) -> None:
+    mine = folder.write("mine.yaml", {"seeds": [5], "data": {"clean": {"seed": 7}}})
+    values = read_configuration([folder.write(), mine], {"render_only": True}, root=ROOT).values
+    assert values["seeds"] == [5]
+    assert values["data"]["clean"] == {**CONFIG["data"]["clean"], "seed": 7}
+    assert values["render_only"] is True
+    assert values["training"]["device"] == "auto"
+
+
+def test_another_head_or_schedule_takes_no_options_of_the_one_beneath() -> None:
+    base = {"head": {"name": "arcface", "m": 0.5, "guard": True}, "schedule": {"kind": "polynomial", "power": 1}}
+    assert lay_over(base, {"head": {"m": 0.4}})["head"] == {"name": "arcface", "m": 0.4, "guard": True}
+    assert lay_over(base, {"head": {"name": "cosface", "m": 0.4}})["head"] == {"name": "cosface", "m": 0.4}
+    assert lay_over(base, {"schedule": {"kind": "step"}})["schedule"] == {"kind": "step"}
+
+
+def test_a_recipe_grows_from_registry_data_set_method_and_experiment(folder: Folder) -> None:
+    folder.config["experiments"] = [
+        {
+            "method": "arcface_aroface",
+            "dataset": "ms1mv2",
+            "recipe": "released512",
+            "overrides": {"optimiser": {"lr": 1}},
+        },
+        {"method": "adaface", "dataset": "ms1mv3", "recipe": "page2048", "arch": "r50"},
+    ]
+    first, second = (experiment.recipe for experiment in folder.experiments())
+    assert (first["epochs"], first["batch_size"], first["arch"]) == (28, 512, "r100")
+    assert first["optimiser"] == {
+        "lr": 1, "momentum": 0.9, "weight_decay": 5e-4, "decay_norm_and_bias": True, "clip_norm": 5
+    }  # fmt: skip
+    assert (first["adversary"]["kind"], first["adversary"]["profile"]) == ("gradient", "official")
+    assert (second["epochs"], second["batch_size"], second["arch"]) == (20, 2048, "r50")
+    assert second["head"]["name"] == "adaface"
+    assert second["adversary"] == {"kind": "none"}
+
+
+def test_every_recipe_and_method_is_valid_and_can_be_read_by_the_training(folder: Folder) -> None:
+    methods = yaml.safe_load((ROOT / "workflow/registries/methods.yaml").read_text())
+    for recipe in read_recipes(ROOT):
+        folder.config["recipe"] = recipe
+        folder.config["experiments"] = [{"method": method, "dataset": "ms1mv2"} for method in methods]
+        for experiment in folder.experiments():
+            typed = Recipe.from_mapping(experiment.recipe)
+            assert typed.arch in ARCHITECTURES
+            AdversaryOptions.from_mapping(typed.adversary)
+
+
+def test_a_recipe_that_extends_itself_is_refused(folder: Folder, tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    for name in ("configs/defaults.yaml", "registries/methods.yaml"):
+        (root / "workflow" / name).parent.mkdir(parents=True)
+        (root / "workflow" / name).write_text((ROOT / "workflow" / name).read_text())
+    recipes = {
+        name: {"summary": name, "extends": other, "recipe": {}} for name, other in (("tiny", "b"), ("b", "tiny"))
+    }
+    (root / "workflow/registries/recipes.yaml").write_text(yaml.safe_dump(recipes))
+    with pytest.raises(InputError, match=r"recipes.yaml: b.extends: tiny extends itself"):
+        read_experiments(folder.configuration(), root=root)
+
+
+def test_the_schema_knows_the_backbones_heads_and_options_of_the_code() -> None:
+    schema = read_json(ROOT / "workflow/schemas/recipe.schema.json")
+    properties = schema["properties"]
+    assert set(properties) == set(schema["required"]) == {field.name for field in fields(Recipe)}
+    assert properties["arch"]["enum"] == list(ARCHITECTURES)
+    assert properties["head"]["properties"]["name"]["enum"] == list(HEADS)
+    for name, (_, kind) in HEADS.items():
+        known = {"name"} | {field.name for field in fields(kind)}
+        assert set(schema["$defs"][name]["properties"]) == known
+        assert set(schema["$defs"][name]["required"]) == known - {"name"}
+    assert set(properties["adversary"]["properties"]) == {"profile"} | {
+        field.name for field in fields(AdversaryOptions)
+    }
+
+
+def test_the_plan_knows_the_versions_of_the_code() -> None:
+    assert {name: protocol.version for name, protocol in PROTOCOLS.items()} == PROTOCOL_VERSIONS
+    assert embedding.SEMANTICS == EMBEDDING_SEMANTICS
+
+
+def test_a_run_is_named_after_what_decides_its_weights(folder: Folder) -> None:
+    before = set(folder.plan().runs)
+    assert len(before) == 4
+    edit(folder.config, "experiments.0.overrides", {"epochs": 2.0, "optimiser": {"clip_norm": 5.0}})
+    folder.config["experiments"].reverse()
+    folder.config["training"] = {"save_every": 3}
+    assert set(folder.plan().runs) == before
+    edit(folder.config, "seeds", [1, 2])
+    assert {name.rsplit("-", 1)[0] for name in set(folder.plan().runs) - before} == {
+        "arcface-faces-r8s4-s2", "adaface_aroface-faces-r8s4-s2"
+    }  # fmt: skip
+    edit(folder.config, "data.faces.generate.training.images_per_identity", 7)
+    assert not before & set(folder.plan().runs)
+
+
+def test_what_is_written_can_be_read_by_the_training(folder: Folder) -> None:
+    plan = folder.plan()
+    plan.write()
+    for name, run in plan.runs.items():
+        read = read_run(plan.recipe_file(name))
+        assert (read.name, read.seed, read.recipe_hash) == (name, run.seed, run.hash)
+    first = {path: path.stat().st_mtime_ns for path in plan.results.rglob("*.json")}
+    folder.plan().write()
+    assert {path: path.stat().st_mtime_ns for path in plan.results.rglob("*.json")} == first
+
+
+def test_benchmarks_of_some_training_sets_leave_the_other_runs_out(folder: Folder) -> None:
+    folder.config["experiments"] = [
+        {"method": "arcface", "dataset": name, "seeds": [0]} for name in ("faces", "ms1mv2")
+    ]
+    folder.config["benchmarks"].append({"name": "lfw", "data": "lfw", "protocol": "pairs", "trained_on": ["ms1mv2"]})
+    records = [f"{path.parent.name.split('-')[1]}/{path.stem}" for path in folder.plan().records()]
+    assert records == ["faces/pairs_clean", "ms1mv2/pairs_clean", "ms1mv2/lfw"]
+
+
+def test_a_table_shows_the_records_of_its_rows_and_columns(folder: Folder) -> None:
+    folder.config["experiments"] = [{"method": "adaface", "dataset": "webface4m", "recipe": "page2048", "seeds": [0]}]
+    folder.config["experiments"] += [{"method": "adaface", "dataset": "faces", "seeds": [0]}]
+    folder.config |= {"benchmarks": ["tinyface", "lfw"], "tables": ["paper_tables/specs/tinyface.yaml"]}
+    products = find_products(folder.plan(), root=ROOT)
+    (record,) = products.table_records("tinyface")
+    assert (record.parent.name.split("-")[1], record.name) == ("webface4m", "tinyface.json")
+    assert len(products.unshown_records) == 3
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "workflow/configs/demo.yaml", "workflow/configs/claim.yaml",
+                                  "workflow/configs/tiny.yaml"])  # fmt: skip
+def test_the_repositorys_configurations_are_valid(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    products = find_products(make_plan([ROOT / name], root=ROOT), root=ROOT)
+    assert products.plan.runs
+    assert all(products.table_records(table) for table in products.tables)
+
+
+def test_a_folder_of_photographs_is_a_training_set_and_three_benchmarks(folder: Folder) -> None:
+    for person in range(4):
+        for image in range(3):
+            path = folder.path / f"photographs/{person}/{image}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"{person} {image}")
+    folder.config["data"] = {"photographs": {"folder": str(folder.path / "photographs"), "pack": {"pairs": 20}}}
+    folder.config["experiments"] = [{"method": "arcface", "dataset": "photographs"}]
+    names = ("pairs", "pairs_lq", "tinyface")
+    folder.config["benchmarks"] = [{"name": name, "data": f"photographs.{name}", "options": OPTIONS} for name in names]
+    for declared, protocol in zip(folder.config["benchmarks"], ("pairs", "pairs", "tinyface"), strict=True):
+        declared["protocol"] = protocol
+    before = folder.plan()
+    folder.config["data"]["photographs"]["pack"]["probe_resolution"] = 18
+    after = folder.plan()
+    assert set(after.runs) == set(before.runs)
+    changed = [name for name in names if after.benchmarks[name].file != before.benchmarks[name].file]
+    assert changed == ["tinyface"]
+    assert after.sources.makings[0].spec_file != before.sources.makings[0].spec_file
+    (folder.path / "photographs/0/0.jpg").write_text("another")
+    assert not set(folder.plan().runs) & set(before.runs)

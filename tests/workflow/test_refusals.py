@@ -1,0 +1,74 @@
+"""What the workflow says about wrong configurations, missing data and failing jobs."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from conftest import Project
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"seeds": ["0"]}, "test.yaml: seeds.0: '0' is not of type 'integer'; write the number without quotes"),
+        ({"sedes": [0]}, "test.yaml: Additional properties are not allowed ('sedes' was unexpected)"),
+        ({"recipe": "tinny"}, "test.yaml: recipe: unknown recipe 'tinny'; expected one of page2048"),
+    ],
+)
+def test_a_wrong_configuration_is_one_line(project: Project, change: dict[str, Any], line: str) -> None:
+    project.config |= change
+    project.write()
+    outcome = project.run()
+    assert outcome.status == 2
+    errors = [each for each in outcome.text.splitlines() if not each.startswith("Using ")]
+    assert len(errors) == 1
+    assert errors[0].startswith(f"error: {line}")
+
+
+def test_the_full_reproduction_names_every_job_and_every_missing_set(project: Project) -> None:
+    outcome = project.plan("--quiet", "rules", config=None)
+    line = r"^missing: ([^:]+): not in data: .* request it from .* https://.* into data$"
+    training_sets, benchmarks = ["MS1MV2", "MS1MV3", "WebFace4M", "WebFace12M"], ["TinyFace", "LFW", "CFP-FP", "CFP-FF"]
+    assert re.findall(line, outcome.text, re.M) == [*training_sets, *benchmarks, "AgeDB-30", "CALFW", "CPLFW"]
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", outcome.text, re.M))
+    assert {rule: int(counts[rule]) for rule in ("train", "embed", "evaluate", "table_tinyface", "figure_fae")} == {
+        "train": 33, "embed": 240, "evaluate": 240, "table_tinyface": 1, "figure_fae": 1
+    }  # fmt: skip
+
+
+def test_missing_data_stop_the_workflow_before_any_job(project: Project) -> None:
+    project.config["experiments"].append({"method": "arcface", "dataset": "ms1mv2"})
+    project.write()
+    outcome = project.run()
+    assert outcome.status == 2
+    assert "missing: MS1MV2: not in received: faces_emore/train.rec" in outcome.text
+    assert outcome.text.splitlines()[-1] == "error: 1 of the missing sets would be needed; nothing was started"
+    assert project.calls() == []
+    assert project.run("generate_faces").status == 0
+    assert [call.split()[:2] for call in project.calls()] == [["data", "generate"]]
+
+
+def test_a_failed_job_leaves_a_table_with_gaps(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STANDIN_FAILS", "evaluate")
+    outcome = project.run("--keep-going")
+    assert outcome.status == 1
+    assert "evaluate was told to fail" in outcome.text
+    assert [call.split()[0] for call in project.calls()].count("evaluate") == 4
+    assert not (project.folder / "results/tables/lfw.tex").exists()
+    assert (project.folder / "results/tables/lfw.partial.tex").exists()
+    monkeypatch.delenv("STANDIN_FAILS")
+    assert project.run().status == 0
+    assert [call.split()[0] for call in project.calls()] == [*["evaluate"] * 4, "table", "document"]
+    assert not (project.folder / "results/tables/lfw.partial.tex").exists()
+
+
+def test_the_targets_are_there(project: Project) -> None:
+    outcome = project.plan("tables", "table_lfw", "reported", "figure_fae", config="workflow/configs/demo.yaml")
+    assert {"table_tinyface", "table_lfw", "figure_fae"} <= set(outcome.planned)
+
+
+def test_the_linter_finds_nothing(project: Project) -> None:
+    outcome = project.run("--lint", config=None)
+    assert outcome.status == 0, outcome.text

@@ -1,0 +1,142 @@
+"""What Snakemake's messages say about its jobs: how many there are, which are running, finished or failed."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from statistics import fmean
+
+_SHORT_JOB_S = 3.0  # what a job is taken to last before one of its rule has finished; trainings are asked instead
+
+
+@dataclass(slots=True)
+class Job:
+    """A job that was started.
+
+    Attributes:
+        rule: name of its rule.
+        since: when it was started, in seconds of the monotonic clock.
+        wildcards: such as run and benchmark.
+        threads: how many cores it takes.
+        log: its log file, where it has one.
+    """
+
+    rule: str
+    since: float
+    wildcards: dict[str, str] = field(default_factory=dict)
+    threads: int = 1
+    log: str | None = None
+
+    @property
+    def subject(self) -> str:
+        """What it works on."""
+        return " ".join(self.wildcards.values())
+
+
+class SnakemakeLog:
+    """The state of a workflow, line by line.
+
+    Args:
+        clock: seconds, monotonic.
+
+    Attributes:
+        cores: that jobs share.
+        total: jobs of this call.
+        done: how many of them have finished.
+        running: jobs by number.
+        failed: jobs by number that were not started again since.
+        nothing_to_do: whether everything was there already.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.cores = 1
+        self.total = 0
+        self.done = 0
+        self.running: dict[str, Job] = {}
+        self.failed: dict[str, Job] = {}
+        self.nothing_to_do = False
+        self._clock = clock
+        self._left: Counter[str] = Counter()
+        self._lasted: defaultdict[str, list[float]] = defaultdict(list)
+        self._threads: defaultdict[str, int] = defaultdict(lambda: 1)
+        self._counting = False
+        self._block: tuple[Job, bool] | None = None
+
+    def feed(self, line: str) -> None:
+        """Take in one line, without its newline."""
+        if self._block and line.startswith("    "):
+            self._describe(*self._block, line.strip())
+            return
+        self._block = None
+        if self._counting:
+            self._count(line)
+        elif match := re.match(r"(?:local)?(?:rule|checkpoint) (\w+):$", line):
+            self._block = Job(match[1], self._clock()), False
+        elif match := re.match(r"Error in rule (\w+):$", line):
+            self._block = Job(match[1], self._clock()), True
+        elif match := re.match(r"Finished jobid: (\d+)", line):
+            self._finish(match[1])
+        elif match := re.match(r"(\d+) of (\d+) steps", line):
+            self.done, self.total = int(match[1]), int(match[2])
+        elif match := re.match(r"Provided cores: (\d+)", line):
+            self.cores = int(match[1])
+        elif line == "Job stats:":
+            self._counting = True
+        elif line.startswith("Nothing to be done"):
+            self.nothing_to_do = True
+
+    def time_left(self, training_left: Callable[[Job], float | None]) -> float | None:
+        """Seconds until the last job ends, estimated from those that have ended; None while nobody can know.
+
+        Args:
+            training_left: seconds that a running training says it needs.
+        """
+        known = {rule: fmean(times) for rule, times in self._lasted.items()}
+        work = 0.0
+        for job in self.running.values():
+            elapsed = self._clock() - job.since
+            left = max(0.0, known.get(job.rule, _SHORT_JOB_S) - elapsed)
+            if job.rule == "train":
+                said = training_left(job)
+                if said is None and "train" not in known:
+                    return None
+                left = left if said is None else said
+                known.setdefault("train", elapsed + left)
+            work += left * job.threads
+        for rule, count in (self._left - Counter(job.rule for job in self.running.values())).items():
+            if rule == "train" and "train" not in known:
+                return None
+            work += count * known.get(rule, _SHORT_JOB_S) * self._threads[rule]
+        return work / self.cores
+
+    def _count(self, line: str) -> None:
+        if match := re.match(r"(\w+) +(\d+)$", line):
+            if match[1] == "total":
+                self.total, self._counting = int(match[2]), False
+            else:
+                self._left[match[1]] = int(match[2])
+
+    def _describe(self, job: Job, is_error: bool, text: str) -> None:
+        key, _, value = text.partition(": ")
+        if key == "wildcards":
+            job.wildcards = dict(pair.split("=", 1) for pair in value.split(", "))
+        elif key == "threads":
+            job.threads = self._threads[job.rule] = int(value)
+        elif key == "log":
+            job.log = value.split(" (check")[0].split(", ")[0]
+        elif key == "jobid" and is_error:
+            started = self.running.pop(value, job)
+            job.wildcards = started.wildcards
+            self.failed[value] = job
+        elif key == "jobid":
+            self.failed.pop(value, None)
+            self.running[value] = job
+
+    def _finish(self, number: str) -> None:
+        job = self.running.pop(number, None)
+        if job:
+            self._lasted[job.rule].append(self._clock() - job.since)
+            self._left[job.rule] -= 1
