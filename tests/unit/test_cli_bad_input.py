@@ -1,0 +1,170 @@
+"""Bad input through the command line: one line on standard error, exit status 2, nothing done before is lost."""
+
+import json
+import pickle
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import simplejpeg
+import yaml
+from embedding_runs import make_run
+
+from aroface.cli import main
+from aroface.datasets.manifest import manifest_hash, write_manifest
+from aroface.datasets.pairs import Pairs, write_pairs
+from aroface.datasets.training_set import write_training_set
+from aroface.files import read_json, write_json
+from aroface.training.recipe import recipe_hash
+
+IDENTITY = {"name": "toy", "files": {"train.rec": {}}}
+
+
+def jpeg(seed: int) -> bytes:
+    return simplejpeg.encode_jpeg(np.random.default_rng(seed).integers(0, 255, (112, 112, 3), np.uint8))
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    write_training_set(folder, [(label, jpeg(10 * label + i)) for label in range(4) for i in range(4)], 4)
+    return folder
+
+
+@pytest.fixture
+def failing(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run a command that must fail as bad input does; returns its one line."""
+
+    def run(*words: str | Path) -> str:
+        assert main([str(word) for word in words]) == 2
+        lines = capsys.readouterr().err.splitlines()
+        assert len(lines) == 1
+        assert lines[0].startswith("aroface: error: ")
+        return lines[0]
+
+    return run
+
+
+def train(tmp_path: Path, data: Path) -> list[str | Path]:
+    """Words of a training on ``data`` whatever it holds: the recipe is made for it."""
+    write_manifest(data, name="toy", kind="training", identity=IDENTITY, counts={"images": 16})
+    recipe = yaml.safe_load(Path("workflow/registries/recipes.yaml").read_text())["page2048"]["recipe"]
+    recipe |= {"arch": "r8s4", "embedding_size": 8, "batch_size": 4, "epochs": 1, "precision": "fp32", "cpu_threads": 1}
+    recipe |= {"adversary": {"kind": "none"}}
+    hash_ = recipe_hash(recipe, manifest_hash(IDENTITY), 0, 1)
+    run = f"arcface-toy-r8s4-s0-{hash_[:8]}"
+    path = tmp_path / f"{run}.json"
+    entry = {"run": run, "experiment": {"method": "arcface", "dataset": "toy", "arch": "r8s4", "seed": 0}}
+    entry |= {"recipe": recipe, "recipe_hash": hash_, "semantics": 1}
+    entry |= {"data": {"name": "toy", "manifest_hash": manifest_hash(IDENTITY)}}
+    write_json(path, entry)
+    words = ["train", "--recipe", path, "--data", data, "--device", "cpu"]
+    return [*words, "--run-dir", tmp_path / "run", "--state-dir", tmp_path / "state"]
+
+
+def test_a_truncated_rec(tmp_path, data, failing):
+    rec = data / "train.rec"
+    rec.write_bytes(rec.read_bytes()[:-4000])
+    line = failing(*train(tmp_path, data))
+    assert "train.rec" in line
+
+
+def test_an_index_that_points_past_the_records(tmp_path, data, failing):
+    index = data / "train.idx"
+    lines = index.read_text().splitlines()
+    lines[3] = f"{lines[3].split()[0]}\t99999999"
+    index.write_text("\n".join(lines) + "\n")
+    assert "train.idx" in failing(*train(tmp_path, data))
+
+
+def test_a_record_that_is_no_jpeg(tmp_path, data, failing):
+    shutil.rmtree(data)
+    data.mkdir()
+    write_training_set(data, [(i // 4, b"GIF89a" if i == 5 else jpeg(i)) for i in range(16)], 4)
+    line = failing(*train(tmp_path, data))
+    assert "train.rec" in line
+    assert "JPEG" in line
+
+
+def test_a_label_that_is_no_class(tmp_path, data, failing):
+    (data / "property").write_text("3,112,112\n")
+    line = failing(*train(tmp_path, data))
+    assert "label" in line
+    assert "below 3" in line
+
+
+def test_a_recipe_edited_after_it_was_named(tmp_path, data, failing):
+    words = train(tmp_path, data)
+    path = Path(words[2])
+    path.write_text(path.read_text().replace('"epochs": 1', '"epochs": 2'))
+    assert "hash" in failing(*words)
+
+
+def test_a_pair_file_that_would_execute_something(tmp_path, failing):
+    class Bomb:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "executed",)
+
+    path = tmp_path / "evil.bin"
+    path.write_bytes(pickle.dumps(([Bomb()], [True])))
+    line = failing("data", "info", path)
+    assert "evil.bin" in line
+    assert "pathlib" in line
+    assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.parametrize("images", [0, 1])
+def test_a_person_with_no_or_one_image(tmp_path, failing, images):
+    for person, count in (("anna", 3), ("bert", 3), ("carl", images)):
+        (tmp_path / "faces" / person).mkdir(parents=True)
+        for number in range(count):
+            (tmp_path / "faces" / person / f"{number}.jpg").write_bytes(jpeg(number))
+    assert "carl" in failing("data", "pack", tmp_path / "faces", "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.fixture
+def benchmark(tmp_path: Path) -> Path:
+    write_pairs(tmp_path / "pairs.bin", Pairs([jpeg(i) for i in range(40)], np.arange(20) % 2 == 0))
+    options = {"color": "RGB", "flip": True, "fusion": "sum", "alignment": "as_stored"}
+    path = tmp_path / "pairs.json"
+    write_json(path, {"name": "toy", "protocol": "pairs", "path": str(tmp_path / "pairs.bin"), "options": options})
+    return path
+
+
+def test_a_checkpoint_of_another_architecture(tmp_path, benchmark, failing):
+    run = make_run(tmp_path / "run", 0)
+    checkpoint = read_json(run / "checkpoint.json")
+    checkpoint["experiment"]["arch"] = "r18"
+    write_json(run / "checkpoint.json", checkpoint)
+    line = failing("embed", "--run-dir", run, "--benchmark", benchmark, "--out", tmp_path / "features")
+    assert "model.safetensors" in line
+    assert "r18" in line
+
+
+def test_weights_other_than_the_checkpoints(tmp_path, benchmark, failing):
+    run = make_run(tmp_path / "run", 0)
+    make_run(tmp_path / "other", 1)
+    shutil.copy(tmp_path / "other" / "model.safetensors", run)
+    assert "sha256" in failing("embed", "--run-dir", run, "--benchmark", benchmark, "--out", tmp_path / "features")
+
+
+def test_a_good_benchmark_gives_a_record(tmp_path, benchmark, capsys):
+    run = make_run(tmp_path / "run", 0)
+    words = ["--run-dir", run, "--benchmark", benchmark, "--out", tmp_path / "features"]
+    assert main(["embed", *map(str, words)]) == 0
+    assert main(["evaluate", "--features", str(tmp_path / "features"), "--out", str(tmp_path / "record.json")]) == 0
+    assert "accuracy" in capsys.readouterr().out
+    assert json.loads((tmp_path / "record.json").read_text())["counts"]["pairs"] == 20
+
+
+def test_every_verb_teaches_by_an_example(capsys):
+    verbs = ("train", "embed", "evaluate", "table", "figure", "document", "explain")
+    for words in (*((verb,) for verb in verbs), *(("data", verb) for verb in ("generate", "pack", "list", "info"))):
+        with pytest.raises(SystemExit) as stop:
+            main([*words, "--help"])
+        assert stop.value.code == 0
+        assert f"aroface {' '.join(words)}" in capsys.readouterr().out.split("example:")[1]
