@@ -14,15 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import scipy.io
 
+from aroface.datasets.matlab import read_strings, write_strings
 from aroface.errors import InputError
-from aroface.files import atomic_path
+from aroface.files import write_bytes
 
 RELEASED_CROPS, ALIGNED_CROPS = "tinyface/Testing_Set", "aligned_pad_0.1_pad_high"
 GALLERY_LIST, PROBE_LIST = (f"{RELEASED_CROPS}/{part}_img_ID_pairs.mat" for part in ("gallery_match", "probe"))
 _GALLERY, _PROBES, _DISTRACTORS = "Gallery_Match", "Probe", "Gallery_Distractor"
-_MAT_HEADER = b"MATLAB 5.0 MAT-file, written by aroface".ljust(116)
 
 Int64 = npt.NDArray[np.int64]
 
@@ -91,8 +90,8 @@ def write_tinyface(
     gallery_names = _write_images(root / _GALLERY, gallery)
     probe_names = _write_images(root / _PROBES, probes)
     distractor_names = _write_images(root / _DISTRACTORS, ((0, jpeg) for jpeg in distractors), labelled=False)
-    _write_list(folder / GALLERY_LIST, "gallery_set", gallery_names)
-    _write_list(folder / PROBE_LIST, "probe_set", probe_names)
+    write_bytes(folder / GALLERY_LIST, write_strings("gallery_set", gallery_names))
+    write_bytes(folder / PROBE_LIST, write_strings("probe_set", probe_names))
     return {"gallery": len(gallery_names), "probes": len(probe_names), "distractors": len(distractor_names)}
 
 
@@ -105,15 +104,6 @@ def _write_images(folder: Path, items: Iterable[tuple[int, bytes]], *, labelled:
     return names
 
 
-def _write_list(path: Path, variable: str, names: list[str]) -> None:
-    cells = np.empty((len(names), 1), object)
-    cells[:, 0] = names
-    with atomic_path(path) as temporary:
-        scipy.io.savemat(str(temporary), {variable: cells})
-        with open(temporary, "r+b") as file:
-            file.write(_MAT_HEADER)  # SciPy writes the time of day there, the only thing that would change
-
-
 def _listed(path: Path, variable: str, images: Path) -> list[Path]:
     present = _names(images)
     names = _read_list(path, variable)
@@ -124,16 +114,15 @@ def _listed(path: Path, variable: str, images: Path) -> list[Path]:
 
 
 def _read_list(path: Path, variable: str) -> list[str]:
-    if not path.is_file():
-        raise InputError("no such file", file=path)
     expected = f"a MATLAB file with a column of file names in {variable}"
     try:
-        cells = scipy.io.loadmat(path, variable_names=[variable])[variable]
-    except Exception as error:  # SciPy's parser fails in many ways on what is no MAT file
-        raise InputError(f"cannot be read ({type(error).__name__}: {error})", file=path, expected=expected) from None
-    names = [cell.item() for row in cells for cell in row if isinstance(cell, np.ndarray) and cell.size == 1]
-    if len(names) != len(cells) or not names or not all(isinstance(name, str) for name in names):
-        raise InputError(f"{variable} is of another form", file=path, expected=expected)
+        names = read_strings(path.read_bytes(), variable)
+    except FileNotFoundError:
+        raise InputError("no such file", file=path) from None
+    except ValueError as error:
+        raise InputError(str(error), file=path, expected=expected) from None
+    if not names:
+        raise InputError("the list is empty", file=path, expected=expected)
     return names
 
 

@@ -1,0 +1,120 @@
+"""Columns of strings in MATLAB files (level 5, as ``save`` writes by default), read and written without a parser in C.
+
+SciPy's crashes the interpreter on damaged files, and writes the time of day into good ones. Source: MathWorks,
+"MAT-File Format", chapter 1.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+_INT8, _UINT8, _UINT16, _INT32, _UINT32, _MATRIX, _COMPRESSED, _UTF8, _UTF16 = 1, 2, 4, 5, 6, 14, 15, 16, 17
+_CELL_ARRAY, _CHAR_ARRAY = 1, 4
+_ENCODINGS = {_INT8: "latin1", _UINT8: "latin1", _UTF8: "utf-8", _UINT16: "utf-16", _UTF16: "utf-16"}
+_HEADER = 128
+_LARGEST = 1 << 28  # bytes that a compressed element may unfold to
+
+Order = Literal["<", ">"]
+
+
+def read_strings(data: bytes, variable: str) -> list[str]:
+    """The strings of a cell array of one column.
+
+    Args:
+        data: of the file.
+        variable: name of the cell array.
+
+    Raises:
+        ValueError: the file is no such file, is damaged, or has no such variable.
+    """
+    orders: dict[bytes, Order] = {b"IM": "<", b"MI": ">"}
+    order = orders.get(data[_HEADER - 2 : _HEADER])
+    if order is None:
+        raise ValueError("no MATLAB file of level 5")
+    for kind, content in _elements(data[_HEADER:], order):
+        matrix = _inflated(content, order) if kind == _COMPRESSED else content
+        array_class, shape, name, cells = _matrix(matrix, order)
+        if name == variable:
+            if array_class != _CELL_ARRAY or shape != (len(cells), 1):
+                raise ValueError(f"{variable} is no cell array of one column")
+            return [_string(cell, order) for cell in cells]
+    raise ValueError(f"no variable {variable}")
+
+
+def write_strings(variable: str, strings: Sequence[str]) -> bytes:
+    """A file with one variable, a cell array of one column; equal strings give equal bytes."""
+    cells = b"".join(_char_array(text) for text in strings)
+    content = _described(_CELL_ARRAY, (len(strings), 1), variable) + cells
+    header = b"MATLAB 5.0 MAT-file, written by aroface".ljust(116) + bytes(8) + struct.pack("<H", 0x0100) + b"IM"
+    return header + _element(_MATRIX, content)
+
+
+def _elements(data: bytes, order: Order) -> Iterator[tuple[int, bytes]]:
+    """Type and content of each element; those of at most 4 bytes may share 8 bytes with their tag."""
+    position = 0
+    while position < len(data):
+        if position + 8 > len(data):
+            raise ValueError("the file is cut short")
+        kind, size = struct.unpack_from(f"{order}II", data, position)
+        begin, end = position + 8, position + 8 + size
+        if kind >> 16:
+            kind, size = kind & 0xFFFF, kind >> 16
+            begin, end = position + 4, position + 4 + size
+            if size > 4:
+                raise ValueError("an element of a wrong size")
+        if end > len(data):
+            raise ValueError("the file is cut short")
+        yield kind, data[begin:end]
+        position = end if kind == _COMPRESSED else end + -end % 8
+
+
+def _inflated(content: bytes, order: Order) -> bytes:
+    """The matrix in a compressed element."""
+    unzip = zlib.decompressobj()
+    try:
+        inflated = unzip.decompress(content, _LARGEST)
+    except zlib.error as error:
+        raise ValueError(f"a compressed element is damaged ({error})") from None
+    kind, matrix = next(_elements(inflated, order), (0, b""))
+    return matrix if kind == _MATRIX else b""
+
+
+def _matrix(content: bytes, order: Order) -> tuple[int, tuple[int, ...], str, list[tuple[int, bytes]]]:
+    """Class, shape, name and the elements that hold the values."""
+    elements = list(_elements(content, order))
+    if [kind for kind, _ in elements[:3]] != [_UINT32, _INT32, _INT8] or len(elements[0][1]) != 8:
+        raise ValueError("an element is no array")
+    (_, flags), (_, sizes), (_, name) = elements[:3]
+    shape = struct.unpack(f"{order}{len(sizes) // 4}i", sizes[: len(sizes) // 4 * 4])
+    return struct.unpack(f"{order}I", flags[:4])[0] & 0xFF, shape, name.decode("latin1"), elements[3:]
+
+
+def _string(cell: tuple[int, bytes], order: Order) -> str:
+    kind, content = cell
+    array_class, shape, _, values = _matrix(content, order) if kind == _MATRIX else (0, (), "", [])
+    if array_class != _CHAR_ARRAY or len(values) != 1 or values[0][0] not in _ENCODINGS or shape[:-1] != (1,):
+        raise ValueError("a cell holds no string")
+    encoding = _ENCODINGS[values[0][0]]
+    if encoding == "utf-16":
+        encoding += "-le" if order == "<" else "-be"
+    return values[0][1].decode(encoding)
+
+
+def _element(kind: int, content: bytes) -> bytes:
+    return struct.pack("<II", kind, len(content)) + content + bytes(-len(content) % 8)
+
+
+def _described(array_class: int, shape: tuple[int, int], name: str) -> bytes:
+    return (
+        _element(_UINT32, struct.pack("<II", array_class, 0))
+        + _element(_INT32, struct.pack("<2i", *shape))
+        + _element(_INT8, name.encode("latin1"))
+    )
+
+
+def _char_array(text: str) -> bytes:
+    units = text.encode("utf-16-le")
+    return _element(_MATRIX, _described(_CHAR_ARRAY, (1, len(units) // 2), "") + _element(_UINT16, units))
