@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from aroface.config import Configuration
-from aroface.datasets.manifest import manifest_hash, manifest_path, read_manifest, sample_identity
+from aroface.datasets.manifest import data_hash, manifest_hash, manifest_path
 from aroface.datasets.pack_options import PackOptions, Part, packed_identities
 from aroface.datasets.registry import Benchmark, Dataset, missing, read_benchmarks, read_datasets
 from aroface.datasets.specs import Kind, generated_identity, resolve_spec
@@ -171,13 +171,7 @@ class Sources:
         """A received set: identified by its manifest, else by samples of its files, else as when it was last there."""
         target = self._data_dir / place
         absent = missing(entry, self._data_dir)
-        if absent:
-            hash_ = _remembered(self._results, entry.key)
-        elif manifest_path(target).exists():
-            hash_ = manifest_hash(read_manifest(target)["identity"])
-        else:
-            folder = target.parent if target.suffix == ".bin" else target
-            hash_ = manifest_hash(sample_identity(entry.key, folder, files))
+        hash_ = _remembered(self._results, entry.key) if absent else data_hash(entry.key, target, files)
         return Source(
             entry.key,
             entry.title,

@@ -95,6 +95,23 @@ def sample_identity(name: str, folder: Path, files: Iterable[str]) -> dict[str, 
     return {"name": name, "files": {item: _sample(folder / item) for item in sorted(files)}}
 
 
+def data_hash(name: str, data: Path, files: Iterable[str]) -> str:
+    """The hash of what lies at ``data``: of its manifest's identity where it has one, else of samples of its files.
+
+    Args:
+        name: of the set.
+        data: its folder, or its ``.bin`` file.
+        files: what it consists of where it has no manifest; see :func:`sample_identity`.
+
+    Raises:
+        InputError: a file is missing, or not as the manifest says.
+    """
+    if manifest_path(data).exists():
+        return manifest_hash(read_manifest(data)["identity"])
+    folder = data.parent if data.suffix == ".bin" else data
+    return manifest_hash(sample_identity(name, folder, files))
+
+
 def _sample(path: Path) -> dict[str, Any]:
     if path.is_dir():
         names = sorted(entry.name for entry in path.iterdir())

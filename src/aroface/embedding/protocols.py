@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from aroface.datasets.manifest import manifest_hash, manifest_path, read_manifest, sample_identity
+from aroface.datasets.manifest import data_hash
 from aroface.embedding import pairs, sensitivity, tinyface
 from aroface.embedding.source import Source
 
@@ -39,6 +39,4 @@ def benchmark_hash(spec: Mapping[str, Any]) -> str:
         InputError: a file is missing, or not of the size that the manifest says.
     """
     path = Path(spec["path"])
-    if manifest_path(path).exists():
-        return manifest_hash(read_manifest(path)["identity"])
-    return manifest_hash(sample_identity(spec["name"], *PROTOCOLS[spec["protocol"]].parts(path)))
+    return data_hash(spec["name"], path, PROTOCOLS[spec["protocol"]].parts(path)[1])

@@ -81,7 +81,8 @@ class Trainer:
         _configure(recipe)
         torch.manual_seed(_derive(run.seed, "initialisation"))
         self.backbone = build_backbone(recipe.arch, recipe.embedding_size).to(self.device).train()
-        self.backbone.to(memory_format=torch.channels_last)  # 1.5 times as fast on a CPU; tensor cores want it too
+        # 1.5 times as fast on a CPU, and what tensor cores want.
+        self.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         head = {**recipe.head}
         margin = build_head(head.pop("name"), **head)
         generator = torch.Generator().manual_seed(_derive(run.seed, "classifier"))

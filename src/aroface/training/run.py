@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from aroface.datasets.manifest import manifest_hash, manifest_path, read_manifest
-from aroface.datasets.training_set import TrainingSet
+from aroface.datasets.manifest import data_hash
+from aroface.datasets.training_set import FILES, TrainingSet
 from aroface.errors import InputError
 from aroface.files import read_json, sha256_file, write_json
 from aroface.models.checkpoint import save_weights
@@ -58,16 +58,16 @@ def train(recipe: Path, data: Path, run_dir: Path, state_dir: Path, conduct: Con
 
 
 def check_data(run: Run, data: Path) -> None:
-    """Refuse a training set whose manifest is not the one that the recipe was made for.
+    """Refuse a training set other than the one that the recipe was made for.
 
     Raises:
-        InputError: another manifest, none, or files that are not as it says.
+        InputError: it is another one, or its files are not as its manifest says.
     """
-    found = manifest_hash(read_manifest(data)["identity"])
+    found = data_hash(run.data["name"], data, FILES)
     if found != run.data["manifest_hash"]:
         raise InputError(
             f"training set {found}",
-            file=manifest_path(data),
+            file=data,
             expected=f"{run.data['manifest_hash']} ({run.data['name']}) for run {run.name}",
             remedy="plan again: the data changed after this recipe was written",
         )
