@@ -61,6 +61,13 @@ class Products:
         suffix = ".pdf" if self.no_latex is None else ".tex"
         return [self.plan.results / f"paper{suffix}"] if self.tables or self.figures else []
 
+    @property
+    def fragments(self) -> list[Path]:
+        """What the document consists of: the authors' tables that no table here repeats, then tables and figures."""
+        repeated = {spec.path for spec in self.tables.values()}
+        authors = [self.reported_file(table) for table, spec in self.reported.items() if spec.path not in repeated]
+        return [*authors, *self.table_files, *self.figure_files]
+
     def table_file(self, table: str) -> Path:
         """A rendered table."""
         return self.plan.results / "tables" / f"{table}.tex"
@@ -107,7 +114,7 @@ class Products:
     def document_arguments(self) -> str:
         """Arguments of ``aroface document``, all but where it goes."""
         note = self.plan.values["note"]
-        words: list[str | Path] = [*self.table_files, *self.figure_files]
+        words: list[str | Path] = [*self.fragments]
         words += ["--pictures", *self.picture_files] if self.figures else []
         return _join([*words, "--note", note] if note else words)
 

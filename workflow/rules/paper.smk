@@ -52,7 +52,7 @@ for figure in PAPER.figures:
 # The PDF where LaTeX is installed, else the document that makes it.
 rule document:
     input:
-        fragments=PAPER.table_files + PAPER.figure_files,
+        fragments=PAPER.fragments,
         pictures=PAPER.picture_files,
     output:
         PAPER.document_files,
