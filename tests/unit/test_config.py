@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from copy import deepcopy
 from dataclasses import fields
 from pathlib import Path
@@ -295,3 +297,10 @@ def test_a_folder_of_photographs_is_a_training_set_and_three_benchmarks(folder: 
     assert after.sources.makings[0].spec_file != before.sources.makings[0].spec_file
     (folder.path / "photographs/0/0.jpg").write_text("another")
     assert not set(folder.plan().runs) & set(before.runs)
+
+
+def test_planning_imports_neither_torch_nor_snakemake() -> None:
+    heavy = "{'torch', 'snakemake', 'matplotlib', 'pandas', 'cv2'} & set(sys.modules)"
+    script = f"import sys, aroface.products; print(sorted({heavy}))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"

@@ -115,14 +115,14 @@ class Project:
         return outcome
 
 
-def finish(process: subprocess.Popen[str]) -> Outcome:
+def finish(process: subprocess.Popen[str], limit_s: float = LIMIT_S) -> Outcome:
     """Wait for a process; kill it with all it started if it takes too long."""
     try:
-        text, _ = process.communicate(timeout=LIMIT_S)
+        text, _ = process.communicate(timeout=limit_s)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
         text, _ = process.communicate()
-        raise AssertionError(f"still running after {LIMIT_S} s:\n{text}") from None
+        raise AssertionError(f"still running after {limit_s} s:\n{text}") from None
     return Outcome(process.returncode, text)
 
 
