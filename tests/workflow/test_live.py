@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 import time
@@ -27,7 +28,7 @@ def wait_for(condition: Callable[[], bool], limit_s: float = 30) -> None:
 def test_it_ends_with_the_tables_and_then_has_nothing_to_do(project: Project) -> None:
     outcome = finish(project.start(sys.executable, *ARGUMENTS))
     assert outcome.status == 0, outcome.text
-    assert "17/17 jobs" in outcome.text
+    assert re.search(r"\b(\d+)/\1 jobs", outcome.text)
     assert "the table paper_tables/specs/demo/lfw.yaml" in outcome.text
     assert "table   results/tables/lfw.tex" in outcome.text
     project.calls()

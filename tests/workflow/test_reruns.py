@@ -19,7 +19,8 @@ def run_of(project: Project, method: str, seed: int) -> str:
 
 
 def test_everything_runs_once_and_then_nothing(done: Project, first_run: tuple[Path, Outcome]) -> None:
-    verbs = Counter(call.split()[0] for call in done.calls())
+    # Whether the authors' table is older than its specification is up to how the files were copied.
+    verbs = Counter(call.split()[0] for call in done.calls() if "--mode reported" not in call)
     assert verbs == {"data": 2, "train": 4, "embed": 4, "evaluate": 4, "table": 1, "document": 1}
     assert "table   results/tables/lfw.tex" in first_run[1].text
     assert "Nothing to be done" in done.run().text
