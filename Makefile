@@ -28,7 +28,7 @@ claim: $(VENV)/.ready
 	PATH="$(abspath $(bin)):$$PATH" python workflow/scripts/live.py -- --cores $(CORES) --configfile workflow/configs/claim.yaml
 
 test: $(VENV)/.ready
-	$(bin)/python -m pytest
+	$(bin)/python -m pytest -n $(CORES)
 
 # make lint   formatting, types and the workflow's own linter
 lint: $(VENV)/.ready

@@ -34,7 +34,7 @@ def write(tmp_path: Path, content: dict) -> Path:
 def test_every_spec_of_the_repository_is_valid(path: Path):
     spec = read_spec(path)
     assert spec.name == path.stem
-    assert spec.label == f"tab:{spec.name}"
+    assert spec.label == "tab:" + "-".join(path.relative_to(SPECS).with_suffix("").parts), "one label in a document"
 
 
 def test_a_good_spec_is_read(tmp_path: Path):
