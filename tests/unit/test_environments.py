@@ -1,0 +1,51 @@
+"""One version of each package, however the environment is made: pip's lock, conda's file, the rules' environments."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+
+def pins(lines: list[str]) -> dict[str, str]:
+    """Normalised package name to version."""
+    found = [re.fullmatch(r"([\w.-]+)==([\w.+]+)", line) for line in lines]
+    assert all(found), "every package is pinned to one version"
+    return {re.sub(r"[-_.]+", "-", match[1]).lower(): match[2] for match in found if match}
+
+
+def conda_pins(path: Path) -> dict[str, str]:
+    packages = yaml.safe_load(path.read_text())["dependencies"]
+    return pins(next(entry for entry in packages if isinstance(entry, dict))["pip"])
+
+
+@pytest.fixture(scope="module")
+def lock() -> dict[str, str]:
+    lines = Path("requirements.lock").read_text().splitlines()
+    return pins([line for line in lines if not line.startswith("#")])
+
+
+def test_conda_users_get_the_versions_of_the_lock(lock):
+    assert conda_pins(Path("environment.yml")) == lock
+
+
+@pytest.mark.parametrize("path", sorted(Path("workflow/envs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_the_rules_environments_have_the_versions_of_the_lock(path, lock):
+    assert conda_pins(path).items() <= lock.items()
+
+
+def test_the_lock_pins_all_that_the_project_asks_for(lock):
+    project = tomllib.loads(Path("pyproject.toml").read_text())
+    asked = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["dev"]]
+    asked += project["build-system"]["requires"]
+    names = {re.sub(r"[-_.]+", "-", re.split(r"[=<>!~\[ ]", each)[0]).lower() for each in asked}
+    assert names <= lock.keys()
+    exact = pins([each for each in asked if "==" in each])
+    assert exact.items() <= lock.items()
+
+
+def test_conda_environments_use_the_python_of_the_lock():
+    minimum = tomllib.loads(Path("pyproject.toml").read_text())["project"]["requires-python"].removeprefix(">=")
+    for path in (Path("environment.yml"), *Path("workflow/envs").glob("*.yaml")):
+        assert f"python={minimum}" in yaml.safe_load(path.read_text())["dependencies"], path
