@@ -349,20 +349,28 @@ def _explain(verbs: Verbs[argparse.ArgumentParser]) -> None:
         _do_explain,
     )
     verb.add_argument("cell", help="table/row/column")
-    verb.add_argument("--results", type=Path, default=Path("results"), help="folder of all results (%(default)s)")
-    verb.add_argument("--spec", type=Path, action="append", help="a table's specification (default: the paper's)")
-    verb.add_argument("--runs-file", type=Path, help="the workflow's list of current runs; all records where left out")
-    verb.add_argument("--workflow", default="snakemake --cores all", help="command of the workflow (%(default)s)")
+    verb.add_argument(
+        "--configfile",
+        type=Path,
+        nargs="+",
+        default=[Path("config.yaml")],
+        help="configuration that the table belongs to, as for snakemake (config.yaml)",
+    )
 
 
 def _do_explain(options: Arguments) -> None:
     from aroface.paper.explain import explain
     from aroface.paper.records import read_runs_file
+    from aroface.plan import make_plan
+    from aroface.products import find_products
 
-    specs = options.spec or sorted(Path("paper_tables/specs").glob("*.yaml"))
-    choice = read_runs_file(options.runs_file)
-    records = options.results / "records"
-    print(explain(options.cell, specs, records, options.results, workflow=options.workflow, **choice), end="")
+    plan = make_plan(options.configfile)
+    plan.write()
+    specs = [spec.path for spec in find_products(plan).tables.values()]
+    files = " ".join(str(file) for file in options.configfile)
+    workflow = f"snakemake --cores all --configfile {files}"
+    choice = read_runs_file(plan.runs_file)
+    print(explain(options.cell, specs, plan.results / "records", plan.results, workflow=workflow, **choice), end="")
 
 
 def _positive(text: str) -> int:

@@ -48,12 +48,13 @@ def train(recipe: Path, data: Path, run_dir: Path, state_dir: Path, conduct: Con
     if conduct.device == "cuda" and not torch.cuda.is_available():
         raise InputError("no CUDA device", expected="a GPU that torch can use", remedy="or --device cpu")
     check_data(run, data)
+    environment = describe_environment(run.recipe.cpu_threads)
     with locked(state_dir):
         trainer = Trainer(run, TrainingSet.open(data), run_dir, state_dir, conduct)
         trainer.train()
         weights = run_dir / WEIGHTS
         save_weights(weights, trainer.backbone, {"arch": run.recipe.arch, "run": run.name})
-        write_json(checkpoint, _describe(run, trainer, weights))
+        write_json(checkpoint, _describe(run, trainer, weights, environment))
     return checkpoint
 
 
@@ -73,10 +74,15 @@ def check_data(run: Run, data: Path) -> None:
         )
 
 
-def _describe(run: Run, trainer: Trainer, weights: Path) -> dict[str, Any]:
+def describe_environment(threads: int) -> dict[str, Any]:
+    """Commit, versions and hardware; to be asked before a training, while they are what it started from."""
     machine = hardware()
-    if trainer.device.type == "cuda":
-        machine["gpu"] = torch.cuda.get_device_name(trainer.device)
+    if torch.cuda.is_available():
+        machine["gpu"] = torch.cuda.get_device_name()
+    return {"git_commit": git_commit(), "versions": versions(), "hardware": machine, "threads": threads}
+
+
+def _describe(run: Run, trainer: Trainer, weights: Path, environment: dict[str, Any]) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "run": run.name,
@@ -93,11 +99,6 @@ def _describe(run: Run, trainer: Trainer, weights: Path) -> dict[str, Any]:
             "images": trainer.steps * run.recipe.batch_size,
         },
         "data": run.data,
-        "environment": {
-            "git_commit": git_commit(),
-            "versions": versions(),
-            "hardware": machine,
-            "threads": run.recipe.cpu_threads,
-        },
+        "environment": environment,
         "cost": {"wall_s": round(trainer.seconds, 1), "device_hours": round(trainer.seconds / 3600, 4)},
     }
