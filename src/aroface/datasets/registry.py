@@ -126,6 +126,6 @@ def listing(data_dir: Path, registries: Path = Path("workflow/registries")) -> l
 
 
 def _read(path: str | PathLike[str], schema: str) -> dict[str, dict[str, Any]]:
-    registry = read_yaml(path)
-    validate(registry, schema, file=path)
-    return {key: {"key": key, **entry, "files": tuple(entry["files"])} for key, entry in registry.items()}
+    entries = read_yaml(path)
+    validate(entries, schema, file=path)
+    return {key: {"key": key, **entry, "files": tuple(entry["files"])} for key, entry in entries.items()}

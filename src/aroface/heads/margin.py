@@ -6,6 +6,7 @@ that holds all classes and in one that holds a shard of them (label -1: the clas
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
@@ -40,7 +41,7 @@ class MarginOptions:
             raise InputError(f"m is {self.m}", record="head", expected="0 <= m < pi")
 
 
-class Margin(nn.Module):
+class Margin(nn.Module, ABC):
     """A margin function; subclasses say what becomes of the target cosines."""
 
     def __init__(self, s: float) -> None:
@@ -65,9 +66,9 @@ class Margin(nn.Module):
         margined = torch.where(labels >= 0, margined, target)
         return self.s * cosines.scatter(1, column, margined.unsqueeze(1))
 
+    @abstractmethod
     def margined(self, target: Tensor, norms: Tensor, *, update_statistics: bool) -> Tensor:
         """Map the target cosines (B,) to what replaces them, (B,)."""
-        raise NotImplementedError
 
 
 def sine(cosines: Tensor) -> Tensor:
