@@ -18,7 +18,7 @@ from aroface.errors import InputError
 from aroface.plan import make_plan, offer_package
 from aroface.products import find_products
 
-min_version("9.0")
+min_version("9.27")
 
 ROOT = Path(os.path.relpath(workflow.basedir))
 FILES = workflow.config_settings.configfiles or [ROOT / "config.yaml"]

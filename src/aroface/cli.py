@@ -13,6 +13,7 @@ from pathlib import Path
 
 from aroface import __version__
 from aroface.errors import InputError
+from aroface.files import FULL_DISK
 
 Arguments = argparse.Namespace
 Verbs = argparse._SubParsersAction  # the type of add_subparsers()' result has no public name
@@ -32,6 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of a pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if options.debug or error.errno not in FULL_DISK:
+            raise
+        place = f"{error.filename}: " if error.filename else ""
+        remedy = "free some space and start again: what was done is kept"
+        print(f"aroface: error: {place}no room ({error.strerror}); {remedy}", file=sys.stderr)
+        return 2
     return status or 0
 
 

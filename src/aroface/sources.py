@@ -19,7 +19,7 @@ from aroface.config import Configuration
 from aroface.datasets.manifest import data_hash, manifest_hash, manifest_path
 from aroface.datasets.pack_options import PackOptions, Part, packed_identities
 from aroface.datasets.registry import Benchmark, Dataset, missing, read_benchmarks, read_datasets
-from aroface.datasets.specs import Kind, generated_identity, resolve_spec
+from aroface.datasets.specs import Kind, alignment_words, generated_identity, resolve_spec
 from aroface.errors import InputError
 from aroface.files import read_json, write_json
 
@@ -33,6 +33,8 @@ PARTS: dict[Part, tuple[Kind, str]] = {
     "tinyface": ("tinyface", "tinyface"),
 }
 HASH_DIGITS = 8
+
+_EMBEDDING = {"color": "RGB", "flip": True, "fusion": "sum"}  # of sets that the workflow makes itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +200,8 @@ def _generated(name: str, declared: Mapping[str, Any], results: Path, place: str
     resolved = resolve_spec(kind, spec, file=f"{place}.generate")
     hash_ = manifest_hash(generated_identity(kind, resolved, seed))
     path = _folder(results, name, hash_) / PLACES[kind]
-    source = Source(name, declared.get("label", name), kind, hash_, path, made=manifest_path(path))
+    options = {**_EMBEDDING, "alignment": alignment_words("rendered", resolved["alignment"])}
+    source = Source(name, declared.get("label", name), kind, hash_, path, options=options, made=manifest_path(path))
     file = _spec_file(results, name, hash_)
     content = {"name": name, "kind": kind, "seed": seed, "spec": resolved}
     return Making(name, "generate", None, content, file, path, (manifest_path(path),)), [source]
@@ -216,8 +219,18 @@ def _packed(name: str, declared: Mapping[str, Any], results: Path, place: str) -
     for part in options.parts:
         kind, file = PARTS[part]
         key = name if part == "train" else f"{name}.{part}"
-        made = manifest_path(out / file)
-        sources.append(Source(key, declared.get("label", name), kind, hashes[part], out / file, made=made))
+        words = alignment_words("five_point" if options.landmarks else "as_given", options.alignment_of(part))
+        sources.append(
+            Source(
+                key,
+                declared.get("label", name),
+                kind,
+                hashes[part],
+                out / file,
+                options={**_EMBEDDING, "alignment": words},
+                made=manifest_path(out / file),
+            )
+        )
     manifests = tuple(source.made for source in sources if source.made)
     spec_file = _spec_file(results, name, hashes["all"])
     return Making(name, "pack", folder, declared["pack"], spec_file, out, manifests), sources

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import resource
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -40,10 +41,10 @@ def failing(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
 
     def run(*words: str | Path) -> str:
         assert main([str(word) for word in words]) == 2
-        lines = capsys.readouterr().err.splitlines()
-        assert len(lines) == 1
-        assert lines[0].startswith("aroface: error: ")
-        return lines[0]
+        *progress, error = capsys.readouterr().err.splitlines()
+        assert error.startswith("aroface: error: ")
+        assert not any("Traceback" in line or "error" in line for line in progress)
+        return error
 
     return run
 
@@ -94,6 +95,20 @@ def test_a_label_that_is_no_class(tmp_path, data, failing):
     line = failing(*train(tmp_path, data))
     assert "label" in line
     assert "below 3" in line
+
+
+def test_a_disk_that_fills_while_training(tmp_path, data, failing):
+    words = train(tmp_path, data)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(
+        resource.RLIMIT_FSIZE, (100_000, before[1])
+    )  # the kernel refuses to write past that: no state fits
+    try:
+        line = failing(*words)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert "state-000000004.pt: no room" in line
+    assert main([str(word) for word in words]) == 0
 
 
 def test_a_recipe_edited_after_it_was_named(tmp_path, data, failing):

@@ -132,6 +132,8 @@ def reference(tmp_path_factory: pytest.TempPathFactory, recipe: Path, data: Path
     training = Training(tmp_path_factory.mktemp("reference"), recipe, data)
     training.finish()
     assert training.steps() == [*range(STEPS)]
+    assert (training.run_dir / "sheets" / "step_00000000.png").exists()
+    assert any((training.run_dir / "tensorboard").glob("events.*"))
     return training
 
 

@@ -95,6 +95,10 @@ class PackOptions:
         train: tuple[Part, ...] = ("train",) if self.test_fraction < 1 else ()
         return (*train, "pairs", "pairs_lq", "tinyface") if self.test_fraction > 0 else train
 
+    def alignment_of(self, part: Part) -> str | Mapping[str, Any]:
+        """The errors of alignment in a part; see ``generate.schema.json``."""
+        return {"pairs_lq": self.alignment, "tinyface": self.probe_alignment}.get(part, "exact")
+
 
 def packed_identities(folder: Path, options: PackOptions) -> dict[str, dict[str, Any]]:
     """The manifests' identities of the parts of a package and, as ``all``, of the whole; it reads the folder once.

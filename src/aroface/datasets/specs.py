@@ -49,6 +49,13 @@ def resolve_spec(kind: Kind, spec: Mapping[str, Any], *, file: str | PathLike[st
     return resolved
 
 
+def alignment_words(start: str, alignment: str | Mapping[str, Any]) -> str:
+    """How crops are aligned, for records: ``start``, and the model of the errors in those that are misaligned."""
+    if isinstance(alignment, str):
+        return start
+    return f"{start}; errors: {', '.join(f'{name} {value}' for name, value in alignment.items())}"
+
+
 def generated_identity(kind: Kind, spec: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """The manifest's identity of a synthetic set; known when a workflow is planned.
 

@@ -8,12 +8,10 @@ the process.
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -98,28 +96,24 @@ def write_rows(
         shard_rows: after how many rows they are flushed to the disk and counted as done, at the end of a batch.
 
     Returns:
-        Seconds spent on the rows, those of earlier calls included.
-
-    Raises:
-        InputError: no room on the disk; what is done is kept.
+        Seconds spent on the rows, those of earlier calls included. Where the disk is full, what is done is kept.
     """
     header = _header(shape)
     row_bytes = shape[1] * _DTYPE.itemsize
-    with _reporting_full_disk(folder):
-        done, earlier = _begin(folder, key, header, row_bytes)
-        started = time.monotonic() - earlier
-        with open(folder / FEATURES, "r+b") as file:
-            file.truncate(len(header) + done * row_bytes)
-            file.seek(0, os.SEEK_END)
-            written = done
-            for rows in batches(done):
-                file.write(np.ascontiguousarray(rows, dtype=_DTYPE).data)
-                written += len(rows)
-                if written - done >= shard_rows or written == shape[0]:
-                    file.flush()
-                    os.fsync(file.fileno())
-                    done = written
-                    _mark(folder, key, done, time.monotonic() - started)
+    done, earlier = _begin(folder, key, header, row_bytes)
+    started = time.monotonic() - earlier
+    with open(folder / FEATURES, "r+b") as file:
+        file.truncate(len(header) + done * row_bytes)
+        file.seek(0, os.SEEK_END)
+        written = done
+        for rows in batches(done):
+            file.write(np.ascontiguousarray(rows, dtype=_DTYPE).data)
+            written += len(rows)
+            if written - done >= shard_rows or written == shape[0]:
+                file.flush()
+                os.fsync(file.fileno())
+                done = written
+                _mark(folder, key, done, time.monotonic() - started)
     if done != shape[0]:
         raise ValueError(f"{written} rows came, not {shape[0]}")
     return time.monotonic() - started
@@ -152,25 +146,9 @@ def _header(shape: tuple[int, int]) -> bytes:
 
 
 def write_index(folder: Path, index: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
-    """Complete a folder: write ``arrays`` as ``{name}.npy`` and then ``index.json``, which describes them.
-
-    Raises:
-        InputError: no room on the disk; the features are kept.
-    """
-    with _reporting_full_disk(folder):
-        for name, array in arrays.items():
-            with atomic_open(folder / f"{name}.npy") as file:
-                np.save(file, array, allow_pickle=False)
-        described = {name: {"dtype": array.dtype.str, "shape": list(array.shape)} for name, array in arrays.items()}
-        write_json(folder / INDEX, {**index, "arrays": described})
-
-
-@contextmanager
-def _reporting_full_disk(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        remedy = "free some space and start again: it goes on from here"
-        raise InputError(f"cannot write ({error.strerror})", file=folder, remedy=remedy) from None
+    """Complete a folder: write ``arrays`` as ``{name}.npy`` and then ``index.json``, which describes them."""
+    for name, array in arrays.items():
+        with atomic_open(folder / f"{name}.npy") as file:
+            np.save(file, array, allow_pickle=False)
+    described = {name: {"dtype": array.dtype.str, "shape": list(array.shape)} for name, array in arrays.items()}
+    write_json(folder / INDEX, {**index, "arrays": described})

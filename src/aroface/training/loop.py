@@ -42,7 +42,7 @@ class Interrupted(Exception):  # noqa: N818 - not an error
 
 @dataclass(frozen=True, slots=True)
 class Conduct:
-    """How a training is carried out; nothing of it changes the weights.
+    """How a training is carried out; nothing of it changes the weights but the device, whose sums round differently.
 
     Attributes:
         device: ``cpu`` or ``cuda``.

@@ -42,8 +42,8 @@ def train(recipe: Path, data: Path, run_dir: Path, state_dir: Path, conduct: Con
         Interrupted: a signal asked to stop; start again to go on.
     """
     run = read_run(recipe)
-    checkpoint = run_dir / "checkpoint.json"
-    if checkpoint.exists() and read_json(checkpoint)["recipe_hash"] == run.recipe_hash:
+    checkpoint, weights = run_dir / "checkpoint.json", run_dir / WEIGHTS
+    if checkpoint.exists() and weights.exists() and read_json(checkpoint)["recipe_hash"] == run.recipe_hash:
         return checkpoint
     if conduct.device == "cuda" and not torch.cuda.is_available():
         raise InputError("no CUDA device", expected="a GPU that torch can use", remedy="or --device cpu")
@@ -52,7 +52,6 @@ def train(recipe: Path, data: Path, run_dir: Path, state_dir: Path, conduct: Con
     with locked(state_dir):
         trainer = Trainer(run, TrainingSet.open(data), run_dir, state_dir, conduct)
         trainer.train()
-        weights = run_dir / WEIGHTS
         save_weights(weights, trainer.backbone, {"arch": run.recipe.arch, "run": run.name})
         write_json(checkpoint, _describe(run, trainer, weights, environment))
     return checkpoint

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import io
 import pickle
@@ -43,23 +42,12 @@ def locked(folder: Path) -> Iterator[None]:
 def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
     """Write ``state`` as the newest one and drop all but the last :data:`KEPT`.
 
-    Raises:
-        InputError: the disk is full; the states that were there are as good as before.
+    If it cannot be written, the states that were there are as good as before.
     """
     buffer = io.BytesIO()
     torch.save({"step": step, **state}, buffer)
     path = folder / f"state-{step:09d}.pt"
-    try:
-        write_bytes(path, buffer.getvalue())
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise
-        raise InputError(
-            f"no room to save the training state ({error.strerror})",
-            file=path,
-            expected=f"{buffer.tell():,} free bytes",
-            remedy="free some space and start again: training goes on from the last saved state",
-        ) from None
+    write_bytes(path, buffer.getvalue())
     for old in _states(folder)[:-KEPT]:
         old.unlink()
     return path
