@@ -53,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an input error")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     _data(verbs)
+    _plan(verbs)
     _train(verbs)
     _embed(verbs)
     _evaluate(verbs)
@@ -162,6 +163,41 @@ def _do_info(options: Arguments) -> None:
     if options.sheet:
         sheet(options.data, options.sheet)
         print(f"contact sheet  {options.sheet}")
+
+
+def _plan(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = _verb(
+        verbs,
+        "plan",
+        "write the recipes and benchmarks of a configuration, and name its runs and what is missing",
+        "aroface plan --configfile workflow/configs/demo.yaml",
+        _do_plan,
+    )
+    _add_configuration(verb)
+
+
+def _add_configuration(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--configfile",
+        type=Path,
+        nargs="+",
+        default=[Path("config.yaml")],
+        metavar="FILE",
+        help="configuration, each file laid over the one before, as for snakemake (config.yaml)",
+    )
+
+
+def _do_plan(options: Arguments) -> None:
+    from aroface.plan import make_plan
+
+    plan = make_plan(options.configfile)
+    plan.write()
+    for line in plan.missing():
+        print(f"missing: {line}", file=sys.stderr)
+    for run in plan.runs:
+        print(f"run        {plan.recipe_file(run)}")
+    for benchmark in plan.benchmarks.values():
+        print(f"benchmark  {benchmark.file}")
 
 
 def _train(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -357,13 +393,7 @@ def _explain(verbs: Verbs[argparse.ArgumentParser]) -> None:
         _do_explain,
     )
     verb.add_argument("cell", help="table/row/column")
-    verb.add_argument(
-        "--configfile",
-        type=Path,
-        nargs="+",
-        default=[Path("config.yaml")],
-        help="configuration that the table belongs to, as for snakemake (config.yaml)",
-    )
+    _add_configuration(verb)
 
 
 def _do_explain(options: Arguments) -> None:

@@ -177,7 +177,7 @@ def test_a_good_benchmark_gives_a_record(tmp_path, benchmark, capsys):
 
 
 def test_every_verb_teaches_by_an_example(capsys):
-    verbs = ("train", "embed", "evaluate", "table", "figure", "document", "explain")
+    verbs = ("plan", "train", "embed", "evaluate", "table", "figure", "document", "explain")
     for words in (*((verb,) for verb in verbs), *(("data", verb) for verb in ("generate", "pack", "list", "info"))):
         with pytest.raises(SystemExit) as stop:
             main([*words, "--help"])

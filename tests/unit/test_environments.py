@@ -1,6 +1,8 @@
 """One version of each package, however the environment is made: pip's lock, conda's file, the rules' environments."""
 
+import ast
 import re
+import sys
 import tomllib
 from pathlib import Path
 
@@ -49,3 +51,43 @@ def test_conda_environments_use_the_python_of_the_lock():
     minimum = tomllib.loads(Path("pyproject.toml").read_text())["project"]["requires-python"].removeprefix(">=")
     for path in (Path("environment.yml"), *Path("workflow/envs").glob("*.yaml")):
         assert f"python={minimum}" in yaml.safe_load(path.read_text())["dependencies"], path
+
+
+ENTRIES = {
+    "data": ["aroface.datasets.generate", "aroface.datasets.pack"],
+    "train": ["aroface.training.run", "aroface.embedding.benchmark"],
+    "evaluate": ["aroface.evaluation.evaluate"],
+    "paper": ["aroface.paper.table", "aroface.paper.figures", "aroface.paper.document", "aroface.embedding.examples"],
+}
+"""What the jobs of each environment import."""
+
+DISTRIBUTIONS = {"cv2": "opencv-python-headless", "yaml": "pyyaml", "PIL": "pillow"}
+"""Distributions that are not named like their module."""
+
+
+def imported(module: str, seen: set[str]) -> set[str]:
+    """Top-level modules outside the project that importing ``module`` imports."""
+    if module in seen:
+        return set()
+    seen.add(module)
+    base = Path("src", *module.split("."))
+    file = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name for name in inner if Path("src", *name.split(".")).with_suffix(".py").exists()] or [
+                node.module
+            ]
+        for name in names:
+            found |= imported(name, seen) if name.startswith("aroface") else {name.split(".")[0]}
+    return found - set(sys.stdlib_module_names)
+
+
+@pytest.mark.parametrize("name", ENTRIES)
+def test_the_rules_environments_hold_what_their_jobs_import(name):
+    needed = set().union(*(imported(entry, set()) for entry in ENTRIES[name]))
+    needed |= {"tensorboard"} if name == "train" else set()  # which torch imports by itself
+    distributions = {DISTRIBUTIONS.get(module, module).lower() for module in needed}
+    assert distributions <= conda_pins(Path(f"workflow/envs/{name}.yaml")).keys()

@@ -7,7 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conftest import Outcome, finish
+import yaml
+from conftest import ROOT, Outcome, finish
 
 from aroface.paper.records import load_records
 
@@ -38,3 +39,36 @@ def test_from_nothing_to_the_paper(template: Path, tmp_path: Path) -> None:
     assert (results / "figures/fae.pdf").read_bytes().startswith(b"%PDF")
     assert any((results / f"paper{suffix}").exists() for suffix in (".pdf", ".tex"))
     assert run(tmp_path).text.startswith("Nothing to do")
+
+
+def test_what_retrains_and_what_does_not(template: Path, tmp_path: Path) -> None:
+    """With real trainings: a comment in the source, reordered keys and another time limit train nothing; a learning rate
+    trains one run beside the old ones.
+    """
+    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(ROOT / "src", tmp_path / "src")
+    config = yaml.safe_load((tmp_path / "workflow/configs/tiny.yaml").read_text())
+    config |= {"figures": [], "tables": ["paper_tables/specs/demo/lfw.yaml"]}
+    config["benchmarks"] = [{"name": "pairs_clean", "data": "clean"}]
+
+    def make() -> dict[str, int]:
+        (tmp_path / "edited.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "edited.yaml"]
+        pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        outcome = finish(subprocess.Popen(command, cwd=tmp_path, start_new_session=True, **pipe), limit_s=240)
+        assert outcome.status == 0, outcome.text
+        weights = (tmp_path / "results/tiny/runs").glob("*/model.safetensors")
+        return {path.parent.name: path.stat().st_mtime_ns for path in weights}
+
+    first = make()
+    assert len(first) == 2
+    loop = tmp_path / "src/aroface/training/loop.py"
+    loop.write_text(loop.read_text() + "\n# a comment\n")
+    config = dict(reversed(config.items()))
+    config["experiments"] = [dict(reversed(each.items())) for each in config["experiments"]]
+    config["resources"] = {"train": {"runtime": 999}}
+    assert make() == first
+    config["experiments"][0]["overrides"] = {"optimiser": {"lr": 0.05}}
+    second = make()
+    assert first.items() < second.items()
+    assert len(second) == 3

@@ -98,9 +98,10 @@ def _caption(
     errors = ", ".join(AXES[factor][0] for factor in columns)
     some = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"{seeds[0]}"
     over = "one seed" if seeds == [1] else f"mean over {some} seeds"
+    bands = "95 % bootstrap intervals over pairs" + ("" if seeds == [1] else ", averaged over seeds")
     return (
         f"What face alignment errors cost. {faces}{span} {metric_name(metric)[0]} against the size of the error "
         f"in the probes ({errors}), at {' (top) and '.join(map(quality_name, rows))}"
-        f"{' (bottom)' if len(rows) > 1 else ''}; {over}. Bands: 95 % bootstrap intervals. "
+        f"{' (bottom)' if len(rows) > 1 else ''}; {over}. Bands: {bands}. "
         "Filled marks: the drop from perfect alignment is significant." + (f" {note}" if note else "")
     )

@@ -137,7 +137,7 @@ def read_run(path: str | PathLike[str]) -> Run:
     entry = read_json(path)
     keys = {"run", "experiment", "recipe", "recipe_hash", "data", "semantics"}
     if not isinstance(entry, dict) or not keys <= {*entry}:
-        raise InputError("no recipe of a run", file=path, remedy="let Snakemake write it: snakemake -n")
+        raise InputError("no recipe of a run", file=path, remedy="let aroface plan write it")
     seed, semantics = entry["experiment"]["seed"], entry["semantics"]
     expected = recipe_hash(entry["recipe"], entry["data"]["manifest_hash"], seed, semantics)
     if entry["recipe_hash"] != expected or not entry["run"].endswith(expected[:8]):
