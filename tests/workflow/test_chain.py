@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -42,9 +43,7 @@ def test_from_nothing_to_the_paper(template: Path, tmp_path: Path) -> None:
 
 
 def test_what_retrains_and_what_does_not(template: Path, tmp_path: Path) -> None:
-    """With real trainings: a comment in the source, reordered keys and another time limit train nothing; a learning rate
-    trains one run beside the old ones.
-    """
+    """A comment in the source, reordered keys, a time limit: nothing. A learning rate: one run beside the others."""
     shutil.copytree(template, tmp_path, dirs_exist_ok=True)
     shutil.copytree(ROOT / "src", tmp_path / "src")
     config = yaml.safe_load((tmp_path / "workflow/configs/tiny.yaml").read_text())
@@ -55,6 +54,7 @@ def test_what_retrains_and_what_does_not(template: Path, tmp_path: Path) -> None
         (tmp_path / "edited.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
         command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "edited.yaml"]
         pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        pipe["env"] = {**os.environ, "PYTHONPATH": str(tmp_path / "src")}
         outcome = finish(subprocess.Popen(command, cwd=tmp_path, start_new_session=True, **pipe), limit_s=240)
         assert outcome.status == 0, outcome.text
         weights = (tmp_path / "results/tiny/runs").glob("*/model.safetensors")
