@@ -14,6 +14,9 @@ from typing import IO, Any
 
 from aroface.errors import InputError
 
+HASH_DIGITS = 8
+"""Digits of a hash that stand in the name of a file or folder."""
+
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Numbers of the errors by which a write ends for want of room."""
 

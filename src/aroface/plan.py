@@ -13,21 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aroface import semantics
 from aroface.config import Configuration, Experiment, read_configuration, read_experiments, read_methods
 from aroface.embedding.spec import resolve
 from aroface.errors import InputError
-from aroface.files import digest
-from aroface.sources import HASH_DIGITS, Source, Sources, write_if_new
+from aroface.files import HASH_DIGITS, digest
+from aroface.sources import Source, Sources, write_if_new
 from aroface.training.recipe import recipe_hash
-
-TRAINING_SEMANTICS = 1
-"""Raised by hand when the same recipe, data and seed come to give other weights; every run is then a new one."""
-
-EMBEDDING_SEMANTICS = 1
-"""As in :mod:`aroface.embedding.benchmark`, which is too heavy to import for a plan."""
-
-PROTOCOL_VERSIONS = {"pairs": 1, "sensitivity": 1, "tinyface": 1}
-"""As in :mod:`aroface.evaluation.evaluate`, which is too heavy to import for a plan."""
 
 SCHEMA = 1
 
@@ -59,7 +51,7 @@ class Run:
             "recipe": self.experiment.recipe,
             "recipe_hash": self.hash,
             "data": {"name": self.source.name, "manifest_hash": self.source.manifest_hash},
-            "semantics": TRAINING_SEMANTICS,
+            "semantics": semantics.TRAINING,
         }
 
 
@@ -84,7 +76,7 @@ class Benchmark:
     @property
     def version(self) -> int:
         """Version of the protocol."""
-        return PROTOCOL_VERSIONS[self.spec["protocol"]]
+        return semantics.PROTOCOLS[self.spec["protocol"]]
 
     def evaluates(self, experiment: Experiment) -> bool:
         """Whether the runs of this experiment are evaluated on it."""
@@ -225,7 +217,7 @@ def _runs(configuration: Configuration, sources: Sources, root: Path) -> dict[st
     for number, experiment in enumerate(read_experiments(configuration, root=root)):
         source = sources.training_set(experiment.dataset, f"experiments.{number}.dataset")
         for seed in experiment.seeds:
-            hash_ = recipe_hash(experiment.recipe, source.manifest_hash, seed, TRAINING_SEMANTICS)
+            hash_ = recipe_hash(experiment.recipe, source.manifest_hash, seed, semantics.TRAINING)
             name = "-".join([*experiment.key, f"s{seed}", hash_[:HASH_DIGITS]])
             runs[name] = Run(name, experiment, seed, source, hash_)
     return runs
@@ -250,7 +242,7 @@ def _benchmarks(configuration: Configuration, sources: Sources) -> dict[str, Ben
         if spec["name"] in benchmarks:
             raise InputError(f"{spec['name']} is declared twice", file=configuration.file, record=record)
         decisive = {key: spec[key] for key in ("protocol", "options")}
-        hash_ = digest({**decisive, "data": source.manifest_hash, "semantics": EMBEDDING_SEMANTICS}, HASH_DIGITS)
+        hash_ = digest({**decisive, "data": source.manifest_hash, "semantics": semantics.EMBEDDING}, HASH_DIGITS)
         trained_on = declared.get("trained_on")
         file = source.path.parents[2] / "benchmarks" / f"{spec['name']}-{hash_}.json"
         benchmarks[spec["name"]] = Benchmark(spec["name"], source, spec, file, trained_on and frozenset(trained_on))

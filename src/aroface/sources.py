@@ -21,7 +21,7 @@ from aroface.datasets.pack_options import PackOptions, Part, packed_identities
 from aroface.datasets.registry import Benchmark, Dataset, missing, read_benchmarks, read_datasets
 from aroface.datasets.specs import Kind, alignment_words, generated_identity, resolve_spec
 from aroface.errors import InputError
-from aroface.files import read_json, write_json
+from aroface.files import HASH_DIGITS, read_json, write_json
 
 DATASETS = Path("workflow/registries/datasets.yaml")
 BENCHMARKS = Path("workflow/registries/benchmarks.yaml")
@@ -32,8 +32,6 @@ PARTS: dict[Part, tuple[Kind, str]] = {
     "pairs_lq": ("pairs", "pairs_lq.bin"),
     "tinyface": ("tinyface", "tinyface"),
 }
-HASH_DIGITS = 8
-
 _EMBEDDING = {"color": "RGB", "flip": True, "fusion": "sum"}  # of sets that the workflow makes itself
 
 

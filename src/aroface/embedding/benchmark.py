@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from aroface import semantics
 from aroface.embedding.embedder import BATCH_SIZE, CHECKPOINT, Embedder, Rows, load_embedder, read_checkpoint
 from aroface.embedding.protocols import PROTOCOLS, benchmark_hash
 from aroface.embedding.source import Source
@@ -24,8 +25,6 @@ from aroface.progress import track
 from aroface.provenance import git_commit, hardware, versions
 
 SCHEMA = 1
-SEMANTICS = 1
-"""Raised by hand when features of the same weights and options change their meaning: they are then made anew."""
 
 
 _EVALUATION_ONLY = ("metric",)  # options that leave the features alone
@@ -88,7 +87,7 @@ def _index(checkpoint: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, 
     options, files = spec["options"], benchmark_hash(spec)
     weights = checkpoint["weights"]["sha256"]
     decisive = {
-        "semantics": SEMANTICS,
+        "semantics": semantics.EMBEDDING,
         "weights": weights,
         "arch": checkpoint["experiment"]["arch"],
         "input": checkpoint["input"],

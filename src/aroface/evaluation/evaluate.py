@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from os import PathLike
 from typing import Any
 
+from aroface import semantics
 from aroface.embedding.store import StoredFeatures, open_features
 from aroface.errors import InputError
 from aroface.evaluation import pairs, sensitivity, tinyface
@@ -15,25 +15,12 @@ from aroface.evaluation.outcome import Outcome
 from aroface.evaluation.record import build_record
 from aroface.files import write_json
 
-
-@dataclass(frozen=True, slots=True)
-class Protocol:
-    """How one kind of benchmark is evaluated.
-
-    Attributes:
-        evaluate: turns stored features into what a record holds.
-        version: raised by hand when the meaning of its numbers changes.
-    """
-
-    evaluate: Callable[[StoredFeatures], Outcome]
-    version: int
-
-
-PROTOCOLS = {
-    "pairs": Protocol(pairs.evaluate, pairs.VERSION),
-    "sensitivity": Protocol(sensitivity.evaluate, sensitivity.VERSION),
-    "tinyface": Protocol(tinyface.evaluate, tinyface.VERSION),
+PROTOCOLS: dict[str, Callable[[StoredFeatures], Outcome]] = {
+    "pairs": pairs.evaluate,
+    "sensitivity": sensitivity.evaluate,
+    "tinyface": tinyface.evaluate,
 }
+"""What turns stored features into what a record holds, by the name of the protocol."""
 
 
 def evaluate(features_dir: str | PathLike[str], *, command: str | None = None) -> dict[str, Any]:
@@ -51,10 +38,9 @@ def evaluate(features_dir: str | PathLike[str], *, command: str | None = None) -
     name = features.index["protocol"]["name"]
     if name not in PROTOCOLS:
         raise InputError(f"protocol {name!r}", file=features.folder, expected=f"one of {', '.join(PROTOCOLS)}")
-    protocol = PROTOCOLS[name]
-    outcome = protocol.evaluate(features)
+    outcome = PROTOCOLS[name](features)
     seconds = time.monotonic() - started
-    return build_record(features.index, outcome, version=protocol.version, seconds=seconds, command=command)
+    return build_record(features.index, outcome, version=semantics.PROTOCOLS[name], seconds=seconds, command=command)
 
 
 def evaluate_features(

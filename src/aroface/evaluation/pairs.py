@@ -21,7 +21,6 @@ from aroface.evaluation.verification import (
     val,
 )
 
-VERSION = 1
 STRICT_FARS = {"1e-1": 1e-1, "1e-2": 1e-2, "1e-3": 1e-3}
 
 

@@ -10,7 +10,6 @@ from aroface.evaluation import bootstrap
 from aroface.evaluation.identification import retrieve
 from aroface.evaluation.outcome import Outcome
 
-VERSION = 1
 RANKS = (1, 5, 20)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aroface.errors import InputError
-from aroface.files import digest, read_json
+from aroface.files import HASH_DIGITS, digest, read_json
 from aroface.schemas import validate
 
 
@@ -140,11 +140,11 @@ def read_run(path: str | PathLike[str]) -> Run:
         raise InputError("no recipe of a run", file=path, remedy="let aroface plan write it")
     seed, semantics = entry["experiment"]["seed"], entry["semantics"]
     expected = recipe_hash(entry["recipe"], entry["data"]["manifest_hash"], seed, semantics)
-    if entry["recipe_hash"] != expected or not entry["run"].endswith(expected[:8]):
+    if entry["recipe_hash"] != expected or not entry["run"].endswith(expected[:HASH_DIGITS]):
         raise InputError(
             "the recipe does not have the hash in its name",
             file=path,
-            expected=expected[:8],
+            expected=expected[:HASH_DIGITS],
             remedy=f"delete {Path(path).name} and change the configuration instead",
         )
     return Run(
