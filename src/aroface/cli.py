@@ -342,7 +342,7 @@ def _figure(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb.add_argument("name", choices=("fae",), help="fae: face alignment errors")
     verb.add_argument("--benchmark", required=True, help="key of a benchmark with protocol sensitivity")
     verb.add_argument("--faces", type=Path, help="the benchmark's specification, to show some of its faces")
-    verb.add_argument("--metric", default="tar_at_far_1e-2", help="of the curves (%(default)s)")
+    verb.add_argument("--metric", default="tar_strict_at_far_1e-2", help="of the curves (%(default)s)")
     verb.add_argument("--out", type=Path, required=True, metavar="STEM", help="writes STEM.pdf, STEM.png and STEM.tex")
     _add_selection(verb)
 

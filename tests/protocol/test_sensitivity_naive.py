@@ -27,7 +27,7 @@ def features(tmp_path_factory):
         {"quality": quality, "factor": factor, "level": level, "first": 0, "second": number * PAIRS}
         for number, (quality, factor, level) in enumerate(SPREADS, start=1)
     ]
-    index = {"protocol": {"options": {"metric": ["auc", "tar_at_far_1e-1"]}}, "layout": {"variants": variants}}
+    index = {"protocol": {"options": {"metric": ["auc", "tar_strict_at_far_1e-1"]}}, "layout": {"variants": variants}}
     values = np.concatenate(blocks).astype(np.float32)
     return StoredFeatures(tmp_path_factory.mktemp("features"), index, values, {"same": same})
 
@@ -78,7 +78,7 @@ def naive_curve_point(features, variant, clean, measure):
 
 
 @pytest.mark.parametrize("variant", [("hq", "scale", 0.2), ("r16", "scale", 0.1), ("hq", "scale", 0.1)])
-@pytest.mark.parametrize(("metric", "measure"), [("auc", naive_auc), ("tar_at_far_1e-1", naive_tar)])
+@pytest.mark.parametrize(("metric", "measure"), [("auc", naive_auc), ("tar_strict_at_far_1e-1", naive_tar)])
 def test_points_equal_pairs_written_out(features, variant, metric, measure):
     keys = dict(zip(("quality", "factor", "level"), variant, strict=True), metric=metric)
     point = next(point for point in evaluate(features).series if point.items() >= keys.items())

@@ -72,7 +72,7 @@ def sweep(clean: float, slope: float, qualities: Sequence[str] = ("hq", "r24", "
                         "quality": quality,
                         "factor": factor,
                         "level": level,
-                        "metric": "tar_at_far_1e-2",
+                        "metric": "tar_strict_at_far_1e-2",
                         "value": value,
                         "low": value - 0.02,
                         "high": value + 0.02,

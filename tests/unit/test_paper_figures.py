@@ -15,7 +15,7 @@ from aroface.paper.drawing import STYLE, draw, looks
 from aroface.paper.figures import figure_fae
 from aroface.paper.records import Experiment, load_records
 
-METRIC = "tar_at_far_1e-2"
+METRIC = "tar_strict_at_far_1e-2"
 ARCFACE, AROFACE = (Experiment(name, "demo", "small") for name in ("arcface", "arcface_aroface"))
 
 
@@ -111,7 +111,7 @@ def test_the_pdf_embeds_no_type_3_fonts(records: Path, tmp_path: Path):
 def test_other_benchmarks_and_metrics_are_one_clear_line(records: Path, tmp_path: Path):
     with pytest.raises(InputError, match="no records of sweeep; expected one of sweep"):
         figure_fae(records, "sweeep", tmp_path / "figure")
-    with pytest.raises(InputError, match="no series of auc; expected one of tar_at_far_1e-2"):
+    with pytest.raises(InputError, match="no series of auc; expected one of tar_strict_at_far_1e-2"):
         figure_fae(records, "sweep", tmp_path / "figure", metric="auc")
     write_record(records, "arcface", {"rank1": 0.5})
     with pytest.raises(InputError, match="protocol tinyface; expected sensitivity"):

@@ -23,7 +23,7 @@ from aroface.evaluation.verification import (
 )
 from aroface.progress import track
 
-FARS = {"tar_at_far_1e-1": 1e-1, "tar_at_far_1e-2": 1e-2, "tar_at_far_1e-3": 1e-3}
+FARS = {"tar_strict_at_far_1e-1": 1e-1, "tar_strict_at_far_1e-2": 1e-2, "tar_strict_at_far_1e-3": 1e-3}
 
 
 def evaluate(features: StoredFeatures) -> Outcome:

@@ -66,9 +66,9 @@ AXES = {
 METRICS = {
     "accuracy": ("Accuracy", "Accuracy (%)"),
     "auc": ("Area under the ROC curve", "Area under ROC (%)"),
-    "tar_at_far_1e-1": ("TAR at FAR = 10 %", "TAR (%) at FAR = 10 %"),
-    "tar_at_far_1e-2": ("TAR at FAR = 1 %", "TAR (%) at FAR = 1 %"),
-    "tar_at_far_1e-3": ("TAR at FAR = 0.1 %", "TAR (%) at FAR = 0.1 %"),
+    "tar_strict_at_far_1e-1": ("TAR at FAR = 10 %", "TAR (%) at FAR = 10 %"),
+    "tar_strict_at_far_1e-2": ("TAR at FAR = 1 %", "TAR (%) at FAR = 1 %"),
+    "tar_strict_at_far_1e-3": ("TAR at FAR = 0.1 %", "TAR (%) at FAR = 0.1 %"),
 }
 # Measures of the figure, in inches.
 LEFT, RIGHT = 0.5, 0.19

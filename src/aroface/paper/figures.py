@@ -22,7 +22,7 @@ from aroface.paper.latex import render_figure
 from aroface.paper.records import Experiment, load_records
 from aroface.paper.spec import EMPTY
 
-DEFAULT_METRIC = "tar_at_far_1e-2"
+DEFAULT_METRIC = "tar_strict_at_far_1e-2"
 PNG_DPI = 300
 # Dates and program names would change the bytes of an unchanged figure.
 METADATA: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
