@@ -150,10 +150,12 @@ class Plan:
         return list(dict.fromkeys(source.missing for source in sources if source.missing))
 
     def missing_for(self, rule: str, wildcards: Mapping[str, str]) -> str | None:
-        """The line of the data set that a job needs and that is not there; None if it can run."""
+        """The line of the received set that a job needs and that is not there; None if it can run."""
         if rule == "train":
             return self.runs[wildcards["run"]].source.missing
-        return self.benchmarks[wildcards["benchmark"]].source.missing if rule == "embed" else None
+        shown = wildcards.get("benchmark", rule.removeprefix("figure_"))
+        needs = rule == "embed" or rule.startswith("figure_")
+        return self.benchmarks[shown].source.missing if needs else None
 
     def write(self) -> None:
         """Write the files that jobs start from; those that are there and say the same are left alone."""

@@ -107,9 +107,18 @@ class Products:
 
     def figure_arguments(self, figure: str) -> str:
         """Arguments of ``aroface figure``."""
-        faces = self.plan.benchmarks[figure].file
-        stem = self.figure_stem(figure)
-        return _join(["fae", "--benchmark", figure, "--faces", faces, "--out", stem, *self._shown()])
+        words: list[str | Path] = ["fae", "--benchmark", figure, "--out", self.figure_stem(figure), *self._shown()]
+        if self._has_faces(figure):
+            words += ["--faces", self.plan.benchmarks[figure].file]
+        return _join(words)
+
+    def figure_data(self, figure: str) -> list[Path]:
+        """The data that a figure shows faces of."""
+        return [*self.plan.benchmarks[figure].source.inputs] if self._has_faces(figure) else []
+
+    def _has_faces(self, figure: str) -> bool:
+        """False where nothing may be made and the data are gone: the curves are drawn all the same."""
+        return not self.plan.values["render_only"] or self.plan.benchmarks[figure].source.path.exists()
 
     def document_arguments(self) -> str:
         """Arguments of ``aroface document``, all but where it goes."""

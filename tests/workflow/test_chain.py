@@ -17,14 +17,15 @@ COMMAND = [sys.executable, "workflow/scripts/live.py", "--", "--cores", "2"]
 COMMAND += ["--configfile", "workflow/configs/tiny.yaml"]
 
 
-def run(folder: Path) -> Outcome:
+def run(folder: Path, *command: str) -> Outcome:
     pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return finish(subprocess.Popen(COMMAND, cwd=folder, start_new_session=True, **pipe), limit_s=240)
+    pipe["env"] = {**os.environ, "PYTHONPATH": f"{folder / 'src'}:{os.environ.get('PYTHONPATH', '')}"}
+    return finish(subprocess.Popen(command, cwd=folder, start_new_session=True, **pipe), limit_s=240)
 
 
 def test_from_nothing_to_the_paper(template: Path, tmp_path: Path) -> None:
     shutil.copytree(template, tmp_path, dirs_exist_ok=True)
-    outcome = run(tmp_path)
+    outcome = run(tmp_path, *COMMAND)
     assert outcome.status == 0, outcome.text
     results = tmp_path / "results/tiny"
     records = load_records(results / "records")
@@ -39,7 +40,14 @@ def test_from_nothing_to_the_paper(template: Path, tmp_path: Path) -> None:
     assert "synthetic" in table
     assert (results / "figures/fae.pdf").read_bytes().startswith(b"%PDF")
     assert any((results / f"paper{suffix}").exists() for suffix in (".pdf", ".tex"))
-    assert run(tmp_path).text.startswith("Nothing to do")
+    assert run(tmp_path, *COMMAND).text.startswith("Nothing to do")
+    shutil.rmtree(results / "data")
+    shutil.rmtree(results / "figures")
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *COMMAND[-2:], "--config", "render_only=true"]
+    outcome = run(tmp_path, *command)
+    assert outcome.status == 0, outcome.text
+    assert (results / "figures/fae.pdf").exists()
+    assert not (results / "data").exists(), "nothing but rendering was started"
 
 
 def test_what_retrains_and_what_does_not(template: Path, tmp_path: Path) -> None:
@@ -53,9 +61,7 @@ def test_what_retrains_and_what_does_not(template: Path, tmp_path: Path) -> None
     def make() -> dict[str, int]:
         (tmp_path / "edited.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
         command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "edited.yaml"]
-        pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-        pipe["env"] = {**os.environ, "PYTHONPATH": str(tmp_path / "src")}
-        outcome = finish(subprocess.Popen(command, cwd=tmp_path, start_new_session=True, **pipe), limit_s=240)
+        outcome = run(tmp_path, *command)
         assert outcome.status == 0, outcome.text
         weights = (tmp_path / "results/tiny/runs").glob("*/model.safetensors")
         return {path.parent.name: path.stat().st_mtime_ns for path in weights}

@@ -32,7 +32,7 @@ for figure in PAPER.figures:
         input:
             runs=ancient(PLAN.runs_file),
             faces=ancient(PLAN.benchmarks[figure].file),
-            data=ancient(PLAN.benchmarks[figure].source.inputs),
+            data=ancient(PAPER.figure_data(figure)),
             records=PAPER.figure_records(figure),
         output:
             multiext(str(PAPER.figure_stem(figure)), ".tex", ".pdf", ".png"),
