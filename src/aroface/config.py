@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from aroface.errors import InputError
 from aroface.schemas import read_yaml, validate
 
@@ -85,7 +87,9 @@ def read_configuration(
     values = read_yaml(root / DEFAULTS)
     layers: list[tuple[str, Any]] = [(str(file), read_yaml(file)) for file in files]
     if changes:
-        layers.append((COMMAND_LINE, changes))
+        # Snakemake takes `True` for a truth value and `true` for a word; in YAML both are the value.
+        read = {key: yaml.safe_load(value) if isinstance(value, str) else value for key, value in changes.items()}
+        layers.append((COMMAND_LINE, read))
     for file, layer in layers:
         if not isinstance(layer, Mapping):
             raise InputError("no mapping", file=file, expected="keys such as experiments and benchmarks")

@@ -143,7 +143,7 @@ def test_an_error_names_the_file_that_brings_it(folder: Folder) -> None:
 
 def test_later_files_win_key_by_key(folder: Folder) -> None:
     mine = folder.write("mine.yaml", {"seeds": [5], "data": {"clean": {"seed": 7}}})
-    values = read_configuration([folder.write(), mine], {"render_only": True}, root=ROOT).values
+    values = read_configuration([folder.write(), mine], {"render_only": "true"}, root=ROOT).values
     assert values["seeds"] == [5]
     assert values["data"]["clean"] == {**CONFIG["data"]["clean"], "seed": 7}
     assert values["render_only"] is True
