@@ -191,6 +191,11 @@ def make_plan(files: Sequence[Path], changes: Mapping[str, Any] | None = None, *
     sources = Sources(configuration, root=root)
     runs = _runs(configuration, sources, root)
     benchmarks = _benchmarks(configuration, sources)
+    for benchmark in benchmarks.values():
+        untrained = (benchmark.trained_on or frozenset()) - {run.source.name for run in runs.values()}
+        if untrained:
+            what = f"no experiment trains on {', '.join(sorted(untrained))}"
+            raise InputError(what, file=configuration.file, record=f"benchmarks: {benchmark.name}: trained_on")
     labels = {key: method["label"] for key, method in read_methods(root).items()}
     labels |= {run.source.name: run.source.label for run in runs.values()}
     used = {run.experiment.method for run in runs.values()} | {run.source.name for run in runs.values()}

@@ -114,6 +114,7 @@ def edit(config: dict[str, Any], path: str, value: object) -> None:
         ),
         ("benchmarks.0.protocol", "tinyface", "test.yaml: benchmarks.0: protocol tinyface on pairs"),
         ("benchmarks.0.options", {"flip": 1}, "test.yaml: benchmarks.0: options.flip: 1 is not of type 'boolean'"),
+        ("benchmarks.0.trained_on", ["ms1mv3"], "benchmarks: pairs_clean: trained_on: no experiment trains on ms1mv3"),
         ("benchmarks", ["tinyface", "tinyface"], "test.yaml: benchmarks.1: tinyface is declared twice"),
         ("tables", ["paper_tables/specs/no.yaml"], "paper_tables/specs/no.yaml: no such file"),
         ("tables", [f"paper_tables/specs/{name}lfw.yaml" for name in ("", "demo/")], "tables.1: a second table 'lfw'"),

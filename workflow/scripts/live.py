@@ -48,7 +48,8 @@ def main() -> int:
     arguments = parser.parse_args().arguments
     console = Console()
     try:
-        products = find_products(make_plan(_configuration_files(arguments), root=ROOT), root=ROOT)
+        files, changes = _configuration(arguments)
+        products = find_products(make_plan(files, changes, root=ROOT), root=ROOT)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -67,11 +68,13 @@ def main() -> int:
     return status
 
 
-def _configuration_files(arguments: Sequence[str]) -> list[Path]:
+def _configuration(arguments: Sequence[str]) -> tuple[list[Path], dict[str, str]]:
+    """The configuration files and the single keys that Snakemake is given."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--configfile", "--configfiles", nargs="+", type=Path, default=[ROOT / "config.yaml"])
-    files: list[Path] = parser.parse_known_args(arguments)[0].configfile
-    return files
+    parser.add_argument("--config", "-C", nargs="*", default=[])
+    options = parser.parse_known_args(arguments)[0]
+    return options.configfile, dict(each.partition("=")[::2] for each in options.config)
 
 
 class Snakemake:
