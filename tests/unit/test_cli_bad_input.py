@@ -9,30 +9,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import simplejpeg
-import yaml
 from embedding_runs import make_run
+from training_runs import jpeg, sign, write_data, write_recipe
 
 from aroface.cli import main
-from aroface.datasets.manifest import manifest_hash, write_manifest
 from aroface.datasets.pairs import Pairs, write_pairs
 from aroface.datasets.training_set import write_training_set
 from aroface.files import read_json, write_json
-from aroface.training.recipe import recipe_hash
-
-IDENTITY = {"name": "toy", "files": {"train.rec": {}}}
-
-
-def jpeg(seed: int) -> bytes:
-    return simplejpeg.encode_jpeg(np.random.default_rng(seed).integers(0, 255, (112, 112, 3), np.uint8))
 
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    folder = tmp_path / "data"
-    folder.mkdir()
-    write_training_set(folder, [(label, jpeg(10 * label + i)) for label in range(4) for i in range(4)], 4)
-    return folder
+    return write_data(tmp_path / "data")
 
 
 @pytest.fixture
@@ -50,19 +38,9 @@ def failing(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
 
 
 def train(tmp_path: Path, data: Path) -> list[str | Path]:
-    """Words of a training on ``data`` whatever it holds: the recipe is made for it."""
-    write_manifest(data, name="toy", kind="training", identity=IDENTITY, counts={"images": 16})
-    recipe = yaml.safe_load(Path("workflow/registries/recipes.yaml").read_text())["page2048"]["recipe"]
-    recipe |= {"arch": "r8s4", "embedding_size": 8, "batch_size": 4, "epochs": 1, "precision": "fp32", "cpu_threads": 1}
-    recipe |= {"adversary": {"kind": "none"}}
-    hash_ = recipe_hash(recipe, manifest_hash(IDENTITY), 0, 1)
-    run = f"arcface-toy-r8s4-s0-{hash_[:8]}"
-    path = tmp_path / f"{run}.json"
-    entry = {"run": run, "experiment": {"method": "arcface", "dataset": "toy", "arch": "r8s4", "seed": 0}}
-    entry |= {"recipe": recipe, "recipe_hash": hash_, "semantics": 1}
-    entry |= {"data": {"name": "toy", "manifest_hash": manifest_hash(IDENTITY)}}
-    write_json(path, entry)
-    words = ["train", "--recipe", path, "--data", data, "--device", "cpu"]
+    """Words of a training on ``data`` whatever it holds by now: the manifest is made for it."""
+    sign(data)
+    words = ["train", "--recipe", write_recipe(tmp_path), "--data", data, "--device", "cpu"]
     return [*words, "--run-dir", tmp_path / "run", "--state-dir", tmp_path / "state"]
 
 
@@ -91,10 +69,10 @@ def test_a_record_that_is_no_jpeg(tmp_path, data, failing):
 
 
 def test_a_label_that_is_no_class(tmp_path, data, failing):
-    (data / "property").write_text("3,112,112\n")
+    (data / "property").write_text("7,112,112\n")
     line = failing(*train(tmp_path, data))
     assert "label" in line
-    assert "below 3" in line
+    assert "below 7" in line
 
 
 def test_a_disk_that_fills_while_training(tmp_path, data, failing):
@@ -107,7 +85,7 @@ def test_a_disk_that_fills_while_training(tmp_path, data, failing):
         line = failing(*words)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert "state-000000004.pt: no room" in line
+    assert "state-000000008.pt: no room" in line
     assert main([str(word) for word in words]) == 0
 
 

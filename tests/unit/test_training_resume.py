@@ -8,79 +8,27 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
-import simplejpeg
+from training_runs import IDENTITY, sign, write_data, write_recipe
 
-from aroface.datasets.manifest import manifest_hash, write_manifest
-from aroface.datasets.training_set import write_training_set
-from aroface.files import read_json, write_json
-from aroface.training.recipe import recipe_hash
+from aroface.datasets.manifest import manifest_hash
+from aroface.files import read_json
 
 DEADLINE_S = 120
-IDENTITY = {"name": "toy", "files": {}}
-OTHER = {"name": "other", "files": {}}
-STEPS = 24  # 3 epochs of 128 images in batches of 16
+OTHER = {"name": "other", "files": {"train.rec": {}}}
+STEPS = 24  # 3 epochs of 64 images in batches of 8
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data")
-    rng = np.random.default_rng(0)
-    items = [(i % 8, simplejpeg.encode_jpeg(rng.integers(0, 255, (112, 112, 3), np.uint8))) for i in range(128)]
-    write_training_set(folder, sorted(items, key=lambda item: item[0]), 8)
-    write_manifest(folder, name="toy", kind="training", identity=IDENTITY, counts={"images": 128})
-    return folder
+    return write_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="module")
 def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    recipe = {
-        "arch": "r8s4",
-        "embedding_size": 16,
-        "head": {
-            "name": "adaface",
-            "m": 0.4,
-            "s": 64,
-            "h": 0.333,
-            "alpha": 0.01,
-            "gradient": "exact",
-            "norm_stats": "local",
-        },
-        "adversary": {
-            "kind": "gradient",
-            "profile": "official",
-            "step_mean": 0.1,
-            "warped_ratio": 0.25,
-            "warmup_epochs": 1,
-        },
-        "optimiser": {"lr": 0.05, "momentum": 0.9, "weight_decay": 5e-4, "decay_norm_and_bias": True, "clip_norm": 5.0},
-        "schedule": {"kind": "polynomial", "power": 1, "warmup_epochs": 0},
-        "epochs": 3,
-        "batch_size": 16,
-        "precision": "fp32",
-        "flip": 0.5,
-        "cpu_threads": 1,
-        "deterministic": True,
-    }
-    name = recipe_hash(recipe, manifest_hash(IDENTITY), 5, 1)
-    run = f"adaface_aroface-toy-r8s4-s5-{name[:8]}"
-    path = tmp_path_factory.mktemp("recipes") / f"{run}.json"
-    experiment = {"method": "adaface_aroface", "dataset": "toy", "arch": "r8s4", "seed": 5}
-    data = {"name": "toy", "manifest_hash": manifest_hash(IDENTITY)}
-    write_json(
-        path,
-        {
-            "schema": 1,
-            "run": run,
-            "experiment": experiment,
-            "recipe": recipe,
-            "recipe_hash": name,
-            "data": data,
-            "semantics": 1,
-        },
-    )
-    return path
+    head = {"name": "adaface", "m": 0.4, "s": 64, "h": 0.333, "alpha": 0.01, "gradient": "exact", "norm_stats": "local"}
+    adversary = {"kind": "gradient", "profile": "official", "step_mean": 0.1, "warped_ratio": 0.25, "warmup_epochs": 1}
+    return write_recipe(tmp_path_factory.mktemp("recipes"), head=head, adversary=adversary, epochs=3)
 
 
 class Training:
@@ -165,7 +113,7 @@ def test_a_finished_run_is_left_alone(reference):
 
 def test_data_other_than_the_recipes_is_refused(tmp_path, recipe, data):
     shutil.copytree(data, tmp_path / "data")
-    write_manifest(tmp_path / "data", name="toy", kind="training", identity=OTHER, counts={"images": 128})
+    sign(tmp_path / "data", OTHER)
     training = Training(tmp_path, recipe, tmp_path / "data")
     done = subprocess.run(training.command, timeout=DEADLINE_S, capture_output=True, text=True)
     assert done.returncode == 2
