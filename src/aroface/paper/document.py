@@ -46,7 +46,6 @@ def write_document(
     out: str | PathLike[str],
     *,
     note: str,
-    title: str = TITLE,
 ) -> None:
     """Write a LaTeX document that puts the fragments on LNCS pages.
 
@@ -55,7 +54,6 @@ def write_document(
         pictures: PDF files that the figures show; the fragments name them without their folders.
         out: the ``.tex`` file. It refers to the others by relative paths, so it can be compiled where it stands.
         note: what the numbers are, as the first paragraph.
-        title: title of the document.
 
     Raises:
         InputError: two pictures of one name, of which LaTeX would take the first twice.
@@ -67,7 +65,7 @@ def write_document(
             raise InputError(f"{names.count(name)} pictures are named {name}", expected="a name of its own for each")
     template = environment().get_template("document.tex.j2")
     text = template.render(
-        title=title,
+        title=TITLE,
         note=note,
         fragments=[_relative(fragment, folder) for fragment in fragments],
         picture_folders=dict.fromkeys(_relative(Path(picture).parent, folder) for picture in pictures),
@@ -81,7 +79,6 @@ def compile_document(
     out: str | PathLike[str],
     *,
     note: str,
-    title: str = TITLE,
 ) -> None:
     """Write the document beside ``out`` (as ``.tex``) and compile it; equal input gives a PDF of equal bytes.
 
@@ -90,13 +87,12 @@ def compile_document(
         pictures: see :func:`write_document`.
         out: the PDF file.
         note: see :func:`write_document`.
-        title: see :func:`write_document`.
 
     Raises:
         InputError: LaTeX is not installed, stops at an error, or could not fit something into the text width.
     """
     source = Path(out).with_suffix(".tex").resolve()
-    write_document(fragments, pictures, source, note=note, title=title)
+    write_document(fragments, pictures, source, note=note)
     missing = latex_missing()
     if missing:
         raise InputError(missing, file=out)
