@@ -81,7 +81,7 @@ def test_a_difference_is_followed_to_both_sides(tmp_path: Path):
         write_record(tmp_path / "records", "arcface", {"rank1": plain}, seed=seed)
         write_record(tmp_path / "records", "arcface_aroface", {"rank1": ours}, seed=seed)
     text = ask(tmp_path, "claim/ArcFace@ARoFace - plain/rank1")
-    assert "difference   +3.00 [0.52, 5.48], 95 % t interval over 3 seeds" in text
+    assert "difference   +3.0 [0.5, 5.5], 95 % t interval over 3 seeds" in text
     assert text.count("seed 1") == 2
     assert "none: the two rows share no seed" in ask(tmp_path, "claim/AdaFace@ARoFace - plain/rank1")
 
