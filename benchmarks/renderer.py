@@ -1,6 +1,6 @@
 """How many synthetic faces one core renders and degrades in a second, and what memory that takes.
 
-Run with ``OMP_NUM_THREADS=1 python benchmarks/renderer.py``; prints JSON. Rates are the median over the repeats of
+``python benchmarks/renderer.py`` prints JSON; everything runs on one thread. Rates are the median over the repeats of
 images per second of CPU time; memory is the peak of what numpy allocates, less the images themselves.
 """
 
@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 import cv2
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from aroface.faces.degrade import downsample, surveillance
 from aroface.faces.synthetic import render, sample_identities, sample_nuisances
@@ -43,6 +44,7 @@ def extra_memory(batch: int) -> float:
     return round((peak - images.nbytes) / 2**20, 1)
 
 
+@threadpool_limits.wrap(limits=1)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=512)

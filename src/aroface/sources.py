@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from aroface.config import Configuration
-from aroface.datasets.manifest import data_hash, manifest_hash, manifest_path
+from aroface.datasets.contents import data_hash
+from aroface.datasets.hashes import FileHashes
+from aroface.datasets.manifest import manifest_hash, manifest_path
 from aroface.datasets.pack_options import PackOptions, Part, packed_identities
 from aroface.datasets.registry import Benchmark, Dataset, missing, read_benchmarks, read_datasets
 from aroface.datasets.specs import Kind, alignment_words, generated_identity, resolve_spec
@@ -79,6 +81,7 @@ class Making:
         spec_file: where that is written.
         out: where the sets are written.
         manifests: files that are there once they are made.
+        hashes: of the photographs, where it packs any.
     """
 
     name: str
@@ -88,6 +91,7 @@ class Making:
     spec_file: Path
     out: Path
     manifests: tuple[Path, ...]
+    hashes: FileHashes | None = None
 
     @property
     def arguments(self) -> str:
@@ -133,7 +137,7 @@ class Sources:
         """
         if name in self._datasets and name not in self._found:
             entry = self._datasets[name]
-            self._found[name] = self._received(entry, "training", entry.folder, entry.files)
+            self._found[name] = self._received(entry, "training", entry.folder)
         return self._find(name, record, "training set", self._datasets)
 
     def benchmark(self, name: str, record: str) -> Source:
@@ -144,9 +148,7 @@ class Sources:
         """
         if name in self._benchmarks and name not in self._found:
             entry = self._benchmarks[name]
-            folder = Path(entry.path).parent if entry.path.endswith(".bin") else Path(entry.path)
-            files = [Path(file).relative_to(folder).as_posix() for file in entry.files]
-            self._found[name] = self._received(entry, entry.protocol, entry.path, files)
+            self._found[name] = self._received(entry, entry.protocol, entry.path)
         return self._find(name, record, "benchmark", self._benchmarks)
 
     def write(self) -> None:
@@ -157,6 +159,8 @@ class Sources:
                 _link(source.path, source.target)
         for making in self.makings:
             write_if_new(making.spec_file, making.spec)
+            if making.hashes is not None:
+                making.hashes.write()
 
     def _find(self, name: str, record: str, what: str, registry: Iterable[str]) -> Source:
         fitting = {
@@ -167,11 +171,11 @@ class Sources:
             raise InputError(f"unknown {what} {name!r}", file=self._file, record=record, expected=f"one of {known}")
         return fitting[name]
 
-    def _received(self, entry: Dataset | Benchmark, kind: Kind, place: str, files: Iterable[str]) -> Source:
+    def _received(self, entry: Dataset | Benchmark, kind: Kind, place: str) -> Source:
         """A received set: identified by its manifest, else by samples of its files, else as when it was last there."""
         target = self._data_dir / place
         absent = missing(entry, self._data_dir)
-        hash_ = _remembered(self._results, entry.key) if absent else data_hash(entry.key, target, files)
+        hash_ = _remembered(self._results, entry.key) if absent else data_hash(target)
         return Source(
             entry.key,
             entry.title,
@@ -211,7 +215,8 @@ def _packed(name: str, declared: Mapping[str, Any], results: Path, place: str) -
     if not folder.is_dir():
         remedy = "lay a file over it that says where the photographs are, as workflow/configs/folder.yaml explains"
         raise InputError(f"no folder {folder}", file=place, record="folder", remedy=remedy)
-    hashes = {part: manifest_hash(identity) for part, identity in packed_identities(folder, options).items()}
+    files = FileHashes(folder, results / "data" / f"{name}.files.json")
+    hashes = {part: manifest_hash(identity) for part, identity in packed_identities(folder, options, files).items()}
     out = _folder(results, name, hashes[options.parts[0]])
     sources = []
     for part in options.parts:
@@ -231,7 +236,7 @@ def _packed(name: str, declared: Mapping[str, Any], results: Path, place: str) -
         )
     manifests = tuple(source.made for source in sources if source.made)
     spec_file = _spec_file(results, name, hashes["all"])
-    return Making(name, "pack", folder, declared["pack"], spec_file, out, manifests), sources
+    return Making(name, "pack", folder, declared["pack"], spec_file, out, manifests, files), sources
 
 
 def _folder(results: Path, name: str, hash_: str) -> Path:

@@ -276,12 +276,27 @@ def test_the_repositorys_configurations_are_valid(name: str, monkeypatch: pytest
     assert all(products.table_records(table) for table in products.tables)
 
 
-def test_a_folder_of_photographs_is_a_training_set_and_three_benchmarks(folder: Folder) -> None:
+def test_the_configuration_for_a_folder_needs_only_the_folder(folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
+    photographs(folder.path / "photographs")
+    monkeypatch.chdir(folder.path)
+    mine = folder.path / "mine.yaml"
+    mine.write_text("data: {photographs: {folder: photographs, pack: {probe_resolution: 18}}}")
+    products = find_products(make_plan([ROOT / "workflow/configs/folder.yaml", mine], root=ROOT), root=ROOT)
+    assert len(products.plan.runs) == 4
+    assert products.plan.sources.makings[0].spec["probe_resolution"] == 18
+    assert all(len(products.table_records(table)) >= 4 for table in products.tables)
+
+
+def photographs(folder: Path) -> None:
     for person in range(4):
         for image in range(3):
-            path = folder.path / f"photographs/{person}/{image}.jpg"
+            path = folder / f"{person}/{image}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(f"{person} {image}")
+
+
+def test_a_folder_of_photographs_is_a_training_set_and_three_benchmarks(folder: Folder) -> None:
+    photographs(folder.path / "photographs")
     folder.config["data"] = {"photographs": {"folder": str(folder.path / "photographs"), "pack": {"pairs": 20}}}
     folder.config["experiments"] = [{"method": "arcface", "dataset": "photographs"}]
     names = ("pairs", "pairs_lq", "tinyface")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from aroface.datasets.contents import data_hash
 from aroface.datasets.manifest import (
     files_under,
     listing_hash,
@@ -77,13 +78,13 @@ def test_the_identity_of_a_generated_set_depends_on_meaning_only():
 
 def test_the_identity_of_received_files_follows_their_ends_and_not_their_place(folder: Path, tmp_path: Path):
     names = ["train.rec", "deep"]
-    identity = sample_identity("ms1mv2", folder, names)
+    identity = sample_identity(folder, names)
     shutil.copytree(folder, tmp_path / "elsewhere")
-    assert sample_identity("ms1mv2", tmp_path / "elsewhere", reversed(names)) == identity
+    assert sample_identity(tmp_path / "elsewhere", reversed(names)) == identity
     (folder / "train.rec").write_bytes(b"recordz")
-    assert sample_identity("ms1mv2", folder, names) != identity
+    assert sample_identity(folder, names) != identity
     (tmp_path / "elsewhere/deep/more").touch()
-    assert sample_identity("ms1mv2", tmp_path / "elsewhere", names) != identity
+    assert sample_identity(tmp_path / "elsewhere", names) != identity
 
 
 def test_both_ends_of_a_large_file_are_sampled(tmp_path: Path):
@@ -93,13 +94,13 @@ def test_both_ends_of_a_large_file_are_sampled(tmp_path: Path):
         if change is not None:
             data[change] = 1
         (tmp_path / "large").write_bytes(data)
-        hashes.add(manifest_hash(sample_identity("large", tmp_path, ["large"])))
+        hashes.add(manifest_hash(sample_identity(tmp_path, ["large"])))
     assert len(hashes) == 3
 
 
 def test_a_received_file_that_is_missing_is_named(folder: Path):
     with pytest.raises(InputError, match=r"train\.idx: no such file"):
-        sample_identity("ms1mv2", folder, ["train.idx"])
+        sample_identity(folder, ["train.idx"])
 
 
 def test_a_listing_follows_names_and_contents(folder: Path, tmp_path: Path):
@@ -135,3 +136,15 @@ def test_a_listing_follows_names_and_contents(folder: Path, tmp_path: Path):
 def test_a_wrong_spec_is_one_line(kind, spec, message):
     with pytest.raises(InputError, match=message):
         resolve_spec(kind, spec)
+
+
+@pytest.mark.parametrize("with_manifest", [False, True])
+def test_a_set_has_one_hash_wherever_it_is_seen_from(with_manifest: bool, tmp_path: Path):
+    pairs = tmp_path / "received/lfw.bin"
+    pairs.parent.mkdir()
+    pairs.write_bytes(b"pairs")
+    if with_manifest:
+        write_manifest(pairs, name="lfw", kind="pairs", identity=IDENTITY, counts={})
+    assert (data_hash(pairs) == manifest_hash(IDENTITY)) == with_manifest
+    (tmp_path / "lfw.bin").symlink_to(pairs)
+    assert data_hash(tmp_path / "lfw.bin") == data_hash(pairs)

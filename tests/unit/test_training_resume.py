@@ -15,7 +15,7 @@ from aroface.datasets.manifest import manifest_hash
 from aroface.files import read_json
 
 DEADLINE_S = 120
-OTHER = {"name": "other", "files": {"train.rec": {}}}
+OTHER = {"files": {"other.rec": {}}}
 STEPS = 24  # 3 epochs of 64 images in batches of 8
 
 

@@ -15,7 +15,7 @@ from aroface.datasets.training_set import write_training_set
 from aroface.files import write_json
 from aroface.training.recipe import recipe_hash
 
-IDENTITY = {"name": "toy", "files": {"train.rec": {}}}
+IDENTITY = {"files": {"train.rec": {}}}
 IMAGES, CLASSES, BATCH = 64, 8, 8
 
 BASE = {

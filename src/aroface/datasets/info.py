@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from aroface.datasets.contents import kind_of
 from aroface.datasets.images import Pixels, read_image, resize_square
 from aroface.datasets.manifest import manifest_hash, manifest_path, read_manifest
 from aroface.datasets.pairs import decode_images, read_pairs
 from aroface.datasets.specs import Kind
-from aroface.datasets.tinyface import PROBE_LIST, read_tinyface
-from aroface.datasets.training_set import RECORDS, TrainingSet
-from aroface.errors import InputError
+from aroface.datasets.tinyface import read_tinyface
+from aroface.datasets.training_set import TrainingSet
 from aroface.faces.sheet import contact_sheet, write_sheet
 
 _COLUMNS, _ROWS, _SIZE = 12, 6, 112
@@ -54,25 +54,6 @@ def sheet(data: Path, out: str | PathLike[str]) -> None:
     rows = [row for row in _ROWS_OF[kind_of(data)](data) if row]
     tiles = [tile for row in rows for tile in row + [_BLANK] * (-len(row) % _COLUMNS)]
     write_sheet(out, contact_sheet(np.stack(tiles), columns=_COLUMNS))
-
-
-def kind_of(data: Path) -> Kind:
-    """What a folder or file holds, by the files that its format demands.
-
-    Raises:
-        InputError: no known format.
-    """
-    if data.suffix == ".bin":
-        return "pairs"
-    if (data / RECORDS).exists():
-        return "training"
-    if (data / PROBE_LIST).exists():
-        return "tinyface"
-    raise InputError(
-        "no data set" if data.exists() else "no such file or folder",
-        file=data,
-        expected=f"a folder with {RECORDS}, a .bin file, or a folder with {PROBE_LIST}",
-    )
 
 
 def _training_facts(data: Path) -> dict[str, object]:

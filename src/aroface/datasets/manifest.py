@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from aroface.datasets.hashes import FileHashes
 from aroface.errors import InputError
 from aroface.files import digest, read_json, sha256_file, write_json
 from aroface.schemas import validate
@@ -82,35 +83,17 @@ def read_manifest(data: Path) -> dict[str, Any]:
     return manifest
 
 
-def sample_identity(name: str, folder: Path, files: Iterable[str]) -> dict[str, Any]:
+def sample_identity(folder: Path, files: Iterable[str]) -> dict[str, Any]:
     """The identity of a received set from the size and the two ends of each of its files: cheap, however large it is.
 
     Args:
-        name: of the set, as the registry has it.
         folder: where it lies.
         files: relative names; of a folder among them, the names of what it holds count.
 
     Raises:
         InputError: one of them is not there.
     """
-    return {"name": name, "files": {item: _sample(folder / item) for item in sorted(files)}}
-
-
-def data_hash(name: str, data: Path, files: Iterable[str]) -> str:
-    """The hash of what lies at ``data``: of its manifest's identity where it has one, else of samples of its files.
-
-    Args:
-        name: of the set.
-        data: its folder, or its ``.bin`` file.
-        files: what it consists of where it has no manifest; see :func:`sample_identity`.
-
-    Raises:
-        InputError: a file is missing, or not as the manifest says.
-    """
-    if manifest_path(data).exists():
-        return manifest_hash(read_manifest(data)["identity"])
-    folder = data.parent if data.suffix == ".bin" else data
-    return manifest_hash(sample_identity(name, folder, files))
+    return {"files": {item: _sample(folder / item) for item in sorted(files)}}
 
 
 def _sample(path: Path) -> dict[str, Any]:
@@ -130,12 +113,17 @@ def _sample(path: Path) -> dict[str, Any]:
     return {"size": size, "sample": sample.hexdigest()}
 
 
-def listing_hash(folder: Path) -> str:
+def listing_hash(folder: Path, hashes: FileHashes | None = None) -> str:
     """SHA-256 over the relative names, sizes and contents of all files under a folder.
+
+    Args:
+        folder: of photographs.
+        hashes: those of its files, as far as they are remembered; None to read them all.
 
     Raises:
         InputError: there is no such folder.
     """
     if not folder.is_dir():
         raise InputError("no such folder", file=folder)
-    return digest([[name, (folder / name).stat().st_size, sha256_file(folder / name)] for name in files_under(folder)])
+    hashes = hashes or FileHashes(folder)
+    return digest([[name, (folder / name).stat().st_size, hashes.sha256(name)] for name in files_under(folder)])

@@ -8,6 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
+from aroface.datasets.hashes import FileHashes
 from aroface.datasets.manifest import listing_hash
 from aroface.errors import InputError
 from aroface.files import sha256_file
@@ -100,15 +101,22 @@ class PackOptions:
         return {"pairs_lq": self.alignment, "tinyface": self.probe_alignment}.get(part, "exact")
 
 
-def packed_identities(folder: Path, options: PackOptions) -> dict[str, dict[str, Any]]:
+def packed_identities(
+    folder: Path, options: PackOptions, hashes: FileHashes | None = None
+) -> dict[str, dict[str, Any]]:
     """The manifests' identities of the parts of a package and, as ``all``, of the whole; it reads the folder once.
 
     A part's identity has only the options that matter to it: another probe resolution makes no training stale.
 
+    Args:
+        folder: of photographs.
+        options: how it is packed.
+        hashes: of its files, as far as they are remembered.
+
     Raises:
         InputError: there is no such folder or landmarks file.
     """
-    listing = listing_hash(folder)
+    listing = listing_hash(folder, hashes)
     chosen: dict[str, Any] = {**asdict(options), "landmarks": _landmarks_hash(options)}
     identities = {}
     for part in options.parts:

@@ -14,8 +14,9 @@ import numpy as np
 import torch
 
 from aroface import semantics
+from aroface.datasets.contents import data_hash
 from aroface.embedding.embedder import BATCH_SIZE, CHECKPOINT, Embedder, Rows, load_embedder, read_checkpoint
-from aroface.embedding.protocols import PROTOCOLS, benchmark_hash
+from aroface.embedding.protocols import OPEN_SOURCE
 from aroface.embedding.source import Source
 from aroface.embedding.spec import resolve
 from aroface.embedding.store import INDEX, write_index, write_rows
@@ -67,7 +68,7 @@ def embed_benchmark(
     index = _index(checkpoint, spec)
     if _is_complete(folder, index):
         return folder / INDEX
-    source = PROTOCOLS[spec["protocol"]].open_source(Path(spec["path"]), options, checkpoint["input"]["size"])
+    source = OPEN_SOURCE[spec["protocol"]](Path(spec["path"]), options, checkpoint["input"]["size"])
     embedder = load_embedder(run_dir, device)
     with _torch_threads(threads):
         seconds = write_rows(
@@ -84,7 +85,7 @@ def embed_benchmark(
 
 def _index(checkpoint: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
     """What is known of the features before they are made; ``key`` hashes all that decides their values."""
-    options, files = spec["options"], benchmark_hash(spec)
+    options, files = spec["options"], data_hash(Path(spec["path"]))
     weights = checkpoint["weights"]["sha256"]
     decisive = {
         "semantics": semantics.EMBEDDING,

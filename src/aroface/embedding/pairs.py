@@ -14,11 +14,6 @@ from aroface.embedding.source import Images, Source
 from aroface.errors import InputError
 
 
-def parts(path: Path) -> tuple[Path, list[str]]:
-    """The folder and the names in it that make up the benchmark."""
-    return path.parent, [path.name]
-
-
 def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
     """The images of a ``.bin`` file, with the array ``same``; nothing is done to them.
 

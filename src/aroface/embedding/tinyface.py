@@ -9,24 +9,11 @@ from typing import Any
 import numpy as np
 
 from aroface.datasets.images import read_image, resize_square
-from aroface.datasets.tinyface import (
-    ALIGNED_CROPS,
-    GALLERY_LIST,
-    PROBE_LIST,
-    RELEASED_CROPS,
-    TinyFace,
-    read_tinyface,
-)
+from aroface.datasets.tinyface import ALIGNED_CROPS, TinyFace, read_tinyface
 from aroface.embedding.source import Images, Source
 from aroface.errors import InputError
 
 DISTRACTOR_LABEL = -100  # as in the released evaluation script
-
-
-def parts(path: Path) -> tuple[Path, list[str]]:
-    """The folder and the names in it that make up the benchmark: both lists, and the folders of images."""
-    folders = [each for crops in (RELEASED_CROPS, ALIGNED_CROPS) for each in (path / crops).glob("*/")]
-    return path, [GALLERY_LIST, PROBE_LIST, *(each.relative_to(path).as_posix() for each in folders)]
 
 
 def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:

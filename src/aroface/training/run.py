@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from aroface.datasets.manifest import data_hash
-from aroface.datasets.training_set import FILES, TrainingSet
+from aroface.datasets.contents import data_hash
+from aroface.datasets.training_set import TrainingSet
 from aroface.errors import InputError
 from aroface.files import read_json, sha256_file, write_json
 from aroface.models.checkpoint import save_weights
@@ -63,7 +63,7 @@ def check_data(run: Run, data: Path) -> None:
     Raises:
         InputError: it is another one, or its files are not as its manifest says.
     """
-    found = data_hash(run.data["name"], data, FILES)
+    found = data_hash(data)
     if found != run.data["manifest_hash"]:
         raise InputError(
             f"training set {found}",

@@ -1,0 +1,66 @@
+"""What lies at a place on disk: which kind of set, of which files, and the hash by which jobs depend on it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from aroface.datasets.manifest import manifest_hash, manifest_path, read_manifest, sample_identity
+from aroface.datasets.specs import Kind
+from aroface.datasets.tinyface import ALIGNED_CROPS, GALLERY_LIST, PROBE_LIST, RELEASED_CROPS
+from aroface.datasets.training_set import FILES, RECORDS
+from aroface.errors import InputError
+
+
+def kind_of(data: Path) -> Kind:
+    """What a folder or file holds, by the files that its format demands.
+
+    Raises:
+        InputError: no known format.
+    """
+    if data.suffix == ".bin":
+        return "pairs"
+    if (data / RECORDS).exists():
+        return "training"
+    if (data / PROBE_LIST).exists():
+        return "tinyface"
+    raise InputError(
+        "no data set" if data.exists() else "no such file or folder",
+        file=data,
+        expected=f"a folder with {RECORDS}, a .bin file, or a folder with {PROBE_LIST}",
+    )
+
+
+def set_files(data: Path) -> tuple[Path, list[str]]:
+    """A folder, and the names in it of the files and folders that a set consists of.
+
+    Raises:
+        InputError: see `kind_of`.
+    """
+    return _FILES[kind_of(data)](data)
+
+
+def data_hash(data: Path) -> str:
+    """The hash of what lies at ``data``: of its manifest's identity where it has one, else of samples of its files.
+
+    A link is followed: the same set has the same hash wherever it is seen from.
+
+    Raises:
+        InputError: a file is missing, or not as the manifest says.
+    """
+    data = data.resolve()
+    if manifest_path(data).exists():
+        return manifest_hash(read_manifest(data)["identity"])
+    return manifest_hash(sample_identity(*set_files(data)))
+
+
+def _tinyface_files(data: Path) -> tuple[Path, list[str]]:
+    folders = [each for crops in (RELEASED_CROPS, ALIGNED_CROPS) for each in (data / crops).glob("*/")]
+    return data, [GALLERY_LIST, PROBE_LIST, *(each.relative_to(data).as_posix() for each in folders)]
+
+
+_FILES: dict[Kind, Callable[[Path], tuple[Path, list[str]]]] = {
+    "training": lambda data: (data, list(FILES)),
+    "pairs": lambda data: (data.parent, [data.name]),
+    "tinyface": _tinyface_files,
+}
