@@ -3,13 +3,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import yaml
 
-from aroface.datasets.registry import missing, read_benchmarks, read_datasets
+from aroface.datasets.registry import find_entry, missing, read_all, read_benchmarks, read_checkpoints, read_datasets
 from aroface.errors import InputError
 
 REGISTRIES = Path(__file__).parents[2] / "workflow" / "registries"
 DATASETS = read_datasets(REGISTRIES / "datasets.yaml")
 BENCHMARKS = read_benchmarks(REGISTRIES / "benchmarks.yaml")
+CHECKPOINTS = read_checkpoints(REGISTRIES / "checkpoints.yaml")
 
 
 def test_the_training_sets_are_those_of_the_paper():
@@ -28,16 +30,37 @@ def test_the_benchmarks_have_the_sizes_of_the_literature():
     assert BENCHMARKS["tinyface"].counts == {"gallery": 4443, "distractors": 153_428, "probes": 3728}
 
 
-@pytest.mark.parametrize("entry", [*DATASETS.values(), *BENCHMARKS.values()], ids=lambda entry: entry.key)
+@pytest.mark.parametrize("entry", [*read_all(REGISTRIES).values()], ids=lambda entry: entry.key)
 def test_what_is_missing_is_one_line_until_it_is_there(entry, tmp_path: Path):
     line = missing(entry, tmp_path)
     assert line.startswith(f"{entry.title}: not in {tmp_path}: ")
     assert "\n" not in line
-    assert all(part in line for part in (entry.request, entry.licence, *entry.required))
-    for name in entry.required:
+    assert all(part in line for part in (entry.request, entry.licence, *entry.files))
+    for name in entry.files:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert missing(entry, tmp_path) is None
+
+
+def test_released_checkpoints_belong_to_methods_and_sets_of_the_paper():
+    aroface = [entry for entry in CHECKPOINTS.values() if entry.method.endswith("aroface")]
+    assert len(aroface) == 5
+    methods = yaml.safe_load((REGISTRIES / "methods.yaml").read_text())
+    for entry in CHECKPOINTS.values():
+        assert entry.method in methods
+        assert entry.dataset in DATASETS
+        assert entry.color == ("RGB" if entry in aroface else "BGR")
+        assert [item.file for item in entry.downloads] == list(entry.files)
+
+
+def test_what_can_be_fetched_says_how_and_the_rest_whom_to_ask(tmp_path: Path):
+    assert "; aroface data fetch ms1mv3 --data-dir" in missing(DATASETS["ms1mv3"], tmp_path)
+    assert "; request it from NIST" in missing(BENCHMARKS["ijbs"], tmp_path)
+
+
+def test_an_unknown_key_names_the_known_ones():
+    with pytest.raises(InputError, match="no set 'ms1m'; expected one of ms1mv2, ms1mv3"):
+        find_entry("ms1m", REGISTRIES)
 
 
 def test_only_the_missing_files_are_listed(tmp_path: Path):

@@ -96,16 +96,6 @@ def download(
     return found
 
 
-def google_drive(file_id: str) -> str:
-    """The address of a file on Google Drive that anybody may read; ``confirm`` passes the page about virus scans."""
-    return f"https://drive.usercontent.google.com/download?id={file_id}&export=download&confirm=t"
-
-
-def hugging_face(repository: str, file: str, revision: str = "main") -> str:
-    """The address of a file of a public repository on Hugging Face."""
-    return f"https://huggingface.co/{repository}/resolve/{revision}/{file}"
-
-
 def _checked(file: Path, name: Path, sha256: str | None) -> str:
     found = sha256_file(file)
     if sha256 is not None and found != sha256:

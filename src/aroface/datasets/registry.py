@@ -1,18 +1,38 @@
-"""The registries of training sets and benchmarks: who provides them, under which terms, and what must be on disk."""
+"""The registries: who provides each set, benchmark and checkpoint, on which terms, and what must be on disk."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+from aroface.errors import InputError
 from aroface.schemas import read_yaml, validate
+
+REGISTRIES = Path("workflow/registries")
 
 
 @dataclass(frozen=True, slots=True)
-class Dataset:
-    """A training set that has to be requested from its provider.
+class Download:
+    """A file that anybody may fetch.
+
+    Attributes:
+        url: where it is.
+        file: its name under the data folder.
+        sha256: what it must have; None if nobody has published it.
+        unpack: whether it is an archive whose content belongs into the data folder.
+    """
+
+    url: str
+    file: str
+    sha256: str | None
+    unpack: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What somebody else provides.
 
     Attributes:
         key: its name in the configuration.
@@ -22,9 +42,9 @@ class Dataset:
         request: page where it is asked for or found.
         listed_as: its name on that page.
         citation: of the paper that describes it.
-        folder: where it lies under the data folder.
-        files: in that folder.
+        files: what must be there: files and folders under the data folder.
         counts: what its provider says it holds, as far as published.
+        downloads: files that give it without a form; none where it has to be requested.
     """
 
     key: str
@@ -34,44 +54,55 @@ class Dataset:
     request: str
     listed_as: str
     citation: str
-    folder: str
     files: tuple[str, ...]
     counts: dict[str, int]
-
-    @property
-    def required(self) -> tuple[str, ...]:
-        """What must be there, relative to the data folder."""
-        return tuple(f"{self.folder}/{name}" for name in self.files)
+    downloads: tuple[Download, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Benchmark:
-    """A benchmark that has to be requested from its provider; attributes that `Dataset` has mean the same here.
+class Dataset(Entry):
+    """A training set in the InsightFace layout.
+
+    Attributes:
+        folder: where it lies under the data folder.
+    """
+
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark(Entry):
+    """What models are evaluated on.
 
     Attributes:
         protocol: by which it is evaluated.
         path: what is evaluated, relative to the data folder.
-        files: files and folders that must be there, relative to the data folder.
         options: how the literature embeds it: color, flip, fusion, alignment.
     """
 
-    key: str
-    title: str
-    protocol: Literal["pairs", "tinyface"]
-    provider: str
-    licence: str
-    request: str
-    listed_as: str
-    citation: str
+    protocol: Literal["pairs", "tinyface", "ijb", "ijbs"]
     path: str
-    files: tuple[str, ...]
-    counts: dict[str, int]
     options: dict[str, Any]
 
-    @property
-    def required(self) -> tuple[str, ...]:
-        """What must be there, relative to the data folder."""
-        return self.files
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint(Entry):
+    """Released weights.
+
+    Attributes:
+        method: key of the method that trained them.
+        dataset: key of the training set.
+        arch: of the backbone.
+        color: order of the channels that it takes.
+    """
+
+    method: str
+    dataset: str
+    arch: str
+    color: Literal["RGB", "BGR"]
+
+
+Kind = TypeVar("Kind", bound=Entry)
 
 
 def read_datasets(path: str | PathLike[str]) -> dict[str, Dataset]:
@@ -80,7 +111,7 @@ def read_datasets(path: str | PathLike[str]) -> dict[str, Dataset]:
     Raises:
         InputError: the file is missing or is not what ``datasets.schema.json`` says.
     """
-    return {key: Dataset(**entry) for key, entry in _read(path, "datasets").items()}
+    return _read(path, "datasets", Dataset)
 
 
 def read_benchmarks(path: str | PathLike[str]) -> dict[str, Benchmark]:
@@ -89,43 +120,134 @@ def read_benchmarks(path: str | PathLike[str]) -> dict[str, Benchmark]:
     Raises:
         InputError: the file is missing or is not what ``benchmarks.schema.json`` says.
     """
-    return {key: Benchmark(**entry) for key, entry in _read(path, "benchmarks").items()}
+    return _read(path, "benchmarks", Benchmark)
 
 
-def missing(entry: Dataset | Benchmark, data_dir: Path) -> str | None:
+def read_checkpoints(path: str | PathLike[str]) -> dict[str, Checkpoint]:
+    """The registry of released checkpoints by key.
+
+    Raises:
+        InputError: the file is missing or is not what ``checkpoints.schema.json`` says.
+    """
+    return _read(path, "checkpoints", Checkpoint)
+
+
+def read_all(registries: Path = REGISTRIES) -> dict[str, Entry]:
+    """All entries by key: training sets, benchmarks, checkpoints.
+
+    Raises:
+        InputError: a registry is missing or malformed, or two entries have one key.
+    """
+    entries: dict[str, Entry] = {}
+    parts: list[dict[str, Any]] = [
+        read_datasets(registries / "datasets.yaml"),
+        read_benchmarks(registries / "benchmarks.yaml"),
+        read_checkpoints(registries / "checkpoints.yaml"),
+    ]
+    for part in parts:
+        for key in part.keys() & entries.keys():
+            raise InputError("another registry has this key", file=registries, record=key)
+        entries |= part
+    return entries
+
+
+def find_entry(key: str, registries: Path = REGISTRIES) -> Entry:
+    """The entry of one key.
+
+    Raises:
+        InputError: there is none; or see `read_all`.
+    """
+    entries = read_all(registries)
+    if key not in entries:
+        raise InputError(f"no set {key!r}", file=registries, expected=f"one of {', '.join(entries)}")
+    return entries[key]
+
+
+def missing(entry: Entry, data_dir: Path) -> str | None:
     """One line: what is missing under ``data_dir``, where to get it and where to put it; None if nothing is."""
-    absent = [name for name in entry.required if not (data_dir / name).exists()]
+    absent = [name for name in entry.files if not (data_dir / name).exists()]
     if not absent:
         return None
-    files = ", ".join(absent)
-    return (
-        f"{entry.title}: not in {data_dir}: {files}; request it from {entry.provider} ({entry.licence}), "
-        f"{entry.request}, there named {entry.listed_as}, and put the files under these names into {data_dir}"
-    )
+    what = f"{entry.title}: not in {data_dir}: {', '.join(absent)}; "
+    terms = f"{entry.provider} ({entry.licence}), {entry.request}, there named {entry.listed_as}"
+    if entry.downloads:
+        return f"{what}aroface data fetch {entry.key} --data-dir {data_dir} gets it from {terms}"
+    return f"{what}request it from {terms}, and put the files under these names into {data_dir}"
 
 
-def listing(data_dir: Path, registries: Path = Path("workflow/registries")) -> list[str]:
-    """A line for each training set and benchmark: key, title, what it holds, and whether it is there.
+def listing(data_dir: Path, registries: Path = REGISTRIES) -> list[str]:
+    """A line for each entry: key, title, what it holds, and whether it is there.
 
     Args:
         data_dir: where received sets lie.
-        registries: folder of ``datasets.yaml`` and ``benchmarks.yaml``.
+        registries: folder of the registries.
 
     Raises:
         InputError: a registry is missing or malformed.
     """
-    entries: list[Dataset | Benchmark] = [*read_datasets(registries / "datasets.yaml").values()]
-    entries += read_benchmarks(registries / "benchmarks.yaml").values()
     rows = []
-    for entry in entries:
-        counts = ", ".join(f"{count:,} {what}" for what, count in entry.counts.items())
-        state = "there" if missing(entry, data_dir) is None else f"not in {data_dir}; see {entry.request}"
-        rows.append((entry.key, entry.title, counts, state))
+    for entry in read_all(registries).values():
+        fetch = f"aroface data fetch {entry.key}" if entry.downloads else f"see {entry.request}"
+        state = "there" if missing(entry, data_dir) is None else f"not in {data_dir}; {fetch}"
+        rows.append((entry.key, entry.title, _holds(entry), state))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     return ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows]
 
 
-def _read(path: str | PathLike[str], schema: str) -> dict[str, dict[str, Any]]:
+def markdown(registries: Path = REGISTRIES) -> list[str]:
+    """The registries as the lines of a Markdown table.
+
+    Raises:
+        InputError: a registry is missing or malformed.
+    """
+    lines = ["| key | holds | terms | lies in `data/` as |", "| :-- | :-- | :-- | :-- |"]
+    for entry in read_all(registries).values():
+        how = "`aroface data fetch`" if entry.downloads else "to request"
+        files = ", ".join(f"`{name}`" for name in entry.files)
+        held = _holds(entry) or entry.title
+        lines.append(
+            f"| `{entry.key}` | {held} | [{entry.provider}]({entry.request}), {entry.licence}; {how} | {files} |"
+        )
+    return lines
+
+
+def _holds(entry: Entry) -> str:
+    return ", ".join(f"{count:,} {what}" for what, count in entry.counts.items())
+
+
+def _read(path: str | PathLike[str], schema: str, kind: type[Kind]) -> dict[str, Kind]:
     entries = read_yaml(path)
     validate(entries, schema, file=path)
-    return {key: {"key": key, **entry, "files": tuple(entry["files"])} for key, entry in entries.items()}
+    found = {}
+    for key, written in entries.items():
+        fields = {"counts": {}, **written, "key": key, "downloads": _downloads(written.get("fetch", []), path, key)}
+        fields.pop("fetch", None)
+        inside = f"{written['folder']}/" if "folder" in written else ""
+        fields["files"] = tuple(f"{inside}{name}" for name in written["files"])
+        found[key] = kind(**fields)
+    return found
+
+
+def _downloads(written: list[dict[str, Any]], path: str | PathLike[str], key: str) -> tuple[Download, ...]:
+    validate(written, "fetch", file=f"{path}: {key}.fetch")
+    return tuple(
+        Download(_address(each), each["file"], each.get("sha256"), each.get("unpack", False)) for each in written
+    )
+
+
+def _address(written: dict[str, Any]) -> str:
+    if "google_drive" in written:
+        return google_drive(written["google_drive"])
+    if "hugging_face" in written:
+        return hugging_face(**written["hugging_face"])
+    return str(written["url"])
+
+
+def google_drive(file_id: str) -> str:
+    """The address of a file on Google Drive that anybody may read; ``confirm`` passes the page about virus scans."""
+    return f"https://drive.usercontent.google.com/download?id={file_id}&export=download&confirm=t"
+
+
+def hugging_face(repository: str, file: str, revision: str = "main") -> str:
+    """The address of a file of a public repository on Hugging Face."""
+    return f"https://huggingface.co/{repository}/resolve/{revision}/{file}"

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from aroface.errors import InputError
 from aroface.schemas import validate
 
-Kind = Literal["training", "pairs", "tinyface"]
+Kind = Literal["training", "pairs", "tinyface", "ijb", "ijbs"]
 
 SEMANTICS = 1
 """Raised by hand whenever the same spec and seed give other pixels than before."""
