@@ -8,15 +8,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from aroface import __version__
+from aroface.cli_data import add_data_verbs
+from aroface.cli_verbs import Arguments, Verbs, add_verb, positive
 from aroface.errors import InputError
 from aroface.files import FULL_DISK
-
-Arguments = argparse.Namespace
-Verbs = argparse._SubParsersAction  # the type of add_subparsers()' result has no public name
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,7 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"aroface {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an input error")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    _data(verbs)
+    add_data_verbs(verbs)
     _plan(verbs)
     _train(verbs)
     _embed(verbs)
@@ -64,109 +63,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _verb(
-    verbs: Verbs[argparse.ArgumentParser],
-    name: str,
-    summary: str,
-    example: str,
-    action: Callable[[Arguments], int | None],
-) -> argparse.ArgumentParser:
-    verb: argparse.ArgumentParser = verbs.add_parser(
-        name,
-        help=summary,
-        description=f"{summary[0].upper()}{summary[1:]}.",
-        epilog=f"example:\n  {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    verb.set_defaults(action=action)
-    return verb
-
-
-def _data(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    data = verbs.add_parser("data", help="make, pack and look at data sets", description="Make, pack and look at data.")
-    kinds = data.add_subparsers(title="verbs", metavar="VERB", required=True)
-    verb = _verb(
-        kinds,
-        "generate",
-        "render a synthetic set in the formats of the real ones",
-        """aroface data generate faces.yaml --out data/faces
-
-faces.yaml:
-  name: faces
-  kind: training          # or pairs (--out is a .bin file), or tinyface
-  seed: 0
-  spec: {identities: 1000, images_per_identity: 20}""",
-        _do_generate,
-    )
-    verb.add_argument("spec", type=Path, help="YAML or JSON: name, kind, seed and spec")
-    verb.add_argument("--out", type=Path, required=True, help="the set's folder, or its .bin file")
-    verb.add_argument("--workers", type=_positive, metavar="N", help="processes that draw (default: all cores)")
-    verb = _verb(
-        kinds,
-        "pack",
-        "turn a folder of photographs, one sub-folder a person, into training and test sets",
-        "aroface data pack photographs --out data/mine --test-fraction 0.3 --probe-resolution 16",
-        _do_pack,
-    )
-    verb.add_argument("folder", type=Path, help="person/image.jpg (or .png, .pgm, ...)")
-    verb.add_argument("--out", type=Path, required=True, help="folder for train/, pairs.bin, pairs_lq.bin, tinyface/")
-    verb.add_argument("--options", type=Path, help="YAML or JSON file with any of the options")
-    verb.add_argument("--landmarks", type=Path, help="CSV of five landmarks: the images are raw and get aligned")
-    verb.add_argument("--test-fraction", type=float, metavar="SHARE", help="of the people; the others are trained on")
-    verb.add_argument("--probe-resolution", type=_positive, metavar="PIXELS", help="of the TinyFace-like probes")
-    verb.add_argument("--singletons", choices=("error", "distractors"), help="people with a single image")
-    verb.add_argument("--seed", type=int, help="of every random choice")
-    verb = _verb(kinds, "list", "list the sets of the paper and what is there", "aroface data list", _do_list)
-    verb.add_argument("--data-dir", type=Path, default=Path("data"), help="where received sets lie (%(default)s)")
-    verb = _verb(
-        kinds,
-        "info",
-        "say what a set holds and draw a contact sheet of it",
-        "aroface data info results/demo/data/faces-*/train --sheet faces.png",
-        _do_info,
-    )
-    verb.add_argument("data", type=Path, help="a training folder, a .bin file, or a TinyFace folder")
-    verb.add_argument("--sheet", type=Path, metavar="PNG", help="draw its first images")
-
-
-def _do_generate(options: Arguments) -> None:
-    from aroface.datasets.generate import generate
-
-    generate(options.spec, options.out, options.workers)
-    print(options.out)
-
-
-def _do_pack(options: Arguments) -> None:
-    from aroface.datasets.pack import PackOptions, pack
-    from aroface.schemas import read_yaml
-
-    chosen = {name: getattr(options, name) for name in ("landmarks", "test_fraction", "probe_resolution")}
-    chosen |= {"singletons": options.singletons, "seed": options.seed}
-    written = read_yaml(options.options) if options.options else {}
-    given = {name: value for name, value in chosen.items() if value is not None}
-    pack(options.folder, options.out, PackOptions.from_mapping({**written, **given}, file=options.options))
-    print(options.out)
-
-
-def _do_list(options: Arguments) -> None:
-    from aroface.datasets.registry import listing
-
-    for line in listing(options.data_dir):
-        print(line)
-
-
-def _do_info(options: Arguments) -> None:
-    from aroface.datasets.info import describe, sheet
-
-    for line in describe(options.data):
-        print(line)
-    if options.sheet:
-        sheet(options.data, options.sheet)
-        print(f"contact sheet  {options.sheet}")
-
-
 def _plan(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    verb = _verb(
+    verb = add_verb(
         verbs,
         "plan",
         "write the recipes and benchmarks of a configuration, and name its runs and what is missing",
@@ -201,7 +99,7 @@ def _do_plan(options: Arguments) -> None:
 
 
 def _train(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    verb = _verb(
+    verb = add_verb(
         verbs,
         "train",
         "train one run, going on from its newest saved state",
@@ -218,14 +116,12 @@ def _train(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if there is one"
     )
-    verb.add_argument("--save-every", type=_positive, default=500, metavar="STEPS", help="between states (%(default)s)")
+    verb.add_argument("--save-every", type=positive, default=500, metavar="STEPS", help="between states (%(default)s)")
+    verb.add_argument("--log-every", type=positive, default=50, metavar="STEPS", help="between log lines (%(default)s)")
     verb.add_argument(
-        "--log-every", type=_positive, default=50, metavar="STEPS", help="between log lines (%(default)s)"
+        "--sheet-every", type=positive, default=5000, metavar="STEPS", help="between contact sheets (%(default)s)"
     )
-    verb.add_argument(
-        "--sheet-every", type=_positive, default=5000, metavar="STEPS", help="between contact sheets (%(default)s)"
-    )
-    verb.add_argument("--loader-threads", type=_positive, default=2, metavar="N", help="image decoders (%(default)s)")
+    verb.add_argument("--loader-threads", type=positive, default=2, metavar="N", help="image decoders (%(default)s)")
 
 
 def _do_train(options: Arguments) -> int:
@@ -244,7 +140,7 @@ def _do_train(options: Arguments) -> int:
 
 
 def _embed(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    verb = _verb(
+    verb = add_verb(
         verbs,
         "embed",
         "compute and store the features of a benchmark",
@@ -255,8 +151,8 @@ def _embed(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb.add_argument("--benchmark", type=Path, required=True, help="JSON or YAML: name, protocol, path and options")
     verb.add_argument("--out", type=Path, required=True, help="folder for features.npy and index.json")
     verb.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if any")
-    verb.add_argument("--batch-size", type=_positive, default=256, metavar="N", help="images at once (%(default)s)")
-    verb.add_argument("--threads", type=_positive, metavar="N", help="of CPU arithmetic (default: all cores)")
+    verb.add_argument("--batch-size", type=positive, default=256, metavar="N", help="images at once (%(default)s)")
+    verb.add_argument("--threads", type=positive, metavar="N", help="of CPU arithmetic (default: all cores)")
 
 
 def _do_embed(options: Arguments) -> None:
@@ -270,7 +166,7 @@ def _do_embed(options: Arguments) -> None:
 
 
 def _evaluate(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    verb = _verb(
+    verb = add_verb(
         verbs,
         "evaluate",
         "evaluate stored features and write the result record",
@@ -293,7 +189,7 @@ def _do_evaluate(options: Arguments) -> None:
 
 
 def _table(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    verb = _verb(
+    verb = add_verb(
         verbs,
         "table",
         "render a table from its specification and the records that are there",
@@ -332,7 +228,7 @@ def _do_table(options: Arguments) -> None:
 
 
 def _figure(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    verb = _verb(
+    verb = add_verb(
         verbs,
         "figure",
         "draw figure 1: what face alignment errors cost",
@@ -363,7 +259,7 @@ def _do_figure(options: Arguments) -> None:
 
 
 def _document(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    verb = _verb(
+    verb = add_verb(
         verbs,
         "document",
         "put rendered tables and figures into one document",
@@ -385,7 +281,7 @@ def _do_document(options: Arguments) -> None:
 
 
 def _explain(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    verb = _verb(
+    verb = add_verb(
         verbs,
         "explain",
         "say where a cell of a table comes from",
@@ -409,13 +305,6 @@ def _do_explain(options: Arguments) -> None:
     workflow = f"snakemake --cores all --configfile {files}"
     choice = read_runs_file(plan.runs_file)
     print(explain(options.cell, specs, plan.results / "records", plan.results, workflow=workflow, **choice), end="")
-
-
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return number
 
 
 def _device(name: str) -> str:

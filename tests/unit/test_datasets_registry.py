@@ -59,7 +59,7 @@ def test_what_can_be_fetched_says_how_and_the_rest_whom_to_ask(tmp_path: Path):
 
 
 def test_an_unknown_key_names_the_known_ones():
-    with pytest.raises(InputError, match="no set 'ms1m'; expected one of ms1mv2, ms1mv3"):
+    with pytest.raises(InputError, match="no set 'ms1m'; expected a path or one of ms1mv2, ms1mv3"):
         find_entry("ms1m", REGISTRIES)
 
 

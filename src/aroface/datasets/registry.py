@@ -159,8 +159,25 @@ def find_entry(key: str, registries: Path = REGISTRIES) -> Entry:
     """
     entries = read_all(registries)
     if key not in entries:
-        raise InputError(f"no set {key!r}", file=registries, expected=f"one of {', '.join(entries)}")
+        raise InputError(f"no set {key!r}", expected=f"a path or one of {', '.join(entries)}")
     return entries[key]
+
+
+def place_of(name: str, data_dir: Path, registries: Path = REGISTRIES) -> Path:
+    """Where a set lies that is named by its path or by its key.
+
+    Raises:
+        InputError: neither a path nor a key, or the registered set is not there.
+    """
+    if Path(name).exists():
+        return Path(name)
+    entry = find_entry(name, registries)
+    line = missing(entry, data_dir)
+    if line is not None:
+        raise InputError(line)
+    if isinstance(entry, Dataset):
+        return data_dir / entry.folder
+    return data_dir / (entry.path if isinstance(entry, Benchmark) else entry.files[0])
 
 
 def missing(entry: Entry, data_dir: Path) -> str | None:

@@ -1,0 +1,178 @@
+"""The verbs of ``aroface data``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+
+from aroface.cli_verbs import Arguments, Verbs, add_verb, positive
+
+
+def add_data_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    """Declare ``aroface data`` and its verbs."""
+    data = verbs.add_parser(
+        "data",
+        help="fetch, verify, make, pack and look at data sets",
+        description="Data sets: fetch, verify, make, pack, look.",
+    )
+    kinds = data.add_subparsers(title="verbs", metavar="VERB", required=True)
+    verb = add_verb(
+        kinds,
+        "generate",
+        "render a synthetic set in the formats of the real ones",
+        """aroface data generate faces.yaml --out data/faces
+
+faces.yaml:
+  name: faces
+  kind: training          # or pairs (--out is a .bin file), or tinyface
+  seed: 0
+  spec: {identities: 1000, images_per_identity: 20}""",
+        _do_generate,
+    )
+    verb.add_argument("spec", type=Path, help="YAML or JSON: name, kind, seed and spec")
+    verb.add_argument("--out", type=Path, required=True, help="the set's folder, or its .bin file")
+    verb.add_argument("--workers", type=positive, metavar="N", help="processes that draw (default: all cores)")
+    verb = add_verb(
+        kinds,
+        "pack",
+        "turn a folder of photographs, one sub-folder a person, into training and test sets",
+        "aroface data pack photographs --out data/mine --test-fraction 0.3 --probe-resolution 16",
+        _do_pack,
+    )
+    verb.add_argument("folder", type=Path, help="person/image.jpg (or .png, .pgm, ...)")
+    verb.add_argument("--out", type=Path, required=True, help="folder for train/, pairs.bin, pairs_lq.bin, tinyface/")
+    verb.add_argument("--options", type=Path, help="YAML or JSON file with any of the options")
+    verb.add_argument("--landmarks", type=Path, help="CSV of five landmarks: the images are raw and get aligned")
+    verb.add_argument("--test-fraction", type=float, metavar="SHARE", help="of the people; the others are trained on")
+    verb.add_argument("--probe-resolution", type=positive, metavar="PIXELS", help="of the TinyFace-like probes")
+    verb.add_argument("--singletons", choices=("error", "distractors"), help="people with a single image")
+    verb.add_argument("--seed", type=int, help="of every random choice")
+    verb = add_verb(
+        kinds,
+        "list",
+        "list the sets and checkpoints of the paper and what is there",
+        "aroface data list",
+        _do_list,
+    )
+    _add_data_dir(verb)
+    verb.add_argument("--markdown", action="store_true", help="as the table of the README")
+    verb = add_verb(
+        kinds,
+        "fetch",
+        "download and unpack registered sets, going on where an earlier download ended",
+        "aroface data fetch ms1mv3 adaface_ms1mv2_r100 --data-dir data",
+        _do_fetch,
+    )
+    verb.add_argument("names", nargs="+", metavar="NAME", help="as aroface data list names them")
+    _add_data_dir(verb)
+    verb.add_argument("--connections", type=positive, default=4, metavar="N", help="at once for a file (%(default)s)")
+    verb = add_verb(
+        kinds,
+        "verify",
+        "read a whole set, say what it holds and what is wrong with it, and write its manifest",
+        "aroface data verify ms1mv3\n  aroface data verify results/demo/data/synthetic-*/train",
+        _do_verify,
+    )
+    verb.add_argument("set", help="as aroface data list names it, or a folder or .bin file")
+    _add_data_dir(verb)
+    verb.add_argument("--name", help="registered set that a folder or file holds: its counts are compared")
+    verb.add_argument("--manifest", type=Path, help="file to write (results/data/NAME.manifest.json)")
+    verb.add_argument("--threads", type=positive, metavar="N", help="that read and decode (default: all cores)")
+    verb = add_verb(
+        kinds,
+        "prepare",
+        "turn what a provider gives out into the layout that is read here",
+        "aroface data prepare data/WebFace4M_shards --out data/WebFace4M\n"
+        "  aroface data prepare data/faces_emore --out data/faces_emore_shuffled --shuffle",
+        _do_prepare,
+    )
+    verb.add_argument("source", type=Path, help="folders of aligned crops, one a person, at any depth; or a record set")
+    verb.add_argument("--out", type=Path, required=True, help="folder for train.rec, train.idx, property")
+    verb.add_argument("--shuffle", action="store_true", help="write the images in random order, for disks that seek")
+    verb.add_argument("--seed", type=int, default=0, help="of that order (%(default)s)")
+    verb = add_verb(
+        kinds,
+        "info",
+        "say what a set holds and draw a contact sheet of it",
+        "aroface data info results/demo/data/synthetic-*/train --sheet faces.png",
+        _do_info,
+    )
+    verb.add_argument("data", help="as aroface data list names it, or a training folder, .bin file or TinyFace folder")
+    _add_data_dir(verb)
+    verb.add_argument("--sheet", type=Path, metavar="PNG", help="draw its first images")
+
+
+def _add_data_dir(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--data-dir", type=Path, default=Path("data"), help="where received sets lie (%(default)s)")
+
+
+def _do_generate(options: Arguments) -> None:
+    from aroface.datasets.generate import generate
+
+    generate(options.spec, options.out, options.workers)
+    print(options.out)
+
+
+def _do_pack(options: Arguments) -> None:
+    from aroface.datasets.pack import PackOptions, pack
+    from aroface.schemas import read_yaml
+
+    chosen = {name: getattr(options, name) for name in ("landmarks", "test_fraction", "probe_resolution")}
+    chosen |= {"singletons": options.singletons, "seed": options.seed}
+    written = read_yaml(options.options) if options.options else {}
+    given = {name: value for name, value in chosen.items() if value is not None}
+    pack(options.folder, options.out, PackOptions.from_mapping({**written, **given}, file=options.options))
+    print(options.out)
+
+
+def _do_list(options: Arguments) -> None:
+    from aroface.datasets.registry import listing, markdown
+
+    for line in markdown() if options.markdown else listing(options.data_dir):
+        print(line)
+
+
+def _do_fetch(options: Arguments) -> None:
+    from aroface.datasets.fetch import fetch
+    from aroface.datasets.registry import find_entry
+
+    for entry in [find_entry(name) for name in options.names]:
+        fetched = fetch(entry, options.data_dir, options.connections)
+        print(f"{entry.key}  {', '.join(map(str, fetched)) or 'is there'}")
+
+
+def _do_verify(options: Arguments) -> None:
+    from aroface.datasets.registry import find_entry, place_of
+    from aroface.datasets.verify import require_passed, verdict_lines, verify
+
+    data = place_of(options.set, options.data_dir)
+    name = options.name or options.set
+    registered = options.name is not None or not Path(options.set).exists()
+    counts = find_entry(name).counts if registered else {}
+    file_name = f"{name if registered else data.resolve().name}.manifest.json"
+    manifest = options.manifest or Path("results/data") / file_name
+    threads = options.threads or os.cpu_count() or 1
+    found = verify(data, manifest, name=name, expected=counts, threads=threads)
+    print(*verdict_lines(found), sep="\n")
+    print(f"written to   {manifest}")
+    require_passed(found, data)
+
+
+def _do_prepare(options: Arguments) -> None:
+    from aroface.datasets.prepare import prepare
+
+    images, people = prepare(options.source, options.out, shuffle=options.shuffle, seed=options.seed)
+    print(f"{options.out}  {images:,} images of {people:,} people")
+
+
+def _do_info(options: Arguments) -> None:
+    from aroface.datasets.info import describe, sheet
+    from aroface.datasets.registry import place_of
+
+    data = place_of(options.data, options.data_dir)
+    for line in describe(data):
+        print(line)
+    if options.sheet:
+        sheet(data, options.sheet)
+        print(f"contact sheet  {options.sheet}")

@@ -1,0 +1,290 @@
+"""Reading a whole set once, before anything is computed from it: is it complete, decodable, and what it should be?
+
+The result is a manifest with a verdict for each check. A second run reads only what changed since.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from aroface.datasets.contents import kind_of, set_files
+from aroface.datasets.hashes import FileHashes
+from aroface.datasets.images import decode
+from aroface.datasets.manifest import files_under, manifest_path, read_manifest, sample_identity
+from aroface.datasets.pairs import read_pairs
+from aroface.datasets.specs import Kind
+from aroface.datasets.tinyface import read_tinyface
+from aroface.datasets.training_set import TrainingSet
+from aroface.errors import InputError
+from aroface.files import read_json, write_json
+from aroface.progress import track
+from aroface.schemas import validate
+
+_CHUNK = 256  # images of one task
+_DIGEST = 16  # bytes of an image's hash: 12.7 million images take 203 MB
+_SHOWN = 5  # of the images that a check found, named in its detail
+_SIZE = 112
+
+
+@dataclass(slots=True)
+class Findings:
+    """What reading a set has shown.
+
+    Attributes:
+        counts: what it holds.
+        failed: by check, what is wrong; the set is not fit for use.
+        noted: by check, what is unusual, or the plain result.
+    """
+
+    counts: dict[str, int]
+    failed: dict[str, str] = field(default_factory=dict)
+    noted: dict[str, str] = field(default_factory=dict)
+
+
+def verify(
+    data: Path, manifest: Path, *, name: str, expected: Mapping[str, int] | None = None, threads: int = 2
+) -> dict[str, Any]:
+    """Check a set and write its manifest with the verdicts.
+
+    Checked are: the structure, with what the readers refuse; the counts; that every image can be decoded (in a
+    training set to 112×112 pixels); the labels' range and agreement with the identities' ranges; images that occur more
+    than once and the order of the colour channels (both only noted); and, where the set has a manifest of its own,
+    every file's hash.
+
+    Args:
+        data: a training folder, a ``.bin`` file or a TinyFace folder; it is only read.
+        manifest: what is written; if it is there already, files that are as it says are not read again.
+        name: of the set.
+        expected: counts that its provider publishes.
+        threads: that read and decode.
+
+    Returns:
+        The manifest.
+
+    Raises:
+        InputError: no such set, or one that the readers refuse.
+    """
+    kind, (folder, parts) = kind_of(data), set_files(data)
+    names = sorted(file for part in parts for file in _files(folder, part))
+    hashes = FileHashes(folder, manifest.with_name(f"{manifest.name}.hashes"))
+    files = {
+        file: {"size": (folder / file).stat().st_size, "sha256": hashes.sha256(file)}
+        for file in track(names, f"hashing {name}")
+    }
+    hashes.write()
+    before = _earlier(manifest, files)
+    findings = before or _CHECKS[kind](data, threads)
+    _compare_counts(findings, expected or {})
+    _compare_files(findings, data, files)
+    verdicts = {check: {"passed": True, "detail": detail} for check, detail in findings.noted.items()}
+    verdicts |= {check: {"passed": False, "detail": detail} for check, detail in findings.failed.items()}
+    identity = sample_identity(folder, parts)
+    written = {"name": name, "kind": kind, "identity": identity, "files": files, "counts": findings.counts}
+    written["verdicts"] = verdicts
+    validate(written, "manifest")
+    write_json(manifest, written)
+    return written
+
+
+def verdict_lines(manifest: Mapping[str, Any]) -> list[str]:
+    """A line for each count and each check of a manifest that `verify` wrote."""
+    lines = [f"{what:12} {count:,}" for what, count in manifest["counts"].items()]
+    for check, verdict in manifest["verdicts"].items():
+        lines.append(f"{check:12} {'ok' if verdict['passed'] else 'FAILED'}: {verdict['detail']}")
+    return lines
+
+
+def require_passed(manifest: Mapping[str, Any], data: Path) -> None:
+    """Refuse a set that failed a check.
+
+    Raises:
+        InputError: it did; the message has the first failure.
+    """
+    failed = {check: verdict["detail"] for check, verdict in manifest["verdicts"].items() if not verdict["passed"]}
+    if failed:
+        check, detail = next(iter(failed.items()))
+        more = f" ({len(failed) - 1} more checks failed)" if len(failed) > 1 else ""
+        raise InputError(f"{detail}{more}", file=data, record=check, remedy="copy or download it again")
+
+
+def _files(folder: Path, part: str) -> list[str]:
+    path = folder / part
+    if path.is_dir():
+        return [f"{part}/{file}" for file in files_under(path)]
+    if not path.is_file():
+        raise InputError("no such file", file=path)
+    return [part]
+
+
+def _earlier(manifest: Path, files: Mapping[str, Any]) -> Findings | None:
+    """The findings of an earlier run on the same files."""
+    if not manifest.exists():
+        return None
+    try:
+        written = read_json(manifest)
+        validate(written, "manifest", file=manifest)
+    except InputError:
+        return None
+    if written["files"] != files or "verdicts" not in written:
+        return None
+    again = ("counts", "manifest")  # compared with others each time
+    kept = {check: verdict for check, verdict in written["verdicts"].items() if check not in again}
+    return Findings(
+        written["counts"],
+        {check: verdict["detail"] for check, verdict in kept.items() if not verdict["passed"]},
+        {check: verdict["detail"] for check, verdict in kept.items() if verdict["passed"]},
+    )
+
+
+def _compare_counts(findings: Findings, expected: Mapping[str, int]) -> None:
+    known = {what: count for what, count in expected.items() if what in findings.counts}
+    wrong = [
+        f"{findings.counts[what]:,} {what}, not {known[what]:,}"
+        for what in known
+        if findings.counts[what] != known[what]
+    ]
+    if wrong:
+        findings.failed["counts"] = "; ".join(wrong)
+    elif known:
+        findings.noted["counts"] = "as published"
+
+
+def _compare_files(findings: Findings, data: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
+    if not manifest_path(data).exists():
+        return
+    own = read_manifest(data)["files"]
+    wrong = [name for name, entry in files.items() if name in own and own[name]["sha256"] != entry["sha256"]]
+    if wrong:
+        findings.failed["manifest"] = f"{_some(wrong)}: not the content that {manifest_path(data).name} lists"
+    else:
+        findings.noted["manifest"] = f"all files as {manifest_path(data).name} lists them"
+
+
+def _check_training(data: Path, threads: int) -> Findings:
+    found = TrainingSet.open(data)
+    sizes = np.bincount(found.labels, minlength=found.num_classes)
+    findings = Findings({"identities": found.num_classes, "images": len(found)})
+    empty = np.flatnonzero(sizes == 0)
+    few = f"{sizes.min()} to {sizes.max()} images each"
+    findings.noted["identities"] = f"{len(empty)} without an image, first {empty[0]}" if len(empty) else few
+
+    def one(number: int) -> bytes:
+        return found.jpeg(number)
+
+    def place(number: int, what: str) -> str:
+        return str(found.error(number, what))
+
+    _check_images(findings, len(found), one, place, threads, square=True)
+    return findings
+
+
+def _check_pairs(data: Path, threads: int) -> Findings:
+    found = read_pairs(data)
+    findings = Findings({"pairs": len(found.same), "genuine": int(found.same.sum())})
+    same = sum(found.images[2 * pair] == found.images[2 * pair + 1] for pair in range(len(found.same)))
+    findings.noted["pairs"] = f"{same} of an image and itself" if same else "each of two different images"
+
+    def place(number: int, what: str) -> str:
+        return f"image {number}: {what}"
+
+    _check_images(findings, len(found.images), found.images.__getitem__, place, threads)
+    return findings
+
+
+def _check_tinyface(data: Path, threads: int) -> Findings:
+    found = read_tinyface(data)
+    parts = (found.gallery, found.probes, found.distractors)
+    counts = dict(zip(("gallery", "probes", "distractors"), map(len, parts), strict=True))
+    findings = Findings(counts)
+    files = [path for part in parts for path in part]
+
+    def place(number: int, what: str) -> str:
+        return f"{files[number].relative_to(data)}: {what}"
+
+    _check_images(findings, len(files), lambda number: files[number].read_bytes(), place, threads)
+    return findings
+
+
+_CHECKS: dict[Kind, Callable[[Path, int], Findings]] = {
+    "training": _check_training,
+    "pairs": _check_pairs,
+    "tinyface": _check_tinyface,
+}
+
+
+@dataclass(slots=True)
+class _Chunk:
+    """What some images have shown: hashes, sums of red − blue, and what is wrong."""
+
+    digests: npt.NDArray[np.void]
+    warmth: float
+    wrong: list[str]
+
+
+def _check_images(
+    findings: Findings,
+    count: int,
+    read: Callable[[int], bytes],
+    place: Callable[[int, str], str],
+    threads: int,
+    *,
+    square: bool = False,
+) -> None:
+    """Decode all images, in threads; find those that occur twice, and whether red and blue are exchanged."""
+
+    def look(begin: int) -> _Chunk:
+        numbers = range(begin, min(begin + _CHUNK, count))
+        digests = np.zeros(len(numbers), f"V{_DIGEST}")
+        warmth, wrong = 0.0, []
+        for row, number in enumerate(numbers):
+            try:
+                data = read(number)
+                digests[row] = np.void(hashlib.blake2b(data, digest_size=_DIGEST).digest())
+                image = decode(data)
+            except InputError as error:
+                wrong.append(str(error))
+                continue
+            except ValueError as error:
+                wrong.append(place(number, f"cannot be decoded ({error})"))
+                continue
+            if square and image.shape != (_SIZE, _SIZE, 3):
+                wrong.append(place(number, f"the image has {image.shape[1]}×{image.shape[0]} pixels"))
+            warmth += float(image[::8, ::8, 0].mean(dtype=np.float64) - image[::8, ::8, 2].mean(dtype=np.float64))
+        return _Chunk(digests, warmth, wrong)
+
+    begins = range(0, count, _CHUNK)
+    with ThreadPoolExecutor(threads, thread_name_prefix="verify") as pool:
+        chunks = list(track(pool.map(look, begins), "decoding", total=len(begins)))
+    wrong = [line for chunk in chunks for line in chunk.wrong]
+    if wrong:
+        findings.failed["images"] = f"{len(wrong):,} of {count:,} are damaged: {_some(wrong)}"
+    else:
+        findings.noted["images"] = f"all {count:,} can be decoded"
+    findings.noted["duplicates"] = _duplicates(np.concatenate([chunk.digests for chunk in chunks]))
+    findings.noted["colours"] = _colours(sum(chunk.warmth for chunk in chunks) / max(count - len(wrong), 1))
+
+
+def _duplicates(digests: npt.NDArray[np.void]) -> str:
+    different = len(np.unique(digests))
+    again = len(digests) - different
+    return f"{again:,} images are copies of others" if again else "no image occurs twice"
+
+
+def _colours(warmth: float) -> str:
+    """Skin is redder than blue in any light that photographs of faces are taken in."""
+    if warmth < 0:
+        return f"red is {-warmth:.1f} grey levels below blue on average: are the channels exchanged (BGR)?"
+    return f"red is {warmth:.1f} grey levels above blue on average, as faces in RGB are"
+
+
+def _some(items: Sequence[str]) -> str:
+    more = f" and {len(items) - _SHOWN:,} more" if len(items) > _SHOWN else ""
+    return ", ".join(items[:_SHOWN]) + more

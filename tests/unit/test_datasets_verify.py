@@ -1,0 +1,133 @@
+"""A whole set is read once, what is wrong with it is said, and what did not change is not read again."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from aroface.datasets import verify as module
+from aroface.datasets.contents import data_hash
+from aroface.datasets.generate import generate_pairs, generate_tinyface, generate_training
+from aroface.datasets.images import decode, encode_jpeg
+from aroface.datasets.manifest import manifest_hash
+from aroface.datasets.pairs import Pairs, read_pairs, write_pairs
+from aroface.datasets.training_set import TrainingSet, write_training_set
+from aroface.datasets.verify import require_passed, verdict_lines, verify
+from aroface.errors import InputError
+
+SPECS = {
+    "training": {"identities": 3, "images_per_identity": 4},
+    "pairs": {"identities": 4, "pairs": 8, "folds": 2},
+    "tinyface": {"identities": 3, "gallery_per_identity": 1, "probes_per_identity": 2, "distractors": 2},
+}
+MAKERS = {"training": generate_training, "pairs": generate_pairs, "tinyface": generate_tinyface}
+PLACES = {"training": "train", "pairs": "pairs.bin", "tinyface": "tinyface"}
+COUNTS = {
+    "training": {"identities": 3, "images": 12},
+    "pairs": {"pairs": 8, "genuine": 4},
+    "tinyface": {"gallery": 3, "probes": 6, "distractors": 2},
+}
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("sets")
+    for kind, place in PLACES.items():
+        MAKERS[kind](SPECS[kind], 1, root / place, workers=1)
+    return root
+
+
+@pytest.fixture
+def sets(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "sets"))
+
+
+def check(data: Path, **options: object) -> dict[str, object]:
+    found = verify(data, data.parent / "verified.json", name="faces", **options)
+    return {name: verdict["detail"] for name, verdict in found["verdicts"].items() if not verdict["passed"]}
+
+
+@pytest.mark.parametrize("kind", SPECS)
+def test_a_sound_set_passes(sets: Path, kind: str) -> None:
+    data = sets / PLACES[kind]
+    manifest = verify(data, sets / "verified.json", name="faces", expected=COUNTS[kind])
+    require_passed(manifest, data)
+    assert manifest["counts"] == COUNTS[kind]
+    assert manifest["verdicts"]["counts"]["detail"] == "as published"
+    assert manifest["verdicts"]["manifest"]["passed"]
+    assert "above blue" in manifest["verdicts"]["colours"]["detail"]
+    assert any(line.startswith("images       ok: all") for line in verdict_lines(manifest))
+
+
+def test_the_identity_is_that_of_the_plan_for_a_received_set(sets: Path) -> None:
+    (sets / "train/manifest.json").unlink()
+    planned = data_hash(sets / "train")
+    assert manifest_hash(verify(sets / "train", sets / "verified.json", name="faces")["identity"]) == planned
+
+
+@pytest.mark.parametrize("kind", SPECS)
+def test_what_did_not_change_is_not_read_again(sets: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = sets / PLACES[kind]
+    first = verify(data, sets / "verified.json", name="faces")
+    monkeypatch.setattr(module, "_check_images", None)
+    assert verify(data, sets / "verified.json", name="faces") == first
+    assert check(data, expected={"images": 13, "pairs": 9, "probes": 7}).keys() == {"counts"}
+    assert check(data) == {}
+
+
+def test_other_counts_than_published_fail(sets: Path) -> None:
+    failed = check(sets / "train", expected={"identities": 3, "images": 13})
+    assert failed == {"counts": "12 images, not 13"}
+
+
+def test_damaged_images_are_named(sets: Path) -> None:
+    images = [bytearray(TrainingSet.open(sets / "train").jpeg(position)) for position in range(12)]
+    del images[3][-200:]
+    images[5] = bytearray(encode_jpeg(np.zeros((64, 64, 3), np.uint8), 90))
+    write_training_set(sets / "new", [(number // 4, bytes(image)) for number, image in enumerate(images)], 3)
+    failed = check(sets / "new")["images"]
+    assert failed.startswith("2 of 12 are damaged: ")
+    assert "train.rec: record 4 (byte " in failed
+    assert "the image has 64×64 pixels" in failed
+    with pytest.raises(InputError, match="new: images: 2 of 12 are damaged"):
+        require_passed(verify(sets / "new", sets / "verified.json", name="faces"), sets / "new")
+
+
+def test_a_file_with_other_bytes_than_its_manifest_says_fails(sets: Path) -> None:
+    crop = sets / "tinyface/tinyface/Testing_Set/Probe/1_1.jpg"
+    crop = next(crop.parent.iterdir()) if not crop.exists() else crop
+    data = bytearray(crop.read_bytes())
+    data[-3] ^= 1
+    crop.write_bytes(data)
+    failed = check(sets / "tinyface")
+    assert failed["manifest"] == f"tinyface/Testing_Set/Probe/{crop.name}: not the content that manifest.json lists"
+
+
+def test_copies_and_exchanged_channels_are_noted(sets: Path) -> None:
+    pairs = read_pairs(sets / "pairs.bin")
+    exchanged = [encode_jpeg(cv2.cvtColor(decode(image), cv2.COLOR_RGB2BGR), 90) for image in pairs.images]
+    exchanged[1] = exchanged[0]
+    write_pairs(sets / "bgr.bin", Pairs(exchanged, pairs.same))
+    verdicts = verify(sets / "bgr.bin", sets / "verified.json", name="faces")["verdicts"]
+    assert all(verdict["passed"] for verdict in verdicts.values())
+    assert "are the channels exchanged (BGR)?" in verdicts["colours"]["detail"]
+    assert verdicts["duplicates"]["detail"] == "1 images are copies of others"
+    assert verdicts["pairs"]["detail"] == "1 of an image and itself"
+
+
+def test_the_number_of_threads_changes_nothing(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_CHUNK", 3)
+    one = verify(sets / "train", sets / "one.json", name="faces", threads=1)
+    assert verify(sets / "train", sets / "three.json", name="faces", threads=3) == one
+
+
+def test_a_set_that_the_readers_refuse_leaves_nothing(sets: Path) -> None:
+    rec = sets / "train/train.rec"
+    rec.write_bytes(rec.read_bytes()[:-5000])
+    with pytest.raises(InputError, match="train"):
+        verify(sets / "train", sets / "verified.json", name="faces")
+    assert not (sets / "verified.json").exists()
