@@ -5,7 +5,7 @@
     snakemake -n                               only say what there is to do
     snakemake --cores all --configfile workflow/configs/demo.yaml
 
-Targets: all, tables, table_NAME, figure_NAME, reported.
+Targets: all, tables, table_NAME, figure_NAME, reported; fetch, for data that anybody may download.
 """
 
 import os

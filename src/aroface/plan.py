@@ -153,6 +153,8 @@ class Plan:
         """The line of the received set that a job needs and that is not there; None if it can run."""
         if rule == "train":
             return self.runs[wildcards["run"]].source.missing
+        if rule.startswith("verify_"):
+            return next(each.missing for each in self.sources.received if rule == f"verify_{each.name}")
         shown = wildcards.get("benchmark", rule.removeprefix("figure_"))
         needs = rule == "embed" or rule.startswith("figure_")
         return self.benchmarks[shown].source.missing if needs else None

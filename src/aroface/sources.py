@@ -34,6 +34,7 @@ PARTS: dict[Part, tuple[Kind, str]] = {
     "pairs_lq": ("pairs", "pairs_lq.bin"),
     "tinyface": ("tinyface", "tinyface"),
 }
+RECEIVED_MANIFEST = "manifest.json"  # beside the link to a received set, which may be read-only
 _EMBEDDING = {"color": "RGB", "flip": True, "fusion": "sum"}  # of sets that the workflow makes itself
 
 
@@ -47,7 +48,9 @@ class Source:
         kind: what it holds.
         manifest_hash: hash of its identity.
         path: a folder, or a file of pairs, below ``results/data``.
-        made: its manifest, if the workflow makes the set; None if it is received.
+        manifest: of the set that the workflow makes, or of what checking a received one has shown.
+        received: whether it comes from others.
+        fetchable: whether it is to be had without a form.
         options: how the literature embeds it, if it is a received benchmark.
         target: what ``path`` shall link to, if the set is received and there.
         missing: one line on what is missing and how to get it, if it is received and not there.
@@ -58,7 +61,9 @@ class Source:
     kind: Kind
     manifest_hash: str
     path: Path
-    made: Path | None = None
+    manifest: Path
+    received: bool = False
+    fetchable: bool = False
     options: Mapping[str, Any] | None = None
     target: Path | None = None
     missing: str | None = None
@@ -66,7 +71,12 @@ class Source:
     @property
     def inputs(self) -> list[Path]:
         """What jobs that use it have to wait for."""
-        return [] if self.made is None else [self.made]
+        return [self.manifest]
+
+    @property
+    def verification(self) -> str:
+        """Arguments of ``aroface data verify``, if it is received."""
+        return shlex.join([str(self.path), "--name", self.name, "--manifest", str(self.manifest)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +161,11 @@ class Sources:
             self._found[name] = self._received(entry, entry.protocol, entry.path)
         return self._find(name, record, "benchmark", self._benchmarks)
 
+    @property
+    def received(self) -> list[Source]:
+        """The received sets that were asked for."""
+        return [source for source in self._found.values() if source.received]
+
     def write(self) -> None:
         """Link received sets to where jobs look for them, remember their identities, and write what is to be made."""
         for source in self._found.values():
@@ -176,12 +191,16 @@ class Sources:
         target = self._data_dir / place
         absent = missing(entry, self._data_dir)
         hash_ = _remembered(self._results, entry.key) if absent else data_hash(target)
+        folder = _folder(self._results, entry.key, hash_)
         return Source(
             entry.key,
             entry.title,
             kind,
             hash_,
-            _folder(self._results, entry.key, hash_) / target.name,
+            folder / target.name,
+            folder / RECEIVED_MANIFEST,
+            received=True,
+            fetchable=bool(entry.downloads),
             options=entry.options if isinstance(entry, Benchmark) else None,
             target=None if absent else target,
             missing=absent,
@@ -203,7 +222,7 @@ def _generated(name: str, declared: Mapping[str, Any], results: Path, place: str
     hash_ = manifest_hash(generated_identity(kind, resolved, seed))
     path = _folder(results, name, hash_) / PLACES[kind]
     options = {**_EMBEDDING, "alignment": alignment_words("rendered", resolved["alignment"])}
-    source = Source(name, declared.get("label", name), kind, hash_, path, options=options, made=manifest_path(path))
+    source = Source(name, declared.get("label", name), kind, hash_, path, manifest_path(path), options=options)
     file = _spec_file(results, name, hash_)
     content = {"name": name, "kind": kind, "seed": seed, "spec": resolved}
     return Making(name, "generate", None, content, file, path, (manifest_path(path),)), [source]
@@ -230,11 +249,11 @@ def _packed(name: str, declared: Mapping[str, Any], results: Path, place: str) -
                 kind,
                 hashes[part],
                 out / file,
+                manifest_path(out / file),
                 options={**_EMBEDDING, "alignment": words},
-                made=manifest_path(out / file),
             )
         )
-    manifests = tuple(source.made for source in sources if source.made)
+    manifests = tuple(source.manifest for source in sources)
     spec_file = _spec_file(results, name, hashes["all"])
     return Making(name, "pack", folder, declared["pack"], spec_file, out, manifests, files), sources
 

@@ -5,7 +5,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from aroface.datasets.registry import find_entry, missing, read_all, read_benchmarks, read_checkpoints, read_datasets
+from aroface.datasets.registry import (
+    find_entry,
+    markdown,
+    missing,
+    read_all,
+    read_benchmarks,
+    read_checkpoints,
+    read_datasets,
+)
 from aroface.errors import InputError
 
 REGISTRIES = Path(__file__).parents[2] / "workflow" / "registries"
@@ -85,3 +93,8 @@ def test_a_wrong_entry_is_one_line(old: str, new: str, message: str, tmp_path: P
     (tmp_path / "datasets.yaml").write_text(text.replace(old, new))
     with pytest.raises(InputError, match=message):
         read_datasets(tmp_path / "datasets.yaml")
+
+
+def test_the_readme_has_the_table_of_the_registries():
+    readme = (REGISTRIES.parents[1] / "README.md").read_text()
+    assert "\n".join(["<!-- aroface data list --markdown -->", *markdown(REGISTRIES), ""]) in readme

@@ -29,7 +29,7 @@ def test_a_wrong_configuration_is_one_line(project: Project, change: dict[str, A
 
 def test_the_full_reproduction_names_every_job_and_every_missing_set(project: Project) -> None:
     outcome = project.plan("--quiet", "rules", config=None)
-    line = r"^missing: ([^:]+): not in data: .* request it from .* https://.* into data$"
+    line = r"^missing: ([^:]+): not in data: .*(?:aroface data fetch|request it from) .* https://.*$"
     training_sets, benchmarks = ["MS1MV2", "MS1MV3", "WebFace4M", "WebFace12M"], ["TinyFace", "LFW", "CFP-FP", "CFP-FF"]
     assert re.findall(line, outcome.text, re.M) == [*training_sets, *benchmarks, "AgeDB-30", "CALFW", "CPLFW"]
     counts = dict(re.findall(r"^(\w+) +(\d+)$", outcome.text, re.M))
@@ -72,3 +72,12 @@ def test_the_targets_are_there(project: Project) -> None:
 def test_the_linter_finds_nothing(project: Project) -> None:
     outcome = project.run("--lint", config=None)
     assert outcome.status == 0, outcome.text
+
+
+def test_what_anybody_may_have_is_fetched_by_one_job(project: Project) -> None:
+    project.config["experiments"] += [{"method": "arcface", "dataset": name} for name in ("ms1mv2", "webface4m")]
+    project.config["benchmarks"].append("lfw")
+    project.write()
+    outcome = project.run("fetch")
+    assert outcome.status == 0, outcome.text
+    assert project.calls() == ["data fetch ms1mv2 lfw --data-dir received"]

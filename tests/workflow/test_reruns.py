@@ -151,6 +151,7 @@ def test_a_received_set_may_move_and_may_leave(done: Project, tmp_path: Path) ->
     assert len(done.plan().trained) == 1
     outcome = done.run()
     assert outcome.status == 0, outcome.text
+    assert [call.split()[:2] for call in done.calls()].count(["data", "verify"]) == 1
     (link,) = (done.folder / "results/data").glob("ms1mv2-*/faces_emore")
     assert link.resolve() == folder
     (tmp_path / "received").rename(tmp_path / "moved")

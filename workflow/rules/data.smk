@@ -23,3 +23,42 @@ for making in PLAN.sources.makings:
             remnants=making.out,
         shell:
             "rm -rf {params.remnants:q} && python -m aroface data {params.arguments} > {log} 2>&1"
+
+
+# Brings what is missing and to be had without a form into the data folder. Runs are named after the data they are
+# trained on, so that this goes before everything else, on its own: snakemake --cores 1 fetch
+rule fetch:
+    localrule: True
+    log:
+        RESULTS / "logs" / "data" / "fetch.log",
+    conda:
+        "../envs/data.yaml"
+    params:
+        names=[each.name for each in PLAN.sources.received if each.missing and each.fetchable],
+        folder=PLAN.values["paths"]["data"],
+    shell:
+        "if [ -z '{params.names}' ]; then echo nothing to fetch > {log}; exit 0; fi;"
+        " python -m aroface data fetch {params.names:q} --data-dir {params.folder:q} | tee {log}"
+
+
+# Received sets are read whole before anything is computed from them; what is wrong with one ends in one line.
+for source in PLAN.sources.received:
+
+    rule:
+        name:
+            f"verify_{source.name}"
+        output:
+            source.manifest,
+        log:
+            RESULTS / "logs" / "data" / f"verify-{source.name}.log",
+        retries: RESOURCES["data"]["retries"]
+        conda:
+            "../envs/data.yaml"
+        threads: RESOURCES["data"]["threads"]
+        resources:
+            mem_mb=RESOURCES["data"]["mem_mb"],
+            runtime=RESOURCES["data"]["runtime"],
+        params:
+            arguments=source.verification,
+        shell:
+            "python -m aroface data verify {params.arguments} --threads {threads} > {log} 2>&1"

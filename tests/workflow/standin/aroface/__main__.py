@@ -20,11 +20,15 @@ def main() -> int:
         print(f"{words[0]} was told to fail")
         return 1
     parser = argparse.ArgumentParser()
-    for option in ("out", "run-dir", "state-dir", "format"):
+    for option in ("out", "run-dir", "state-dir", "format", "manifest"):
         parser.add_argument(f"--{option}", type=Path)
     options, _ = parser.parse_known_args(words)
     if words[0] == "train":
         train(options.run_dir, options.state_dir)
+    elif options.manifest is not None:
+        write(options.manifest)
+    elif words[:2] == ["data", "fetch"]:
+        print("fetched")
     elif words[0] == "data":
         write(options.out.with_name("pairs.bin.manifest.json") if options.out.suffix else options.out / "manifest.json")
     elif words[0] == "embed":
