@@ -79,6 +79,9 @@ faces.yaml:
     verb.add_argument("--name", help="registered set that a folder or file holds: its counts are compared")
     verb.add_argument("--manifest", type=Path, help="file to write (results/data/NAME.manifest.json)")
     verb.add_argument("--threads", type=positive, metavar="N", help="that read and decode (default: all cores)")
+    verb.add_argument(
+        "--max-corrupt-fraction", type=float, default=0.0, metavar="SHARE", help="of images that may be damaged (0)"
+    )
     verb = add_verb(
         kinds,
         "prepare",
@@ -153,7 +156,8 @@ def _do_verify(options: Arguments) -> None:
     file_name = f"{name if registered else data.resolve().name}.manifest.json"
     manifest = options.manifest or Path("results/data") / file_name
     threads = options.threads or os.cpu_count() or 1
-    found = verify(data, manifest, name=name, expected=counts, threads=threads)
+    allowed = options.max_corrupt_fraction
+    found = verify(data, manifest, name=name, expected=counts, threads=threads, max_corrupt_fraction=allowed)
     print(*verdict_lines(found), sep="\n")
     print(f"written to   {manifest}")
     require_passed(found, data)

@@ -93,6 +93,10 @@ def test_damaged_images_are_named(sets: Path) -> None:
     assert failed.startswith("2 of 12 are damaged: ")
     assert "train.rec: record 4 (byte " in failed
     assert "the image has 64×64 pixels" in failed
+    found = verify(sets / "new", sets / "verified.json", name="faces", max_corrupt_fraction=2 / 12)
+    assert found["verdicts"]["images"]["passed"]
+    assert len(found["corrupt"]) == 2
+    assert verify(sets / "new", sets / "verified.json", name="faces", max_corrupt_fraction=2 / 12) == found
     with pytest.raises(InputError, match="new: images: 2 of 12 are damaged"):
         require_passed(verify(sets / "new", sets / "verified.json", name="faces"), sets / "new")
 

@@ -32,6 +32,7 @@ _CHUNK = 256  # images of one task
 _DIGEST = 16  # bytes of an image's hash: 12.7 million images take 203 MB
 _SHOWN = 5  # of the images that a check found, named in its detail
 _SIZE = 112
+_IMAGE_COUNTS = ("images", "gallery", "probes", "distractors")
 
 
 @dataclass(slots=True)
@@ -42,15 +43,23 @@ class Findings:
         counts: what it holds.
         failed: by check, what is wrong; the set is not fit for use.
         noted: by check, what is unusual, or the plain result.
+        corrupt: images that cannot be used, each with its place and why.
     """
 
     counts: dict[str, int]
     failed: dict[str, str] = field(default_factory=dict)
     noted: dict[str, str] = field(default_factory=dict)
+    corrupt: list[str] = field(default_factory=list)
 
 
 def verify(
-    data: Path, manifest: Path, *, name: str, expected: Mapping[str, int] | None = None, threads: int = 2
+    data: Path,
+    manifest: Path,
+    *,
+    name: str,
+    expected: Mapping[str, int] | None = None,
+    threads: int = 2,
+    max_corrupt_fraction: float = 0.0,
 ) -> dict[str, Any]:
     """Check a set and write its manifest with the verdicts.
 
@@ -65,6 +74,7 @@ def verify(
         name: of the set.
         expected: counts that its provider publishes.
         threads: that read and decode.
+        max_corrupt_fraction: of images that may be damaged; the manifest lists them all either way.
 
     Returns:
         The manifest.
@@ -82,13 +92,14 @@ def verify(
     hashes.write()
     before = _earlier(manifest, files)
     findings = before or _CHECKS[kind](data, threads)
+    _judge_corrupt(findings, max_corrupt_fraction)
     _compare_counts(findings, expected or {})
     _compare_files(findings, data, files)
     verdicts = {check: {"passed": True, "detail": detail} for check, detail in findings.noted.items()}
     verdicts |= {check: {"passed": False, "detail": detail} for check, detail in findings.failed.items()}
     identity = sample_identity(folder, parts)
     written = {"name": name, "kind": kind, "identity": identity, "files": files, "counts": findings.counts}
-    written["verdicts"] = verdicts
+    written |= {"verdicts": verdicts, "corrupt": findings.corrupt}
     validate(written, "manifest")
     write_json(manifest, written)
     return written
@@ -135,13 +146,26 @@ def _earlier(manifest: Path, files: Mapping[str, Any]) -> Findings | None:
         return None
     if written["files"] != files or "verdicts" not in written:
         return None
-    again = ("counts", "manifest")  # compared with others each time
+    again = ("counts", "manifest", "images")  # judged each time
     kept = {check: verdict for check, verdict in written["verdicts"].items() if check not in again}
     return Findings(
         written["counts"],
         {check: verdict["detail"] for check, verdict in kept.items() if not verdict["passed"]},
         {check: verdict["detail"] for check, verdict in kept.items() if verdict["passed"]},
+        written["corrupt"],
     )
+
+
+def _judge_corrupt(findings: Findings, allowed: float) -> None:
+    """Whether few enough images are damaged."""
+    count = sum(findings.counts[what] for what in _IMAGE_COUNTS if what in findings.counts)
+    count = count or 2 * findings.counts["pairs"]
+    wrong = findings.corrupt
+    if not wrong:
+        findings.noted["images"] = f"all {count:,} can be decoded"
+        return
+    verdict = findings.noted if len(wrong) <= allowed * count else findings.failed
+    verdict["images"] = f"{len(wrong):,} of {count:,} are damaged: {_some(wrong)}"
 
 
 def _compare_counts(findings: Findings, expected: Mapping[str, int]) -> None:
@@ -263,13 +287,9 @@ def _check_images(
     begins = range(0, count, _CHUNK)
     with ThreadPoolExecutor(threads, thread_name_prefix="verify") as pool:
         chunks = list(track(pool.map(look, begins), "decoding", total=len(begins)))
-    wrong = [line for chunk in chunks for line in chunk.wrong]
-    if wrong:
-        findings.failed["images"] = f"{len(wrong):,} of {count:,} are damaged: {_some(wrong)}"
-    else:
-        findings.noted["images"] = f"all {count:,} can be decoded"
+    findings.corrupt += [line for chunk in chunks for line in chunk.wrong]
     findings.noted["duplicates"] = _duplicates(np.concatenate([chunk.digests for chunk in chunks]))
-    findings.noted["colours"] = _colours(sum(chunk.warmth for chunk in chunks) / max(count - len(wrong), 1))
+    findings.noted["colours"] = _colours(sum(chunk.warmth for chunk in chunks) / max(count - len(findings.corrupt), 1))
 
 
 def _duplicates(digests: npt.NDArray[np.void]) -> str:
