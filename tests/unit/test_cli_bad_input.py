@@ -154,9 +154,30 @@ def test_a_good_benchmark_gives_a_record(tmp_path, benchmark, capsys):
     assert json.loads((tmp_path / "record.json").read_text())["counts"]["pairs"] == 20
 
 
+def test_a_set_that_has_to_be_requested(tmp_path, failing):
+    line = failing("data", "fetch", "webface4m", "--data-dir", tmp_path)
+    assert "request it from WebFace260M" in line
+    assert failing("data", "verify", "webface4m", "--data-dir", tmp_path) == line
+    assert "no set 'webface'" in failing("data", "fetch", "webface", "--data-dir", tmp_path)
+
+
+def test_a_set_with_damaged_images_is_verified_and_refused(tmp_path, data, failing, capsys):
+    damaged = (data / "train.rec").read_bytes().replace(b"\xff\xd8\xff", b"GIF", 1)
+    (data / "train.rec").write_bytes(damaged)
+    (data / "manifest.json").unlink(missing_ok=True)
+    words = ["data", "verify", data, "--manifest", tmp_path / "verified.json"]
+    assert main([*map(str, words), "--max-corrupt-fraction", "1"]) == 0
+    assert "images       ok: 1 of " in capsys.readouterr().out
+    assert "are damaged: " in failing(*words)
+    assert len(read_json(tmp_path / "verified.json")["corrupt"]) == 1
+
+
 def test_every_verb_teaches_by_an_example(capsys):
     verbs = ("plan", "train", "embed", "evaluate", "table", "figure", "document", "explain")
-    for words in (*((verb,) for verb in verbs), *(("data", verb) for verb in ("generate", "pack", "list", "info"))):
+    for words in (
+        *((verb,) for verb in verbs),
+        *(("data", verb) for verb in ("generate", "pack", "list", "fetch", "verify", "prepare", "info")),
+    ):
         with pytest.raises(SystemExit) as stop:
             main([*words, "--help"])
         assert stop.value.code == 0
