@@ -196,12 +196,13 @@ class RecordFile:
         None if the ranges do not cover the images, each once.
         """
         ranges = self._labels_at(identities, count=2)
-        ranges = ranges[np.isfinite(ranges).all(axis=1) & (ranges[:, 0] < ranges[:, 1])].astype(np.int64)
-        starts, ends = ranges[np.argsort(ranges[:, 0], kind="stable")].T
-        if not np.array_equal([1, *ends.tolist()], [*starts.tolist(), len(images) + 1]):
+        begins, ends = ranges.T
+        ranges = ranges[(begins >= 1) & (begins < ends) & (ends <= len(images) + 1)].astype(np.int64)
+        starts, stops = ranges[np.argsort(ranges[:, 0], kind="stable")].T
+        if not np.array_equal([1, *stops.tolist()], [*starts.tolist(), len(images) + 1]):
             return None
         firsts = images[starts - 1]
-        return np.repeat(self._whole(self._labels_at(firsts, count=1)[:, 0], firsts), ends - starts)
+        return np.repeat(self._whole(self._labels_at(firsts, count=1)[:, 0], firsts), stops - starts)
 
     def _cached_labels(self, images: Rows) -> Int64:
         """Labels of all records; the scan of a large file takes minutes, so its result is kept where that is allowed.

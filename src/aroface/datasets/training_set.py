@@ -1,4 +1,4 @@
-"""A training set: a folder with ``train.rec``, ``train.idx``, ``property`` (InsightFace's layout), or of image files."""
+"""A training set: a folder with ``train.rec``, ``train.idx`` and ``property`` as InsightFace has it, or of images."""
 
 from __future__ import annotations
 
