@@ -4,11 +4,12 @@
 
 PYTHON ?= python3
 VENV   ?= .venv
+MXNET  ?= .venv-mxnet
 CORES  ?= 2
 bin    := $(VENV)/bin
 export PYTHONNOUSERSITE := 1
 
-.PHONY: demo claim test lint format lock clean help
+.PHONY: demo claim test test-mxnet lint format lock clean help
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -30,6 +31,17 @@ claim: $(VENV)/.ready
 test: $(VENV)/.ready
 	$(bin)/python -m pytest -n $(CORES)
 
+# make test-mxnet  records and pixels against MXNet itself, in .venv-mxnet (Python 3.11; Debian: libgomp1 libquadmath0)
+test-mxnet: $(VENV)/.ready $(MXNET)/.ready
+	MXNET_PYTHON="$(abspath $(MXNET)/bin/python)" $(bin)/python -m pytest tests/mxnet
+
+$(MXNET)/.ready: workflow/envs/mxnet.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "MXNet needs Python 3.11 (make test-mxnet PYTHON=python3.11), this is " + sys.version)'
+	$(PYTHON) -m venv $(MXNET)
+	$(MXNET)/bin/python -m pip install --disable-pip-version-check --quiet -r workflow/envs/mxnet.txt
+	$(MXNET)/bin/python -c 'import mxnet' || { echo "MXNet cannot be loaded; on Debian and Ubuntu: apt install libgomp1 libquadmath0" >&2; exit 1; }
+	touch $@
+
 # make lint   formatting, types and the workflow's own linter
 lint: $(VENV)/.ready
 	$(bin)/ruff check .
@@ -49,4 +61,4 @@ lock:
 	workflow/scripts/lock.sh $(PYTHON)
 
 clean:
-	rm -rf $(VENV) results/demo results/claim
+	rm -rf $(VENV) $(MXNET) results/demo results/claim

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import pickle
+import random
 import struct
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -11,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aroface.datasets.recordfile import RecordFile
-from aroface.datasets.recordio import decode, encode, open_writer, pack, unpack
+from aroface.datasets.recordio import RecordWriter, decode, encode, open_writer, pack, unpack
 from aroface.errors import InputError
 
 MAGIC = bytes.fromhex("0a23d7ce")
@@ -33,6 +39,24 @@ def test_the_header_record_is_packed_as_mxnet_packs_it():
 def test_adjacent_magics_give_an_empty_middle_part_and_an_unaligned_one_is_kept():
     assert encode(MAGIC * 2)[8:16] == bytes.fromhex("0a23d7ce 00000040")
     assert encode(b"ab" + MAGIC + b"cd")[4:8] == struct.pack("<I", 8)
+
+
+def test_a_scalar_label_stands_in_the_header_and_several_after_it():
+    assert pack(3, b"x", 5) == bytes.fromhex("00000000 00004040 0500000000000000") + bytes(8) + b"x"
+    assert pack((3,), b"x", 5) == bytes.fromhex("01000000 00000000 0500000000000000") + bytes(8) + b"\0\0\x40\x40x"
+    assert unpack(pack(3, b"x", 5)) == unpack(pack((3,), b"x", 5))
+
+
+@pytest.mark.parametrize("length", range(9))
+def test_a_record_is_padded_with_zeros(length: int):
+    framed = encode(b"\xff" * length)
+    assert framed[8:] == b"\xff" * length + bytes(-length % 4)
+    assert struct.unpack_from("<I", framed, 4) == (length,)
+
+
+def test_a_record_larger_than_mxnet_writes_is_refused():
+    with pytest.raises(ValueError, match="at most 536870911 bytes, this one 536870912"):
+        encode(bytes(1 << 29))
 
 
 @given(payloads)
@@ -149,3 +173,157 @@ def test_a_missing_file_is_named(tmp_path: Path, missing: str):
     (tmp_path / missing).unlink()
     with pytest.raises(InputError, match=rf"{missing}: no such file"):
         RecordFile(rec, idx)
+
+
+def test_keys_may_have_gaps_and_begin_anywhere(tmp_path: Path):
+    rec, idx = shuffled(tmp_path)
+    offsets = [line.split("\t")[1] for line in idx.read_text().splitlines()]
+    idx.write_text("".join(f"{key}\t{offset}\n" for key, offset in zip((9, 3, 70, 4), offsets, strict=True)))
+    records = RecordFile(rec, idx)
+    assert [records.read(position) for position in range(4)] == [b"image %d" % key for key in (1, 3, 0, 2)]
+    assert [records.where(position)[1] for position in (0, 3)] == ["record 3 (byte 40)", "record 70 (byte 80)"]
+
+
+def with_header(
+    folder: Path, ranges: list[tuple[float, float]], header: tuple[float, ...] = (4, 6)
+) -> tuple[Path, Path]:
+    images = [pack(float(label), b"image %d" % label, 0) for label in (5, 5, 8)]
+    return write(folder, [pack(header, b"", 0), *images, *(pack(span, b"", 0) for span in ranges)])
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_the_index_may_leave_the_header_record_out(tmp_path: Path, listed: bool):
+    rec, idx = with_header(tmp_path, [(1, 3), (3, 4)])
+    if not listed:
+        idx.write_text("".join(idx.read_text().splitlines(keepends=True)[1:]))
+    records = RecordFile(rec, idx)
+    assert records.has_header
+    assert records.labels.tolist() == [5, 5, 8]
+    assert [records.read(position) for position in range(3)] == [b"image 5", b"image 5", b"image 8"]
+    assert records.where(2)[1].startswith("record 3 ")
+
+
+@pytest.mark.parametrize(
+    "ranges",
+    [
+        [(3, 4), (1, 3)],  # in another order
+        [(1, 2), (3, 4)],  # an image is in none: its own label counts
+        [(1, 3), (2, 4)],  # an image is in two
+        [(float("nan"), 2), (1, float("inf"))],
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_labels_do_not_depend_on_the_identities_ranges(tmp_path: Path, ranges: list[tuple[float, float]]):
+    assert RecordFile(*with_header(tmp_path, ranges)).labels.tolist() == [5, 5, 8]
+
+
+@pytest.mark.parametrize("header", [(4, 7), (4, 5), (0, 6), (7, 6), (3.5, 6), (float("nan"), 6), (4, 1e30)])
+@pytest.mark.filterwarnings("error")
+def test_a_header_that_does_not_fit_the_index_is_refused(tmp_path: Path, header: tuple[float, float]):
+    with pytest.raises(InputError, match=r"the index has 6 records with the keys 0 to 5; expected the .* keys 0 to"):
+        RecordFile(*with_header(tmp_path, [(1, 3), (3, 4)], header))
+
+
+def test_images_with_the_magic_anywhere_are_read(tmp_path: Path):
+    contents = [MAGIC, MAGIC * 3, b"a" + MAGIC, b"abcd" + MAGIC * 2 + b"ef", b""]
+    records = RecordFile(*write(tmp_path, [pack(float(key), each, key) for key, each in enumerate(contents)]))
+    assert [records.read(position) for position in range(5)] == contents
+
+
+def test_a_label_array_that_is_split_at_a_magic_is_found(tmp_path: Path):
+    magic = struct.unpack("<f", MAGIC)[0]
+    records = RecordFile(*write(tmp_path, [pack((1.0, magic, magic), b"x", 0), pack((2.0, magic), b"y", 1)]))
+    assert records.labels.tolist() == [1, 2]
+    assert [records.read(0), records.read(1)] == [b"x", b"y"]
+
+
+def test_a_record_larger_than_one_read_is_read(tmp_path: Path):
+    large = random.Random(0).randbytes(3 << 20)
+    records = RecordFile(*write(tmp_path, [pack(0.0, large, 0), pack(1.0, b"small", 1)]))
+    assert records.read(0) == large
+    assert records.read(1) == b"small"
+
+
+def test_records_beyond_four_gibibytes_are_written_and_read(tmp_path: Path):
+    far = (4 << 30) + 40
+    with open(tmp_path / "train.rec", "wb") as records, open(tmp_path / "train.idx", "wb") as index:
+        writer = RecordWriter(records, index)
+        writer.write(0, pack(7.0, b"near", 0))
+        records.seek(far)
+        writer.write(1, pack(8.0, b"far", 1))
+        writer.write(2, pack(9.0, b"farther", 2))
+    assert (tmp_path / "train.idx").read_text() == f"0\t0\n1\t{far}\n2\t{far + 36}\n"
+    file = RecordFile(tmp_path / "train.rec", tmp_path / "train.idx")
+    file.will_need(range(3))
+    assert file.labels.tolist() == [7, 8, 9]
+    assert [file.read(position) for position in range(3)] == [b"near", b"far", b"farther"]
+    assert file.where(2)[1] == f"record 2 (byte {far + 36})"
+
+
+@pytest.fixture
+def many(tmp_path: Path) -> tuple[RecordFile, list[bytes]]:
+    contents = [random.Random(key).randbytes(key * 13 % 5000) for key in range(500)]
+    return RecordFile(*write(tmp_path, [pack(float(key), each, key) for key, each in enumerate(contents)])), contents
+
+
+def all_read(records: RecordFile, contents: list[bytes], seed: int) -> bool:
+    order = random.Random(seed).sample(range(len(contents)), len(contents))
+    with ThreadPoolExecutor(4) as pool:
+        return list(pool.map(records.read, order)) == [contents[position] for position in order]
+
+
+def test_threads_of_forked_workers_read_one_file(many: tuple[RecordFile, list[bytes]]):
+    children = []
+    for seed in range(3):
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                status = 0 if all(all_read(*many, seed + 10 * turn) for turn in range(3)) else 1
+            finally:
+                os._exit(status)
+        children.append(child)
+    assert all_read(*many, 99)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0, 0]
+    assert all_read(*many, 100)  # no child has moved or closed anything
+
+
+def test_a_spawned_worker_opens_the_file_again(many: tuple[RecordFile, list[bytes]]):
+    records, contents = many
+    sent = pickle.dumps(records)
+    del records
+    assert all_read(pickle.loads(sent), contents, 0)
+
+
+@pytest.fixture
+def unwritable() -> Iterator[Path]:
+    """A folder with a file without header, in which this process may write nothing, whoever runs it."""
+    with TemporaryDirectory() as name:
+        folder, user = Path(name), os.geteuid()
+        shuffled(folder)
+        folder.chmod(0o555)
+        if user == 0:
+            os.seteuid(65534)
+        try:
+            yield folder
+        finally:
+            os.seteuid(user)
+            folder.chmod(0o755)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_folder_where_nothing_may_be_written_is_read(unwritable: Path, capfd: pytest.CaptureFixture[str]):
+    with pytest.raises(PermissionError):
+        (unwritable / "probe").touch()
+    for _ in range(2):
+        assert RecordFile(unwritable / "train.rec", unwritable / "train.idx").labels.tolist() == [2, 0, 1, 2]
+    assert sorted(path.name for path in unwritable.iterdir()) == ["train.idx", "train.rec"]
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("cache", [b"", b"no array", b"\x93NUMPY\x01\x00"])
+def test_a_damaged_cache_of_labels_is_made_again(tmp_path: Path, cache: bytes):
+    rec, idx = shuffled(tmp_path)
+    (tmp_path / "train.labels.npy").write_bytes(cache)
+    assert RecordFile(rec, idx).labels.tolist() == [2, 0, 1, 2]
+    assert np.load(tmp_path / "train.labels.npy").tolist() == [2, 0, 1, 2]

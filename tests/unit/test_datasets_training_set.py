@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from aroface.datasets import training_set as module
 from aroface.datasets.training_set import TrainingSet, write_training_set
 from aroface.errors import InputError
 
@@ -81,3 +85,35 @@ def test_labels_must_ascend_and_be_classes(tmp_path: Path):
         with pytest.raises(ValueError, match="label"):
             write_training_set(tmp_path, [(label, JPEG) for label in labels], 2)
     assert not (tmp_path / "train.rec").exists()
+
+
+def test_more_records_than_float32_ranges_count_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "_COUNTED", 6)
+    with pytest.raises(ValueError, match="7 records, but float32 ranges of keys end at 6"):
+        write(tmp_path)
+    monkeypatch.setattr(module, "_COUNTED", 7)
+    assert len(TrainingSet.open(write(tmp_path))) == 4
+
+
+def test_an_unknown_reader_is_refused(tmp_path: Path):
+    with pytest.raises(InputError, match="no reader 'dali'; expected one of native, mxnet"):
+        TrainingSet.open(write(tmp_path), reader="dali")
+
+
+@pytest.mark.parametrize("present", [None, ModuleType("mxnet")])
+def test_mxnet_that_is_missing_or_broken_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, present):
+    monkeypatch.setitem(sys.modules, "mxnet", present)
+    monkeypatch.delitem(sys.modules, "mxnet.recordio", raising=False)
+    with pytest.raises(
+        InputError, match=r"MXNet cannot be imported \(.*\); install workflow/envs/mxnet\.txt in an env"
+    ):
+        TrainingSet.open(write(tmp_path), reader="mxnet")
+
+
+def test_reading_needs_nothing_but_numpy(tmp_path: Path):
+    """MXNet's environment has no torch, and its numpy is an old one."""
+    code = "import sys; from aroface.datasets.training_set import TrainingSet; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "numpy" in loaded
+    assert not {"torch", "cv2", "simplejpeg", "scipy", "jsonschema", "mxnet"} & loaded

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from aroface.datasets.imagefolder import LAYOUT, is_image_folder, people
 from aroface.datasets.manifest import manifest_hash, manifest_path, read_manifest, sample_identity
 from aroface.datasets.specs import Kind
 from aroface.datasets.tinyface import ALIGNED_CROPS, GALLERY_LIST, PROBE_LIST, RELEASED_CROPS
@@ -24,10 +25,12 @@ def kind_of(data: Path) -> Kind:
         return "training"
     if (data / PROBE_LIST).exists():
         return "tinyface"
+    if is_image_folder(data) and not _in_tinyface(data):
+        return "training"
     raise InputError(
         "no data set" if data.exists() else "no such file or folder",
         file=data,
-        expected=f"a folder with {RECORDS}, a .bin file, or a folder with {PROBE_LIST}",
+        expected=f"a folder with {RECORDS}, a .bin file, or a folder with {PROBE_LIST}, or {LAYOUT}",
     )
 
 
@@ -54,13 +57,22 @@ def data_hash(data: Path) -> str:
     return manifest_hash(sample_identity(*set_files(data)))
 
 
+def _in_tinyface(data: Path) -> bool:
+    """Whether a folder is the crops of a TinyFace tree, which lie in folders of JPEG files as well."""
+    return any((parent / PROBE_LIST).exists() for parent in data.absolute().parents)
+
+
+def _training_files(data: Path) -> tuple[Path, list[str]]:
+    return data, list(FILES) if (data / RECORDS).exists() else people(data)
+
+
 def _tinyface_files(data: Path) -> tuple[Path, list[str]]:
     folders = [each for crops in (RELEASED_CROPS, ALIGNED_CROPS) for each in (data / crops).glob("*/")]
     return data, [GALLERY_LIST, PROBE_LIST, *(each.relative_to(data).as_posix() for each in folders)]
 
 
 _FILES: dict[Kind, Callable[[Path], tuple[Path, list[str]]]] = {
-    "training": lambda data: (data, list(FILES)),
+    "training": _training_files,
     "pairs": lambda data: (data.parent, [data.name]),
     "tinyface": _tinyface_files,
 }

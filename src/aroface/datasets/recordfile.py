@@ -2,39 +2,62 @@
 
 from __future__ import annotations
 
-import mmap
-import os
-import weakref
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from aroface.datasets.recordio import MAGIC, SMALLEST, Record, decode, unpack
+from aroface.datasets.recordio import HEADER_SIZE, LENGTH_MASK, MAGIC, SMALLEST, Record, TruncatedError, decode, unpack
+from aroface.datasets.steady import SteadyFile, steadily
 from aroface.errors import InputError
 from aroface.files import atomic_open
 
-_SCAN_CHUNK = 1 << 20
+_SCAN_CHUNK = 1 << 16  # records whose labels are looked at together
+_READ_AT_ONCE = 1 << 20  # bytes; larger records are read again at their full length
 _INDEX_LINES = "lines of key, tab, offset"
 _DAMAGED = "the file is damaged: copy or download it again"
 
 Int64 = npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of an index: int64 (N,) keys, offsets, and bytes up to the next record of the index or the file's end."""
+
+    keys: Int64
+    offsets: Int64
+    extents: Int64
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def __getitem__(self, which: slice | Int64) -> Rows:
+        return Rows(self.keys[which], self.offsets[which], self.extents[which])
+
+
 class RecordFile:
-    """The images of an indexed record file, by position 0 … N−1, safe to read from many threads at once.
+    """The images of an indexed record file, by position 0 … N−1.
+
+    Safe to read from many threads and from forked or spawned workers at once. Transient errors of the file system are
+    waited out.
 
     Two layouts are understood. With a header record (InsightFace): record 0 has the labels
     [n_images + 1, n_images + 1 + n_identities], images have the keys 1 … n_images, and one record per identity gives
-    its range of keys. Without (a shuffled file): every record is an image.
+    its range of keys; the index may leave the header record out. Without (a shuffled file): every record is an image.
 
-    Memory is 20 bytes an image: offset, label and extent.
+    Memory is 20 bytes an image: offset, label and extent; 28 where the keys have gaps.
 
     Args:
         rec: the record file.
         idx: its index, ``key<TAB>offset`` a line.
+
+    Attributes:
+        path: the record file.
+        labels: int64 (N,).
+        has_header: which layout it is.
 
     Raises:
         InputError: a file is missing, truncated or malformed, or the index points past the end of the records.
@@ -44,32 +67,21 @@ class RecordFile:
         self.path = rec
         self._idx = idx
         self._cache = rec.with_suffix(".labels.npy")
-        try:
-            self._descriptor = os.open(rec, os.O_RDONLY)
-        except FileNotFoundError:
-            raise InputError("no such file", file=rec) from None
-        weakref.finalize(self, os.close, self._descriptor)
-        self._size = os.fstat(self._descriptor).st_size
-        keys, offsets = _read_index(idx)
-        extents = _extents(offsets, self._size)
-        self._check_offsets(keys, offsets, extents)
-        last = int(np.argmax(offsets))
-        self._load(int(keys[last]), int(offsets[last]), int(extents[last]))
-        header = self._load(int(keys[0]), int(offsets[0]), int(extents[0]))
-        self.has_header = len(header.labels) == 2 and not header.content
-        images = self._image_rows(keys, header.labels) if self.has_header else slice(None)
-        self._first_key = int(self.has_header)
-        self._offsets: Int64 = offsets[images]
-        self._extents = extents[images].astype(np.uint32)
-        labels = self._range_labels(offsets[images.stop :]) if self.has_header else None
-        self.labels: Int64 = self._cached_labels() if labels is None else labels
+        self._file = SteadyFile(rec)
+        rows, header = self._with_header(self._checked(*_read_index(idx)))
+        self.has_header = header is not None
+        images = rows if header is None else rows[self._image_rows(rows, header)]
+        self._keys, self._offsets = _compact(images.keys), images.offsets.copy()
+        self._extents = np.minimum(images.extents, np.iinfo(np.uint32).max).astype(np.uint32)
+        labels = None if header is None else self._range_labels(images, rows[len(images) + 1 :])
+        self.labels: Int64 = self._cached_labels(images) if labels is None else labels
 
     def __len__(self) -> int:
         return len(self._offsets)
 
-    def place(self, position: int) -> str:
-        """How the record of an image is named in messages."""
-        return _place(position + self._first_key, int(self._offsets[position]))
+    def where(self, position: int) -> tuple[Path, str]:
+        """File and record of an image, for messages."""
+        return self.path, _place(int(self._keys[position]), int(self._offsets[position]))
 
     def read(self, position: int) -> bytes:
         """The encoded image at ``position``.
@@ -77,13 +89,13 @@ class RecordFile:
         Raises:
             InputError: no whole record is there, or its label is not the one that the index arrays hold.
         """
-        key = position + self._first_key
-        record = self._load(key, int(self._offsets[position]), int(self._extents[position]))
+        place = int(self._keys[position]), int(self._offsets[position])
+        record = self._load(*place, int(self._extents[position]))
         if record.labels[0] != self.labels[position]:
             raise InputError(
                 f"the record's own label is {record.labels[0]:g}",
                 file=self.path,
-                record=self.place(position),
+                record=_place(*place),
                 expected=f"{self.labels[position]} by the identities' ranges or {self._cache.name}",
                 remedy=_DAMAGED,
             )
@@ -91,20 +103,54 @@ class RecordFile:
 
     def will_need(self, positions: Iterable[int]) -> None:
         """Ask the kernel to fetch these records in the background (cold random reads halve in cost)."""
-        for position in positions:
-            os.posix_fadvise(self._descriptor, self._offsets[position], self._extents[position], os.POSIX_FADV_WILLNEED)
+        self._file.will_need((int(self._offsets[position]), int(self._extents[position])) for position in positions)
 
     def _load(self, key: int, offset: int, extent: int) -> Record:
+        """The record at ``offset``, which is no longer than ``extent`` bytes."""
+        place = _place(key, offset)
+        size = min(extent, _READ_AT_ONCE)
         try:
-            return unpack(decode(os.pread(self._descriptor, extent, offset)))
+            try:
+                return unpack(decode(self._file.read(size, offset, place)))
+            except TruncatedError:
+                if size == extent:
+                    raise
+                return unpack(decode(self._file.read(extent, offset, place)))
         except ValueError as error:
-            raise InputError(str(error), file=self.path, record=_place(key, offset), remedy=_DAMAGED) from None
+            raise InputError(str(error), file=self.path, record=place, remedy=_DAMAGED) from None
 
-    def _check_offsets(self, keys: Int64, offsets: Int64, extents: Int64) -> None:
+    def _labels_at(self, rows: Rows, count: int) -> npt.NDArray[np.float32]:
+        """The first ``count`` labels of records, float32 (N, count); NaN where a record has fewer."""
+        labels = np.full((len(rows), count), np.nan, np.float32)
+        for begin in range(0, len(rows), _SCAN_CHUNK):
+            chunk = slice(begin, begin + _SCAN_CHUNK)
+            labels[chunk] = self._labels_of_chunk(rows[chunk], count)
+        return labels
+
+    def _labels_of_chunk(self, rows: Rows, count: int) -> npt.NDArray[np.float32]:
+        needed = HEADER_SIZE + 4 * count
+        heads = [self._file.read(8 + needed, offset).ljust(8 + needed, b"\0") for offset in rows.offsets.tolist()]
+        words = np.frombuffer(b"".join(heads), "<u4").reshape(len(rows), -1)
+        if (words[:, 0] != MAGIC).any():
+            offset = rows.offsets[np.argmax(words[:, 0] != MAGIC)]
+            raise InputError(f"the offset {offset} is not the start of a record of {self.path.name}", file=self._idx)
+        labels = words[:, 8:].view("<f4").copy()
+        scalar = words[:, 2] == 0
+        labels[scalar, 0], labels[scalar, 1:] = words[scalar, 3].view("<f4"), np.nan
+        # A first part this short has its labels in another part, or is all of a record without image.
+        for row in np.flatnonzero((words[:, 1] & LENGTH_MASK) < needed).tolist():
+            found = self._load(int(rows.keys[row]), int(rows.offsets[row]), int(rows.extents[row])).labels
+            labels[row] = [*found[:count], *[np.nan] * (count - len(found))]
+        return labels
+
+    def _checked(self, keys: Int64, offsets: Int64) -> Rows:
+        """The rows of the index, whose offsets lie within the file; its last record is a whole one."""
+        rows = Rows(keys, offsets, _extents(offsets, self._file.size))
+        name, size = self.path.name, self._file.size
         for wrong, what in (
-            (offsets > self._size - SMALLEST, f"points past the end of {self.path.name}, which has {self._size} bytes"),
+            (offsets > size - SMALLEST, f"points past the end of {name}, which has {size} bytes"),
             ((offsets < 0) | (offsets % 4 != 0), "is not a multiple of 4"),
-            (extents < SMALLEST, "is too close to the next one"),
+            (rows.extents < SMALLEST, "is too close to the next one"),
         ):
             if wrong.any():
                 row = int(np.argmax(wrong))
@@ -112,94 +158,104 @@ class RecordFile:
                     f"the offset {offsets[row]} {what}",
                     file=self._idx,
                     record=f"record {keys[row]}",
-                    remedy=f"is {self.path.name} truncated, or the index another file's?",
+                    remedy=f"is {name} truncated, or the index another file's?",
                 )
+        self._load_row(rows, int(np.argmax(offsets)))
+        return rows
 
-    def _image_rows(self, keys: Int64, header: tuple[float, ...]) -> slice:
-        end, last = int(header[0]), int(header[1])
-        if not 2 <= end <= last or not np.array_equal(keys, np.arange(last)):
+    def _load_row(self, rows: Rows, row: int) -> Record:
+        return self._load(int(rows.keys[row]), int(rows.offsets[row]), int(rows.extents[row]))
+
+    def _with_header(self, rows: Rows) -> tuple[Rows, tuple[float, ...] | None]:
+        """All rows and the header's labels, where there is a header record, in the index or before what it lists."""
+        first = int(rows.offsets.min())
+        if rows.keys[0] == 1 and first >= SMALLEST:
+            with suppress(InputError):
+                header = self._load(0, 0, first)
+                if _is_header(header):
+                    zero = np.zeros(1, np.int64)
+                    joined = (zero, rows.keys), (zero, rows.offsets), (np.array([first]), rows.extents)
+                    return Rows(*map(np.concatenate, joined)), header.labels
+        header = self._load_row(rows, 0)
+        return rows, header.labels if _is_header(header) else None
+
+    def _image_rows(self, rows: Rows, header: tuple[float, ...]) -> slice:
+        end, last = header
+        keys = rows.keys
+        if not (2 <= end <= last == len(keys) and end.is_integer() and keys[0] == 0 and keys[-1] == last - 1):
             raise InputError(
                 f"the index has {len(keys)} records with the keys {keys[0]} to {keys[-1]}",
                 file=self._idx,
-                expected=f"the {last} keys 0 to {last - 1} that the header of {self.path.name} announces",
+                expected=f"the {last:.0f} keys 0 to {last - 1:.0f} that the header of {self.path.name} announces",
             )
-        return slice(1, end)
+        return slice(1, int(end))
 
-    def _range_labels(self, identity_offsets: Int64) -> Int64 | None:
+    def _range_labels(self, images: Rows, identities: Rows) -> Int64 | None:
         """Labels from the identities' ranges: one read for each identity instead of one for each image.
 
-        None if the ranges do not cover the images one after the other.
+        None if the ranges do not cover the images, each once.
         """
-        ranges = self._labels_at(identity_offsets, count=2, advice=mmap.MADV_SEQUENTIAL)
-        ranges = ranges[ranges[:, 0] < ranges[:, 1]]
-        starts, ends = ranges.astype(np.int64).T
-        if not np.array_equal([1, *ends.tolist()], [*starts.tolist(), len(self) + 1]):
+        ranges = self._labels_at(identities, count=2)
+        begins, ends = ranges.T
+        ranges = ranges[(begins >= 1) & (begins < ends) & (ends <= len(images) + 1)].astype(np.int64)
+        starts, stops = ranges[np.argsort(ranges[:, 0], kind="stable")].T
+        if not np.array_equal([1, *stops.tolist()], [*starts.tolist(), len(images) + 1]):
             return None
-        firsts = self._labels_at(self._offsets[starts - 1], count=1, advice=mmap.MADV_RANDOM)
-        return np.repeat(self._whole(firsts[:, 0], starts - 1), ends - starts)
+        firsts = images[starts - 1]
+        return np.repeat(self._whole(self._labels_at(firsts, count=1)[:, 0], firsts), stops - starts)
 
-    def _cached_labels(self) -> Int64:
+    def _cached_labels(self, images: Rows) -> Int64:
         """Labels of all records; the scan of a large file takes minutes, so its result is kept where that is allowed.
 
         A stale cache does no harm: `read` compares every label with its record.
         """
-        newest = max(self.path.stat().st_mtime_ns, self._idx.stat().st_mtime_ns)
-        with suppress(OSError, ValueError):
+        with suppress(OSError, ValueError, EOFError):
+            newest = max(self.path.stat().st_mtime_ns, self._idx.stat().st_mtime_ns)
             if self._cache.stat().st_mtime_ns > newest:
                 labels: Int64 = np.load(self._cache, allow_pickle=False)
-                if labels.shape == (len(self),) and labels.dtype == np.int64:
+                if labels.shape == (len(images),) and labels.dtype == np.int64:
                     return labels
-        found = self._labels_at(self._offsets, count=1, advice=mmap.MADV_SEQUENTIAL)
-        labels = self._whole(found[:, 0], np.arange(len(self)))
+        labels = self._whole(self._labels_at(images, count=1)[:, 0], images)
         with suppress(OSError), atomic_open(self._cache) as file:
             np.save(file, labels)
         return labels
 
-    def _labels_at(self, offsets: Int64, *, count: int, advice: int) -> npt.NDArray[np.float32]:
-        """The first ``count`` labels of the records at ``offsets``, float32 (N, count)."""
-        mapped = mmap.mmap(self._descriptor, 0, access=mmap.ACCESS_READ)
-        mapped.madvise(advice)
-        words = np.frombuffer(mapped, "<u4", count=self._size // 4)
-        labels = np.empty((len(offsets), count), np.float32)
-        for begin in range(0, len(offsets), _SCAN_CHUNK):
-            start = offsets[begin : begin + _SCAN_CHUNK] // 4
-            wrong = words[start] != MAGIC
-            if wrong.any():
-                offset = offsets[begin + int(np.argmax(wrong))]
-                raise InputError(
-                    f"the offset {offset} is not the start of a record of {self.path.name}", file=self._idx
-                )
-            scalar = (words[start + 2] == 0) if count == 1 else np.zeros(len(start), bool)
-            for column in range(count):
-                at = start + np.where(scalar, 3, 8 + column)
-                labels[begin : begin + _SCAN_CHUNK, column] = words[np.minimum(at, len(words) - 1)].view("<f4")
-        return labels
-
-    def _whole(self, labels: npt.NDArray[np.float32], positions: Int64) -> Int64:
-        wrong = ~np.isfinite(labels) | (labels < 0) | (labels != np.floor(labels))
+    def _whole(self, labels: npt.NDArray[np.float32], rows: Rows) -> Int64:
+        wrong = ~np.isfinite(labels) | (labels < 0) | (labels >= 1 << 62) | (labels != np.floor(labels))
         if wrong.any():
             row = int(np.argmax(wrong))
             raise InputError(
                 f"the label is {labels[row]:g}",
                 file=self.path,
-                record=self.place(int(positions[row])),
+                record=_place(int(rows.keys[row]), int(rows.offsets[row])),
                 expected="a whole number from 0",
             )
         return labels.astype(np.int64)
+
+
+def _is_header(record: Record) -> bool:
+    return len(record.labels) == 2 and not record.content
 
 
 def _place(key: int, offset: int) -> str:
     return f"record {key} (byte {offset})"
 
 
+def _compact(keys: Int64) -> range | Int64:
+    first, last = int(keys[0]), int(keys[-1])
+    return range(first, last + 1) if last - first + 1 == len(keys) else keys
+
+
 def _read_index(idx: Path) -> tuple[Int64, Int64]:
     """Keys and offsets, sorted by key."""
-    if not idx.is_file():
-        raise InputError("no such file", file=idx)
-    if idx.stat().st_size == 0:
+    if steadily(idx.stat, idx).st_size == 0:
         raise InputError("the index is empty", file=idx, expected=_INDEX_LINES)
+
+    def read() -> Int64:
+        return np.loadtxt(idx, dtype=np.int64, delimiter="\t", ndmin=2, comments=None, encoding="ascii")
+
     try:
-        table = np.loadtxt(idx, dtype=np.int64, delimiter="\t", ndmin=2, comments=None, encoding="ascii")
+        table = steadily(read, idx)
     except (ValueError, OverflowError) as error:
         raise InputError(str(error).split(";")[0], file=idx, expected=_INDEX_LINES) from None
     if table.shape[1] != 2:

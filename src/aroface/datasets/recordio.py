@@ -23,15 +23,23 @@ _MAGIC_BYTES = struct.pack("<I", MAGIC)
 _PART = struct.Struct("<II")
 _LENGTH_BITS = 29
 _IMAGE = struct.Struct("<IfQQ")
-SMALLEST = _PART.size + _IMAGE.size
+HEADER_SIZE = _IMAGE.size
+SMALLEST = _PART.size + HEADER_SIZE
+LENGTH_MASK = (1 << _LENGTH_BITS) - 1
+
+
+class TruncatedError(ValueError):
+    """A record does not end within the bytes that are there."""
 
 
 def encode(payload: bytes) -> bytes:
     """One framed record, split at every 4-aligned magic of the payload.
 
     Raises:
-        ValueError: a part of the payload is 512 MiB or more.
+        ValueError: the payload is 512 MiB or more, which MXNet does not write either.
     """
+    if len(payload) > LENGTH_MASK:
+        raise ValueError(f"a record holds at most {LENGTH_MASK} bytes, this one {len(payload)}")
     cuts: list[int] = []
     if _MAGIC_BYTES in payload:
         words = np.frombuffer(payload, "<u4", count=len(payload) // 4)
@@ -39,8 +47,6 @@ def encode(payload: bytes) -> bytes:
     begins, ends = [0, *(cut + 4 for cut in cuts)], [*cuts, len(payload)]
     framed = bytearray()
     for number, (begin, end) in enumerate(zip(begins, ends, strict=True)):
-        if end - begin >= 1 << _LENGTH_BITS:
-            raise ValueError(f"a RecordIO part holds less than {1 << _LENGTH_BITS} bytes, this one {end - begin}")
         flag = (2 if number else 1) if number < len(cuts) else (3 if cuts else 0)
         framed += _PART.pack(MAGIC, flag << _LENGTH_BITS | end - begin) + payload[begin:end]
     return bytes(framed) + bytes(-len(framed) % 4)
@@ -50,20 +56,21 @@ def decode(framed: bytes) -> bytes:
     """The payload of the record at the start of ``framed``; what follows the record is ignored.
 
     Raises:
-        ValueError: no record starts there, or it does not end within ``framed``.
+        TruncatedError: the record does not end within ``framed``.
+        ValueError: no record starts there.
     """
     parts: list[bytes] = []
     position, flag = 0, None
     while flag not in (0, 3):
         if position + _PART.size > len(framed):
-            raise ValueError("the record is truncated")
+            raise TruncatedError("the record is truncated")
         magic, word = _PART.unpack_from(framed, position)
-        flag, length = word >> _LENGTH_BITS, word & (1 << _LENGTH_BITS) - 1
+        flag, length = word >> _LENGTH_BITS, word & LENGTH_MASK
         if magic != MAGIC or flag > 3 or (flag > 1) != bool(parts):
             raise ValueError("no record starts here")
         position += _PART.size
         if position + length > len(framed):
-            raise ValueError(f"the record is truncated, {position + length - len(framed)} bytes are missing")
+            raise TruncatedError(f"the record is truncated, {position + length - len(framed)} bytes are missing")
         parts.append(framed[position : position + length])
         position += length + -length % 4
     return _MAGIC_BYTES.join(parts)

@@ -1,15 +1,19 @@
-"""A training set in the InsightFace layout: a folder with ``train.rec``, ``train.idx`` and ``property``."""
+"""A training set: a folder with ``train.rec``, ``train.idx`` and ``property`` as InsightFace has it, or of images."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 
+from aroface.datasets.imagefolder import LAYOUT, ImageFolder, is_image_folder
+from aroface.datasets.mxnetfile import MXNetRecordFile
 from aroface.datasets.recordfile import Int64, RecordFile
 from aroface.datasets.recordio import open_writer, pack
+from aroface.datasets.steady import steadily
 from aroface.errors import InputError
 from aroface.files import write_text
 
@@ -17,6 +21,25 @@ RECORDS, INDEX, PROPERTY = "train.rec", "train.idx", "property"
 FILES = (RECORDS, INDEX, PROPERTY)
 _JPEG_START = b"\xff\xd8\xff"
 _IMAGE_SIZE = 112
+_COUNTED = 1 << 24  # float32 holds the whole numbers up to this
+
+
+Reader = Literal["native", "mxnet"]
+
+
+class Images(Protocol):
+    """Encoded images and their labels by position; `RecordFile`, `MXNetRecordFile` and `ImageFolder` are such."""
+
+    labels: Int64
+
+    def read(self, position: int) -> bytes:
+        """The encoded image at ``position``."""
+
+    def where(self, position: int) -> tuple[Path, str | None]:
+        """File and, within it, record of an image, for messages."""
+
+    def will_need(self, positions: Iterable[int]) -> None:
+        """Ask the kernel to fetch these images in the background, if that is possible."""
 
 
 class TrainingSet:
@@ -28,30 +51,47 @@ class TrainingSet:
         labels: int64 (N,), each in 0 … C−1.
     """
 
-    def __init__(self, name: str, num_classes: int, records: RecordFile) -> None:
+    def __init__(self, name: str, num_classes: int, images: Images) -> None:
         self.name = name
         self.num_classes = num_classes
-        self.labels: Int64 = records.labels
-        self._records = records
+        self.labels: Int64 = images.labels
+        self._images = images
 
     @classmethod
-    def open(cls, folder: Path) -> TrainingSet:
+    def open(cls, folder: Path, reader: Reader = "native") -> TrainingSet:
         """Open the set in ``folder`` and check its index and labels.
 
+        Args:
+            folder: in the InsightFace layout, or one sub-folder a person of JPEG files (see `imagefolder`).
+            reader: of record files: this project's own, or MXNet where it is installed.
+
         Raises:
-            InputError: a file is missing or malformed, or a label is not below the number of classes.
+            InputError: a file is missing or malformed, a label is not below the number of classes, or MXNet is asked
+                for and cannot be imported.
         """
+        if reader not in get_args(Reader):
+            raise InputError(f"no reader {reader!r}", expected=f"one of {', '.join(get_args(Reader))}")
+        name = folder.resolve().name
+        if not (folder / RECORDS).exists():
+            if not is_image_folder(folder):
+                raise InputError(
+                    "no such file", file=folder / RECORDS, expected=f"it and {INDEX} and {PROPERTY}, or {LAYOUT}"
+                )
+            if reader != "native":
+                raise InputError("holds image files, no records for MXNet to read", file=folder, expected=RECORDS)
+            images = ImageFolder(folder)
+            return cls(name, images.num_classes, images)
         num_classes = _read_property(folder / PROPERTY)
-        records = RecordFile(folder / RECORDS, folder / INDEX)
+        records = (RecordFile if reader == "native" else MXNetRecordFile)(folder / RECORDS, folder / INDEX)
         worst = int(np.argmax(records.labels))
         if records.labels[worst] >= num_classes:
             raise InputError(
                 f"the label is {records.labels[worst]}",
                 file=folder / RECORDS,
-                record=records.place(worst),
+                record=records.where(worst)[1],
                 expected=f"a label below {num_classes}, the number of classes in {PROPERTY}",
             )
-        return cls(folder.resolve().name, num_classes, records)
+        return cls(name, num_classes, records)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -60,25 +100,21 @@ class TrainingSet:
         """The encoded image at ``position``.
 
         Raises:
-            InputError: the record is damaged or holds no JPEG.
+            InputError: it cannot be read, is damaged or is no JPEG.
         """
-        content = self._records.read(position)
+        content = self._images.read(position)
         if not content.startswith(_JPEG_START):
-            raise self.error(position, "the record is no JPEG")
+            raise self.error(position, f"the {'record' if self._images.where(position)[1] else 'file'} is no JPEG")
         return content
 
     def will_need(self, positions: Iterable[int]) -> None:
         """Ask the kernel to fetch these images in the background."""
-        self._records.will_need(positions)
+        self._images.will_need(positions)
 
     def error(self, position: int, what: str) -> InputError:
-        """An error that names the record of the image at ``position``."""
-        return InputError(
-            what,
-            file=self._records.path,
-            record=self._records.place(position),
-            expected=f"a JPEG of {_IMAGE_SIZE}×{_IMAGE_SIZE} pixels",
-        )
+        """An error that names the file, and the record, of the image at ``position``."""
+        file, record = self._images.where(position)
+        return InputError(what, file=file, record=record, expected=f"a JPEG of {_IMAGE_SIZE}×{_IMAGE_SIZE} pixels")
 
 
 def write_training_set(folder: Path, items: Iterable[tuple[int, bytes]], num_classes: int) -> int:
@@ -93,7 +129,7 @@ def write_training_set(folder: Path, items: Iterable[tuple[int, bytes]], num_cla
         The number of images.
 
     Raises:
-        ValueError: a label is out of order or out of range.
+        ValueError: a label is out of order or out of range, or the ranges pass what float32 counts exactly.
     """
     images = np.zeros(num_classes, np.int64)
     previous = 0
@@ -106,6 +142,8 @@ def write_training_set(folder: Path, items: Iterable[tuple[int, bytes]], num_cla
             images[label] += 1
             previous = label
         end = 1 + int(images.sum())
+        if end + num_classes > _COUNTED:
+            raise ValueError(f"{end + num_classes} records, but float32 ranges of keys end at {_COUNTED}")
         ends = 1 + images.cumsum()
         for identity, span in enumerate(zip((ends - images).tolist(), ends.tolist(), strict=True), start=end):
             writer.write(identity, pack(span, b"", identity))
@@ -117,9 +155,7 @@ def write_training_set(folder: Path, items: Iterable[tuple[int, bytes]], num_cla
 def _read_property(path: Path) -> int:
     expected = f"one line: number of classes,{_IMAGE_SIZE},{_IMAGE_SIZE}"
     try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise InputError("no such file", file=path, expected=expected) from None
+        text = steadily(lambda: path.read_text(encoding="utf-8"), path)
     except UnicodeDecodeError:
         raise InputError("not a text file", file=path, expected=expected) from None
     found = re.fullmatch(rf"\s*([1-9]\d*)\s*,\s*{_IMAGE_SIZE}\s*,\s*{_IMAGE_SIZE}\s*", text)
