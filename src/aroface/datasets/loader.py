@@ -7,10 +7,11 @@ On a CPU the normalised batch lies in one of two buffers that take turns: fresh 
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -27,9 +28,7 @@ from aroface.errors import InputError
 _ORDER, _FLIPS = 1101, 1102  # purposes of the random streams
 _AHEAD = 2  # batches in the making while one is used
 _RING = _AHEAD + 2  # and the one before it is still valid; even, for the two normalised buffers that take turns
-_CHUNK = 16  # images of one task of a thread
-
-_LEVELS = np.arange(256, dtype=np.float32) / np.float32(127.5) - np.float32(1)  # as `to_network` computes them
+_CHUNK = 16  # images of one task of a thread, and of one step of normalising
 
 Int64 = npt.NDArray[np.int64]
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -51,7 +50,7 @@ class Batch:
     indices: Int64
     flips: torch.Tensor
     _copied: torch.cuda.Event | None = None
-    _room: list[torch.Tensor] = field(default_factory=list)
+    _room: torch.Tensor | None = None
 
 
 def epoch_order(n: int, seed: int, epoch: int, rank: int = 0, world_size: int = 1, *, batch_size: int) -> Int64:
@@ -164,7 +163,7 @@ class BatchLoader:
     def _empty_batches(self) -> list[Batch]:
         shape = (self._batch_size, self._size, self._size, 3)
         pinned = torch.cuda.is_available()
-        rooms: list[list[torch.Tensor]] = [[], []]
+        rooms = [torch.empty(math.prod(shape)) for _ in range(2)]  # takes no memory before it is written to
         return [
             Batch(
                 torch.empty(shape, dtype=torch.uint8, pin_memory=pinned),
@@ -247,24 +246,24 @@ def to_network(batch: Batch, device: torch.device | str, channels_last: bool = F
 
 
 def _normalised(batch: Batch, channels_last: bool) -> torch.Tensor:
-    """`to_network` on the CPU: image by image, so that all of it but the result stays in the cache.
+    """`to_network` on the CPU, some images at a time: their bytes stay in the cache.
 
-    It runs in the calling thread alone: torch's own threads would wait, at full power, where the decoders could run.
+    OpenCV moves pixels of three bytes ten times as fast as torch.
     """
-    images, flips = batch.images.numpy(), batch.flips.tolist()
+    images, flips = batch.images.numpy(), batch.flips.numpy()
     count, height, width, channels = images.shape
-    if not batch._room:
-        batch._room.append(torch.empty(images.size))
-    room = batch._room[0].view(count, -1)
-    mirrored, planes = np.empty_like(images[0]), np.empty((channels, height, width), np.uint8)
-    for image, flip, out in zip(images, flips, room.numpy(), strict=True):
-        if flip:
-            image = cv2.flip(image, 1, dst=mirrored)
-        if channels_last:
-            cv2.LUT(image, _LEVELS, dst=out.reshape(image.shape))
-        else:
-            cv2.split(image, list(planes))
-            cv2.LUT(planes.reshape(-1, width), _LEVELS, dst=out.reshape(-1, width))
-    if channels_last:
-        return room.view(count, height, width, channels).permute(0, 3, 1, 2)
-    return room.view(count, channels, height, width)
+    if batch._room is None:
+        batch._room = torch.empty(images.size)
+    shape = images.shape if channels_last else (count, channels, height, width)
+    result = batch._room.view(shape)
+    for begin in range(0, count, _CHUNK):
+        part = slice(begin, begin + _CHUNK)
+        pixels, mask = images[part].copy(), flips[part]
+        if mask.any():
+            chosen = pixels[mask]
+            pixels[mask] = cv2.flip(chosen.reshape(-1, width, channels), 1).reshape(chosen.shape)
+        if not channels_last:
+            planes = np.stack(cv2.split(pixels.reshape(-1, width, channels)))
+            pixels = planes.reshape(channels, -1, height, width).swapaxes(0, 1)
+        result[part].copy_(torch.from_numpy(pixels)).div_(127.5).sub_(1)
+    return result.permute(0, 3, 1, 2) if channels_last else result
