@@ -1,15 +1,18 @@
-"""Training batches: JPEGs decoded by threads into reused buffers, flipped and normalised as a batch on the device.
+"""Training batches: JPEGs decoded by threads into reused buffers, flipped and normalised on the device.
 
 The decoder releases the interpreter's lock, so threads share one index and one set of buffers where worker processes
 would copy both. Which images a batch holds, in which order, and which are flipped are pure functions of seed and epoch.
+On a CPU the normalised batch lies in one of two buffers that take turns: fresh memory costs as much as the arithmetic.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import cv2
@@ -18,12 +21,14 @@ import numpy.typing as npt
 import simplejpeg
 import torch
 
+from aroface.datasets.corrupt import Corrupt, Filled, OnCorrupt, Tolerance
 from aroface.datasets.training_set import TrainingSet
 from aroface.errors import InputError
 
 _ORDER, _FLIPS = 1101, 1102  # purposes of the random streams
 _AHEAD = 2  # batches in the making while one is used
-_CHUNK = 16  # images of one task of a thread
+_RING = _AHEAD + 2  # and the one before it is still valid; even, for the two normalised buffers that take turns
+_CHUNK = 16  # images of one task of a thread, and of one step of normalising
 
 Int64 = npt.NDArray[np.int64]
 Scalar = TypeVar("Scalar", bound=np.generic)
@@ -45,6 +50,7 @@ class Batch:
     indices: Int64
     flips: torch.Tensor
     _copied: torch.cuda.Event | None = None
+    _room: torch.Tensor | None = None
 
 
 def epoch_order(n: int, seed: int, epoch: int, rank: int = 0, world_size: int = 1, *, batch_size: int) -> Int64:
@@ -53,8 +59,11 @@ def epoch_order(n: int, seed: int, epoch: int, rank: int = 0, world_size: int = 
     The n images are permuted and cut into global batches of ``world_size * batch_size``, of which each rank takes its
     part; what is left over after the last whole global batch is dropped.
     """
-    order = np.random.default_rng([seed, _ORDER, epoch]).permutation(n)
-    return _share(order, rank, world_size, batch_size)
+    return _share(_permutation(n, seed, epoch), rank, world_size, batch_size)
+
+
+def _permutation(n: int, seed: int, epoch: int) -> Int64:
+    return np.random.default_rng([seed, _ORDER, epoch]).permutation(n)
 
 
 def _share(values: npt.NDArray[Scalar], rank: int, world_size: int, batch_size: int) -> npt.NDArray[Scalar]:
@@ -75,12 +84,15 @@ class BatchLoader:
         threads: that decode; their number changes nothing but the speed.
         size: height and width that every image must have.
         flip: probability of a horizontal flip.
+        on_corrupt: what to do about an image that cannot be used (damaged record, no JPEG, wrong size): ``error`` ends
+            the epoch, ``skip`` takes the next usable image of the epoch's order instead, with its own label.
+        max_corrupt_fraction: of the set's images that may be skipped; one more ends the epoch.
 
     Attributes:
         batches_per_epoch: whole batches in an epoch.
 
     Raises:
-        InputError: the set is smaller than one batch of all ranks.
+        InputError: the set is smaller than one batch of all ranks, or an option is out of range.
     """
 
     def __init__(
@@ -93,6 +105,8 @@ class BatchLoader:
         threads: int = 2,
         size: int = 112,
         flip: float = 0.5,
+        on_corrupt: OnCorrupt = "error",
+        max_corrupt_fraction: float = 0.001,
     ) -> None:
         self.batches_per_epoch = len(training_set) // (world_size * batch_size)
         if self.batches_per_epoch == 0:
@@ -109,24 +123,31 @@ class BatchLoader:
         self._threads = threads
         self._size = size
         self._flip = flip
+        self._tolerance = Tolerance(on_corrupt, max_corrupt_fraction, len(training_set), training_set.name)
+
+    @property
+    def corrupt(self) -> list[Corrupt]:
+        """The images skipped so far, each once, in the order in which the batches that were handed out met them."""
+        return self._tolerance.found
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from batch ``start`` on; the same batches, however often an epoch is resumed.
 
         Raises:
-            InputError: a record is damaged, is no JPEG, or is not of the loader's size.
+            InputError: a file cannot be read, or an image cannot be used and may not be skipped; names file and record.
         """
         n, share = len(self._set), (self._rank, self._world_size, self._batch_size)
-        order = epoch_order(n, self._seed, epoch, *share[:2], batch_size=self._batch_size)
+        order = _permutation(n, self._seed, epoch)
         coins = np.random.default_rng([self._seed, _FLIPS, epoch]).random(n, dtype=np.float32) < self._flip
-        flips = _share(coins, *share)
-        ring = [self._empty_batch() for _ in range(_AHEAD + 2)]
+        positions, flips = _share(order, *share), _share(coins, *share)
+        ring = self._empty_batches()
         pool = ThreadPoolExecutor(self._threads, thread_name_prefix="decode")
 
-        def begin(number: int) -> tuple[Batch, list[Future[None]]]:
+        def begin(number: int) -> tuple[Batch, list[Future[list[Filled]]]]:
             batch = ring[number % len(ring)]
             rows = slice(number * self._batch_size, (number + 1) * self._batch_size)
-            return batch, self._fill(pool, batch, order[rows], flips[rows])
+            first = (number * self._world_size + self._rank) * self._batch_size
+            return batch, self._fill(pool, batch, positions[rows], flips[rows], order, first)
 
         try:
             pending = deque(begin(number) for number in range(start, self.batches_per_epoch)[:_AHEAD])
@@ -134,38 +155,66 @@ class BatchLoader:
                 if number + _AHEAD < self.batches_per_epoch:
                     pending.append(begin(number + _AHEAD))
                 batch, tasks = pending.popleft()
-                for task in tasks:
-                    task.result()
+                self._finish(batch, [filled for task in tasks for filled in task.result()])
                 yield batch
         finally:
             pool.shutdown(cancel_futures=True)
 
-    def _empty_batch(self) -> Batch:
+    def _empty_batches(self) -> list[Batch]:
         shape = (self._batch_size, self._size, self._size, 3)
-        images = torch.empty(shape, dtype=torch.uint8, pin_memory=torch.cuda.is_available())
-        return Batch(images, torch.empty(0), np.empty(0, np.int64), torch.empty(0))
+        pinned = torch.cuda.is_available()
+        rooms = [torch.empty(math.prod(shape)) for _ in range(2)]  # takes no memory before it is written to
+        return [
+            Batch(
+                torch.empty(shape, dtype=torch.uint8, pin_memory=pinned),
+                torch.empty(0),
+                np.empty(0, np.int64),
+                torch.empty(0),
+                _room=rooms[number % 2],
+            )
+            for number in range(_RING)
+        ]
 
     def _fill(
-        self, pool: ThreadPoolExecutor, batch: Batch, indices: Int64, flips: npt.NDArray[np.bool_]
-    ) -> list[Future[None]]:
+        self,
+        pool: ThreadPoolExecutor,
+        batch: Batch,
+        indices: Int64,
+        flips: npt.NDArray[np.bool_],
+        order: Int64,
+        first: int,
+    ) -> list[Future[list[Filled]]]:
+        """Begin to decode a batch, which has the slots of the epoch's order from ``first`` on."""
         if batch._copied is not None:
             batch._copied.synchronize()
         batch.indices = indices
-        batch.labels = torch.from_numpy(self._set.labels[indices])
         batch.flips = torch.from_numpy(flips)
         rows = batch.images.numpy()
         self._set.will_need(indices)
         chunks = (slice(begin, begin + _CHUNK) for begin in range(0, self._batch_size, _CHUNK))
-        return [pool.submit(self._decode, indices[chunk].tolist(), rows[chunk]) for chunk in chunks]
+        return [pool.submit(self._decode, first + chunk.start, rows[chunk], order) for chunk in chunks]
 
-    def _decode(self, positions: list[int], rows: npt.NDArray[np.uint8]) -> None:
-        for position, row in zip(positions, rows, strict=True):
-            try:
-                height, width = simplejpeg.decode_jpeg(self._set.jpeg(position), "RGB", buffer=row).shape[:2]
-            except ValueError as error:
-                raise self._set.error(position, f"the JPEG cannot be decoded ({error})") from None
-            if (height, width) != (self._size, self._size):
-                raise self._set.error(position, f"the image has {width}×{height} pixels")
+    def _decode(self, first: int, rows: npt.NDArray[np.uint8], order: Int64) -> list[Filled]:
+        fill, labels = self._tolerance.fill, self._set.labels
+        return [fill(first + number, order, labels, partial(self._load, row)) for number, row in enumerate(rows)]
+
+    def _load(self, row: npt.NDArray[np.uint8], position: int) -> None:
+        try:
+            height, width = simplejpeg.decode_jpeg(self._set.jpeg(position), "RGB", buffer=row).shape[:2]
+        except ValueError as error:
+            raise self._set.error(position, f"the JPEG cannot be decoded ({error})") from None
+        except OSError as error:
+            raise self._set.error(position, f"cannot be read ({error.strerror or error})") from None
+        if (height, width) != (self._size, self._size):
+            raise self._set.error(position, f"the image has {width}×{height} pixels")
+
+    def _finish(self, batch: Batch, filled: list[Filled]) -> None:
+        """Enter what the rows really hold."""
+        if any(row.corrupt for row in filled):
+            for row in filled:
+                self._tolerance.account(row)
+            batch.indices = np.array([row.position for row in filled], np.int64)
+        batch.labels = torch.from_numpy(self._set.labels[batch.indices])
 
 
 def to_network(batch: Batch, device: torch.device | str, channels_last: bool = False) -> torch.Tensor:
@@ -177,25 +226,44 @@ def to_network(batch: Batch, device: torch.device | str, channels_last: bool = F
         batch: as the loader gave it; it is not changed.
         device: where the result is wanted; the bytes travel as uint8.
         channels_last: give the result that memory format (its shape stays the same).
+
+    Returns:
+        The images. On a CPU they are valid as long as the batch is, until the next but one is asked for, and until
+        this function is called again with the batch: the memory is used again.
     """
+    if torch.device(device).type == "cpu":
+        return _normalised(batch, channels_last)
     images = batch.images.to(device, non_blocking=True, copy=True)
     if images.is_cuda:
         batch._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
         batch._copied.record()
-    _mirror(images, batch.flips)
+    rows = batch.flips.nonzero()[:, 0].to(images.device)
+    images[rows] = images[rows].flip(2)
     images = images.permute(0, 3, 1, 2)
     if not channels_last:
         images = images.contiguous()
     return images.float().div_(127.5).sub_(1)
 
 
-def _mirror(images: torch.Tensor, which: torch.Tensor) -> None:
-    """Exchange left and right of some of the images (B, H, W, C), in place."""
-    if images.is_cuda:
-        rows = which.nonzero()[:, 0].to(images.device)
-        images[rows] = images[rows].flip(2)
-    elif which.any():
-        # On the CPU torch moves each pixel's three bytes on their own; this takes a tenth of its time.
-        array, mask = images.numpy(), which.numpy()
-        chosen = array[mask]
-        array[mask] = cv2.flip(chosen.reshape(-1, *chosen.shape[2:]), 1).reshape(chosen.shape)
+def _normalised(batch: Batch, channels_last: bool) -> torch.Tensor:
+    """`to_network` on the CPU, some images at a time: their bytes stay in the cache.
+
+    OpenCV moves pixels of three bytes ten times as fast as torch.
+    """
+    images, flips = batch.images.numpy(), batch.flips.numpy()
+    count, height, width, channels = images.shape
+    if batch._room is None:
+        batch._room = torch.empty(images.size)
+    shape = images.shape if channels_last else (count, channels, height, width)
+    result = batch._room.view(shape)
+    for begin in range(0, count, _CHUNK):
+        part = slice(begin, begin + _CHUNK)
+        pixels, mask = images[part].copy(), flips[part]
+        if mask.any():
+            chosen = pixels[mask]
+            pixels[mask] = cv2.flip(chosen.reshape(-1, width, channels), 1).reshape(chosen.shape)
+        if not channels_last:
+            planes = np.stack(cv2.split(pixels.reshape(-1, width, channels)))
+            pixels = planes.reshape(channels, -1, height, width).swapaxes(0, 1)
+        result[part].copy_(torch.from_numpy(pixels)).div_(127.5).sub_(1)
+    return result.permute(0, 3, 1, 2) if channels_last else result
