@@ -120,17 +120,18 @@ def _check_header(path: Path, line: bytes, form: Form) -> None:
 def _parse(path: Path, content: bytes, form: Form, line: int) -> list[Values]:
     kinds = [kind for _, kind in form.columns]
     try:
-        frame = pd.read_csv(
-            io.BytesIO(content),
-            sep="," if form.commas else r"\s+",
-            header=None,
-            usecols=range(len(kinds)) if form.commas else None,
-            dtype={number: _DTYPES[kind] for number, kind in enumerate(kinds)},
-            quoting=csv.QUOTE_NONE,
-            na_filter=False,
-            engine="c",
-            low_memory=False,  # in pieces it would not see all lines that are too long
-        )
+        with np.errstate(over="ignore"):  # what is too large for a float32 is found below
+            frame = pd.read_csv(
+                io.BytesIO(content),
+                sep="," if form.commas else r"\s+",
+                header=None,
+                usecols=range(len(kinds)) if form.commas else None,
+                dtype={number: _DTYPES[kind] for number, kind in enumerate(kinds)},
+                quoting=csv.QUOTE_NONE,
+                na_filter=False,
+                engine="c",
+                low_memory=False,  # in pieces it would not see all lines that are too long
+            )
     except (ValueError, OverflowError) as error:
         raise _fault(path, content, form, line, str(error)) from None
     columns = [frame[number].to_numpy() for number in frame.columns]
@@ -166,7 +167,8 @@ def _is(field: bytes, kind: Kind) -> bool:
     if kind == "integer":
         return _INTEGER.fullmatch(field) is not None
     try:
-        return bool(field.decode()) if kind == "text" else bool(np.isfinite(np.float32(field)))
+        with np.errstate(over="ignore"):
+            return bool(field.decode()) if kind == "text" else bool(np.isfinite(np.float32(field)))
     except ValueError:
         return False
 
