@@ -7,17 +7,45 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from aroface.datasets.generate import generate_pairs, generate_tinyface, generate_training
+from aroface.datasets.generate import (
+    generate,
+    generate_ijb,
+    generate_ijbs,
+    generate_pairs,
+    generate_tinyface,
+    generate_training,
+)
+from aroface.datasets.ijb import IJB, read_ijb
+from aroface.datasets.ijbs import IJBS, read_ijbs
+from aroface.datasets.images import read_image
+from aroface.datasets.loose import SIZE
 from aroface.datasets.manifest import manifest_hash, read_manifest
 from aroface.datasets.pairs import Pairs, decode_images, read_pairs
 from aroface.datasets.specs import generated_identity
 from aroface.datasets.tinyface import TinyFace, read_tinyface
 from aroface.datasets.training_set import TrainingSet
 from aroface.errors import InputError
+from aroface.faces.geometry import TEMPLATE, similarity, transform
 
 TRAINING = {"identities": 12, "images_per_identity": 6}
 PAIRS = {"identities": 8, "pairs": 24, "folds": 3}
 TINYFACE = {"identities": 6, "gallery_per_identity": 2, "probes_per_identity": 3, "distractors": 5}
+IJB_TREE = {
+    "identities": 5,
+    "templates_per_identity": 3,
+    "images_per_template": [1, 3],
+    "media_per_template": 2,
+    "pairs": 20,
+    "distractors": 4,
+}
+IJBS_TREE = {
+    "subjects": 3,
+    "unenrolled": 2,
+    "stills_per_subject": 2,
+    "videos_per_subject": 2,
+    "uav_per_subject": 1,
+    "frames_per_video": [1, 3],
+}
 LOW = {"degradation": "surveillance", "alignment": {"model": "older"}}
 
 
@@ -34,6 +62,20 @@ def pairs(path: Path, seed: int = 1, **spec: object) -> Pairs:
 def tinyface(folder: Path, **spec: object) -> TinyFace:
     generate_tinyface({**TINYFACE, **spec}, 1, folder, workers=1)
     return read_tinyface(folder)
+
+
+def ijb(folder: Path, seed: int = 1, workers: int = 1, **spec: object) -> IJB:
+    generate_ijb({**IJB_TREE, **spec}, seed, folder, workers)
+    return read_ijb(folder)
+
+
+def ijbs(folder: Path, **spec: object) -> IJBS:
+    generate_ijbs({**IJBS_TREE, **spec}, 1, folder, workers=1)
+    return read_ijbs(folder)
+
+
+def all_bytes(folder: Path) -> dict[str, bytes]:
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def sharpness(image: bytes) -> float:
@@ -136,6 +178,157 @@ def test_only_the_probes_of_a_tinyface_tree_are_treated_unless_all_are(tmp_path:
         assert contents(getattr(clean, part)) == contents(getattr(low, part))
         assert not set(contents(getattr(clean, part))) & set(contents(getattr(every, part)))
     assert not set(contents(clean.probes)) & set(contents(low.probes))
+
+
+def test_an_ijb_tree_has_what_was_asked_for(tmp_path: Path):
+    found = ijb(tmp_path / "t")
+    templates, images = np.unique(found.faces.templates, return_counts=True)
+    assert len(templates) == 5 * 3 + 4
+    assert set(images) == {1, 2, 3}
+    for template in templates:
+        assert len(np.unique(found.faces.media[found.faces.templates == template])) <= 2
+    assert len(np.unique(np.stack([found.faces.templates, found.faces.media]), axis=1)[0]) == found.faces.media.max()
+    assert (found.faces.scores > 0.6).all()
+    manifest = read_manifest(tmp_path / "t")
+    assert manifest["counts"] == {"images": len(found.faces), "templates": 19, "pairs": 20}
+    assert len(manifest["files"]) == len(found.faces) + 6
+    assert manifest_hash(manifest["identity"]) == manifest_hash(generated_identity("ijb", IJB_TREE, 1))
+
+
+def test_pairs_and_galleries_of_an_ijb_tree_agree_on_the_subjects(tmp_path: Path):
+    found = ijb(tmp_path / "t", benchmark="ijbb")
+    parts = [*found.search.galleries.values(), found.search.probes]
+    assert list(found.search.galleries) == ["S1", "S2"]
+    subject = {one: two for part in parts for one, two in zip(part.ids.tolist(), part.subjects.tolist(), strict=True)}
+    assert len(subject) == 19 == sum(map(len, parts))
+    assert found.same.tolist() == [True] * 10 + [False] * 10
+    assert [subject[one] == subject[two] for one, two in found.pairs.tolist()] == found.same.tolist()
+    assert (found.pairs[:, 0] != found.pairs[:, 1]).all()
+    first, second = (set(part.subjects.tolist()) for part in parts[:2])
+    assert (len(first), len(second)) == (2, 3)
+    assert first | second == {1, 2, 3, 4, 5}
+    assert sorted(parts[2].subjects.tolist()) == sorted([1, 2, 3, 4, 5] * 2 + [6, 7, 8, 9])
+
+
+def test_every_byte_of_an_ijb_tree_follows_from_spec_and_seed(tmp_path: Path):
+    spec = {**LOW, "images_per_template": [4, 5]}
+    for name, seed, workers in (("one", 1, 1), ("two", 1, 2), ("other", 2, 1)):
+        assert len(ijb(tmp_path / name, seed, workers, **spec).faces) > 64
+    one, two, other = (all_bytes(tmp_path / name) for name in ("one", "two", "other"))
+    one.pop("manifest.json"), two.pop("manifest.json")  # these have the folders' names
+    assert one == two
+    assert one["loose_crop/1.jpg"] != other["loose_crop/1.jpg"]
+    assert one["meta/ijbc_name_5pts_score.txt"] != other["meta/ijbc_name_5pts_score.txt"]
+
+
+def test_loose_crops_show_the_face_elsewhere_and_landmarks_align_it(tmp_path: Path):
+    faces = ijb(tmp_path / "t", difficulty=0).faces
+    assert {read_image(faces.path(i)).shape for i in range(len(faces))} == {(SIZE, SIZE, 3)}
+    loose = np.linalg.norm(faces.landmarks - (TEMPLATE + (SIZE - 112) / 2), axis=2).mean(axis=1)
+    aligned = transform(similarity(faces.landmarks, TEMPLATE), faces.landmarks)
+    assert np.median(loose) > 8
+    assert np.linalg.norm(aligned - TEMPLATE, axis=2).max() < 5
+    crops = np.stack([faces.crop(i)[36:84, 36:76] for i in range(len(faces))]).astype(float)
+    people = faces.templates <= 3  # the first person's, drawn without circumstances: they differ in their place only
+    others = np.abs(crops[people].mean(axis=0) - crops[~people]).mean(axis=(1, 2, 3)).min()
+    assert np.abs(crops[people].mean(axis=0) - crops[people]).mean(axis=(1, 2, 3)).max() < others
+
+
+def test_errors_of_alignment_befall_the_landmarks_of_the_probes(tmp_path: Path):
+    bounds = {"scale": 0.1, "degrees": 10, "shift": 0.08}
+    exact, wrong = ijb(tmp_path / "exact").faces, ijb(tmp_path / "wrong", alignment=bounds).faces
+    every = ijb(tmp_path / "every", alignment=bounds, which="all").faces
+    assert [exact.path(i).read_bytes() for i in range(len(exact))] == [
+        wrong.path(i).read_bytes() for i in range(len(wrong))
+    ]
+    probes = np.isin(exact.templates, read_ijb(tmp_path / "exact").search.probes.ids)
+    assert np.allclose(wrong.landmarks[~probes], exact.landmarks[~probes], atol=1e-4)
+    for faces, befallen in ((wrong, probes), (every, np.ones_like(probes))):
+        # Where the crop by the listed landmarks has what the exact one has at these points.
+        corners = np.tile([[0.0, 0.0], [111.0, 0.0], [55.5, 55.5]], (len(exact), 1, 1))
+        to_exact, to_wrong = (similarity(each.landmarks, TEMPLATE) for each in (exact, faces))
+        source = np.linalg.solve(to_exact[:, None, :, :2], (corners - to_exact[:, None, :, 2])[..., None])[..., 0]
+        moved = transform(to_wrong, source)
+        edge = moved[:, 1] - moved[:, 0]
+        scale, degrees = np.hypot(*edge.T) / 111, np.degrees(np.arctan2(edge[:, 1], edge[:, 0]))
+        shift = moved[:, 2] - 55.5
+        for values, bound in ((scale - 1, 0.1), (degrees, 10), (shift[:, 0], 8.96), (shift[:, 1], 8.96)):
+            assert np.abs(values[befallen]).max() <= bound + 1e-2
+            assert np.abs(values[befallen]).max() > 0.7 * bound
+            assert np.abs(values[~befallen]).max(initial=0) < 1e-2
+
+
+def test_probes_of_an_ijb_tree_lose_quality_and_the_detector_s_confidence(tmp_path: Path):
+    clean, low = ijb(tmp_path / "clean"), ijb(tmp_path / "low", degradation="surveillance")
+    probes = np.isin(clean.faces.templates, clean.search.probes.ids)
+    images = [[found.faces.path(i).read_bytes() for i in range(len(probes))] for found in (clean, low)]
+    blur = np.array([sharpness(after) / sharpness(before) for before, after in zip(*images, strict=True)])
+    assert np.array_equal(blur == 1, ~probes)
+    assert np.median(blur[probes]) < 0.5
+    assert blur[probes].max() < 0.9
+    assert low.faces.scores[probes].mean() < low.faces.scores[~probes].mean() - 0.05
+
+
+def test_an_ijbs_tree_has_what_was_asked_for(tmp_path: Path):
+    found = ijbs(tmp_path / "t", undetected=3)
+    assert sorted(template.subject for part in found.galleries["booking"] for template in part) == [1, 2, 3]
+    assert {len(template.media) for part in found.galleries["booking"] for template in part} == {2}
+    for kind, probes in (("single-booking", 10), ("surveillance", 10), ("uav", 5)):
+        assert len(found.probes[kind]) == probes
+        assert {template.subject for template in found.probes[kind]} == {1, 2, 3, 4, 5}
+    assert sum(found.count(template) == 0 for template in found.templates) == 3
+    assert sum(found.count(template) == 0 for template in found.probes["surveillance"]) == 3
+    assert {found.count(template) for template in found.probes["uav"]} <= {1, 2, 3}
+    manifest = read_manifest(tmp_path / "t")
+    faces = sum(map(len, found.frames.values()))
+    assert manifest["counts"] == {"faces": faces, "gallery_templates": 9, "probe_files": 5}
+    assert len(manifest["files"]) == faces + 10
+    images = decode_images([path.read_bytes() for medium in found.media for path in found.files(medium)])
+    assert len(np.unique(images.reshape(len(images), -1), axis=0)) == faces
+
+
+def test_every_byte_of_an_ijbs_tree_follows_from_spec_and_seed(tmp_path: Path):
+    for name in ("one", "two"):
+        ijbs(tmp_path / name / "t", **LOW)
+    assert all_bytes(tmp_path / "one") == all_bytes(tmp_path / "two")
+
+
+def test_only_the_videos_of_an_ijbs_tree_are_treated_unless_all_are(tmp_path: Path):
+    clean, low, every = (
+        ijbs(tmp_path / name, **spec) for name, spec in (("c", {}), ("l", LOW), ("e", {**LOW, "which": "all"}))
+    )
+    for medium in clean.media:
+        before, after, all_after = (
+            [path.read_bytes() for path in found.files(medium)] for found in (clean, low, every)
+        )
+        assert (before == after) == medium[1].startswith("img")
+        assert not set(before) & set(all_after)
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec", "message"),
+    [
+        ("ijb", {"images_per_template": [3, 1]}, r"ijb: the images per template \[3, 1\] ends below its start"),
+        ("ijb", {"pairs": 1}, r"ijb\.pairs: 1 is less than the minimum of 2"),
+        ("ijb", {"templates_per_identity": 1}, r"ijb\.templates_per_identity: 1 is less than the minimum of 2"),
+        ("ijbs", {"frames_per_video": [3, 1]}, r"ijbs: the frames per video \[3, 1\] ends below its start"),
+        ("ijbs", {"undetected": 84}, r"ijbs\.undetected: 84 undetected; expected less than 84, all people in videos"),
+        ("ijbs", {"identities": 3}, "ijbs: .*'identities' was unexpected"),
+    ],
+)
+def test_a_wrong_request_is_one_line(tmp_path: Path, kind: str, spec: dict[str, object], message: str):
+    request = tmp_path / "request.json"
+    request.write_text(json.dumps({"kind": kind, "seed": 1, "spec": spec}))
+    with pytest.raises(InputError, match=rf"request\.json: {message}"):
+        generate(request, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("kind", "spec"), [("ijb", IJB_TREE), ("ijbs", IJBS_TREE)])
+def test_a_tree_is_made_on_request(tmp_path: Path, kind: str, spec: dict[str, object]):
+    (tmp_path / "request.json").write_text(json.dumps({"kind": kind, "seed": 3, "spec": spec}))
+    generate(tmp_path / "request.json", tmp_path / "out", workers=1)
+    assert read_manifest(tmp_path / "out")["kind"] == kind
 
 
 def test_a_set_is_made_again_in_its_place_but_nothing_else_is_overwritten(tmp_path: Path):

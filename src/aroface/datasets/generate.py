@@ -1,7 +1,7 @@
 """Synthetic sets in the formats of the real ones, each a function of its spec and seed.
 
-The people of a training set, of a pair file and of a TinyFace tree come from different random streams, so that no test
-set shows anybody who was trained on, whichever seeds are chosen.
+The people of a training set and of every kind of test set come from different random streams, so that no test set shows
+anybody who was trained on, whichever seeds are chosen.
 """
 
 from __future__ import annotations
@@ -14,10 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from aroface.datasets import ijb, ijbs
 from aroface.datasets.drawing import Plan, draw
 from aroface.datasets.folders import whole_folder
+from aroface.datasets.ijb import write_ijb
+from aroface.datasets.ijbs import write_ijbs
+from aroface.datasets.loose import draw_loose
 from aroface.datasets.manifest import manifest_path, write_manifest
 from aroface.datasets.pairs import Pairs, write_pairs
+from aroface.datasets.scenarios import surveillance_set, template_set
 from aroface.datasets.specs import Kind, generated_identity, resolve_spec
 from aroface.datasets.tinyface import write_tinyface
 from aroface.datasets.training_set import write_training_set
@@ -27,7 +32,7 @@ from aroface.faces.synthetic import Identities, sample_identities
 from aroface.progress import track
 from aroface.schemas import read_yaml
 
-_STREAMS: dict[Kind, int] = {"training": 1201, "pairs": 1202, "tinyface": 1203}
+_STREAMS: dict[Kind, int] = {"training": 1201, "pairs": 1202, "tinyface": 1203, "ijb": 1204, "ijbs": 1205}
 _PEOPLE, _IMAGES, _PAIRING = 1, 2, 3
 
 
@@ -45,7 +50,13 @@ def generate(request: str | PathLike[str], out: Path, workers: int | None = None
     asked = read_yaml(request)
     if not isinstance(asked, dict) or not {"kind", "seed", "spec"} <= asked.keys() <= {"name", "kind", "seed", "spec"}:
         raise InputError("no request of a synthetic set", file=request, expected="keys name, kind, seed and spec")
-    makers = {"training": generate_training, "pairs": generate_pairs, "tinyface": generate_tinyface}
+    makers = {
+        "training": generate_training,
+        "pairs": generate_pairs,
+        "tinyface": generate_tinyface,
+        "ijb": generate_ijb,
+        "ijbs": generate_ijbs,
+    }
     kind, seed = asked["kind"], asked["seed"]
     if kind not in makers:
         raise InputError(f"unknown kind {kind!r}", file=request, expected=f"one of {', '.join(makers)}")
@@ -142,6 +153,60 @@ def generate_tinyface(spec: Mapping[str, Any], seed: int, out: Path, workers: in
             folder, zip(gallery.tolist(), images, strict=False), zip(probes.tolist(), images, strict=False), images
         )
         write_manifest(folder, name=out.name, kind="tinyface", identity=identity, counts=counts)
+
+
+def generate_ijb(spec: Mapping[str, Any], seed: int, out: Path, workers: int | None = None) -> None:
+    """Write a tree as IJB-B or IJB-C, and its manifest: loose crops, landmarks, templates, pairs, galleries and probes.
+
+    Args:
+        spec: as ``ijb`` in ``generate.schema.json``; all of it has defaults.
+        seed: everything is a function of spec and seed.
+        out: the folder; it appears when it is whole.
+        workers: processes that draw; they change nothing but the time.
+
+    Raises:
+        InputError: the spec is wrong, or something that was not made here stands at ``out``.
+    """
+    identity = generated_identity("ijb", spec, seed)
+    resolved = identity["spec"]
+    cast = template_set(resolved, np.random.default_rng([seed, _STREAMS["ijb"], _PAIRING]))
+    people = _people("ijb", resolved["identities"] + resolved["distractors"], seed)
+    treated = cast.probes | (resolved["which"] == "all")
+    plan = _plan("ijb", resolved, seed, people, cast.people, _test_treatment(resolved), treated)
+    with whole_folder(out) as folder:
+        crops = track(draw_loose(plan, workers), "drawing faces", len(cast.people))
+        faces = (
+            ijb.Face(template, medium, crop.jpeg, crop.landmarks, crop.score)
+            for template, medium, crop in zip(cast.templates.tolist(), cast.media.tolist(), crops, strict=True)
+        )
+        counts = write_ijb(folder, resolved["benchmark"], faces, cast.pairs, cast.same, cast.search)
+        write_manifest(folder, name=out.name, kind="ijb", identity=identity, counts=counts)
+
+
+def generate_ijbs(spec: Mapping[str, Any], seed: int, out: Path, workers: int | None = None) -> None:
+    """Write a tree as IJB-S, and its manifest: aligned faces of stills and videos, galleries and probes.
+
+    Args:
+        spec: as ``ijbs`` in ``generate.schema.json``; all of it has defaults.
+        seed: everything is a function of spec and seed.
+        out: the folder; it appears when it is whole.
+        workers: processes that draw; they change nothing but the time.
+
+    Raises:
+        InputError: the spec is wrong, or something that was not made here stands at ``out``.
+    """
+    identity = generated_identity("ijbs", spec, seed)
+    resolved = identity["spec"]
+    cast = surveillance_set(resolved, np.random.default_rng([seed, _STREAMS["ijbs"], _PAIRING]))
+    people = _people("ijbs", resolved["subjects"] + resolved["unenrolled"], seed)
+    rows = np.array([subject - 1 for subject, _, _ in cast.faces])
+    treated = cast.of_videos | (resolved["which"] == "all")
+    plan = _plan("ijbs", resolved, seed, people, rows, _test_treatment(resolved), treated)
+    with whole_folder(out) as folder:
+        images = track(draw(plan, workers), "drawing faces", len(rows))
+        faces = (ijbs.Face(*face, jpeg) for face, jpeg in zip(cast.faces, images, strict=True))
+        counts = write_ijbs(folder, faces, cast.sightings, cast.galleries, cast.probes)
+        write_manifest(folder, name=out.name, kind="ijbs", identity=identity, counts=counts)
 
 
 def _people(kind: Kind, count: int, seed: int) -> Identities:

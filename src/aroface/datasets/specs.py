@@ -20,7 +20,30 @@ _DEFAULTS: dict[Kind, dict[str, Any]] = {
     "training": {**_IMAGES, "low_quality": None},
     "pairs": {**_TEST_IMAGES, "folds": 10, "which": "second"},
     "tinyface": {**_TEST_IMAGES, "which": "probes"},
+    "ijb": {
+        **_TEST_IMAGES,
+        "which": "probes",
+        "benchmark": "ijbc",
+        "identities": 50,
+        "templates_per_identity": 3,
+        "images_per_template": [1, 4],
+        "media_per_template": 2,
+        "pairs": 300,
+        "distractors": 20,
+    },
+    "ijbs": {
+        **_TEST_IMAGES,
+        "which": "videos",
+        "subjects": 20,
+        "unenrolled": 8,
+        "stills_per_subject": 3,
+        "videos_per_subject": 3,
+        "uav_per_subject": 1,
+        "frames_per_video": [2, 4],
+        "undetected": 0,
+    },
 }
+_RANGES = ("resolution", "images_per_template", "frames_per_video")
 
 
 def resolve_spec(kind: Kind, spec: Mapping[str, Any], *, file: str | PathLike[str] | None = None) -> dict[str, Any]:
@@ -36,9 +59,12 @@ def resolve_spec(kind: Kind, spec: Mapping[str, Any], *, file: str | PathLike[st
     """
     validate({kind: dict(spec)}, "generate", file=file)
     resolved = {**_DEFAULTS[kind], **spec}
-    for ends in (resolved.get("resolution"), (resolved.get("low_quality") or {}).get("resolution")):
-        if ends is not None and ends[0] > ends[1]:
-            raise InputError(f"the resolution {ends} ends below its start", file=file, record=kind)
+    ranges = {name.replace("_", " "): resolved[name] for name in _RANGES if name in resolved}
+    if resolved.get("low_quality"):
+        ranges["resolution"] = resolved["low_quality"]["resolution"]
+    for name, ends in ranges.items():
+        if ends[0] > ends[1]:
+            raise InputError(f"the {name} {ends} ends below its start", file=file, record=kind)
     if kind == "pairs" and resolved["pairs"] % (2 * resolved["folds"]):
         raise InputError(
             f"{resolved['pairs']} pairs cannot be half genuine in each of {resolved['folds']} folds",
@@ -46,6 +72,13 @@ def resolve_spec(kind: Kind, spec: Mapping[str, Any], *, file: str | PathLike[st
             record="pairs.pairs",
             expected=f"a multiple of {2 * resolved['folds']}",
         )
+    if kind == "ijbs":
+        seen = (resolved["subjects"] + resolved["unenrolled"]) * resolved["videos_per_subject"]
+        if resolved["undetected"] >= seen:
+            what = f"{resolved['undetected']} undetected"
+            raise InputError(
+                what, file=file, record="ijbs.undetected", expected=f"less than {seen}, all people in videos"
+            )
     return resolved
 
 

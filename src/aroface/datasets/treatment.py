@@ -62,11 +62,15 @@ class Treatment:
         )
 
     def degrade(self, images: npt.NDArray[np.uint8], resolutions: Integers, rng: np.random.Generator) -> None:
-        """Degrade, in place, those of the images (N, 112, 112, 3) whose resolution is below the full width."""
+        """Degrade, in place, those of the images (N, S, S, 3) whose resolution is below the full width.
+
+        Faces are taken to be 112 pixels wide: of larger images the whole keeps as many more pixels than its face.
+        """
         low = np.flatnonzero(resolutions < TEMPLATE_SIZE)
         if len(low) == 0:
             return
+        widths = np.rint(resolutions[low] * (images.shape[2] / TEMPLATE_SIZE)).astype(np.int64)
         if self.degradation == "downsample":
-            images[low] = downsample(images[low], resolutions[low])
+            images[low] = downsample(images[low], widths)
         else:
-            images[low] = surveillance(images[low], resolutions[low], rng)
+            images[low] = surveillance(images[low], widths, rng)
