@@ -65,7 +65,7 @@ def test_conda_environments_use_the_python_of_the_lock():
 
 
 ENTRIES = {
-    "data": ["aroface.datasets.generate", "aroface.datasets.pack"],
+    "data": [f"aroface.datasets.{verb}" for verb in ("generate", "pack", "fetch", "verify", "prepare")],
     "train": ["aroface.training.run", "aroface.embedding.benchmark"],
     "evaluate": ["aroface.evaluation.evaluate"],
     "paper": ["aroface.paper.table", "aroface.paper.figures", "aroface.paper.document", "aroface.embedding.examples"],

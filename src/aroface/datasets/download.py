@@ -130,14 +130,13 @@ def _get(session: requests.Session, url: str, headers: dict[str, str]) -> reques
         raise InputError(str(error), file=url) from None
     except requests.RequestException as error:
         raise _PassingError(_in_short(error)) from None
+    if answer.ok:
+        return answer
+    answer.close()
+    what, wait = f"the server answers {answer.status_code} {answer.reason}", answer.headers.get("Retry-After", "")
     if answer.status_code in _PASSING:
-        wait = answer.headers.get("Retry-After", "")
-        raise _PassingError(
-            f"the server answers {answer.status_code} {answer.reason}", float(wait) if wait.isdigit() else 0
-        )
-    if not answer.ok:
-        raise InputError(f"the server answers {answer.status_code} {answer.reason}", file=url)
-    return answer
+        raise _PassingError(what, float(wait) if wait.isdigit() else 0.0)
+    raise InputError(what, file=url)
 
 
 def _in_short(error: Exception) -> str:
