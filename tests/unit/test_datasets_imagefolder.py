@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from aroface.datasets import manifest
 from aroface.datasets.contents import data_hash, kind_of, set_files
 from aroface.datasets.images import encode_jpeg
 from aroface.datasets.info import describe, sheet
@@ -72,6 +73,22 @@ def test_it_is_known_by_what_it_holds(faces: Path):
     before = data_hash(faces)
     (faces / "anna" / "a.jpg").write_bytes(jpeg(99))
     assert data_hash(faces) != before
+
+
+def test_of_many_people_all_names_and_some_images_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for number in range(150):
+        (tmp_path / f"{number:03}").mkdir()
+        (tmp_path / f"{number:03}" / "1.jpg").write_bytes(b"%d" % number)
+    read: list[Path] = []
+    genuine = manifest.sha256_file
+    monkeypatch.setattr(manifest, "sha256_file", lambda path: read.append(path) or genuine(path))
+    hashes = {data_hash(tmp_path)}
+    assert len(read) == 50
+    (tmp_path / "149" / "1.jpg").rename(tmp_path / "149" / "2.jpg")
+    hashes.add(data_hash(tmp_path))
+    read[0].write_bytes(b"another")
+    hashes.add(data_hash(tmp_path))
+    assert len(hashes) == 3
 
 
 def test_a_manifest_may_lie_in_it(faces: Path):

@@ -327,3 +327,14 @@ def test_a_damaged_cache_of_labels_is_made_again(tmp_path: Path, cache: bytes):
     (tmp_path / "train.labels.npy").write_bytes(cache)
     assert RecordFile(rec, idx).labels.tolist() == [2, 0, 1, 2]
     assert np.load(tmp_path / "train.labels.npy").tolist() == [2, 0, 1, 2]
+
+
+def test_labels_are_found_wherever_the_records_lie(tmp_path: Path):
+    """Close together or far apart, more than one read takes, and in another order than that of the keys."""
+    chance = random.Random(0)
+    keys = chance.sample(range(600), 600)
+    with open_writer(tmp_path / "train.rec", tmp_path / "train.idx") as writer:
+        for number, key in enumerate(keys):
+            content = bytes(chance.choice([0, 10, 5000, 70_000]) if number % 200 < 100 else 5000)
+            writer.write(key, pack((key % 7, -1.0) if key % 3 else float(key % 7), content, key))
+    assert RecordFile(tmp_path / "train.rec", tmp_path / "train.idx").labels.tolist() == [key % 7 for key in range(600)]

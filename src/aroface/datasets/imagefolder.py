@@ -40,13 +40,11 @@ class ImageFolder:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._people = people(folder)
-        if not self._people:
-            raise InputError("no folder of a person in it", file=folder, expected=LAYOUT)
-        images = [_images_of(folder / person) for person in self._people]
+        images = images_of(folder)
+        self._people = list(images)
         self.num_classes = len(images)
-        self.labels: Int64 = np.repeat(np.arange(len(images)), [len(each) for each in images])
-        self._names = [name for each in images for name in each]
+        self.labels: Int64 = np.repeat(np.arange(len(images)), [len(names) for names in images.values()])
+        self._names = [name for names in images.values() for name in names]
 
     def __len__(self) -> int:
         return len(self._names)
@@ -89,6 +87,18 @@ def people(folder: Path) -> list[str]:
         InputError: the folder is not there, or cannot be read.
     """
     return [name for name, is_folder in _entries(folder) if is_folder]
+
+
+def images_of(folder: Path) -> dict[str, list[str]]:
+    """The names of the images in each sub-folder, both in order.
+
+    Raises:
+        InputError: as `ImageFolder`.
+    """
+    found = {person: _images_of(folder / person) for person in people(folder)}
+    if not found:
+        raise InputError("no folder of a person in it", file=folder, expected=LAYOUT)
+    return found
 
 
 def _images_of(person: Path) -> list[str]:

@@ -17,6 +17,7 @@ from aroface.files import atomic_open
 
 _SCAN_CHUNK = 1 << 16  # records whose labels are looked at together
 _READ_AT_ONCE = 1 << 20  # bytes; larger records are read again at their full length
+_NEIGHBOURS = 1 << 16  # bytes from one record to the next
 _INDEX_LINES = "lines of key, tab, offset"
 _DAMAGED = "the file is damaged: copy or download it again"
 
@@ -103,7 +104,9 @@ class RecordFile:
 
     def will_need(self, positions: Iterable[int]) -> None:
         """Ask the kernel to fetch these records in the background (cold random reads halve in cost)."""
-        self._file.will_need((int(self._offsets[position]), int(self._extents[position])) for position in positions)
+        self._file.will_need(
+            (int(self._offsets[position]), min(int(self._extents[position]), _READ_AT_ONCE)) for position in positions
+        )
 
     def _load(self, key: int, offset: int, extent: int) -> Record:
         """The record at ``offset``, which is no longer than ``extent`` bytes."""
@@ -122,15 +125,15 @@ class RecordFile:
     def _labels_at(self, rows: Rows, count: int) -> npt.NDArray[np.float32]:
         """The first ``count`` labels of records, float32 (N, count); NaN where a record has fewer."""
         labels = np.full((len(rows), count), np.nan, np.float32)
+        order = np.argsort(rows.offsets, kind="stable")
         for begin in range(0, len(rows), _SCAN_CHUNK):
-            chunk = slice(begin, begin + _SCAN_CHUNK)
+            chunk = order[begin : begin + _SCAN_CHUNK]
             labels[chunk] = self._labels_of_chunk(rows[chunk], count)
         return labels
 
     def _labels_of_chunk(self, rows: Rows, count: int) -> npt.NDArray[np.float32]:
         needed = HEADER_SIZE + 4 * count
-        heads = [self._file.read(8 + needed, offset).ljust(8 + needed, b"\0") for offset in rows.offsets.tolist()]
-        words = np.frombuffer(b"".join(heads), "<u4").reshape(len(rows), -1)
+        words = self._heads(rows.offsets, 8 + needed)
         if (words[:, 0] != MAGIC).any():
             offset = rows.offsets[np.argmax(words[:, 0] != MAGIC)]
             raise InputError(f"the offset {offset} is not the start of a record of {self.path.name}", file=self._idx)
@@ -142,6 +145,23 @@ class RecordFile:
             found = self._load(int(rows.keys[row]), int(rows.offsets[row]), int(rows.extents[row])).labels
             labels[row] = [*found[:count], *[np.nan] * (count - len(found))]
         return labels
+
+    def _heads(self, offsets: Int64, size: int) -> npt.NDArray[np.uint32]:
+        """The first ``size`` bytes of records in the order of their offsets, uint32 (N, size / 4).
+
+        Neighbours come with one read, what lies between them as well: a disk gives that faster than every record alone.
+        """
+        heads = np.empty((len(offsets), size), np.uint8)
+        apart = np.flatnonzero(np.diff(offsets) > _NEIGHBOURS) + 1
+        for begin, end in zip([0, *apart.tolist()], [*apart.tolist(), len(offsets)], strict=True):
+            while begin < end:
+                start = int(offsets[begin])
+                stop = begin + int(np.searchsorted(offsets[begin:end], start + _READ_AT_ONCE))
+                stretch = int(offsets[stop - 1]) + size - start
+                block = np.frombuffer(self._file.read(stretch, start).ljust(stretch, b"\0"), np.uint8)
+                heads[begin:stop] = block[(offsets[begin:stop] - start)[:, None] + np.arange(size)]
+                begin = stop
+        return heads.view("<u4")
 
     def _checked(self, keys: Int64, offsets: Int64) -> Rows:
         """The rows of the index, whose offsets lie within the file; its last record is a whole one."""
