@@ -121,6 +121,20 @@ def _train(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb.add_argument(
         "--sheet-every", type=positive, default=5000, metavar="STEPS", help="between contact sheets (%(default)s)"
     )
+    verb.add_argument("--reader", choices=("native", "mxnet"), default="native", help="of the records (%(default)s)")
+    verb.add_argument(
+        "--on-corrupt",
+        choices=("error", "skip"),
+        default="error",
+        help="at an image that cannot be used: stop, or take the next one and list it (%(default)s)",
+    )
+    verb.add_argument(
+        "--max-corrupt-fraction",
+        type=float,
+        default=0.001,
+        metavar="SHARE",
+        help="of images that may be skipped (%(default)s)",
+    )
     verb.add_argument("--loader-threads", type=positive, default=2, metavar="N", help="image decoders (%(default)s)")
 
 
@@ -128,9 +142,8 @@ def _do_train(options: Arguments) -> int:
     from aroface.training.loop import EXIT_INTERRUPTED, Conduct, Interrupted
     from aroface.training.run import train
 
-    conduct = Conduct(
-        _device(options.device), options.save_every, options.log_every, options.sheet_every, options.loader_threads
-    )
+    given = ("save_every", "log_every", "sheet_every", "loader_threads", "reader", "on_corrupt", "max_corrupt_fraction")
+    conduct = Conduct(device=_device(options.device), **{name: getattr(options, name) for name in given})
     try:
         print(train(options.recipe, options.data, options.run_dir, options.state_dir, conduct))
     except Interrupted as stop:

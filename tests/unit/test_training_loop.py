@@ -1,10 +1,11 @@
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from training_runs import BATCH, IMAGES, write_data, write_recipe
+from training_runs import BATCH, IMAGES, sign, write_data, write_recipe
 
 from aroface.errors import InputError
 from aroface.files import read_json, sha256_file
@@ -83,3 +84,23 @@ def test_a_gpu_that_is_not_there_is_one_line(tmp_path, data, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match="no CUDA device"):
         train(write_recipe(tmp_path), data, tmp_path / "run", tmp_path / "state", Conduct(device="cuda"))
+
+
+def test_skipped_images_are_counted_logged_and_listed_across_a_resume(tmp_path, data):
+    folder = Path(shutil.copytree(data, tmp_path / "damaged"))
+    content = (folder / "train.rec").read_bytes()
+    first = content.index(b"\xff\xd8\xff")
+    (folder / "train.rec").write_bytes(content[:first] + b"GIF" + content[first + 3 :])
+    sign(folder)
+    recipe = write_recipe(tmp_path)
+    places = (tmp_path / "run", tmp_path / "state")
+    with pytest.raises(InputError, match="the record is no JPEG"):
+        train(recipe, folder, *places, Conduct(save_every=1, log_every=1))
+    conduct = Conduct(save_every=1, log_every=1, on_corrupt="skip", max_corrupt_fraction=0.05)
+    listed = read_json(train(recipe, folder, *places, conduct))["skipped_images"]
+    assert [(each["position"], each["label"]) for each in listed] == [(0, 0)]
+    lines = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
+    assert lines[-1]["skipped_images"] == 1
+    for name in ("checkpoint.json", "model.safetensors"):
+        (tmp_path / "run" / name).unlink()
+    assert read_json(train(recipe, folder, *places, conduct))["skipped_images"] == listed  # by the saved state alone

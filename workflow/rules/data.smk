@@ -28,17 +28,28 @@ for making in PLAN.sources.makings:
 # Brings what is missing and to be had without a form into the data folder. Runs are named after the data they are
 # trained on, so that this goes before everything else, on its own: snakemake --cores 1 fetch
 rule fetch:
-    localrule: True
     log:
         RESULTS / "logs" / "data" / "fetch.log",
+    localrule: True
     conda:
         "../envs/data.yaml"
     params:
-        names=[each.name for each in PLAN.sources.received if each.missing and each.fetchable],
+        names=[
+            each.name
+            for each in PLAN.sources.received
+            if each.missing and each.fetchable
+        ],
         folder=PLAN.values["paths"]["data"],
     shell:
         "if [ -z '{params.names}' ]; then echo nothing to fetch > {log}; exit 0; fi;"
         " python -m aroface data fetch {params.names:q} --data-dir {params.folder:q} | tee {log}"
+
+
+TOLERATED = (
+    PLAN.values["training"]["max_corrupt_fraction"]
+    if PLAN.values["training"]["on_corrupt"] == "skip"
+    else 0
+)
 
 
 # Received sets are read whole before anything is computed from them; what is wrong with one ends in one line.
@@ -60,5 +71,6 @@ for source in PLAN.sources.received:
             runtime=RESOURCES["data"]["runtime"],
         params:
             arguments=source.verification,
+            tolerated=TOLERATED,
         shell:
-            "python -m aroface data verify {params.arguments} --threads {threads} > {log} 2>&1"
+            "python -m aroface data verify {params.arguments} --max-corrupt-fraction {params.tolerated} --threads {threads} > {log} 2>&1"

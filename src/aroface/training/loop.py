@@ -8,15 +8,16 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from aroface.datasets.corrupt import Corrupt, OnCorrupt
 from aroface.datasets.loader import Batch, BatchLoader, to_network
 from aroface.datasets.training_set import TrainingSet
 from aroface.errors import InputError
@@ -50,6 +51,9 @@ class Conduct:
         log_every: steps between two lines of the log.
         sheet_every: steps between two contact sheets of clean and warped images.
         loader_threads: threads that decode images.
+        reader: of the records, see `TrainingSet.open`.
+        on_corrupt: what to do about an image that cannot be used, see `BatchLoader`.
+        max_corrupt_fraction: of images that may be skipped.
     """
 
     device: str = "cpu"
@@ -57,6 +61,9 @@ class Conduct:
     log_every: int = 50
     sheet_every: int = 5000
     loader_threads: int = 2
+    reader: Literal["native", "mxnet"] = "native"
+    on_corrupt: OnCorrupt = "error"
+    max_corrupt_fraction: float = 0.001
 
 
 class Trainer:
@@ -94,12 +101,26 @@ class Trainer:
             momentum=recipe.optimiser.momentum,
         )
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
-        self.loader = BatchLoader(data, recipe.batch_size, run.seed, threads=conduct.loader_threads, flip=recipe.flip)
+        self.loader = BatchLoader(
+            data,
+            recipe.batch_size,
+            run.seed,
+            threads=conduct.loader_threads,
+            flip=recipe.flip,
+            on_corrupt=conduct.on_corrupt,
+            max_corrupt_fraction=conduct.max_corrupt_fraction,
+        )
+        self._skipped_before: dict[int, Corrupt] = {}
         self.steps_per_epoch = self.loader.batches_per_epoch
         self.steps = recipe.epochs * self.steps_per_epoch
         self.step = 0
         self.seconds = 0.0
         self._signal: int | None = None
+
+    @property
+    def skipped(self) -> list[Corrupt]:
+        """The images that could not be used so far, each once."""
+        return [*(self._skipped_before | {each.position: each for each in self.loader.corrupt}).values()]
 
     def train(self) -> None:
         """Train to the end of the recipe; the weights are in ``self.backbone`` afterwards.
@@ -141,7 +162,7 @@ class Trainer:
         recipe, step = self.recipe, self.step
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(recipe.schedule, recipe.optimiser.lr, step, self.steps, self.steps_per_epoch)
-        images = to_network(batch, self.device)
+        images = to_network(batch, self.device, channels_last=True)
         labels = batch.labels.to(self.device, non_blocking=True)
         generator = torch.Generator(self.device).manual_seed(_derive(self.run.seed, "adversary", step))
         power = strength(self.adversary.warmup_epochs, step, self.steps_per_epoch)
@@ -162,6 +183,8 @@ class Trainer:
 
         def numbers() -> dict[str, Any]:
             values: dict[str, Any] = {"lr": self.optimiser.param_groups[0]["lr"], "grad_norm": float(norm)}
+            if self.skipped:
+                values["skipped_images"] = len(self.skipped)
             if mixed.warped is not None:
                 values |= {"adversary_strength": power, **mixed.warped.summary()}
             return values
@@ -212,6 +235,7 @@ class Trainer:
         state = {
             "recipe_hash": self.run.recipe_hash,
             "seconds": self.seconds,
+            "skipped": [asdict(each) for each in self.skipped],
             "backbone": self.backbone.state_dict(),
             "classifier": self.classifier.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -226,6 +250,7 @@ class Trainer:
         if state is None:
             return
         self.step, self.seconds = state["step"], state["seconds"]
+        self._skipped_before = {each["position"]: Corrupt(**each) for each in state["skipped"]}
         self.backbone.load_state_dict(state["backbone"])
         self.classifier.load_state_dict(state["classifier"])
         self.optimiser.load_state_dict(state["optimiser"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +51,7 @@ def train(recipe: Path, data: Path, run_dir: Path, state_dir: Path, conduct: Con
     check_data(run, data)
     environment = describe_environment(run.recipe.cpu_threads)
     with locked(state_dir):
-        trainer = Trainer(run, TrainingSet.open(data), run_dir, state_dir, conduct)
+        trainer = Trainer(run, TrainingSet.open(data, conduct.reader), run_dir, state_dir, conduct)
         trainer.train()
         save_weights(weights, trainer.backbone, {"arch": run.recipe.arch, "run": run.name})
         write_json(checkpoint, _describe(run, trainer, weights, environment))
@@ -98,6 +99,7 @@ def _describe(run: Run, trainer: Trainer, weights: Path, environment: dict[str, 
             "images": trainer.steps * run.recipe.batch_size,
         },
         "data": run.data,
+        "skipped_images": [asdict(each) for each in trainer.skipped],
         "environment": environment,
         "cost": {"wall_s": round(trainer.seconds, 1), "device_hours": round(trainer.seconds / 3600, 4)},
     }
