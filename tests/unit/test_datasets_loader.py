@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import os
 import threading
 from itertools import chain
 from pathlib import Path
@@ -80,6 +82,28 @@ def test_the_order_is_a_permutation_that_changes_with_seed_and_epoch():
     assert np.array_equal(order, epoch_order(103, 1, 0, batch_size=10))
 
 
+@pytest.mark.parametrize(("n", "world_size", "batch_size"), [(103, 1, 10), (103, 3, 5), (120, 4, 6), (64, 8, 8)])
+def test_shards_are_disjoint_and_together_the_order_of_one_process(n: int, world_size: int, batch_size: int):
+    together = world_size * batch_size
+    whole = epoch_order(n, seed=5, epoch=2, batch_size=together)
+    shards = [epoch_order(n, 5, 2, rank, world_size, batch_size=batch_size) for rank in range(world_size)]
+    assert {len(shard) for shard in shards} == {n // together * batch_size}
+    everything = np.concatenate(shards)
+    assert len(set(everything.tolist())) == len(everything) == n // together * together
+    assert set(everything.tolist()) == set(whole.tolist())
+    rows = np.stack([shard.reshape(-1, batch_size) for shard in shards], axis=1)
+    assert np.array_equal(rows.reshape(-1), whole)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_ranks_resume_anywhere_whatever_their_threads(faces: TrainingSet, threads: int):
+    for rank in range(2):
+        whole = [snapshot(batch) for batch in BatchLoader(faces, 6, 3, rank, 2, threads=2).epoch(1)]
+        for start in range(5):
+            loader = BatchLoader(faces, 6, 3, rank, 2, threads=threads)
+            assert same([snapshot(batch) for batch in loader.epoch(1, start)], whole[start:])
+
+
 def test_half_of_the_images_are_flipped_and_others_in_another_epoch(faces: TrainingSet):
     loader = BatchLoader(faces, 10, seed=3)
     flips = [np.concatenate([batch.flips.numpy() for batch in loader.epoch(epoch)]) for epoch in range(8)]
@@ -98,6 +122,24 @@ def test_the_network_gets_what_torchvision_would_give_it(faces: TrainingSet, cha
     assert torch.equal(result, expected)
     assert result.is_contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)
     assert torch.equal(batch.images, images)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_every_level_becomes_what_torchvision_makes_of_it(channels_last: bool):
+    images = torch.arange(256 * 3, dtype=torch.int64).remainder(256).to(torch.uint8).view(1, 16, 16, 3)
+    batch = Batch(images, torch.zeros(1), np.zeros(1, np.int64), torch.tensor([False]))
+    levels = torch.arange(256, dtype=torch.uint8).float().div(255).sub(torch.tensor(0.5)).div(torch.tensor(0.5))
+    expected = levels[images.long()].permute(0, 3, 1, 2)
+    assert torch.equal(to_network(batch, "cpu", channels_last), expected)
+
+
+def test_normalised_images_are_valid_as_long_as_their_batch_and_take_turns(faces: TrainingSet):
+    results, kept = [], []
+    for batch in BatchLoader(faces, 8, seed=3).epoch(0):
+        results.append(to_network(batch, "cpu", channels_last=True))
+        kept.append(results[-1].clone())
+        assert all(map(torch.equal, results[-2:], kept[-2:]))
+    assert len({result.data_ptr() for result in results}) == 2
 
 
 def test_a_set_smaller_than_a_batch_is_refused(faces: TrainingSet):
@@ -124,6 +166,159 @@ def test_a_bad_record_is_named_and_spoils_only_its_own_batch(tmp_path: Path, bro
     next(batches), next(batches)
     with pytest.raises(InputError, match=rf"train\.rec: record {bad + 1} \(byte \d+\): .*{message}"):
         next(batches)
+
+
+def test_the_error_names_the_class(tmp_path: Path):
+    images = jpegs(40)
+    images[23] = b"not an image"
+    data = write_set(tmp_path, images)
+    with pytest.raises(InputError, match=r"train\.rec: record 24 .*the record's class is 2$"):
+        list(BatchLoader(data, 10, seed=0).epoch(0))
+
+
+def write_set(folder: Path, images: list[bytes]) -> TrainingSet:
+    write_training_set(folder, ((number // 10, jpeg) for number, jpeg in enumerate(images)), len(images) // 10)
+    return TrainingSet.open(folder)
+
+
+DAMAGE = {
+    "truncated": lambda good: good[:-200],
+    "no JPEG": lambda good: b"not an image",
+    "too small": lambda good: jpegs(1, size=96)[0],
+    "too large": lambda good: jpegs(1, size=160)[0],
+    "empty": lambda good: b"",
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_corrupt_image_is_replaced_by_the_next_of_the_order(tmp_path: Path, kind: str):
+    images = jpegs(40)
+    order = epoch_order(40, seed=0, epoch=0, batch_size=10)
+    bad, instead = int(order[25]), int(order[26])
+    clean = [snapshot(batch) for batch in BatchLoader(write_set(tmp_path / "clean", images), 10, seed=0).epoch(0)]
+    images[bad] = DAMAGE[kind](images[bad])
+    loader = BatchLoader(
+        write_set(tmp_path / "set", images), 10, seed=0, on_corrupt="skip", max_corrupt_fraction=1 / 40
+    )
+    batches = [snapshot(batch) for batch in loader.epoch(0)]
+    for array in clean[2][:3]:  # images, labels, indices; the flips are those of the places
+        array[5] = array[6]
+    assert same(batches, clean)
+    assert batches[2][2][5] == instead and batches[2][1][5] == instead // 10
+    (corrupt,) = loader.corrupt
+    assert (corrupt.position, corrupt.label) == (bad, bad // 10)
+    assert f"train.rec: record {bad + 1} (byte " in corrupt.reason
+    list(loader.epoch(1)), list(loader.epoch(0))
+    assert loader.corrupt == [corrupt]
+
+
+def test_a_damaged_record_is_skipped_too(tmp_path: Path):
+    data = write_set(tmp_path, jpegs(40))
+    position = int(epoch_order(40, seed=0, epoch=0, batch_size=10)[3])
+    offset = int((tmp_path / "train.idx").read_text().splitlines()[position + 1].split("\t")[1])
+    with (tmp_path / "train.rec").open("r+b") as file:
+        file.seek(offset)
+        file.write(b"gone")
+    loader = BatchLoader(data, 10, seed=0, on_corrupt="skip", max_corrupt_fraction=0.1)
+    assert sum(len(batch.indices) for batch in loader.epoch(0)) == 40
+    assert [corrupt.position for corrupt in loader.corrupt] == [position]
+    assert "no record starts here" in loader.corrupt[0].reason
+
+
+@pytest.fixture(scope="module")
+def torn(tmp_path_factory: pytest.TempPathFactory) -> TrainingSet:
+    """Of 60 images, those in the places 3, 4, 5, 30 and 59 of epoch 2 are damaged: a row of three, and the last."""
+    images = jpegs(60)
+    for place in (3, 4, 5, 30, 59):
+        bad = int(epoch_order(60, seed=3, epoch=2, batch_size=12)[place])
+        images[bad] = b"torn"
+    return write_set(tmp_path_factory.mktemp("torn"), images)
+
+
+def skipping(torn: TrainingSet, batch_size: int = 12, **options: int) -> BatchLoader:
+    return BatchLoader(torn, batch_size, seed=3, on_corrupt="skip", max_corrupt_fraction=0.1, **options)
+
+
+def test_substitutes_come_from_the_circle_of_the_order(torn: TrainingSet):
+    order = epoch_order(60, seed=3, epoch=2, batch_size=12)
+    places = np.arange(60)
+    places[[3, 4, 5, 30, 59]] = [6, 6, 6, 31, 0]
+    loader = skipping(torn)
+    assert np.array_equal(np.concatenate([batch.indices for batch in loader.epoch(2)]), order[places])
+    assert [corrupt.position for corrupt in loader.corrupt] == order[[3, 4, 5, 30, 59]].tolist()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_substitutes_depend_neither_on_threads_nor_on_where_an_epoch_was_resumed(torn: TrainingSet, threads: int):
+    first = skipping(torn, threads=1)
+    whole = [snapshot(batch) for batch in first.epoch(2)]
+    for start in range(6):
+        loader = skipping(torn, threads=threads)
+        assert same([snapshot(batch) for batch in loader.epoch(2, start)], whole[start:])
+        places = np.array([3, 4, 5, 30, 59])
+        assert loader.corrupt == first.corrupt[np.count_nonzero(places < 12 * start) :]
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_substitutes_are_the_same_on_any_number_of_ranks(torn: TrainingSet, ranks: int):
+    whole = [snapshot(batch) for batch in skipping(torn).epoch(2)]
+    loaders = [skipping(torn, 12 // ranks, rank=rank, world_size=ranks) for rank in range(ranks)]
+    parts = [[snapshot(batch) for batch in loader.epoch(2)] for loader in loaders]
+    joined = [[np.concatenate(arrays) for arrays in zip(*batches, strict=True)] for batches in zip(*parts, strict=True)]
+    assert same(joined, whole)
+    found = {corrupt.position for loader in loaders for corrupt in loader.corrupt}
+    assert found == set(epoch_order(60, seed=3, epoch=2, batch_size=12)[[3, 4, 5, 30, 59]].tolist())
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_one_more_than_allowed_ends_with_one_error(torn: TrainingSet, threads: int):
+    loader = BatchLoader(torn, 12, seed=3, threads=threads, on_corrupt="skip", max_corrupt_fraction=4 / 60)
+    read = 0
+    with pytest.raises(
+        InputError, match=r"5 of its 60 images.*expected at most 4 \(max.*0.0666667\); the last: .*no JPEG"
+    ):
+        for _ in loader.epoch(2):
+            read += 1
+    assert read == 4 and len(loader.corrupt) == 5
+
+
+@pytest.mark.parametrize("fraction", [0.0, 0.5, 1.0])
+def test_a_set_without_a_usable_image_ends_with_an_error(tmp_path: Path, fraction: float):
+    data = write_set(tmp_path, [b"torn"] * 40)
+    loader = BatchLoader(data, 10, seed=0, on_corrupt="skip", max_corrupt_fraction=fraction)
+    with pytest.raises(InputError, match=r"of its 40 images, met so far, cannot be used; .* the last: .*no JPEG"):
+        next(loader.epoch(0))
+
+
+@pytest.mark.parametrize("on_corrupt", ["error", "skip"])
+def test_a_failing_disk_is_named_and_never_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_corrupt: str):
+    data = write_set(tmp_path, jpegs(40))
+    position = int(epoch_order(40, seed=0, epoch=0, batch_size=10)[12])
+    jpeg = data.jpeg
+
+    def failing(which: int) -> bytes:
+        if which == position:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return jpeg(which)
+
+    monkeypatch.setattr(data, "jpeg", failing)
+    batches = BatchLoader(data, 10, seed=0, on_corrupt=on_corrupt, max_corrupt_fraction=1).epoch(0)
+    next(batches)
+    with pytest.raises(InputError, match=rf"train\.rec: record {position + 1} .*cannot be read \(Input/output error\)"):
+        next(batches)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"on_corrupt": "ignore"}, "on_corrupt is 'ignore'; expected error or skip"),
+        ({"on_corrupt": "skip", "max_corrupt_fraction": 1.5}, "max_corrupt_fraction is 1.5; expected a number from 0"),
+        ({"max_corrupt_fraction": float("nan")}, "max_corrupt_fraction is nan"),
+    ],
+)
+def test_unknown_choices_are_refused(faces: TrainingSet, options: dict[str, object], message: str):
+    with pytest.raises(InputError, match=message):
+        BatchLoader(faces, 10, seed=0, **options)
 
 
 def test_an_abandoned_epoch_leaves_no_threads(faces: TrainingSet):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import floor
 from typing import Literal, get_args
 
 import numpy as np
@@ -63,7 +64,7 @@ class Tolerance:
         self._max_fraction = max_fraction
         self._images = images
         self._name = name
-        self._allowed = int(max_fraction * images)
+        self._allowed = min(floor(max_fraction * images + 1e-9), images - 1)  # 0.29 of 100 are 29; one must be left
         self._known: set[int] = set()
 
     def fill(
@@ -114,8 +115,8 @@ class Tolerance:
 
     def _too_many(self, corrupt: list[Corrupt]) -> InputError:
         return InputError(
-            f"{len(corrupt)} of the {self._images} images of {self._name} met so far cannot be used, "
-            f"the last: {corrupt[-1].reason}; its class is {corrupt[-1].label}",
+            f"{len(corrupt)} of its {self._images} images, met so far, cannot be used",
+            file=self._name,
             expected=f"at most {self._allowed} (max_corrupt_fraction {self._max_fraction:g})",
-            remedy="copy or download the set again",
+            remedy=f"the last: {corrupt[-1].reason}; the record's class is {corrupt[-1].label}",
         )
