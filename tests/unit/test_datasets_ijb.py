@@ -177,6 +177,8 @@ WRONG = [
     ("name_5pts_score.txt", f"7.jpg {POINTS} 0.5", "line 7: ijbc_face_tid_mid.txt has no '7.jpg'"),
     ("name_5pts_score.txt", f"1.jpg {POINTS} 0.5", "line 1: '1.jpg' stands here twice"),
     ("template_pair_label.txt", "5 9 2", "line 4: the label is 2; expected 0 or 1"),
+    ("template_pair_label.txt", "5 1e99 0", "line 4: template is '1e99'; expected a whole number"),
+    ("template_pair_label.txt", "5 9223372036854775808 0", "line 4: template is '9223372036854775808'; expected"),
     ("template_pair_label.txt", "5 6 0", "line 4: template 6 has no image"),
     ("template_pair_label.txt", "5 9 yes", "line 4: label is 'yes'"),
     ("template_pair_label.txt", "5 9 \xff", "line 4: label is '�'"),
@@ -187,6 +189,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(("name", "line", "message"), WRONG)
 def test_what_is_wrong_is_named_by_its_line(tree: Path, name: str, line: str, message: str):
     path = tree / "meta" / f"ijbc_{name}"

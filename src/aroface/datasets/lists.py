@@ -25,7 +25,7 @@ Values = npt.NDArray[Any]
 
 _DTYPES: dict[Kind, type] = {"integer": np.int64, "number": np.float32, "text": object}
 _WORDS: dict[Kind, str] = {"integer": "a whole number", "number": "a finite number", "text": "a name"}
-_INTEGER = re.compile(rb"[+-]?\d{1,18}(\.0*)?")
+_INTEGER = re.compile(rb"([+-]?\d+)(\.0*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ def _check_header(path: Path, line: bytes, form: Form) -> None:
 def _parse(path: Path, content: bytes, form: Form, line: int) -> list[Values]:
     kinds = [kind for _, kind in form.columns]
     try:
-        with np.errstate(over="ignore"):  # what is too large for a float32 is found below
+        with np.errstate(over="ignore", invalid="ignore"):  # what is too large is found all the same
             frame = pd.read_csv(
                 io.BytesIO(content),
                 sep="," if form.commas else r"\s+",
@@ -164,9 +164,10 @@ def _fault(path: Path, content: bytes, form: Form, line: int, reason: str) -> In
 
 
 def _is(field: bytes, kind: Kind) -> bool:
-    if kind == "integer":
-        return _INTEGER.fullmatch(field) is not None
     try:
+        if kind == "integer":
+            found = _INTEGER.fullmatch(field)
+            return found is not None and -(2**63) <= int(found[1]) < 2**63
         with np.errstate(over="ignore"):
             return bool(field.decode()) if kind == "text" else bool(np.isfinite(np.float32(field)))
     except ValueError:
