@@ -6,7 +6,13 @@ import cv2
 import numpy as np
 import pytest
 
-from aroface.datasets.generate import generate_pairs, generate_tinyface, generate_training
+from aroface.datasets.generate import (
+    generate_ijb,
+    generate_ijbs,
+    generate_pairs,
+    generate_tinyface,
+    generate_training,
+)
 from aroface.datasets.info import describe, kind_of, sheet
 from aroface.datasets.manifest import manifest_hash
 from aroface.datasets.registry import listing
@@ -17,21 +23,46 @@ SPECS = {
     "training": {"identities": 3, "images_per_identity": 4},
     "pairs": {"identities": 4, "pairs": 8, "folds": 2},
     "tinyface": {"identities": 3, "gallery_per_identity": 1, "probes_per_identity": 2, "distractors": 2},
+    "ijb": {"identities": 3, "templates_per_identity": 2, "images_per_template": [2, 2], "pairs": 6, "distractors": 1},
+    "ijbs": {"subjects": 3, "stills_per_subject": 1, "videos_per_subject": 1, "frames_per_video": [2, 2]},
 }
-MAKERS = {"training": generate_training, "pairs": generate_pairs, "tinyface": generate_tinyface}
+MAKERS = {
+    "training": generate_training,
+    "pairs": generate_pairs,
+    "tinyface": generate_tinyface,
+    "ijb": generate_ijb,
+    "ijbs": generate_ijbs,
+}
 FACTS = {
     "training": {"identities": "3", "images": "12", "images of one": "4 to 4, 4.0 on average"},
     "pairs": {"pairs": "8", "genuine": "4", "different images": "16"},
     "tinyface": {"identities": "3", "gallery": "3", "probes": "6", "distractors": "2", "crops": "tinyface/Testing_Set"},
+    "ijb": {
+        **{"benchmark": "ijbc", "images": "14", "templates": "7", "media": "14", "pairs": "6", "genuine": "3"},
+        **{"gallery G1": "1", "gallery G2": "2", "probes": "4"},
+    },
+    "ijbs": {
+        **{"subjects": "11", "enrolled": "3", "faces": "53", "templates": "28"},
+        **{"without a face": "0", "files without a subject": "0"},
+        **{f"gallery {kind}": "1 + 2" for kind in ("single", "booking", "surveillance")},
+        **{f"probes {kind}": "11" for kind in ("single-booking", "surveillance", "uav")},
+    },
 }
-# Rows of the sheet and images in each: people, pairs one above the other, gallery and probes and distractors.
-ROWS = {"training": [4, 4, 4], "pairs": [8, 8], "tinyface": [3, 6, 2]}
+# Rows of the sheet and images in each: people, pairs one above the other, gallery and probes and distractors, templates,
+# media.
+ROWS = {
+    "training": [4, 4, 4],
+    "pairs": [8, 8],
+    "tinyface": [3, 6, 2],
+    "ijb": [2, 2, 2, 2, 2, 2],
+    "ijbs": [1, 2, 2, 2, 1, 2],
+}
 
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("sets")
-    paths = {"training": root / "train", "pairs": root / "pairs.bin", "tinyface": root / "tinyface"}
+    paths = {kind: root / ("pairs.bin" if kind == "pairs" else kind) for kind in SPECS}
     for kind, path in paths.items():
         MAKERS[kind](SPECS[kind], 1, path, workers=1)
     return paths
@@ -59,7 +90,7 @@ def test_a_sheet_shows_its_images(sets: dict[str, Path], kind: str, tmp_path: Pa
 
 def test_what_is_no_set_is_named(tmp_path: Path):
     with pytest.raises(
-        InputError, match=r": no data set; expected a folder with train\.rec, a \.bin file, or a folder"
+        InputError, match=r": no data set; expected a folder with train\.rec, a \.bin file, a TinyFace, "
     ):
         describe(tmp_path)
     with pytest.raises(InputError, match="nowhere: no such file or folder"):

@@ -11,7 +11,13 @@ import pytest
 
 from aroface.datasets import verify as module
 from aroface.datasets.contents import data_hash
-from aroface.datasets.generate import generate_pairs, generate_tinyface, generate_training
+from aroface.datasets.generate import (
+    generate_ijb,
+    generate_ijbs,
+    generate_pairs,
+    generate_tinyface,
+    generate_training,
+)
 from aroface.datasets.images import decode, encode_jpeg
 from aroface.datasets.manifest import manifest_hash
 from aroface.datasets.pairs import Pairs, read_pairs, write_pairs
@@ -23,13 +29,23 @@ SPECS = {
     "training": {"identities": 3, "images_per_identity": 4},
     "pairs": {"identities": 4, "pairs": 8, "folds": 2},
     "tinyface": {"identities": 3, "gallery_per_identity": 1, "probes_per_identity": 2, "distractors": 2},
+    "ijb": {"identities": 3, "templates_per_identity": 2, "images_per_template": [2, 2], "pairs": 6, "distractors": 1},
+    "ijbs": {"subjects": 3, "stills_per_subject": 1, "videos_per_subject": 1, "frames_per_video": [2, 2]},
 }
-MAKERS = {"training": generate_training, "pairs": generate_pairs, "tinyface": generate_tinyface}
-PLACES = {"training": "train", "pairs": "pairs.bin", "tinyface": "tinyface"}
+MAKERS = {
+    "training": generate_training,
+    "pairs": generate_pairs,
+    "tinyface": generate_tinyface,
+    "ijb": generate_ijb,
+    "ijbs": generate_ijbs,
+}
+PLACES = {"training": "train", "pairs": "pairs.bin", "tinyface": "tinyface", "ijb": "ijb", "ijbs": "ijbs"}
 COUNTS = {
     "training": {"identities": 3, "images": 12},
     "pairs": {"pairs": 8, "genuine": 4},
     "tinyface": {"gallery": 3, "probes": 6, "distractors": 2},
+    "ijb": {"images": 14, "templates": 7, "pairs": 6},
+    "ijbs": {"images": 53, "templates": 28},
 }
 
 
@@ -75,7 +91,7 @@ def test_what_did_not_change_is_not_read_again(sets: Path, kind: str, monkeypatc
     first = verify(data, sets / "verified.json", name="faces")
     monkeypatch.setattr(module, "_check_images", None)
     assert verify(data, sets / "verified.json", name="faces") == first
-    assert check(data, expected={"images": 13, "pairs": 9, "probes": 7}).keys() == {"counts"}
+    assert check(data, expected={"images": 15, "pairs": 9, "probes": 7}).keys() == {"counts"}
     assert check(data) == {}
 
 
@@ -99,6 +115,12 @@ def test_damaged_images_are_named(sets: Path) -> None:
     assert verify(sets / "new", sets / "verified.json", name="faces", max_corrupt_fraction=2 / 12) == found
     with pytest.raises(InputError, match="new: images: 2 of 12 are damaged"):
         require_passed(verify(sets / "new", sets / "verified.json", name="faces"), sets / "new")
+
+
+def test_images_that_a_list_names_and_are_not_there_are_named(sets: Path) -> None:
+    (sets / "ijb/manifest.json").unlink()
+    (sets / "ijb/loose_crop/3.jpg").unlink()
+    assert check(sets / "ijb")["images"] == "1 of 14 are damaged: 3.jpg: no such file"
 
 
 def test_a_file_with_other_bytes_than_its_manifest_says_fails(sets: Path) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+from aroface.datasets.ijb import ijb_files, is_ijb
+from aroface.datasets.ijbs import ijbs_files, is_ijbs
 from aroface.datasets.imagefolder import LAYOUT, images_of, is_image_folder, people
 from aroface.datasets.manifest import manifest_hash, manifest_path, read_manifest, sample_identity
 from aroface.datasets.specs import Kind
@@ -28,12 +31,16 @@ def kind_of(data: Path) -> Kind:
         return "training"
     if (data / PROBE_LIST).exists():
         return "tinyface"
+    if is_ijb(data):
+        return "ijb"
+    if is_ijbs(data):
+        return "ijbs"
     if is_image_folder(data) and not _in_tinyface(data):
         return "training"
     raise InputError(
         "no data set" if data.exists() else "no such file or folder",
         file=data,
-        expected=f"a folder with {RECORDS}, a .bin file, or a folder with {PROBE_LIST}, or {LAYOUT}",
+        expected=f"a folder with {RECORDS}, a .bin file, a TinyFace, IJB-B, IJB-C or IJB-S tree, or {LAYOUT}",
     )
 
 
@@ -47,7 +54,16 @@ def set_files(data: Path) -> tuple[Path, list[str]]:
 
 
 def data_hash(data: Path) -> str:
-    """The hash of what lies at ``data``: of its manifest's identity where it has one, else of samples of its files.
+    """The hash of the identity of what lies at ``data``.
+
+    Raises:
+        InputError: see `data_identity`.
+    """
+    return manifest_hash(data_identity(data))
+
+
+def data_identity(data: Path) -> dict[str, Any]:
+    """The identity of what lies at ``data``: that of its manifest where it has one, else samples of its files.
 
     Of a folder of images all names count, and the content of some images of some people: cheap, however many it has.
     A link is followed: the same set has the same hash wherever it is seen from.
@@ -57,12 +73,12 @@ def data_hash(data: Path) -> str:
     """
     data = data.resolve()
     if manifest_path(data).exists():
-        return manifest_hash(read_manifest(data)["identity"])
+        return dict(read_manifest(data)["identity"])
     folder, names = set_files(data)
     if not is_image_folder(data):
-        return manifest_hash(sample_identity(folder, names))
+        return sample_identity(folder, names)
     sampled = names[:: -(-len(names) // _SAMPLED_PEOPLE)]
-    return manifest_hash({**sample_identity(folder, sampled), "images": digest(images_of(folder))})
+    return {**sample_identity(folder, sampled), "images": digest(images_of(folder))}
 
 
 def _in_tinyface(data: Path) -> bool:
@@ -83,4 +99,6 @@ _FILES: dict[Kind, Callable[[Path], tuple[Path, list[str]]]] = {
     "training": _training_files,
     "pairs": lambda data: (data.parent, [data.name]),
     "tinyface": _tinyface_files,
+    "ijb": ijb_files,
+    "ijbs": ijbs_files,
 }

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from aroface.datasets.contents import kind_of
+from aroface.datasets.ijb import ijb_facts, read_faces
+from aroface.datasets.ijbs import ijbs_facts, read_ijbs
 from aroface.datasets.images import Pixels, read_image, resize_square
 from aroface.datasets.manifest import manifest_hash, manifest_path, read_manifest
 from aroface.datasets.pairs import decode_images, read_pairs
@@ -42,7 +44,7 @@ def sheet(data: Path, out: str | PathLike[str]) -> None:
     """Draw some images of a set.
 
     A training set shows one person a row; pairs stand one above the other; a TinyFace tree shows its gallery above its
-    probes and these above its distractors.
+    probes and these above its distractors, IJB-B and IJB-C a template a row, aligned, IJB-S a medium a row.
 
     Args:
         data: as for `describe`.
@@ -98,6 +100,20 @@ def _tinyface_rows(data: Path) -> list[list[Pixels]]:
     return [[_tile(read_image(path)) for path in part[: _COLUMNS * _ROWS // 3]] for part in parts]
 
 
+def _ijb_rows(data: Path) -> list[list[Pixels]]:
+    faces = read_faces(data)
+    templates = np.unique(faces.templates)[:_ROWS]
+    return [
+        [faces.crop(int(row)) for row in np.flatnonzero(faces.templates == template)[:_COLUMNS]]
+        for template in templates
+    ]
+
+
+def _ijbs_rows(data: Path) -> list[list[Pixels]]:
+    found = read_ijbs(data)
+    return [[_tile(read_image(path)) for path in found.files(medium)[:_COLUMNS]] for medium in found.media[:_ROWS]]
+
+
 def _tile(image: Pixels) -> Pixels:
     """An image of any shape in the middle of a white square."""
     height, width = image.shape[:2]
@@ -109,6 +125,18 @@ def _tile(image: Pixels) -> Pixels:
 
 
 _Facts = Callable[[Path], dict[str, object]]
-_FACTS: dict[Kind, _Facts] = {"training": _training_facts, "pairs": _pairs_facts, "tinyface": _tinyface_facts}
+_FACTS: dict[Kind, _Facts] = {
+    "training": _training_facts,
+    "pairs": _pairs_facts,
+    "tinyface": _tinyface_facts,
+    "ijb": ijb_facts,
+    "ijbs": ijbs_facts,
+}
 _Rows = Callable[[Path], list[list[Pixels]]]
-_ROWS_OF: dict[Kind, _Rows] = {"training": _training_rows, "pairs": _pairs_rows, "tinyface": _tinyface_rows}
+_ROWS_OF: dict[Kind, _Rows] = {
+    "training": _training_rows,
+    "pairs": _pairs_rows,
+    "tinyface": _tinyface_rows,
+    "ijb": _ijb_rows,
+    "ijbs": _ijbs_rows,
+}

@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from aroface.errors import InputError
 
@@ -118,6 +117,8 @@ def _check_header(path: Path, line: bytes, form: Form) -> None:
 
 
 def _parse(path: Path, content: bytes, form: Form, line: int) -> list[Values]:
+    import pandas as pd  # takes .4 s, which a plan, that reads no list, need not wait for
+
     kinds = [kind for _, kind in form.columns]
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # what is too large is found all the same

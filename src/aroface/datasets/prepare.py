@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from aroface.datasets.contents import set_files
+from aroface.datasets.contents import data_identity
 from aroface.datasets.folders import whole_folder
 from aroface.datasets.images import JPEG_START, decode
-from aroface.datasets.manifest import sample_identity, write_manifest
+from aroface.datasets.manifest import write_manifest
 from aroface.datasets.recordio import open_writer, pack
 from aroface.datasets.training_set import INDEX, PROPERTY, RECORDS, TrainingSet, write_training_set
 from aroface.errors import InputError
@@ -57,7 +57,7 @@ def prepare(source: Path, out: Path, *, shuffle: bool = False, seed: int = 0) ->
             write_training_set(folder, items, classes)
         if images.people:
             write_text(folder / IDENTITIES, "".join(f"{name}\n" for name in images.people))
-        identity = sample_identity(*set_files(folder))
+        identity = data_identity(folder)
         counts = {"identities": classes, "images": count}
         write_manifest(folder, name=out.name, kind="training", identity=identity, counts=counts)
     return count, classes

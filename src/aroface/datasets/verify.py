@@ -15,10 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from aroface.datasets.contents import kind_of, set_files
+from aroface.datasets.contents import data_identity, kind_of, set_files
 from aroface.datasets.hashes import FileHashes
+from aroface.datasets.ijb import read_ijb
+from aroface.datasets.ijbs import read_ijbs
 from aroface.datasets.images import decode
-from aroface.datasets.manifest import files_under, manifest_path, read_manifest, sample_identity
+from aroface.datasets.manifest import files_under, manifest_path, read_manifest
 from aroface.datasets.pairs import read_pairs
 from aroface.datasets.specs import Kind
 from aroface.datasets.tinyface import read_tinyface
@@ -97,7 +99,7 @@ def verify(
     _compare_files(findings, data, files)
     verdicts = {check: {"passed": True, "detail": detail} for check, detail in findings.noted.items()}
     verdicts |= {check: {"passed": False, "detail": detail} for check, detail in findings.failed.items()}
-    identity = sample_identity(folder, parts)
+    identity = data_identity(data)
     written = {"name": name, "kind": kind, "identity": identity, "files": files, "counts": findings.counts}
     written |= {"verdicts": verdicts, "corrupt": findings.corrupt}
     validate(written, "manifest")
@@ -237,10 +239,43 @@ def _check_tinyface(data: Path, threads: int) -> Findings:
     return findings
 
 
+def _check_ijb(data: Path, threads: int) -> Findings:
+    found = read_ijb(data)
+    faces = found.faces
+    templates = len(np.unique(faces.templates))
+    findings = Findings({"images": len(faces), "templates": templates, "pairs": len(found.pairs)})
+    findings.noted["search"] = (
+        "no lists of the 1:N protocol" if found.search is None else "galleries and probes are there"
+    )
+
+    def place(number: int, what: str) -> str:
+        return f"{faces.names[number]}: {what}"
+
+    _check_images(findings, len(faces), lambda number: faces.path(number).read_bytes(), place, threads)
+    return findings
+
+
+def _check_ijbs(data: Path, threads: int) -> Findings:
+    found = read_ijbs(data)
+    files = [path for medium in found.media for path in found.files(medium)]
+    templates = found.templates
+    findings = Findings({"images": len(files), "templates": len(templates)})
+    faceless = sum(found.count(template) == 0 for template in templates)
+    findings.noted["templates"] = f"{faceless} without a face, which count as misses" if faceless else "all with faces"
+
+    def place(number: int, what: str) -> str:
+        return f"{files[number].relative_to(data)}: {what}"
+
+    _check_images(findings, len(files), lambda number: files[number].read_bytes(), place, threads)
+    return findings
+
+
 _CHECKS: dict[Kind, Callable[[Path, int], Findings]] = {
     "training": _check_training,
     "pairs": _check_pairs,
     "tinyface": _check_tinyface,
+    "ijb": _check_ijb,
+    "ijbs": _check_ijbs,
 }
 
 
@@ -275,6 +310,9 @@ def _check_images(
                 image = decode(data)
             except InputError as error:
                 wrong.append(str(error))
+                continue
+            except FileNotFoundError:
+                wrong.append(place(number, "no such file"))
                 continue
             except ValueError as error:
                 wrong.append(place(number, f"cannot be decoded ({error})"))
