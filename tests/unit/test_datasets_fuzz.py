@@ -346,6 +346,21 @@ def test_damage_is_met_with_one_line(name: str, files: dict[str, bytes], tmp_pat
         assert str(error)
 
 
+@settings(max_examples=100, deadline=LATE, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_call_put_anywhere_into_a_pair_file_is_not_made(files: dict[str, bytes], tmp_path: Path, data: st.DataObject):
+    made = tmp_path / "made"
+    whole_file = files["pairs.bin"]
+    call = b"cos\nmkdir\n(V%s\ntR" % str(made).encode() + data.draw(st.sampled_from([b"", b"0", b"."]))
+    place = data.draw(st.one_of(st.integers(0, 30), st.integers(0, len(whole_file))))
+    (tmp_path / "pairs.bin").write_bytes(whole_file[:place] + call + whole_file[place:])
+    try:
+        read_pairs(tmp_path / "pairs.bin")
+    except InputError as error:
+        assert "\n" not in str(error)
+    assert not made.exists()
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", CASES)
 def test_the_wrong_file_in_a_place_is_met_with_one_line(name: str, files: dict[str, bytes], tmp_path: Path):
