@@ -6,7 +6,6 @@ import itertools
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -282,7 +281,6 @@ FORMATS = (
 CASES = {name: form for form in FORMATS for name in form.files}
 
 
-@cache
 def whole(root: Path) -> dict[str, bytes]:
     """The whole files of all formats."""
     found = {}
