@@ -6,7 +6,6 @@ import itertools
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -282,7 +281,6 @@ FORMATS = (
 CASES = {name: form for form in FORMATS for name in form.files}
 
 
-@cache
 def whole(root: Path) -> dict[str, bytes]:
     """The whole files of all formats."""
     found = {}
@@ -344,6 +342,21 @@ def test_damage_is_met_with_one_line(name: str, files: dict[str, bytes], tmp_pat
     except InputError as error:
         assert "\n" not in str(error)
         assert str(error)
+
+
+@settings(max_examples=100, deadline=LATE, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_call_put_anywhere_into_a_pair_file_is_not_made(files: dict[str, bytes], tmp_path: Path, data: st.DataObject):
+    made = tmp_path / "made"
+    whole_file = files["pairs.bin"]
+    call = b"cos\nmkdir\n(V%s\ntR" % str(made).encode() + data.draw(st.sampled_from([b"", b"0", b"."]))
+    place = data.draw(st.one_of(st.integers(0, 30), st.integers(0, len(whole_file))))
+    (tmp_path / "pairs.bin").write_bytes(whole_file[:place] + call + whole_file[place:])
+    try:
+        read_pairs(tmp_path / "pairs.bin")
+    except InputError as error:
+        assert "\n" not in str(error)
+    assert not made.exists()
 
 
 @pytest.mark.filterwarnings("error")

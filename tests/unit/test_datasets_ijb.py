@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -44,9 +45,14 @@ def write(folder: Path, benchmark: str = "ijbc") -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write(tmp_path_factory.mktemp("whole"))
+
+
 @pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    return write(tmp_path / "ijb")
+def tree(whole: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(whole, tmp_path / "ijb")
 
 
 def lines(path: Path) -> list[str]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -46,11 +47,17 @@ STEMS = {
 }
 
 
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    counts = write_ijbs(tmp_path, FACES, SIGHTINGS, TEMPLATES, STEMS)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("whole")
+    counts = write_ijbs(folder, FACES, SIGHTINGS, TEMPLATES, STEMS)
     assert counts == {"faces": 11, "gallery_templates": 6, "probe_files": 5}
-    return tmp_path
+    return folder
+
+
+@pytest.fixture
+def tree(whole: Path, tmp_path: Path) -> Path:
+    return shutil.copytree(whole, tmp_path / "ijbs")
 
 
 def test_what_is_written_is_read(tree: Path):
