@@ -25,7 +25,7 @@ def add_data_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 faces.yaml:
   name: faces
-  kind: training          # or pairs (--out is a .bin file), or tinyface
+  kind: training          # or pairs (--out is a .bin file), tinyface, ijb, ijbs
   seed: 0
   spec: {identities: 1000, images_per_identity: 20}""",
         _do_generate,

@@ -27,7 +27,13 @@ from aroface.files import HASH_DIGITS, read_json, write_json
 
 DATASETS = Path("workflow/registries/datasets.yaml")
 BENCHMARKS = Path("workflow/registries/benchmarks.yaml")
-PLACES: dict[Kind, str] = {"training": "train", "pairs": "pairs.bin", "tinyface": "tinyface"}
+PLACES: dict[Kind, str] = {
+    "training": "train",
+    "pairs": "pairs.bin",
+    "tinyface": "tinyface",
+    "ijb": "ijb",
+    "ijbs": "ijbs",
+}
 PARTS: dict[Part, tuple[Kind, str]] = {
     "train": ("training", "train"),
     "pairs": ("pairs", "pairs.bin"),

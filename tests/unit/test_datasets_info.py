@@ -48,8 +48,7 @@ FACTS = {
         **{f"probes {kind}": "11" for kind in ("single-booking", "surveillance", "uav")},
     },
 }
-# Rows of the sheet and images in each: people, pairs one above the other, gallery and probes and distractors, templates,
-# media.
+# Rows of the sheet and images in each: people, pairs one above the other, parts of TinyFace, templates, media.
 ROWS = {
     "training": [4, 4, 4],
     "pairs": [8, 8],

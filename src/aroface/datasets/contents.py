@@ -75,7 +75,7 @@ def data_identity(data: Path) -> dict[str, Any]:
     if manifest_path(data).exists():
         return dict(read_manifest(data)["identity"])
     folder, names = set_files(data)
-    if not is_image_folder(data):
+    if kind_of(data) != "training" or (data / RECORDS).exists():
         return sample_identity(folder, names)
     sampled = names[:: -(-len(names) // _SAMPLED_PEOPLE)]
     return {**sample_identity(folder, sampled), "images": digest(images_of(folder))}

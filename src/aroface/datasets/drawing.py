@@ -6,10 +6,11 @@ import dataclasses
 import multiprocessing
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from itertools import chain
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -23,6 +24,8 @@ from aroface.faces.synthetic import Identities, render, sample_nuisances
 
 _CHUNK = 64  # images that share a random stream: another number gives other images
 _WORTHWHILE = 1000  # images that take longer than the start of a process
+
+Drawn = TypeVar("Drawn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +58,24 @@ def draw(plan: Plan, workers: int | None = None) -> Iterator[bytes]:
         plan: what to draw.
         workers: processes; where it is left out, one a core, but no more than have enough to do.
     """
+    return draw_by(_draw_chunk, plan, workers)
+
+
+def draw_by(draw_chunk: Callable[[Plan], list[Drawn]], plan: Plan, workers: int | None = None) -> Iterator[Drawn]:
+    """What ``draw_chunk`` makes of a plan, in its order, made while it is taken.
+
+    Args:
+        draw_chunk: from a part of the plan, with its own people and random stream, to one result a row; a function that
+            processes can import.
+        plan: what to draw.
+        workers: as for `draw`.
+    """
     chunks = _chunks(plan)
     wanted = min(os.cpu_count() or 1, len(plan.rows) // _WORTHWHILE) if workers is None else workers
     count = min(wanted, -(-len(plan.rows) // _CHUNK))
     if count <= 1:
-        return chain.from_iterable(map(_draw_chunk, chunks))
-    return chain.from_iterable(_in_processes(chunks, count))
+        return chain.from_iterable(map(draw_chunk, chunks))
+    return chain.from_iterable(_in_processes(draw_chunk, chunks, count))
 
 
 def _chunks(plan: Plan) -> Iterator[Plan]:
@@ -77,14 +92,16 @@ def _chunks(plan: Plan) -> Iterator[Plan]:
         )
 
 
-def _in_processes(chunks: Iterable[Plan], workers: int) -> Iterator[list[bytes]]:
+def _in_processes(
+    draw_chunk: Callable[[Plan], list[Drawn]], chunks: Iterable[Plan], workers: int
+) -> Iterator[list[Drawn]]:
     """Results in order, with no more chunks begun than keep all workers busy."""
     context = multiprocessing.get_context("forkserver")
     with ProcessPoolExecutor(workers, context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        pending: deque[Future[list[bytes]]] = deque()
+        pending: deque[Future[list[Drawn]]] = deque()
         try:
             for chunk in chunks:
-                pending.append(pool.submit(_draw_chunk, chunk))
+                pending.append(pool.submit(draw_chunk, chunk))
                 if len(pending) >= 3 * workers:
                     yield pending.popleft().result()
             while pending:

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from itertools import chain
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
-from aroface.datasets.drawing import Plan, _chunks
+from aroface.datasets.drawing import Plan, draw_by
 from aroface.datasets.images import encode_jpeg
 from aroface.faces.geometry import TEMPLATE, TEMPLATE_SIZE, similarity, similarity_matrix, transform
 from aroface.faces.synthetic import render, sample_nuisances
@@ -24,7 +19,6 @@ SIZE = 168
 
 _SCALE, _DEGREES, _SHIFT = 0.1, 20.0, 0.05  # how far a face may be off the middle of its loose crop
 _POSES = 1  # number of the random stream that places the faces
-_WORTHWHILE = 1000  # images that take longer than the start of a process
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,19 +45,7 @@ def draw_loose(plan: Plan, workers: int | None = None) -> Iterator[LooseCrop]:
         plan: what to draw.
         workers: processes; where it is left out, one a core, but no more than have enough to do.
     """
-    count = min(os.cpu_count() or 1, len(plan.rows) // _WORTHWHILE) if workers is None else workers
-    if count <= 1:
-        return chain.from_iterable(map(_draw_chunk, _chunks(plan)))
-    return _in_processes(plan, count)
-
-
-def _in_processes(plan: Plan, workers: int) -> Iterator[LooseCrop]:
-    context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(workers, context, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
-        try:
-            yield from chain.from_iterable(pool.map(_draw_chunk, _chunks(plan)))
-        finally:
-            pool.shutdown(cancel_futures=True)
+    return draw_by(_draw_chunk, plan, workers)
 
 
 def _draw_chunk(plan: Plan) -> list[LooseCrop]:

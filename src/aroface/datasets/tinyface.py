@@ -23,6 +23,8 @@ RELEASED_CROPS, ALIGNED_CROPS = "tinyface/Testing_Set", "aligned_pad_0.1_pad_hig
 GALLERY_LIST, PROBE_LIST = (f"{RELEASED_CROPS}/{part}_img_ID_pairs.mat" for part in ("gallery_match", "probe"))
 _GALLERY, _PROBES, _DISTRACTORS = "Gallery_Match", "Probe", "Gallery_Distractor"
 
+_DIGITS = 18  # of an identity: more may not fit into int64
+
 Int64 = npt.NDArray[np.int64]
 
 
@@ -136,7 +138,7 @@ def _labels(paths: list[Path]) -> Int64:
     labels = np.empty(len(paths), np.int64)
     for number, path in enumerate(paths):
         label, separator, _ = path.name.partition("_")
-        if not (separator and label.isdecimal()):
+        if not (separator and label.isdecimal() and len(label) <= _DIGITS):
             raise InputError("the file name has no identity", file=path, expected="a name as in 17_3.jpg")
         labels[number] = int(label)
     return labels
