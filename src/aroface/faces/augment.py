@@ -1,7 +1,7 @@
 """AdaFace's low-quality augmentations, batched: a crop on black, a loss of resolution, and photometric jitter.
 
-Source: AdaFace (arXiv 2204.00964, section 4.1) and its released training code, https://github.com/mk-minchul/AdaFace,
-``data.py`` and ``dataset/augmenter.py``: the three follow each other in this order, each with probability 0.2.
+Source: the released training code of AdaFace (arXiv 2204.00964), https://github.com/mk-minchul/AdaFace, ``data.py`` at
+0783a24 and the probabilities in ``scripts/``: the three follow each other in this order, each with probability 0.2.
 
 - *Crop*: torchvision's ``RandomResizedCrop`` chooses a box of 0.2 to 1 of the area and 3/4 to 4/3 wide for its height;
   nothing is resized, all outside the box becomes black.
