@@ -112,8 +112,9 @@ def test_half_of_the_images_are_flipped_and_others_in_another_epoch(faces: Train
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
-def test_the_network_gets_what_torchvision_would_give_it(faces: TrainingSet, channels_last: bool):
-    batch = next(BatchLoader(faces, 8, seed=3).epoch(0))
+@pytest.mark.parametrize("batch_size", [8, 16, 37])
+def test_the_network_gets_what_torchvision_would_give_it(faces: TrainingSet, batch_size: int, channels_last: bool):
+    batch = next(BatchLoader(faces, batch_size, seed=3).epoch(0))
     images = batch.images.clone()
     result = to_network(batch, "cpu", channels_last)
     flipped = torch.stack([im.flip(1) if flip else im for im, flip in zip(images, batch.flips, strict=True)])

@@ -87,7 +87,8 @@ class BatchLoader:
         flip: probability of a horizontal flip.
         on_corrupt: what to do about an image that cannot be used (damaged record, no JPEG, wrong size): ``error`` ends
             the epoch, ``skip`` takes the next usable image of the epoch's order instead, with its own label.
-        max_corrupt_fraction: of the set's images that may be skipped; one more ends the epoch.
+        max_corrupt_fraction: of the set's images that may be skipped; one more ends the epoch. Each rank counts those
+            that it has met since it was started.
 
     Attributes:
         batches_per_epoch: whole batches in an epoch.

@@ -1,7 +1,7 @@
 """AdaFace's low-quality augmentations, batched: a crop on black, a loss of resolution, and photometric jitter.
 
-Source: AdaFace (arXiv 2204.00964, section 4.1) and its released training code, https://github.com/mk-minchul/AdaFace,
-``data.py`` and ``dataset/augmenter.py``: the three follow each other in this order, each with probability 0.2.
+Source: the released training code of AdaFace (arXiv 2204.00964), https://github.com/mk-minchul/AdaFace, ``data.py`` at
+0783a24 and the probabilities in ``scripts/``: the three follow each other in this order, each with probability 0.2.
 
 - *Crop*: torchvision's ``RandomResizedCrop`` chooses a box of 0.2 to 1 of the area and 3/4 to 4/3 wide for its height;
   nothing is resized, all outside the box becomes black.
@@ -204,7 +204,7 @@ def lose_resolution(images: Tensor, sides: Tensor, down: Tensor, up: Tensor) -> 
     Returns:
         float (N, C, H, W) in [0, 1]: overshoots of the cubic and Lanczos kernels are cut off at either step.
     """
-    height, width = images.shape[2:]
+    count, channels, height, width = images.shape
     squares = list(zip(sides.tolist(), down.tolist(), up.tolist(), strict=True))
     largest = max(side for side, _, _ in squares)
 
@@ -216,13 +216,16 @@ def lose_resolution(images: Tensor, sides: Tensor, down: Tensor, up: Tensor) -> 
                 matrix[:, :side] = weights(enlarging, side, size)
             else:
                 matrix[:side] = weights(reducing, size, side)
-        return torch.from_numpy(stack).to(images.device, images.dtype)[:, None]
+        return torch.from_numpy(stack).to(images.device, images.dtype)
 
+    rows = images.transpose(1, 2)  # (N, H, C, W): then both products are of plain stacks of matrices
     for enlarge in (False, True):
         vertical = matrices(height, enlarge)
         horizontal = vertical if width == height else matrices(width, enlarge)
-        images = (vertical @ images @ horizontal.mT).clamp_(0, 1)
-    return images
+        rows = vertical @ rows.reshape(count, rows.shape[1], -1)
+        rows = rows.reshape(count, -1, horizontal.shape[2]) @ horizontal.mT
+        rows = rows.clamp_(0, 1).view(count, vertical.shape[1], channels, -1)
+    return rows.transpose(1, 2)
 
 
 @lru_cache(maxsize=1024)
