@@ -41,8 +41,9 @@ def run(tmp_path: Path, data: Path, **changes: Any) -> tuple[dict[str, Any], lis
             "schedule": STEPS,
         },
         {"optimiser": {"decay_norm_and_bias": False}},
+        {"low_quality": {"crop": 0.5, "resolution": 0.5, "photometric": 0.5, "grey": "bgr"}},
     ],
-    ids=["bf16 official", "adaface clean", "random", "plain"],
+    ids=["bf16 official", "adaface clean", "random", "plain", "low quality"],
 )
 def test_every_kind_of_recipe_trains(tmp_path, data, changes):
     checkpoint, log = run(tmp_path, data, **changes)

@@ -21,6 +21,7 @@ from aroface.datasets.corrupt import Corrupt, OnCorrupt
 from aroface.datasets.loader import Batch, BatchLoader, to_network
 from aroface.datasets.training_set import TrainingSet
 from aroface.errors import InputError
+from aroface.faces.augment import LowQualityOptions, low_quality
 from aroface.faces.sheet import contact_sheet, write_sheet
 from aroface.files import digest
 from aroface.heads.classifier import Classifier
@@ -163,6 +164,9 @@ class Trainer:
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(recipe.schedule, recipe.optimiser.lr, step, self.steps, self.steps_per_epoch)
         images = to_network(batch, self.device, channels_last=True)
+        if recipe.low_quality is not None:
+            draw = torch.Generator().manual_seed(_derive(self.run.seed, "low_quality", step))
+            images = low_quality(images, draw, LowQualityOptions(**recipe.low_quality))
         labels = batch.labels.to(self.device, non_blocking=True)
         generator = torch.Generator(self.device).manual_seed(_derive(self.run.seed, "adversary", step))
         power = strength(self.adversary.warmup_epochs, step, self.steps_per_epoch)

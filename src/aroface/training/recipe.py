@@ -67,6 +67,7 @@ class Recipe:
         flip: probability of a horizontal flip.
         cpu_threads: threads of CPU arithmetic. They decide the order of floating-point sums, hence the bits.
         deterministic: whether CUDA kernels with a fixed order of summation are asked for.
+        low_quality: options of AdaFace's augmentations (`LowQualityOptions`); None for none.
     """
 
     arch: str
@@ -81,6 +82,7 @@ class Recipe:
     flip: float
     cpu_threads: int
     deterministic: bool
+    low_quality: dict[str, Any] | None = None
 
     @classmethod
     def from_mapping(cls, mapping: dict[str, Any], file: str | PathLike[str] | None = None) -> Recipe:
