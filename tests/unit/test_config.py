@@ -206,7 +206,7 @@ def test_a_recipe_that_extends_itself_is_refused(folder: Folder, tmp_path: Path)
 def test_the_schema_knows_the_backbones_heads_and_options_of_the_code() -> None:
     schema = read_json(ROOT / "workflow/schemas/recipe.schema.json")
     properties = schema["properties"]
-    assert set(properties) == set(schema["required"]) == {field.name for field in fields(Recipe)}
+    assert set(properties) == {*schema["required"], "low_quality"} == {field.name for field in fields(Recipe)}
     assert properties["arch"]["enum"] == list(ARCHITECTURES)
     assert properties["head"]["properties"]["name"]["enum"] == list(HEADS)
     for name, (_, kind) in HEADS.items():
