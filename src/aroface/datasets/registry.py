@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -220,10 +221,10 @@ def markdown(registries: Path = REGISTRIES) -> list[str]:
     lines = ["| key | holds | terms | lies in `data/` as |", "| :-- | :-- | :-- | :-- |"]
     for entry in read_all(registries).values():
         how = "`aroface data fetch`" if entry.downloads else "to request"
-        files = ", ".join(f"`{name}`" for name in entry.files)
+        place = entry.files[0] if len(entry.files) == 1 else f"{os.path.commonpath(entry.files)}/"
         held = _holds(entry) or entry.title
         lines.append(
-            f"| `{entry.key}` | {held} | [{entry.provider}]({entry.request}), {entry.licence}; {how} | {files} |"
+            f"| `{entry.key}` | {held} | [{entry.provider}]({entry.request}), {entry.licence}; {how} | `{place}` |"
         )
     return lines
 
