@@ -1,5 +1,6 @@
 # Everything that a run depends on is in its name, so all inputs are ancient: no copied or touched file trains it again.
 # The resumable state is no output: Snakemake deletes outputs before a rerun and must not delete days of training.
+# Trainings come first: they are the longest jobs, and what is left at the end should be short.
 rule train:
     input:
         recipe=ancient(RESULTS / "recipes/{run}.json"),
@@ -9,6 +10,7 @@ rule train:
         weights=RESULTS / "runs/{run}/model.safetensors",
     log:
         RESULTS / "logs/train/{run}.log",
+    priority: 10
     retries: RESOURCES["train"]["retries"]
     conda:
         "../envs/train.yaml"
