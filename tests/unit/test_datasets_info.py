@@ -5,34 +5,14 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from small_sets import SPECS, make_sets
 
-from aroface.datasets.generate import (
-    generate_ijb,
-    generate_ijbs,
-    generate_pairs,
-    generate_tinyface,
-    generate_training,
-)
 from aroface.datasets.info import describe, kind_of, sheet
 from aroface.datasets.manifest import manifest_hash
 from aroface.datasets.registry import listing
 from aroface.datasets.specs import generated_identity
 from aroface.errors import InputError
 
-SPECS = {
-    "training": {"identities": 3, "images_per_identity": 4},
-    "pairs": {"identities": 4, "pairs": 8, "folds": 2},
-    "tinyface": {"identities": 3, "gallery_per_identity": 1, "probes_per_identity": 2, "distractors": 2},
-    "ijb": {"identities": 3, "templates_per_identity": 2, "images_per_template": [2, 2], "pairs": 6, "distractors": 1},
-    "ijbs": {"subjects": 3, "stills_per_subject": 1, "videos_per_subject": 1, "frames_per_video": [2, 2]},
-}
-MAKERS = {
-    "training": generate_training,
-    "pairs": generate_pairs,
-    "tinyface": generate_tinyface,
-    "ijb": generate_ijb,
-    "ijbs": generate_ijbs,
-}
 FACTS = {
     "training": {"identities": "3", "images": "12", "images of one": "4 to 4, 4.0 on average"},
     "pairs": {"pairs": "8", "genuine": "4", "different images": "16"},
@@ -60,11 +40,7 @@ ROWS = {
 
 @pytest.fixture(scope="module")
 def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    root = tmp_path_factory.mktemp("sets")
-    paths = {kind: root / ("pairs.bin" if kind == "pairs" else kind) for kind in SPECS}
-    for kind, path in paths.items():
-        MAKERS[kind](SPECS[kind], 1, path, workers=1)
-    return paths
+    return make_sets(tmp_path_factory.mktemp("sets"))
 
 
 @pytest.mark.parametrize("kind", SPECS)

@@ -8,16 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from small_sets import PLACES, SPECS, make_sets
 
 from aroface.datasets import verify as module
 from aroface.datasets.contents import data_hash
-from aroface.datasets.generate import (
-    generate_ijb,
-    generate_ijbs,
-    generate_pairs,
-    generate_tinyface,
-    generate_training,
-)
 from aroface.datasets.images import decode, encode_jpeg
 from aroface.datasets.manifest import manifest_hash
 from aroface.datasets.pairs import Pairs, read_pairs, write_pairs
@@ -25,21 +19,6 @@ from aroface.datasets.training_set import TrainingSet, write_training_set
 from aroface.datasets.verify import require_passed, verdict_lines, verify
 from aroface.errors import InputError
 
-SPECS = {
-    "training": {"identities": 3, "images_per_identity": 4},
-    "pairs": {"identities": 4, "pairs": 8, "folds": 2},
-    "tinyface": {"identities": 3, "gallery_per_identity": 1, "probes_per_identity": 2, "distractors": 2},
-    "ijb": {"identities": 3, "templates_per_identity": 2, "images_per_template": [2, 2], "pairs": 6, "distractors": 1},
-    "ijbs": {"subjects": 3, "stills_per_subject": 1, "videos_per_subject": 1, "frames_per_video": [2, 2]},
-}
-MAKERS = {
-    "training": generate_training,
-    "pairs": generate_pairs,
-    "tinyface": generate_tinyface,
-    "ijb": generate_ijb,
-    "ijbs": generate_ijbs,
-}
-PLACES = {"training": "train", "pairs": "pairs.bin", "tinyface": "tinyface", "ijb": "ijb", "ijbs": "ijbs"}
 COUNTS = {
     "training": {"identities": 3, "images": 12},
     "pairs": {"pairs": 8, "genuine": 4},
@@ -52,8 +31,7 @@ COUNTS = {
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("sets")
-    for kind, place in PLACES.items():
-        MAKERS[kind](SPECS[kind], 1, root / place, workers=1)
+    make_sets(root)
     return root
 
 
@@ -80,9 +58,9 @@ def test_a_sound_set_passes(sets: Path, kind: str) -> None:
 
 
 def test_the_identity_is_that_of_the_plan_for_a_received_set(sets: Path) -> None:
-    (sets / "train/manifest.json").unlink()
-    planned = data_hash(sets / "train")
-    assert manifest_hash(verify(sets / "train", sets / "verified.json", name="faces")["identity"]) == planned
+    (sets / "training/manifest.json").unlink()
+    planned = data_hash(sets / "training")
+    assert manifest_hash(verify(sets / "training", sets / "verified.json", name="faces")["identity"]) == planned
 
 
 @pytest.mark.parametrize("kind", SPECS)
@@ -96,12 +74,12 @@ def test_what_did_not_change_is_not_read_again(sets: Path, kind: str, monkeypatc
 
 
 def test_other_counts_than_published_fail(sets: Path) -> None:
-    failed = check(sets / "train", expected={"identities": 3, "images": 13})
+    failed = check(sets / "training", expected={"identities": 3, "images": 13})
     assert failed == {"counts": "12 images, not 13"}
 
 
 def test_damaged_images_are_named(sets: Path) -> None:
-    images = [bytearray(TrainingSet.open(sets / "train").jpeg(position)) for position in range(12)]
+    images = [bytearray(TrainingSet.open(sets / "training").jpeg(position)) for position in range(12)]
     del images[3][-200:]
     images[5] = bytearray(encode_jpeg(np.zeros((64, 64, 3), np.uint8), 90))
     write_training_set(sets / "new", [(number // 4, bytes(image)) for number, image in enumerate(images)], 3)
@@ -147,13 +125,13 @@ def test_copies_and_exchanged_channels_are_noted(sets: Path) -> None:
 
 def test_the_number_of_threads_changes_nothing(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_CHUNK", 3)
-    one = verify(sets / "train", sets / "one.json", name="faces", threads=1)
-    assert verify(sets / "train", sets / "three.json", name="faces", threads=3) == one
+    one = verify(sets / "training", sets / "one.json", name="faces", threads=1)
+    assert verify(sets / "training", sets / "three.json", name="faces", threads=3) == one
 
 
 def test_a_set_that_the_readers_refuse_leaves_nothing(sets: Path) -> None:
-    rec = sets / "train/train.rec"
+    rec = sets / "training/train.rec"
     rec.write_bytes(rec.read_bytes()[:-5000])
     with pytest.raises(InputError, match="train"):
-        verify(sets / "train", sets / "verified.json", name="faces")
+        verify(sets / "training", sets / "verified.json", name="faces")
     assert not (sets / "verified.json").exists()

@@ -1,0 +1,36 @@
+"""A rendered set of every kind, as small as it can be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aroface.datasets.generate import (
+    generate_ijb,
+    generate_ijbs,
+    generate_pairs,
+    generate_tinyface,
+    generate_training,
+)
+
+SPECS = {
+    "training": {"identities": 3, "images_per_identity": 4},
+    "pairs": {"identities": 4, "pairs": 8, "folds": 2},
+    "tinyface": {"identities": 3, "gallery_per_identity": 1, "probes_per_identity": 2, "distractors": 2},
+    "ijb": {"identities": 3, "templates_per_identity": 2, "images_per_template": [2, 2], "pairs": 6, "distractors": 1},
+    "ijbs": {"subjects": 3, "stills_per_subject": 1, "videos_per_subject": 1, "frames_per_video": [2, 2]},
+}
+MAKERS = {
+    "training": generate_training,
+    "pairs": generate_pairs,
+    "tinyface": generate_tinyface,
+    "ijb": generate_ijb,
+    "ijbs": generate_ijbs,
+}
+PLACES = {kind: "pairs.bin" if kind == "pairs" else kind for kind in SPECS}
+
+
+def make_sets(root: Path) -> dict[str, Path]:
+    """Render one set of each kind, with seed 1; returns where each lies."""
+    for kind, place in PLACES.items():
+        MAKERS[kind](SPECS[kind], 1, root / place, workers=1)
+    return {kind: root / place for kind, place in PLACES.items()}
