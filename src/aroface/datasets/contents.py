@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from aroface.datasets.ijb import ijb_files, is_ijb
 from aroface.datasets.ijbs import ijbs_files, is_ijbs
 from aroface.datasets.imagefolder import LAYOUT, images_of, is_image_folder, people
 from aroface.datasets.manifest import manifest_hash, manifest_path, read_manifest, sample_identity
@@ -30,8 +31,6 @@ def kind_of(data: Path) -> Kind:
         return "training"
     if (data / PROBE_LIST).exists():
         return "tinyface"
-    from aroface.datasets.ijb import is_ijb  # with its image library, which plans of other sets need not wait for
-
     if is_ijb(data):
         return "ijb"
     if is_ijbs(data):
@@ -96,16 +95,10 @@ def _tinyface_files(data: Path) -> tuple[Path, list[str]]:
     return data, [GALLERY_LIST, PROBE_LIST, *(each.relative_to(data).as_posix() for each in folders)]
 
 
-def _ijb_files(data: Path) -> tuple[Path, list[str]]:
-    from aroface.datasets.ijb import ijb_files
-
-    return ijb_files(data)
-
-
 _FILES: dict[Kind, Callable[[Path], tuple[Path, list[str]]]] = {
     "training": _training_files,
     "pairs": lambda data: (data.parent, [data.name]),
     "tinyface": _tinyface_files,
-    "ijb": _ijb_files,
+    "ijb": ijb_files,
     "ijbs": ijbs_files,
 }

@@ -15,10 +15,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from aroface.datasets.images import Pixels, read_image
 from aroface.datasets.lists import Form, blocks, count_lines, plain_names, read_columns, row_error, unknown
 from aroface.errors import InputError
-from aroface.faces.geometry import TEMPLATE_SIZE, align
 from aroface.files import write_text
 
 IMAGES = "loose_crop"
@@ -71,16 +69,19 @@ class Faces:
         """The file of an image; whether it is there shows when it is read."""
         return self.folder / str(self.names[position])
 
-    def crop(self, position: int, size: int = TEMPLATE_SIZE) -> Pixels:
-        """An image aligned by its landmarks, uint8 (size, size, 3), RGB; black where the loose crop ends.
+    def crop(self, position: int) -> npt.NDArray[np.uint8]:
+        """An image aligned by its landmarks, uint8 (112, 112, 3), RGB; black where the loose crop ends.
 
         Raises:
             InputError: the image is missing or damaged, or its landmarks all coincide.
         """
+        from aroface.datasets.images import read_image  # who reads lists alone need not wait for OpenCV
+        from aroface.faces.geometry import align
+
         path = self.path(position)
         image = read_image(path)
         try:
-            return align(image, self.landmarks[position], size)
+            return align(image, self.landmarks[position])
         except InputError as error:
             raise InputError(str(error), file=path) from None
 

@@ -12,17 +12,18 @@ import numpy.typing as npt
 
 from aroface.datasets.contents import data_identity
 from aroface.datasets.folders import whole_folder
-from aroface.datasets.images import JPEG_START, decode
+from aroface.datasets.images import read_image
 from aroface.datasets.manifest import write_manifest
+from aroface.datasets.photographs import Photograph
 from aroface.datasets.recordio import open_writer, pack
 from aroface.datasets.training_set import INDEX, PROPERTY, RECORDS, TrainingSet, write_training_set
 from aroface.errors import InputError
+from aroface.faces.geometry import TEMPLATE_SIZE
 from aroface.files import write_text
 from aroface.progress import track
 
 IDENTITIES = "identities.txt"
 _SUFFIXES = frozenset({".jpg", ".jpeg"})
-_SIZE = 112
 _ORDER = 1401  # purpose of the random stream
 
 
@@ -111,15 +112,11 @@ def _tree(source: Path) -> _Images:
 
 
 def _crop(path: Path) -> bytes:
-    data = path.read_bytes()
-    try:
-        shape = decode(data).shape
-    except ValueError as error:
-        raise InputError(f"cannot be read as an image ({error})", file=path) from None
-    if shape != (_SIZE, _SIZE, 3) or not data.startswith(JPEG_START):
-        remedy = "aroface data pack aligns photographs"
-        what = f"an image of {shape[1]}×{shape[0]} pixels"
-        raise InputError(what, file=path, expected=f"a JPEG of {_SIZE}×{_SIZE}", remedy=remedy)
+    data = Photograph(path).as_it_is()
+    if data is None:
+        height, width = read_image(path).shape[:2]
+        what, expected = f"an image of {width}×{height} pixels", f"a JPEG of {TEMPLATE_SIZE}×{TEMPLATE_SIZE}"
+        raise InputError(what, file=path, expected=expected, remedy="aroface data pack aligns photographs")
     return data
 
 
@@ -127,4 +124,4 @@ def _write_shuffled(folder: Path, items: Iterator[tuple[int, bytes]], classes: i
     with open_writer(folder / RECORDS, folder / INDEX) as writer:
         for key, (label, jpeg) in enumerate(items):
             writer.write(key, pack(float(label), jpeg, key))
-    write_text(folder / PROPERTY, f"{classes},{_SIZE},{_SIZE}\n")
+    write_text(folder / PROPERTY, f"{classes},{TEMPLATE_SIZE},{TEMPLATE_SIZE}\n")

@@ -26,6 +26,7 @@ from aroface.datasets.specs import Kind
 from aroface.datasets.tinyface import read_tinyface
 from aroface.datasets.training_set import TrainingSet
 from aroface.errors import InputError
+from aroface.faces.geometry import TEMPLATE_SIZE
 from aroface.files import read_json, write_json
 from aroface.progress import track
 from aroface.schemas import validate
@@ -33,7 +34,6 @@ from aroface.schemas import validate
 _CHUNK = 256  # images of one task
 _DIGEST = 16  # bytes of an image's hash: 12.7 million images take 203 MB
 _SHOWN = 5  # of the images that a check found, named in its detail
-_SIZE = 112
 _IMAGE_COUNTS = ("images", "gallery", "probes", "distractors")
 
 
@@ -317,7 +317,7 @@ def _check_images(
             except ValueError as error:
                 wrong.append(place(number, f"cannot be decoded ({error})"))
                 continue
-            if square and image.shape != (_SIZE, _SIZE, 3):
+            if square and image.shape != (TEMPLATE_SIZE, TEMPLATE_SIZE, 3):
                 wrong.append(place(number, f"the image has {image.shape[1]}×{image.shape[0]} pixels"))
             warmth += float(image[::8, ::8, 0].mean(dtype=np.float64) - image[::8, ::8, 2].mean(dtype=np.float64))
         return _Chunk(digests, warmth, wrong)
