@@ -13,6 +13,7 @@ from pathlib import Path
 
 from aroface import __version__
 from aroface.cli_data import add_data_verbs
+from aroface.cli_train import add_train_verb
 from aroface.cli_verbs import Arguments, Verbs, add_verb, positive
 from aroface.errors import InputError
 from aroface.files import FULL_DISK
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status (0 done, 2 bad input, 75 interrupted: start again)."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    options.words = sys.argv[1:] if arguments is None else [*arguments]
     try:
         status: int | None = options.action(options)
     except InputError as error:
@@ -53,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     add_data_verbs(verbs)
     _plan(verbs)
-    _train(verbs)
+    add_train_verb(verbs)
     _embed(verbs)
     _evaluate(verbs)
     _table(verbs)
@@ -96,60 +98,6 @@ def _do_plan(options: Arguments) -> None:
         print(f"run        {plan.recipe_file(run)}")
     for benchmark in plan.benchmarks.values():
         print(f"benchmark  {benchmark.file}")
-
-
-def _train(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    verb = add_verb(
-        verbs,
-        "train",
-        "train one run, going on from its newest saved state",
-        "aroface train --recipe results/recipes/RUN.json --data data/ms1mv2 \\\n"
-        "      --run-dir results/runs/RUN --state-dir results/state/RUN",
-        _do_train,
-    )
-    verb.add_argument("--recipe", type=Path, required=True, help="the run's recipe, as the workflow writes it")
-    verb.add_argument(
-        "--data", type=Path, required=True, help="folder with train.rec, train.idx, property, manifest.json"
-    )
-    verb.add_argument("--run-dir", type=Path, required=True, help="where checkpoint, weights and log go")
-    verb.add_argument("--state-dir", type=Path, required=True, help="where the resumable state is kept")
-    verb.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if there is one"
-    )
-    verb.add_argument("--save-every", type=positive, default=500, metavar="STEPS", help="between states (%(default)s)")
-    verb.add_argument("--log-every", type=positive, default=50, metavar="STEPS", help="between log lines (%(default)s)")
-    verb.add_argument(
-        "--sheet-every", type=positive, default=5000, metavar="STEPS", help="between contact sheets (%(default)s)"
-    )
-    verb.add_argument("--reader", choices=("native", "mxnet"), default="native", help="of the records (%(default)s)")
-    verb.add_argument(
-        "--on-corrupt",
-        choices=("error", "skip"),
-        default="error",
-        help="at an image that cannot be used: stop, or take the next one and list it (%(default)s)",
-    )
-    verb.add_argument(
-        "--max-corrupt-fraction",
-        type=float,
-        default=0.001,
-        metavar="SHARE",
-        help="of images that may be skipped (%(default)s)",
-    )
-    verb.add_argument("--loader-threads", type=positive, default=2, metavar="N", help="image decoders (%(default)s)")
-
-
-def _do_train(options: Arguments) -> int:
-    from aroface.training.loop import EXIT_INTERRUPTED, Conduct, Interrupted
-    from aroface.training.run import train
-
-    given = ("save_every", "log_every", "sheet_every", "loader_threads", "reader", "on_corrupt", "max_corrupt_fraction")
-    conduct = Conduct(device=_device(options.device), **{name: getattr(options, name) for name in given})
-    try:
-        print(train(options.recipe, options.data, options.run_dir, options.state_dir, conduct))
-    except Interrupted as stop:
-        print(f"aroface: {stop}; start again to go on", file=sys.stderr)
-        return EXIT_INTERRUPTED
-    return 0
 
 
 def _embed(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -318,9 +266,3 @@ def _do_explain(options: Arguments) -> None:
     workflow = f"snakemake --cores all --configfile {files}"
     choice = read_runs_file(plan.runs_file)
     print(explain(options.cell, specs, plan.results / "records", plan.results, workflow=workflow, **choice), end="")
-
-
-def _device(name: str) -> str:
-    import torch
-
-    return name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu"

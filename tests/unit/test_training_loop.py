@@ -3,13 +3,27 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from training_runs import BATCH, IMAGES, sign, write_data, write_recipe
 
+from aroface.datasets.generate import generate_pairs
+from aroface.datasets.images import decode
+from aroface.datasets.loader import BatchLoader
+from aroface.datasets.pairs import read_pairs
+from aroface.datasets.specs import resolve_spec
+from aroface.datasets.training_set import TrainingSet
 from aroface.errors import InputError
+from aroface.evaluation.validation import pair_validation
+from aroface.evaluation.verification import accuracy, pair_distances
 from aroface.files import read_json, sha256_file
-from aroface.training.loop import Conduct
+from aroface.models.registry import build
+from aroface.training import watch
+from aroface.training.conduct import Conduct
+from aroface.training.loop import Trainer
+from aroface.training.ranks import Ranks
+from aroface.training.recipe import read_run
 from aroface.training.run import train
 
 ADVERSARY = {"step_mean": 0.1, "warped_ratio": 0.25, "warmup_epochs": 0}
@@ -41,9 +55,11 @@ def run(tmp_path: Path, data: Path, **changes: Any) -> tuple[dict[str, Any], lis
             "schedule": STEPS,
         },
         {"optimiser": {"decay_norm_and_bias": False}},
+        {"precision": "fp16", "adversary": {"kind": "gradient", "profile": "clean", **ADVERSARY}},
+        {"sample_rate": 0.5, "batch_norm": "averaged", "gradient_compression": "fp16"},
         {"low_quality": {"crop": 0.5, "resolution": 0.5, "photometric": 0.5, "grey": "bgr"}},
     ],
-    ids=["bf16 official", "adaface clean", "random", "plain", "low quality"],
+    ids=["bf16 official", "adaface clean", "random", "plain", "fp16", "sampled classes", "low quality"],
 )
 def test_every_kind_of_recipe_trains(tmp_path, data, changes):
     checkpoint, log = run(tmp_path, data, **changes)
@@ -105,3 +121,81 @@ def test_skipped_images_are_counted_logged_and_listed_across_a_resume(tmp_path, 
     for name in ("checkpoint.json", "model.safetensors"):
         (tmp_path / "run" / name).unlink()
     assert read_json(train(recipe, folder, *places, conduct))["skipped_images"] == listed  # by the saved state alone
+
+
+def test_a_loss_that_runs_away_stops_too(tmp_path, data, monkeypatch):
+    monkeypatch.setattr(watch, "BEGINNING", 3)
+    with pytest.raises(InputError, match=r"mean loss is .* times that of the beginning, at step \d+, learning rate"):
+        run(tmp_path, data, optimiser={"lr": 30.0}, epochs=6)
+
+
+def trainer_of(tmp_path: Path, data: Path, conduct: Conduct, **changes: Any) -> Trainer:
+    described = read_run(write_recipe(tmp_path, **changes))
+    training_set = TrainingSet.open(data)
+    loader = BatchLoader(training_set, described.recipe.batch_size, described.seed, threads=1)
+    ranks = Ranks(torch.device("cpu"))
+    return Trainer(described, training_set.num_classes, loader, tmp_path / "run", tmp_path / "state", conduct, ranks)
+
+
+def test_gradients_of_parts_of_a_batch_add_up_to_those_of_the_whole(tmp_path, data):
+    """Where batch norm does not couple the images, a step is the same in how many parts it may be done."""
+    found = []
+    for micro in (None, 4, 2):
+        trainer = trainer_of(tmp_path, data, Conduct(micro_batch=micro))
+        trainer.backbone.eval()
+        loss, _ = trainer._update(next(trainer.loader.epoch(0)), None)
+        gradients = [part.grad.clone() for part in trainer.backbone.parameters() if part.grad is not None]
+        found.append((float(loss), [*gradients, trainer.classifier.weight.grad.clone()]))
+    for loss, gradients in found[1:]:
+        assert loss == pytest.approx(found[0][0], rel=1e-6)
+        for one, other in zip(gradients, found[0][1], strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+def test_recomputed_activations_change_nothing(tmp_path, data):
+    losses = []
+    for again in (False, True):
+        adversary = {"kind": "gradient", "profile": "official", **ADVERSARY}
+        trainer = trainer_of(tmp_path, data, Conduct(checkpoint_activations=again), adversary=adversary)
+        for batch in trainer.loader.epoch(0):
+            loss, _ = trainer._update(batch, None)
+        statistics = [float(buffer.double().sum()) for buffer in trainer.backbone.buffers()]
+        losses.append((float(loss), *statistics))
+    assert losses[0] == losses[1]
+
+
+def test_validation_is_logged_and_the_best_weights_are_kept(tmp_path, data):
+    worth = iter([0.5, 0.9, 0.7])
+
+    def validate(network: torch.nn.Module) -> dict[str, float]:
+        assert not network.training
+        return {"lfw_accuracy": next(worth)}
+
+    recipe = write_recipe(tmp_path, epochs=3)
+    checkpoint = read_json(train(recipe, data, tmp_path / "run", tmp_path / "state", Conduct(), validate))
+    assert checkpoint["validation"]["last"] == {"lfw_accuracy": 0.7}
+    best = checkpoint["validation"]["best"]
+    assert (best["epoch"], best["step"], best["metrics"]) == (2, 16, {"lfw_accuracy": 0.9})
+    assert sha256_file(tmp_path / "run" / best["file"]) != checkpoint["weights"]["sha256"]
+    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [line["lfw_accuracy"] for line in log if "lfw_accuracy" in line] == [0.5, 0.9, 0.7]
+
+
+def test_the_accuracy_of_a_validation_is_that_of_the_protocol(tmp_path):
+    path = tmp_path / "small.bin"
+    generate_pairs(resolve_spec("pairs", {"identities": 6, "pairs": 20}, file="test"), 3, path, workers=1)
+    torch.manual_seed(0)
+    network = build("r8s4", 16).eval()
+    found = pair_validation({"small": path})(network)
+    pairs = read_pairs(path)
+    images = np.stack([decode(image) for image in pairs.images])
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float().sub(127.5).div(127.5)
+    with torch.no_grad():
+        rows = (network(pixels) + network(pixels.flip(3))).numpy()
+    expected = accuracy(pair_distances(rows[0::2], rows[1::2]), pairs.same)[0].item()
+    assert found == {"small_accuracy": pytest.approx(expected, abs=0.051)}, "one pair of twenty at most"
+
+
+def test_the_log_says_what_the_data_cost(tmp_path, data):
+    _, log = run(tmp_path, data)
+    assert all(0 <= line["data_wait"] <= 1 for line in log)

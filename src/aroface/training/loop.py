@@ -1,230 +1,343 @@
-"""The training loop: one recipe in, one run folder out, through any number of interruptions."""
+"""The training loop: one recipe in, the weights of one backbone out, through any number of interruptions."""
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import fp16_compress_hook
+from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
+from torch.nn.parallel import DistributedDataParallel
 
-from aroface.datasets.corrupt import Corrupt, OnCorrupt
-from aroface.datasets.loader import Batch, BatchLoader, to_network
-from aroface.datasets.training_set import TrainingSet
+from aroface.datasets.corrupt import Corrupt
+from aroface.datasets.loader import Batch, to_network
 from aroface.errors import InputError
 from aroface.faces.augment import LowQualityOptions, low_quality
 from aroface.faces.sheet import contact_sheet, write_sheet
 from aroface.files import digest
 from aroface.heads.classifier import Classifier
+from aroface.heads.optimiser import RowSGD
 from aroface.heads.registry import build as build_head
+from aroface.heads.shards import shard
+from aroface.models.checkpoint import save_weights
 from aroface.models.registry import build as build_backbone
 from aroface.robustness.adversary import AlignmentAdversary, Warped
 from aroface.training import state as states
+from aroface.training.batchnorm import share_batch_norm
+from aroface.training.conduct import Conduct, Interrupted, Validate
 from aroface.training.log import TrainingLog
+from aroface.training.ranks import Agreement, Ranks, average_buffers, check_equal, share_of
 from aroface.training.recipe import Recipe, Run
 from aroface.training.schedule import learning_rate, strength
+from aroface.training.watch import LossWatch
 
 SHEET_IMAGES = 16
-EXIT_INTERRUPTED = 75
-"""Exit status of a training that saved its state and stopped on a signal: try again (``EX_TEMPFAIL``)."""
+BEST = "best.safetensors"
+
+Numbers = Callable[[], dict[str, Any]]
 
 
-class Interrupted(Exception):  # noqa: N818 - not an error
-    """A signal asked the training to stop; its state is saved."""
+class Batches(Protocol):
+    """Where a training takes its batches from; `BatchLoader` is the one that reads images."""
 
+    batches_per_epoch: int
 
-@dataclass(frozen=True, slots=True)
-class Conduct:
-    """How a training is carried out; nothing of it changes the weights but the device, whose sums round differently.
+    @property
+    def corrupt(self) -> list[Corrupt]:
+        """The images skipped so far."""
 
-    Attributes:
-        device: ``cpu`` or ``cuda``.
-        save_every: steps between two saved states.
-        log_every: steps between two lines of the log.
-        sheet_every: steps between two contact sheets of clean and warped images.
-        loader_threads: threads that decode images.
-        reader: of the records, see `TrainingSet.open`.
-        on_corrupt: what to do about an image that cannot be used, see `BatchLoader`.
-        max_corrupt_fraction: of images that may be skipped.
-    """
-
-    device: str = "cpu"
-    save_every: int = 500
-    log_every: int = 50
-    sheet_every: int = 5000
-    loader_threads: int = 2
-    reader: Literal["native", "mxnet"] = "native"
-    on_corrupt: OnCorrupt = "error"
-    max_corrupt_fraction: float = 0.001
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch from batch ``start`` on."""
 
 
 class Trainer:
-    """One training from its newest saved state, or from the start, to its end.
+    """One training from its newest saved state, or from the start, to its end; one of these on each process.
 
     Args:
         run: what to train.
-        data: the training set.
-        run_dir: folder of the finished run; log and contact sheets go there.
-        state_dir: folder of the resumable state, ``progress.json`` and the lock.
+        num_classes: identities of the training set.
+        loader: this process's share of the batches.
+        run_dir: folder of the finished run; log, contact sheets and the best weights go there.
+        state_dir: folder of the resumable state and ``progress.json``.
         conduct: how to carry it out.
+        ranks: the processes.
+        validate: what a backbone is worth, asked after each epoch on the first process; None for nothing.
 
     Raises:
-        InputError: the training set has fewer images than one batch.
+        InputError: the batch cannot be split evenly over processes and passes.
     """
 
-    def __init__(self, run: Run, data: TrainingSet, run_dir: Path, state_dir: Path, conduct: Conduct) -> None:
+    def __init__(
+        self,
+        run: Run,
+        num_classes: int,
+        loader: Batches,
+        run_dir: Path,
+        state_dir: Path,
+        conduct: Conduct,
+        ranks: Ranks,
+        validate: Validate | None = None,
+    ) -> None:
         recipe = run.recipe
-        self.run, self.recipe, self.conduct = run, recipe, conduct
+        self.run, self.recipe, self.conduct, self.ranks = run, recipe, conduct, ranks
         self.run_dir, self.state_dir = run_dir, state_dir
-        self.device = torch.device(conduct.device)
+        self.num_classes, self.loader, self.validate = num_classes, loader, validate
+        _, self.pass_images = share_of(recipe.batch_size, ranks, conduct.micro_batch)
         _configure(recipe)
-        torch.manual_seed(_derive(run.seed, "initialisation"))
-        self.backbone = build_backbone(recipe.arch, recipe.embedding_size).to(self.device).train()
+        self._build(num_classes)
+        self.adversary = AlignmentAdversary.from_mapping(recipe.adversary)
+        self.steps_per_epoch = loader.batches_per_epoch
+        self.steps = recipe.epochs * self.steps_per_epoch
+        self.step = 0
+        self.seconds = 0.0
+        self.best: dict[str, Any] | None = None
+        self.validation: dict[str, float] = {}
+        self._watch = LossWatch()
+        self._skipped_before: dict[int, Corrupt] = {}
+        self._signal = 0
+
+    def _build(self, num_classes: int) -> None:
+        recipe, conduct, ranks = self.recipe, self.conduct, self.ranks
+        torch.manual_seed(_derive(self.run.seed, "initialisation"))
+        self.backbone = build_backbone(recipe.arch, recipe.embedding_size).to(ranks.device).train()
         # 1.5 times as fast on a CPU, and what tensor cores want.
         self.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if recipe.batch_norm == "synchronised":
+            share_batch_norm(self.backbone, ranks)
+        if conduct.checkpoint_activations:
+            self.backbone.checkpoint_activations(True)
         head = {**recipe.head}
-        margin = build_head(head.pop("name"), **head)
-        generator = torch.Generator().manual_seed(_derive(run.seed, "classifier"))
-        self.classifier = Classifier(data.num_classes, recipe.embedding_size, margin, generator).to(self.device).train()
-        self.adversary = AlignmentAdversary.from_mapping(recipe.adversary)
-        self.optimiser = torch.optim.SGD(
+        objective = build_head(head.pop("name"), **head)
+        seed = _derive(self.run.seed, "classifier")
+        self.classifier = Classifier(
+            num_classes,
+            recipe.embedding_size,
+            objective,
+            seed=seed,
+            sample_rate=recipe.sample_rate,
+            device=ranks.device,
+        ).train()
+        self.optimiser = RowSGD(
             _parameter_groups(recipe, self.backbone, self.classifier),
             lr=recipe.optimiser.lr,
             momentum=recipe.optimiser.momentum,
         )
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "fp16")
-        self.loader = BatchLoader(
-            data,
-            recipe.batch_size,
-            run.seed,
-            threads=conduct.loader_threads,
-            flip=recipe.flip,
-            on_corrupt=conduct.on_corrupt,
-            max_corrupt_fraction=conduct.max_corrupt_fraction,
-        )
-        self._skipped_before: dict[int, Corrupt] = {}
-        self.steps_per_epoch = self.loader.batches_per_epoch
-        self.steps = recipe.epochs * self.steps_per_epoch
-        self.step = 0
-        self.seconds = 0.0
-        self._signal: int | None = None
+        scaler = ShardedGradScaler if ranks.world_size > 1 else torch.amp.GradScaler
+        self.scaler = scaler(ranks.device.type, enabled=recipe.precision == "fp16")
+        # The adversary goes through the bare network: the reducer of gradients is not made for a second pass.
+        self.network: nn.Module = self.backbone
+        if conduct.compile:
+            self.network = torch.compile(self.backbone)  # type: ignore[assignment]
+        self.reduced: nn.Module = self.network
+        if ranks.world_size > 1:
+            # Never a static graph: with the adversary's pass in between, the processes would drift apart in silence.
+            self.reduced = DistributedDataParallel(
+                self.network,
+                device_ids=[ranks.device] if ranks.device.type == "cuda" else None,
+                forward_sync_buffers=False,
+                gradient_as_bucket_view=True,
+            )
+            if recipe.gradient_compression == "fp16":
+                self.reduced.register_comm_hook(None, fp16_compress_hook)
 
     @property
     def skipped(self) -> list[Corrupt]:
-        """The images that could not be used so far, each once."""
+        """The images of this process's share that could not be used so far, each once."""
         return [*(self._skipped_before | {each.position: each for each in self.loader.corrupt}).values()]
+
+    def rehearse(self, steps: int) -> float:
+        """Do some steps that leave nothing behind; returns seconds a step, the first one not counted.
+
+        Args:
+            steps: at least 2.
+        """
+        times = [time.monotonic()]
+        for _, batch in zip(range(steps), self.loader.epoch(0), strict=False):
+            float(self._update(batch, None)[0])
+            times.append(time.monotonic())
+        return (times[-1] - times[1]) / (len(times) - 2)
 
     def train(self) -> None:
         """Train to the end of the recipe; the weights are in ``self.backbone`` afterwards.
 
         Raises:
             Interrupted: a signal asked to stop; the state of the last finished step is saved.
-            InputError: the loss is no longer finite, or there is no room for the state.
+            InputError: the loss is no longer finite or runs away, or the processes' weights differ.
+            OSError: there is no room for the state.
         """
         self._restore()
-        log = TrainingLog(self.run.name, self.run_dir, self.state_dir, self.recipe.epochs, self.steps, self.step)
+        log = None
+        if self.ranks.first:
+            log = TrainingLog(self.run.name, self.run_dir, self.state_dir, self.recipe.epochs, self.steps, self.step)
+        keeper = states.Keeper(self.state_dir, self.ranks.rank, self.ranks.world_size, self.conduct.keep)
         try:
             with self._listening():
-                self._run(log)
+                self._run(log, keeper)
+            keeper.wait()
+            self._settle()
         finally:
-            log.close()
+            keeper.close()
+            if log is not None:
+                log.close()
 
-    def _run(self, log: TrainingLog) -> None:
-        began, since, counted = time.monotonic() - self.seconds, time.monotonic(), self.step
-        speed = 0.0
+    def _run(self, log: TrainingLog | None, keeper: states.Keeper) -> None:
+        began = time.monotonic() - self.seconds
+        pace = Pace(self.recipe.batch_size)
+        agreement = Agreement(self.ranks, 2)
+        due = False
         while self.step < self.steps:
             epoch, start = divmod(self.step, self.steps_per_epoch)
-            for batch in self.loader.epoch(epoch, start):
+            for batch in pace.waiting(self.loader.epoch(epoch, start)):
                 loss, numbers = self._update(batch, log)
-                now = time.monotonic()
-                if now - since > 1 or not speed:
-                    speed = (self.step + 1 - counted) * self.recipe.batch_size / (now - since)
-                    since, counted = now, self.step + 1
-                self._report(log, batch, epoch, loss, speed, numbers)
+                pace.count()
+                self._report(log, batch, epoch, loss, pace, numbers)
                 self.step += 1
-                self.seconds = now - began
-                if self._signal is not None:
-                    self._save()
-                    raise Interrupted(f"stopped by {signal.Signals(self._signal).name} after step {self.step}")
-                if self.step % self.conduct.save_every == 0 or self.step == self.steps:
-                    self._save()
+                self.seconds = time.monotonic() - began
+                if self.step % self.conduct.check_every == 0:
+                    check_equal(self.backbone, self.ranks, self.run.name, self.step)
+                stop, busy = agreement.exchange(self._signal, keeper.busy)
+                if stop:
+                    self._save(keeper, loss, batch)
+                    keeper.wait()
+                    raise Interrupted(f"stopped by {signal.Signals(stop).name} after step {self.step}")
+                due = due or self.step % self.conduct.save_every == 0
+                if (due and not busy) or self.step == self.steps:
+                    self._save(keeper, loss, batch)
+                    due = False
+            self._validate(log, epoch + 1)
+        agreement.finish()
 
-    def _update(self, batch: Batch, log: TrainingLog) -> tuple[Tensor, Callable[[], dict[str, Any]]]:
-        """One step of the optimiser; returns the loss and what else the log may want to know of it."""
-        recipe, step = self.recipe, self.step
+    def _update(self, batch: Batch, log: TrainingLog | None) -> tuple[Tensor, Numbers]:
+        """One step of the optimiser; returns the loss over all processes and what else the log may want to know."""
+        recipe, step, device = self.recipe, self.step, self.ranks.device
         for group in self.optimiser.param_groups:
             group["lr"] = learning_rate(recipe.schedule, recipe.optimiser.lr, step, self.steps, self.steps_per_epoch)
-        images = to_network(batch, self.device, channels_last=True)
-        if recipe.low_quality is not None:
-            draw = torch.Generator().manual_seed(_derive(self.run.seed, "low_quality", step))
-            images = low_quality(images, draw, LowQualityOptions(**recipe.low_quality))
-        labels = batch.labels.to(self.device, non_blocking=True)
-        generator = torch.Generator(self.device).manual_seed(_derive(self.run.seed, "adversary", step))
+        images = to_network(batch, device, channels_last=True)
+        labels = batch.labels.to(device, non_blocking=True)
         power = strength(self.adversary.warmup_epochs, step, self.steps_per_epoch)
-
-        def adversary_loss(warped: Tensor, rows: Tensor) -> Tensor:
-            return self.scaler.scale(self._loss(warped, labels[rows], main=False))
-
-        mixed = self.adversary.augment(images, labels, adversary_loss, self.backbone, generator, strength=power)
+        self.classifier.choose(labels, self._generator("classes"))
         self.optimiser.zero_grad(set_to_none=True)
-        loss = self._loss(mixed.images, mixed.labels, main=True)
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        losses: list[Tensor] = []
+        warped: Warped | None = None
+        parts = range(0, len(images), self.pass_images)
+        for part, begin in enumerate(parts):
+            rows = slice(begin, begin + self.pass_images)
+            together = nullcontext() if begin == parts[-1] else _apart(self.reduced)
+            with together:
+                loss, found = self._pass(images[rows], labels[rows], power, part)
+                self.scaler.scale(loss / len(parts)).backward()  # type: ignore[no-untyped-call]
+            losses.append(loss.detach())
+            if part == 0:
+                warped = found
+                if log is not None and warped is not None and step % self.conduct.sheet_every == 0:
+                    self._sheet(log, images, warped)
         self.scaler.unscale_(self.optimiser)
         norm = nn.utils.clip_grad_norm_(self.backbone.parameters(), recipe.optimiser.clip_norm)
         self.scaler.step(self.optimiser)
         self.scaler.update()
-        if mixed.warped is not None and step % self.conduct.sheet_every == 0:
-            self._sheet(log, images, mixed.warped)
 
         def numbers() -> dict[str, Any]:
             values: dict[str, Any] = {"lr": self.optimiser.param_groups[0]["lr"], "grad_norm": float(norm)}
+            if self.scaler.is_enabled():
+                values["loss_scale"] = self.scaler.get_scale()
             if self.skipped:
                 values["skipped_images"] = len(self.skipped)
-            if mixed.warped is not None:
-                values |= {"adversary_strength": power, **mixed.warped.summary()}
+            if warped is not None:
+                values |= {"adversary_strength": power, **warped.summary()}
             return values
 
-        return loss.detach(), numbers
+        return torch.stack(losses).mean(), numbers
 
-    def _loss(self, images: Tensor, labels: Tensor, *, main: bool) -> Tensor:
+    def _pass(self, images: Tensor, labels: Tensor, power: float, part: int) -> tuple[Tensor, Warped | None]:
+        """The loss of one forward pass, in the adversary's presence, and what it warped."""
+        torch.manual_seed(self._seed("network", part))
+        if self.recipe.low_quality is not None:
+            draw = self._generator("low_quality", part, device="cpu")
+            images = low_quality(images, draw, LowQualityOptions(**self.recipe.low_quality))
+        main, other = self._generator("head", part), self._generator("adversary's head", part)
+
+        def adversary_loss(warped: Tensor, rows: Tensor) -> Tensor:
+            loss = self._loss(self.network, warped, labels[rows], other, main=False)
+            return self.scaler.scale(loss)
+
+        generator = self._generator("adversary", part)
+        mixed = self.adversary.augment(images, labels, adversary_loss, self.backbone, generator, strength=power)
+        return self._loss(self.reduced, mixed.images, mixed.labels, main, main=True), mixed.warped
+
+    def _loss(
+        self, network: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator, *, main: bool
+    ) -> Tensor:
         dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.recipe.precision]
-        with torch.autocast(self.device.type, dtype=dtype, enabled=self.recipe.precision != "fp32"):
-            embeddings = self.backbone(images.contiguous(memory_format=torch.channels_last))
-        loss: Tensor = self.classifier(embeddings, labels, update_statistics=main)
+        with torch.autocast(self.ranks.device.type, dtype=dtype, enabled=self.recipe.precision != "fp32"):
+            embeddings = network(images.contiguous(memory_format=torch.channels_last))
+        loss: Tensor = self.classifier(embeddings, labels, update_statistics=main, generator=generator)
         return loss
 
+    def _seed(self, purpose: str, part: int = 0) -> int:
+        """A stream of its own for each purpose, step, process and pass: nothing to save, nothing to restore."""
+        place = [self.ranks.rank, part] if self.ranks.rank or part else []
+        return _derive(self.run.seed, purpose, self.step, *place)
+
+    def _generator(self, purpose: str, part: int = 0, device: torch.device | str | None = None) -> torch.Generator:
+        return torch.Generator(device or self.ranks.device).manual_seed(self._seed(purpose, part))
+
     def _report(
-        self,
-        log: TrainingLog,
-        batch: Batch,
-        epoch: int,
-        loss: Tensor,
-        speed: float,
-        numbers: Callable[[], dict[str, Any]],
+        self, log: TrainingLog | None, batch: Batch, epoch: int, loss: Tensor, pace: Pace, numbers: Numbers
     ) -> None:
         step = self.step
         wanted = step % self.conduct.log_every == 0 or step + 1 == self.steps
-        if wanted or self.device.type == "cpu":  # reading the loss is free on the CPU and a wait on CUDA
-            value = float(loss)
-            if not math.isfinite(value):
-                raise InputError(
-                    f"loss is {value} at step {step}, learning rate {self.optimiser.param_groups[0]['lr']:.3g}",
-                    file=self.run.name,
-                    record=f"batch of records {_shorten(batch.indices)}",
-                    remedy="lower the learning rate or look at these records; the state before it is kept",
-                )
-            log.tick(step, epoch, value, speed)
+        if not wanted and self.ranks.device.type != "cpu":  # reading the loss is free on the CPU and a wait on CUDA
+            return
+        value = self._check(loss, batch, step)
+        if log is not None:
+            log.tick(step, epoch, value, pace.images_per_s)
             if wanted:
-                log.scalars(step, {"epoch": epoch, "loss": value, "images_per_s": round(speed, 1), **numbers()})
+                speed = {"images_per_s": round(pace.images_per_s, 1), "data_wait": round(pace.data_wait, 3)}
+                log.scalars(step, {"epoch": epoch, "loss": value, **speed, **numbers()})
+
+    def _check(self, loss: Tensor, batch: Batch, step: int) -> float:
+        """The loss as a number, which must be one to go on with."""
+        value = float(loss)
+        trouble = self._watch.trouble(value)
+        if trouble is not None:
+            raise InputError(
+                f"{trouble} at step {step}, learning rate {self.optimiser.param_groups[0]['lr']:.3g}",
+                file=self.run.name,
+                record=f"batch of records {_shorten(batch.indices)}",
+                remedy="lower the learning rate or look at these records; the state before it is kept",
+            )
+        return value
+
+    def _validate(self, log: TrainingLog | None, epochs: int) -> None:
+        """After an epoch: what the backbone is worth, and its weights if none before were worth more."""
+        if self.validate is None or (epochs % self.conduct.validate_every and epochs < self.recipe.epochs):
+            return
+        self._settle()
+        if log is not None:
+            self.backbone.eval()
+            self.validation = self.validate(self.backbone)
+            self.backbone.train()
+            log.scalars(self.step - 1, {"epoch": epochs - 1, **self.validation})
+            mean = float(np.mean([*self.validation.values()]))
+            if self.best is None or mean > self.best["mean"]:
+                self.best = {"epoch": epochs, "step": self.step, "mean": mean, "metrics": self.validation}
+                save_weights(self.run_dir / BEST, self.backbone, {"arch": self.recipe.arch, "run": self.run.name})
+        self.ranks.wait()
+
+    def _settle(self) -> None:
+        """Make the running statistics what the recipe wants saved."""
+        if self.recipe.batch_norm == "averaged":
+            average_buffers(self.backbone, self.ranks)
 
     def _sheet(self, log: TrainingLog, images: Tensor, warped: Warped) -> None:
         """Draw the first images of the batch, each clean above warped."""
@@ -235,33 +348,63 @@ class Trainer:
         write_sheet(self.run_dir / "sheets" / f"step_{self.step:08d}.png", sheet)
         log.image(self.step, "clean above warped", sheet)
 
-    def _save(self) -> None:
-        state = {
+    def _save(self, keeper: states.Keeper, loss: Tensor, batch: Batch) -> None:
+        if self.ranks.device.type != "cpu":  # a state that has lost its way must not push out those that have not
+            self._check(loss, batch, self.step - 1)
+        weight, momenta = self.classifier.weight, self.optimiser.state
+        trained = {name: part for name, part in self.backbone.named_parameters() if part in momenta}
+        common = {
             "recipe_hash": self.run.recipe_hash,
+            "num_classes": self.num_classes,
             "seconds": self.seconds,
-            "skipped": [asdict(each) for each in self.skipped],
-            "backbone": self.backbone.state_dict(),
-            "classifier": self.classifier.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "watch": asdict(self._watch),
+            "best": self.best,
+            "backbone": dict(self.backbone.named_parameters()),
+            "momentum": {name: momenta[part]["momentum_buffer"] for name, part in trained.items()},
             "scaler": self.scaler.state_dict(),
-            "rng_cpu": torch.get_rng_state(),
-            "rng_cuda": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
         }
-        states.save(self.state_dir, self.step, state)
+        own = {
+            "buffers": dict(self.backbone.named_buffers()),
+            "objective": self.classifier.objective.state_dict(),
+            "weight": weight,
+            "momentum": momenta[weight]["momentum_buffer"],
+            "skipped": [asdict(each) for each in self.skipped],
+        }
+        keeper.save(self.step, common, own)
 
     def _restore(self) -> None:
-        state = states.load(self.state_dir, self.run.recipe_hash)
-        if state is None:
+        """Go on from the newest state, whatever the number of processes that wrote it."""
+        if self.ranks.first:
+            states.tidy(self.state_dir)
+        mine, size = self.classifier.rows, self.ranks.world_size
+
+        def needed(writers: int) -> range:
+            return range(self.ranks.rank, self.ranks.rank + 1) if writers == size else range(writers)
+
+        found = states.load(self.state_dir, self.run.recipe_hash, needed, self.ranks.all_agree)
+        if found is None:
             return
-        self.step, self.seconds = state["step"], state["seconds"]
-        self._skipped_before = {each["position"]: Corrupt(**each) for each in state["skipped"]}
-        self.backbone.load_state_dict(state["backbone"])
-        self.classifier.load_state_dict(state["classifier"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.scaler.load_state_dict(state["scaler"])
-        torch.set_rng_state(state["rng_cpu"])
-        if state["rng_cuda"]:
-            torch.cuda.set_rng_state_all(state["rng_cuda"])
+        common, owns = found
+        writers = common["world_size"]
+        self.step, self.seconds, self.best = common["step"], common["seconds"], common["best"]
+        self._watch = LossWatch(**common["watch"])
+        self.backbone.load_state_dict({**common["backbone"], **owns[0]["buffers"]})
+        self.classifier.objective.load_state_dict(owns[0]["objective"])
+        for name, part in self.backbone.named_parameters():
+            if name in common["momentum"]:
+                self.optimiser.state[part]["momentum_buffer"] = common["momentum"][name].to(part, copy=True)
+        weight = self.classifier.weight
+        self.optimiser.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+        places = {"weight": weight.detach(), "momentum": self.optimiser.state[weight]["momentum_buffer"]}
+        for writer, own in zip(needed(writers), owns, strict=True):
+            theirs = shard(self.num_classes, writer, writers)
+            begin, end = max(mine.start, theirs.start), min(mine.stop, theirs.stop)
+            for key, place in places.items() if begin < end else ():
+                place[begin - mine.start : end - mine.start] = own[key][begin - theirs.start : end - theirs.start]
+        if writers == size or self.ranks.first:
+            listed = [each for own in owns for each in own["skipped"]]
+            self._skipped_before = {each["position"]: Corrupt(**each) for each in listed}
+        self.scaler.load_state_dict(common["scaler"])
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
@@ -278,6 +421,50 @@ class Trainer:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+
+class Pace:
+    """Images a second over about the last second, and the share of all time that was spent waiting for data.
+
+    Args:
+        batch_size: images of a step over all processes.
+    """
+
+    def __init__(self, batch_size: int) -> None:
+        self._batch_size = batch_size
+        self._began = self._since = time.monotonic()
+        self._steps = 0
+        self._waited = 0.0
+        self.images_per_s = 0.0
+
+    @property
+    def data_wait(self) -> float:
+        """Share of the time so far, 0 … 1."""
+        return self._waited / max(time.monotonic() - self._began, 1e-9)
+
+    def waiting(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """The batches; the time until each comes counts as waiting."""
+        iterator = iter(batches)
+        while True:
+            before = time.monotonic()
+            batch = next(iterator, None)
+            self._waited += time.monotonic() - before
+            if batch is None:
+                return
+            yield batch
+
+    def count(self) -> None:
+        """A step is done."""
+        self._steps += 1
+        now = time.monotonic()
+        if now - self._since > 1 or not self.images_per_s:
+            self.images_per_s = self._steps * self._batch_size / max(now - self._since, 1e-9)
+            self._since, self._steps = now, 0
+
+
+def _apart(reduced: nn.Module) -> Any:
+    """Leave the gradients of a pass on their process: a later one adds them up for all."""
+    return reduced.no_sync() if isinstance(reduced, DistributedDataParallel) else nullcontext()
 
 
 def _configure(recipe: Recipe) -> None:

@@ -68,6 +68,11 @@ class Recipe:
         cpu_threads: threads of CPU arithmetic. They decide the order of floating-point sums, hence the bits.
         deterministic: whether CUDA kernels with a fixed order of summation are asked for.
         low_quality: options of AdaFace's augmentations (`LowQualityOptions`); None for none.
+        sample_rate: share of the other classes that take part in a step (Partial FC, arXiv 2203.15565).
+        batch_norm: what several processes do about batch norm: each normalises by its own images and the first one's
+            running statistics are saved (``local``, as the released code does), or their mean is (``averaged``), or all
+            normalise by the images of all (``synchronised``).
+        gradient_compression: in which precision gradients travel between processes.
     """
 
     arch: str
@@ -83,6 +88,9 @@ class Recipe:
     cpu_threads: int
     deterministic: bool
     low_quality: dict[str, Any] | None = None
+    sample_rate: float = 1.0
+    batch_norm: Literal["local", "averaged", "synchronised"] = "local"
+    gradient_compression: Literal["none", "fp16"] = "none"
 
     @classmethod
     def from_mapping(cls, mapping: dict[str, Any], file: str | PathLike[str] | None = None) -> Recipe:

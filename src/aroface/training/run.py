@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -9,12 +10,16 @@ from typing import Any
 import torch
 
 from aroface.datasets.contents import data_hash
+from aroface.datasets.loader import BatchLoader
+from aroface.datasets.registry import find_entry
 from aroface.datasets.training_set import TrainingSet
 from aroface.errors import InputError
 from aroface.files import read_json, sha256_file, write_json
 from aroface.models.checkpoint import save_weights
 from aroface.provenance import git_commit, hardware, versions
-from aroface.training.loop import Conduct, Trainer
+from aroface.training.conduct import Conduct, Validate
+from aroface.training.loop import BEST, Trainer
+from aroface.training.ranks import Ranks, joined, share_of
 from aroface.training.recipe import Run, read_run
 from aroface.training.state import locked
 
@@ -22,11 +27,13 @@ SCHEMA = 1
 WEIGHTS = "model.safetensors"
 
 
-def train(recipe: Path, data: Path, run_dir: Path, state_dir: Path, conduct: Conduct) -> Path:
+def train(
+    recipe: Path, data: Path, run_dir: Path, state_dir: Path, conduct: Conduct, validate: Validate | None = None
+) -> Path:
     """Train the run that ``recipe`` describes, going on from its newest saved state.
 
-    A finished run is left alone. Weights are written first and ``checkpoint.json``, which names their hash, last: a
-    folder with a ``checkpoint.json`` is complete.
+    Under torchrun each process trains its share. A finished run is left alone. Weights are written first and
+    ``checkpoint.json``, which names their hash, last: a folder with a ``checkpoint.json`` is complete.
 
     Args:
         recipe: ``results/recipes/{run}.json``.
@@ -34,6 +41,7 @@ def train(recipe: Path, data: Path, run_dir: Path, state_dir: Path, conduct: Con
         run_dir: ``results/runs/{run}``.
         state_dir: ``results/state/{run}``.
         conduct: how to carry it out.
+        validate: what a backbone is worth, asked after each epoch.
 
     Returns:
         The path of ``checkpoint.json``.
@@ -46,16 +54,60 @@ def train(recipe: Path, data: Path, run_dir: Path, state_dir: Path, conduct: Con
     checkpoint, weights = run_dir / "checkpoint.json", run_dir / WEIGHTS
     if checkpoint.exists() and weights.exists() and read_json(checkpoint)["recipe_hash"] == run.recipe_hash:
         return checkpoint
-    if conduct.device == "cuda" and not torch.cuda.is_available():
-        raise InputError("no CUDA device", expected="a GPU that torch can use", remedy="or --device cpu")
+    check_device(conduct)
     check_data(run, data)
     environment = describe_environment(run.recipe.cpu_threads)
-    with locked(state_dir):
-        trainer = Trainer(run, TrainingSet.open(data, conduct.reader), run_dir, state_dir, conduct)
+    with joined(conduct.device) as ranks, locked(state_dir) if ranks.first else nullcontext():
+        training_set = TrainingSet.open(data, conduct.reader)
+        loader = _loader(run, training_set, conduct, ranks)
+        trainer = Trainer(run, training_set.num_classes, loader, run_dir, state_dir, conduct, ranks, validate)
         trainer.train()
-        save_weights(weights, trainer.backbone, {"arch": run.recipe.arch, "run": run.name})
-        write_json(checkpoint, _describe(run, trainer, weights, environment))
+        skipped = [each for share in ranks.gather([asdict(each) for each in trainer.skipped]) for each in share]
+        if ranks.first:
+            save_weights(weights, trainer.backbone, {"arch": run.recipe.arch, "run": run.name})
+            write_json(checkpoint, _describe(run, trainer, weights, environment) | {"skipped_images": skipped})
+        ranks.wait()
     return checkpoint
+
+
+def _loader(run: Run, training_set: TrainingSet, conduct: Conduct, ranks: Ranks) -> BatchLoader:
+    return BatchLoader(
+        training_set,
+        share_of(run.recipe.batch_size, ranks, conduct.micro_batch)[0],
+        run.seed,
+        ranks.rank,
+        ranks.world_size,
+        threads=conduct.loader_threads,
+        flip=run.recipe.flip,
+        on_corrupt=conduct.on_corrupt,
+        max_corrupt_fraction=conduct.max_corrupt_fraction,
+    )
+
+
+def check_device(conduct: Conduct) -> None:
+    """Refuse to train on a GPU that is not there.
+
+    Raises:
+        InputError: there is none.
+    """
+    if conduct.device == "cuda" and not torch.cuda.is_available():
+        raise InputError("no CUDA device", expected="a GPU that torch can use", remedy="or --device cpu")
+
+
+def size_of(run: Run, data: Path | None) -> tuple[int, int]:
+    """Identities and images of the run's training set: of the one in ``data``, else as the registry has them.
+
+    Raises:
+        InputError: the registry does not know the set, or not its size.
+    """
+    if data is not None:
+        training_set = TrainingSet.open(data)
+        return training_set.num_classes, len(training_set)
+    name = run.data["name"]
+    counts = find_entry(name).counts
+    if not {"identities", "images"} <= counts.keys():
+        raise InputError(f"the size of {name} is not in the registry", remedy="give its folder: --data")
+    return counts["identities"], counts["images"]
 
 
 def check_data(run: Run, data: Path) -> None:
@@ -99,7 +151,15 @@ def _describe(run: Run, trainer: Trainer, weights: Path, environment: dict[str, 
             "images": trainer.steps * run.recipe.batch_size,
         },
         "data": run.data,
-        "skipped_images": [asdict(each) for each in trainer.skipped],
         "environment": environment,
-        "cost": {"wall_s": round(trainer.seconds, 1), "device_hours": round(trainer.seconds / 3600, 4)},
+        "execution": {
+            "processes": trainer.ranks.world_size,
+            "images_per_pass": trainer.pass_images,
+            "compiled": trainer.conduct.compile,
+        },
+        "validation": {"last": trainer.validation, "best": trainer.best and {"file": BEST, **trainer.best}},
+        "cost": {
+            "wall_s": round(trainer.seconds, 1),
+            "device_hours": round(trainer.seconds * trainer.ranks.world_size / 3600, 4),
+        },
     }

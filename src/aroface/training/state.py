@@ -1,29 +1,39 @@
-"""Resumable state: whole or absent on disk, the newest two kept, the older one used if the newer is damaged."""
+"""Resumable state: whole or absent on disk, the newest kept, an older one used if the newest is damaged.
+
+A state is a folder ``state-{step}`` with ``common-of-{w}.pt``, which the first of w processes writes, and
+``rank-{r}-of-{w}.pt`` of each. It counts when all of them are there, each of which appears in one piece; no process
+waits for another.
+"""
 
 from __future__ import annotations
 
 import fcntl
-import io
 import pickle
 import re
+import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile, ZipFile
 
 import torch
+from torch import Tensor
 
 from aroface.errors import InputError
-from aroface.files import write_bytes
+from aroface.files import atomic_open
 
 KEPT = 2
-_NAME = re.compile(r"state-(\d{9})\.pt")
+_FOLDER = re.compile(r"state-(\d{9})")
+_COMMON = re.compile(r"common-of-(\d{3})\.pt")
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the state folder for one process; a second training of the same run is refused.
+    """Hold the state folder for one training; a second one of the same run is refused.
 
     Raises:
         InputError: another process holds it.
@@ -39,46 +49,189 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def save(folder: Path, step: int, state: dict[str, Any]) -> Path:
-    """Write ``state`` as the newest one and drop all but the last :data:`KEPT`.
+class Keeper:
+    """Writes states beside the training, which waits for a copy in memory and never for the disk.
 
-    If it cannot be written, the states that were there are as good as before.
+    Args:
+        folder: of the run's states.
+        rank: of this process; the first also writes what all have in common.
+        world_size: number of processes.
+        keep: how many whole states stay.
     """
-    buffer = io.BytesIO()
-    torch.save({"step": step, **state}, buffer)
-    path = folder / f"state-{step:09d}.pt"
-    write_bytes(path, buffer.getvalue())
-    for old in _states(folder)[:-KEPT]:
-        old.unlink()
-    return path
+
+    def __init__(self, folder: Path, rank: int = 0, world_size: int = 1, keep: int = KEPT) -> None:
+        self._folder, self._rank, self._world_size, self._keep = folder, rank, world_size, keep
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="state")
+        self._writing: Future[None] | None = None
+        self._room: dict[str, Tensor] = {}
+
+    @property
+    def busy(self) -> bool:
+        """Whether a state is being written."""
+        return self._writing is not None and not self._writing.done()
+
+    def save(self, step: int, common: dict[str, Any], own: dict[str, Any]) -> Path:
+        """Copy a state and begin to write it; waits first for one that is still being written.
+
+        Args:
+            step: steps that are done.
+            common: what all processes have in common; only the first process's is written.
+            own: what only this process has.
+
+        Returns:
+            The state's folder.
+
+        Raises:
+            OSError: the state before could not be written; what was there before is as good as it was.
+        """
+        self.wait()
+        folder = self._folder / f"state-{step:09d}"
+        saved = Saved(folder, step, self._world_size)
+        files = {saved.own_file(self._rank): self._copy(own, "own")}
+        if self._rank == 0:
+            files[saved.common_file] = self._copy({"step": step, "world_size": self._world_size, **common}, "common")
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        self._writing = self._writer.submit(self._write, files)
+        return folder
+
+    def wait(self) -> None:
+        """Wait until nothing is being written any more.
+
+        Raises:
+            OSError: what was being written could not be.
+        """
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            writing.result()
+
+    def close(self) -> None:
+        """End the writer, after what it has begun."""
+        self._writer.shutdown()
+
+    def _copy(self, value: Any, place: str) -> Any:
+        """``value`` with all tensors copied to memory that is used again for the same place of the next state."""
+        if isinstance(value, dict):
+            return {key: self._copy(each, f"{place}/{key}") for key, each in value.items()}
+        if isinstance(value, list):
+            return [self._copy(each, f"{place}/{number}") for number, each in enumerate(value)]
+        if not isinstance(value, Tensor):
+            return value
+        room = self._room.get(place)
+        if room is None or room.shape != value.shape or room.dtype != value.dtype:
+            room = torch.empty(value.shape, dtype=value.dtype, pin_memory=value.is_cuda)
+            self._room[place] = room
+        return room.copy_(value.detach(), non_blocking=True)
+
+    def _write(self, files: dict[Path, Any]) -> None:
+        for path, content in files.items():
+            with atomic_open(path) as file:
+                torch.save(content, file)
+        if self._rank == 0:
+            whole = _whole(self._folder)
+            for old, _ in _folders(self._folder):
+                if len(whole) > self._keep and old < whole[self._keep - 1].step:
+                    shutil.rmtree(self._folder / f"state-{old:09d}", ignore_errors=True)
 
 
-def load(folder: Path, recipe_hash: str) -> dict[str, Any] | None:
-    """The newest readable state of this recipe, or None where there is none.
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """A whole state on disk.
 
-    A damaged file is passed over with a warning; what a kill left half-written is removed. Tensors are on the CPU.
+    Attributes:
+        folder: where it lies.
+        step: steps that were done.
+        world_size: number of processes that wrote it.
+    """
+
+    folder: Path
+    step: int
+    world_size: int
+
+    @property
+    def common_file(self) -> Path:
+        """Where what all processes had in common lies."""
+        return self.folder / f"common-of-{self.world_size:03d}.pt"
+
+    def own_file(self, rank: int) -> Path:
+        """Where what process ``rank`` alone had lies."""
+        return self.folder / f"rank-{rank:03d}-of-{self.world_size:03d}.pt"
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of its files are there."""
+        return self.common_file.exists() and all(self.own_file(rank).exists() for rank in range(self.world_size))
+
+
+Parts = tuple[dict[str, Any], list[dict[str, Any]]]
+"""What all processes had in common, and what was asked for of the single ones."""
+
+
+def load(
+    folder: Path,
+    recipe_hash: str,
+    needed: Callable[[int], range],
+    all_agree: Callable[[bool], bool] = bool,
+) -> Parts | None:
+    """The newest whole state of this recipe that every process can read, or None where there is none.
+
+    A damaged one is passed over with a warning.
+
+    Args:
+        folder: of the run's states.
+        recipe_hash: of the recipe that is to go on.
+        needed: from the number of processes that wrote a state to those whose parts this process needs.
+        all_agree: whether something holds on all processes.
 
     Raises:
         InputError: the folder holds the state of another recipe.
     """
-    for leftover in folder.glob(".state-*"):
-        leftover.unlink()
-    for path in reversed(_states(folder)):
+    for saved in _whole(folder):
+        parts: Parts | None
         try:
-            state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-        except (RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-            warnings.warn(f"{path}: damaged ({type(error).__name__}), trying the one before", stacklevel=2)
+            parts = (
+                _load(saved.common_file),
+                [_load(saved.own_file(rank)) for rank in needed(saved.world_size)],
+            )
+        except (BadZipFile, RuntimeError, EOFError, ValueError, KeyError, OSError, pickle.UnpicklingError) as error:
+            warnings.warn(f"{saved.folder}: damaged ({type(error).__name__}), trying the one before", stacklevel=2)
+            parts = None
+        if not all_agree(parts is not None) or parts is None:
             continue
-        if state.get("recipe_hash") != recipe_hash:
+        if parts[0].get("recipe_hash") != recipe_hash:
             raise InputError(
                 "state of another recipe",
-                file=path,
+                file=saved.folder,
                 expected=recipe_hash,
                 remedy="give each run a state folder of its own",
             )
-        return state
+        return parts
     return None
 
 
-def _states(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("state-*.pt") if _NAME.fullmatch(path.name))
+def tidy(folder: Path) -> None:
+    """Remove what a kill left half-written."""
+    for leftover in folder.glob("state-*/.*.pt"):
+        leftover.unlink()
+
+
+def _load(path: Path) -> dict[str, Any]:
+    with ZipFile(path) as archive:  # torch itself does not look whether the bytes are those that were written
+        if (member := archive.testzip()) is not None:
+            raise BadZipFile(f"{member} has changed")
+    content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    return content
+
+
+def _folders(folder: Path) -> list[tuple[int, Path]]:
+    matches = ((_FOLDER.fullmatch(path.name), path) for path in folder.glob("state-*"))
+    return sorted((int(match[1]), path) for match, path in matches if match)
+
+
+def _whole(folder: Path) -> list[Saved]:
+    """The whole states, newest first."""
+    found = []
+    for step, path in reversed(_folders(folder)):
+        sizes = [int(match[1]) for match in (_COMMON.fullmatch(each.name) for each in path.iterdir()) if match]
+        found += [saved for size in sizes if (saved := Saved(path, step, size)).whole]
+    return found

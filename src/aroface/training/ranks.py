@@ -1,0 +1,217 @@
+"""The processes of one training: who is who, and what all of them agree on.
+
+One process a device, as torchrun starts them. Without torchrun there is one process, and nothing here communicates.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from aroface.errors import InputError
+
+PATIENCE = timedelta(minutes=15)
+"""A process that waits longer for another takes it for dead and ends, so that a training never hangs for ever."""
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Ranks:
+    """This process among those of its training.
+
+    Attributes:
+        device: what it computes on.
+        rank: its number, from 0.
+        world_size: how many there are.
+        control: group for what the hosts, not the devices, tell each other; None where there is one process.
+    """
+
+    device: torch.device
+    rank: int = 0
+    world_size: int = 1
+    control: dist.ProcessGroup | None = field(default=None, repr=False)
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes what all of them have in common."""
+        return self.rank == 0
+
+    def all_agree(self, mine: bool) -> bool:
+        """Whether ``mine`` is true on every process; all of them wait for each other."""
+        if self.control is None:
+            return mine
+        answer = torch.tensor(int(mine))
+        dist.all_reduce(answer, dist.ReduceOp.MIN, group=self.control)
+        return bool(answer)
+
+    def gather(self, mine: Value) -> list[Value]:
+        """The small object of every process, by rank."""
+        if self.control is None:
+            return [mine]
+        everyone: list[Any] = [None] * self.world_size
+        dist.all_gather_object(everyone, mine, group=self.control)
+        return everyone
+
+    def wait(self) -> None:
+        """Go on when all processes have come here."""
+        if self.control is not None:
+            dist.barrier(group=self.control)
+
+
+@contextmanager
+def joined(device: str) -> Iterator[Ranks]:
+    """Join the processes that torchrun started with this one; alone where it did not.
+
+    A default process group that is there already is taken and left as it is.
+
+    Args:
+        device: ``cpu`` or ``cuda``; with CUDA each process takes the device of its local rank.
+
+    Raises:
+        InputError: there are more processes on this machine than GPUs.
+    """
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    if device == "cuda" and local >= torch.cuda.device_count():
+        what = f"process {local} of this machine has no GPU"
+        raise InputError(what, expected=f"at most {torch.cuda.device_count()} processes", remedy="see --processes")
+    where = torch.device("cuda", local) if device == "cuda" else torch.device(device)
+    if where.type == "cuda":
+        torch.cuda.set_device(where)
+    found = dist.is_initialized()
+    if not found and os.environ.get("WORLD_SIZE", "1") == "1":
+        yield Ranks(where)
+        return
+    if not found and where.type == "cuda":
+        dist.init_process_group("nccl", timeout=PATIENCE, device_id=where)
+    elif not found:
+        dist.init_process_group("gloo", timeout=PATIENCE)
+    try:
+        control = dist.new_group(backend="gloo", timeout=PATIENCE)
+        yield Ranks(where, dist.get_rank(), dist.get_world_size(), control)
+    finally:
+        if not found:
+            dist.destroy_process_group()
+
+
+class Agreement:
+    """Small numbers that every process contributes at every step; the largest of each counts.
+
+    Between several processes the answer is that of the step before: it travels while the devices compute, and no step
+    waits for it. All processes get the same answer at the same step, so that they stop and save together.
+
+    Args:
+        ranks: who has to agree.
+        count: numbers a step.
+    """
+
+    def __init__(self, ranks: Ranks, count: int) -> None:
+        self._ranks = ranks
+        self._sent = torch.zeros(count, dtype=torch.int64)
+        self._work: dist.Work | None = None
+
+    def exchange(self, *mine: int) -> list[int]:
+        """Send this step's numbers; returns what was agreed on."""
+        if self._ranks.control is None:
+            return [*mine]
+        agreed = self.finish()
+        self._sent = torch.tensor(mine)
+        self._work = dist.all_reduce(self._sent, dist.ReduceOp.MAX, group=self._ranks.control, async_op=True)
+        return agreed
+
+    def finish(self) -> list[int]:
+        """What the numbers sent last came to."""
+        if self._work is not None:
+            self._work.wait()
+            self._work = None
+        numbers: list[int] = self._sent.tolist()
+        return numbers
+
+
+def check_equal(module: nn.Module, ranks: Ranks, run: str, step: int) -> None:
+    """Compare a number for each parameter of ``module`` between the processes.
+
+    A wrong reduction of gradients does not stop a training: the processes drift apart and one of the models is saved.
+
+    Raises:
+        InputError: the parameters are not the same everywhere; all processes raise it.
+    """
+    if ranks.world_size == 1:
+        return
+    parameters = [parameter.detach() for parameter in module.parameters()]
+    norms = torch.stack(torch._foreach_norm(parameters))
+    everywhere = [torch.empty_like(norms) for _ in range(ranks.world_size)]
+    dist.all_gather(everywhere, norms)
+    differing = torch.stack([other != everywhere[0] for other in everywhere]).any(0).nonzero()
+    if len(differing):
+        names = [name for name, _ in module.named_parameters()]
+        raise InputError(
+            f"{len(differing)} of {len(names)} parameters differ between the processes after step {step}",
+            file=run,
+            record=names[int(differing[0])],
+            remedy="start again: the state that was saved last is taken; a second time, look at the devices",
+        )
+
+
+def average_buffers(module: nn.Module, ranks: Ranks) -> None:
+    """Replace the running statistics of ``module`` by their mean over the processes."""
+    if ranks.world_size == 1:
+        return
+    for buffer in module.buffers():
+        if buffer.is_floating_point():
+            dist.all_reduce(buffer)
+            buffer /= ranks.world_size
+
+
+def share_of(batch: int, ranks: Ranks, micro_batch: int | None) -> tuple[int, int]:
+    """Images of a step on this process, and of one forward pass.
+
+    Args:
+        batch: images of a step over all processes.
+        ranks: the processes.
+        micro_batch: largest number of images that a device takes at once; None for all.
+
+    Raises:
+        InputError: the batch cannot be split evenly.
+    """
+    if batch % ranks.world_size:
+        raise InputError(
+            f"a batch of {batch} images on {ranks.world_size} processes",
+            expected="a number of processes that divides it",
+        )
+    local = batch // ranks.world_size
+    passes = -(-local // micro_batch) if micro_batch else 1
+    if local % passes:
+        raise InputError(
+            f"{local} images a process in parts of at most {micro_batch}",
+            expected="equal parts",
+            remedy=f"--micro-batch {next(part for part in range(micro_batch or 1, 0, -1) if local % part == 0)}",
+        )
+    return local, local // passes
+
+
+def total(value: Tensor) -> Tensor:
+    """The sum of a tensor over all processes, differentiable: its gradient is the sum of theirs."""
+    return _Total.apply(value) if dist.is_initialized() else value  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _Total(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, value: Tensor) -> Tensor:
+        result = value.clone()
+        dist.all_reduce(result)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        result = gradient.clone()
+        dist.all_reduce(result)
+        return result
