@@ -1,4 +1,4 @@
-"""Activation checkpointing against the plain passes: the same outputs, gradients and running statistics, bit for bit."""
+"""Activation checkpointing against plain passes: the same outputs, gradients and running statistics, bit for bit."""
 
 from contextlib import nullcontext
 
