@@ -13,6 +13,7 @@ from pathlib import Path
 
 from aroface import __version__
 from aroface.cli_data import add_data_verbs
+from aroface.cli_models import add_model_verbs
 from aroface.cli_train import add_train_verb
 from aroface.cli_verbs import Arguments, Verbs, add_verb, positive
 from aroface.errors import InputError
@@ -54,6 +55,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--debug", action="store_true", help="show the traceback of an input error")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     add_data_verbs(verbs)
+    add_model_verbs(verbs)
     _plan(verbs)
     add_train_verb(verbs)
     _embed(verbs)

@@ -78,14 +78,21 @@ def _lightning(state):
 
 def test_embeddings_are_the_same_on_rgb(tmp_path, backbone):
     torch.save(_lightning(backbone.state_dict()), tmp_path / "adaface.ckpt")
-    arch, state = load_foreign(tmp_path / "adaface.ckpt")
-    assert arch == "r18"
-    model = build(arch, 8)
-    model.load_state_dict(state)
+    found = load_foreign(tmp_path / "adaface.ckpt")
+    assert (found.arch, found.layout, found.color) == ("r18", "adaface", "BGR")
+    model = build(found.arch, 8)
+    model.load_state_dict(found.state)
     rgb = torch.rand(2, 3, 112, 112, generator=torch.Generator().manual_seed(1)) * 2 - 1
     with torch.inference_mode():
         found, expected = model.eval()(rgb), backbone(rgb.flip(1))
     assert float((found - expected).norm() / expected.norm()) < 1e-6
+
+
+def test_a_backbone_of_its_kind_that_was_trained_on_rgb_keeps_its_channels(tmp_path, backbone):
+    torch.save(backbone.state_dict(), tmp_path / "rgb.pt")
+    found = load_foreign(tmp_path / "rgb.pt", "RGB")
+    assert (found.layout, found.color) == ("adaface", "RGB")
+    assert torch.equal(found.state["conv1.weight"], backbone.input_layer[0].weight)
 
 
 def test_a_missing_layer_is_named_as_it_is_called_here(tmp_path, backbone):

@@ -32,6 +32,7 @@ def make_run(folder: Path, seed: int) -> Path:
         "input": {"size": 112, "color": "RGB", "mean": 127.5, "std": 127.5},
         "embedding_size": DIMENSION,
         "data": {"name": "synthetic", "manifest_hash": "1" * 64},
+        "source": "trained",
     }
     write_json(folder / "checkpoint.json", checkpoint)
     return folder

@@ -102,10 +102,46 @@ def test_a_plain_state_dict_tells_its_architecture(tmp_path, arch, prefix):
     state = build(arch, 24).state_dict()
     path = tmp_path / "model.pt"
     torch.save({prefix + name: value for name, value in state.items()}, path)
-    found, loaded = load_foreign(path)
-    assert found == arch
-    build(found, 24).load_state_dict(loaded)
-    assert all(torch.equal(value, loaded[name]) for name, value in state.items())
+    found = load_foreign(path)
+    assert (found.arch, found.embedding_size, found.layout, found.color) == (arch, 24, "insightface", "RGB")
+    build(found.arch, 24).load_state_dict(found.state)
+    assert all(torch.equal(value, found.state[name]) for name, value in state.items())
+
+
+def test_the_state_of_a_training_and_safetensors_are_read_too(tmp_path, small):
+    state = small.state_dict()
+    wrapped = {f"module.{name}": value for name, value in state.items()}
+    content = {"epoch": 3, "global_step": 7, "state_dict_backbone": wrapped, "state_dict_softmax_fc": {}}
+    torch.save({**content, "state_optimizer": {"state": {}, "param_groups": []}}, tmp_path / "checkpoint_gpu_0.pt")
+    save_weights(tmp_path / "backbone.safetensors", small, {})
+    for name in ("checkpoint_gpu_0.pt", "backbone.safetensors"):
+        found = load_foreign(tmp_path / name)
+        assert found.arch == "r8s4"
+        assert all(torch.equal(value, found.state[key]) for key, value in state.items())
+
+
+@pytest.mark.parametrize("arch", ["r8s4", "mbf"])
+def test_weights_for_bgr_come_back_for_rgb(tmp_path, arch):
+    torch.manual_seed(0)
+    model = build(arch, 16).eval()
+    torch.save(model.state_dict(), tmp_path / "model.pt")
+    found = load_foreign(tmp_path / "model.pt", "BGR")
+    assert found.color == "BGR"
+    other = build(arch, 16).eval()
+    other.load_state_dict(found.state)
+    images = torch.rand(2, 3, 112, 112, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    with torch.inference_mode():
+        expected, embeddings, unflipped = model(images.flip(1)), other(images), model(images)
+    assert float((embeddings - expected).norm() / expected.norm()) < 1e-6
+    assert float((embeddings - unflipped).norm() / expected.norm()) > 1e-3
+
+
+def test_a_weight_that_is_not_finite_is_named(tmp_path, small):
+    state = {name: value.clone() for name, value in small.state_dict().items()}
+    state["layer2.0.bn1.running_var"][3] = float("nan")
+    torch.save(state, tmp_path / "model.pt")
+    with pytest.raises(InputError, match=r"model\.pt: layer2\.0\.bn1\.running_var: not finite"):
+        load_foreign(tmp_path / "model.pt")
 
 
 def test_iresnets_that_differ_in_depth_only_are_told_apart(tmp_path):
@@ -114,7 +150,7 @@ def test_iresnets_that_differ_in_depth_only_are_told_apart(tmp_path):
     path = tmp_path / "backbone.pth"
     # One element behind every tensor: the shapes are real, the file is small.
     torch.save({name: torch.zeros((), dtype=value.dtype).expand(value.shape) for name, value in state.items()}, path)
-    assert load_foreign(path)[0] == "r34"
+    assert load_foreign(path).arch == "r34"
 
 
 def test_a_state_dict_that_fits_nothing_names_the_first_difference_from_the_nearest(tmp_path, small):

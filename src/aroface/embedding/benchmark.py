@@ -15,13 +15,14 @@ import torch
 
 from aroface import semantics
 from aroface.datasets.contents import data_hash
-from aroface.embedding.embedder import BATCH_SIZE, CHECKPOINT, Embedder, Rows, load_embedder, read_checkpoint
+from aroface.embedding.embedder import BATCH_SIZE, Embedder, Rows, load_embedder
 from aroface.embedding.protocols import OPEN_SOURCE
 from aroface.embedding.source import Source
 from aroface.embedding.spec import resolve
 from aroface.embedding.store import INDEX, write_index, write_rows
 from aroface.errors import InputError
 from aroface.files import digest, read_json
+from aroface.models.run_folder import CHECKPOINT, read_checkpoint
 from aroface.progress import track
 from aroface.provenance import git_commit, hardware, versions
 
@@ -96,7 +97,7 @@ def _index(checkpoint: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, 
         "protocol": spec["protocol"],
         "options": {name: value for name, value in options.items() if name not in _EVALUATION_ONLY},
     }
-    described = {name: checkpoint[name] for name in ("run", "experiment", "recipe", "recipe_hash", "data")}
+    described = {name: checkpoint[name] for name in ("run", "experiment", "source", "recipe", "recipe_hash", "data")}
     return {
         "schema": SCHEMA,
         "key": digest(decisive),

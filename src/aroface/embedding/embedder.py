@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,30 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from aroface.errors import InputError
-from aroface.files import read_json, sha256_file
-from aroface.models.checkpoint import load_weights
-from aroface.models.registry import build
+from aroface.models.run_folder import load_backbone
 
 Images = NDArray[np.uint8]
 Rows = NDArray[np.float32]
 Fusion = Literal["sum", "unit_sum"]
 
-CHECKPOINT = "checkpoint.json"
 BATCH_SIZE = 128
-_KEYS = {"run", "experiment", "recipe", "recipe_hash", "weights", "input", "embedding_size", "data"}
-
-
-def read_checkpoint(run_dir: str | PathLike[str]) -> dict[str, Any]:
-    """Read ``checkpoint.json`` of a finished run.
-
-    Raises:
-        InputError: the run is not finished, or the file is of something else.
-    """
-    path = Path(run_dir) / CHECKPOINT
-    checkpoint = read_json(path)
-    if not isinstance(checkpoint, dict) or not checkpoint.keys() >= _KEYS:
-        raise InputError("no checkpoint of a run", file=path, expected=f"keys {', '.join(sorted(_KEYS))}")
-    return checkpoint
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,29 +91,11 @@ def load_embedder(run_dir: str | PathLike[str], device: str | None = None) -> Em
         InputError: the run is not finished, its weights are not those that the checkpoint names or fit another
             architecture, or there is no such device.
     """
-    checkpoint = read_checkpoint(run_dir)
-    weights = Path(run_dir) / checkpoint["weights"]["file"]
-    if not weights.exists():
-        raise InputError("no such file", file=weights, remedy="copy it from where the run was made")
-    check_sha256(weights, checkpoint["weights"])
-    arch, dimension, form = checkpoint["experiment"]["arch"], checkpoint["embedding_size"], checkpoint["input"]
-    network = build(arch, dimension, input_size=form["size"])
-    load_weights(weights, network, arch)
-    place = _device(device)
-    network.requires_grad_(False).eval().to(place)
+    network, checkpoint = load_backbone(run_dir)
+    form, place = checkpoint["input"], _device(device)
+    network.requires_grad_(False).to(place)
+    dimension = checkpoint["embedding_size"]
     return Embedder(network, place, form["size"], form["color"], form["mean"], form["std"], dimension)
-
-
-def check_sha256(weights: Path, expected: Mapping[str, str]) -> None:
-    """Refuse weights that have changed since their checkpoint was written."""
-    found = sha256_file(weights)
-    if found != expected["sha256"]:
-        raise InputError(
-            f"sha256 {found}",
-            file=weights,
-            expected=f"{expected['sha256']} as in {CHECKPOINT}",
-            remedy="the file was changed or cut short: copy it again, or train the run again",
-        )
 
 
 def _device(name: str | None) -> torch.device:

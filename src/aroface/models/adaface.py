@@ -1,9 +1,9 @@
 """AdaFace's released backbones as IResNets.
 
 AdaFace (Kim et al., arXiv 2204.00964) trains the IR networks of face.evoLVe on BGR images. They compute what an IResNet
-of the same depth computes: the parameters have other names, the input channels another order, the first block's
-shortcut is a subsampled identity, which a 1x1 convolution can express, and the last batch norm has no weight and bias.
-So the conversion is exact but for rounding.
+of the same depth computes: the parameters have other names, the first block's shortcut is a subsampled identity, which
+a 1x1 convolution can express, and the last batch norm has no weight and bias. So the conversion is exact but for
+rounding.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def is_adaface(state: Mapping[str, Tensor]) -> bool:
 
 
 def to_iresnet(state: Mapping[str, Tensor]) -> StateDict:
-    """Translate AdaFace's state dict into that of the IResNet of the same depth, for RGB input.
+    """Translate AdaFace's state dict into that of the IResNet of the same depth, for input in the same channel order.
 
     Args:
         state: tensors by AdaFace's names, without a prefix. Names that are not AdaFace's are passed through, for the
@@ -43,7 +43,6 @@ def to_iresnet(state: Mapping[str, Tensor]) -> StateDict:
     """
     places = _places(state)
     converted = {_translate(name, places): value for name, value in state.items()}
-    converted["conv1.weight"] = converted["conv1.weight"].flip(1)
     converted |= _identity_shortcut(converted["layer1.0.conv2.weight"].shape[0])
     if "features.running_mean" in converted:
         mean = converted["features.running_mean"]

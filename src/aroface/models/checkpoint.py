@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
+from typing import Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,8 +21,15 @@ from aroface.models.registry import ARCHITECTURES, build
 from aroface.models.unpickle import read_torch_file
 
 StateDict = dict[str, Tensor]
+Layout = Literal["insightface", "adaface"]
+Color = Literal["RGB", "BGR"]
+
+COLOR_OF: dict[Layout, Color] = {"insightface": "RGB", "adaface": "BGR"}
+"""Order of the input channels that each project trains on."""
 
 _HEADER_KEY = "aroface"
+_INSIGHTFACE_STATE = "state_dict_backbone"  # in the states that insightface's trainings write
+_FIRST_CONVOLUTION = ("conv1.weight", "layers.0.layers.0.weight")
 
 
 def save_weights(path: str | PathLike[str], model: nn.Module, metadata: Mapping[str, str]) -> None:
@@ -39,7 +49,9 @@ def save_weights(path: str | PathLike[str], model: nn.Module, metadata: Mapping[
     header = {_HEADER_KEY: canonical({**metadata}).decode()}
     try:
         with atomic_path(path) as temporary:
+            mode = temporary.stat().st_mode
             save_file(state, temporary, header)
+            temporary.chmod(mode)  # safetensors makes a file of its own, which nobody else may read
     except (OSError, SafetensorError) as error:
         raise InputError(f"cannot be written ({error})", file=path, remedy="free some space and start again") from None
 
@@ -112,36 +124,83 @@ def check_fit(
             raise InputError("not part of the model", file=path, record=name, expected=words)
 
 
-def load_foreign(path: str | PathLike[str]) -> tuple[str, StateDict]:
+@dataclass(frozen=True, slots=True)
+class Foreign:
+    """A backbone that another project released.
+
+    Attributes:
+        arch: key in the registry of architectures.
+        embedding_size: features per face.
+        state: what ``build(arch, embedding_size).load_state_dict`` takes strictly, for RGB images in [-1, 1].
+        layout: whose parameter names the file has.
+        color: order of the channels that the file's own weights take.
+    """
+
+    arch: str
+    embedding_size: int
+    state: StateDict
+    layout: Layout
+    color: Color
+
+
+def load_foreign(path: str | PathLike[str], color: Color | None = None) -> Foreign:
     """Read the backbone that another project released.
 
-    Understood are plain state dicts of insightface and ARoFace (``model.pt``, ``backbone.pth``), also with the prefix
-    ``module.`` of DistributedDataParallel, and AdaFace's Lightning checkpoints (``.ckpt``), which are translated
-    exactly, the order of the input channels included. Nothing in the file is executed. The architecture is the
-    registered one whose names and shapes are exactly the file's; the embedding size is that of the last batch norm.
+    Understood are plain state dicts of insightface and ARoFace (``model.pt``, ``backbone.pth``, also as safetensors),
+    insightface's training states (``checkpoint_gpu_0.pt``), either also with the prefix ``module.`` of
+    DistributedDataParallel, and AdaFace's Lightning checkpoints (``.ckpt``), which are translated exactly. Nothing in
+    the file is executed. The architecture is the registered one whose names and shapes are exactly the file's; the
+    embedding size is that of the last batch norm.
 
-    Returns:
-        The architecture's name and a state dict that ``build(name, embedding_size).load_state_dict`` takes strictly,
-        for RGB images in [-1, 1].
+    Args:
+        path: the file.
+        color: order of the channels that the weights were trained on; by default BGR for AdaFace's layout and RGB for
+            insightface's. For BGR the input channels of the first convolution are reversed.
 
     Raises:
         InputError: the file is missing, damaged, of another kind, or fits no architecture.
     """
-    state = _backbone(read_torch_file(path), path)
+    tensors = _backbone(_read(path), path)
+    layout: Layout = "adaface" if is_adaface(tensors) else "insightface"
+    state = to_iresnet(tensors) if layout == "adaface" else tensors
     embedding_size = _embedding_size(state, path)
+    arch = _architecture(state, embedding_size, path)
+    _check_finite(state, path)
+    order = color or COLOR_OF[layout]
+    return Foreign(arch, embedding_size, state if order == "RGB" else _reversed_input(state), layout, order)
+
+
+def _read(path: str | PathLike[str]) -> object:
+    return read_weights(path)[0] if Path(path).suffix == ".safetensors" else read_torch_file(path)
+
+
+def _architecture(state: StateDict, embedding_size: int, path: str | PathLike[str]) -> str:
     candidates = {name: _shapes(name, embedding_size) for name in ARCHITECTURES}
     shapes = {name: value.shape for name, value in state.items()}
     for arch, wanted in candidates.items():
         if shapes == {name: value.shape for name, value in wanted.items()}:
-            return arch, state
+            return arch
     nearest = max(candidates, key=lambda arch: _overlap(state, candidates[arch]))
     check_fit(state, candidates[nearest], path, nearest)
     raise AssertionError("unreachable: the shapes differ and the comparison found no difference")
 
 
+def _check_finite(state: StateDict, path: str | PathLike[str]) -> None:
+    for name, value in state.items():
+        if not bool(value.isfinite().all()):
+            raise InputError("not finite", file=path, record=name, remedy="the file is damaged: get it again")
+
+
+def _reversed_input(state: StateDict) -> StateDict:
+    name = next(each for each in _FIRST_CONVOLUTION if each in state)
+    return {**state, name: state[name].flip(1)}
+
+
 def _backbone(loaded: object, path: str | PathLike[str]) -> StateDict:
-    """The backbone's tensors in what a file held: a plain state dict, or Lightning's with the backbone as ``model``."""
-    if isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
+    """The backbone's tensors in what a file held: a plain state dict, or one inside a training's state."""
+    if isinstance(loaded, dict) and isinstance(loaded.get(_INSIGHTFACE_STATE), dict):
+        loaded = loaded[_INSIGHTFACE_STATE]
+    elif isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
         inner = loaded["state_dict"]
         loaded = {str(name).removeprefix("model."): inner[name] for name in inner if str(name).startswith("model.")}
     if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
@@ -149,7 +208,7 @@ def _backbone(loaded: object, path: str | PathLike[str]) -> StateDict:
     state = {str(name).removeprefix("module."): value for name, value in loaded.items()}
     if not state:
         raise InputError("holds no tensor", file=path, expected="a state dict: tensors by name")
-    return to_iresnet(state) if is_adaface(state) else state
+    return state
 
 
 def _embedding_size(state: StateDict, path: str | PathLike[str]) -> int:

@@ -9,9 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 from aroface.models.precision import full_precision
+from aroface.models.recompute import recomputed
 
 Activation = Literal["prelu", "relu"]
 
@@ -82,6 +84,7 @@ class IResNet(nn.Module):
 
     def __init__(self, shape: IResNetShape, embedding_size: int = 512, input_size: int = 112) -> None:
         super().__init__()
+        self._recompute = False
         width = shape.widths[0]
         self.conv1 = nn.Conv2d(3, width, shape.stem_kernel, shape.stem_stride, shape.stem_kernel // 2, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
@@ -101,10 +104,16 @@ class IResNet(nn.Module):
     def feature_map(self, images: Tensor) -> Tensor:
         """The last feature map (N, C, h, w) of images (N, 3, H, W) in [-1, 1]."""
         maps = self.prelu(self.bn1(self.conv1(images)))
+        recompute = self._recompute and torch.is_grad_enabled()
         for name in self._stages:
-            maps = self.get_submodule(name)(maps)
+            for block in self.get_submodule(name).children():
+                maps = recomputed(block, maps) if recompute else block(maps)
         out: Tensor = self.bn2(maps)
         return out
+
+    def checkpoint_activations(self, on: bool = True) -> None:
+        """Whether the backward pass computes each residual block again, to keep only its input until then."""
+        self._recompute = on
 
     def forward(self, images: Tensor) -> Tensor:
         """Embed images (N, 3, H, W), RGB in [-1, 1], as float32 (N, embedding_size), not normalised."""

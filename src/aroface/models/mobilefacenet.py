@@ -7,9 +7,11 @@ a linear layer without bias at the end, Kaiming initialisation (fan out).
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from aroface.models.precision import full_precision
+from aroface.models.recompute import recomputed
 
 
 class ConvUnit(nn.Module):
@@ -101,6 +103,7 @@ class MobileFaceNet(nn.Module):
 
     def __init__(self, embedding_size: int = 512, input_size: int = 112) -> None:
         super().__init__()
+        self._recompute = False
         narrow, wide, last = 128, 256, 512
         self.layers = nn.ModuleList(
             [
@@ -122,9 +125,9 @@ class MobileFaceNet(nn.Module):
 
     def feature_map(self, images: Tensor) -> Tensor:
         """The last feature map (N, 512, h, w) in float32 of images (N, 3, H, W) in [-1, 1]."""
-        maps = images
+        maps, recompute = images, self._recompute and torch.is_grad_enabled()
         for layer in self.layers:
-            maps = layer(maps)
+            maps = recomputed(layer, maps) if recompute else layer(maps)
         with full_precision(images.device):
             out: Tensor = self.conv_sep(maps.float())
         return out
@@ -135,3 +138,7 @@ class MobileFaceNet(nn.Module):
         with full_precision(images.device):
             out: Tensor = self.features(maps)
         return out
+
+    def checkpoint_activations(self, on: bool = True) -> None:
+        """Whether the backward pass computes each stage again, to keep only its input until then."""
+        self._recompute = on

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -25,12 +26,15 @@ def read_torch_file(path: str | PathLike[str]) -> Any:
     if not Path(path).exists():
         raise InputError("no such file", file=path)
     try:
-        with safe_globals(_stand_ins(path)):
+        with safe_globals(_stand_ins(path)), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch remarks on formats that it reads all the same
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged bytes make the unpickler raise errors of any kind
         # Torch's own text begins with the advice to switch the restriction off; only what it found is passed on.
         found = re.search(r"WeightsUnpickler error: .*|unsupported GLOBAL \S+", str(error))
-        reason = found[0] if found else str(error).split("\n", maxsplit=1)[0] or type(error).__name__
+        reason = (
+            found[0].rstrip(": ") if found else re.split(r"\n|\. ", str(error), maxsplit=1)[0] or type(error).__name__
+        )
         raise InputError(f"cannot be read safely ({reason})", file=path, expected="a file of torch.save") from None
 
 

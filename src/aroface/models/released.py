@@ -1,0 +1,93 @@
+"""From a checkpoint that others released to a run folder like that of a training."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from aroface.errors import InputError
+from aroface.files import read_json, sha256_file, write_json
+from aroface.models.checkpoint import Color, Foreign, load_foreign, save_weights
+from aroface.models.registry import ARCHITECTURES, build
+from aroface.models.run_folder import CHECKPOINT, WEIGHTS
+from aroface.provenance import git_commit, hardware, versions
+
+SCHEMA = 1
+RELEASED = "released"
+UNKNOWN = "unknown"
+_INPUT = {"size": 112, "color": "RGB", "mean": 127.5, "std": 127.5}
+
+
+def import_checkpoint(
+    file: str | PathLike[str],
+    out: str | PathLike[str],
+    *,
+    color: Color | None = None,
+    arch: str | None = None,
+    name: str | None = None,
+    method: str = RELEASED,
+    dataset: str = UNKNOWN,
+) -> Path:
+    """Write ``model.safetensors`` and, last, ``checkpoint.json``: everything downstream takes them for a finished run.
+
+    The weights written take RGB, whatever the file's take; what was found and done is in ``released``.
+
+    Args:
+        file: as :func:`aroface.models.checkpoint.load_foreign` reads it.
+        out: the run folder; one that an import made is made again.
+        color: order of the channels that the weights were trained on; by default that of the file's layout.
+        arch: what the file must hold; by default whatever it holds.
+        name: of the run; by default the folder's.
+        method: what trained the weights, for the rows of tables.
+        dataset: what they were trained on, for the rows of tables.
+
+    Returns:
+        The path of ``checkpoint.json``.
+
+    Raises:
+        InputError: no such checkpoint (see :func:`aroface.models.checkpoint.load_foreign`), or one of another
+            architecture; or the folder holds a trained run.
+    """
+    if arch is not None and arch not in ARCHITECTURES:
+        raise InputError(f"unknown architecture {arch!r}", expected=f"one of {', '.join(ARCHITECTURES)}")
+    folder = Path(out)
+    _refuse_trained(folder)
+    found = load_foreign(file, color)
+    if arch not in (None, found.arch):
+        raise InputError(f"holds {found.arch}", file=file, expected=arch, remedy="name the other one with --arch")
+    run = name or folder.resolve().name
+    model = build(found.arch, found.embedding_size)
+    model.load_state_dict(found.state)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    save_weights(folder / WEIGHTS, model, {"arch": found.arch, "run": run})
+    experiment = {"method": method, "dataset": dataset, "arch": found.arch, "seed": 0}
+    write_json(folder / CHECKPOINT, {"schema": SCHEMA, "run": run, **_describe(found, Path(file), folder, experiment)})
+    return folder / CHECKPOINT
+
+
+def _refuse_trained(folder: Path) -> None:
+    if (folder / CHECKPOINT).exists() and read_json(folder / CHECKPOINT).get("source") != RELEASED:
+        raise InputError("holds a trained run", file=folder, expected="a folder of its own", remedy="choose another")
+
+
+def _describe(found: Foreign, file: Path, folder: Path, experiment: dict[str, Any]) -> dict[str, Any]:
+    weights = folder / WEIGHTS
+    return {
+        "experiment": experiment,
+        "recipe": None,
+        "recipe_hash": None,
+        "weights": {"file": weights.name, "sha256": sha256_file(weights)},
+        "input": _INPUT,
+        "embedding_size": found.embedding_size,
+        "source": RELEASED,
+        "released": {
+            "file": file.name,
+            "size": file.stat().st_size,
+            "sha256": sha256_file(file),
+            "layout": found.layout,
+            "color": found.color,
+        },
+        "data": {"name": experiment["dataset"], "manifest_hash": None},
+        "environment": {"git_commit": git_commit(), "versions": versions(), "hardware": hardware()},
+    }

@@ -1,0 +1,65 @@
+"""The folder of a finished run: what its ``checkpoint.json`` says, and the weights that it names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from aroface.errors import InputError
+from aroface.files import read_json, sha256_file
+from aroface.models.checkpoint import load_weights
+from aroface.models.registry import Backbone, build
+
+CHECKPOINT = "checkpoint.json"
+WEIGHTS = "model.safetensors"
+_KEYS = {"run", "experiment", "recipe", "recipe_hash", "weights", "input", "embedding_size", "data", "source"}
+
+
+def read_checkpoint(run_dir: str | PathLike[str]) -> dict[str, Any]:
+    """Read ``checkpoint.json`` of a finished run.
+
+    Raises:
+        InputError: the run is not finished, or the file is of something else.
+    """
+    path = Path(run_dir) / CHECKPOINT
+    checkpoint = read_json(path)
+    if not isinstance(checkpoint, dict) or not checkpoint.keys() >= _KEYS:
+        raise InputError("no checkpoint of a run", file=path, expected=f"keys {', '.join(sorted(_KEYS))}")
+    return checkpoint
+
+
+def load_backbone(run_dir: str | PathLike[str]) -> tuple[Backbone, dict[str, Any]]:
+    """The backbone of a finished run on the CPU, in evaluation mode, and what its ``checkpoint.json`` says.
+
+    Raises:
+        InputError: the run is not finished, or its weights are not those that the checkpoint names or fit another
+            architecture.
+    """
+    checkpoint = read_checkpoint(run_dir)
+    weights = weights_of(run_dir, checkpoint)
+    arch = checkpoint["experiment"]["arch"]
+    model = build(arch, checkpoint["embedding_size"], input_size=checkpoint["input"]["size"])
+    load_weights(weights, model, arch)
+    return model.eval(), checkpoint
+
+
+def weights_of(run_dir: str | PathLike[str], checkpoint: Mapping[str, Any]) -> Path:
+    """The file that a checkpoint names.
+
+    Raises:
+        InputError: it is missing, or has changed since the checkpoint was written.
+    """
+    weights = Path(run_dir) / str(checkpoint["weights"]["file"])
+    if not weights.exists():
+        raise InputError("no such file", file=weights, remedy="copy it from where the run was made")
+    found, expected = sha256_file(weights), checkpoint["weights"]["sha256"]
+    if found != expected:
+        raise InputError(
+            f"sha256 {found}",
+            file=weights,
+            expected=f"{expected} as in {CHECKPOINT}",
+            remedy="the file was changed or cut short: copy it again, or make the run again",
+        )
+    return weights
