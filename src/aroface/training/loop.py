@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
@@ -197,7 +197,8 @@ class Trainer:
 
     def _loss(self, images: Tensor, labels: Tensor, *, main: bool) -> Tensor:
         dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.recipe.precision]
-        with torch.autocast(self.device.type, dtype=dtype, enabled=self.recipe.precision != "fp32"):
+        # None of its own where it needs none, so that the adversary's can act.
+        with nullcontext() if dtype == torch.float32 else torch.autocast(self.device.type, dtype=dtype):
             embeddings = self.backbone(images.contiguous(memory_format=torch.channels_last))
         loss: Tensor = self.classifier(embeddings, labels, update_statistics=main)
         return loss
