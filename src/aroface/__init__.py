@@ -1,3 +1,24 @@
 """ARoFace: face recognition that is robust to face alignment errors, as a reproducible workflow."""
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aroface.robustness.adversary import AlignmentAdversary
+    from aroface.robustness.options import AdversaryOptions
+
 __version__ = "0.1.0"
+__all__ = ["AdversaryOptions", "AlignmentAdversary", "__version__"]
+
+if not TYPE_CHECKING:  # else every name would count as defined
+
+    def __getattr__(name: str) -> Any:
+        """Import the adversary when it is asked for: it needs torch, and most of the package does without."""
+        if name == "AlignmentAdversary":
+            from aroface.robustness.adversary import AlignmentAdversary
+
+            return AlignmentAdversary
+        if name == "AdversaryOptions":
+            from aroface.robustness.options import AdversaryOptions
+
+            return AdversaryOptions
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

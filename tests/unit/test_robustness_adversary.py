@@ -1,8 +1,13 @@
+import math
+from pathlib import Path
+
 import pytest
 import torch
+from jsonschema import Draft202012Validator
 from torch import nn
 
 from aroface.errors import InputError
+from aroface.files import read_json
 from aroface.robustness.adversary import AlignmentAdversary, split
 from aroface.robustness.options import AdversaryOptions
 from aroface.robustness.warp import Similarity, landmark_displacement
@@ -220,6 +225,41 @@ def test_strength_scales_the_way_from_the_identity():
     torch.testing.assert_close(none.images, _batch()[0][none.rows], atol=1e-5, rtol=0)
 
 
+PARTS = {"scale": lambda warps: warps.scale - 1, "theta": lambda warps: warps.theta, "shift": lambda warps: warps.shift}
+
+
+@pytest.mark.parametrize("kind", ["gradient", "random"])
+@pytest.mark.parametrize("name", PARTS)
+def test_a_factor_makes_one_parameters_step_longer(name, kind):
+    warps = _augment(_adversary(kind=kind, step_sd=0.0, **FROM_IDENTITY, **{f"step_{name}": 2.0})).warped.warps
+    for other, part in PARTS.items():
+        expected = torch.full_like(part(warps), 0.2 if other == name else 0.1)
+        torch.testing.assert_close(part(warps).abs(), expected)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_factor_of_0_leaves_a_parameter_at_its_start_and_without_a_start_there_is_none(name):
+    started = _augment(_adversary(steps=2, warped_ratio=1.0, **{f"step_{name}": 0.0}), count=64).warped
+    distances = PARTS[name](started.warps)
+    assert 0.005 < float(distances.std()) < 0.015
+    assert float(distances.abs().max()) < 0.06
+    bits = {"scale": 8, "theta": 4, "shift": 3}[name]
+    assert (started.corners & bits == 0).all()
+    absent = _augment(_adversary(**{f"step_{name}": 0.0, f"start_sd_{name}": 0.0})).warped.warps
+    assert (PARTS[name](absent) == 0).all()
+    assert all((part(absent).abs() > 0.05).all() for other, part in PARTS.items() if other != name)
+
+
+@pytest.mark.parametrize(("start", "widest"), [("normal", (0.03, 0.06)), ("uniform", (0.0172, 0.01 * math.sqrt(3)))])
+@pytest.mark.parametrize("name", PARTS)
+def test_a_start_of_either_shape_has_the_same_standard_deviation(name, start, widest):
+    adversary = _adversary(start=start, step_mean=0.0, step_sd=0.0, kind="random", warped_ratio=1.0)
+    values = PARTS[name](_augment(adversary, count=4000).warped.warps)
+    assert float(values.mean()) == pytest.approx(0, abs=6e-4)
+    assert float(values.std()) == pytest.approx(0.01, rel=0.04)
+    assert widest[0] < float(values.abs().max()) <= widest[1] + 1e-6
+
+
 def test_many_steps_end_at_the_symmetric_bounds():
     warps = _augment(_adversary(kind="random", step_mean=1.0, steps=3, **FROM_IDENTITY)).warped.warps
     torch.testing.assert_close((warps.scale - 1).abs(), torch.full((4,), 0.5))
@@ -283,6 +323,11 @@ def test_a_recipe_names_a_profile_and_changes():
         ({"steps": 0}, "steps is 0; expected at least 1"),
         ({"steps": 1.5}, r"steps is 1\.5; expected a whole number"),
         ({"step_sd": -1.0}, r"step_sd is -1\.0; expected at least 0"),
+        ({"step_scale": -1.0}, r"step_scale is -1\.0; expected at least 0"),
+        ({"step_theta": float("nan")}, r"step_theta is nan; expected at least 0"),
+        ({"step_shift": "1"}, r"step_shift is '1'; expected a number"),
+        ({"start": "gauss"}, r"start is 'gauss'; expected normal or uniform"),
+        ({"precision": "fp8"}, r"precision is 'fp8'; expected same or bf16"),
         ({"warped_ratio": 1.25}, r"warped_ratio is 1\.25; expected 0 to 1"),
         ({"update_batch_norm": 1}, "update_batch_norm is 1; expected true or false"),
         ({"landmark_budget_px": "3"}, "landmark_budget_px is '3'; expected a number or null"),
@@ -296,6 +341,27 @@ def test_a_recipe_names_a_profile_and_changes():
 def test_bad_options_are_one_line(changes, line):
     with pytest.raises(InputError, match=line):
         AdversaryOptions.from_mapping(changes)
+
+
+@pytest.mark.parametrize(
+    ("good", "bad"),
+    [
+        ({"step_scale": 0.0}, {"step_scale": -1}),
+        ({"step_theta": 0.5}, {"step_theta": "0.5"}),
+        ({"step_shift": 2}, {"step_shift": True}),
+        ({"start": "uniform"}, {"start": "gauss"}),
+        ({"precision": "bf16"}, {"precision": "fp8"}),
+    ],
+)
+def test_the_schema_and_the_code_agree(good, bad):
+    schema = read_json(Path(__file__).parents[2] / "workflow/schemas/recipe.schema.json")
+    validator = Draft202012Validator(schema["properties"]["adversary"])
+    recipe = {"kind": "gradient", "profile": "clean", "step_mean": 0.1, "warped_ratio": 0.25, "warmup_epochs": 0}
+    for changes, holds in (({}, True), (good, True), (bad, False)):
+        assert validator.is_valid({**recipe, **changes}) is holds
+    AdversaryOptions.from_mapping({**recipe, **good})
+    with pytest.raises(InputError, match=next(iter(bad))):
+        AdversaryOptions.from_mapping({**recipe, **bad})
 
 
 def test_rows_of_a_similarity_are_taken_together():

@@ -75,6 +75,34 @@ def test_outside_is_black(fill):
     assert float(warped[..., 12, 12].min()) == pytest.approx(1)
 
 
+MEAN, SD = torch.tensor([0.5, 0.4, 0.3]).view(3, 1, 1), torch.tensor([0.2, 0.3, 0.25]).view(3, 1, 1)
+
+
+@pytest.mark.parametrize("fill", FILLS)
+@pytest.mark.parametrize(
+    ("normalise", "black"),
+    [(lambda pixels: pixels, 0.0), (lambda pixels: (pixels - MEAN) / SD, -MEAN / SD)],
+    ids=["0 to 1", "standardised"],
+)
+def test_black_is_what_the_normalisation_makes_of_it(fill, normalise, black):
+    pixels = _images() / 2 + 0.5
+    warps = _same(2, 1.3, 0.1, (0.05, -0.1))
+    expected = normalise(warp(pixels * 2 - 1, *warps, fill=fill) / 2 + 0.5)
+    torch.testing.assert_close(warp(normalise(pixels), *warps, fill=fill, black=black), expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("fill", FILLS)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_type_and_memory_format_are_kept(fill, layout):
+    images, warps = _images(), _same(2, 1.05, 0.03, (0.02, -0.04))
+    expected = warp(images, *warps, fill=fill)
+    for kind, off in ((torch.float32, 0.0), (torch.bfloat16, 0.02)):
+        warped = warp(images.to(kind, memory_format=layout), *warps, fill=fill)
+        assert warped.dtype == kind
+        assert warped.is_contiguous(memory_format=layout)
+        torch.testing.assert_close(warped.float(), expected, atol=off, rtol=0)
+
+
 @pytest.mark.parametrize("fill", FILLS)
 @pytest.mark.parametrize("warps", [_same(1, 1.1, 0.1, (0.1, -0.1)), _same(1, 0.9, -0.1, (0.1, 0.1))])
 def test_a_landmark_goes_where_the_displacement_says(fill, warps):

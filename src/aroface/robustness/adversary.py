@@ -3,34 +3,34 @@
 Each image starts at a small random similarity warp. The gradient of the training loss towards scale, angle and shift
 says which way to move them, one step of fixed length in each; a part of the batch is then trained on so warped.
 
-    adversary = AlignmentAdversary(AdversaryOptions.profile("clean"))
+    adversary = AlignmentAdversary("clean")
     for images, labels in loader:
-        def loss(warped, rows):
-            return criterion(backbone(warped), labels[rows])
-        batch = adversary.augment(images, labels, loss, backbone, generator)
-        criterion(backbone(batch.images), batch.labels).backward()
+        images, labels = adversary(images, labels, lambda x, y: criterion(model(x), y), model)
+        criterion(model(images), labels).backward()
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from contextlib import nullcontext
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
+from aroface.errors import InputError
 from aroface.robustness.options import AdversaryOptions
 from aroface.robustness.statistics import frozen_statistics
-from aroface.robustness.warp import Fill, Similarity, landmark_displacement, limit_displacement, warp
+from aroface.robustness.warp import BLACK, Similarity, landmark_displacement, limit_displacement, warp
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 """From warped images (n, 3, H, W) and the rows int64 (n,) of the batch that they show to a scalar loss.
 
 It runs backbone and classifier in training mode. Under fp16 it should multiply by the GradScaler's factor: only the
-gradient's signs are used, and unscaled ones underflow to zero. It must call the bare module, not a
-DistributedDataParallel around it, whose reducer is not made for a second gradient.
+gradient's signs are used, and unscaled ones underflow to zero. What it runs it may run under an autocast of its own.
 """
 
 CORNERS = 16
@@ -81,14 +81,34 @@ class Mixed:
 
 
 class AlignmentAdversary:
-    """Warps a part of each batch; without state, all randomness comes from the generator that is passed in.
+    """Warps a part of each batch, in whatever training loop.
+
+    Its only state is a generator of random numbers, and only where none is passed in.
 
     Args:
-        options: see :class:`AdversaryOptions`.
+        options: the name of a profile, ``clean`` or ``official``, or :class:`AdversaryOptions`.
+        black: what black is in the images, by which their outside is filled: a number or one for each channel. -1 for
+            images in [-1, 1], 0 for those in [0, 1], -mean / sd for standardised ones.
+        changes: options that differ from the profile's, as in ``AlignmentAdversary("clean", steps=2)``.
+
+    Attributes:
+        generator: what :meth:`__call__` draws from where it is given none: None until it is first needed, then a
+            generator on the CPU, seeded by one draw of PyTorch's global generator plus the rank of the process where
+            ``torch.distributed`` is initialised. So ``torch.manual_seed`` decides it, and ranks that are seeded alike
+            draw unlike warps. A training that resumes bit for bit saves and sets its state.
+
+    Raises:
+        InputError: an unknown profile or option, or an option of the wrong type or range.
     """
 
-    def __init__(self, options: AdversaryOptions) -> None:
-        self.options = options
+    def __init__(
+        self, options: AdversaryOptions | str = "clean", *, black: float | Sequence[float] = BLACK, **changes: Any
+    ) -> None:
+        self.options = (
+            AdversaryOptions.profile(options, **changes) if isinstance(options, str) else replace(options, **changes)
+        )
+        self.black = black
+        self.generator: torch.Generator | None = None
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> AlignmentAdversary:
@@ -100,6 +120,45 @@ class AlignmentAdversary:
         """Epochs over which the training loop raises the strength from 0 to 1."""
         return self.options.warmup_epochs
 
+    def __call__(
+        self,
+        images: Tensor,
+        labels: Tensor,
+        loss: Callable[[Tensor, Tensor], Tensor],
+        model: nn.Module,
+        generator: torch.Generator | None = None,
+        *,
+        strength: float = 1.0,
+    ) -> tuple[Tensor, Tensor]:
+        """Replace a part of a batch by warped images, for a training loop of one's own.
+
+        No parameter's ``.grad`` is touched, and under the profile ``clean`` no running statistics of batch norm.
+
+        Args:
+            images: floating (B, C, H, W), H = W, of any normalisation; see ``black``.
+            labels: whatever the loss needs of each image, in rows: (B, ...) of any type, on the images' device.
+            loss: from images (n, C, H, W) and their labels to a scalar: what the training minimises, in training mode.
+                Mixed precision is its own affair: it enters autocast itself, or the caller has. Under fp16 it should
+                return ``scaler.scale(loss)``, for tiny gradients underflow to zero and only their signs matter here. It
+                may call a DistributedDataParallel, whose gradients are not synchronised meanwhile, or the module in it.
+            model: the module whose batch norm is kept still where the options say so, bare or in a
+                DistributedDataParallel; in one without ``static_graph``, under which ranks drift apart silently.
+            generator: source of all draws; :attr:`generator` where None.
+            strength: factor of the warps' distance from the identity, 0 to 1, for a warm-up.
+
+        Returns:
+            B images, clean ones first, and their labels.
+
+        Raises:
+            InputError: images or labels of another shape or type, or a model with a static graph.
+        """
+        if generator is None:
+            generator = self.generator = self.generator or _seeded_by_torch()
+        mixed = self.augment(
+            images, labels, lambda warped, rows: loss(warped, labels[rows]), model, generator, strength=strength
+        )
+        return mixed.images, mixed.labels
+
     def augment(
         self,
         images: Tensor,
@@ -110,19 +169,23 @@ class AlignmentAdversary:
         *,
         strength: float = 1.0,
     ) -> Mixed:
-        """Replace a part of a batch by warped images.
+        """What :meth:`__call__` does, told in full.
 
         Args:
-            images: float32 (B, 3, H, W) in [-1, 1], H = W.
-            labels: int64 (B,).
+            images: as there.
+            labels: as there.
             loss: the training loss; see :data:`Loss`. Called once per ascent step, and only for kind ``gradient``.
-            backbone: the module whose running statistics are kept still where the options say so.
+            backbone: the ``model`` there.
             generator: source of all draws, on any device; the draws do not depend on the device of ``images``.
             strength: factor of the warps' distance from the identity, 0 to 1, for a warm-up.
 
         Returns:
-            B images with their labels.
+            B images with their labels, and how some of them were warped.
+
+        Raises:
+            InputError: as there.
         """
+        _check(images, labels, backbone)
         options = self.options
         clean, used = split(len(images), options.warped_ratio, options.mix, generator)
         if options.kind == "none" or len(used) == 0:
@@ -134,7 +197,7 @@ class AlignmentAdversary:
         if everything:
             start, end = start.rows(used), end.rows(used)
         warped = Warped(
-            images=warp(images[used], *end, fill=options.fill),
+            images=self._warp(images[used], end),
             rows=used,
             warps=end,
             displacement_px=landmark_displacement(end, images.shape[-1], options.fill),
@@ -153,15 +216,20 @@ class AlignmentAdversary:
     ) -> tuple[Similarity, Similarity]:
         """Draw a start for each image and climb from there; returns where each warp started and ended."""
         options = self.options
+        factors = (options.step_scale, options.step_theta, options.step_shift)
         sizes = strength * _normal((3,), options.step_mean, options.step_sd, generator, images)
         start = self._start(len(images), generator, images, strength)
         coin = _coin_signs(len(images), generator, images) if options.kind == "random" else None
-        still = nullcontext() if options.update_batch_norm else frozen_statistics(backbone)
         now = start
-        with still:
+        with _undisturbed(backbone, statistics=options.update_batch_norm):
             for _ in range(options.steps):
-                signs = coin or _gradient_signs(images, rows, now, loss, options.fill)
-                moved = Similarity(*(part + size * sign for part, size, sign in zip(now, sizes, signs, strict=True)))
+                signs = coin or self._gradient_signs(images, rows, now, loss)
+                moved = Similarity(
+                    *(
+                        part + factor * size * sign
+                        for part, factor, size, sign in zip(now, factors, sizes, signs, strict=True)
+                    )
+                )
                 now = _clip(moved, start, released=options.clip == "released")
                 if options.landmark_budget_px is not None:
                     now = limit_displacement(now, options.landmark_budget_px, images.shape[-1], options.fill)
@@ -169,11 +237,26 @@ class AlignmentAdversary:
 
     def _start(self, count: int, generator: torch.Generator, like: Tensor, strength: float) -> Similarity:
         options = self.options
+        draw = _normal if options.start == "normal" else _uniform
         return Similarity(
-            1 + strength * _normal((count,), 0.0, options.start_sd_scale, generator, like),
-            strength * _normal((count,), 0.0, options.start_sd_theta, generator, like),
-            strength * _normal((count, 2), 0.0, options.start_sd_shift, generator, like),
+            1 + strength * draw((count,), 0.0, options.start_sd_scale, generator, like),
+            strength * draw((count,), 0.0, options.start_sd_theta, generator, like),
+            strength * draw((count, 2), 0.0, options.start_sd_shift, generator, like),
         )
+
+    def _gradient_signs(self, images: Tensor, rows: Tensor, warps: Similarity, loss: Loss) -> Similarity:
+        """The signs of the loss's gradient towards each parameter of each warp; 0 where it is not a number."""
+        leaves = Similarity(*(part.detach().requires_grad_() for part in warps))
+        with torch.enable_grad():
+            warped = self._warp(images.detach(), leaves)
+            with _precision(self.options.precision, images.device):
+                value = loss(warped, rows)
+        gradients = torch.autograd.grad(value, leaves)
+        return Similarity(*(gradient.nan_to_num().sign() for gradient in gradients))
+
+    def _warp(self, images: Tensor, warps: Similarity) -> Tensor:
+        black = self.black if isinstance(self.black, int | float) else images.new_tensor(self.black).view(-1, 1, 1)
+        return warp(images, *warps, fill=self.options.fill, black=black)
 
 
 def split(count: int, ratio: float, mix: str, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -199,18 +282,50 @@ def split(count: int, ratio: float, mix: str, generator: torch.Generator) -> tup
     return first[:clean], second[: count - clean]
 
 
-def _gradient_signs(images: Tensor, rows: Tensor, warps: Similarity, loss: Loss, fill: Fill) -> Similarity:
-    """The signs of the loss's gradient towards each parameter of each warp; 0 where it is not a number."""
-    leaves = Similarity(*(part.detach().requires_grad_() for part in warps))
-    with torch.enable_grad():
-        value = loss(warp(images.detach(), *leaves, fill=fill), rows)
-    gradients = torch.autograd.grad(value, leaves)
-    return Similarity(*(gradient.nan_to_num().sign() for gradient in gradients))
+def _check(images: Tensor, labels: Tensor, model: nn.Module) -> None:
+    if images.ndim != 4 or images.shape[2] != images.shape[3] or not images.is_floating_point():
+        raise InputError(
+            f"images are {images.dtype} {tuple(images.shape)}", record="adversary", expected="floating (B, C, H, H)"
+        )
+    if labels.shape[:1] != images.shape[:1]:
+        raise InputError(f"labels are {tuple(labels.shape)}", record="adversary", expected=f"{len(images)} rows")
+    if isinstance(model, DistributedDataParallel) and model.static_graph:
+        raise InputError(
+            "the model is a DistributedDataParallel with static_graph",
+            record="adversary",
+            expected="one without",
+            remedy="with a second gradient in each step its ranks would drift apart silently",
+        )
+
+
+@contextmanager
+def _undisturbed(model: nn.Module, *, statistics: bool) -> Iterator[None]:
+    """Keep gradients unsynchronised and, unless ``statistics`` may move, those of batch norm still."""
+    with (
+        model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext(),
+        nullcontext() if statistics else frozen_statistics(model),
+    ):
+        yield
+
+
+def _precision(name: str, device: torch.device) -> AbstractContextManager[object]:
+    """What the loss of the attack runs under."""
+    if name == "same":
+        return nullcontext()
+    # Autocast's cache knows a weight's copy by the weight alone, not by type: one that the caller has open may hold
+    # copies of another type, and must not be left any.
+    return torch.autocast(device.type, torch.bfloat16, cache_enabled=False)
+
+
+def _seeded_by_torch() -> torch.Generator:
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    rank = torch.distributed.get_rank() if distributed else 0
+    return torch.Generator().manual_seed(int(torch.randint(2**62, ())) + rank)
 
 
 def _coin_signs(count: int, generator: torch.Generator, like: Tensor) -> Similarity:
     coins = torch.randint(0, 2, (count, 4), generator=generator, device=generator.device)
-    signs = (2 * coins - 1).to(like)
+    signs = _place(2 * coins - 1, like)
     return Similarity(signs[:, 0], signs[:, 1], signs[:, 2:])
 
 
@@ -231,4 +346,15 @@ def _corners(start: Similarity, end: Similarity) -> Tensor:
 
 def _normal(shape: tuple[int, ...], mean: float, sd: float, generator: torch.Generator, like: Tensor) -> Tensor:
     """Normal draws on the generator's device, then moved to that of ``like``."""
-    return (mean + sd * torch.randn(shape, generator=generator, device=generator.device)).to(like)
+    return _place(mean + sd * torch.randn(shape, generator=generator, device=generator.device), like)
+
+
+def _uniform(shape: tuple[int, ...], mean: float, sd: float, generator: torch.Generator, like: Tensor) -> Tensor:
+    """Uniform draws of the same mean and standard deviation."""
+    sides = 2 * torch.rand(shape, generator=generator, device=generator.device) - 1
+    return _place(mean + math.sqrt(3) * sd * sides, like)
+
+
+def _place(draws: Tensor, like: Tensor) -> Tensor:
+    """Onto the device of ``like`` and to its type, but no less than float32, for a warp is a matter of sub-pixels."""
+    return draws.to(like.device, torch.promote_types(like.dtype, torch.float32))

@@ -31,12 +31,17 @@ PROFILES: dict[str, dict[str, Any]] = {
 }
 """``official`` repeats the ARoFace authors' code where that can change results, ``clean`` does the principled thing."""
 
+_NOT_NEGATIVE = (
+    *("step_mean", "step_sd", "step_scale", "step_theta", "step_shift"),
+    *("start_sd_scale", "start_sd_theta", "start_sd_shift", "warmup_epochs"),
+)
+
 
 @dataclass(frozen=True, slots=True)
 class AdversaryOptions:
     """Options of :class:`aroface.robustness.adversary.AlignmentAdversary`.
 
-    The distributions are those of the ARoFace authors' code; all are normal.
+    The default distributions are those of the ARoFace authors' code.
 
     Attributes:
         kind: ``gradient`` ascends the training loss; ``random`` takes the same steps in random directions, the ablation
@@ -44,6 +49,12 @@ class AdversaryOptions:
         steps: ascent steps, >= 1.
         step_mean: mean of the step size, one draw per batch for scale, angle and shift each.
         step_sd: its standard deviation.
+        step_scale: factor of the step in scale. At 0 the ascent leaves scale where it started; only together with a
+            ``start_sd_scale`` of 0 is it absent altogether. Likewise for the other two.
+        step_theta: factor of the step in angle.
+        step_shift: factor of the step in shift.
+        start: shape of the three distributions of the start, ``normal`` or ``uniform``; at equal standard deviation a
+            uniform one ends √3 standard deviations from its mean.
         start_sd_scale: standard deviation of the starting scale about 1.
         start_sd_theta: standard deviation of the starting angle about 0, radians.
         start_sd_shift: standard deviation of the starting shift about 0, halves of the image.
@@ -57,6 +68,9 @@ class AdversaryOptions:
         mix: ``independent`` draws the clean and the warped images each by a permutation of its own, so that some images
             come twice and others not at all; ``disjoint`` takes every image once.
         update_batch_norm: whether the attack's forward passes move the backbone's running statistics.
+        precision: of the attack's forward and backward passes. ``bf16`` runs them under autocast to bfloat16 where the
+            hardware is faster at it: of the gradient only signs are used. What the loss function switches off by an
+            autocast of its own stays off. ``same`` leaves the precision to the loss function.
         landmark_budget_px: no landmark of the ArcFace template moves further than this; None for no limit.
         warmup_epochs: over so many first epochs the training loop raises the strength from 0 to 1.
     """
@@ -65,6 +79,10 @@ class AdversaryOptions:
     steps: int = 1
     step_mean: float = 0.1
     step_sd: float = 0.001
+    step_scale: float = 1.0
+    step_theta: float = 1.0
+    step_shift: float = 1.0
+    start: Literal["normal", "uniform"] = "normal"
     start_sd_scale: float = 0.01
     start_sd_theta: float = 0.01
     start_sd_shift: float = 0.01
@@ -74,13 +92,14 @@ class AdversaryOptions:
     adversary_on: Literal["all", "subset"] = "all"
     mix: Literal["independent", "disjoint"] = "disjoint"
     update_batch_norm: bool = False
+    precision: Literal["same", "bf16"] = "same"
     landmark_budget_px: float | None = None
     warmup_epochs: float = 0.0
 
     def __post_init__(self) -> None:
         if self.steps < 1:
             raise InputError(f"steps is {self.steps}", record="adversary", expected="at least 1")
-        for name in ("step_mean", "step_sd", "start_sd_scale", "start_sd_theta", "start_sd_shift", "warmup_epochs"):
+        for name in _NOT_NEGATIVE:
             if not getattr(self, name) >= 0:
                 raise InputError(f"{name} is {getattr(self, name)}", record="adversary", expected="at least 0")
         if not 0 <= self.warped_ratio <= 1:

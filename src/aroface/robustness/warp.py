@@ -45,28 +45,42 @@ class Similarity(NamedTuple):
         return Similarity(1 + factor * (self.scale - 1), factor * self.theta, factor.unsqueeze(1) * self.shift)
 
 
-def warp(images: Tensor, scale: Tensor, theta: Tensor, shift: Tensor, *, fill: Fill) -> Tensor:
+def warp(
+    images: Tensor, scale: Tensor, theta: Tensor, shift: Tensor, *, fill: Fill, black: float | Tensor = BLACK
+) -> Tensor:
     """Warp images, differentiably in all arguments.
 
     Args:
-        images: float32 (B, C, H, W) in [-1, 1].
+        images: floating (B, C, H, W).
         scale: (B,), see :class:`Similarity`.
         theta: (B,) radians.
         shift: (B, 2) in halves of the image.
         fill: ``pad`` repeats the ARoFace authors' code: one pixel of black is padded and the border repeated beyond
             it, so that the padded image is squeezed into the frame and even the identity shrinks a 112-pixel image by
             114/112 and blurs it. ``exact`` keeps the geometry and takes black from outside.
+        black: the value of black in ``images``, or one for each channel, (C, 1, 1).
 
     Returns:
-        Float32 (B, C, H, W) in [-1, 1].
+        (B, C, H, W) of the type and memory format of ``images``; computed in the parameters' precision.
     """
+    if isinstance(black, Tensor):
+        return warp(images - black, scale, theta, shift, fill=fill, black=0.0) + black
     grid = _grid(scale, theta, shift, *images.shape[2:])
+    pixels = images.to(scale.dtype)
     with torch.autocast(images.device.type, enabled=False):
         if fill == "pad":
-            padded = F.pad(images, (_PAD,) * 4, value=BLACK)
-            return F.grid_sample(padded, grid, mode="bilinear", padding_mode="border", align_corners=False)
-        # Beyond the image zeros are sampled: they mean black once the image is moved by its black level.
-        return F.grid_sample(images - BLACK, grid, mode="bilinear", padding_mode="zeros", align_corners=False) + BLACK
+            padded = F.pad(pixels, (_PAD,) * 4, value=black)
+            warped = F.grid_sample(padded, grid, mode="bilinear", padding_mode="border", align_corners=False)
+        else:
+            # Beyond the image zeros are sampled: they mean black once the image is moved by its black level.
+            warped = F.grid_sample(pixels - black, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+            warped = warped + black
+    return warped.to(images.dtype, memory_format=_memory_format(images))
+
+
+def _memory_format(images: Tensor) -> torch.memory_format:
+    channels_last = images.is_contiguous(memory_format=torch.channels_last) and not images.is_contiguous()
+    return torch.channels_last if channels_last else torch.contiguous_format
 
 
 def _grid(scale: Tensor, theta: Tensor, shift: Tensor, height: int, width: int) -> Tensor:

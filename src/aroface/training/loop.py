@@ -278,9 +278,12 @@ class Trainer:
         self, network: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator, *, main: bool
     ) -> Tensor:
         dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.recipe.precision]
-        with torch.autocast(self.ranks.device.type, dtype=dtype, enabled=self.recipe.precision != "fp32"):
+        # None of its own where it needs none, so that the adversary's can act.
+        with nullcontext() if dtype == torch.float32 else torch.autocast(self.ranks.device.type, dtype=dtype):
             embeddings = network(images.contiguous(memory_format=torch.channels_last))
-        loss: Tensor = self.classifier(embeddings, labels, update_statistics=main, generator=generator)
+        loss: Tensor = self.classifier(
+            embeddings, labels, update_statistics=main, weight_gradient=main, generator=generator
+        )
         return loss
 
     def _seed(self, purpose: str, part: int = 0) -> int:
