@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import time
@@ -247,7 +248,11 @@ class Trainer:
         self.scaler.update()
 
         def numbers() -> dict[str, Any]:
-            values: dict[str, Any] = {"lr": self.optimiser.param_groups[0]["lr"], "grad_norm": float(norm)}
+            length = float(norm)
+            values: dict[str, Any] = {
+                "lr": self.optimiser.param_groups[0]["lr"],
+                "grad_norm": length if math.isfinite(length) else None,  # under fp16 such a step is left out
+            }
             if self.scaler.is_enabled():
                 values["loss_scale"] = self.scaler.get_scale()
             if self.skipped:
