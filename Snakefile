@@ -14,6 +14,8 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
+from aroface.costs import plan_costs
+from aroface.costs_report import headline
 from aroface.errors import InputError
 from aroface.plan import make_plan, offer_package
 from aroface.products import find_products
@@ -40,6 +42,7 @@ DEVICE = PLAN.values["training"]["device"]
 CONDUCT = " ".join(
     f"--{name.replace('_', '-')} {value}"
     for name, value in PLAN.values["training"].items()
+    if name != "gpu_type"  # for the costs alone
 )
 RESOURCES = PLAN.values["resources"]
 
@@ -87,7 +90,7 @@ if workflow.is_main_process:
 
 
 onstart:
-    jobs = workflow.persistence.dag.needrun_jobs()
+    jobs = list(workflow.persistence.dag.needrun_jobs())
     needed = {
         PLAN.missing_for(job.rule.name, job.wildcards_dict) for job in jobs
     } - {None}
@@ -97,6 +100,17 @@ onstart:
             file=sys.stderr,
         )
         sys.exit(2)
+    trained = [
+        job.wildcards_dict["run"] for job in jobs if job.rule.name == "train"
+    ]
+    if trained:
+        try:
+            costs = plan_costs(PLAN, root=ROOT)
+            print(headline(costs, trained), file=sys.stderr)
+            costs.check_budget(trained)
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
 
 
 onsuccess:

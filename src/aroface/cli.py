@@ -71,10 +71,12 @@ def _plan(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb = add_verb(
         verbs,
         "plan",
-        "write the recipes and benchmarks of a configuration, and name its runs and what is missing",
+        "say what a configuration will cost and what is missing, and write its recipes and benchmarks",
         "aroface plan --configfile workflow/configs/demo.yaml",
         _do_plan,
     )
+    verb.add_argument("--json", action="store_true", help="all numbers, for machines, instead of a table")
+    verb.add_argument("--files", action="store_true", help="name the files that were written instead")
     _add_configuration(verb)
 
 
@@ -90,16 +92,27 @@ def _add_configuration(verb: argparse.ArgumentParser) -> None:
 
 
 def _do_plan(options: Arguments) -> None:
+    import json
+
+    from aroface.costs import plan_costs
+    from aroface.costs_report import as_json, print_table
     from aroface.plan import make_plan
 
     plan = make_plan(options.configfile)
     plan.write()
+    costs = plan_costs(plan)
+    if options.json:
+        print(json.dumps(as_json(costs, plan.missing()), indent=2))
+    elif options.files:
+        for run in plan.runs:
+            print(f"run        {plan.recipe_file(run)}")
+        for benchmark in plan.benchmarks.values():
+            print(f"benchmark  {benchmark.file}")
+    else:
+        print_table(costs)
     for line in plan.missing():
         print(f"missing: {line}", file=sys.stderr)
-    for run in plan.runs:
-        print(f"run        {plan.recipe_file(run)}")
-    for benchmark in plan.benchmarks.values():
-        print(f"benchmark  {benchmark.file}")
+    costs.check_budget()
 
 
 def _embed(verbs: Verbs[argparse.ArgumentParser]) -> None:

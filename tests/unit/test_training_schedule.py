@@ -1,7 +1,7 @@
 import pytest
 
 from aroface.training.recipe import Schedule
-from aroface.training.schedule import learning_rate, strength
+from aroface.training.schedule import learning_rate, linear_scaling, strength
 
 PER_EPOCH = 10
 
@@ -31,3 +31,7 @@ def test_step_divides_at_each_milestone_as_adaface_does():
 def test_strength_rises_linearly_then_stays():
     assert [strength(2, step, PER_EPOCH) for step in (0, 10, 20, 30)] == [0, 0.5, 1, 1]
     assert strength(0, 0, PER_EPOCH) == 1
+
+
+def test_linear_scaling_gives_the_learning_rates_of_both_of_the_authors_batches():
+    assert [linear_scaling(batch) for batch in (2048, 1024, 512)] == pytest.approx([0.2, 0.1, 0.05])

@@ -50,6 +50,39 @@ def test_missing_data_stop_the_workflow_before_any_job(project: Project) -> None
     assert [call.split()[:2] for call in project.calls()] == [["data", "generate"]]
 
 
+def test_the_start_says_what_the_trainings_cost(done: Project) -> None:
+    assert "to train:" not in done.run().text
+    done.config["seeds"] = [0, 1, 2]
+    done.write()
+    assert "to train:" not in done.run("--dry-run").text
+    outcome = done.run()
+    assert outcome.status == 0, outcome.text
+    (line,) = (line for line in outcome.text.splitlines() if line.startswith("to train:"))
+    assert re.fullmatch(r"to train: 2 runs on the CPU \(1 thread each\): about \d+ s of CPU time, .* of disk", line)
+
+
+def test_nothing_is_started_above_the_budget(project: Project) -> None:
+    project.config |= {"budget_gpu_hours": 0, "resources": {"train": {"gpus": 1}}}
+    project.write()
+    outcome = project.run()
+    assert outcome.status == 2
+    said, refused = outcome.text.splitlines()[-2:]
+    assert said.startswith("to train: 4 runs on 1 × A100 80 GB each (assumed: training.gpu_type is not set): about ")
+    assert re.fullmatch(r"error: 4 trainings need about .* GPU-hours, budget_gpu_hours allows 0; .*", refused)
+    assert project.calls() == []
+    assert project.run("generate_faces").status == 0
+
+
+def test_what_is_finished_needs_no_budget(done: Project) -> None:
+    done.config |= {"budget_gpu_hours": 0, "resources": {"train": {"gpus": 1}}}
+    done.write()
+    next(done.folder.glob("results/records/*/*.json")).unlink()
+    done.calls()
+    outcome = done.run()
+    assert outcome.status == 0, outcome.text
+    assert not [call for call in done.calls() if call.startswith("train ")]
+
+
 def test_a_failed_job_leaves_a_table_with_gaps(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STANDIN_FAILS", "evaluate")
     outcome = project.run("--keep-going")

@@ -4,6 +4,13 @@ from __future__ import annotations
 
 from aroface.training.recipe import Schedule
 
+REFERENCE_LR, REFERENCE_BATCH = 0.1, 1024
+
+
+def linear_scaling(batch_size: int) -> float:
+    """Learning rate that the authors' page of ARoFace recommends for a total batch: 0.1 · batch / 1024."""
+    return REFERENCE_LR * batch_size / REFERENCE_BATCH
+
 
 def learning_rate(schedule: Schedule, base: float, step: int, steps: int, steps_per_epoch: int) -> float:
     """Learning rate of step ``step`` (from 0) out of ``steps``.
