@@ -39,11 +39,6 @@ except InputError as error:
 
 RESULTS = PLAN.results
 DEVICE = PLAN.values["training"]["device"]
-CONDUCT = " ".join(
-    f"--{name.replace('_', '-')} {value}"
-    for name, value in PLAN.values["training"].items()
-    if name != "gpu_type"  # for the costs alone
-)
 RESOURCES = PLAN.values["resources"]
 
 offer_package(ROOT)

@@ -7,6 +7,7 @@ name, so that results of the old kind stay beside those of the new; whatever doe
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ from aroface.sources import Source, Sources, write_if_new
 from aroface.training.recipe import recipe_hash
 
 SCHEMA = 1
+
+_NO_OPTIONS = ("processes", "validate", "gpu_type")  # of ``training``: said in another way, or not to the training
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +124,30 @@ class Plan:
         """Where :meth:`write` lists the runs, for tables and figures."""
         return self.results / "plan" / f"runs-{digest(self._listing(), HASH_DIGITS)}.json"
 
+    @property
+    def processes(self) -> int:
+        """Processes of one training."""
+        return int(self.values["training"]["processes"] or max(1, self.values["resources"]["train"]["gpus"]))
+
+    @property
+    def conduct(self) -> str:
+        """Arguments of ``aroface train`` that say how a training is carried out."""
+        words = ["--processes", str(self.processes)]
+        for name, value in self.values["training"].items():
+            option = f"--{name.replace('_', '-')}"
+            if name in _NO_OPTIONS or value is None or value is False:
+                continue
+            words += [option] if value is True else [option, str(value)]
+        validate = self.values["training"]["validate"]
+        if validate:
+            words += ["--validate", *(f"{name}={self.benchmarks[name].source.path}" for name in validate)]
+        return shlex.join(words)
+
+    @property
+    def validation_inputs(self) -> list[Path]:
+        """What must be there before a training can be validated."""
+        return [path for name in self.values["training"]["validate"] for path in self.benchmarks[name].source.inputs]
+
     def recipe_file(self, run: str) -> Path:
         """Where :meth:`write` puts the recipe of a run."""
         return self.results / "recipes" / f"{run}.json"
@@ -198,6 +225,11 @@ def make_plan(files: Sequence[Path], changes: Mapping[str, Any] | None = None, *
         if untrained:
             what = f"no experiment trains on {', '.join(sorted(untrained))}"
             raise InputError(what, file=configuration.file, record=f"benchmarks: {benchmark.name}: trained_on")
+    for number, name in enumerate(configuration.values["training"]["validate"]):
+        pairs = [each.name for each in benchmarks.values() if each.source.kind == "pairs"]
+        if name not in pairs:
+            record, expected = f"training.validate.{number}", f"one of the benchmarks {', '.join(pairs)}"
+            raise InputError(f"no labelled pairs {name!r}", file=configuration.file, record=record, expected=expected)
     labels = {key: method["label"] for key, method in read_methods(root).items()}
     labels |= {run.source.name: run.source.label for run in runs.values()}
     used = {run.experiment.method for run in runs.values()} | {run.source.name for run in runs.values()}

@@ -5,6 +5,7 @@ rule train:
     input:
         recipe=ancient(RESULTS / "recipes/{run}.json"),
         data=ancient(lambda wildcards: PLAN.runs[wildcards.run].source.inputs),
+        validation=ancient(PLAN.validation_inputs),
     output:
         checkpoint=RESULTS / "runs/{run}/checkpoint.json",
         weights=RESULTS / "runs/{run}/model.safetensors",
@@ -24,4 +25,4 @@ rule train:
     shell:
         "python -m aroface train --recipe {input.recipe} --data {params.data:q}"
         f" --run-dir {RESULTS}/runs/{{wildcards.run}} --state-dir {RESULTS}/state/{{wildcards.run}}"
-        f" --loader-threads {{threads}} {CONDUCT} > {{log}} 2>&1"
+        f" --loader-threads $(( ({{threads}} + {PLAN.processes} - 1) / {PLAN.processes} )) {PLAN.conduct} > {{log}} 2>&1"
