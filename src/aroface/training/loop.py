@@ -92,9 +92,11 @@ class Trainer:
         # 1.5 times as fast on a CPU, and what tensor cores want.
         self.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         head = {**recipe.head}
-        margin = build_head(head.pop("name"), **head)
-        generator = torch.Generator().manual_seed(_derive(run.seed, "classifier"))
-        self.classifier = Classifier(data.num_classes, recipe.embedding_size, margin, generator).to(self.device).train()
+        objective = build_head(head.pop("name"), **head)
+        seed = _derive(run.seed, "classifier")
+        self.classifier = Classifier(
+            data.num_classes, recipe.embedding_size, objective, seed=seed, device=self.device
+        ).train()
         self.adversary = AlignmentAdversary.from_mapping(recipe.adversary)
         self.optimiser = torch.optim.SGD(
             _parameter_groups(recipe, self.backbone, self.classifier),
@@ -199,7 +201,10 @@ class Trainer:
         dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.recipe.precision]
         with torch.autocast(self.device.type, dtype=dtype, enabled=self.recipe.precision != "fp32"):
             embeddings = self.backbone(images.contiguous(memory_format=torch.channels_last))
-        loss: Tensor = self.classifier(embeddings, labels, update_statistics=main)
+        generator = torch.Generator().manual_seed(_derive(self.run.seed, "head", self.step, int(main)))
+        loss: Tensor = self.classifier(
+            embeddings, labels, update_statistics=main, weight_gradient=main, generator=generator
+        )
         return loss
 
     def _report(
