@@ -51,8 +51,9 @@ def ours(classes: int, rate: float) -> Step:
 
 def usual_loss(embeddings: Tensor, weight: Tensor, labels: Tensor) -> Tensor:
     logits = F.linear(F.normalize(embeddings), F.normalize(weight)).clamp(-1, 1)
-    margined = logits - MARGIN * F.one_hot(labels, len(weight))
-    return F.cross_entropy(SCALE * margined, labels)
+    samples = torch.arange(len(labels))
+    logits[samples, labels] = logits[samples, labels] - MARGIN
+    return F.cross_entropy(SCALE * logits, labels)
 
 
 def usual(classes: int, rate: float) -> Step:
