@@ -1,1 +1,1 @@
-"""Margin functions and the classifier that uses them."""
+"""Objectives of face recognition and the sharded classifier that uses them."""

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.distributed as dist
 from torch import Tensor
 
-from aroface.errors import InputError
-from aroface.heads.margin import Gradient, Margin, MarginOptions, with_gradient
+from aroface.heads.collectives import sum_over_ranks
+from aroface.heads.objective import Gradient, MarginOptions, Objective, require, with_gradient
 
 EPSILON = 1e-3
+LARGEST_COSINE = 1 - EPSILON
 NORM_RANGE = (1e-3, 100.0)
 
 
@@ -28,8 +28,8 @@ class AdaFaceOptions(MarginOptions):
     Attributes:
         h: how many standard deviations of the norm span the margin's range, > 0 (concentration of equation 16).
         alpha: weight of the newest batch in the running statistics, in (0, 1].
-        gradient: see :data:`aroface.heads.margin.Gradient`.
-        norm_stats: whether each process follows the norms of its own batch, or all follow those of the global one.
+        gradient: see :data:`aroface.heads.objective.Gradient`.
+        norm_stats: whether each rank follows the norms of its own batch, or all follow those of the global one.
     """
 
     m: float = 0.4
@@ -40,17 +40,16 @@ class AdaFaceOptions(MarginOptions):
 
     def __post_init__(self) -> None:
         MarginOptions.__post_init__(self)
-        if not self.h > 0:
-            raise InputError(f"h is {self.h}", record="head", expected="h > 0")
-        if not 0 < self.alpha <= 1:
-            raise InputError(f"alpha is {self.alpha}", record="head", expected="0 < alpha <= 1")
+        require(self.h > 0, "h", self.h, "h > 0")
+        require(0 < self.alpha <= 1, "alpha", self.alpha, "0 < alpha <= 1")
 
 
-class AdaFace(Margin):
+class AdaFace(Objective):
     """Equations 15 to 19 of the paper.
 
     The running mean and standard deviation of the norms start at 20 and 100 as in the authors' code, are buffers (saved
-    with the weights), and take in the present batch before they are used.
+    with the weights), and take in the present batch before they are used. All cosines, not only the target's, are kept
+    off ±1 as in the authors' code.
     """
 
     norm_mean: Tensor
@@ -62,21 +61,9 @@ class AdaFace(Margin):
         self.register_buffer("norm_mean", torch.tensor(20.0))
         self.register_buffer("norm_std", torch.tensor(100.0))
 
-    def forward(self, cosines: Tensor, labels: Tensor, norms: Tensor, *, update_statistics: bool = True) -> Tensor:
-        """See :class:`Margin`; all cosines, not only the target's, are kept off ±1 as in the authors' code."""
-        limit = 1 - EPSILON
-        return super().forward(cosines.clamp(-limit, limit), labels, norms, update_statistics=update_statistics)
-
-    def margined(self, target: Tensor, norms: Tensor, *, update_statistics: bool) -> Tensor:
-        """See :class:`Margin`."""
-        margin = self.options.m
-        quality = self.quality(norms, update_statistics=update_statistics)
-        angle = (target.arccos() - margin * quality).clamp(EPSILON, math.pi - EPSILON)
-        return with_gradient(angle.cos() - (margin + margin * quality), target, self.options.gradient)
-
     @torch.no_grad()
-    def quality(self, norms: Tensor, *, update_statistics: bool) -> Tensor:
-        """The normalised norm (B,) in [-1, 1] that takes the place of image quality, without gradient.
+    def sample_terms(self, norms: Tensor, generator: torch.Generator | None, *, update_statistics: bool) -> Tensor:
+        """The normalised norms (b, 1) in [-1, 1] that take the place of image quality, without gradient.
 
         Raises:
             ValueError: statistics are to move and there are fewer than two norms.
@@ -86,22 +73,30 @@ class AdaFace(Margin):
             mean, std = _mean_and_std(norms, everywhere=self.options.norm_stats == "global")
             self.norm_mean.lerp_(mean, self.options.alpha)
             self.norm_std.lerp_(std, self.options.alpha)
-        return (self.options.h * (norms - self.norm_mean) / (self.norm_std + EPSILON)).clamp(-1, 1)
+        return (self.options.h * (norms - self.norm_mean) / (self.norm_std + EPSILON)).clamp(-1, 1).unsqueeze(1)
+
+    def target(self, cosines: Tensor, terms: Tensor) -> Tensor:
+        """See :class:`Objective`; the one term is the quality."""
+        cosines, quality = cosines.clamp(-LARGEST_COSINE, LARGEST_COSINE), terms[:, 0]
+        margin = self.options.m
+        angle = (cosines.arccos() - margin * quality).clamp(EPSILON, math.pi - EPSILON)
+        return self.s * with_gradient(angle.cos() - (margin + margin * quality), cosines, self.options.gradient)
+
+    def others(self, cosines: Tensor, terms: Tensor) -> Tensor:
+        """See :class:`Objective`."""
+        return self.s * cosines.clamp(-LARGEST_COSINE, LARGEST_COSINE)
 
 
 def _mean_and_std(values: Tensor, *, everywhere: bool) -> tuple[Tensor, Tensor]:
-    """Mean and unbiased standard deviation of ``values`` (B,), here or over all processes."""
+    """Mean and unbiased standard deviation of ``values`` (b,), here or over all ranks."""
     count_and_sum = torch.stack([values.new_tensor(values.numel()), values.sum()])
-    _sum_over_processes(count_and_sum, everywhere)
+    if everywhere:
+        sum_over_ranks(count_and_sum)
     count = count_and_sum[0]
     if count < 2:
         raise ValueError("the statistics of AdaFace need at least two norms")
     mean = count_and_sum[1] / count
     squares = (values - mean).square().sum()
-    _sum_over_processes(squares, everywhere)
+    if everywhere:
+        sum_over_ranks(squares)
     return mean, (squares / (count - 1)).sqrt()
-
-
-def _sum_over_processes(values: Tensor, everywhere: bool) -> None:
-    if everywhere and dist.is_available() and dist.is_initialized():
-        dist.all_reduce(values)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from aroface.heads.margin import Gradient, Margin, MarginOptions, sine, with_gradient
+from aroface.heads.objective import Gradient, MarginOptions, Objective, turned, with_gradient
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,18 +23,14 @@ class ArcFaceOptions(MarginOptions):
     guard: bool = False
 
 
-class ArcFace(Margin):
+class ArcFace(Objective):
     """cos(angle + m), equation 3 of the paper."""
 
     def __init__(self, options: ArcFaceOptions) -> None:
         super().__init__(options.s)
         self.options = options
 
-    def margined(self, target: Tensor, norms: Tensor, *, update_statistics: bool) -> Tensor:
-        """See :class:`Margin`."""
-        margin = self.options.m
-        margined = target * math.cos(margin) - sine(target) * math.sin(margin)
-        if self.options.guard:
-            fallback = target - margin * math.sin(margin)
-            margined = torch.where(target > math.cos(math.pi - margin), margined, fallback)
-        return with_gradient(margined, target, self.options.gradient)
+    def target(self, cosines: Tensor, terms: Tensor) -> Tensor:
+        """See :class:`Objective`."""
+        margined = turned(cosines, self.options.m, guard=self.options.guard)
+        return self.s * with_gradient(margined, cosines, self.options.gradient)

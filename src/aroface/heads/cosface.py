@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from aroface.heads.margin import Margin, MarginOptions
+from aroface.heads.objective import MarginOptions, Objective
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,13 +16,13 @@ class CosFaceOptions(MarginOptions):
     m: float = 0.4
 
 
-class CosFace(Margin):
+class CosFace(Objective):
     """Cosine minus m, equation 4 of the paper."""
 
     def __init__(self, options: CosFaceOptions) -> None:
         super().__init__(options.s)
         self.options = options
 
-    def margined(self, target: Tensor, norms: Tensor, *, update_statistics: bool) -> Tensor:
-        """See :class:`Margin`."""
-        return target - self.options.m
+    def target(self, cosines: Tensor, terms: Tensor) -> Tensor:
+        """See :class:`Objective`."""
+        return self.s * (cosines - self.options.m)

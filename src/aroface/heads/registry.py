@@ -1,4 +1,4 @@
-"""Margin functions by name."""
+"""Objectives by name."""
 
 from __future__ import annotations
 
@@ -9,24 +9,34 @@ from aroface.errors import InputError
 from aroface.heads.adaface import AdaFace, AdaFaceOptions
 from aroface.heads.arcface import ArcFace, ArcFaceOptions
 from aroface.heads.cosface import CosFace, CosFaceOptions
-from aroface.heads.margin import Margin
+from aroface.heads.curricularface import CurricularFace, CurricularFaceOptions
+from aroface.heads.elasticface import ElasticFace, ElasticFaceOptions
+from aroface.heads.magface import MagFace, MagFaceOptions
+from aroface.heads.objective import Objective, ObjectiveOptions
 from aroface.heads.options import typed_options
+from aroface.heads.sface import SFace, SFaceOptions
+from aroface.heads.softmax import Softmax
 
-HEADS: dict[str, tuple[Callable[[Any], Margin], type]] = {
+HEADS: dict[str, tuple[Callable[[Any], Objective], type]] = {
     "arcface": (ArcFace, ArcFaceOptions),
     "cosface": (CosFace, CosFaceOptions),
     "adaface": (AdaFace, AdaFaceOptions),
+    "curricularface": (CurricularFace, CurricularFaceOptions),
+    "elasticface": (ElasticFace, ElasticFaceOptions),
+    "sface": (SFace, SFaceOptions),
+    "magface": (MagFace, MagFaceOptions),
+    "softmax": (Softmax, ObjectiveOptions),
 }
-"""The margin function and the dataclass of its options, by name."""
+"""The objective and the dataclass of its options, by name."""
 
 
-def build(name: str, **options: Any) -> Margin:
-    """Make the margin function ``name``; options that are not given have its published defaults.
+def build(name: str, **options: Any) -> Objective:
+    """Make the objective ``name``; options that are not given have its published defaults.
 
     Raises:
         InputError: an unknown name or option, or an option of the wrong type or range.
     """
     if name not in HEADS:
         raise InputError(f"unknown head {name!r}", expected=f"one of {', '.join(HEADS)}")
-    margin, kind = HEADS[name]
-    return margin(typed_options(kind, options, f"head {name}"))
+    objective, kind = HEADS[name]
+    return objective(typed_options(kind, options, f"head {name}"))

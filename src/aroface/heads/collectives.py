@@ -1,0 +1,103 @@
+"""What the classifier needs of the default process group; without one, a world of one rank.
+
+Every function that communicates must be called by all ranks, in the same order and with the same shapes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def _is_distributed() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def rank() -> int:
+    """This process's rank."""
+    return dist.get_rank() if _is_distributed() else 0
+
+
+def world_size() -> int:
+    """How many ranks there are."""
+    return dist.get_world_size() if _is_distributed() else 1
+
+
+def sum_over_ranks(values: Tensor) -> Tensor:
+    """Sum ``values`` over the ranks, in place and without gradient."""
+    if world_size() > 1:
+        dist.all_reduce(values)
+    return values
+
+
+def gather(own: Tensor) -> Tensor:
+    """The ranks' tensors (b, ...) one after the other, (B, ...), without gradient."""
+    own = own.detach()
+    if world_size() == 1:
+        return own
+    everyone = own.new_empty(world_size() * len(own), *own.shape[1:])
+    dist.all_gather_single(everyone, own.contiguous())
+    return everyone
+
+
+def gather_features(own: Tensor) -> Tensor:
+    """The ranks' features (b, D) one after the other, (B, D), for computations that each rank does a part of.
+
+    The gradient of the ranks' parts is summed where the features come from. It is multiplied by the number of ranks,
+    because DistributedDataParallel averages over them later.
+    """
+    gathered: Tensor = own if world_size() == 1 else _GatherFeatures.apply(own)  # type: ignore[no-untyped-call]
+    return gathered
+
+
+def gather_own(own: Tensor) -> Tensor:
+    """The ranks' tensors (b, ...) one after the other, (B, ...), for computations that each rank does in full.
+
+    Each rank finds the whole gradient of its own part, so that nothing is summed; it is multiplied by the number of
+    ranks as that of :func:`gather_features`.
+    """
+    gathered: Tensor = own if world_size() == 1 else _GatherOwn.apply(own)  # type: ignore[no-untyped-call]
+    return gathered
+
+
+def gather_partials(own: Tensor) -> Tensor:
+    """The ranks' partial results (B,) as rows of (world, B), to be reduced by each rank alike.
+
+    The gradient passes to the own row only: each rank takes it further through its own part.
+    """
+    everyone = gather(own.unsqueeze(0))
+    return torch.cat([everyone[: rank()], own.unsqueeze(0), everyone[rank() + 1 :]])
+
+
+class _GatherFeatures(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, own: Tensor) -> Tensor:
+        return gather(own)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _own_sum(gradient) * world_size()
+
+
+class _GatherOwn(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, own: Tensor) -> Tensor:
+        return gather(own)
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient.chunk(world_size())[rank()] * world_size()
+
+
+def _own_sum(values: Tensor) -> Tensor:
+    """This rank's part (b, ...) of the ranks' ``values`` (B, ...), summed over the ranks."""
+    if dist.get_backend() == "nccl":
+        own = values.new_empty(len(values) // world_size(), *values.shape[1:])
+        dist.reduce_scatter_single(own, values.contiguous())
+        return own
+    return sum_over_ranks(values.clone(memory_format=torch.contiguous_format)).chunk(world_size())[rank()]

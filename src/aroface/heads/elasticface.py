@@ -1,0 +1,64 @@
+"""ElasticFace (Boutros et al., arXiv 2109.09416): margins drawn anew for each sample, on the angle or on the cosine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from aroface.heads.objective import Gradient, MarginOptions, Objective, require, turned, with_gradient
+
+
+@dataclass(frozen=True, slots=True)
+class ElasticFaceOptions(MarginOptions):
+    """Options of ElasticFace; the defaults are ElasticFace-Arc's.
+
+    The paper's m and sigma: Arc 0.5 and 0.05, Cos 0.35 and 0.05, Arc+ 0.5 and 0.0175, Cos+ 0.35 and 0.02.
+
+    Attributes:
+        variant: margin added to the angle (``arc``) or subtracted from the cosine (``cos``); m is the margins' mean.
+        sigma: standard deviation of the margins, >= 0.
+        plus: give the largest margin of the batch to the sample farthest from its class, and so on down, instead of
+            drawing them independently.
+        gradient: of ``arc``, see :data:`aroface.heads.objective.Gradient`; that of ``cos`` is both.
+    """
+
+    variant: Literal["arc", "cos"] = "arc"
+    sigma: float = 0.05
+    plus: bool = False
+    gradient: Gradient = "exact"
+
+    def __post_init__(self) -> None:
+        MarginOptions.__post_init__(self)
+        require(self.sigma >= 0, "sigma", self.sigma, "sigma >= 0")
+
+
+class ElasticFace(Objective):
+    """ArcFace or CosFace with margins ~ N(m, sigma).
+
+    The authors' code sorts the margins but then hands them out by the inverse of the order of the cosines, which mixes
+    them again; here they are handed out as the paper says, over the global batch.
+    """
+
+    def __init__(self, options: ElasticFaceOptions) -> None:
+        super().__init__(options.s)
+        self.options = options
+
+    @torch.no_grad()
+    def sample_terms(self, norms: Tensor, generator: torch.Generator | None, *, update_statistics: bool) -> Tensor:
+        """Margins (b, 1) ~ N(m, sigma); see :class:`Objective`."""
+        device = None if generator is None else generator.device
+        draws = torch.randn(len(norms), 1, generator=generator, device=device)
+        return self.options.m + self.options.sigma * draws.to(norms)
+
+    def target(self, cosines: Tensor, terms: Tensor) -> Tensor:
+        """See :class:`Objective`; the one term is the margin."""
+        margins = terms[:, 0]
+        if self.options.plus:
+            far_to_near = cosines.detach().argsort(stable=True)
+            margins = torch.empty_like(margins).index_copy_(0, far_to_near, margins.sort(descending=True).values)
+        if self.options.variant == "cos":
+            return self.s * (cosines - margins)
+        return self.s * with_gradient(turned(cosines, margins), cosines, self.options.gradient)

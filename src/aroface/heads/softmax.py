@@ -1,0 +1,19 @@
+"""Softmax without a margin, the baseline of all the others (NormFace, Wang et al., arXiv 1704.06369)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from aroface.heads.objective import Objective, ObjectiveOptions
+
+
+class Softmax(Objective):
+    """The scaled cosine itself: features and class weights stay normalised, and there is no bias."""
+
+    def __init__(self, options: ObjectiveOptions) -> None:
+        super().__init__(options.s)
+        self.options = options
+
+    def target(self, cosines: Tensor, terms: Tensor) -> Tensor:
+        """See :class:`Objective`."""
+        return self.s * cosines
