@@ -71,7 +71,7 @@ def _add_intervals(verb: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="NAME=FILE",
-        help="files of labelled pairs to measure the accuracy on; the best weights are kept beside the last",
+        help="labelled pairs to measure the accuracy on, those that are there; the best weights are kept beside the last",
     )
     group.add_argument(
         "--validate-every", type=positive, default=1, metavar="EPOCHS", help="between validations (%(default)s)"
@@ -123,7 +123,8 @@ def _do_train(options: Arguments) -> int:
     if options.validate:
         from aroface.evaluation.validation import pair_validation
 
-        validate = pair_validation(_named(options.validate))
+        named = _named(options.validate)
+        validate = pair_validation(named) if named else None
     try:
         checkpoint = train(options.recipe, options.data, options.run_dir, options.state_dir, conduct, validate)
     except Interrupted as stop:
@@ -156,7 +157,10 @@ def _named(words: Sequence[str]) -> dict[str, Path]:
         name, found, path = word.partition("=")
         if not found or not name or not path:
             raise InputError(f"{word!r}", record="--validate", expected="NAME=FILE, such as lfw=data/lfw.bin")
-        named[name] = Path(path)
+        if Path(path).exists():
+            named[name] = Path(path)
+        elif _speaks():
+            print(f"aroface: {path} is not there: no validation on {name}", file=sys.stderr)
     return named
 
 

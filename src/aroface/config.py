@@ -14,13 +14,16 @@ from typing import Any
 
 import yaml
 
+from aroface.datasets.registry import Checkpoint, read_checkpoints
 from aroface.errors import InputError
 from aroface.schemas import read_yaml, validate
 
 DEFAULTS = Path("workflow/configs/defaults.yaml")
 METHODS = Path("workflow/registries/methods.yaml")
 RECIPES = Path("workflow/registries/recipes.yaml")
+CHECKPOINTS = Path("workflow/registries/checkpoints.yaml")
 COMMAND_LINE = "--config"
+RELEASED_SEED = 0  # nobody says what it was; there is one of each
 
 # A mapping that names another kind of thing takes none of the options of the one beneath.
 _DECIDING_KEY = {"head": "name", "schedule": "kind"}
@@ -41,24 +44,23 @@ class Configuration:
 
 @dataclass(frozen=True, slots=True)
 class Experiment:
-    """A method trained on a data set with a backbone, once for each seed.
+    """A method trained on a data set with a backbone, once for each seed; or what others released of it.
 
     Attributes:
         method: key in ``methods.yaml``.
         dataset: key of the training set.
+        arch: name of the backbone.
         seeds: one run each.
-        recipe: the resolved recipe, as ``recipe.schema.json`` describes it.
+        recipe: the resolved recipe, as ``recipe.schema.json`` describes it; None of released weights.
+        released: the weights that are taken as they are; None where they are trained.
     """
 
     method: str
     dataset: str
+    arch: str
     seeds: tuple[int, ...]
-    recipe: dict[str, Any]
-
-    @property
-    def arch(self) -> str:
-        """Name of the backbone."""
-        return str(self.recipe["arch"])
+    recipe: dict[str, Any] | None
+    released: Checkpoint | None = None
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -148,22 +150,16 @@ def read_experiments(configuration: Configuration, *, root: Path = Path()) -> tu
     Raises:
         InputError: an unknown method or recipe, a recipe that is not valid, or an experiment declared twice.
     """
+    declared = configuration.values["experiments"]
     methods, recipes = read_methods(root), read_recipes(root)
-    values = configuration.values
+    checkpoints = read_checkpoints(root / CHECKPOINTS) if any("checkpoint" in entry for entry in declared) else {}
     experiments: dict[tuple[str, str, str], Experiment] = {}
-    for number, entry in enumerate(values["experiments"]):
+    for number, entry in enumerate(declared):
         record = f"experiments.{number}"
-        name = entry.get("recipe", values["recipe"])
-        _check_known("method", entry["method"], methods, configuration.file, f"{record}.method")
-        _check_known("recipe", name, recipes, configuration.file, f"{record}.recipe" if "recipe" in entry else "recipe")
-        layers = [
-            *_recipe_layers(recipes, name, entry["dataset"]),
-            (f"{METHODS}: {entry['method']}", {key: methods[entry["method"]][key] for key in ("head", "adversary")}),
-            (f"{configuration.file}: {record}", {"arch": entry["arch"]} if "arch" in entry else {}),
-            (f"{configuration.file}: {record}.overrides", entry.get("overrides", {})),
-        ]
-        seeds = tuple(entry.get("seeds", values["seeds"]))
-        experiment = Experiment(entry["method"], entry["dataset"], seeds, resolve_recipe(layers))
+        if "checkpoint" in entry:
+            experiment = _released(entry["checkpoint"], configuration, record, methods, checkpoints)
+        else:
+            experiment = _trained(entry, configuration, record, methods, recipes)
         if experiment.key in experiments:
             raise InputError(
                 f"{'/'.join(experiment.key)} is declared twice",
@@ -173,6 +169,40 @@ def read_experiments(configuration: Configuration, *, root: Path = Path()) -> tu
             )
         experiments[experiment.key] = experiment
     return tuple(experiments.values())
+
+
+def _trained(
+    entry: Mapping[str, Any],
+    configuration: Configuration,
+    record: str,
+    methods: Mapping[str, Any],
+    recipes: Mapping[str, Any],
+) -> Experiment:
+    values = configuration.values
+    name = entry.get("recipe", values["recipe"])
+    _check_known("method", entry["method"], methods, configuration.file, f"{record}.method")
+    _check_known("recipe", name, recipes, configuration.file, f"{record}.recipe" if "recipe" in entry else "recipe")
+    layers = [
+        *_recipe_layers(recipes, name, entry["dataset"]),
+        (f"{METHODS}: {entry['method']}", {key: methods[entry["method"]][key] for key in ("head", "adversary")}),
+        (f"{configuration.file}: {record}", {"arch": entry["arch"]} if "arch" in entry else {}),
+        (f"{configuration.file}: {record}.overrides", entry.get("overrides", {})),
+    ]
+    recipe, seeds = resolve_recipe(layers), tuple(entry.get("seeds", values["seeds"]))
+    return Experiment(entry["method"], entry["dataset"], recipe["arch"], seeds, recipe)
+
+
+def _released(
+    key: str,
+    configuration: Configuration,
+    record: str,
+    methods: Mapping[str, Any],
+    checkpoints: Mapping[str, Checkpoint],
+) -> Experiment:
+    _check_known("checkpoint", key, checkpoints, configuration.file, f"{record}.checkpoint")
+    released = checkpoints[key]
+    _check_known("method", released.method, methods, CHECKPOINTS, f"{key}.method")
+    return Experiment(released.method, released.dataset, released.arch, (RELEASED_SEED,), None, released)
 
 
 def resolve_recipe(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:

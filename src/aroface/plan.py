@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from aroface import semantics
-from aroface.config import Configuration, Experiment, read_configuration, read_experiments, read_methods
+from aroface.config import (
+    CHECKPOINTS,
+    Configuration,
+    Experiment,
+    read_configuration,
+    read_experiments,
+    read_methods,
+)
 from aroface.embedding.spec import resolve
 from aroface.errors import InputError
 from aroface.files import HASH_DIGITS, digest
@@ -29,13 +36,14 @@ _NO_OPTIONS = ("processes", "validate", "gpu_type")  # of ``training``: said in 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One training.
+    """One training, or the import of released weights.
 
     Attributes:
-        name: ``{method}-{dataset}-{arch}-s{seed}-{first digits of the hash}``.
+        name: ``{method}-{dataset}-{arch}-s{seed}-{first digits of the hash}``, of released weights with ``released``
+            in the place of the seed.
         experiment: what it belongs to.
         seed: its seed.
-        source: its training set.
+        source: its training set, or the file of the released weights.
         hash: of all that decides its weights.
     """
 
@@ -47,15 +55,31 @@ class Run:
 
     def entry(self) -> dict[str, Any]:
         """Content of ``results/recipes/{run}.json``."""
-        return {
+        named = {
             "schema": SCHEMA,
             "run": self.name,
             "experiment": {**self.experiment.described, "seed": self.seed},
+        }
+        released = self.experiment.released
+        if released is not None:
+            described = {"checkpoint": released.key, "color": released.color, "file_hash": self.source.manifest_hash}
+            return {**named, "released": described, "semantics": semantics.IMPORT}
+        return {
+            **named,
             "recipe": self.experiment.recipe,
             "recipe_hash": self.hash,
             "data": {"name": self.source.name, "manifest_hash": self.source.manifest_hash},
             "semantics": semantics.TRAINING,
         }
+
+    @property
+    def import_arguments(self) -> str:
+        """Arguments of ``aroface model import``, all but where the run goes, if its weights are released."""
+        released, experiment = self.experiment.released, self.experiment
+        if released is None:
+            return ""
+        words = [self.source.path.as_posix(), "--color", released.color, "--arch", experiment.arch, "--name", self.name]
+        return shlex.join([*words, "--method", experiment.method, "--dataset", experiment.dataset])
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,11 +167,6 @@ class Plan:
             words += ["--validate", *(f"{name}={self.benchmarks[name].source.path}" for name in validate)]
         return shlex.join(words)
 
-    @property
-    def validation_inputs(self) -> list[Path]:
-        """What must be there before a training can be validated."""
-        return [path for name in self.values["training"]["validate"] for path in self.benchmarks[name].source.inputs]
-
     def recipe_file(self, run: str) -> Path:
         """Where :meth:`write` puts the recipe of a run."""
         return self.results / "recipes" / f"{run}.json"
@@ -171,14 +190,14 @@ class Plan:
         return [path for path in found if path.exists()] if self.values["render_only"] else found
 
     def missing(self) -> list[str]:
-        """A line for each data set that the plan names and that is not there."""
+        """A line for each data set and each checkpoint that the plan names and that is not there."""
         sources = [run.source for run in self.runs.values()]
         sources += [benchmark.source for benchmark in self.benchmarks.values()]
         return list(dict.fromkeys(source.missing for source in sources if source.missing))
 
     def missing_for(self, rule: str, wildcards: Mapping[str, str]) -> str | None:
-        """The line of the received set that a job needs and that is not there; None if it can run."""
-        if rule == "train":
+        """The line of the received set or checkpoint that a job needs and that is not there; None if it can run."""
+        if rule in ("train", "import_released"):
             return self.runs[wildcards["run"]].source.missing
         if rule.startswith("verify_"):
             return next(each.missing for each in self.sources.received if rule == f"verify_{each.name}")
@@ -221,7 +240,7 @@ def make_plan(files: Sequence[Path], changes: Mapping[str, Any] | None = None, *
     runs = _runs(configuration, sources, root)
     benchmarks = _benchmarks(configuration, sources)
     for benchmark in benchmarks.values():
-        untrained = (benchmark.trained_on or frozenset()) - {run.source.name for run in runs.values()}
+        untrained = (benchmark.trained_on or frozenset()) - {run.experiment.dataset for run in runs.values()}
         if untrained:
             what = f"no experiment trains on {', '.join(sorted(untrained))}"
             raise InputError(what, file=configuration.file, record=f"benchmarks: {benchmark.name}: trained_on")
@@ -231,8 +250,8 @@ def make_plan(files: Sequence[Path], changes: Mapping[str, Any] | None = None, *
             record, expected = f"training.validate.{number}", f"one of the benchmarks {', '.join(pairs)}"
             raise InputError(f"no labelled pairs {name!r}", file=configuration.file, record=record, expected=expected)
     labels = {key: method["label"] for key, method in read_methods(root).items()}
-    labels |= {run.source.name: run.source.label for run in runs.values()}
-    used = {run.experiment.method for run in runs.values()} | {run.source.name for run in runs.values()}
+    labels |= {run.experiment.dataset: _training_label(run, sources) for run in runs.values()}
+    used = {name for run in runs.values() for name in (run.experiment.method, run.experiment.dataset)}
     return Plan(
         configuration,
         sources,
@@ -256,12 +275,27 @@ def _extend(variable: str, folder: Path, *, first: bool) -> None:
 def _runs(configuration: Configuration, sources: Sources, root: Path) -> dict[str, Run]:
     runs = {}
     for number, experiment in enumerate(read_experiments(configuration, root=root)):
+        released = experiment.released
+        if released is not None:
+            source = sources.released(released)
+            hash_ = digest({"file": source.manifest_hash, "color": released.color, "semantics": semantics.IMPORT})
+            name = "-".join([*experiment.key, "released", hash_[:HASH_DIGITS]])
+            runs[name] = Run(name, experiment, experiment.seeds[0], source, hash_)
+            continue
         source = sources.training_set(experiment.dataset, f"experiments.{number}.dataset")
         for seed in experiment.seeds:
-            hash_ = recipe_hash(experiment.recipe, source.manifest_hash, seed, semantics.TRAINING)
+            hash_ = recipe_hash(experiment.recipe or {}, source.manifest_hash, seed, semantics.TRAINING)
             name = "-".join([*experiment.key, f"s{seed}", hash_[:HASH_DIGITS]])
             runs[name] = Run(name, experiment, seed, source, hash_)
     return runs
+
+
+def _training_label(run: Run, sources: Sources) -> str:
+    """The printed name of what a run was trained on, which need not be there if its weights are released."""
+    released = run.experiment.released
+    if released is None:
+        return run.source.label
+    return sources.training_label(run.experiment.dataset, f"{CHECKPOINTS}: {released.key}.dataset")
 
 
 def _benchmarks(configuration: Configuration, sources: Sources) -> dict[str, Benchmark]:

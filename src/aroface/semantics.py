@@ -9,6 +9,9 @@ from __future__ import annotations
 TRAINING = 1
 """Raised when the same recipe, data and seed come to give other weights."""
 
+IMPORT = 1
+"""Raised when the same released checkpoint comes to give other weights."""
+
 EMBEDDING = 1
 """Raised when the same weights, benchmark and options come to give other features."""
 

@@ -18,9 +18,9 @@ from typing import Any, Literal, get_args
 from aroface.config import Configuration
 from aroface.datasets.contents import data_hash
 from aroface.datasets.hashes import FileHashes
-from aroface.datasets.manifest import manifest_hash, manifest_path
+from aroface.datasets.manifest import manifest_hash, manifest_path, sample_identity
 from aroface.datasets.pack_options import PackOptions, Part, packed_identities
-from aroface.datasets.registry import Benchmark, Dataset, missing, read_benchmarks, read_datasets
+from aroface.datasets.registry import Benchmark, Checkpoint, Dataset, Entry, missing, read_benchmarks, read_datasets
 from aroface.datasets.specs import Kind, alignment_words, generated_identity, resolve_spec
 from aroface.errors import InputError
 from aroface.files import HASH_DIGITS, read_json, write_json
@@ -46,7 +46,7 @@ _EMBEDDING = {"color": "RGB", "flip": True, "fusion": "sum"}  # of sets that the
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A data set as jobs see it.
+    """A data set, or weights that others released, as jobs see it.
 
     Attributes:
         name: its key.
@@ -54,17 +54,18 @@ class Source:
         kind: what it holds.
         manifest_hash: hash of its identity.
         path: a folder, or a file of pairs, below ``results/data``.
-        manifest: of the set that the workflow makes, or of what checking a received one has shown.
+        manifest: of the set that the workflow makes, or of what checking a received one has shown; weights have none
+            and are their own.
         received: whether it comes from others.
         fetchable: whether it is to be had without a form.
         options: how the literature embeds it, if it is a received benchmark.
-        target: what ``path`` shall link to, if the set is received and there.
+        target: what ``path`` shall link to, if it is received and there.
         missing: one line on what is missing and how to get it, if it is received and not there.
     """
 
     name: str
     label: str
-    kind: Kind
+    kind: Kind | Literal["checkpoint"]
     manifest_hash: str
     path: Path
     manifest: Path
@@ -136,6 +137,7 @@ class Sources:
         self._datasets = read_datasets(root / DATASETS)
         self._benchmarks = read_benchmarks(root / BENCHMARKS)
         self._found: dict[str, Source] = {}
+        self._released: dict[str, Source] = {}
         self.makings: list[Making] = []
         for name, declared in configuration.values["data"].items():
             if name in self._datasets or name in self._benchmarks:
@@ -167,14 +169,38 @@ class Sources:
             self._found[name] = self._received(entry, entry.protocol, entry.path)
         return self._find(name, record, "benchmark", self._benchmarks)
 
+    def released(self, entry: Checkpoint) -> Source:
+        """The file of a registered checkpoint."""
+        if entry.key not in self._released:
+            target = self._data_dir / entry.files[0]
+            absent = missing(entry, self._data_dir)
+            real = target.resolve()
+            hash_ = manifest_hash(sample_identity(real.parent, [real.name])) if not absent else None
+            self._released[entry.key] = self._linked(entry, "checkpoint", target, absent, hash_, None)
+        return self._released[entry.key]
+
+    def training_label(self, name: str, record: str) -> str:
+        """The printed name of a training set, which need not be there; ``record`` is where it is named.
+
+        Raises:
+            InputError: there is none of this name.
+        """
+        return self._datasets[name].title if name in self._datasets else self.training_set(name, record).label
+
     @property
     def received(self) -> list[Source]:
         """The received sets that were asked for."""
         return [source for source in self._found.values() if source.received]
 
+    @property
+    def to_fetch(self) -> list[str]:
+        """Keys of the received sets and the released weights that are missing and to be had without a form."""
+        everything = [*self._found.values(), *self._released.values()]
+        return [source.name for source in everything if source.missing and source.fetchable]
+
     def write(self) -> None:
         """Link received sets to where jobs look for them, remember their identities, and write what is to be made."""
-        for source in self._found.values():
+        for source in [*self._found.values(), *self._released.values()]:
             if source.target is not None:
                 write_if_new(_seen_file(self._results, source.name), {"manifest_hash": source.manifest_hash})
                 _link(source.path, source.target)
@@ -196,18 +222,32 @@ class Sources:
         """A received set: identified by its manifest, else by samples of its files, else as when it was last there."""
         target = self._data_dir / place
         absent = missing(entry, self._data_dir)
-        hash_ = _remembered(self._results, entry.key) if absent else data_hash(target)
+        options = entry.options if isinstance(entry, Benchmark) else None
+        return self._linked(entry, kind, target, absent, None if absent else data_hash(target), options)
+
+    def _linked(
+        self,
+        entry: Entry,
+        kind: Kind | Literal["checkpoint"],
+        target: Path,
+        absent: str | None,
+        found: str | None,
+        options: Mapping[str, Any] | None,
+    ) -> Source:
+        """What lies in the data folder, below ``results/data`` under the hash that was found or is remembered."""
+        hash_ = found or _remembered(self._results, entry.key)
         folder = _folder(self._results, entry.key, hash_)
+        path = folder / target.name
         return Source(
             entry.key,
             entry.title,
             kind,
             hash_,
-            folder / target.name,
-            folder / RECEIVED_MANIFEST,
+            path,
+            path if kind == "checkpoint" else folder / RECEIVED_MANIFEST,
             received=True,
             fetchable=bool(entry.downloads),
-            options=entry.options if isinstance(entry, Benchmark) else None,
+            options=options,
             target=None if absent else target,
             missing=absent,
         )

@@ -26,8 +26,9 @@ def write_record(
     lr: float = 0.1,
     manifest: str = "e" * 64,
     series: Sequence[Mapping[str, Any]] = (),
+    released: bool = False,
 ) -> Path:
-    """Write one valid record and return its path."""
+    """Write one valid record and return its path; of a training, or of weights that others released."""
     recipe = {"arch": arch, "head": {"name": method}, "optimiser": {"lr": lr}}
     recipe_hash = digest({"recipe": recipe, "seed": seed})
     run = f"{method}-{dataset}-{arch}-s{seed}-{recipe_hash[:8]}"
@@ -55,6 +56,9 @@ def write_record(
             "command": f"aroface evaluate --features results/features/{run}/{benchmark} --out {path.name}",
         },
     }
+    if released:
+        record["provenance"] |= {"recipe": None, "recipe_hash": None, "source": "released"}
+        record["provenance"]["data"]["manifest_hash"] = None
     write_json(path, record)
     return path
 

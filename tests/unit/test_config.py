@@ -74,7 +74,7 @@ def edit(config: dict[str, Any], path: str, value: object) -> None:
     place: Any = config
     for parent in parents:
         place = place[int(parent)] if isinstance(place, list) else place[parent]
-    place[last] = value
+    place[int(last) if isinstance(place, list) else last] = value
 
 
 @pytest.mark.parametrize(
@@ -100,6 +100,22 @@ def edit(config: dict[str, Any], path: str, value: object) -> None:
         ("experiments.0.overrides", {"optimiser": {"lr": "1e-1"}}, "overrides: optimiser.lr: '1e-1' .* 1e-1 as 1.0e-1"),
         ("experiments.0.overrides", {"head": {"name": "cosface"}}, "overrides: head: 's' is a required property"),
         ("experiments.0.overrides", {"adversary": {"warmth": 1}}, "overrides: adversary: Additional properties"),
+        (
+            "experiments.0",
+            {"source": "released", "checkpoint": "adaface"},
+            "0.checkpoint: unknown checkpoint 'adaface'",
+        ),
+        (
+            "experiments.0",
+            {"source": "trained", "checkpoint": "adaface_ms1mv2_r100"},
+            "0.source: 'released' was expected",
+        ),
+        ("experiments.0", {"checkpoint": "adaface_ms1mv2_r100"}, "experiments.0: 'source' is a required property"),
+        (
+            "experiments.0",
+            {"source": "released", "checkpoint": "a", "seeds": [1]},
+            "experiments.0: Additional .*'seeds'",
+        ),
         ("data.lfw", {"seed": 1, "generate": {}}, "test.yaml: data.lfw: a registered set has this name"),
         (
             "data.clean.generate",
@@ -238,6 +254,61 @@ def test_a_run_is_named_after_what_decides_its_weights(folder: Folder) -> None:
     assert not before & set(folder.plan().runs)
 
 
+RELEASED = "arcface_aroface_ms1mv3_r100"
+
+
+def put_checkpoint(folder: Folder, content: bytes) -> Path:
+    file = folder.path / f"checkpoints/{RELEASED}.pt"
+    file.parent.mkdir(exist_ok=True)
+    file.write_bytes(content)
+    return file
+
+
+def test_released_weights_are_a_run_that_is_named_after_their_file(folder: Folder) -> None:
+    folder.config["experiments"].append({"source": "released", "checkpoint": RELEASED})
+    absent = folder.plan()
+    assert len(absent.missing()) == 1
+    assert "arcface_aroface_ms1mv3_r100.pt; aroface data fetch arcface_aroface_ms1mv3_r100" in absent.missing()[0]
+    put_checkpoint(folder, b"weights")
+    plan = folder.plan()
+    assert plan.missing() == []
+    (run,) = (run for run in plan.runs.values() if run.experiment.released)
+    assert run.name.startswith("arcface_aroface-ms1mv3-r100-released-")
+    assert run.name not in absent.runs
+    assert (run.seed, run.experiment.recipe) == (0, None)
+    assert plan.labels["ms1mv3"] == "MS1MV3"
+    assert any(run.name in path.parts for path in plan.records())
+    plan.write()
+    written = read_json(plan.recipe_file(run.name))
+    assert written["experiment"] == {"method": "arcface_aroface", "dataset": "ms1mv3", "arch": "r100", "seed": 0}
+    assert written["released"]["checkpoint"] == RELEASED
+    assert run.source.path.read_bytes() == b"weights"
+    with pytest.raises(InputError, match="no recipe of a run"):
+        read_run(plan.recipe_file(run.name))
+    put_checkpoint(folder, b"other weights").rename(folder.path / "elsewhere")
+    assert run.name in folder.plan().runs, "what was imported is still known when the file has gone"
+    put_checkpoint(folder, b"other weights")
+    assert run.name not in folder.plan().runs
+
+
+def test_released_weights_need_no_training_set_and_can_be_compared_on_it(folder: Folder) -> None:
+    folder.config["experiments"] = [{"source": "released", "checkpoint": RELEASED}]
+    folder.config["benchmarks"][0]["trained_on"] = ["ms1mv3"]
+    put_checkpoint(folder, b"weights")
+    plan = folder.plan()
+    assert plan.missing() == []
+    assert len(plan.records()) == 1
+
+
+def test_released_weights_and_a_training_of_the_same_are_refused_together(folder: Folder) -> None:
+    folder.config["experiments"] = [
+        {"source": "released", "checkpoint": RELEASED},
+        {"method": "arcface_aroface", "dataset": "ms1mv3", "arch": "r100"},
+    ]
+    with pytest.raises(InputError, match=r"experiments.1: arcface_aroface/ms1mv3/r100 is declared twice"):
+        folder.plan()
+
+
 def test_what_is_written_can_be_read_by_the_training(folder: Folder) -> None:
     plan = folder.plan()
     plan.write()
@@ -269,7 +340,7 @@ def test_a_table_shows_the_records_of_its_rows_and_columns(folder: Folder) -> No
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "workflow/configs/demo.yaml", "workflow/configs/claim.yaml",
-                                  "workflow/configs/tiny.yaml"])  # fmt: skip
+                                  "workflow/configs/tiny.yaml", "workflow/configs/released.yaml"])  # fmt: skip
 def test_the_repositorys_configurations_are_valid(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     products = find_products(make_plan([ROOT / name], root=ROOT), root=ROOT)

@@ -20,7 +20,7 @@ from aroface.models.released import import_checkpoint
 from aroface.models.run_folder import load_backbone
 
 
-def _run(folder, arch):
+def _run(folder, arch, gain=None):
     """A run whose batch norms do not stand at their initial values."""
     torch.manual_seed(0)
     model = build(arch, 16)
@@ -28,6 +28,8 @@ def _run(folder, arch):
         if isinstance(part, nn.BatchNorm2d | nn.BatchNorm1d):
             part.running_mean.normal_(0, 0.1)
             part.running_var.uniform_(0.5, 2)
+    if gain:
+        model.conv1.weight.data.fill_(gain)
     torch.save(model.state_dict(), folder / f"{arch}.pt")
     return import_checkpoint(folder / f"{arch}.pt", folder / "run").parent
 
@@ -120,6 +122,13 @@ def test_a_program_that_differs_is_refused_and_nothing_is_left(tmp_path, run_dir
         export_model(run_dir, tmp_path / "model", form)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     assert (tmp_path / "model").read_text() == "an older one"
+
+
+def test_a_network_that_explodes_cannot_be_checked(tmp_path):
+    run_dir = _run(tmp_path, "r8s4", gain=3e38)
+    with pytest.raises(InputError, match=r"run: its embeddings of random images are not finite"):
+        export_model(run_dir, tmp_path / "model.pt2", "torch-export")
+    assert not list(tmp_path.glob("*pt2*"))
 
 
 def test_weights_that_come_back_otherwise_are_refused(tmp_path, run_dir, monkeypatch):

@@ -58,6 +58,31 @@ def test_a_cell_is_followed_down_to_its_seeds(results: Path):
     assert text.count("is another file by now") == 1  # seed 1's weights were replaced
 
 
+def test_released_weights_are_followed_to_their_file(tmp_path: Path):
+    path = write_record(
+        tmp_path / "records", "adaface", {"rank1": 0.7, "rank5": 0.8}, dataset="webface4m", released=True
+    )
+    written = {
+        "weights": {"file": "model.safetensors", "sha256": digest(path.parent.name)},
+        "source": "released",
+        "input": {"color": "RGB"},
+        "released": {"file": "adaface.ckpt", "sha256": "a" * 64, "color": "BGR"},
+    }
+    write_json(tmp_path / "runs" / path.parent.name / "checkpoint.json", written)
+    text = ask(tmp_path, "tinyface/AdaFace@WebFace4M/rank1")
+    for part in (
+        "reproduced   70.00, released weights",
+        "released     70.00 = 100 × 0.7 (rank1 on tinyface)",
+        "model.safetensors (released)",
+        "recipe     none: released weights",
+        "from       adaface.ckpt, sha256 " + "a" * 64 + ", trained on BGR, imported for RGB",
+        "webface4m, manifest unknown",
+    ):
+        assert part in text
+    assert "trained at" not in text
+    assert "seed" not in text
+
+
 def test_reported_values_have_their_source_and_misprints_their_remark(results: Path):
     text = ask(results, "tinyface/AdaFace+ARoFace@WebFace12M/rank5")
     assert "reported     76.87" in text

@@ -34,11 +34,7 @@ rule fetch:
     conda:
         "../envs/data.yaml"
     params:
-        names=[
-            each.name
-            for each in PLAN.sources.received
-            if each.missing and each.fetchable
-        ],
+        names=PLAN.sources.to_fetch,
         folder=PLAN.values["paths"]["data"],
     shell:
         "if [ -z '{params.names}' ]; then echo nothing to fetch > {log}; exit 0; fi;"

@@ -5,12 +5,13 @@ rule train:
     input:
         recipe=ancient(RESULTS / "recipes/{run}.json"),
         data=ancient(lambda wildcards: PLAN.runs[wildcards.run].source.inputs),
-        validation=ancient(PLAN.validation_inputs),
     output:
         checkpoint=RESULTS / "runs/{run}/checkpoint.json",
         weights=RESULTS / "runs/{run}/model.safetensors",
     log:
         RESULTS / "logs/train/{run}.log",
+    wildcard_constraints:
+        run=r"[^/]+-s\d+-[0-9a-f]+",
     priority: 10
     retries: RESOURCES["train"]["retries"]
     conda:
@@ -26,3 +27,30 @@ rule train:
         "python -m aroface train --recipe {input.recipe} --data {params.data:q}"
         f" --run-dir {RESULTS}/runs/{{wildcards.run}} --state-dir {RESULTS}/state/{{wildcards.run}}"
         f" --loader-threads $(( ({{threads}} + {PLAN.processes} - 1) / {PLAN.processes} )) {PLAN.conduct} > {{log}} 2>&1"
+
+
+# Released weights become a run like any other. Their file is no input: it may go once it is imported, and whatever it
+# holds is in the run's name.
+rule import_released:
+    input:
+        ancient(RESULTS / "recipes/{run}.json"),
+    output:
+        checkpoint=RESULTS / "runs/{run}/checkpoint.json",
+        weights=RESULTS / "runs/{run}/model.safetensors",
+    log:
+        RESULTS / "logs/import/{run}.log",
+    wildcard_constraints:
+        run=r"[^/]+-released-[0-9a-f]+",
+    priority: 10
+    retries: RESOURCES["evaluate"]["retries"]
+    conda:
+        "../envs/train.yaml"
+    threads: RESOURCES["evaluate"]["threads"]
+    resources:
+        mem_mb=RESOURCES["evaluate"]["mem_mb"],
+        runtime=RESOURCES["evaluate"]["runtime"],
+    params:
+        arguments=lambda wildcards: PLAN.runs[wildcards.run].import_arguments,
+    shell:
+        "python -m aroface model import {params.arguments}"
+        f" --out {RESULTS}/runs/{{wildcards.run}} > {{log}} 2>&1"

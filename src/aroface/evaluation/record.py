@@ -39,6 +39,7 @@ def build_record(
         "counts": dict(outcome.counts),
         "series": [dict(point) for point in outcome.series],
         "provenance": {
+            "source": checkpoint.get("source", "trained"),  # features of before others' weights were taken
             "recipe": checkpoint["recipe"],
             "recipe_hash": checkpoint["recipe_hash"],
             "weights_sha256": checkpoint["weights_sha256"],

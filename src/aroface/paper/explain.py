@@ -18,7 +18,8 @@ from aroface.paper.records import Experiment, Record, load_records
 from aroface.paper.spec import EMPTY, Column, Spec, read_spec
 
 LABEL_WIDTH = 13
-TOP = ("reported", "reproduced", "difference", "of", "minus")
+RELEASED = "released"
+TOP = ("reported", "reproduced", "difference", "of", "minus", RELEASED)
 
 
 def explain(
@@ -96,17 +97,20 @@ def _reproduced(
 ) -> list[str]:
     if line.experiment is None:
         return [_entry("reproduced", "nothing: no experiment belongs to this row")]
-    found = estimate(measure(spec, column, line.experiment, records).values)
+    measured = measure(spec, column, line.experiment, records)
+    found = estimate(measured.values)
     if found is None:
         return [_entry("reproduced", f"no result of {line.experiment}")]
     spread = "" if found.sd is None else f" ± {percent(found.sd, column.decimals)}"
-    parts = [_entry("reproduced", f"{percent(found.mean, column.decimals)}{spread}{_over(found.n)}")]
+    over = ", released weights" if all(map(_is_released, measured.records)) else _over(found.n)
+    parts = [_entry("reproduced", f"{percent(found.mean, column.decimals)}{spread}{over}")]
     for source in [spec.column(name) for name in column.average_of] or [column]:
         measurement = measure(spec, source, line.experiment, records)
         for record in measurement.records:
             fraction = measurement.values[record.seed]
             value = f"{percent(Decimal(repr(fraction)), source.decimals)} = 100 × {fraction!r}"
-            parts += ["", _entry(f"seed {record.seed}", f"{value} ({source.metric} on {record.benchmark})")]
+            name = RELEASED if _is_released(record) else f"seed {record.seed}"
+            parts += ["", _entry(name, f"{value} ({source.metric} on {record.benchmark})")]
             parts += _chain(record, results, workflow)
     return parts
 
@@ -135,11 +139,24 @@ def _chain(record: Record, results: Path, workflow: str) -> list[str]:
         _entry("", _weights(source["weights_sha256"], run, checkpoint)),
         _entry("recipe", _recipe(source["recipe_hash"], results / "recipes" / f"{record.run}.json")),
         _entry("data", f"{source['data']['name']}, manifest {source['data']['manifest_hash'] or 'unknown'}"),
-        *([_entry("trained at", _commit(run["environment"]["git_commit"]))] if run else []),
+        *([_entry(*_origin(run))] if run else []),
         _entry("commit", _commit(source["git_commit"])),
         _entry("command", source["command"] or "unknown"),
         _entry("again", f"{workflow} {record.path.as_posix()}"),
     ]
+
+
+def _is_released(record: Record) -> bool:
+    return record.provenance.get("source") == RELEASED
+
+
+def _origin(run: Mapping[str, Any]) -> tuple[str, str]:
+    """Which commit trained a run; of released weights which file they come from."""
+    if run["source"] != RELEASED:
+        return "trained at", _commit(run["environment"]["git_commit"])
+    file = run["released"]
+    turned = "" if file["color"] == run["input"]["color"] else f", imported for {run['input']['color']}"
+    return "from", f"{file['file']}, sha256 {file['sha256']}, trained on {file['color']}{turned}"
 
 
 def _weights(sha256: str, run: Mapping[str, Any] | None, checkpoint: Path) -> str:

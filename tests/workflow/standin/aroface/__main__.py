@@ -25,6 +25,9 @@ def main() -> int:
     options, _ = parser.parse_known_args(words)
     if words[0] == "train":
         train(options.run_dir, options.state_dir)
+    elif words[0] == "model":
+        for name in ("model.safetensors", "checkpoint.json"):
+            write(options.out / name)
     elif options.manifest is not None:
         write(options.manifest)
     elif words[:2] == ["data", "fetch"]:
