@@ -1,11 +1,16 @@
-"""A training step without the adversary, with it as released, cleaned up, and on the used quarter only.
+"""A training step without the adversary, with it as released, cleaned up, on the used quarter only, and in bfloat16.
 
 All variants do the same work of the optimiser on the same random batch; the difference is the adversary's. Rounds
-alternate between the variants, so that a busy machine is unfair to none; medians over the rounds and their ratios to
-the plain step are printed.
+alternate between the variants, so that a busy machine is unfair to none. Printed are medians over the rounds, and of
+the ratios to the plain step of the same round their median and quartiles.
+
+A plain step is a forward pass and two backward passes of about the same cost, towards activations and towards weights.
+The adversary adds a forward pass and one towards activations: 2/3 of a step, so 1.67 is the least on the whole batch
+and 1.17 on a quarter of it, unless its passes are cheaper than the training's.
 
     python benchmarks/step.py --arch r8s4 --batch 128
-    python benchmarks/step.py --arch mbf --batch 32 --rounds 5
+    python benchmarks/step.py --arch mbf --batch 32 --rounds 6
+    python benchmarks/step.py --arch r50 --batch 16 --rounds 5
     python benchmarks/step.py --arch r100 --batch 128 --device cuda --precision fp16
 """
 
@@ -15,6 +20,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -24,14 +30,15 @@ from aroface.heads.classifier import Classifier
 from aroface.heads.registry import build as build_head
 from aroface.models.registry import build, measure
 from aroface.robustness.adversary import AlignmentAdversary
-from aroface.robustness.options import AdversaryOptions
 
 VARIANTS: dict[str, dict[str, Any]] = {
-    "plain": {"name": "clean", "kind": "none"},
-    "random": {"name": "clean", "kind": "random"},
-    "official": {"name": "official"},
-    "clean": {"name": "clean"},
-    "clean, subset": {"name": "clean", "adversary_on": "subset"},
+    "plain": {"options": "clean", "kind": "none"},
+    "random": {"options": "clean", "kind": "random"},
+    "official": {"options": "official"},
+    "clean": {"options": "clean"},
+    "clean, bf16": {"options": "clean", "precision": "bf16"},
+    "subset": {"options": "clean", "adversary_on": "subset"},
+    "subset, bf16": {"options": "clean", "adversary_on": "subset", "precision": "bf16"},
 }
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -43,7 +50,7 @@ class Stepper:
         torch.manual_seed(0)
         self.device = torch.device(arguments.device)
         self.dtype = DTYPES[arguments.precision]
-        layout = torch.channels_last if arguments.channels_last else torch.contiguous_format
+        layout = torch.contiguous_format if arguments.channels_first else torch.channels_last
         self.backbone = build(arguments.arch).to(self.device, memory_format=layout).train()
         generator = torch.Generator().manual_seed(0)
         margin = build_head("arcface")
@@ -55,12 +62,10 @@ class Stepper:
         parameters = [*self.trained, *self.classifier.parameters()]
         self.optimiser = torch.optim.SGD(parameters, lr=1e-3, momentum=0.9, weight_decay=5e-4)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=arguments.precision == "fp16")
-        self.adversaries = {
-            name: AlignmentAdversary(AdversaryOptions.profile(**options)) for name, options in VARIANTS.items()
-        }
+        self.adversaries = {name: AlignmentAdversary(**VARIANTS[name]) for name in ["plain", *arguments.variants]}
 
     def loss(self, images: Tensor, labels: Tensor, *, update_statistics: bool) -> Tensor:
-        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+        with nullcontext() if self.dtype == torch.float32 else torch.autocast(self.device.type, self.dtype):
             embeddings = self.backbone(images)
         loss: Tensor = self.classifier(embeddings, labels, update_statistics=update_statistics)
         return self.scaler.scale(loss)
@@ -93,30 +98,36 @@ def main() -> None:
     parser.add_argument("--arch", default="r8s4")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--classes", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=10, help="steps of each variant that are measured")
+    parser.add_argument("--rounds", type=int, default=10, help="measured steps of each variant, 2 or more")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--precision", choices=[*DTYPES], default="fp32")
-    parser.add_argument("--channels-last", action="store_true")
+    parser.add_argument(
+        "--channels-first", action="store_true", help="images and weights as PyTorch lays them by itself"
+    )
+    variants = [name for name in VARIANTS if name != "plain"]
+    parser.add_argument("--variants", nargs="+", choices=variants, default=variants, metavar="VARIANT")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     stepper = Stepper(arguments)
-    times: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
-    for turn in range(-2, arguments.rounds):
-        for variant in VARIANTS:
-            taken = seconds(lambda variant=variant: stepper.step(variant), arguments.device)
-            if turn >= 0:  # the first two rounds warm up
-                times[variant].append(taken)
+    times: dict[str, list[float]] = {variant: [] for variant in stepper.adversaries}
+    for turn in range(-1, arguments.rounds):
+        for variant, taken in times.items():
+            took = seconds(lambda variant=variant: stepper.step(variant), arguments.device)
+            if turn >= 0:  # the first round warms up
+                taken.append(took)
     measures = measure(arguments.arch)
     print(
         f"{arguments.arch}: {measures.parameters / 1e6:.2f} M parameters, {measures.multiply_adds / 1e6:,.0f} M "
         f"multiply-adds; batch {arguments.batch}, {arguments.classes} classes, {arguments.device} {arguments.precision}"
     )
-    plain = statistics.median(times["plain"])
-    print(f"{'variant':<14}{'ms':>10}{'images/s':>10}{'ratio':>8}")
-    for variant, taken_by in times.items():
-        median = statistics.median(taken_by)
-        print(f"{variant:<14}{1000 * median:>10.1f}{arguments.batch / median:>10,.0f}{median / plain:>8.2f}")
+    print(f"{'variant':<14}{'ms':>10}{'images/s':>10}{'ratio':>8}   quartiles")
+    for variant, taken in times.items():
+        median = statistics.median(taken)
+        ratios = [mine / plain for mine, plain in zip(taken, times["plain"], strict=True)]
+        low, middle, high = statistics.quantiles(ratios, method="inclusive")
+        rates = f"{1000 * median:>10.1f}{arguments.batch / median:>10,.0f}{middle:>8.2f}"
+        print(f"{variant:<14}{rates}   {low:.2f} to {high:.2f}")
 
 
 if __name__ == "__main__":

@@ -125,6 +125,93 @@ def test_an_official_step_is_the_released_one(steps):
         torch.testing.assert_close(ours.get_buffer(name), value)
 
 
+def _sample(image, scale, theta, shift):
+    """Method, steps 3 and 6, for one image (3, H, W) and scalars: its own matrix, grid and interpolation."""
+    _, height, width = image.shape
+    rows, columns = torch.meshgrid(torch.arange(height).to(image), torch.arange(width).to(image), indexing="ij")
+    u, v = (2 * columns + 1) / width - 1, (2 * rows + 1) / height - 1
+    x = scale * torch.cos(theta) * u - scale * torch.sin(theta) * v + shift[0]
+    y = scale * torch.sin(theta) * u + scale * torch.cos(theta) * v + shift[1]
+    padded = torch.full((3, height + 2, width + 2), -1.0, dtype=image.dtype)
+    padded[:, 1:-1, 1:-1] = image
+    x = (((x + 1) * (width + 2) - 1) / 2).clamp(0, width + 1)
+    y = (((y + 1) * (height + 2) - 1) / 2).clamp(0, height + 1)
+    left, top = x.detach().floor().long(), y.detach().floor().long()
+    right, bottom = (left + 1).clamp(max=width + 1), (top + 1).clamp(max=height + 1)
+    a, b = x - left, y - top
+    upper = padded[:, top, left] * (1 - a) + padded[:, top, right] * a
+    lower = padded[:, bottom, left] * (1 - a) + padded[:, bottom, right] * a
+    return upper * (1 - b) + lower * b
+
+
+def _sign(gradient):
+    return (gradient > 0).double() - (gradient < 0).double()
+
+
+def _method_step(images, labels, draws, network, steps):
+    """The six steps of the method, sample by sample, with the random draws given."""
+    count = len(images)
+    eta_scale, eta_theta, eta_shift = draws["eta"]
+    starts = [(draws["scale"][i], draws["theta"][i], draws["shift"][i]) for i in range(count)]
+    current = list(starts)
+    for _ in range(steps):
+        leaves = [tuple(part.clone().requires_grad_() for part in sample) for sample in current]
+        warped = torch.stack([_sample(images[i], *leaves[i]) for i in range(count)])
+        F.cross_entropy(network(warped), labels).backward()
+        for i, (s, theta, t) in enumerate(leaves):
+            first_s, first_theta, first_t = starts[i]
+            s = s.detach() + eta_scale * _sign(s.grad)
+            theta = theta.detach() + eta_theta * _sign(theta.grad)
+            t = t.detach() + eta_shift * _sign(t.grad)
+            s = min(max(s, first_s - 0.5), first_s + 1.5)
+            theta = min(max(theta, first_theta - 0.8), first_theta + 0.8)
+            t = torch.stack([min(max(t[axis], first_t[axis] - 0.3), first_theta + 0.3) for axis in (0, 1)])
+            current[i] = (s, theta, t)
+    clean = int(0.75 * count)
+    chosen = [(images[row], labels[row]) for row in draws["first"][:clean].tolist()]
+    changed = draws["second"][: count - clean].tolist()
+    chosen += [(_sample(images[row], *current[row]), labels[row]) for row in changed]
+    return torch.stack([image for image, _ in chosen]), torch.stack([label for _, label in chosen]), current
+
+
+def _draws(count, generator):
+    """In the order in which this project draws, and in float32 as it does."""
+    first, second = (torch.randperm(count, generator=generator) for _ in range(2))
+    eta = 0.1 + 0.001 * torch.randn(3, generator=generator)
+    scale = 1 + (0.01 * torch.randn(count, generator=generator)).double()
+    theta = 0.01 * torch.randn(count, generator=generator)
+    shift = 0.01 * torch.randn(count, 2, generator=generator)
+    named = {"eta": eta, "scale": scale, "theta": theta, "shift": shift}
+    return {"first": first, "second": second} | {name: value.double() for name, value in named.items()}
+
+
+@pytest.mark.parametrize("count", [21, 24])
+@pytest.mark.parametrize("steps", [1, 3])
+def test_an_official_step_is_the_methods_six_steps_sample_by_sample(steps, count):
+    images = torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(1), dtype=torch.float64) * 2 - 1
+    labels = torch.arange(count) % 8
+    ours, theirs = _network().double(), _network().double()
+    mixed = AlignmentAdversary("official", steps=steps).augment(
+        images,
+        labels,
+        lambda warped, rows: F.cross_entropy(ours(warped), labels[rows]),
+        ours,
+        torch.Generator().manual_seed(11),
+    )
+    draws = _draws(count, torch.Generator().manual_seed(11))
+    expected, targets, current = _method_step(images, labels, draws, theirs, steps)
+    assert torch.equal(mixed.labels, targets)
+    torch.testing.assert_close(mixed.images, expected, atol=1e-10, rtol=0)
+    for index, row in enumerate(mixed.warped.rows.tolist()):
+        for here, there in zip(mixed.warped.warps, current[row], strict=True):
+            torch.testing.assert_close(here[index], there, atol=1e-12, rtol=0)
+    assert all(parameter.grad is None for parameter in ours.parameters())
+    for name, value in theirs.named_buffers():
+        torch.testing.assert_close(ours.get_buffer(name), value)
+    at_the_bound = [bool((t == theta + 0.3).any()) for (_, _, t), theta in zip(current, draws["theta"], strict=True)]
+    assert any(at_the_bound) is (steps == 3)
+
+
 def test_a_clean_step_is_the_principled_one():
     images = torch.rand(20, 3, 32, 32, generator=torch.Generator().manual_seed(1)) * 2 - 1
     labels = torch.arange(20) % 8
