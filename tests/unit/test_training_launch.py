@@ -62,7 +62,9 @@ def test_bad_input_in_a_process_has_the_status_of_bad_input(tmp_path, data, capf
     recipe = write_recipe(tmp_path, batch_size=9)
     words = command(recipe, data, tmp_path)[3:]
     assert main(words) == 2
-    assert "a batch of 9 images on 2 processes; expected a number of processes that divides it" in capfd.readouterr().err
+    assert (
+        "a batch of 9 images on 2 processes; expected a number of processes that divides it" in capfd.readouterr().err
+    )
 
 
 def test_a_dry_run_needs_no_data_and_leaves_nothing(tmp_path, data, capsys):
