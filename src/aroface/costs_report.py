@@ -136,7 +136,9 @@ def _row(costs: Costs, each: Training) -> tuple[str, ...]:
     recipe, device = each.experiment.recipe, costs.device
     whole = None if each.images is None else recipe["epochs"] * each.images
     one = None if each.hours is None else each.hours / device.count
-    rate = _UNKNOWN if each.images_per_s is None else f"{each.images_per_s:,.0f}"
+    finished = len(each.done) == len(each.runs)
+    per_s = whole / each.total_hours * len(each.runs) / 3600 if finished and whole and each.total_hours else None
+    rate = _UNKNOWN if each.images_per_s is None else f"{per_s or each.images_per_s:,.0f}"
     tight = each.memory is not None and device.memory is not None and each.memory > device.memory
     return (
         " ".join(each.experiment.key),
@@ -145,7 +147,7 @@ def _row(costs: Costs, each: Training) -> tuple[str, ...]:
         number_text(whole),
         _UNKNOWN if each.steps is None else f"{each.steps:,}",
         rate,
-        hours_text(_mean_hours(each) / device.count if len(each.done) == len(each.runs) else one),
+        hours_text(_mean_hours(each) / device.count if finished else one),
         hours_text(None if each.hours is None and not each.done else each.total_hours),
         " + ".join(_origins(each)) or _UNKNOWN,
         f"{'! ' if tight else ''}{bytes_text(each.memory)}",
