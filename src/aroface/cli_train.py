@@ -71,7 +71,7 @@ def _add_intervals(verb: argparse.ArgumentParser) -> None:
         nargs="+",
         default=[],
         metavar="NAME=FILE",
-        help="labelled pairs to measure the accuracy on, those that are there; the best weights are kept beside the last",
+        help="labelled pairs, if they are there, to measure the accuracy on; the best weights are kept as well",
     )
     group.add_argument(
         "--validate-every", type=positive, default=1, metavar="EPOCHS", help="between validations (%(default)s)"

@@ -88,6 +88,7 @@ class Training:
 
     Attributes:
         experiment: a method trained on a data set.
+        recipe: its resolved recipe.
         runs: names of its runs, each with the device-hours that it took, if it is finished.
         images: of an epoch, whole batches only.
         steps: of the optimiser.
@@ -103,6 +104,7 @@ class Training:
     """
 
     experiment: Experiment
+    recipe: Mapping[str, Any]
     runs: Mapping[str, float | None]
     images: int | None
     steps: int | None
@@ -217,8 +219,9 @@ def plan_costs(plan: Plan, *, root: Path = Path()) -> Costs:
         runs.setdefault(run.experiment.key, {})[run.name] = _hours_taken(plan, run.name)
     experiments = {run.experiment.key: run.experiment for run in plan.runs.values()}
     trainings = tuple(
-        _training(experiment, runs[key], counts[experiment.dataset], device, throughput, plan, rows)
+        _training(experiment, experiment.recipe, runs[key], counts[experiment.dataset], device, throughput, plan, rows)
         for key, experiment in experiments.items()
+        if experiment.recipe is not None
     )
     uncounted = tuple(name for name, number in rows.items() if number is None)
     return Costs(device, trainings, plan.values["budget_gpu_hours"], uncounted)
@@ -357,6 +360,7 @@ def _device(plan: Plan, throughput: Mapping[str, Any]) -> Device:
 
 def _training(
     experiment: Experiment,
+    recipe: Mapping[str, Any],
     runs: Mapping[str, float | None],
     counts: Mapping[str, int],
     device: Device,
@@ -364,7 +368,6 @@ def _training(
     plan: Plan,
     rows: Mapping[str, int | None],
 ) -> Training:
-    recipe = experiment.recipe
     footprint = _footprint(recipe)
     evaluated = [each for each in plan.benchmarks.values() if each.evaluates(experiment)]
     disk = {
@@ -373,7 +376,7 @@ def _training(
         "records": float(sum(_record_bytes(each) for each in evaluated)),
     }
     if not counts.keys() >= {"images", "identities"}:
-        return Training(experiment, runs, None, None, None, False, None, None, None, state=None, **disk)
+        return Training(experiment, recipe, runs, None, None, None, False, None, None, None, state=None, **disk)
     classes, batch = counts["identities"], recipe["batch_size"]
     steps = counts["images"] // batch
     images = steps * batch
@@ -386,7 +389,9 @@ def _training(
     whole = recipe["epochs"] * steps
     states = min(STATES_KEPT, -(-whole // plan.values["training"]["save_every"]))
     state = float(states * 2 * _FLOAT * trained)  # weights and momentum
-    return Training(experiment, runs, images, whole, 1 / seconds, measured, hours, memory, fits_on, state=state, **disk)
+    return Training(
+        experiment, recipe, runs, images, whole, 1 / seconds, measured, hours, memory, fits_on, state=state, **disk
+    )
 
 
 def _footprint(recipe: Mapping[str, Any]) -> Footprint:

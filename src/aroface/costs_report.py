@@ -133,7 +133,7 @@ def _scaled(value: float, units: tuple[str, ...]) -> str:
 
 
 def _row(costs: Costs, each: Training) -> tuple[str, ...]:
-    recipe, device = each.experiment.recipe, costs.device
+    recipe, device = each.recipe, costs.device
     whole = None if each.images is None else recipe["epochs"] * each.images
     one = None if each.hours is None else each.hours / device.count
     finished = len(each.done) == len(each.runs)
@@ -173,15 +173,13 @@ def _runs(costs: Costs) -> list[str]:
 
 def _images(costs: Costs) -> str:
     """Images of all runs of all experiments."""
-    return number_text(
-        sum(len(each.runs) * each.experiment.recipe["epochs"] * (each.images or 0) for each in costs.trainings)
-    )
+    return number_text(sum(len(each.runs) * each.recipe["epochs"] * (each.images or 0) for each in costs.trainings))
 
 
 def _device(costs: Costs) -> str:
     device = costs.device
     if not device.is_gpu:
-        threads = {each.experiment.recipe["cpu_threads"] for each in costs.trainings}
+        threads = {each.recipe["cpu_threads"] for each in costs.trainings}
         return f"the CPU ({_plural(threads.pop(), 'thread')} each)" if len(threads) == 1 else "the CPU"
     return f"{device.count} × {device.label} each{' (assumed: training.gpu_type is not set)' if device.assumed else ''}"
 
@@ -201,14 +199,12 @@ def _memory_notes(costs: Costs) -> Iterator[str]:
 
 def _rate_notes(costs: Costs) -> Iterator[str]:
     differing = {
-        (each.experiment.recipe["optimiser"]["lr"], each.experiment.recipe["batch_size"]): None
+        (each.recipe["optimiser"]["lr"], each.recipe["batch_size"]): None
         for each in costs.trainings
-        if scaling_differs(each.experiment.recipe)
+        if scaling_differs(each.recipe)
     }
     if not differing:
-        rates = {
-            each.experiment.recipe["optimiser"]["lr"]: each.experiment.recipe["batch_size"] for each in costs.trainings
-        }
+        rates = {each.recipe["optimiser"]["lr"]: each.recipe["batch_size"] for each in costs.trainings}
         yield (
             "learning rate: "
             + ", ".join(f"{lr:g} at batch {batch:,}" for lr, batch in rates.items())
@@ -231,7 +227,7 @@ def _plural(number: int, what: str) -> str:
 
 
 def _entry(costs: Costs, each: Training) -> dict[str, Any]:
-    recipe = each.experiment.recipe
+    recipe = each.recipe
     runs = {run: {"finished": hours is not None, "device_hours": hours} for run, hours in each.runs.items()}
     return {
         **each.experiment.described,

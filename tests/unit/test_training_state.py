@@ -149,8 +149,7 @@ def test_a_disk_that_fills_leaves_the_previous_state_good(tmp_path):
 
 
 def test_a_run_is_trained_by_one_process_at_a_time(tmp_path):
-    with state.locked(tmp_path):
-        with pytest.raises(InputError, match="another process is training this run"), state.locked(tmp_path):
-            pass
+    with state.locked(tmp_path), pytest.raises(InputError, match="another process"), state.locked(tmp_path):
+        pass
     with state.locked(tmp_path):
         pass

@@ -51,7 +51,9 @@ Numbers = Callable[[], dict[str, Any]]
 class Batches(Protocol):
     """Where a training takes its batches from; `BatchLoader` is the one that reads images."""
 
-    batches_per_epoch: int
+    @property
+    def batches_per_epoch(self) -> int:
+        """Whole batches of an epoch."""
 
     @property
     def corrupt(self) -> list[Corrupt]:
