@@ -25,6 +25,9 @@ CHECKPOINTS = Path("workflow/registries/checkpoints.yaml")
 COMMAND_LINE = "--config"
 RELEASED_SEED = 0  # nobody says what it was; there is one of each
 
+# What a recipe may leave out, and what that means. Said or not, it is the same recipe and has the same hash.
+_OPTIONAL = {"sample_rate": 1, "batch_norm": "local", "gradient_compression": "none"}
+
 # A mapping that names another kind of thing takes none of the options of the one beneath.
 _DECIDING_KEY = {"head": "name", "schedule": "kind"}
 
@@ -212,7 +215,8 @@ def resolve_recipe(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str,
         layers: the parts, each with the file and record that it comes from.
 
     Returns:
-        The recipe; one without an adversary says nothing else of it, so that the adversary's options leave it alone.
+        The recipe; one without an adversary says nothing else of it, so that the adversary's options leave it alone,
+        and none says what it may leave out.
 
     Raises:
         InputError: names the part that made the recipe invalid, and the key.
@@ -222,7 +226,9 @@ def resolve_recipe(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str,
         if layer:
             recipe = lay_over(recipe, layer)
             validate(recipe, "recipe", file=place)
-    return {**recipe, "adversary": {"kind": "none"}} if recipe["adversary"]["kind"] == "none" else recipe
+    if recipe["adversary"]["kind"] == "none":
+        recipe = {**recipe, "adversary": {"kind": "none"}}
+    return {key: value for key, value in recipe.items() if key not in _OPTIONAL or value != _OPTIONAL[key]}
 
 
 def _recipe_layers(

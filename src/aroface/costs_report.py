@@ -26,6 +26,9 @@ def print_table(costs: Costs) -> None:
     """Print what every experiment costs, the totals and what is to be noted."""
     console = Console(highlight=False)
     console = Console(width=max(console.width, _ROOM), highlight=False)
+    if not costs.trainings:
+        console.print("nothing is trained: all weights are released ones")
+        return
     for line in _table(costs), *legend(costs), *notes(costs), headline(costs):
         console.print(line, soft_wrap=isinstance(line, str), markup=False)
 

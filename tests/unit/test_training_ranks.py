@@ -41,7 +41,8 @@ def recipes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("recipes")
     common = {"epochs": EPOCHS, "batch_norm": "synchronised"}
     found = {name: write_recipe(folder / name, **common, **head) for name, head in HEADS.items()}
-    found["official"] = write_recipe(folder, epochs=EPOCHS, adversary={"profile": "official", **GRADIENT})
+    official = {"adversary": {"profile": "official", **GRADIENT}, "gradient_compression": "fp16"}
+    found["official"] = write_recipe(folder, epochs=EPOCHS, **official)
     return found
 
 

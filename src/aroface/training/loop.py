@@ -32,6 +32,7 @@ from aroface.heads.registry import build as build_head
 from aroface.heads.shards import shard
 from aroface.models.checkpoint import save_weights
 from aroface.models.registry import build as build_backbone
+from aroface.progress import console
 from aroface.robustness.adversary import AlignmentAdversary, Warped
 from aroface.training import state as states
 from aroface.training.batchnorm import share_batch_norm
@@ -39,7 +40,7 @@ from aroface.training.conduct import Conduct, Interrupted, Validate
 from aroface.training.log import TrainingLog
 from aroface.training.ranks import Agreement, Ranks, average_buffers, check_equal, share_of
 from aroface.training.recipe import Recipe, Run
-from aroface.training.schedule import learning_rate, strength
+from aroface.training.schedule import learning_rate, linear_scaling, strength
 from aroface.training.watch import LossWatch
 
 SHEET_IMAGES = 16
@@ -158,6 +159,19 @@ class Trainer:
         """The images of this process's share that could not be used so far, each once."""
         return [*(self._skipped_before | {each.position: each for each in self.loader.corrupt}).values()]
 
+    def describe(self) -> str:
+        """What is about to be trained and how, in a line."""
+        recipe, ranks = self.recipe, self.ranks
+        lr, rule = recipe.optimiser.lr, linear_scaling(recipe.batch_size)
+        scaling = "as" if math.isclose(lr, rule) else "where"
+        local = recipe.batch_size // ranks.world_size
+        parts = "" if local == self.pass_images else f" in parts of {self.pass_images}"
+        return (
+            f"{self.run.name}: {recipe.arch}, {self.num_classes:,} classes, {self.steps:,} steps of"
+            f" {recipe.batch_size:,} images ({local:,} on each of {ranks.world_size} {ranks.device.type}{parts}), learning rate {lr:g}"
+            f" {scaling} 0.1 · batch / 1024 = {rule:g}"
+        )
+
     def rehearse(self, steps: int) -> float:
         """Do some steps that leave nothing behind; returns seconds a step, the first one not counted.
 
@@ -181,6 +195,7 @@ class Trainer:
         self._restore()
         log = None
         if self.ranks.first:
+            console.print(self.describe(), soft_wrap=True, highlight=False)
             log = TrainingLog(self.run.name, self.run_dir, self.state_dir, self.recipe.epochs, self.steps, self.step)
         keeper = states.Keeper(self.state_dir, self.ranks.rank, self.ranks.world_size, self.conduct.keep)
         try:
@@ -289,7 +304,12 @@ class Trainer:
         with nullcontext() if dtype == torch.float32 else torch.autocast(self.ranks.device.type, dtype=dtype):
             embeddings = network(images.contiguous(memory_format=torch.channels_last))
         loss: Tensor = self.classifier(
-            embeddings, labels, update_statistics=main, weight_gradient=main, generator=generator
+            embeddings,
+            labels,
+            update_statistics=main,
+            weight_gradient=main,
+            checked=self.ranks.device.type == "cpu",
+            generator=generator,
         )
         return loss
 
