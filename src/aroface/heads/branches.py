@@ -15,7 +15,7 @@ from torch import Tensor
 
 from aroface.heads.objective import Objective
 
-CLASSES_AT_ONCE = 8192
+CLASSES_AT_ONCE = 4096
 """Classes of a chunk: with a batch of B samples, B times as many logits are in memory at once."""
 
 _NOTHING = -1e30

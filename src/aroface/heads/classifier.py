@@ -35,8 +35,12 @@ class Classifier(nn.Module):
         sample_rate: share of this rank's classes that take part in a step, in (0, 1]; see :meth:`choose`.
         device: where the weights live.
 
+    The state belongs to the rank: its rows of the weights, and the objective's statistics, which differ between ranks
+    where they are those of a rank's own samples.
+
     Attributes:
         weight: (R, D), the weights of the classes ``rows``; not normalised.
+        rows: range of the classes that this rank holds.
 
     Raises:
         InputError: too few classes, or a sample rate out of its range.
@@ -69,8 +73,8 @@ class Classifier(nn.Module):
         """Draw the classes that take part from now on; with a sample rate of 1 all do, and nothing is done.
 
         All classes of the ranks' ``labels`` take part, and others at random until ``int(sample_rate * R)`` of this
-        rank's R classes do (at least one; more where the labels' are more). To be called on all ranks before each step
-        of the optimiser, after ``zero_grad``.
+        rank's R classes do (at least one; more where the labels' are more). To be called on all ranks, once for each
+        step of the optimiser, before its first pass.
 
         Args:
             labels: int64 (n,), this rank's labels of the whole step; n is the same on all ranks.
