@@ -196,3 +196,12 @@ def test_a_file_that_is_no_checkpoint_is_one_line(tmp_path):
     (tmp_path / "model.pt").write_bytes(b"GIF89a")
     with pytest.raises(InputError, match=r"model\.pt: cannot be read safely"):
         load_foreign(tmp_path / "model.pt")
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "model.pt2"])
+def test_a_program_is_told_from_weights(tmp_path, name):
+    (tmp_path / name).write_bytes(b"a program")
+    with pytest.raises(InputError, match=f"{name}: a program, not weights; expected a state dict"):
+        load_foreign(tmp_path / name)
+    with pytest.raises(InputError, match="no such file"):
+        load_foreign(tmp_path / f"absent-{name}")

@@ -29,6 +29,7 @@ COLOR_OF: dict[Layout, Color] = {"insightface": "RGB", "adaface": "BGR"}
 
 _HEADER_KEY = "aroface"
 _INSIGHTFACE_STATE = "state_dict_backbone"  # in the states that insightface's trainings write
+_PROGRAMS = (".onnx", ".pt2")
 _FIRST_CONVOLUTION = ("conv1.weight", "layers.0.layers.0.weight")
 
 
@@ -171,7 +172,11 @@ def load_foreign(path: str | PathLike[str], color: Color | None = None) -> Forei
 
 
 def _read(path: str | PathLike[str]) -> object:
-    return read_weights(path)[0] if Path(path).suffix == ".safetensors" else read_torch_file(path)
+    suffix = Path(path).suffix
+    if suffix in _PROGRAMS and Path(path).exists():
+        remedy = "import the weights that it was made from"
+        raise InputError("a program, not weights", file=path, expected="a state dict", remedy=remedy)
+    return read_weights(path)[0] if suffix == ".safetensors" else read_torch_file(path)
 
 
 def _architecture(state: StateDict, embedding_size: int, path: str | PathLike[str]) -> str:

@@ -55,7 +55,7 @@ def import_checkpoint(
     _refuse_trained(folder)
     found = load_foreign(file, color)
     if arch not in (None, found.arch):
-        raise InputError(f"holds {found.arch}", file=file, expected=arch, remedy="name the other one with --arch")
+        raise InputError(f"holds {found.arch}", file=file, expected=arch)
     run = name or folder.resolve().name
     model = build(found.arch, found.embedding_size)
     model.load_state_dict(found.state)
