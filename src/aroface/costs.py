@@ -12,7 +12,9 @@ Memory of one device, in bytes, at ``P`` parameters, ``B`` images a step and ``N
 
     12·P (weights, gradients, momentum) + 2·P (half-precision copies, under fp16 and bf16)
     + 12·D·ceil(C/N) (the classifier's shard: weights, gradients, momentum) + 8·D·B (gathered features, gradients)
-    + 4·LOGIT_COPIES·B·ceil(C/N) (logits) + activations·ceil(B/N) + WORKSPACE (GPUs)
+    + 4·LOGIT_COPIES·B·K (logits) + activations·A + WORKSPACE (GPUs)
+
+``K`` is ceil(C/N), but no more than the classes of a chunk; ``A`` is ceil(B/N), but no more than ``micro_batch``.
 
 What a training measured replaces its estimate.
 """
@@ -30,6 +32,7 @@ from aroface.config import Experiment
 from aroface.datasets.registry import REGISTRIES, read_benchmarks, read_datasets
 from aroface.errors import InputError
 from aroface.files import read_json
+from aroface.heads.shards import CLASSES_AT_ONCE
 from aroface.models.footprints import Footprint, find_footprint
 from aroface.plan import Benchmark, Plan
 from aroface.schemas import read_yaml, validate
@@ -38,14 +41,13 @@ from aroface.training.schedule import linear_scaling
 
 THROUGHPUT = REGISTRIES / "throughput.yaml"
 CPU = "cpu"
-STATES_KEPT = 2
-"""Resumable states that a training leaves behind, as :data:`aroface.training.state.KEPT`."""
 LOGIT_COPIES = 3
-"""Matrices of all logits of a step that are held at once: cosines, probabilities, and the gradient of one of them."""
+"""Matrices of logits that are held at once: cosines, probabilities, and the gradient of one of them."""
 WORKSPACE = 3.5e9
 """Bytes of CUDA's context, of kernels' workspaces and of what the allocator keeps back: what insightface's report on
-eight A100 (benchmarks/train/nvidia_a100.md) has beyond the other terms. With it the formula is within 1 % of 10.1 and
-13.1 GB (IResNet-50 and -100, 1,024 images a step), 5 % below 16.4 GB (2,048) and 11 % below 66.7 GB (10,240)."""
+eight A100 (benchmarks/train/nvidia_a100.md) has beyond the other terms. With it, and with all logits of a shard at once
+as there, the formula is within 1 % of 10.1 and 13.1 GB (IResNet-50 and -100, 1,024 images a step), 5 % below 16.4 GB
+(2,048) and 11 % below 66.7 GB (10,240)."""
 USABLE = 0.9
 """Share of a GPU's memory that a training is let fill by this estimate."""
 FACTOR_RATIO = 0.25
@@ -259,23 +261,32 @@ def plain_seconds(
     return (backbone + _FLOPS * features * classes / device.flops["fp32"]) / threads, False
 
 
-def device_memory(footprint: Footprint, recipe: Mapping[str, Any], classes: int, gpus: int) -> float:
+def device_memory(
+    footprint: Footprint,
+    recipe: Mapping[str, Any],
+    classes: int,
+    gpus: int,
+    micro_batch: int | None = None,
+    classes_at_once: int = CLASSES_AT_ONCE,
+) -> float:
     """Bytes that each of ``gpus`` needs for a training, or the CPU if there is none; this module's head says why."""
     devices = max(1, gpus)
     batch, features = recipe["batch_size"], recipe["embedding_size"]
-    rows, images = -(-classes // devices), -(-batch // devices)
+    rows, images = -(-classes // devices), min(-(-batch // devices), micro_batch or batch)
     parameters = footprint.parameters * (3 * _FLOAT + (0 if recipe["precision"] == "fp32" else 2))
     shard = 3 * _FLOAT * rows * features
     gathered = 2 * _FLOAT * features * batch
-    logits = LOGIT_COPIES * _FLOAT * batch * rows
+    logits = LOGIT_COPIES * _FLOAT * min(batch, images * devices) * min(rows, classes_at_once)
     activations = footprint.activation_bytes * images
     return float(parameters + shard + gathered + logits + activations + (WORKSPACE if gpus else 0))
 
 
-def devices_needed(footprint: Footprint, recipe: Mapping[str, Any], classes: int, limit: float) -> int | None:
+def devices_needed(
+    footprint: Footprint, recipe: Mapping[str, Any], classes: int, limit: float, micro_batch: int | None = None
+) -> int | None:
     """The smallest power of two of devices that hold a training in ``limit`` bytes each; None if 64 do not."""
     numbers = (2**power for power in range(7))
-    return next((n for n in numbers if device_memory(footprint, recipe, classes, n) <= limit), None)
+    return next((n for n in numbers if device_memory(footprint, recipe, classes, n, micro_batch) <= limit), None)
 
 
 def feature_rows(spec: Mapping[str, Any], counts: Mapping[str, int]) -> int | None:
@@ -383,11 +394,12 @@ def _training(
     seconds, measured = plain_seconds(recipe, classes, device, throughput["rates"])
     seconds *= adversary_factor(recipe["adversary"], throughput["adversary"]["gpu" if device.is_gpu else "cpu"])
     hours = recipe["epochs"] * images * seconds / 3600
-    memory = device_memory(footprint, recipe, classes, device.count if device.is_gpu else 0)
-    fits_on = devices_needed(footprint, recipe, classes, device.memory) if device.memory else None
+    parts = plan.values["training"]["micro_batch"]
+    memory = device_memory(footprint, recipe, classes, device.count if device.is_gpu else 0, parts)
+    fits_on = devices_needed(footprint, recipe, classes, device.memory, parts) if device.memory else None
     trained = footprint.parameters + classes * recipe["embedding_size"]
     whole = recipe["epochs"] * steps
-    states = min(STATES_KEPT, -(-whole // plan.values["training"]["save_every"]))
+    states = min(plan.values["training"]["keep"], -(-whole // plan.values["training"]["save_every"]))
     state = float(states * 2 * _FLOAT * trained)  # weights and momentum
     return Training(
         experiment, recipe, runs, images, whole, 1 / seconds, measured, hours, memory, fits_on, state=state, **disk

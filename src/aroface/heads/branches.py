@@ -14,9 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aroface.heads.objective import Objective
-
-CLASSES_AT_ONCE = 4096
-"""Classes of a chunk: with a batch of B samples, B times as many logits are in memory at once."""
+from aroface.heads.shards import CLASSES_AT_ONCE
 
 _NOTHING = -1e30
 """Log-sum-exp of no class at all: finite, so that no difference of two is undefined."""

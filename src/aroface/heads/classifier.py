@@ -117,8 +117,8 @@ class Classifier(nn.Module):
             labels: int64 (b,), in [0, num_classes).
             update_statistics: whether running statistics of the objective may move; the adversary's pass says no.
             weight_gradient: whether a gradient towards the weights may be asked for; saying no saves its computation.
-            checked: whether sizes and labels are compared between the ranks first. The device has to be waited for then,
-                which a loop that knows them to be right may save.
+            checked: whether sizes and labels are compared between the ranks first. The device has to be waited for
+                then, which a loop that knows them to be right may save.
             generator: source of what is random in the objective.
 
         Raises:

@@ -1,8 +1,11 @@
-"""Which classes a rank holds."""
+"""Which classes a rank holds, and how many of them are computed at once."""
 
 from __future__ import annotations
 
 from aroface.errors import InputError
+
+CLASSES_AT_ONCE = 4096
+"""Classes of a chunk: with a batch of B samples, B times as many logits are in memory at once."""
 
 
 def shard(num_classes: int, rank: int, world: int) -> range:

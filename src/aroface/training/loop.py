@@ -166,11 +166,9 @@ class Trainer:
         scaling = "as" if math.isclose(lr, rule) else "where"
         local = recipe.batch_size // ranks.world_size
         parts = "" if local == self.pass_images else f" in parts of {self.pass_images}"
-        return (
-            f"{self.run.name}: {recipe.arch}, {self.num_classes:,} classes, {self.steps:,} steps of"
-            f" {recipe.batch_size:,} images ({local:,} on each of {ranks.world_size} {ranks.device.type}{parts}), learning rate {lr:g}"
-            f" {scaling} 0.1 · batch / 1024 = {rule:g}"
-        )
+        what = f"{recipe.arch}, {self.num_classes:,} classes, {self.steps:,} steps of {recipe.batch_size:,} images"
+        where = f"{local:,} on each of {ranks.world_size} {ranks.device.type}{parts}"
+        return f"{self.run.name}: {what} ({where}), learning rate {lr:g} {scaling} 0.1 · batch / 1024 = {rule:g}"
 
     def rehearse(self, steps: int) -> float:
         """Do some steps that leave nothing behind; returns seconds a step, the first one not counted.
