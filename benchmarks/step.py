@@ -52,9 +52,7 @@ class Stepper:
         self.dtype = DTYPES[arguments.precision]
         layout = torch.contiguous_format if arguments.channels_first else torch.channels_last
         self.backbone = build(arguments.arch).to(self.device, memory_format=layout).train()
-        generator = torch.Generator().manual_seed(0)
-        margin = build_head("arcface")
-        self.classifier = Classifier(arguments.classes, 512, margin, generator).to(self.device).train()
+        self.classifier = Classifier(arguments.classes, 512, build_head("arcface"), seed=0, device=self.device).train()
         images = torch.rand(arguments.batch, 3, 112, 112, device=self.device) * 2 - 1
         self.images = images.contiguous(memory_format=layout)
         self.labels = torch.randint(arguments.classes, (arguments.batch,), device=self.device)

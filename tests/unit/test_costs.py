@@ -29,7 +29,6 @@ from aroface.files import write_json
 from aroface.models.footprints import find_footprint
 from aroface.plan import Plan, make_plan
 from aroface.schemas import validate
-from aroface.training import state
 
 ROOT = Path(__file__).parents[2]
 CONFIG: dict[str, Any] = {
@@ -93,7 +92,7 @@ def test_the_papers_recipe_by_hand(tmp_path: Path, gpus: int) -> None:
     assert costs.longest(costs.unfinished) == pytest.approx(attacked.hours / gpus)
     assert costs.hours_of(costs.unfinished) == pytest.approx(3 * 2.75 * plain.hours)
     rows, images = -(-93_431 // gpus), 2048 // gpus
-    by_hand = 65_156_160 * 14 + 12 * 512 * rows + 8 * 512 * 2048 + 12 * 2048 * rows + 55_923_200 * images + 3.5e9
+    by_hand = 65_156_160 * 14 + 12 * 512 * rows + 8 * 512 * 2048 + 12 * 2048 * 4096 + 55_923_200 * images + 3.5e9
     assert plain.memory == by_hand
     assert plain.fits_on == 2
     assert plain.features == 512 * 4 * (4443 + 153_428 + 3728)
