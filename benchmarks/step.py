@@ -2,7 +2,8 @@
 
 All variants do the same work of the optimiser on the same random batch; the difference is the adversary's. Rounds
 alternate between the variants, so that a busy machine is unfair to none. Printed are medians over the rounds, and of
-the ratios to the plain step of the same round their median and quartiles.
+the ratios to the plain step of the same round their median and quartiles. On a busy machine time CPU seconds of one
+thread (--clock cpu --threads 1): they leave out what others take.
 
 A plain step is a forward pass and two backward passes of about the same cost, towards activations and towards weights.
 The adversary adds a forward pass and one towards activations: 2/3 of a step, so 1.67 is the least on the whole batch
@@ -83,12 +84,13 @@ class Stepper:
         self.scaler.update()
 
 
-def seconds(work: Callable[[], None], device: str) -> float:
-    began = time.perf_counter()
+def seconds(work: Callable[[], None], arguments: argparse.Namespace) -> float:
+    clock = time.process_time if arguments.clock == "cpu" else time.perf_counter
+    began = clock()
     work()
-    if device == "cuda":
+    if arguments.device == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - began
+    return clock() - began
 
 
 def main() -> None:
@@ -98,6 +100,7 @@ def main() -> None:
     parser.add_argument("--classes", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=10, help="measured steps of each variant, 2 or more")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--precision", choices=[*DTYPES], default="fp32")
     parser.add_argument(
@@ -111,13 +114,14 @@ def main() -> None:
     times: dict[str, list[float]] = {variant: [] for variant in stepper.adversaries}
     for turn in range(-1, arguments.rounds):
         for variant, taken in times.items():
-            took = seconds(lambda variant=variant: stepper.step(variant), arguments.device)
+            took = seconds(lambda variant=variant: stepper.step(variant), arguments)
             if turn >= 0:  # the first round warms up
                 taken.append(took)
     measures = measure(arguments.arch)
     print(
         f"{arguments.arch}: {measures.parameters / 1e6:.2f} M parameters, {measures.multiply_adds / 1e6:,.0f} M "
-        f"multiply-adds; batch {arguments.batch}, {arguments.classes} classes, {arguments.device} {arguments.precision}"
+        f"multiply-adds; batch {arguments.batch}, {arguments.classes} classes, {arguments.device} "
+        f"{arguments.precision}; {arguments.threads} threads, {arguments.clock} time"
     )
     print(f"{'variant':<14}{'ms':>10}{'images/s':>10}{'ratio':>8}   quartiles")
     for variant, taken in times.items():
