@@ -66,7 +66,8 @@ class Stepper:
     def loss(self, images: Tensor, labels: Tensor, *, update_statistics: bool) -> Tensor:
         with nullcontext() if self.dtype == torch.float32 else torch.autocast(self.device.type, self.dtype):
             embeddings = self.backbone(images)
-        loss: Tensor = self.classifier(embeddings, labels, update_statistics=update_statistics)
+        main = update_statistics
+        loss: Tensor = self.classifier(embeddings, labels, update_statistics=main, weight_gradient=main)
         return self.scaler.scale(loss)
 
     def step(self, variant: str) -> None:

@@ -85,7 +85,7 @@ def test_a_disk_that_fills_while_training(tmp_path, data, failing):
         line = failing(*words)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert "state-000000008.pt: no room" in line
+    assert "-of-001.pt: no room" in line
     assert main([str(word) for word in words]) == 0
 
 

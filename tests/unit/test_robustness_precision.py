@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 from training_runs import write_data, write_recipe
 
@@ -33,15 +32,15 @@ class Spy:
         self.network = nn.Sequential(
             nn.Conv2d(3, 8, 5, stride=2), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 14 * 14, 16)
         )
-        self.classifier = Classifier(CLASSES, 16, build_head("arcface"), torch.Generator().manual_seed(0))
-        self.inputs, self.convolutions, self.logits = [], [], []
+        self.classifier = Classifier(CLASSES, 16, build_head("arcface"), seed=0)
+        self.inputs, self.convolutions, self.losses = [], [], []
         self.network[0].register_forward_pre_hook(lambda module, args: self.inputs.append(args[0].dtype))
         self.network[0].register_forward_hook(lambda module, args, out: self.convolutions.append(out.dtype))
 
     def loss(self, images, labels):
-        logits = self.classifier.logits(self.network(images), labels)
-        self.logits.append(logits.dtype)
-        return F.cross_entropy(logits, labels)
+        loss = self.classifier(self.network(images), labels)
+        self.losses.append(loss.dtype)
+        return loss
 
     def attack(self, **changes):
         images, labels = _batch()
@@ -57,7 +56,7 @@ def test_only_the_attack_is_cast_and_what_is_switched_off_inside_stays_off(preci
     mixed = spy.attack(precision=precision, steps=2)
     assert spy.inputs == [torch.float32] * 2
     assert spy.convolutions == [kind] * 2
-    assert spy.logits == [torch.float32] * 2
+    assert spy.losses == [torch.float32] * 2
     spy.loss(mixed.images, mixed.labels).backward()
     assert spy.convolutions[-1] == torch.float32
     assert {mixed.images.dtype, mixed.warped.warps.scale.dtype, spy.network[0].weight.grad.dtype} == {torch.float32}
@@ -89,7 +88,7 @@ def test_this_projects_backbones_run_in_it(arch):
     for part in network.modules():
         if isinstance(part, nn.Conv2d | nn.Linear):
             part.register_forward_hook(lambda module, args, out: kinds.add((type(module), out.dtype)))
-    classifier = Classifier(CLASSES, 512, build_head("arcface"), torch.Generator().manual_seed(0))
+    classifier = Classifier(CLASSES, 512, build_head("arcface"), seed=0)
     images, labels = torch.rand(4, 3, 112, 112) * 2 - 1, torch.arange(4)
     AlignmentAdversary("clean", precision="bf16")(images, labels, lambda x, y: classifier(network(x), y), network)
     assert (nn.Conv2d, torch.bfloat16) in kinds

@@ -76,7 +76,7 @@ def test_several_processes_follow_the_curve_of_one(tmp_path, world, names, recip
     assert all(each == sums[0] for each in sums)
     for name in {*names} & {*HEADS}:
         assert losses(tmp_path / name) == pytest.approx(losses(alone / name), rel=2e-3)
-        assert losses(tmp_path / name)[:4] == pytest.approx(losses(alone / name)[:4], rel=1e-4)
+        assert losses(tmp_path / name)[:4] == pytest.approx(losses(alone / name)[:4], rel=3e-4)
     if "official" in names:  # local batch norm, and an adversary that draws on each process for itself: another curve
         assert len(losses(tmp_path / "official")) == len(losses(alone / "official"))
         assert losses(tmp_path / "official") != pytest.approx(losses(alone / "official"), rel=1e-3)
