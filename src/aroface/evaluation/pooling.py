@@ -1,0 +1,113 @@
+"""From features of images to templates: the mean over each medium, the sum over a template's media, length one.
+
+Source: insightface ``recognition/_evaluation_/ijb/ijb_11.py``, ``image2template_feature``. The mean and the sum are one
+weighted sum over the images of a template, so that a block of images is one product with a sparse matrix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import sparse
+
+from aroface.errors import InputError
+from aroface.evaluation.vectors import unit
+
+Features = NDArray[np.float32]
+Integers = NDArray[np.integer[Any]]
+Rows = NDArray[np.int32]
+
+BLOCK = 8192
+"""Images read at a time."""
+
+_WIDEST_TABLE = 1 << 24  # of template numbers, beyond which they are searched for
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Templates:
+    """T templates.
+
+    Attributes:
+        ids: their numbers, ascending, (T,).
+        vectors: (T, D), each of length one, or zero where the features of its images cancel out.
+    """
+
+    ids: Integers
+    vectors: Features
+
+    def rows(self, wanted: Integers) -> Rows:
+        """Where the templates with these numbers stand, in the shape of ``wanted``.
+
+        Raises:
+            InputError: a template has no image.
+        """
+        if wanted.size == 0:
+            return np.zeros(wanted.shape, np.int32)
+        first, last = int(self.ids[0]), int(self.ids[-1])
+        outside = (wanted < first) | (wanted > last)
+        if outside.any():
+            raise _absent(wanted[outside][0])
+        if last - first < _WIDEST_TABLE:
+            table = np.full(last - first + 1, -1, np.int32)
+            table[self.ids - first] = np.arange(len(self.ids), dtype=np.int32)
+            found: Rows = table[wanted - wanted.dtype.type(first)]
+            strange = found < 0
+        else:
+            found = np.searchsorted(self.ids, wanted).astype(np.int32)
+            strange = self.ids[found] != wanted
+        if strange.any():
+            raise _absent(wanted[strange][0])
+        return found
+
+
+def pool(
+    features: Features, templates: Integers, media: Integers, scores: Features | None, *, norm_weighting: bool
+) -> Templates:
+    """Pool N features into templates.
+
+    Args:
+        features: (N, D), memory-mapped or in memory; read once, in blocks of rows.
+        templates: (N,) the template of each.
+        media: (N,) the medium of each; media of two templates are two, whatever their numbers.
+        scores: (N,) weight of each image, such as the face detector's score; None for equal weights.
+        norm_weighting: whether features count as they are, the longer the more, rather than at length one.
+    """
+    ids, template = np.unique(templates, return_inverse=True)
+    _, medium = np.unique(media, return_inverse=True)
+    _, group, sizes = np.unique(
+        template.astype(np.int64) * (medium.max(initial=0) + 1) + medium, return_inverse=True, return_counts=True
+    )
+    weights = (1 / sizes[group]).astype(np.float32)
+    if scores is not None:
+        weights *= scores
+    sums = np.zeros((len(ids), features.shape[1]), np.float32)
+    for start, block in _blocks(features):
+        rows = slice(start, start + len(block))
+        if not norm_weighting:
+            block = unit(block, np.float32)
+        here, place = np.unique(template[rows], return_inverse=True)
+        entries = (weights[rows], (place, np.arange(len(block))))
+        sums[here] += sparse.csr_array(entries, shape=(len(here), len(block))) @ block
+    return Templates(ids, unit(sums, np.float32))
+
+
+def _blocks(features: Features) -> Iterator[tuple[int, Features]]:
+    """Blocks of rows and where each begins.
+
+    Pages that were read through a memory map stay with the process until the map is closed; so each block gets a map of
+    its own, and memory does not grow to the size of the file.
+    """
+    for start in range(0, len(features), BLOCK):
+        if isinstance(features, np.memmap) and features.base is not None and features.filename is not None:
+            whole = np.memmap(features.filename, features.dtype, "r", features.offset, features.shape)
+            yield start, np.array(whole[start : start + BLOCK])
+        else:
+            yield start, features[start : start + BLOCK]
+
+
+def _absent(template: object) -> InputError:
+    return InputError(f"template {template} has no image", remedy="embed again, from lists that belong together")
