@@ -156,7 +156,7 @@ def usual_ijbc_search(folder: Path) -> dict[str, float]:
     subjects, enrolled = np.load(folder / "subjects.npy"), sum(GALLERIES)
     templates = usual_templates(folder, np.arange(enrolled + IJB_PROBES))
     gallery, probes = templates[:enrolled], templates[enrolled:]
-    mates = [[place for place, each in enumerate(subjects[:enrolled]) if each == one][0] for one in subjects[enrolled:]]
+    mates = [int(np.where(subjects[:enrolled] == one)[0][0]) for one in subjects[enrolled:]]
     similarity = np.dot(probes, gallery.T)
     order = np.argsort(-similarity)
     found = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from mmap import mmap
 from typing import Any
 
 import numpy as np
@@ -48,19 +49,18 @@ class Templates:
         if wanted.size == 0:
             return np.zeros(wanted.shape, np.int32)
         first, last = int(self.ids[0]), int(self.ids[-1])
-        outside = (wanted < first) | (wanted > last)
-        if outside.any():
-            raise _absent(wanted[outside][0])
+        for end in (wanted.min(), wanted.max()):
+            if not first <= end <= last:
+                raise _absent(end)
         if last - first < _WIDEST_TABLE:
             table = np.full(last - first + 1, -1, np.int32)
             table[self.ids - first] = np.arange(len(self.ids), dtype=np.int32)
             found: Rows = table[wanted - wanted.dtype.type(first)]
-            strange = found < 0
         else:
             found = np.searchsorted(self.ids, wanted).astype(np.int32)
-            strange = self.ids[found] != wanted
-        if strange.any():
-            raise _absent(wanted[strange][0])
+            found[self.ids[found] != wanted] = -1
+        if found.min() < 0:
+            raise _absent(wanted.ravel()[found.argmin()])
         return found
 
 
@@ -101,12 +101,15 @@ def _blocks(features: Features) -> Iterator[tuple[int, Features]]:
     Pages that were read through a memory map stay with the process until the map is closed; so each block gets a map of
     its own, and memory does not grow to the size of the file.
     """
+    # A part of a map, whose base is an array, has the offset of the whole: it is read as it is.
+    base: Any = features.base
+    mapped = isinstance(base, mmap) and features.flags.c_contiguous
     for start in range(0, len(features), BLOCK):
-        if isinstance(features, np.memmap) and features.base is not None and features.filename is not None:
+        block = features[start : start + BLOCK]
+        if mapped and isinstance(features, np.memmap) and features.filename is not None:
             whole = np.memmap(features.filename, features.dtype, "r", features.offset, features.shape)
-            yield start, np.array(whole[start : start + BLOCK])
-        else:
-            yield start, features[start : start + BLOCK]
+            block = np.array(whole[start : start + BLOCK])
+        yield start, block
 
 
 def _absent(template: object) -> InputError:

@@ -30,7 +30,7 @@ Scores = NDArray[np.floating[Any]]
 
 REPLICATES = 200
 _FEW = 1 << 21  # impostors that are all walked through
-_REACH = 2.0  # else as many as this multiple of the largest target
+_REACH = 1.5  # else as many as this multiple of the largest target
 
 
 def subjects_of(first: Rows, second: Rows, same: Booleans, count: int) -> tuple[Rows, Integers]:
@@ -109,7 +109,7 @@ class _Ranked:
     genuine: Scores
     owners: Rows
     impostors: Scores
-    sides: NDArray[np.int32]
+    sides: NDArray[np.intp]
     met: sparse.csr_array[Any, Any]
     whole: bool
 
@@ -123,7 +123,7 @@ class _Ranked:
         met = counts.tocsr()
         best = others[np.argpartition(-scores[others], kept - 1)[:kept]]
         best = best[np.argsort(-scores[best])]
-        sides = np.stack([one[best], other[best]]).astype(np.int32)
+        sides = np.stack([one[best], other[best]]).astype(np.intp)
         return cls(-scores[mated], one[mated], -scores[best], sides, met, kept == len(others))
 
     def totals(self, drawn: Multiplicities) -> Integers:
@@ -142,7 +142,8 @@ def _replicate(ranked: _Ranked, counts: Integers, total: int, fars: Mapping[str,
     if total == 0:
         return {name: np.nan for far in fars for name in (f"tar_strict_at_far_{far}", f"tar_at_far_{far}")}
     counts = counts.astype(np.int32)
-    passed = np.multiply(counts[ranked.sides[0]], counts[ranked.sides[1]]).cumsum(dtype=np.int64)
+    one, other = (counts.take(side) for side in ranked.sides)
+    passed = np.multiply(one, other, out=one).cumsum(dtype=np.int64)
     hits = np.append(0, counts[ranked.owners].cumsum(dtype=np.int64))
 
     def above(place: int) -> float:
