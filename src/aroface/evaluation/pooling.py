@@ -26,6 +26,7 @@ BLOCK = 8192
 """Images read at a time."""
 
 _WIDEST_TABLE = 1 << 24  # of template numbers, beyond which they are searched for
+_LOOKED_UP = 1 << 18  # templates at a time: what stays in the cache
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,26 +42,25 @@ class Templates:
     vectors: Features
 
     def rows(self, wanted: Integers) -> Rows:
-        """Where the templates with these numbers stand, in the shape of ``wanted``.
+        """Where the templates with these numbers (n,) stand, (n,).
 
         Raises:
             InputError: a template has no image.
         """
-        if wanted.size == 0:
-            return np.zeros(wanted.shape, np.int32)
+        found = np.empty(len(wanted), np.int32)
         first, last = int(self.ids[0]), int(self.ids[-1])
-        for end in (wanted.min(), wanted.max()):
-            if not first <= end <= last:
-                raise _absent(end)
-        if last - first < _WIDEST_TABLE:
-            table = np.full(last - first + 1, -1, np.int32)
-            table[self.ids - first] = np.arange(len(self.ids), dtype=np.int32)
-            found: Rows = table[wanted - wanted.dtype.type(first)]
-        else:
-            found = np.searchsorted(self.ids, wanted).astype(np.int32)
-            found[self.ids[found] != wanted] = -1
-        if found.min() < 0:
-            raise _absent(wanted.ravel()[found.argmin()])
+        table = np.full(last - first + 1, -1, np.int32) if last - first < _WIDEST_TABLE else None
+        if table is not None:
+            table[self.ids - first] = np.arange(len(self.ids))
+        for start in range(0, len(wanted), _LOOKED_UP):
+            here = wanted[start : start + _LOOKED_UP].astype(np.int64)
+            inside = np.clip(here, first, last)
+            places = np.searchsorted(self.ids, inside) if table is None else table[inside - first]
+            strange = (places < 0) | (self.ids[places] != here)
+            if strange.any():
+                remedy = "embed again, from lists that belong together"
+                raise InputError(f"template {here[strange][0]} has no image", remedy=remedy)
+            found[start : start + _LOOKED_UP] = places
         return found
 
 
@@ -110,7 +110,3 @@ def _blocks(features: Features) -> Iterator[tuple[int, Features]]:
             whole = np.memmap(features.filename, features.dtype, "r", features.offset, features.shape)
             block = np.array(whole[start : start + BLOCK])
         yield start, block
-
-
-def _absent(template: object) -> InputError:
-    return InputError(f"template {template} has no image", remedy="embed again, from lists that belong together")
