@@ -82,7 +82,8 @@ def search(
     """
     gallery = np.concatenate([vectors for vectors, _ in galleries])
     names = np.concatenate([labels for _, labels in galleries])
-    part = np.repeat(np.arange(2), [len(labels) for _, labels in galleries])
+    first = len(galleries[0][1])
+    parts = (slice(0, first), slice(first, None))
     ranks = np.empty(len(probes), np.int64)
     mates, others = (np.full((len(probes), 2), -np.inf, np.float32) for _ in range(2))
     best = _Best(max(spare, _REACH * math.ceil(len(probes) * max(FPIRS.values()))))
@@ -92,10 +93,10 @@ def search(
         here = probes[rows]
         scores = np.matmul(here, gallery.T, out=buffer[: len(here)])
         row, column = np.nonzero(subjects[rows, None] == names)
-        np.maximum.at(mates[rows], (row, part[column]), scores[row, column])
+        np.maximum.at(mates[rows], (row, (column >= first).astype(np.int64)), scores[row, column])
         scores[row, column] = -np.inf
-        for number in range(2):
-            others[rows, number] = scores[:, part == number].max(axis=1, initial=-np.inf)
+        for number, part in enumerate(parts):
+            others[rows, number] = scores[:, part].max(axis=1, initial=-np.inf)
         ranks[rows] = 1 + np.count_nonzero(scores >= mates[rows].max(axis=1, keepdims=True), axis=1)
         best.add(scores, start)
     order = np.argsort(-best.scores, kind="stable")

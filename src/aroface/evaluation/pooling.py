@@ -6,6 +6,7 @@ weighted sum over the images of a template, so that a block of images is one pro
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from mmap import mmap
@@ -96,17 +97,31 @@ def pool(
 
 
 def _blocks(features: Features) -> Iterator[tuple[int, Features]]:
-    """Blocks of rows and where each begins.
+    """Blocks of rows, each gone when the next is asked for, and where each begins.
 
-    Pages that were read through a memory map stay with the process until the map is closed; so each block gets a map of
-    its own, and memory does not grow to the size of the file.
+    A memory map is read as the file that it is: mapped pages would be counted to the process until the map is closed,
+    and cost three times as long.
     """
     # A part of a map, whose base is an array, has the offset of the whole: it is read as it is.
     base: Any = features.base
-    mapped = isinstance(base, mmap) and features.flags.c_contiguous
+    if isinstance(base, mmap) and isinstance(features, np.memmap) and features.flags.c_contiguous:
+        buffer = np.empty((min(BLOCK, len(features)), features.shape[1]), features.dtype)
+        with open(str(features.filename), "rb", buffering=0) as file:
+            file.seek(features.offset)
+            for start in range(0, len(features), BLOCK):
+                block = buffer[: len(features) - start]
+                _fill(file, block.data.cast("B"))
+                yield start, block
+        return
     for start in range(0, len(features), BLOCK):
-        block = features[start : start + BLOCK]
-        if mapped and isinstance(features, np.memmap) and features.filename is not None:
-            whole = np.memmap(features.filename, features.dtype, "r", features.offset, features.shape)
-            block = np.array(whole[start : start + BLOCK])
-        yield start, block
+        yield start, features[start : start + BLOCK]
+
+
+def _fill(file: io.FileIO, view: memoryview) -> None:
+    """Read as many bytes as fit; a call may bring fewer."""
+    done = 0
+    while done < len(view):
+        count = file.readinto(view[done:])
+        if not count:
+            raise InputError("cut short", file=file.name, remedy="embed again")
+        done += count
