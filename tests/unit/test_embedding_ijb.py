@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from aroface.errors import InputError
 from aroface.evaluation.evaluate import evaluate
 from aroface.faces.geometry import TEMPLATE
 from aroface.files import read_json
+from aroface.plan import make_plan
 from aroface.schemas import validate
 
 OPTIONS = {
@@ -166,3 +168,14 @@ def test_another_alignment_is_refused():
     assert resolve(spec_of("ijb", alignment="five_point"))["options"]["alignment"] == "five_point"
     with pytest.raises(InputError, match=r"options\.alignment: 'retinaface' does not match"):
         resolve(spec_of("ijb", alignment="retinaface"))
+
+
+@pytest.mark.parametrize(("protocol", "kind"), [("pairs", "media"), ("sensitivity", "media"), ("ijb", "clean")])
+def test_a_protocol_on_data_of_another_kind_is_refused(tmp_path, protocol, kind):
+    sweep = {"qualities": ["hq"], "scale": [], "degrees": [], "shift": [], "joint": [], "metric": ["auc"]}
+    weighting = {"norm_weighting": True, "detector_weighting": True}
+    options = {"sensitivity": sweep, "ijb": weighting}.get(protocol, {})
+    changes = {"benchmarks": [{"name": "odd", "protocol": protocol, "data": kind, "options": options}], "figures": []}
+    found = "ijb" if kind == "media" else "pairs"
+    with pytest.raises(InputError, match=f"benchmarks.0: protocol {protocol} on {found}"):
+        make_plan([Path("workflow/configs/tiny.yaml")], changes)
