@@ -312,7 +312,7 @@ def _benchmarks(configuration: Configuration, sources: Sources) -> dict[str, Ben
             "options": {**(source.options or {}), **declared.get("options", {})},
         }
         spec = resolve(spec, file=f"{configuration.file}: {record}")
-        if (spec["protocol"] == "tinyface") != (source.kind == "tinyface"):
+        if {"sensitivity": "pairs"}.get(spec["protocol"], spec["protocol"]) != source.kind:
             raise InputError(f"protocol {spec['protocol']} on {source.kind}", file=configuration.file, record=record)
         if spec["name"] in benchmarks:
             raise InputError(f"{spec['name']} is declared twice", file=configuration.file, record=record)

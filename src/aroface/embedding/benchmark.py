@@ -29,7 +29,7 @@ from aroface.provenance import git_commit, hardware, versions
 SCHEMA = 1
 
 
-_EVALUATION_ONLY = ("metric",)  # options that leave the features alone
+_EVALUATION_ONLY = ("metric", "norm_weighting", "detector_weighting")  # options that leave the features alone
 _AHEAD = 2  # batches decoded while one is embedded
 
 

@@ -6,10 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from aroface.embedding import pairs, sensitivity, tinyface
+from aroface.embedding import ijb, pairs, sensitivity, tinyface
 from aroface.embedding.source import Source
 
 OPEN_SOURCE: dict[str, Callable[[Path, Mapping[str, Any], int], Source]] = {
+    "ijb": ijb.open_source,
     "pairs": pairs.open_source,
     "sensitivity": sensitivity.open_source,
     "tinyface": tinyface.open_source,

@@ -10,12 +10,13 @@ from typing import Any
 from aroface import semantics
 from aroface.embedding.store import StoredFeatures, open_features
 from aroface.errors import InputError
-from aroface.evaluation import pairs, sensitivity, tinyface
+from aroface.evaluation import ijb, pairs, sensitivity, tinyface
 from aroface.evaluation.outcome import Outcome
 from aroface.evaluation.record import build_record
 from aroface.files import write_json
 
 PROTOCOLS: dict[str, Callable[[StoredFeatures], Outcome]] = {
+    "ijb": ijb.evaluate,
     "pairs": pairs.evaluate,
     "sensitivity": sensitivity.evaluate,
     "tinyface": tinyface.evaluate,

@@ -1,0 +1,77 @@
+"""Protocols of IJB-B and IJB-C: rows are images in the order of the list of faces, aligned while they are read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aroface.datasets.ijb import Faces, Templates, read_ijb
+from aroface.datasets.images import read_image
+from aroface.embedding.source import Images, Source
+from aroface.errors import InputError
+from aroface.faces.geometry import align
+
+THREADS = min(4, os.cpu_count() or 1)
+"""Images decoded and aligned at once; libjpeg-turbo and OpenCV leave Python's lock alone meanwhile."""
+
+
+def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
+    """The N images of an IJB-B or IJB-C tree, with all that its lists say of them.
+
+    Arrays: ``templates``, ``media`` and ``detector_scores`` (N,) of the images; ``pairs`` (P, 2) of templates and
+    ``same`` (P,); where the tree has the lists of the search, ``probes`` and for each gallery ``gallery_{name}``, rows
+    of (template, subject). ``layout`` has the names of the galleries.
+
+    Args:
+        path: the tree.
+        options: resolved options of the protocol.
+        size: side of the aligned images in pixels.
+
+    Raises:
+        InputError: see :func:`aroface.datasets.ijb.read_ijb`; later, an image is missing or damaged, or its landmarks
+            all coincide.
+    """
+    found = read_ijb(path)
+
+    def images(start: int, stop: int) -> Images:
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="align") as pool:
+            return np.stack(list(pool.map(lambda row: _crop(found.faces, row, size), range(start, stop))))
+
+    arrays: dict[str, NDArray[Any]] = {
+        "templates": found.faces.templates,
+        "media": found.faces.media,
+        "detector_scores": found.faces.scores,
+        "pairs": _narrow(found.pairs),
+        "same": found.same,
+    }
+    galleries = found.search.galleries if found.search else {}
+    if found.search:
+        arrays |= {f"gallery_{name}": _table(gallery) for name, gallery in galleries.items()}
+        arrays["probes"] = _table(found.search.probes)
+    return Source(len(found.faces), images, arrays, {"galleries": list(galleries)})
+
+
+def _crop(faces: Faces, row: int, size: int) -> Images:
+    path = faces.path(row)
+    image = read_image(path)
+    try:
+        return align(image, faces.landmarks[row], size)
+    except InputError as error:
+        raise InputError(str(error), file=path) from None
+
+
+def _table(templates: Templates) -> NDArray[np.int64]:
+    return np.stack([templates.ids, templates.subjects], axis=1)
+
+
+def _narrow(numbers: NDArray[np.int64]) -> NDArray[Any]:
+    """The same numbers in 32 bits where they fit: IJB-C has 31 million of them."""
+    ends = np.iinfo(np.int32)
+    fits = len(numbers) == 0 or (numbers.min() >= ends.min and numbers.max() <= ends.max)
+    return numbers.astype(np.int32) if fits else numbers
