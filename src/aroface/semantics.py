@@ -12,5 +12,5 @@ TRAINING = 1
 EMBEDDING = 1
 """Raised when the same weights, benchmark and options come to give other features."""
 
-PROTOCOLS = {"pairs": 1, "sensitivity": 2, "tinyface": 1}
+PROTOCOLS = {"pairs": 1, "sensitivity": 2, "tinyface": 2, "ijbs": 1}
 """Raised, protocol by protocol, when the same features come to give other numbers."""
