@@ -13,6 +13,7 @@ from pathlib import Path
 
 from aroface import __version__
 from aroface.cli_data import add_data_verbs
+from aroface.cli_statistics import add_statistics_verbs
 from aroface.cli_verbs import Arguments, Verbs, add_verb, positive
 from aroface.errors import InputError
 from aroface.files import FULL_DISK
@@ -56,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     _train(verbs)
     _embed(verbs)
     _evaluate(verbs)
+    add_statistics_verbs(verbs)
     _table(verbs)
     _figure(verbs)
     _document(verbs)

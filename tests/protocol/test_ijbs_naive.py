@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -189,7 +190,7 @@ def test_blocks_of_rows_change_nothing():
     rng = np.random.default_rng(4)
     offsets = np.cumsum([0, 3, 1, 40, 0, 7, 1])
     values = rng.normal(size=(offsets[-1], 5)).astype(np.float32)
-    expected = [values[low:high].astype(float).sum(axis=0) for low, high in zip(offsets, offsets[1:], strict=False)]
+    expected = [values[low:high].astype(float).sum(axis=0) for low, high in pairwise(offsets)]
     for block in (1, 2, 5, 44, 1000):
         np.testing.assert_allclose(segment_sums(values, offsets, block=block), expected, rtol=0, atol=1e-12)
 
