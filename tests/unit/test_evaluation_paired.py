@@ -172,3 +172,36 @@ def test_the_verb_prints_a_table(two_searches, capsys):
     assert len(lines[-2].split()) == 8 and len(lines[-1].split()) == 7
     assert main([*words, "--metric", "accuracy"]) == 2
     assert "no metric 'accuracy'" in capsys.readouterr().err
+
+
+def surveillance(folder, noise):
+    """Stills, bookings and videos of 12 people, 6 in each gallery, and videos of 10 strangers; two faces a medium."""
+    rng = np.random.default_rng(7)
+    people = rng.normal(size=(22, 8))
+    subjects = np.concatenate([np.tile(np.arange(12), 3), np.tile(np.arange(22), 3)])
+    kinds = [f"gallery_{kind}_{part}" for kind in ("single", "booking", "surveillance") for part in (1, 2)]
+    arrays = {name: np.arange(6 * place, 6 * place + 6) for place, name in enumerate(kinds)}
+    probes = ("probes_single_booking", "probes_surveillance", "probes_uav")
+    arrays |= {name: np.arange(36 + 22 * place, 58 + 22 * place) for place, name in enumerate(probes)}
+    arrays |= {
+        "medium_offsets": np.arange(0, 2 * len(subjects) + 1, 2),
+        "template_offsets": np.arange(len(subjects) + 1),
+        "template_media": np.arange(len(subjects)),
+        "template_subjects": subjects,
+    }
+    faces = people[np.repeat(subjects, 2)]
+    return store(folder, faces + noise * rng.normal(size=faces.shape), arrays, "ijbs", {**OPTIONS, "flip": False})
+
+
+def test_surveillance_searches_are_compared(tmp_path):
+    folders = [surveillance(tmp_path / name, noise) for name, noise in (("bad", 1.6), ("good", 0.4))]
+    records = [evaluate(folder)["metrics"] for folder in folders]
+    rows = compare(*map(open_features, folders), replicates=60)
+    assert [row.metric for row in rows] == list(records[0])
+    assert [row.second for row in rows] == pytest.approx(list(records[1].values()))
+    for row in rows:
+        assert (row.discordance is None) == ("tpir" in row.metric)
+    first = rows[0]
+    assert first.metric == "surveillance_to_single_rank1" and first.interval[0] > 0
+    net = first.discordance.only_second - first.discordance.only_first
+    assert net / 12 == pytest.approx(first.difference)

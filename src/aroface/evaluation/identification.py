@@ -31,7 +31,7 @@ Integers = NDArray[np.int64]
 
 PROBE_BLOCK = 512
 GALLERY_BLOCK = 8192
-_LABEL_BLOCK = 2**18
+_LABEL_BLOCK = 2**16
 
 
 @dataclass(frozen=True, slots=True)
