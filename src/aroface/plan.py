@@ -22,7 +22,6 @@ from aroface.sources import Source, Sources, write_if_new
 from aroface.training.recipe import recipe_hash
 
 SCHEMA = 1
-_KIND_OF_PROTOCOL = {"sensitivity": "pairs"}  # of sets; any other protocol has the name of its kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +246,7 @@ def _benchmarks(configuration: Configuration, sources: Sources) -> dict[str, Ben
             "options": {**(source.options or {}), **declared.get("options", {})},
         }
         spec = resolve(spec, file=f"{configuration.file}: {record}")
-        if _KIND_OF_PROTOCOL.get(spec["protocol"], spec["protocol"]) != source.kind:
+        if {"sensitivity": "pairs"}.get(spec["protocol"], spec["protocol"]) != source.kind:
             raise InputError(f"protocol {spec['protocol']} on {source.kind}", file=configuration.file, record=record)
         if spec["name"] in benchmarks:
             raise InputError(f"{spec['name']} is declared twice", file=configuration.file, record=record)

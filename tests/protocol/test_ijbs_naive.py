@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from aroface.embedding.store import StoredFeatures
 from aroface.errors import InputError
 from aroface.evaluation import bootstrap
+from aroface.evaluation.frame_pooling import segment_sums
 from aroface.evaluation.ijbs import SEARCHES, evaluate, measures
-from aroface.evaluation.pooling import segment_sums
 
 
 def naive_template(values, arrays, template):

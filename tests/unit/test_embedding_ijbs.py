@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 from embedding_runs import make_run
+from test_config import Folder
 
 from aroface.datasets.generate import generate_ijbs
 from aroface.datasets.ijbs import read_ijbs
@@ -123,3 +124,14 @@ def test_a_damaged_face_is_named(tree, tmp_path):
     source = open_source(tmp_path / "tree", OPTIONS, 112)
     with pytest.raises(InputError, match=f"{file.name}: cannot be read as an image"):
         source.images(3, 6)
+
+
+def test_a_rendered_tree_is_planned_as_any_benchmark(tmp_path):
+    folder = Folder(tmp_path)
+    folder.config["data"]["videos"] = {"seed": 3, "generate": {"ijbs": SPEC}}
+    folder.config["benchmarks"].append({"name": "ijbs", "data": "videos", "options": {"flip": False}})
+    spec = folder.plan().benchmarks["ijbs"].spec
+    assert (spec["protocol"], spec["options"]) == ("ijbs", OPTIONS)
+    folder.config["benchmarks"][-1]["protocol"] = "pairs"
+    with pytest.raises(InputError, match="protocol pairs on ijbs"):
+        folder.plan()

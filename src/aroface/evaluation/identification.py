@@ -11,7 +11,8 @@ scored in float32, and a pair anew where that cannot tell it from the mate.
 
 Memory, beside features and labels that the caller holds: two blocks, ``gallery_block`` × (D + ``probe_block``) floats
 and about as much again while rows are scaled; some 50 bytes for each pair of a probe and a mate of it; and D floats
-for each probe. Nothing has the gallery's length: ten million distractors take what ten thousand take.
+for each probe. Nothing has the gallery's length: ten million distractors take what ten thousand take. (The system may
+count pages of a memory-mapped gallery as the process's; it takes them back where memory is short.)
 """
 
 from __future__ import annotations

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from aroface.embedding.store import StoredFeatures
 from aroface.errors import InputError
 from aroface.evaluation import bootstrap
+from aroface.evaluation.frame_pooling import pool_templates
+from aroface.evaluation.ijbs_search import Floats, Integers, Search, search, tpir_at_fpir
 from aroface.evaluation.measure import Measure
-from aroface.evaluation.openset import Floats, Integers, Search, search, tpir_at_fpir
 from aroface.evaluation.outcome import Outcome
-from aroface.evaluation.pooling import pool_templates
 
 RANKS = (1, 5, 10)
 FPIRS = {"1e-2": 1e-2, "1e-1": 1e-1}
@@ -47,9 +47,9 @@ def evaluate(features: StoredFeatures) -> Outcome:
     """Evaluate stored features against the arrays of :func:`aroface.embedding.ijbs.open_source`.
 
     ``{search}_rank{1,5,10}``: the share of probes with a mate in either gallery that find one among the k best of both
-    galleries as one (closed set). ``{search}_tpir_at_fpir_{1e-2,1e-1}``: see
-    :func:`aroface.evaluation.openset.tpir_at_fpir`, for each gallery, the mean of the two (open set). A rate that is
-    not defined, for want of probes with or without a mate, is left out.
+    galleries as one (closed set). ``{search}_tpir_at_fpir_{1e-2,1e-1}``: the mean over the two galleries of
+    :func:`aroface.evaluation.ijbs_search.tpir_at_fpir` (open set). A rate that is not defined, for want of probes with
+    or without a mate, is left out.
 
     Intervals come from a bootstrap over the probes, drawn among those with a mate in the first, in the second and in no
     gallery apart. Probes of the same person or video count as independent though they are not, so intervals are rather

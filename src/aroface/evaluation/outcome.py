@@ -13,8 +13,8 @@ class Outcome:
 
     Attributes:
         metrics: name to value; rates are fractions in [0, 1].
-        intervals: name of a metric to its 95 % bootstrap interval, (low, high); with ``_binomial`` after it, to the
-            exact one of a share.
+        intervals: name of a metric to its 95 % bootstrap interval, (low, high); under ``{metric}_binomial`` the exact
+            interval of as many independent trials.
         counts: what was measured on: pairs, probes, gallery images, bootstrap replicates.
         series: points of a sweep, empty for protocols without one.
     """

@@ -1,4 +1,4 @@
-"""Search for people who may not be enrolled: rank and score of the best mate, thresholds from those without one.
+"""The search of IJB-S: rank and score of the best mate, and thresholds from the people who are not enrolled.
 
 For galleries of some thousand templates; :mod:`aroface.evaluation.identification` has the search among millions.
 """
