@@ -157,10 +157,14 @@ def _discordance(first: Booleans, second: Booleans) -> Discordance:
 def table(rows: Sequence[Comparison]) -> str:
     """Comparisons as lines of text, under a heading."""
     width = max(len("metric"), *(len(row.metric) for row in rows))
-    lines = [f"{'metric':{width}}  {'A':>7}  {'B':>7}  {'B − A':>8}  {'95 % interval':^18}  {'p':>6}  {'McNemar p':>9}"]
+    lines = [f"{'metric':{width}}  {'A':>7}  {'B':>7}  {'B − A':>8}  {'95 % interval':^18}  {'p':>7}  {'McNemar p':>9}"]
     for row in rows:
         low, high = row.interval
-        exact = "" if row.discordance is None else f"{row.discordance.p_value:9.4f}"
+        exact = "" if row.discordance is None else f"{_small(row.discordance.p_value):>9}"
         numbers = f"{row.first:7.4f}  {row.second:7.4f}  {row.difference:+8.4f}  [{low:+.4f}, {high:+.4f}]"
-        lines.append(f"{row.metric:{width}}  {numbers}  {row.p_value:6.4f}  {exact}".rstrip())
+        lines.append(f"{row.metric:{width}}  {numbers}  {_small(row.p_value):>7}  {exact}".rstrip())
     return "".join(f"{line}\n" for line in lines)
+
+
+def _small(probability: float) -> str:
+    return f"{probability:.4f}" if probability >= 1e-4 else "<0.0001"
