@@ -14,6 +14,7 @@ from pathlib import Path
 from aroface import __version__
 from aroface.cli_data import add_data_verbs
 from aroface.cli_models import add_model_verbs
+from aroface.cli_statistics import add_statistics_verbs
 from aroface.cli_train import add_train_verb
 from aroface.cli_verbs import Arguments, Verbs, add_verb, positive
 from aroface.errors import InputError
@@ -60,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     add_train_verb(verbs)
     _embed(verbs)
     _evaluate(verbs)
+    add_statistics_verbs(verbs)
     _table(verbs)
     _figure(verbs)
     _document(verbs)

@@ -42,6 +42,10 @@ PARTS: dict[Part, tuple[Kind, str]] = {
 }
 RECEIVED_MANIFEST = "manifest.json"  # beside the link to a received set, which may be read-only
 _EMBEDDING = {"color": "RGB", "flip": True, "fusion": "sum"}  # of sets that the workflow makes itself
+_OF_KIND: Mapping[str, Mapping[str, bool]] = {  # as their protocols have it
+    "ijb": {"norm_weighting": True, "detector_weighting": True},
+    "ijbs": {"flip": False},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +271,7 @@ def _generated(name: str, declared: Mapping[str, Any], results: Path, place: str
     resolved = resolve_spec(kind, spec, file=f"{place}.generate")
     hash_ = manifest_hash(generated_identity(kind, resolved, seed))
     path = _folder(results, name, hash_) / PLACES[kind]
-    options = {**_EMBEDDING, "alignment": alignment_words("rendered", resolved["alignment"])}
+    options = {**_EMBEDDING, **_OF_KIND.get(kind, {}), "alignment": alignment_words("rendered", resolved["alignment"])}
     source = Source(name, declared.get("label", name), kind, hash_, path, manifest_path(path), options=options)
     file = _spec_file(results, name, hash_)
     content = {"name": name, "kind": kind, "seed": seed, "spec": resolved}

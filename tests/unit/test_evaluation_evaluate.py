@@ -66,11 +66,19 @@ def test_intervals_hold_the_value_and_narrow_with_more_pairs(tmp_path):
     for pairs in (100, 1600):
         first, second, same = pair_features(pairs, noise=1.2)
         record = evaluate(store(tmp_path / str(pairs), alternate(first, second), {"same": same}, "pairs"))
-        assert record["intervals"].keys() == record["metrics"].keys() - {"accuracy_std"}
+        exact = {f"tar_strict_at_far_1e-{digit}_binomial" for digit in (1, 2, 3)}
+        assert record["intervals"].keys() == (record["metrics"].keys() - {"accuracy_std"}) | exact
         low, high = record["intervals"]["auc"]
         assert low < record["metrics"]["auc"] < high < 1
         widths.append(high - low)
     assert 3 < widths[0] / widths[1] < 5.5
+
+
+def test_exact_intervals_of_tar_do_not_vanish_at_one(tmp_path):
+    first, second, same = pair_features(200, noise=0.01)
+    intervals = evaluate(store(tmp_path, alternate(first, second), {"same": same}, "pairs"))["intervals"]
+    assert intervals["tar_strict_at_far_1e-3"] == [1, 1]
+    assert intervals["tar_strict_at_far_1e-3_binomial"] == [pytest.approx(0.025 ** (1 / 100)), 1]
 
 
 def test_record_names_all_that_it_depends_on(tmp_path):

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from aroface.embedding import ijb, pairs, sensitivity, tinyface
+from aroface.embedding import ijb, ijbs, pairs, sensitivity, tinyface
 from aroface.embedding.source import Source
 
 OPEN_SOURCE: dict[str, Callable[[Path, Mapping[str, Any], int], Source]] = {
@@ -14,5 +14,6 @@ OPEN_SOURCE: dict[str, Callable[[Path, Mapping[str, Any], int], Source]] = {
     "pairs": pairs.open_source,
     "sensitivity": sensitivity.open_source,
     "tinyface": tinyface.open_source,
+    "ijbs": ijbs.open_source,
 }
 """From path, resolved options and size of the images to the rows of images that one kind of benchmark becomes."""

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from aroface.datasets.images import read_image, resize_square
 from aroface.datasets.tinyface import ALIGNED_CROPS, TinyFace, read_tinyface
-from aroface.embedding.source import Images, Source
+from aroface.embedding.source import Images, Source, read_face
 from aroface.errors import InputError
 
 DISTRACTOR_LABEL = -100  # as in the released evaluation script
@@ -29,7 +28,7 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
     distractors = np.full(len(faces.distractors), DISTRACTOR_LABEL, dtype=np.int64)
 
     def images(start: int, stop: int) -> Images:
-        return np.stack([_read(file, size) for file in files[start:stop]])
+        return np.stack([read_face(file, size) for file in files[start:stop]])
 
     arrays = {
         "probe_labels": faces.probe_labels,
@@ -47,10 +46,3 @@ def _check_alignment(faces: TinyFace, path: Path, alignment: str) -> None:
             expected=f"alignment {alignment!r} as the benchmark's options say",
             remedy=f"name {ALIGNED_CROPS} where the tree has that folder, and only there",
         )
-
-
-def _read(file: Path, size: int) -> Images:
-    try:
-        return resize_square(read_image(file), size)
-    except ValueError as error:
-        raise InputError(str(error), file=file, remedy="align the images first: these are not face crops") from None

@@ -10,7 +10,7 @@ from typing import Any
 from aroface import semantics
 from aroface.embedding.store import StoredFeatures, open_features
 from aroface.errors import InputError
-from aroface.evaluation import ijb, pairs, sensitivity, tinyface
+from aroface.evaluation import ijb, ijbs, pairs, sensitivity, tinyface
 from aroface.evaluation.outcome import Outcome
 from aroface.evaluation.record import build_record
 from aroface.files import write_json
@@ -20,6 +20,7 @@ PROTOCOLS: dict[str, Callable[[StoredFeatures], Outcome]] = {
     "pairs": pairs.evaluate,
     "sensitivity": sensitivity.evaluate,
     "tinyface": tinyface.evaluate,
+    "ijbs": ijbs.evaluate,
 }
 """What turns stored features into what a record holds, by the name of the protocol."""
 

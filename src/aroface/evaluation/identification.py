@@ -2,11 +2,22 @@
 
 No score matrix is kept and nothing is sorted: the gallery is read in blocks, and within a block the images of *other*
 identities that score at least as high as each mate are counted. The j-th best of a probe's mates then stands at rank
-j + (its count).
+j + (its count). Counts of several shards of a gallery add up: :func:`find_mates` and :func:`search_shard` look at one
+shard, :func:`join_mates` and :func:`merge_shards` put together what processes have found.
+
+A score is the inner product, in float64, of two features that were scaled to length one in float32. It depends on
+nothing but these two, so ranks are the same for any blocks, shards, threads and order of the gallery. Whole blocks are
+scored in float32, and a pair anew where that cannot tell it from the mate.
+
+Memory, beside features and labels that the caller holds: two blocks, ``gallery_block`` × (D + ``probe_block``) floats
+and about as much again while rows are scaled; some 50 bytes for each pair of a probe and a mate of it; and D floats
+for each probe. Nothing has the gallery's length: ten million distractors take what ten thousand take. (The system may
+count pages of a memory-mapped gallery as the process's; it takes them back where memory is short.)
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +32,7 @@ Integers = NDArray[np.int64]
 
 PROBE_BLOCK = 512
 GALLERY_BLOCK = 8192
+_LABEL_BLOCK = 2**16
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +50,21 @@ class Retrieval:
     average_precision: Floats
 
 
+@dataclass(frozen=True, slots=True)
+class Mates:
+    """All K pairs of a probe and a gallery image of the same identity, by probe and then by gallery row.
+
+    Attributes:
+        owners: (K,) row of the probe.
+        rows: (K,) row in the whole gallery.
+        scores: (K,) their score.
+    """
+
+    owners: Integers
+    rows: Integers
+    scores: Floats
+
+
 def retrieve(
     probes: Features,
     probe_labels: Integers,
@@ -47,7 +74,7 @@ def retrieve(
     probe_block: int = PROBE_BLOCK,
     gallery_block: int = GALLERY_BLOCK,
 ) -> Retrieval:
-    """Search every probe in the gallery by cosine similarity, computed in float32.
+    """Search every probe in the gallery by cosine similarity.
 
     Among equal scores an image of another identity counts as the better one. The field's scripts reverse an
     ``argsort``, which leaves the order of ties to chance; the pessimistic rule is reproducible and gives a model that
@@ -62,71 +89,133 @@ def retrieve(
         gallery_block: gallery rows read and scored at once. Memory grows with ``probe_block * gallery_block`` and the
             number of mates, not with G.
     """
-    probes = unit(probes, np.float32)
-    mates = _Mates.find(probe_labels, gallery_labels)
-    closed = np.flatnonzero(mates.counts)
-    scores = _mate_scores(probes, gallery, mates)
-    ahead = np.zeros(len(scores), dtype=np.int64)
-    buffer = np.empty((min(probe_block, len(probes)), min(gallery_block, len(gallery))), dtype=np.float32)
-    for start in track(range(0, len(gallery), gallery_block), "gallery"):
-        block = unit(gallery[start : start + gallery_block], np.float32)
-        for low in range(0, len(closed), probe_block):
-            rows = closed[low : low + probe_block]
-            similarity = np.matmul(probes[rows], block.T, out=buffer[: len(rows), : len(block)])
-            _count_ahead(similarity, rows, start, mates, scores, ahead)
-    return _rank(closed, mates, scores, ahead)
+    mates = find_mates(probes, probe_labels, gallery, gallery_labels)
+    ahead = search_shard(probes, gallery, mates, probe_block=probe_block, gallery_block=gallery_block)
+    return merge_shards(mates, [ahead])
 
 
-@dataclass(frozen=True, slots=True)
-class _Mates:
-    """Mates of all probes in one flat list: those of probe p are ``rows[starts[p] : starts[p] + counts[p]]``.
+def find_mates(
+    probes: Features, probe_labels: Integers, shard: Features, shard_labels: Integers, first_row: int = 0
+) -> Mates:
+    """The mates that one shard of the gallery holds; only their rows are read.
 
-    ``rows`` are gallery rows, ascending within a probe.
+    Args:
+        probes: (P, D) all probes.
+        probe_labels: (P,) identities.
+        shard: (S, D) rows ``first_row`` and on of the gallery.
+        shard_labels: (S,) identities.
+        first_row: where in the gallery the shard begins.
     """
-
-    rows: Integers
-    starts: Integers
-    counts: Integers
-
-    @classmethod
-    def find(cls, probe_labels: Integers, gallery_labels: Integers) -> _Mates:
-        order = np.argsort(gallery_labels, kind="stable")
-        ordered = gallery_labels[order]
-        first = np.searchsorted(ordered, probe_labels, side="left")
-        counts = np.searchsorted(ordered, probe_labels, side="right") - first
-        starts = np.cumsum(counts) - counts
-        offsets = np.arange(counts.sum()) - np.repeat(starts, counts)
-        return cls(order[np.repeat(first, counts) + offsets], starts, counts)
-
-
-def _mate_scores(probes: Features, gallery: Features, mates: _Mates) -> Features:
-    """Score of every mate, (len(mates.rows),)."""
-    scores = np.empty(len(mates.rows), dtype=np.float32)
-    owners = np.repeat(np.arange(len(probes)), mates.counts)
-    for start in range(0, len(scores), GALLERY_BLOCK):
-        part = slice(start, start + GALLERY_BLOCK)
-        theirs = unit(gallery[mates.rows[part]], np.float32)
-        scores[part] = np.einsum("nd,nd->n", probes[owners[part]], theirs)
-    return scores
+    by_label = np.argsort(probe_labels, kind="stable")
+    ordered = probe_labels[by_label]
+    nothing = _pairs_of_labels(ordered, shard_labels[:0], 0)
+    parts = _parts(len(shard), _LABEL_BLOCK)
+    found = [nothing, *(_pairs_of_labels(ordered, shard_labels[part], part.start) for part in parts)]
+    places, rows = (np.concatenate(each) for each in zip(*found, strict=True))
+    owners = by_label[places]
+    order = np.lexsort((rows, owners))
+    owners, rows = owners[order], rows[order]
+    scores = np.empty(len(rows))
+    for part in _parts(len(rows), GALLERY_BLOCK):
+        scores[part] = _scores(unit(probes[owners[part]], np.float32), unit(shard[rows[part]], np.float32))
+    return Mates(owners, first_row + rows, scores)
 
 
-def _count_ahead(
-    similarity: Features, probes: Integers, first_column: int, mates: _Mates, scores: Features, ahead: Integers
-) -> None:
-    """Add to ``ahead`` how many non-mates of this block score at least as high as each mate of ``probes``."""
-    for row, probe in zip(similarity, probes, strict=True):
-        own = slice(mates.starts[probe], mates.starts[probe] + mates.counts[probe])
-        columns = mates.rows[own] - first_column
-        row[columns[(columns >= 0) & (columns < len(row))]] = -np.inf
-        for mate in range(own.start, own.stop):
-            ahead[mate] += np.count_nonzero(row >= scores[mate])
+def join_mates(parts: Sequence[Mates]) -> Mates:
+    """The mates in all shards, from those in each."""
+    owners, rows, scores = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("owners", "rows", "scores")
+    )
+    order = np.lexsort((rows, owners))
+    return Mates(owners[order], rows[order], scores[order])
 
 
-def _rank(closed: Integers, mates: _Mates, scores: Features, ahead: Integers) -> Retrieval:
-    owners = np.repeat(np.arange(len(mates.counts)), mates.counts)
-    best_first = np.lexsort((-scores, owners))
-    position = np.arange(len(scores)) - mates.starts[owners] + 1
-    ranks = position + ahead[best_first]
-    starts = mates.starts[closed]
+def search_shard(
+    probes: Features,
+    shard: Features,
+    mates: Mates,
+    first_row: int = 0,
+    *,
+    probe_block: int = PROBE_BLOCK,
+    gallery_block: int = GALLERY_BLOCK,
+) -> Integers:
+    """Count, for each mate in the whole gallery, the images of others in one shard that score at least as high.
+
+    Args:
+        probes: (P, D) all probes.
+        shard: (S, D) rows ``first_row`` and on of the gallery.
+        mates: of all shards.
+        first_row: where in the gallery the shard begins.
+        probe_block: probes scored at once.
+        gallery_block: gallery rows read and scored at once.
+
+    Returns:
+        (K,) as ``mates``.
+    """
+    probes = unit(probes, np.float32)
+    closed = np.unique(mates.owners)
+    starts = np.searchsorted(mates.owners, np.append(closed, len(probes)))
+    ahead = np.zeros(len(mates.rows), dtype=np.int64)
+    buffer = np.empty((min(probe_block, len(closed)), min(gallery_block, len(shard))), dtype=np.float32)
+    for columns in track(list(_parts(len(shard), gallery_block)), "gallery"):
+        block = unit(shard[columns], np.float32)
+        for part in _parts(len(closed), probe_block):
+            theirs = probes[closed[part]]
+            similarity = np.matmul(theirs, block.T, out=buffer[: len(theirs), : len(block)])
+            ends = zip(starts[part].tolist(), starts[part.start + 1 : part.stop + 1].tolist(), strict=True)
+            for row, probe, (start, stop) in zip(similarity, theirs, ends, strict=True):
+                own = mates.rows[start:stop] - first_row - columns.start
+                row[own[(own >= 0) & (own < len(row))]] = -np.inf
+                ahead[start:stop] += _count_ahead(row, probe, block, mates.scores[start:stop])
+    return ahead
+
+
+def merge_shards(mates: Mates, ahead: Sequence[Integers]) -> Retrieval:
+    """Ranks and precision, from the mates in all shards and what :func:`search_shard` counted in each."""
+    closed, starts, counts = np.unique(mates.owners, return_index=True, return_counts=True)
+    best_first = np.lexsort((-mates.scores, mates.owners))
+    position = np.arange(len(mates.rows)) - np.repeat(starts, counts) + 1
+    ranks = position + np.sum(ahead, axis=0)[best_first]
     precision = np.add.reduceat(position / ranks, starts) if len(closed) else np.empty(0)
-    return Retrieval(closed, ranks[starts], precision / mates.counts[closed])
+    return Retrieval(closed, ranks[starts], precision / counts)
+
+
+def _parts(length: int, size: int) -> Iterator[slice]:
+    """Slices of at most ``size`` rows that cover ``length`` rows."""
+    return (slice(start, min(start + size, length)) for start in range(0, length, size))
+
+
+def _pairs_of_labels(ordered: Integers, labels: Integers, first: int) -> tuple[Integers, Integers]:
+    """All pairs of a place in ``ordered``, which ascends, and a row of ``labels`` of the same label.
+
+    Rows are counted from ``first``.
+    """
+    low = np.searchsorted(ordered, labels, side="left")
+    counts = np.searchsorted(ordered, labels, side="right") - low
+    rows = np.repeat(np.arange(len(labels)), counts)
+    places = np.arange(len(rows)) - np.repeat(counts.cumsum() - counts, counts) + low[rows]
+    return places, first + rows
+
+
+def _scores(first: Features, second: Features) -> Floats:
+    """Scores (N,) of N pairs of unit features; their products are exact in float64, their sums have a fixed order."""
+    return np.asarray(np.sum(np.multiply(first, second, dtype=np.float64), axis=1))
+
+
+def _count_ahead(row: Features, probe: Features, block: Features, scores: Floats) -> Integers:
+    """How many of the scores ``row`` of ``probe`` with ``block`` are at least as high as each of its mates'.
+
+    ``row`` was computed in float32, which is off by at most D units in the last place of 1; what is closer than that is
+    scored anew.
+    """
+    slack = (len(probe) + 2) * 2.0**-24
+    counts = np.zeros(len(scores), dtype=np.int64)
+    for number, score in enumerate(scores.tolist()):
+        possible = np.count_nonzero(row >= score - slack)
+        if possible:
+            counts[number] = np.count_nonzero(row > score + slack)
+        if possible > counts[number]:
+            near = np.flatnonzero((row >= score - slack) & (row <= score + slack))
+            for part in _parts(len(near), GALLERY_BLOCK):
+                counts[number] += np.count_nonzero(_scores(block[near[part]], probe) >= score)
+    return counts

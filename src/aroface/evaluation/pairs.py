@@ -7,6 +7,8 @@ import numpy as np
 from aroface.embedding.store import StoredFeatures
 from aroface.errors import InputError
 from aroface.evaluation import bootstrap
+from aroface.evaluation.exact import clopper_pearson
+from aroface.evaluation.measure import Measure
 from aroface.evaluation.outcome import Outcome
 from aroface.evaluation.verification import (
     Booleans,
@@ -16,30 +18,51 @@ from aroface.evaluation.verification import (
     auc,
     eer,
     pair_distances,
+    rightly_called,
     roc,
     tar_at_far,
     val,
 )
 
 STRICT_FARS = {"1e-1": 1e-1, "1e-2": 1e-2, "1e-3": 1e-3}
+_STRICT = "tar_strict_at_far_{}"
 
 
 def evaluate(features: StoredFeatures) -> Outcome:
     """Evaluate stored features, rows 2i and 2i + 1 being pair i, against the array ``same``.
 
+    Intervals come from a bootstrap over the genuine and over the impostor pairs. It draws pairs as if they were
+    independent, though people and images recur in several; so intervals are rather too narrow. Those of
+    ``tar_strict_at_far_*_binomial`` are exact ones of the rate of genuine pairs accepted at the threshold as it was
+    found, which they take for given (Clopper and Pearson, Biometrika 1934): unlike the bootstrap's they do not shrink
+    to nothing at 0 and 1.
+
     Raises:
         InputError: fewer pairs than folds, or pairs of one kind only.
+    """
+    (measure,) = measures(features)
+    same = features.arrays["same"]
+    metrics = measure.values()
+    genuine = int(np.count_nonzero(same))
+    binomial = {
+        f"{name}_binomial": clopper_pearson(round(metrics[name] * genuine), genuine)
+        for name in map(_STRICT.format, STRICT_FARS)
+    }
+    bootstrapped = {name: ends for name, ends in measure.intervals().items() if not name.endswith("_std")}
+    return Outcome(metrics, bootstrapped | binomial, pair_counts(same))
+
+
+def measures(features: StoredFeatures) -> list[Measure]:
+    """The metrics as functions of how often each pair counts.
+
+    Raises:
+        InputError: see :func:`evaluate`.
     """
     same = features.arrays["same"]
     check_kinds(same, features)
     distances = pair_distances(features.values[0::2], features.values[1::2])
-    metrics = {name: value.item() for name, value in pair_metrics(distances, same).items()}
-    samples = bootstrap.samples(lambda weights: pair_metrics(distances, same, weights), same)
-    return Outcome(
-        metrics,
-        {name: bootstrap.interval(values) for name, values in samples.items() if not name.endswith("_std")},
-        pair_counts(same),
-    )
+    hits = {"accuracy": rightly_called(distances, same)}
+    return [Measure(same, lambda weights: pair_metrics(distances, same, weights), hits)]
 
 
 def pair_metrics(distances: Floats, same: Booleans, weights: Integers | None = None) -> dict[str, Floats]:
@@ -55,7 +78,7 @@ def pair_metrics(distances: Floats, same: Booleans, weights: Integers | None = N
     """
     mean, sd = accuracy(distances, same, weights)
     curve = roc(distances, same, weights)
-    strict = {f"tar_strict_at_far_{name}": tar_at_far(curve, far) for name, far in STRICT_FARS.items()}
+    strict = {_STRICT.format(name): tar_at_far(curve, far) for name, far in STRICT_FARS.items()}
     return {
         "accuracy": mean,
         "accuracy_std": sd,

@@ -9,6 +9,7 @@ from typing import Any
 
 from aroface.embedding.store import StoredFeatures
 from aroface.evaluation import bootstrap
+from aroface.evaluation.measure import Measure
 from aroface.evaluation.outcome import Outcome
 from aroface.evaluation.pairs import check_kinds, pair_counts
 from aroface.evaluation.verification import (
@@ -18,6 +19,7 @@ from aroface.evaluation.verification import (
     accuracy,
     auc,
     pair_distances,
+    rightly_called,
     roc,
     tar_at_far,
 )
@@ -62,6 +64,27 @@ def evaluate(features: StoredFeatures) -> Outcome:
     )
 
 
+def measures(features: StoredFeatures) -> list[Measure]:
+    """The metrics of the undistorted variant of each quality, as functions of how often each pair counts.
+
+    Raises:
+        InputError: see :func:`evaluate`.
+    """
+    same = features.arrays["same"]
+    check_kinds(same, features)
+    names: Sequence[str] = features.index["protocol"]["options"]["metric"]
+    clean = [variant for variant in features.index["layout"]["variants"] if variant["factor"] is None]
+    return [_clean_measure(_distances(features, variant, same), same, names, variant["quality"]) for variant in clean]
+
+
+def _clean_measure(distances: Floats, same: Booleans, names: Sequence[str], quality: str) -> Measure:
+    def statistic(weights: Integers) -> dict[str, Floats]:
+        return {f"{name}_{quality}": value for name, value in _metrics(distances, same, names, weights).items()}
+
+    hits = {f"accuracy_{quality}": rightly_called(distances, same)} if "accuracy" in names else {}
+    return Measure(same, statistic, hits)
+
+
 @dataclass(frozen=True, slots=True)
 class _Condition:
     """One variant of the pair set, measured: the metrics' values and bootstrap samples. No factor: undistorted."""
@@ -74,11 +97,15 @@ class _Condition:
 
 
 def _measure(features: StoredFeatures, variant: Mapping[str, Any], same: Booleans, names: Sequence[str]) -> _Condition:
-    first, second = (features.values[variant[side] : variant[side] + len(same)] for side in ("first", "second"))
-    distances = pair_distances(first, second)
+    distances = _distances(features, variant, same)
     values = {name: value.item() for name, value in _metrics(distances, same, names).items()}
     samples = bootstrap.samples(lambda weights: _metrics(distances, same, names, weights), same)
     return _Condition(variant["quality"], variant["factor"], variant["level"], values, samples)
+
+
+def _distances(features: StoredFeatures, variant: Mapping[str, Any], same: Booleans) -> Floats:
+    first, second = (features.values[variant[side] : variant[side] + len(same)] for side in ("first", "second"))
+    return pair_distances(first, second)
 
 
 def _metrics(

@@ -7,7 +7,8 @@ import numpy as np
 from aroface.embedding.store import StoredFeatures
 from aroface.errors import InputError
 from aroface.evaluation import bootstrap
-from aroface.evaluation.identification import retrieve
+from aroface.evaluation.identification import Floats, Retrieval, retrieve
+from aroface.evaluation.measure import Measure
 from aroface.evaluation.outcome import Outcome
 
 RANKS = (1, 5, 20)
@@ -21,6 +22,32 @@ def evaluate(features: StoredFeatures) -> Outcome:
     Raises:
         InputError: no probe has a mate in the gallery.
     """
+    found = _search(features)
+    scores = _scores(found)
+    gallery_labels = features.arrays["gallery_labels"]
+    return Outcome(
+        {name: values.mean().item() for name, values in scores.items()},
+        _measure(scores).intervals(),
+        {
+            "probes": len(features.arrays["probe_labels"]),
+            "probes_with_mate": len(found.probes),
+            "gallery": len(gallery_labels),
+            "distractors": int(np.count_nonzero(gallery_labels < 0)),
+            "bootstrap_replicates": bootstrap.REPLICATES,
+        },
+    )
+
+
+def measures(features: StoredFeatures) -> list[Measure]:
+    """The metrics as functions of how often each probe with a mate counts.
+
+    Raises:
+        InputError: see :func:`evaluate`.
+    """
+    return [_measure(_scores(_search(features)))]
+
+
+def _search(features: StoredFeatures) -> Retrieval:
     probe_labels, gallery_labels = features.arrays["probe_labels"], features.arrays["gallery_labels"]
     probes = len(probe_labels)
     found = retrieve(features.values[:probes], probe_labels, features.values[probes:], gallery_labels)
@@ -30,19 +57,19 @@ def evaluate(features: StoredFeatures) -> Outcome:
             file=features.folder,
             expected="file names that begin with the identity and _ in both",
         )
-    names = [f"rank{rank}" for rank in RANKS] + ["map"]
-    scores = np.stack([*(found.ranks <= rank for rank in RANKS), found.average_precision], axis=1).astype(np.float64)
-    samples = bootstrap.samples(
-        lambda weights: dict(zip(names, (weights @ scores / len(scores)).T, strict=True)), np.zeros(len(scores))
-    )
-    return Outcome(
-        dict(zip(names, scores.mean(axis=0).tolist(), strict=True)),
-        {name: bootstrap.interval(values) for name, values in samples.items()},
-        {
-            "probes": probes,
-            "probes_with_mate": len(found.probes),
-            "gallery": len(gallery_labels),
-            "distractors": int(np.count_nonzero(gallery_labels < 0)),
-            "bootstrap_replicates": bootstrap.REPLICATES,
-        },
+    return found
+
+
+def _scores(found: Retrieval) -> dict[str, Floats]:
+    """What each probe adds to each metric, which is their mean; of ranks one for a hit."""
+    hits = {f"rank{rank}": (found.ranks <= rank).astype(np.float64) for rank in RANKS}
+    return {**hits, "map": found.average_precision}
+
+
+def _measure(scores: dict[str, Floats]) -> Measure:
+    columns = np.stack(list(scores.values()), axis=1)
+    return Measure(
+        np.zeros(len(columns)),
+        lambda weights: dict(zip(scores, (weights @ columns / len(columns)).T, strict=True)),
+        {name: values == 1 for name, values in scores.items() if name.startswith("rank")},
     )

@@ -71,13 +71,24 @@ def accuracy(distances: Floats, same: Booleans, weights: Integers | None = None)
         leaves without pairs does not count.
     """
     weights = _weights(distances, weights)
-    signs = np.where(same, 1, -1)
-    accepted = _accepted_per_fold(distances, signs, weights, ACCURACY_THRESHOLDS)
-    # Pairs called rightly: genuine ones accepted, plus impostors not accepted.
-    right = accepted + _per_fold(weights * ~same)[..., None]
-    best = (right.sum(axis=-2, keepdims=True) - right).argmax(axis=-1)
+    right, best = _right_per_fold(distances, same, weights)
     held_out = np.take_along_axis(right, best[..., None], axis=-1)[..., 0]
     return _mean_and_sd(held_out, _per_fold(weights))
+
+
+def rightly_called(distances: Floats, same: Booleans) -> Booleans:
+    """Whether each pair (N,) is called rightly at its fold's threshold: what :func:`accuracy` is the rate of."""
+    _, best = _right_per_fold(distances, same, _weights(distances, None))
+    thresholds = ACCURACY_THRESHOLDS[best][fold_numbers(len(distances))]
+    return np.asarray((distances < thresholds) == same)
+
+
+def _right_per_fold(distances: Floats, same: Booleans, weights: Integers) -> tuple[Floats, Integers]:
+    """Pairs called rightly in each fold at each threshold (..., 10, T), and the threshold that each fold is given."""
+    accepted = _accepted_per_fold(distances, np.where(same, 1, -1), weights, ACCURACY_THRESHOLDS)
+    # Pairs called rightly: genuine ones accepted, plus impostors not accepted.
+    right = accepted + _per_fold(weights * ~same)[..., None]
+    return right, (right.sum(axis=-2, keepdims=True) - right).argmax(axis=-1)
 
 
 def val(distances: Floats, same: Booleans, far: float, weights: Integers | None = None) -> tuple[Floats, Floats]:
