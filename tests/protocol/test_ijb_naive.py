@@ -14,8 +14,9 @@ from sklearn.metrics import roc_curve
 from aroface.errors import InputError
 from aroface.evaluation import operating_points
 from aroface.evaluation.comparison import pair_scores
+from aroface.evaluation.exact import clopper_pearson
 from aroface.evaluation.open_set import rates, search
-from aroface.evaluation.operating_points import FARS, binomial_interval, paper_tars, strict_tars
+from aroface.evaluation.operating_points import FARS, paper_tars, strict_tars
 from aroface.evaluation.pooling import pool
 
 
@@ -238,7 +239,7 @@ def test_a_rate_is_met_as_floating_point_compares_it():
 @pytest.mark.parametrize(("hits", "trials"), [(0, 10), (3, 10), (10, 10), (19_000, 19_557)])
 def test_the_binomial_interval_is_clopper_and_pearsons(hits, trials):
     """Its ends are the rates at which so many hits, or so few, have a chance of 2.5 per cent."""
-    low, high = binomial_interval(hits, trials)
+    low, high = clopper_pearson(hits, trials)
     chances = {rate: [chance(number, trials, rate) for number in range(trials + 1)] for rate in (low, high)}
     assert low == 0 if hits == 0 else sum(chances[low][hits:]) == pytest.approx(0.025)
     assert high == 1 if hits == trials else sum(chances[high][: hits + 1]) == pytest.approx(0.025)

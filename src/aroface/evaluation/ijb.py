@@ -11,8 +11,9 @@ from aroface.embedding.store import StoredFeatures
 from aroface.errors import InputError
 from aroface.evaluation import bootstrap, subjects
 from aroface.evaluation.comparison import pair_scores
+from aroface.evaluation.exact import clopper_pearson
 from aroface.evaluation.open_set import Found, rates, search
-from aroface.evaluation.operating_points import FARS, binomial_interval, paper_tars, strict_tars
+from aroface.evaluation.operating_points import FARS, paper_tars, strict_tars
 from aroface.evaluation.outcome import Outcome
 from aroface.evaluation.pairs import check_kinds
 from aroface.evaluation.pooling import Templates, pool
@@ -102,7 +103,7 @@ def _verification(features: StoredFeatures, templates: Templates) -> Outcome:
         "pair_bootstrap_replicates": subjects.REPLICATES,
     }
     intervals = {name: bootstrap.interval(values) for name, values in samples.items() if len(values)}
-    exact = {f"{name}_binomial": binomial_interval(round(tar * genuine), genuine) for name, tar in metrics.items()}
+    exact = {f"{name}_binomial": clopper_pearson(round(tar * genuine), genuine) for name, tar in metrics.items()}
     return Outcome(metrics, {**intervals, **exact}, counts)
 
 

@@ -13,9 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
-
-from aroface.evaluation.bootstrap import LEVEL
 
 Scores = NDArray[np.floating[Any]]
 Integers = NDArray[np.int64]
@@ -100,11 +97,3 @@ def _kept_points(genuine: Scores, impostors: Scores, *, whole: bool) -> tuple[In
         kept[-1:] = False  # what follows it decides
     start = np.zeros(1, np.int64)
     return np.concatenate([start, accepted[kept]]), np.concatenate([start, hits[kept]])
-
-
-def binomial_interval(hits: int, trials: int) -> tuple[float, float]:
-    """The exact 95 % interval of a rate of independent trials (Clopper and Pearson, Biometrika 1934)."""
-    tail = (1 - LEVEL) / 2
-    low = stats.beta.ppf(tail, hits, trials - hits + 1) if hits else 0.0
-    high = stats.beta.ppf(1 - tail, hits + 1, trials - hits) if hits < trials else 1.0
-    return float(low), float(high)

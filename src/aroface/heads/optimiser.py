@@ -59,8 +59,12 @@ class RowSGD(torch.optim.Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
+            found = [parameter for parameter in group["params"] if parameter.grad is not None]
+            small = [each for each in found if each.numel() <= _AT_ONCE and not each.grad.is_sparse]
+            for several in _together(small):
+                _update_several(several, [self._buffer(each) for each in several] if group["momentum"] else None, group)
+            for parameter in found:
+                if parameter.numel() > _AT_ONCE or parameter.grad.is_sparse:
                     buffer = self._buffer(parameter) if group["momentum"] else None
                     update = _update_rows if parameter.grad.is_sparse else _update_all
                     update(parameter, parameter.grad, buffer, group)
@@ -72,6 +76,30 @@ class RowSGD(torch.optim.Optimizer):
             state["momentum_buffer"] = torch.zeros_like(parameter)
         buffer: Tensor = state["momentum_buffer"]
         return buffer
+
+
+def _together(parameters: list[Tensor]) -> Iterable[list[Tensor]]:
+    """Small parameters in lots of a bounded size: a network has hundreds, and a GPU would wait for each to be begun."""
+    lots: list[list[Tensor]] = []
+    room = 0
+    for parameter in parameters:
+        if parameter.numel() > room:
+            lots.append([])
+            room = _AT_ONCE
+        lots[-1].append(parameter)
+        room -= parameter.numel()
+    return lots
+
+
+def _update_several(parameters: list[Tensor], buffers: list[Tensor] | None, group: dict[str, Any]) -> None:
+    changes = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    if group["weight_decay"]:
+        changes = [*torch._foreach_add(changes, parameters, alpha=group["weight_decay"])]
+    if buffers is not None:
+        torch._foreach_mul_(buffers, group["momentum"])
+        torch._foreach_add_(buffers, changes)
+        changes = buffers
+    torch._foreach_add_(parameters, changes, alpha=-group["lr"])
 
 
 def _update_all(parameter: Tensor, gradient: Tensor, buffer: Tensor | None, group: dict[str, Any]) -> None:
