@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         if options.debug:
             raise
+        _let_the_first_speak()
         print(f"aroface: error: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of a pipe has seen enough
@@ -44,6 +46,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"aroface: error: {place}no room ({error.strerror}); {remedy}", file=sys.stderr)
         return 2
     return status or 0
+
+
+def _let_the_first_speak() -> None:
+    """Among several processes of torchrun's, leave an error to the first one if it has the same: it ends the others."""
+    if os.environ.get("RANK", "0") != "0":
+        time.sleep(3)
 
 
 def _parser() -> argparse.ArgumentParser:

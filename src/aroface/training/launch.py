@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -47,6 +48,7 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
         shutdown_timeout=GRACE_S,
     )
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # the processes speak for themselves
     try:
         elastic_launch(config, sys.executable)("-m", "aroface", *arguments)
     except SignalException:
