@@ -27,7 +27,6 @@ from aroface.embedding.sweep import HIGH_QUALITY, LEVELS
 from aroface.embedding.worst_case import FACTOR as WORST
 from aroface.embedding.worst_case import embed_worst_case
 from aroface.errors import InputError
-from aroface.evaluation import bootstrap
 from aroface.evaluation.pairs import check_kinds, pair_counts
 from aroface.evaluation.sensitivity import measure
 from aroface.files import digest
@@ -35,7 +34,7 @@ from aroface.progress import track
 
 Floats = NDArray[np.float64]
 
-MOST_MODELS = 4
+MOST_MODELS, MOST_QUALITIES = 4, 4  # that a page has room for
 MAPS = (("scale", "rotation"), ("rotation", "shift"))
 """Pairs of factors whose errors are also combined."""
 _MAP_LEVELS = 3  # of each factor, besides none
@@ -68,6 +67,19 @@ class Grid:
     flip: bool = True
     seed: int = 0
     worst_case: bool = False
+
+    def check(self) -> None:
+        """Refuse what makes no report, before anything is embedded.
+
+        Raises:
+            InputError: no level of a factor, or too many qualities.
+        """
+        if not 1 <= len(self.qualities) <= MOST_QUALITIES:
+            expected = f"1 to {MOST_QUALITIES}: a page has no room for more"
+            raise InputError(f"{len(self.qualities)} qualities", record="--qualities", expected=expected)
+        self.spec(Path("pairs.bin"), "RGB", HIGH_QUALITY)
+        for quality in self.qualities:
+            self.spec(Path("pairs.bin"), "RGB", quality)
 
     def spec(self, path: Path, color: str, quality: str | int) -> dict[str, Any]:
         """The specification of one quality's part, as :func:`aroface.embedding.benchmark.embed_with` takes it.
@@ -422,6 +434,3 @@ def _three(name: str, quantity: Quantity, times: float = 1.0) -> dict[str, float
     low, high = quantity.interval
     names = (name, f"{name}_low", f"{name}_high") if name else ("value", "low", "high")
     return dict(zip(names, (times * quantity.value, times * low, times * high), strict=True))
-
-
-REPLICATES = bootstrap.REPLICATES
