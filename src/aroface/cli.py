@@ -15,6 +15,7 @@ from pathlib import Path
 from aroface import __version__
 from aroface.cli_data import add_data_verbs
 from aroface.cli_models import add_model_verbs
+from aroface.cli_robustness import add_foreign_options, add_robustness_verb, evaluate_foreign
 from aroface.cli_statistics import add_statistics_verbs
 from aroface.cli_train import add_train_verb
 from aroface.cli_verbs import Arguments, Verbs, add_verb, positive
@@ -70,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     _embed(verbs)
     _evaluate(verbs)
     add_statistics_verbs(verbs)
+    add_robustness_verb(verbs)
     _table(verbs)
     _figure(verbs)
     _document(verbs)
@@ -155,23 +157,35 @@ def _evaluate(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb = add_verb(
         verbs,
         "evaluate",
-        "evaluate stored features and write the result record",
-        "aroface evaluate --features results/features/RUN/lfw --out results/records/RUN/lfw.json",
+        "evaluate stored features, or any model on files of pairs, and write the result record",
+        "aroface evaluate --features results/features/RUN/lfw --out results/records/RUN/lfw.json\n"
+        "  aroface evaluate --model my.onnx --benchmark lfw=lfw.bin cfp_fp=cfp_fp.bin --color BGR",
         _do_evaluate,
     )
-    verb.add_argument("--features", type=Path, required=True, help="folder that aroface embed wrote")
-    verb.add_argument("--out", type=Path, required=True, help="the record; metrics are printed as well")
+    what = verb.add_mutually_exclusive_group(required=True)
+    what.add_argument("--features", type=Path, help="folder that aroface embed wrote")
+    add_foreign_options(verb, what)
+    verb.add_argument("--out", type=Path, help="the record (needed with --features); metrics are printed as well")
 
 
 def _do_evaluate(options: Arguments) -> None:
-    from aroface.evaluation.evaluate import evaluate_features
+    if options.model:
+        records = evaluate_foreign(options)
+    elif options.out is None:
+        raise InputError("--features needs --out", expected="the file of the record")
+    else:
+        from aroface.evaluation.evaluate import evaluate_features
 
-    command = f"aroface evaluate --features {options.features} --out {options.out}"
-    record = evaluate_features(options.features, options.out, command=command)
-    for name, value in record["metrics"].items():
-        low, high = record["intervals"].get(name, (None, None))
-        interval = "" if low is None else f"  [{low:.4f}, {high:.4f}]"
-        print(f"{name:26} {value:.4f}{interval}")
+        command = f"aroface evaluate --features {options.features} --out {options.out}"
+        records = [evaluate_features(options.features, options.out, command=command)]
+    for record in records:
+        if options.model:
+            counts = record["counts"]
+            print(f"{record['benchmark']}: {counts['genuine']} genuine and {counts['impostors']} impostor pairs")
+        for name, value in record["metrics"].items():
+            low, high = record["intervals"].get(name, (None, None))
+            interval = "" if low is None else f"  [{low:.4f}, {high:.4f}]"
+            print(f"{name:26} {value:.4f}{interval}")
 
 
 def _table(verbs: Verbs[argparse.ArgumentParser]) -> None:

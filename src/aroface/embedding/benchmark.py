@@ -1,9 +1,9 @@
-"""Embed a benchmark with a finished run: the features that every later evaluation starts from."""
+"""Embed a benchmark with a finished run or another model: the features that every later evaluation starts from."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from os import PathLike
@@ -64,13 +64,43 @@ def embed_benchmark(
     """
     spec = resolve(benchmark)
     checkpoint = read_checkpoint(run_dir)
+    _check_color(checkpoint, spec["options"]["color"], run_dir)
+    return embed_with(
+        checkpoint, lambda: load_embedder(run_dir, device), spec, out, batch_size=batch_size, threads=threads
+    )
+
+
+def embed_with(
+    checkpoint: Mapping[str, Any],
+    load: Callable[[], Embedder],
+    spec: Mapping[str, Any],
+    out: str | PathLike[str],
+    *,
+    batch_size: int = BATCH_SIZE,
+    threads: int | None = None,
+) -> Path:
+    """As :func:`embed_benchmark`, with any embedder.
+
+    Args:
+        checkpoint: who the model is, in the words of ``checkpoint.json``.
+        load: called only where there is something to embed.
+        spec: a resolved specification.
+        out: folder of the features.
+        batch_size: images in one forward pass.
+        threads: threads of CPU arithmetic; torch's own choice by default.
+
+    Returns:
+        The path of ``index.json``.
+
+    Raises:
+        InputError: as there.
+    """
     folder, options = Path(out), spec["options"]
-    _check_color(checkpoint, options["color"], run_dir)
     index = _index(checkpoint, spec)
     if _is_complete(folder, index):
         return folder / INDEX
     source = OPEN_SOURCE[spec["protocol"]](Path(spec["path"]), options, checkpoint["input"]["size"])
-    embedder = load_embedder(run_dir, device)
+    embedder = load()
     with _torch_threads(threads):
         seconds = write_rows(
             folder,
@@ -144,7 +174,7 @@ def _batches(
                     "the embedding is not finite",
                     file=spec["path"],
                     record=f"row {first}",
-                    remedy="train the run again",
+                    remedy="the weights are of no use, or take other input: colour order, mean, std",
                 )
             yield rows
 
