@@ -51,7 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _let_the_first_speak() -> None:
     """Among several processes of torchrun's, leave an error to the first one if it has the same: it ends the others."""
-    if os.environ.get("RANK", "0") != "0":
+    from aroface.training.launch import is_first
+
+    if not is_first():
         time.sleep(3)
 
 
@@ -141,16 +143,28 @@ def _embed(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if any")
     verb.add_argument("--batch-size", type=positive, default=256, metavar="N", help="images at once (%(default)s)")
     verb.add_argument("--threads", type=positive, metavar="N", help="of CPU arithmetic (default: all cores)")
+    verb.add_argument(
+        "--processes", type=positive, default=1, metavar="N", help="on this machine, one a GPU (%(default)s)"
+    )
+    verb.add_argument(
+        "--precision", choices=("float32", "float16"), default="float32", help="of the file (%(default)s)"
+    )
 
 
-def _do_embed(options: Arguments) -> None:
+def _do_embed(options: Arguments) -> int:
     from aroface.embedding.benchmark import embed_benchmark
     from aroface.schemas import read_yaml
+    from aroface.training.launch import is_first, launch, under_torchrun
 
+    if options.processes > 1 and not under_torchrun():
+        return launch(options.processes, options.words)
     device = None if options.device == "auto" else options.device
     benchmark = read_yaml(options.benchmark)
-    sizes = {"batch_size": options.batch_size, "threads": options.threads}
-    print(embed_benchmark(options.run_dir, benchmark, options.out, device=device, **sizes))
+    sizes = {"batch_size": options.batch_size, "threads": options.threads, "precision": options.precision}
+    index = embed_benchmark(options.run_dir, benchmark, options.out, device=device, **sizes)
+    if is_first():
+        print(index)
+    return 0
 
 
 def _evaluate(verbs: Verbs[argparse.ArgumentParser]) -> None:

@@ -21,6 +21,11 @@ def under_torchrun() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ or "LOCAL_RANK" in os.environ
 
 
+def is_first() -> bool:
+    """Whether this is the process that says what all have done."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def launch(processes: int, arguments: Sequence[str]) -> int:
     """Start ``aroface`` with these arguments in several processes and wait for them; returns the exit status.
 
