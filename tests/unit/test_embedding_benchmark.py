@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import torch
 from embedding_runs import make_run
+from standin_detector import DotDetector
 
+from aroface.datasets.align import align_tree
 from aroface.datasets.images import encode_jpeg
 from aroface.datasets.manifest import manifest_hash, write_manifest
 from aroface.datasets.pairs import Pairs, decode_images, read_pairs, write_pairs
@@ -182,6 +184,18 @@ def test_the_alignment_of_tinyface_must_not_be_misnamed(run_dir, tinyface_tree, 
         InputError, match=r"images are taken from tinyface/Testing_Set; expected alignment 'aligned_pad"
     ):
         embed_benchmark(run_dir, spec, tmp_path, device="cpu")
+
+
+def test_records_say_how_the_crops_of_tinyface_were_aligned(run_dir, tinyface_tree, tmp_path):
+    folder, report = align_tree(tinyface_tree, tmp_path / "aligned", DotDetector())
+    spec = {"name": "tiny", "protocol": "tinyface", "path": str(folder.parent)}
+    for options in (PLAIN, {**PLAIN, "alignment": folder.name}):
+        path = folder.parent if options is not PLAIN else tinyface_tree
+        embed_benchmark(run_dir, {**spec, "path": str(path), "options": options}, tmp_path / "features", device="cpu")
+        found = evaluate(tmp_path / "features")["provenance"].get("alignment")
+        expected = {part: report[part] for part in ("detector", "options", "counts")}
+        assert found == (None if options is PLAIN else expected)
+    assert found["counts"]["images"] == 11
 
 
 def test_variants_are_reduced_first_and_misaligned_then(run_dir, pair_file, tmp_path):
