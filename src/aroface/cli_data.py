@@ -199,7 +199,10 @@ def _do_prepare(options: Arguments) -> None:
 def _do_align(options: Arguments) -> None:
     from aroface.datasets.align import Options, align_tree
     from aroface.datasets.detectors import open_detector
+    from aroface.errors import InputError
 
+    if options.shuffle:
+        raise InputError("--shuffle is for training sets", remedy="leave it out: aligned crops keep their names")
     detector = open_detector(options.detector, options.data_dir, threshold=options.threshold, threads=options.threads)
     how = Options(no_face=options.no_face)
     place, report = align_tree(options.source, options.out, detector, how, options.threads)

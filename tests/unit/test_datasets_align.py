@@ -229,6 +229,8 @@ def test_the_verb_aligns_with_a_file(crops: Path, tmp_path: Path, capsys):
     assert report["detector"]["sha256"] == sha256_file(detector)
     assert main([*command[:4], "--out", str(tmp_path / "other"), "--data-dir", str(tmp_path)]) == 2
     assert "aroface data fetch scrfd_2.5g" in capsys.readouterr().err
+    assert main([*command, "--shuffle"]) == 2
+    assert "--shuffle is for training sets" in capsys.readouterr().err
 
 
 def test_a_damaged_report_is_one_line(crops: Path, tmp_path: Path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -184,6 +185,13 @@ def test_an_export_that_cannot_be_freed_keeps_its_size(tmp_path: Path):
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.array([1, 3, 9, 9], np.int64), "size"))
     onnx.save(model, path)
     assert _of_any_size(path) == (path.read_bytes(), 64)
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
+def test_a_missing_package_is_one_line(tmp_path: Path, monkeypatch, package: str):
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(InputError, match=f"no package {package}; pip install onnx onnxruntime"):
+        Scrfd(tmp_path / "nowhere.onnx")
 
 
 def test_what_is_no_detector_is_one_line(tmp_path: Path):

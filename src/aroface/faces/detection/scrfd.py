@@ -39,14 +39,17 @@ class Scrfd:
         threads: of CPU arithmetic; onnxruntime's own choice where it is left out.
 
     Raises:
-        InputError: no such file, or another network.
+        InputError: no such file, or another network; onnx or onnxruntime is not installed.
     """
 
     def __init__(
         self, path: Path, name: str | None = None, *, threshold: float = THRESHOLD, threads: int | None = None
     ) -> None:
-        import onnxruntime
-
+        try:
+            import onnx  # noqa: F401 - to say at once that it is missing
+            import onnxruntime
+        except ImportError as error:
+            raise InputError(f"no package {error.name}", remedy="pip install onnx onnxruntime") from None
         if not path.is_file():
             raise InputError("no such file", file=path, expected=_EXPECTED)
         options = onnxruntime.SessionOptions()
