@@ -8,7 +8,9 @@ import pytest
 import torch
 from embedding_runs import make_run
 from gloo import run_ranks
+from standin_detector import DotDetector
 
+from aroface.datasets.align import align_tree
 from aroface.datasets.images import encode_jpeg
 from aroface.datasets.manifest import manifest_hash, write_manifest
 from aroface.datasets.pairs import Pairs, decode_images, read_pairs, write_pairs
@@ -185,6 +187,18 @@ def test_the_alignment_of_tinyface_must_not_be_misnamed(run_dir, tinyface_tree, 
         embed_benchmark(run_dir, spec, tmp_path, device="cpu")
 
 
+def test_records_say_how_the_crops_of_tinyface_were_aligned(run_dir, tinyface_tree, tmp_path):
+    folder, report = align_tree(tinyface_tree, tmp_path / "aligned", DotDetector())
+    spec = {"name": "tiny", "protocol": "tinyface", "path": str(folder.parent)}
+    for options in (PLAIN, {**PLAIN, "alignment": folder.name}):
+        path = folder.parent if options is not PLAIN else tinyface_tree
+        embed_benchmark(run_dir, {**spec, "path": str(path), "options": options}, tmp_path / "features", device="cpu")
+        found = evaluate(tmp_path / "features")["provenance"].get("alignment")
+        expected = {part: report[part] for part in ("detector", "options", "counts")}
+        assert found == (None if options is PLAIN else expected)
+    assert found["counts"]["images"] == 11
+
+
 def test_variants_are_reduced_first_and_misaligned_then(run_dir, pair_file, tmp_path):
     embed_benchmark(run_dir, sweep_spec(pair_file, seed=3), tmp_path, device="cpu", batch_size=7)
     features = open_features(tmp_path)
@@ -276,7 +290,9 @@ def test_several_processes_embed_what_one_does(run_dir, pair_file, tmp_path):
     alone = embed_benchmark(run_dir, spec, tmp_path / "one", device="cpu", batch_size=5).parent
     listed = run_ranks(3, embed_part, run_dir, spec, tmp_path / "three")
     parts = ["progress-0-8.json", "progress-16-24.json", "progress-8-16.json"]
-    assert listed == [["features.npy", "index.json", *parts, "same.npy"]] * 3, "none of them returns before all is there"
+    assert listed == [["features.npy", "index.json", *parts, "same.npy"]] * 3, (
+        "none of them returns before all is there"
+    )
     found, wanted = open_features(tmp_path / "three"), open_features(alone)
     np.testing.assert_allclose(found.values, wanted.values, rtol=1e-5, atol=1e-6)
     assert found.index["key"] == wanted.index["key"]
