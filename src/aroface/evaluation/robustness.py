@@ -77,7 +77,9 @@ class Grid:
         if not 1 <= len(self.qualities) <= MOST_QUALITIES:
             expected = f"1 to {MOST_QUALITIES}: a page has no room for more"
             raise InputError(f"{len(self.qualities)} qualities", record="--qualities", expected=expected)
-        self.spec(Path("pairs.bin"), "RGB", HIGH_QUALITY)
+        for option in LEVELS.values():
+            if not getattr(self, option):
+                raise InputError(f"no level of {option}", expected="one at least")
         for quality in self.qualities:
             self.spec(Path("pairs.bin"), "RGB", quality)
 

@@ -26,6 +26,7 @@ from aroface.paper.robustness_findings import (
     detector_errors,
     findings,
     level_words,
+    rate_words,
     reading,
     subtitle,
     tolerated_words,
@@ -50,17 +51,18 @@ LOOKS: tuple[tuple[Any, str], ...] = (
     ((0, (1, 1.2)), "^"),
     ((0, (5, 1.2, 1, 1.2)), "D"),
 )
-MARGIN = 0.5
+MARGIN = 0.45
 WIDTH = PAGE[0] - 2 * MARGIN
-TEXT, LEADING = 7.6, 0.128  # points, inches
-NOTE, NOTE_LEADING = 6.4, 0.106
+TEXT, LEADING = 7.3, 0.12  # points, inches
+NOTE, NOTE_LEADING = 6.1, 0.1
 SUBJECT = 0.92  # inches that the words on what a finding is about take
 HEADING = 0.27
 CURVES_LEFT, CURVES_RIGHT, GAP = 0.42, 0.2, 0.14
-MAP_LEFT, MAP_TICKS = 0.2, 0.26
-ROW = 0.132
-NAME = 26  # characters of a model's name that panels have room for
+MAP_TICKS, _MAP_GAP = 0.27, 0.16
+ROW = 0.121
+NAME = 24  # characters of a model's name that panels have room for
 _MOST_MAP_QUALITIES = 3
+_FINE = 20  # at the size of print, advances are rounded to whole points
 
 
 def page(found: Robustness, points: float, crops: NDArray[np.uint8], *, words: bool = True) -> Figure:
@@ -73,20 +75,20 @@ def page(found: Robustness, points: float, crops: NDArray[np.uint8], *, words: b
         words: whether title, findings and notes are drawn, on a page of A4; without them the picture is as high as it
             needs to be.
     """
-    said = wrapped(findings(found, points), TEXT, WIDTH - SUBJECT) if words else []
-    notes = wrapped(reading(found, points), NOTE, WIDTH - SUBJECT) if words else []
-    table_rows = len(found.qualities) * (len(found.sweeps) + 1) + 1
+    said = wrapped(findings(found, points), TEXT, WIDTH - SUBJECT - 0.03) if words else []
+    notes = wrapped(reading(found, points), NOTE, WIDTH - SUBJECT - 0.03) if words else []
+    table_rows = len(_few(found.qualities)) * (len(found.sweeps) + 1) + 1
     text_height = sum(len(lines) for _, lines in said) * LEADING + len(said) * 0.03
     notes_height = sum(len(lines) for _, lines in notes) * NOTE_LEADING + 0.1
     title_height = 0.56 if words else 0.0
     bottom = max(table_rows * ROW, _crops_height(found)) + HEADING
     fixed = title_height + text_height + bottom + (notes_height if words else 0.0) + 2 * MARGIN
     fixed += 0.3 + HEADING + 0.42 + (len(found.qualities) - 1) * 0.09  # the curves' titles, axes, gaps
-    fixed += HEADING + 0.3 + 0.3 + (len(found.sweeps) - 1) * 0.07 + 0.12  # the maps'
+    fixed += HEADING + 0.22 + 0.3 + (len(found.sweeps) - 1) * _MAP_GAP + 0.12  # the maps'
     free = (PAGE[1] if words else fixed + 4.4) - fixed
     share = len(found.qualities) * 1.25 + len(found.sweeps)
-    panel = min(1.25 * free / share, 1.25)
-    cells = min(free / share, 0.85)
+    panel = min(1.25 * free / share, 1.55)
+    cells = min(free / share, 1.0)
     height = PAGE[1] if words else fixed + len(found.qualities) * panel + len(found.sweeps) * cells
     figure = Figure(figsize=(PAGE[0], height))
     top = MARGIN
@@ -116,11 +118,11 @@ def columns_of_crops(found: Robustness) -> list[tuple[str | None, float]]:
 def wrapped(paragraphs: Sequence[Finding], size: float, width: float) -> list[tuple[str, list[str]]]:
     """Break each paragraph into lines of at most ``width`` inches at ``size`` points."""
     font = get_font(findfont(FontProperties(family=FAMILY[:1])))
-    font.set_size(size, 72)
+    font.set_size(size, 72 * _FINE)
 
     def inches(text: str) -> float:
         font.set_text(text)
-        return float(font.get_width_height()[0]) / 64 / 72
+        return float(font.get_width_height()[0]) / 64 / 72 / _FINE
 
     done = []
     for subject, text in paragraphs:
@@ -192,7 +194,7 @@ def _curves(figure: Figure, found: Robustness, top: float, height: float) -> flo
                 axes.set_title(AXES[factor][0])
             if i == len(found.qualities) - 1:
                 axes.set_xlabel(_axis_label(factor))
-        axes.text(1.05, 0.5, quality_name(quality), rotation=270, va="center", transform=axes.transAxes)
+        axes.text(1.05, 0.5, quality_name(quality), rotation=270, va="center", transform=axes.transAxes, fontsize=7)
         if first is not None:
             first.set_ylim(bounds)
     return top + len(found.qualities) * (height + 0.09) + 0.33
@@ -286,41 +288,32 @@ def _legend(figure: Figure, found: Robustness, top: float) -> None:
 def _maps(figure: Figure, found: Robustness, top: float, height: float) -> float:
     """Heat maps of the loss: a row a model, two maps a quality; returns where they end."""
     metric = found.grid.metrics[0]
-    shown = _map_qualities(found.qualities)
+    shown = _few(found.qualities)
     rest = "" if len(shown) == len(found.qualities) else "; the other qualities are in the table of all numbers"
     text = "Loss under two errors at once, in points (in brackets: not significant)"
     _heading(figure, MARGIN, top, text + rest)
-    top += HEADING + 0.3
+    top += HEADING + 0.22
     columns = [(quality, pair) for quality in shown for pair in MAPS]
-    width = (WIDTH - MAP_LEFT) / len(columns) - MAP_TICKS
+    width = WIDTH / len(columns) - MAP_TICKS
     largest = max(
         max(sweep.drop(condition, metric).value for condition in sweep.measured if condition.factor != WORST)
         for sweep in found.sweeps
     )
     scale = Normalize(0, max(100 * largest, 1.0))
     for i, sweep in enumerate(found.sweeps):
-        down = top + i * (height + 0.07)
-        middle = 1 - (down + height / 2) / figure.get_figheight()
-        look: dict[str, Any] = {
-            "rotation": 90,
-            "va": "center",
-            "ha": "left",
-            "fontsize": 6.5,
-            "color": COLOURS[i],
-            "weight": "bold",
-        }
-        name = sweep.name if len(sweep.name) <= 17 else f"{sweep.name[:16]}…"
-        figure.text(MARGIN / figure.get_figwidth(), middle, name, parse_math=False, **look)
+        down = top + i * (height + _MAP_GAP)
+        look: dict[str, Any] = {"fontsize": 6.8, "color": COLOURS[i], "weight": "bold", "va": "bottom"}
+        _write(figure, MARGIN, down - 0.02, sweep.name, **look)
         for j, (quality, pair) in enumerate(columns):
-            left = MARGIN + MAP_LEFT + j * (width + MAP_TICKS) + MAP_TICKS
+            left = MARGIN + j * (width + MAP_TICKS) + MAP_TICKS
             axes = place(figure, left, down, width, height)
             _map(axes, sweep, quality, pair, metric, scale, last=i == len(found.sweeps) - 1)
             if i == 0:
-                axes.set_title(f"{quality_name(quality)}\n{pair[1]} over {pair[0]}", fontsize=7, pad=3)
-    return top + len(found.sweeps) * (height + 0.07) + 0.3
+                axes.set_title(f"{quality_name(quality)}\n{pair[1]} over {pair[0]}", fontsize=6.8, pad=3, loc="right")
+    return top + len(found.sweeps) * (height + _MAP_GAP) - _MAP_GAP + 0.36
 
 
-def _map_qualities(qualities: Sequence[str]) -> list[str]:
+def _few(qualities: Sequence[str]) -> list[str]:
     """All, or the first, the middle and the last where there are more than a row has room for."""
     if len(qualities) <= _MOST_MAP_QUALITIES:
         return [*qualities]
@@ -356,31 +349,36 @@ def _bare(factor: str, level: float) -> str:
     return words if factor == "rotation" else words.replace(" %", "%")
 
 
+_UNIT_TITLES = {"scale": "% scale", "rotation": "° rotation", "shift": "% shift", "joint": "% of joint"}
+
+
 def _table(figure: Figure, found: Robustness, top: float, points: float) -> None:
     """The tolerated errors, quality by quality, with a detector's beside them."""
     loss = "1 point" if points == 1 else f"{points:g} points"
-    top = _heading(figure, MARGIN, top, f"Tolerated error: largest at a loss of {loss}") - 0.03
-    starts = (0.0, 0.58, 1.86, 2.62, 3.36, 4.1)
-    titles = (
-        "",
-        "",
-        *("% scale" if f == "scale" else "° rotation" if f == "rotation" else f"% {f}" for f in found.factors),
+    top = (
+        _heading(
+            figure,
+            MARGIN,
+            top,
+            f"{metric_name(found.grid.metrics[0])[0]} without errors, and the error tolerated at a loss of {loss}",
+        )
+        - 0.03
     )
-    for start, title in zip(starts, titles, strict=False):
-        _write(figure, MARGIN + start, top, title, fontsize=6.8, color="0.35")
+    starts = (0.0, 0.56, 1.72, 2.58, 3.28, 3.98, 4.66)
+    titles = ("", "", "% aligned", *(_UNIT_TITLES[factor] for factor in found.factors))
+    for start, title in zip(starts, titles, strict=True):
+        _write(figure, MARGIN + start, top, title, fontsize=6.6, color="0.35")
     top += ROW
-    for quality in found.qualities:
+    metric = found.grid.metrics[0]
+    for quality in _few(found.qualities):
         errors = detector_errors(quality)
-        cells = [UNITS[factor][0] * errors[factor] if factor in errors else None for factor in found.factors]
-        texts = [quality_name(quality), "detector, 2 sd", *("" if cell is None else f"{cell:.1f}" for cell in cells)]
-        _table_row(figure, top, starts, texts, "0.45")
+        cells = [f"{UNITS[factor][0] * errors[factor]:.1f}" if factor in errors else "" for factor in found.factors]
+        _table_row(figure, top, starts, [quality_name(quality), "detector, 2 sd", "", *cells], "0.45")
         top += ROW
         for number, sweep in enumerate(found.sweeps):
-            metric = found.grid.metrics[0]
-            values = [
-                tolerated_words(sweep, quality, factor, metric, points, interval=True) for factor in found.factors
-            ]
-            _table_row(figure, top, starts, ["", short(sweep.name)[:24], *values], "black", COLOURS[number])
+            values = [tolerated_words(sweep, quality, factor, metric, points) for factor in found.factors]
+            row = ["", short(sweep.name), rate_words(sweep, quality, metric), *values]
+            _table_row(figure, top, starts, row, "black", COLOURS[number])
             top += ROW
 
 
@@ -389,10 +387,10 @@ def _table_row(
 ) -> None:
     for number, (start, text) in enumerate(zip(starts, texts, strict=False)):
         shade = second if number == 1 and second else "black" if number == 0 else colour
-        _write(figure, MARGIN + start, top, text, fontsize=6.6, color=shade)
+        _write(figure, MARGIN + start, top, text, fontsize=6.4, color=shade)
 
 
-_CROPS_WIDTH, _CROPS_LABEL = 2.45, 0.16
+_CROPS_WIDTH, _CROPS_LABEL = 1.92, 0.13
 
 
 def _crop_side(found: Robustness) -> float:
@@ -400,13 +398,13 @@ def _crop_side(found: Robustness) -> float:
 
 
 def _crops_height(found: Robustness) -> float:
-    return 0.17 + len(found.qualities) * (_crop_side(found) + 0.03)
+    return 0.2 + len(found.qualities) * (_crop_side(found) + 0.03)
 
 
 def _crops(figure: Figure, found: Robustness, crops: NDArray[np.uint8], top: float) -> None:
     """One probe at each quality, aligned and under the largest of each error."""
     left = PAGE[0] - MARGIN - _CROPS_WIDTH
-    top = _heading(figure, left, top, "A probe, as it is embedded") + 0.1
+    top = _heading(figure, left, top, "A probe, as embedded") + 0.08
     side = _crop_side(found)
     for i, quality in enumerate(found.qualities):
         for j, (factor, level) in enumerate(columns_of_crops(found)):
@@ -415,7 +413,7 @@ def _crops(figure: Figure, found: Robustness, crops: NDArray[np.uint8], top: flo
             axes.set_axis_off()
             if i == 0:
                 text = "aligned" if factor is None else f"{factor}\n{level_words(factor, level)}"
-                axes.set_title(text, fontsize=6, pad=2)
+                axes.set_title(text, fontsize=5.8, pad=2)
             if j == 0:
-                axes.text(-0.08, 0.5, quality_name(quality), rotation=90, ha="right", va="center", fontsize=6,
+                axes.text(-0.08, 0.5, quality_name(quality), rotation=90, ha="right", va="center", fontsize=5.2,
                           transform=axes.transAxes)  # fmt: skip

@@ -26,7 +26,7 @@ from aroface.faces.geometry import TEMPLATE_SIZE
 from aroface.files import write_bytes, write_text
 from aroface.paper.drawing import AXES, metric_name, quality_name
 from aroface.paper.figures import METADATA, PNG_DPI
-from aroface.paper.robustness_findings import UNITS, Finding, findings, reading, subtitle, tolerated_words
+from aroface.paper.robustness_findings import UNITS, Finding, findings, rate_words, reading, subtitle, tolerated_words
 from aroface.paper.robustness_page import STYLE, columns_of_crops, page
 
 STEM = "robustness"
@@ -133,7 +133,8 @@ def _html(found: Robustness, points: float, picture: bytes, numbers: str) -> str
             _definitions(findings(found, points)),
             f'<p><img alt="Curves, heat maps, tolerated errors and example faces, as in the tables" '
             f'src="data:image/png;base64,{base64.b64encode(picture).decode()}"></p>',
-            f"<h2>Tolerated error: largest at a loss of {points:g} {'point' if points == 1 else 'points'}</h2>",
+            f"<h2>{metric} without errors, and the error tolerated at a loss of {points:g} "
+            f"{'point' if points == 1 else 'points'}</h2>",
             _tolerated_table(found, points),
             "<h2>How to read it</h2>",
             _definitions(reading(found, points), "notes"),
@@ -150,12 +151,18 @@ def _definitions(paragraphs: Sequence[Finding], kind: str = "findings") -> str:
 
 def _tolerated_table(found: Robustness, points: float) -> str:
     metric = found.grid.metrics[0]
-    heads = ["quality", "model", *(f"{AXES[factor][0]},{UNITS[factor][1].lstrip()}" for factor in found.factors)]
+    heads = [
+        "quality",
+        "model",
+        "aligned, %",
+        *(f"{AXES[factor][0]},{UNITS[factor][1].lstrip()}" for factor in found.factors),
+    ]
     rows = [
         [
             quality_name(quality),
             sweep.name,
-            *(tolerated_words(sweep, quality, factor, metric, points, interval=True) for factor in found.factors),
+            rate_words(sweep, quality, metric),
+            *(tolerated_words(sweep, quality, factor, metric, points) for factor in found.factors),
         ]
         for quality in found.qualities
         for sweep in found.sweeps
