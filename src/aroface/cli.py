@@ -181,7 +181,12 @@ def _table(verbs: Verbs[argparse.ArgumentParser]) -> None:
         default="both",
         help="the authors' values, those of the records, or both, with their difference (%(default)s)",
     )
-    verb.add_argument("--format", choices=("latex", "markdown", "csv", "terminal"), default="latex")
+    verb.add_argument("--format", choices=("latex", "markdown", "html", "csv", "terminal"), default="latex")
+    verb.add_argument(
+        "--emphasis",
+        choices=("as_paper", "best_second", "none"),
+        help="which values stand out: the rows that the authors print bold, or the best and second best (the table's)",
+    )
     verb.add_argument("--out", type=Path, help="file to write; standard output where it is left out")
     _add_selection(verb)
 
@@ -197,7 +202,7 @@ def _do_table(options: Arguments) -> None:
     from aroface.paper.table import render_table, write_table
 
     choice = {**read_runs_file(options.runs_file), "mode": options.mode, "format": options.format}
-    choice["caption_note"] = options.caption_note
+    choice |= {"caption_note": options.caption_note, "emphasis": options.emphasis}
     if options.out:
         write_table(options.spec, options.records, options.out, **choice)
         print(options.out)
