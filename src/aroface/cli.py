@@ -14,6 +14,7 @@ from pathlib import Path
 from aroface import __version__
 from aroface.cli_data import add_data_verbs
 from aroface.cli_models import add_model_verbs
+from aroface.cli_paper import add_paper_verbs
 from aroface.cli_statistics import add_statistics_verbs
 from aroface.cli_train import add_train_verb
 from aroface.cli_verbs import Arguments, Verbs, add_verb, positive
@@ -22,7 +23,11 @@ from aroface.files import FULL_DISK
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status (0 done, 2 bad input, 75 interrupted: start again)."""
+    """Run the command line.
+
+    Returns:
+        The exit status: 0 done, 1 what was checked does not hold, 2 bad input, 75 interrupted: start again.
+    """
     parser = _parser()
     options = parser.parse_args(arguments)
     options.words = sys.argv[1:] if arguments is None else [*arguments]
@@ -66,6 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     _figure(verbs)
     _document(verbs)
     _explain(verbs)
+    add_paper_verbs(verbs)
     return parser
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
@@ -13,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aroface.paper.grid import MISSING, Cell, Grid, GridRow, Leaf, stacked
+from aroface.paper.text import markdown_row, markdown_text
 
 STAR = "★"
 STYLES = {"bold": "bold", "underline": "underline", None: ""}
@@ -28,11 +28,11 @@ def markdown(grid: Grid) -> str:
     ]
     rules = [*(":--" for _ in grid.row_headers), *("--:" for _ in grid.leaves)]
     body = [[*_markdown_headers(row), *(_markdown_cell(cell) for cell in row.cells)] for row in grid.rows]
-    table = [_markdown_row([_markdown_text(head) for head in heads]), _markdown_row(rules), *map(_markdown_row, body)]
-    parts = [_markdown_text(grid.caption), "\n".join(table)]
-    parts += [_markdown_text(note) for note in grid.notes]
+    table = [markdown_row([markdown_text(head) for head in heads]), markdown_row(rules), *map(markdown_row, body)]
+    parts = [markdown_text(grid.caption), "\n".join(table)]
+    parts += [markdown_text(note) for note in grid.notes]
     if grid.footnote:
-        parts.append(f"{STAR} {_markdown_text(grid.footnote)}")
+        parts.append(f"{STAR} {markdown_text(grid.footnote)}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -122,18 +122,8 @@ def _extra(cell: Cell, name: str) -> str:
     return cell.interval[name == "high"] if cell.interval else ""
 
 
-def _markdown_row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _markdown_text(text: str) -> str:
-    for character in "\\`*_|<":
-        text = text.replace(character, f"\\{character}")
-    return text
-
-
 def _markdown_headers(row: GridRow) -> list[str]:
-    first, *rest = (_markdown_text(text) for text in _headers(row))
+    first, *rest = (markdown_text(text) for text in _headers(row))
     return [f"**{first}**" if row.bold and first else first, *rest]
 
 
