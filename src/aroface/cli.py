@@ -15,6 +15,7 @@ from pathlib import Path
 from aroface import __version__
 from aroface.cli_data import add_data_verbs
 from aroface.cli_models import add_model_verbs
+from aroface.cli_paper import add_paper_verbs
 from aroface.cli_robustness import add_foreign_options, add_robustness_verb, evaluate_foreign
 from aroface.cli_statistics import add_statistics_verbs
 from aroface.cli_train import add_train_verb
@@ -24,7 +25,11 @@ from aroface.files import FULL_DISK
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit status (0 done, 2 bad input, 75 interrupted: start again)."""
+    """Run the command line.
+
+    Returns:
+        The exit status: 0 done, 1 what was checked does not hold, 2 bad input, 75 interrupted: start again.
+    """
     parser = _parser()
     options = parser.parse_args(arguments)
     options.words = sys.argv[1:] if arguments is None else [*arguments]
@@ -78,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     _figure(verbs)
     _document(verbs)
     _explain(verbs)
+    add_paper_verbs(verbs)
     return parser
 
 
@@ -217,7 +223,12 @@ def _table(verbs: Verbs[argparse.ArgumentParser]) -> None:
         default="both",
         help="the authors' values, those of the records, or both, with their difference (%(default)s)",
     )
-    verb.add_argument("--format", choices=("latex", "markdown", "csv", "terminal"), default="latex")
+    verb.add_argument("--format", choices=("latex", "markdown", "html", "csv", "terminal"), default="latex")
+    verb.add_argument(
+        "--emphasis",
+        choices=("as_paper", "best_second", "none"),
+        help="which values stand out: the rows that the authors print bold, or the best and second best (the table's)",
+    )
     verb.add_argument("--out", type=Path, help="file to write; standard output where it is left out")
     _add_selection(verb)
 
@@ -233,7 +244,7 @@ def _do_table(options: Arguments) -> None:
     from aroface.paper.table import render_table, write_table
 
     choice = {**read_runs_file(options.runs_file), "mode": options.mode, "format": options.format}
-    choice["caption_note"] = options.caption_note
+    choice |= {"caption_note": options.caption_note, "emphasis": options.emphasis}
     if options.out:
         write_table(options.spec, options.records, options.out, **choice)
         print(options.out)

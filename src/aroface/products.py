@@ -87,7 +87,7 @@ class Products:
     def table_records(self, table: str) -> list[Path]:
         """The records that a table shows."""
         spec = self.tables[table]
-        rows = None if spec.rows is None else [row.experiment for row in spec.rows if row.experiment]
+        rows = None if spec.rows is None else [each for row in spec.rows for each in row.experiments]
         return self.plan.records({column.benchmark for column in spec.columns}, rows)
 
     def figure_records(self, figure: str) -> list[Path]:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from aroface.paper.estimates import estimate, paired_difference, percent, rounded
+from aroface.paper.estimates import estimate, holm, paired_difference, percent, prediction_interval, rounded
 
 
 @pytest.mark.parametrize(
@@ -77,3 +77,35 @@ def test_only_common_seeds_are_paired():
     single = paired_difference({0: 0.5}, {0: 0.25})
     assert single is not None
     assert (single.mean, single.low, single.high) == (Decimal("0.25"), None, None)
+
+
+def test_p_value_agrees_with_the_t_test():
+    of, minus = {0: 0.61, 1: 0.66, 2: 0.63}, {0: 0.60, 1: 0.62, 2: 0.62}
+    found = paired_difference(of, minus)
+    assert found is not None
+    assert found.p_value == pytest.approx(stats.ttest_rel(list(of.values()), list(minus.values())).pvalue, rel=1e-9)
+    assert paired_difference(of, of).p_value == 1
+    assert paired_difference({0: 0.5}, {0: 0.4}).p_value is None
+
+
+def test_a_further_seed_falls_into_the_prediction_interval_as_often_as_it_says():
+    rng = np.random.default_rng(0)
+    hits = 0
+    for _ in range(2000):
+        *seen, new = rng.normal(0.6, 0.01, 4)
+        low, high = prediction_interval({seed: float(value) for seed, value in enumerate(seen)}) or (None, None)
+        hits += low <= new <= high
+    assert hits / 2000 == pytest.approx(0.95, abs=0.015)
+    assert prediction_interval({0: 0.5}) is None
+
+
+def test_prediction_interval_by_hand():
+    # mean 0.6, deviation 0.1, t of two degrees of freedom 4.302653, sqrt(4/3) 1.154701
+    low, high = prediction_interval({0: 0.5, 1: 0.6, 2: 0.7}) or (None, None)
+    assert (float(low), float(high)) == pytest.approx((0.6 - 0.4968276, 0.6 + 0.4968276), abs=1e-7)
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03, 0.5]) == pytest.approx([0.04, 0.09, 0.09, 0.5])
+    assert holm([0.6, 0.6]) == [1.0, 1.0]
+    assert holm([]) == []

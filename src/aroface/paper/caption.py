@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aroface.paper.grid import MISSING, Cell, GridRow, Leaf, Mode
-from aroface.paper.spec import Spec
+from aroface.paper.spec import Seeds, Spec
 
 
 def caption(spec: Spec, mode: Mode, leaves: Sequence[Leaf], rows: Sequence[GridRow], note: str | None) -> str:
@@ -22,24 +22,31 @@ def caption(spec: Spec, mode: Mode, leaves: Sequence[Leaf], rows: Sequence[GridR
     ours = [cell for leaf, cell in cells if leaf.part == "reproduced" and cell.number is not None]
     sentences = [spec.caption]
     if mode == "reported":
-        sentences.append("Values as reported by the authors.")
+        some = any(cell.number for _, cell in cells)
+        sentences.append("Values as reported by the authors." if some else "The authors' page reports no values.")
     elif len({leaf.part for leaf in leaves}) > 1:
-        sentences.append(f"Paper: values reported by the authors; reproduced: {_seeds(ours) or 'none yet'}.")
+        over = _seeds(ours, spec.seeds) or "none yet"
+        sentences.append(f"Paper: values reported by the authors; reproduced: {over}.")
         if mode == "delta":
             sentences.append("Δ: reproduced minus paper.")
     elif ours:
-        sentences.append(f"Reproduced values: {_seeds(ours)}.")
-    if any(cell.interval for cell in ours):
-        sentences.append("Brackets: 95 % confidence interval of the mean difference (paired by seed, Student's t).")
+        sentences.append(f"Reproduced values: {_seeds(ours, spec.seeds)}.")
+    compared = [row for row in rows if row.compares]
+    if any(cell.interval for row in compared for cell in row.cells):
+        where = "Brackets of differences" if spec.seeds.spread == "prediction" else "Brackets"
+        where = "± of differences: half the" if spec.layout.interval == "half" else f"{where}:"
+        sentences.append(f"{where} 95 % confidence interval of the mean difference (paired by seed, Student's t).")
     if any(cell.number is None for _, cell in cells) and mode != "reported":
         sentences.append(f"{MISSING}: no result.")
     closing = spec.note if note is None else note
     return " ".join([*sentences, *([closing] if closing else [])])
 
 
-def _seeds(cells: Sequence[Cell]) -> str:
+def _seeds(cells: Sequence[Cell], seeds: Seeds) -> str:
     counts = sorted({cell.seeds for cell in cells})
     if counts in ([], [1]):
         return "one seed" if counts else ""
     some = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
+    if seeds.spread == "prediction":
+        return f"mean [95 % prediction interval of a further seed] over {some} seeds"
     return f"mean ± standard deviation over {some} seeds"

@@ -8,11 +8,12 @@ from decimal import Decimal
 
 from aroface.paper.caption import caption
 from aroface.paper.emphasis import mark_best
-from aroface.paper.estimates import estimate, paired_difference, percent, rounded
-from aroface.paper.grid import Cell, Grid, GridRow, Leaf, Mode, Part
+from aroface.paper.estimates import estimate, paired_difference, percent, prediction_interval, rounded
+from aroface.paper.grid import HEADINGS, Cell, Grid, GridRow, Leaf, Mode, Part
 from aroface.paper.measure import Line, Measurement, check_columns, lines, measure
 from aroface.paper.records import Experiment, Record
-from aroface.paper.spec import EMPTY, Column, Layout, Row, Spec
+from aroface.paper.seed_notes import header, notes, seeds_of
+from aroface.paper.spec import EMPTY, Column, Layout, Row, Seeds, Spec
 
 PARTS: dict[Mode, tuple[Part, ...]] = {
     "reported": ("reported",),
@@ -20,7 +21,6 @@ PARTS: dict[Mode, tuple[Part, ...]] = {
     "both": ("reported", "reproduced"),
     "delta": ("reported", "reproduced", "difference"),
 }
-HEADINGS: dict[Part, str] = {"reported": "paper", "reproduced": "reproduced", "difference": "Δ"}
 
 
 def build(
@@ -58,7 +58,7 @@ def build(
         }
         check_columns(measured.values())
     ids = {line.row.id: line.row.key for line in table if line.row.id}
-    cells = [[_cell(line.row, leaf, measured, ids) for leaf in leaves] for line in table]
+    cells = [[_cell(line.row, leaf, measured, ids, spec.seeds, spec.layout) for leaf in leaves] for line in table]
     blocks = [spec.block_by and line.row.headers[spec.block_by] for line in table]
     rows = [
         _row(spec, mode, table, index, blocks, _emphasised(spec, line.row, leaves, row))
@@ -67,16 +67,25 @@ def build(
     if spec.emphasis.rule == "best_second":
         rows = _with_best(spec, table, leaves, rows, blocks)
     starred = any(row.star for row in rows)
+    counted = mode != "reported" and spec.seeds.count == "column"
+    beside = spec.layout.parts == "beside" and len({leaf.part for leaf in leaves}) > 1
     return Grid(
         name=spec.name,
         label=spec.label,
         caption=caption(spec, mode, leaves, rows, caption_note),
-        row_headers=tuple(header.label for header in spec.row_headers),
+        row_headers=(*(header.label for header in spec.row_headers), *([header()] if counted else [])),
         leaves=leaves,
-        rows=tuple(rows),
+        rows=tuple(_counted(row) for row in rows) if counted else tuple(rows),
         footnote=spec.rerun_footnote if starred else None,
-        layout=_tight(spec.layout) if len({leaf.part for leaf in leaves}) > 1 else spec.layout,
+        layout=_tight(spec.layout) if beside else spec.layout,
+        notes=() if mode == "reported" else notes(spec, table, rows, measured),
     )
+
+
+def _counted(row: GridRow) -> GridRow:
+    """The row with its number of seeds as one more header."""
+    seeds = seeds_of(row.cells)
+    return replace(row, headers=(*row.headers, seeds), full_headers=(*row.full_headers, seeds))
 
 
 def _tight(layout: Layout) -> Layout:
@@ -98,16 +107,23 @@ def _leaves(spec: Spec, mode: Mode, table: Sequence[Line]) -> tuple[Leaf, ...]:
     )
 
 
-def _cell(row: Row, leaf: Leaf, measured: Mapping[tuple[str, str], Measurement], ids: Mapping[str, str]) -> Cell:
+def _cell(
+    row: Row,
+    leaf: Leaf,
+    measured: Mapping[tuple[str, str], Measurement],
+    ids: Mapping[str, str],
+    seeds: Seeds,
+    layout: Layout,
+) -> Cell:
     column = leaf.column
     if row.difference:
         pair = [measured.get((ids[name], column.id)) for name in row.difference]
-        return _compared(column, *pair) if leaf.part == "reproduced" else Cell()
+        return _compared(column, *pair, layout=layout) if leaf.part == "reproduced" else Cell()
     reported = _reported(row, column)
     if leaf.part == "reported":
         return reported
     measurement = measured.get((row.key, column.id))
-    reproduced = _reproduced(column, measurement) if measurement else Cell()
+    reproduced = _reproduced(column, measurement, seeds) if measurement else Cell()
     if leaf.part == "reproduced":
         return reproduced
     if reported.number is None or reproduced.number is None:
@@ -124,22 +140,27 @@ def _reported(row: Row, column: Column) -> Cell:
     return Cell(digits)
 
 
-def _reproduced(column: Column, measurement: Measurement) -> Cell:
+def _reproduced(column: Column, measurement: Measurement, seeds: Seeds) -> Cell:
     found = estimate(measurement.values)
     if found is None:
         return Cell()
+    predicted = prediction_interval(measurement.values) if seeds.spread == "prediction" else None
+    if predicted:
+        low, high = (percent(end, column.decimals) for end in predicted)
+        return Cell(percent(found.mean, column.decimals), interval=(low, high), seeds=found.n)
     sd = None if found.sd is None else percent(found.sd, column.decimals)
     return Cell(percent(found.mean, column.decimals), sd, seeds=found.n)
 
 
-def _compared(column: Column, of: Measurement | None, minus: Measurement | None) -> Cell:
+def _compared(column: Column, of: Measurement | None, minus: Measurement | None, *, layout: Layout) -> Cell:
     found = paired_difference(of.values, minus.values) if of and minus else None
     if found is None:
         return Cell()
-    interval = None
+    interval, half = None, None
     if found.low is not None and found.high is not None:
         interval = (percent(found.low, column.decimals), percent(found.high, column.decimals))
-    return Cell(percent(found.mean, column.decimals, signed=True), interval=interval, seeds=found.n)
+        half = percent((found.high - found.low) / 2, column.decimals) if layout.interval == "half" else None
+    return Cell(percent(found.mean, column.decimals, signed=True), interval=interval, half=half, seeds=found.n)
 
 
 def _emphasised(spec: Spec, row: Row, leaves: Sequence[Leaf], cells: Sequence[Cell]) -> tuple[Cell, ...]:
@@ -165,6 +186,8 @@ def _row(
     )
     shows_reported = mode != "reproduced"
     return GridRow(
+        runs=table[index].experiment is not None or row.difference is not None,
+        compares=row.difference is not None,
         headers=shown,
         full_headers=tuple(row.headers.values()),
         cells=cells,

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from functools import cache
-from itertools import groupby
 from pathlib import Path
 
 import jinja2
 
-from aroface.paper.grid import MISSING, Cell, Grid, GridRow
+from aroface.paper.grid import MISSING, Cell, Grid, GridRow, heading_levels, stacked
 
 PLACES = (Path(__file__).parents[1] / "_templates", Path(__file__).parents[3] / "paper_tables" / "templates")
 
@@ -37,9 +37,13 @@ ESCAPES = str.maketrans(
 )
 
 
+RAISED = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+
+
 def escape(text: str) -> str:
     """Plain Unicode text as LaTeX that prints the same."""
-    return text.translate(ESCAPES)
+    escaped = text.translate(ESCAPES)
+    return re.sub("[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+", lambda found: f"$^{{{found[0].translate(RAISED)}}}$", escaped)
 
 
 @cache
@@ -66,6 +70,7 @@ def environment() -> jinja2.Environment:
 
 def render(grid: Grid) -> str:
     """The table as a ``table`` environment with caption and label."""
+    grid = stacked(grid)
     template = environment().get_template("table.tex.j2")
     return template.render(
         grid=grid,
@@ -88,25 +93,28 @@ def render_figure(picture: str, caption: str, label: str) -> str:
 
 
 def _headings(grid: Grid) -> list[tuple[str, str]]:
-    """Heading lines with the rules under them, topmost first; a level at which no column has a heading is left out."""
-    first = len(grid.row_headers)
-    paths = [leaf.path for leaf in grid.leaves]
-    levels = [level for level in range(len(paths[0])) if any(path[level] for path in paths)]
+    """Heading lines with the rules under them, topmost first."""
+    levels = heading_levels(grid)
     found = []
-    for level in levels:
-        last = level == levels[-1]
+    for number, level in enumerate(levels, 1):
+        last = number == len(levels)
         cells = [escape(header) if last else "" for header in grid.row_headers]
         rules = []
-        column = first + 1
-        for path, group in groupby(paths, key=lambda path: path[: level + 1]):
-            span = len(list(group))
-            text = escape(path[-1])
+        column = len(grid.row_headers) + 1
+        for heading, span in level:
+            text = _heading(heading)
             cells.append(text if span == 1 else rf"\multicolumn{{{span}}}{{c}}{{{text}}}")
             if text and not last:
                 rules.append(rf"\cmidrule(lr){{{column}-{column + span - 1}}}")
             column += span
         found.append((" & ".join(cells), "".join(rules)))
     return found
+
+
+def _heading(text: str) -> str:
+    """A heading, its lines below one another."""
+    lines = [escape(line) for line in text.splitlines()]
+    return "".join(lines) if len(lines) < 2 else "\\shortstack{" + r" \\ ".join(lines) + "}"
 
 
 def _aligned_rows(grid: Grid) -> list[dict[str, object]]:
@@ -142,8 +150,9 @@ def _header(row: GridRow, index: int) -> str:
 
 def _column(cells: Sequence[Cell], below: bool) -> list[str]:
     """Cells of one column, filled up with invisible digits so that all points stand under one another."""
-    whole = _widest(cell.number for cell in cells if cell.interval is None)
-    spreads = [] if below else [cell.sd for cell in cells if cell.sd is not None]
+    whole = _widest(cell.number for cell in cells if not _is_compared(cell))
+    digits = max((_decimals(cell.number) for cell in cells if cell.number), default=0)
+    spreads = [] if below else [cell.around for cell in cells if cell.around is not None]
     widest = max(spreads, key=len, default=None)
     texts = []
     for cell in cells:
@@ -156,12 +165,23 @@ def _column(cells: Sequence[Cell], below: bool) -> list[str]:
         fill = "0" * (whole - len(cell.number.lstrip("+-").partition(".")[0]))
         if fill and not cell.number.startswith(("+", "-")):
             text = rf"\phantom{{{fill}}}{text}"
-        if cell.interval and not below:
+        if missing := "0" * (digits - _decimals(cell.number)):
+            text += rf"\phantom{{{missing if digits > len(missing) else '.' + missing}}}"
+        if cell.interval and not cell.half and not below:
             text += rf"\arointerval{{{_signed(cell.interval[0])}}}{{{_signed(cell.interval[1])}}}"
         elif widest:
-            text += rf"\arosd{{{cell.sd}}}" if cell.sd else rf"\phantom{{\arosd{{{widest}}}}}"
+            text += rf"\arosd{{{cell.around}}}" if cell.around else rf"\phantom{{\arosd{{{widest}}}}}"
         texts.append(text)
     return texts
+
+
+def _is_compared(cell: Cell) -> bool:
+    """Whether a cell is a difference, whose sign takes the place of filling digits."""
+    return cell.number is not None and cell.number.startswith(("+", "-"))
+
+
+def _decimals(number: str) -> int:
+    return len(number.partition(".")[2])
 
 
 def _widest(numbers: Iterable[str | None]) -> int:
@@ -172,9 +192,9 @@ def _below(grid: Grid, row: GridRow) -> str | None:
     """The line of standard deviations and intervals under a row; None if it has none."""
     texts = [
         rf"\arointerval{{{_signed(cell.interval[0])}}}{{{_signed(cell.interval[1])}}}"
-        if cell.interval
-        else rf"\arosd{{{cell.sd}}}"
-        if cell.sd
+        if cell.interval and not cell.half
+        else rf"\arosd{{{cell.around}}}"
+        if cell.around
         else ""
         for cell in row.cells
     ]

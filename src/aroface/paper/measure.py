@@ -111,7 +111,8 @@ def _match(spec: Spec, row: Row, known: Collection[Experiment]) -> Experiment | 
     if wanted is None:
         return None
     if {"method", "dataset", "arch"} <= {*wanted}:
-        return Experiment(wanted["method"], wanted["dataset"], wanted["arch"])
+        exact = [Experiment(each["method"], each["dataset"], each["arch"]) for each in row.experiments]
+        return next((each for each in exact if each in known), exact[0])
     fitting = [each for each in known if all(getattr(each, key) == value for key, value in wanted.items())]
     if len(fitting) > 1:
         raise InputError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
@@ -12,7 +11,8 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from aroface.paper.grid import MISSING, Cell, Grid, GridRow, Leaf
+from aroface.paper.grid import MISSING, Cell, Grid, GridRow, Leaf, stacked
+from aroface.paper.text import markdown_row, markdown_text
 
 STAR = "★"
 STYLES = {"bold": "bold", "underline": "underline", None: ""}
@@ -20,14 +20,19 @@ SUFFIXES = {"reported": "reported", "reproduced": "mean", "difference": "delta"}
 
 
 def markdown(grid: Grid) -> str:
-    """The table as GitHub-flavoured Markdown: caption, table, footnote."""
-    heads = [*grid.row_headers, *(" ".join(_heading(leaf)) for leaf in grid.leaves)]
+    """The table as GitHub-flavoured Markdown: caption, table, notes, footnote."""
+    grid = stacked(grid)
+    heads = [
+        *grid.row_headers,
+        *(" ".join(_heading(leaf)).replace("-\n", "-").replace("\n", " ") for leaf in grid.leaves),
+    ]
     rules = [*(":--" for _ in grid.row_headers), *("--:" for _ in grid.leaves)]
     body = [[*_markdown_headers(row), *(_markdown_cell(cell) for cell in row.cells)] for row in grid.rows]
-    table = [_markdown_row([_markdown_text(head) for head in heads]), _markdown_row(rules), *map(_markdown_row, body)]
-    parts = [_markdown_text(grid.caption), "\n".join(table)]
+    table = [markdown_row([markdown_text(head) for head in heads]), markdown_row(rules), *map(markdown_row, body)]
+    parts = [markdown_text(grid.caption), "\n".join(table)]
+    parts += [markdown_text(note) for note in grid.notes]
     if grid.footnote:
-        parts.append(f"{STAR} {_markdown_text(grid.footnote)}")
+        parts.append(f"{STAR} {markdown_text(grid.footnote)}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -60,6 +65,7 @@ def terminal(grid: Grid, *, color: bool | None = None, width: int | None = None)
         color: whether to use bold and underlined type; None decides by what standard output is.
         width: columns of the terminal; None takes this one's.
     """
+    grid = stacked(grid)
     here = Console()
     buffer = io.StringIO()
     console = Console(
@@ -76,6 +82,8 @@ def terminal(grid: Grid, *, color: bool | None = None, width: int | None = None)
     console.print(Text(grid.caption))
     console.width = max(console.width, Measurement.get(console, console.options.update_width(1000), table).maximum)
     console.print(table)
+    for note in grid.notes:
+        console.print(Text(note))
     if grid.footnote:
         console.print(Text(f"{STAR} {grid.footnote}"))
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
@@ -90,15 +98,17 @@ def _headers(row: GridRow) -> tuple[str, ...]:
     return (first + STAR if row.star and first else first, *rest)
 
 
-def _digits(cell: Cell) -> str:
+def digits(cell: Cell) -> str:
+    """The value as text, with a true minus sign; two dashes where there is none."""
     if cell.number is None:
         return MISSING
     return cell.number.replace("-", "−")
 
 
-def _spread(cell: Cell) -> str:
-    if cell.sd:
-        return f" ± {cell.sd}"
+def spread(cell: Cell) -> str:
+    """What follows the value: standard deviation or interval, after a space; nothing where there is neither."""
+    if cell.around:
+        return f" ± {cell.around}"
     if cell.interval:
         return f" [{cell.interval[0]}, {cell.interval[1]}]".replace("-", "−")
     return ""
@@ -112,26 +122,16 @@ def _extra(cell: Cell, name: str) -> str:
     return cell.interval[name == "high"] if cell.interval else ""
 
 
-def _markdown_row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _markdown_text(text: str) -> str:
-    for character in "\\`*_|<":
-        text = text.replace(character, f"\\{character}")
-    return text
-
-
 def _markdown_headers(row: GridRow) -> list[str]:
-    first, *rest = (_markdown_text(text) for text in _headers(row))
+    first, *rest = (markdown_text(text) for text in _headers(row))
     return [f"**{first}**" if row.bold and first else first, *rest]
 
 
 def _markdown_cell(cell: Cell) -> str:
-    digits = _digits(cell)
+    text = digits(cell)
     if cell.emphasis:
-        digits = f"**{digits}**" if cell.emphasis == "bold" else f"<u>{digits}</u>"
-    return digits + _spread(cell)
+        text = f"**{text}**" if cell.emphasis == "bold" else f"<u>{text}</u>"
+    return text + spread(cell)
 
 
 def _terminal_headers(row: GridRow) -> list[Text]:
@@ -140,5 +140,5 @@ def _terminal_headers(row: GridRow) -> list[Text]:
 
 
 def _terminal_cell(cell: Cell, below: bool) -> Text:
-    spread = _spread(cell)
-    return Text.assemble((_digits(cell), STYLES[cell.emphasis]), f"\n{spread.strip()}" if below and spread else spread)
+    around = spread(cell)
+    return Text.assemble((digits(cell), STYLES[cell.emphasis]), f"\n{around.strip()}" if below and around else around)

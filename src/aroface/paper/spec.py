@@ -14,6 +14,9 @@ from aroface.errors import InputError
 from aroface.schemas import read_yaml, validate
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
+Rule = Literal["as_paper", "best_second", "none"]
+ASIDE = "venue"
+"""Row header that is printed and no part of a row's address: where a method was published names no row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,8 @@ class Row:
         headers: row header key to text.
         id: name by which differences refer to it.
         experiment: method, and data set and backbone where given, of the records that fill it.
+        also: the experiment whose records fill it where ``experiment`` has none, such as released weights that go by
+            another name.
         difference: ids of two rows, the second to be subtracted from the first.
         reported: column id to the authors' digits, None for their dash.
         ours: printed bold by the authors.
@@ -83,6 +88,7 @@ class Row:
     headers: Mapping[str, str]
     id: str | None = None
     experiment: Mapping[str, str] | None = None
+    also: Mapping[str, str] | None = None
     difference: tuple[str, str] | None = None
     reported: Mapping[str, str | None] = field(default_factory=dict)
     ours: bool = False
@@ -92,14 +98,31 @@ class Row:
     @property
     def key(self) -> str:
         """Middle part of the address of this row's cells, such as ``ArcFace+ARoFace@MS1MV2``."""
-        return "@".join(self.headers.values())
+        return address(self.headers)
+
+    @property
+    def experiments(self) -> tuple[Mapping[str, str], ...]:
+        """The experiments whose records may fill the row, the preferred one first."""
+        return tuple(each for each in (self.experiment, self.also) if each is not None)
+
+    @property
+    def printed_key(self) -> str:
+        """The key that the authors' own headers would give the row."""
+        return address(
+            {**self.headers, **{key: self.as_printed[key] for key in self.headers if key in self.as_printed}}
+        )
+
+
+def address(headers: Mapping[str, str]) -> str:
+    """A row's headers as the middle part of its cells' addresses."""
+    return "@".join(text for key, text in headers.items() if key != ASIDE)
 
 
 @dataclass(frozen=True, slots=True)
 class Emphasis:
     """Which values stand out; see the schema."""
 
-    rule: Literal["as_paper", "best_second", "none"] = "none"
+    rule: Rule = "none"
     within: Literal["table", "block"] = "table"
 
 
@@ -110,6 +133,17 @@ class Layout:
     size: Literal["normalsize", "small", "footnotesize", "scriptsize"] = "small"
     gap_pt: float = 6
     spread: Literal["beside", "below"] = "beside"
+    parts: Literal["beside", "below"] = "beside"
+    interval: Literal["ends", "half"] = "ends"
+
+
+@dataclass(frozen=True, slots=True)
+class Seeds:
+    """What is said of the seeds behind reproduced values; see the schema."""
+
+    count: Literal["caption", "column", "note"] = "caption"
+    spread: Literal["sd", "prediction"] = "sd"
+    tests: Literal["none", "note"] = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +163,7 @@ class Spec:
     block_by: str | None = None
     emphasis: Emphasis = Emphasis()
     layout: Layout = Layout()
+    seeds: Seeds = Seeds()
 
     def column(self, name: str) -> Column:
         """The column with this id."""
@@ -160,6 +195,7 @@ def read_spec(path: str | PathLike[str]) -> Spec:
         block_by=content.get("block_by"),
         emphasis=Emphasis(**content.get("emphasis", EMPTY)),
         layout=Layout(**content.get("layout", EMPTY)),
+        seeds=Seeds(**content.get("seeds", EMPTY)),
     )
     _check(spec)
     return spec
@@ -179,6 +215,7 @@ def _row(content: Mapping[str, Any], headers: tuple[RowHeader, ...], path: Path)
         headers={key: content[key] for key in keys},
         id=content.get("id"),
         experiment=content.get("experiment"),
+        also=content.get("also"),
         difference=(difference["of"], difference["minus"]) if difference else None,
         reported=content.get("reported", EMPTY),
         ours=content.get("ours", False),
@@ -201,6 +238,9 @@ def _check(spec: Spec) -> None:
     for row in rows:
         _check_known(spec, f"row {row.key} reports column", row.reported, columns)
         _check_known(spec, f"row {row.key} compares row", row.difference or (), ids)
+        if row.also and not {"dataset", "arch"} <= {*(row.experiment or ())}:
+            expected = "data set and backbone of the experiment, which tell it from the other"
+            raise InputError("also beside a part of an experiment", file=spec.path, record=row.key, expected=expected)
         if row.reported and spec.source is None:
             raise InputError("reported values without a source", file=spec.path, record=row.key, expected="source")
         if row.rerun and spec.rerun_footnote is None:

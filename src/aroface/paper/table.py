@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from os import PathLike
 from typing import Literal, TypedDict, Unpack
 
 from aroface.files import write_text
-from aroface.paper import latex, plain
+from aroface.paper import latex, plain, web
 from aroface.paper.fill import build
 from aroface.paper.grid import Grid, Mode
 from aroface.paper.records import Experiment, load_records
-from aroface.paper.spec import EMPTY, read_spec
+from aroface.paper.spec import EMPTY, Rule, read_spec
 
-Format = Literal["latex", "markdown", "csv", "terminal"]
+Format = Literal["latex", "markdown", "html", "csv", "terminal"]
 
 FORMATS: dict[Format, Callable[[Grid], str]] = {
     "latex": latex.render,
     "markdown": plain.markdown,
+    "html": web.html,
     "csv": plain.csv_text,
     "terminal": plain.terminal,
 }
@@ -33,6 +35,7 @@ def render_table(
     labels: Mapping[str, str] = EMPTY,
     format: Format = "latex",
     caption_note: str | None = None,
+    emphasis: Rule | None = None,
 ) -> str:
     """Render one table.
 
@@ -45,14 +48,18 @@ def render_table(
         experiments: the experiments of the configuration, for tables with a row for each; None takes those of the
             records.
         labels: printed names of methods and data sets by their keys.
-        format: ``latex``, ``markdown``, ``csv`` (missing values are empty fields) or ``terminal``.
+        format: ``latex``, ``markdown``, ``html`` (a page), ``csv`` (missing values are empty fields) or ``terminal``.
         caption_note: last sentence of the caption instead of the specification's; an empty one drops it.
+        emphasis: which values stand out instead of the specification's rule: ``as_paper``, ``best_second`` or ``none``.
 
     Raises:
         InputError: a wrong specification, or records that are invalid, ambiguous or not comparable.
     """
     found = () if mode == "reported" else load_records(records, runs)
-    grid = build(read_spec(spec), found, mode, experiments=experiments, labels=labels, caption_note=caption_note)
+    table = read_spec(spec)
+    if emphasis is not None:
+        table = replace(table, emphasis=replace(table.emphasis, rule=emphasis))
+    grid = build(table, found, mode, experiments=experiments, labels=labels, caption_note=caption_note)
     return FORMATS[format](grid)
 
 
@@ -64,6 +71,7 @@ class Options(TypedDict, total=False):
     labels: Mapping[str, str]
     format: Format
     caption_note: str | None
+    emphasis: Rule | None
 
 
 def write_table(

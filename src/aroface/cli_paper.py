@@ -1,0 +1,53 @@
+"""The verbs ``aroface compare`` and ``aroface claims``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from aroface.cli_verbs import Arguments, Verbs, add_verb
+
+SPECS = Path("paper_tables/specs")
+CLAIMS = Path("paper_tables/claims.yaml")
+
+
+def add_paper_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    """Declare the verbs."""
+    _compare(verbs)
+
+
+def _add_common(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--records", type=Path, default=Path("results/records"), help="folder of records (%(default)s)")
+    verb.add_argument("--runs-file", type=Path, help="the workflow's list of current runs; all records where left out")
+    verb.add_argument("--specs", type=Path, default=SPECS, help="folder of the tables' specifications (%(default)s)")
+    form = verb.add_mutually_exclusive_group()
+    form.add_argument("--format", choices=("terminal", "markdown"), default="terminal", help="default: %(default)s")
+    form.add_argument("--json", action="store_true", help="all numbers, for machines")
+
+
+def _compare(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = add_verb(
+        verbs,
+        "compare",
+        "compare reproduced values with the reported ones, cell by cell; exit status 1 if one does not hold",
+        "aroface compare --table tinyface --records results/records",
+        _do_compare,
+    )
+    verb.add_argument("--table", action="append", metavar="NAME", help="may be repeated (default: all with values)")
+    _add_common(verb)
+
+
+def _do_compare(options: Arguments) -> int:
+    from aroface.paper import compare_report
+    from aroface.paper.compare import compare, reported_specs
+    from aroface.paper.records import read_runs_file
+
+    specs = reported_specs(options.specs, options.table)
+    report = compare(specs, options.records, **read_runs_file(options.runs_file))
+    if options.json:
+        print(json.dumps(compare_report.as_json(report), indent=2, ensure_ascii=False))
+    else:
+        show = compare_report.markdown if options.format == "markdown" else compare_report.terminal
+        print(show(report), end="")
+    return 0 if report.holds else 1

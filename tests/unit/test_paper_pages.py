@@ -1,0 +1,43 @@
+"""Every table of the paper compiles in every mode and fits its page."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+from made_up_tables import fill_table
+from test_paper_document import latex as latex  # the fixture
+from test_paper_ijbs import LINES
+
+from aroface.paper.document import compile_document
+from aroface.paper.table import write_table
+
+SPECS = Path(__file__).parents[2] / "paper_tables" / "specs"
+NAMES = sorted(path.stem for path in SPECS.glob("*.yaml") if path.stem != "lfw")
+
+
+@pytest.mark.latex
+@pytest.mark.usefixtures("latex")
+@pytest.mark.parametrize("name", NAMES)
+def test_a_table_fits_in_every_mode(tmp_path: Path, name: str):
+    spec = SPECS / f"{name}.yaml"
+    records = tmp_path / "records"
+    fill_table(records, spec)
+    fragments = []
+    for mode in ("reported", "reproduced", "both", "delta"):
+        fragments.append(tmp_path / f"{mode}.tex")
+        write_table(spec, records, fragments[-1], mode=mode)
+    compile_document(fragments, [], tmp_path / "out.pdf", note="Made-up numbers.")
+    text = subprocess.run(["pdftotext", tmp_path / "out.pdf", "-"], check=True, capture_output=True, text=True).stdout
+    assert [f"Table {number}." in text for number in (1, 2, 3, 4)] == [True] * 4
+
+
+@pytest.mark.latex
+@pytest.mark.usefixtures("latex")
+def test_the_compiled_ijbs_table_has_every_number_in_order(tmp_path: Path):
+    compile_document([SPECS.parent / "ijbs.tex"], [], tmp_path / "out.pdf", note="Reported values.")
+    command = ["pdftotext", "-layout", tmp_path / "out.pdf", "-"]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    printed = [" ".join(line.split()) for line in text.splitlines() if "MS1MV2" in line or "WebFace" in line]
+    assert printed == [" ".join(line[2:].split()).replace(" -", " –") for line in LINES]
