@@ -72,8 +72,8 @@ def page(found: Robustness, points: float, crops: NDArray[np.uint8], *, words: b
         found: what was measured.
         points: the loss up to which an error counts as tolerated.
         crops: example faces (qualities, kinds of error, size, size, 3); see :func:`columns_of_crops`.
-        words: whether title, findings and notes are drawn, on a page of A4; without them the picture is as high as it
-            needs to be.
+        words: whether title, findings and notes are drawn, on a page of A4 or, where models and qualities are many, a
+            longer one; without them the picture is as high as it needs to be.
     """
     said = wrapped(findings(found, points), TEXT, WIDTH - SUBJECT - 0.03) if words else []
     notes = wrapped(reading(found, points), NOTE, WIDTH - SUBJECT - 0.03) if words else []
@@ -84,12 +84,12 @@ def page(found: Robustness, points: float, crops: NDArray[np.uint8], *, words: b
     bottom = max(table_rows * ROW, _crops_height(found)) + HEADING
     fixed = title_height + text_height + bottom + (notes_height if words else 0.0) + 2 * MARGIN
     fixed += 0.3 + HEADING + 0.42 + (len(found.qualities) - 1) * 0.09  # the curves' titles, axes, gaps
-    fixed += HEADING + 0.22 + 0.3 + (len(found.sweeps) - 1) * _MAP_GAP + 0.12  # the maps'
-    free = (PAGE[1] if words else fixed + 4.4) - fixed
-    share = len(found.qualities) * 1.25 + len(found.sweeps)
-    panel = min(1.25 * free / share, 1.55)
-    cells = min(free / share, 1.0)
-    height = PAGE[1] if words else fixed + len(found.qualities) * panel + len(found.sweeps) * cells
+    fixed += HEADING + 0.32 + 0.3 + (len(found.sweeps) - 1) * _MAP_GAP + 0.12  # the maps'
+    # What is left of A4 is shared out; where that is too little to be read, the page gets longer.
+    share = (PAGE[1] - fixed) / (len(found.qualities) * 1.25 + len(found.sweeps))
+    panel, cells = float(np.clip(1.25 * share, 0.46, 1.5)), float(np.clip(share, 0.35, 1.0))
+    height = fixed + len(found.qualities) * panel + len(found.sweeps) * cells
+    height = max(height, PAGE[1]) if words else height
     figure = Figure(figsize=(PAGE[0], height))
     top = MARGIN
     if words:
@@ -292,7 +292,7 @@ def _maps(figure: Figure, found: Robustness, top: float, height: float) -> float
     rest = "" if len(shown) == len(found.qualities) else "; the other qualities are in the table of all numbers"
     text = "Loss under two errors at once, in points (in brackets: not significant)"
     _heading(figure, MARGIN, top, text + rest)
-    top += HEADING + 0.22
+    top += HEADING + 0.32
     columns = [(quality, pair) for quality in shown for pair in MAPS]
     width = WIDTH / len(columns) - MAP_TICKS
     largest = max(
@@ -309,7 +309,7 @@ def _maps(figure: Figure, found: Robustness, top: float, height: float) -> float
             axes = place(figure, left, down, width, height)
             _map(axes, sweep, quality, pair, metric, scale, last=i == len(found.sweeps) - 1)
             if i == 0:
-                axes.set_title(f"{quality_name(quality)}\n{pair[1]} over {pair[0]}", fontsize=6.8, pad=3, loc="right")
+                axes.set_title(f"{quality_name(quality)}\n{pair[1]} over {pair[0]}", fontsize=6.8, pad=11)
     return top + len(found.sweeps) * (height + _MAP_GAP) - _MAP_GAP + 0.36
 
 
