@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from aroface import __version__
 from aroface.cli_data import add_data_verbs
 from aroface.cli_models import add_model_verbs
 from aroface.cli_paper import add_paper_verbs
+from aroface.cli_robustness import add_foreign_options, add_robustness_verb, evaluate_foreign
 from aroface.cli_statistics import add_statistics_verbs
 from aroface.cli_train import add_train_verb
 from aroface.cli_verbs import Arguments, Verbs, add_verb, positive
@@ -36,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         if options.debug:
             raise
+        _let_the_first_speak()
         print(f"aroface: error: {error}", file=sys.stderr)
         return 2
     except BrokenPipeError:  # the reader of a pipe has seen enough
@@ -49,6 +52,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"aroface: error: {place}no room ({error.strerror}); {remedy}", file=sys.stderr)
         return 2
     return status or 0
+
+
+def _let_the_first_speak() -> None:
+    """Among several processes of torchrun's, leave an error to the first one if it has the same: it ends the others."""
+    from aroface.training.launch import is_first
+
+    if not is_first():
+        time.sleep(3)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -67,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     _embed(verbs)
     _evaluate(verbs)
     add_statistics_verbs(verbs)
+    add_robustness_verb(verbs)
     _table(verbs)
     _figure(verbs)
     _document(verbs)
@@ -137,39 +149,63 @@ def _embed(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if any")
     verb.add_argument("--batch-size", type=positive, default=256, metavar="N", help="images at once (%(default)s)")
     verb.add_argument("--threads", type=positive, metavar="N", help="of CPU arithmetic (default: all cores)")
+    verb.add_argument(
+        "--processes", type=positive, default=1, metavar="N", help="on this machine, one a GPU (%(default)s)"
+    )
+    verb.add_argument(
+        "--precision", choices=("float32", "float16"), default="float32", help="of the file (%(default)s)"
+    )
 
 
-def _do_embed(options: Arguments) -> None:
+def _do_embed(options: Arguments) -> int:
     from aroface.embedding.benchmark import embed_benchmark
     from aroface.schemas import read_yaml
+    from aroface.training.launch import is_first, launch, under_torchrun
 
+    if options.processes > 1 and not under_torchrun():
+        return launch(options.processes, options.words)
     device = None if options.device == "auto" else options.device
     benchmark = read_yaml(options.benchmark)
-    sizes = {"batch_size": options.batch_size, "threads": options.threads}
-    print(embed_benchmark(options.run_dir, benchmark, options.out, device=device, **sizes))
+    sizes = {"batch_size": options.batch_size, "threads": options.threads, "precision": options.precision}
+    index = embed_benchmark(options.run_dir, benchmark, options.out, device=device, **sizes)
+    if is_first():
+        print(index)
+    return 0
 
 
 def _evaluate(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb = add_verb(
         verbs,
         "evaluate",
-        "evaluate stored features and write the result record",
-        "aroface evaluate --features results/features/RUN/lfw --out results/records/RUN/lfw.json",
+        "evaluate stored features, or any model on files of pairs, and write the result record",
+        "aroface evaluate --features results/features/RUN/lfw --out results/records/RUN/lfw.json\n"
+        "  aroface evaluate --model my.onnx --benchmark lfw=lfw.bin cfp_fp=cfp_fp.bin --color BGR",
         _do_evaluate,
     )
-    verb.add_argument("--features", type=Path, required=True, help="folder that aroface embed wrote")
-    verb.add_argument("--out", type=Path, required=True, help="the record; metrics are printed as well")
+    what = verb.add_mutually_exclusive_group(required=True)
+    what.add_argument("--features", type=Path, help="folder that aroface embed wrote")
+    add_foreign_options(verb, what)
+    verb.add_argument("--out", type=Path, help="the record (needed with --features); metrics are printed as well")
 
 
 def _do_evaluate(options: Arguments) -> None:
-    from aroface.evaluation.evaluate import evaluate_features
+    if options.model:
+        records = evaluate_foreign(options)
+    elif options.out is None:
+        raise InputError("--features needs --out", expected="the file of the record")
+    else:
+        from aroface.evaluation.evaluate import evaluate_features
 
-    command = f"aroface evaluate --features {options.features} --out {options.out}"
-    record = evaluate_features(options.features, options.out, command=command)
-    for name, value in record["metrics"].items():
-        low, high = record["intervals"].get(name, (None, None))
-        interval = "" if low is None else f"  [{low:.4f}, {high:.4f}]"
-        print(f"{name:26} {value:.4f}{interval}")
+        command = f"aroface evaluate --features {options.features} --out {options.out}"
+        records = [evaluate_features(options.features, options.out, command=command)]
+    for record in records:
+        if options.model:
+            counts = record["counts"]
+            print(f"{record['benchmark']}: {counts['genuine']} genuine and {counts['impostors']} impostor pairs")
+        for name, value in record["metrics"].items():
+            low, high = record["intervals"].get(name, (None, None))
+            interval = "" if low is None else f"  [{low:.4f}, {high:.4f}]"
+            print(f"{name:26} {value:.4f}{interval}")
 
 
 def _table(verbs: Verbs[argparse.ArgumentParser]) -> None:

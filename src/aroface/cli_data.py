@@ -87,13 +87,19 @@ faces.yaml:
         "prepare",
         "turn what a provider gives out into the layout that is read here",
         "aroface data prepare data/WebFace4M_shards --out data/WebFace4M\n"
-        "  aroface data prepare data/faces_emore --out data/faces_emore_shuffled --shuffle",
+        "  aroface data prepare data/faces_emore --out data/faces_emore_shuffled --shuffle\n"
+        "  aroface data prepare data/TinyFace --align --out data/TinyFace_scrfd",
         _do_prepare,
     )
-    verb.add_argument("source", type=Path, help="folders of aligned crops, one a person, at any depth; or a record set")
-    verb.add_argument("--out", type=Path, required=True, help="folder for train.rec, train.idx, property")
+    verb.add_argument(
+        "source",
+        type=Path,
+        help="folders of aligned crops, one a person, at any depth; a record set; with --align raw crops at any depth",
+    )
+    verb.add_argument("--out", type=Path, required=True, help="folder for train.rec, train.idx, property; or for faces")
     verb.add_argument("--shuffle", action="store_true", help="write the images in random order, for disks that seek")
     verb.add_argument("--seed", type=int, default=0, help="of that order (%(default)s)")
+    _add_align_options(verb)
     verb = add_verb(
         kinds,
         "info",
@@ -106,7 +112,24 @@ faces.yaml:
     verb.add_argument("--sheet", type=Path, metavar="PNG", help="draw its first images")
 
 
-def _add_data_dir(verb: argparse.ArgumentParser) -> None:
+def _add_align_options(verb: argparse.ArgumentParser) -> None:
+    align = verb.add_argument_group("alignment of raw crops, as of TinyFace and IJB-S")
+    align.add_argument("--align", action="store_true", help="find the face in each crop and align it by five points")
+    align.add_argument(
+        "--detector", default="scrfd_2.5g", metavar="NAME|FILE.onnx", help="registered or an SCRFD file (%(default)s)"
+    )
+    align.add_argument("--threshold", type=float, default=0.5, metavar="SCORE", help="of a face (%(default)s)")
+    align.add_argument(
+        "--no-face",
+        choices=("crop", "omit"),
+        default="crop",
+        help="write a crop without a face squared and resized (%(default)s), or omit it, as IJB-S has it",
+    )
+    align.add_argument("--threads", type=positive, metavar="N", help="(default: all cores)")
+    _add_data_dir(align)
+
+
+def _add_data_dir(verb: argparse._ActionsContainer) -> None:
     verb.add_argument("--data-dir", type=Path, default=Path("data"), help="where received sets lie (%(default)s)")
 
 
@@ -164,10 +187,28 @@ def _do_verify(options: Arguments) -> None:
 
 
 def _do_prepare(options: Arguments) -> None:
+    if options.align:
+        _do_align(options)
+        return
     from aroface.datasets.prepare import prepare
 
     images, people = prepare(options.source, options.out, shuffle=options.shuffle, seed=options.seed)
     print(f"{options.out}  {images:,} images of {people:,} people")
+
+
+def _do_align(options: Arguments) -> None:
+    from aroface.datasets.align import Options, align_tree
+    from aroface.datasets.detectors import open_detector
+    from aroface.errors import InputError
+
+    if options.shuffle:
+        raise InputError("--shuffle is for training sets", remedy="leave it out: aligned crops keep their names")
+    detector = open_detector(options.detector, options.data_dir, threshold=options.threshold, threads=options.threads)
+    how = Options(no_face=options.no_face)
+    place, report = align_tree(options.source, options.out, detector, how, options.threads)
+    counts = report["counts"]
+    without = f"{counts['without_face']:,} without a face ({counts['without_face'] / counts['images']:.2%})"
+    print(f"{place}  {counts['images']:,} images, {without}, {counts['several_faces']:,} with several")
 
 
 def _do_info(options: Arguments) -> None:

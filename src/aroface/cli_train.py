@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -106,7 +105,7 @@ def pick_device(name: str) -> str:
 
 def _do_train(options: Arguments) -> int:
     from aroface.training.conduct import EXIT_INTERRUPTED, Conduct, Interrupted
-    from aroface.training.launch import launch, under_torchrun
+    from aroface.training.launch import is_first, launch, under_torchrun
 
     if not options.dry_run:
         for name in ("data", "run_dir", "state_dir"):
@@ -128,10 +127,10 @@ def _do_train(options: Arguments) -> int:
     try:
         checkpoint = train(options.recipe, options.data, options.run_dir, options.state_dir, conduct, validate)
     except Interrupted as stop:
-        if _speaks():
+        if is_first():
             print(f"aroface: {stop}; start again to go on", file=sys.stderr)
         return EXIT_INTERRUPTED
-    if _speaks():
+    if is_first():
         print(checkpoint)
     return 0
 
@@ -152,6 +151,8 @@ def _rehearse(options: Arguments, conduct: Any) -> int:
 
 
 def _named(words: Sequence[str]) -> dict[str, Path]:
+    from aroface.training.launch import is_first
+
     named = {}
     for word in words:
         name, found, path = word.partition("=")
@@ -159,11 +160,6 @@ def _named(words: Sequence[str]) -> dict[str, Path]:
             raise InputError(f"{word!r}", record="--validate", expected="NAME=FILE, such as lfw=data/lfw.bin")
         if Path(path).exists():
             named[name] = Path(path)
-        elif _speaks():
+        elif is_first():
             print(f"aroface: {path} is not there: no validation on {name}", file=sys.stderr)
     return named
-
-
-def _speaks() -> bool:
-    """Whether this is the process that says what all have done."""
-    return os.environ.get("RANK", "0") == "0"

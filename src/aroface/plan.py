@@ -311,9 +311,9 @@ def _benchmarks(configuration: Configuration, sources: Sources) -> dict[str, Ben
             "path": source.path.as_posix(),
             "options": {**(source.options or {}), **declared.get("options", {})},
         }
-        spec = resolve(spec, file=f"{configuration.file}: {record}")
         if {"sensitivity": "pairs"}.get(spec["protocol"], spec["protocol"]) != source.kind:
             raise InputError(f"protocol {spec['protocol']} on {source.kind}", file=configuration.file, record=record)
+        spec = resolve(spec, file=f"{configuration.file}: {record}")
         if spec["name"] in benchmarks:
             raise InputError(f"{spec['name']} is declared twice", file=configuration.file, record=record)
         decisive = {key: spec[key] for key in ("protocol", "options")}

@@ -7,7 +7,10 @@ import numpy as np
 import pytest
 import torch
 from embedding_runs import make_run
+from gloo import run_ranks
+from standin_detector import DotDetector
 
+from aroface.datasets.align import align_tree
 from aroface.datasets.images import encode_jpeg
 from aroface.datasets.manifest import manifest_hash, write_manifest
 from aroface.datasets.pairs import Pairs, decode_images, read_pairs, write_pairs
@@ -136,7 +139,7 @@ def test_other_options_start_anew(run_dir, pair_file, tmp_path, embedded, change
 
 def test_a_call_that_was_killed_goes_on_unless_the_weights_changed(run_dir, pair_file, tmp_path, monkeypatch, embedded):
     monkeypatch.setattr(store, "SHARD_ROWS", 8)
-    monkeypatch.setattr(module, "write_rows", lambda *args: store.write_rows(*args, shard_rows=8))
+    monkeypatch.setattr(module, "write_rows", lambda *args, **more: store.write_rows(*args, **more, shard_rows=8))
     counting = Embedder.embed
 
     def killed_at_the_third_batch(self, images, **options):
@@ -182,6 +185,18 @@ def test_the_alignment_of_tinyface_must_not_be_misnamed(run_dir, tinyface_tree, 
         InputError, match=r"images are taken from tinyface/Testing_Set; expected alignment 'aligned_pad"
     ):
         embed_benchmark(run_dir, spec, tmp_path, device="cpu")
+
+
+def test_records_say_how_the_crops_of_tinyface_were_aligned(run_dir, tinyface_tree, tmp_path):
+    folder, report = align_tree(tinyface_tree, tmp_path / "aligned", DotDetector())
+    spec = {"name": "tiny", "protocol": "tinyface", "path": str(folder.parent)}
+    for options in (PLAIN, {**PLAIN, "alignment": folder.name}):
+        path = folder.parent if options is not PLAIN else tinyface_tree
+        embed_benchmark(run_dir, {**spec, "path": str(path), "options": options}, tmp_path / "features", device="cpu")
+        found = evaluate(tmp_path / "features")["provenance"].get("alignment")
+        expected = {part: report[part] for part in ("detector", "options", "counts")}
+        assert found == (None if options is PLAIN else expected)
+    assert found["counts"]["images"] == 11
 
 
 def test_variants_are_reduced_first_and_misaligned_then(run_dir, pair_file, tmp_path):
@@ -263,3 +278,33 @@ def test_a_damaged_image_is_named(run_dir, tmp_path):
 def test_a_missing_benchmark_is_one_line(run_dir, tmp_path):
     with pytest.raises(InputError, match=r"absent.bin: no such file"):
         embed_benchmark(run_dir, pairs_spec(tmp_path / "absent.bin"), tmp_path / "out", device="cpu")
+
+
+def embed_part(rank, run, spec, out):
+    embed_benchmark(run, spec, out, device="cpu", batch_size=5)
+    return sorted(path.name for path in out.iterdir())
+
+
+def test_several_processes_embed_what_one_does(run_dir, pair_file, tmp_path):
+    spec = pairs_spec(pair_file)
+    alone = embed_benchmark(run_dir, spec, tmp_path / "one", device="cpu", batch_size=5).parent
+    listed = run_ranks(3, embed_part, run_dir, spec, tmp_path / "three")
+    parts = ["progress-0-8.json", "progress-16-24.json", "progress-8-16.json"]
+    assert listed == [["features.npy", "index.json", *parts, "same.npy"]] * 3, (
+        "none of them returns before all is there"
+    )
+    found, wanted = open_features(tmp_path / "three"), open_features(alone)
+    np.testing.assert_allclose(found.values, wanted.values, rtol=1e-5, atol=1e-6)
+    assert found.index["key"] == wanted.index["key"]
+
+
+def test_half_precision_changes_the_metrics_by_next_to_nothing(run_dir, pair_file, tinyface_tree, tmp_path):
+    tinyface = {"name": "search", "protocol": "tinyface", "path": str(tinyface_tree), "options": PLAIN}
+    for name, spec in {"pairs": pairs_spec(pair_file), "tinyface": tinyface}.items():
+        records = []
+        for precision in ("float32", "float16"):
+            out = tmp_path / name / precision
+            embed_benchmark(run_dir, spec, out, device="cpu", precision=precision)
+            assert open_features(out).values.dtype == precision
+            records.append(evaluate(out)["metrics"])
+        assert records[0] == pytest.approx(records[1], abs=0.01)

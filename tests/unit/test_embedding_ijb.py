@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from embedding_runs import DIMENSION, make_run
+from test_faces_geometry import umeyama
 
 from aroface.datasets.generate import generate_ijb
 from aroface.datasets.ijb import read_ijb
@@ -55,17 +56,6 @@ def features_dir(run_dir, tree, tmp_path_factory):
 
 def spec_of(path, **options):
     return {"name": "ijbc", "protocol": "ijb", "path": str(path), "options": {**OPTIONS, **options}}
-
-
-def umeyama(source, target):
-    """Umeyama 1991 as written in the paper, by singular values."""
-    source_mean, target_mean = source.mean(0), target.mean(0)
-    covariance = (target - target_mean).T @ (source - source_mean) / len(source)
-    u, values, vt = np.linalg.svd(covariance)
-    sign = np.diag([1.0, np.sign(np.linalg.det(u) * np.linalg.det(vt))])
-    rotation = u @ sign @ vt
-    scale = np.trace(np.diag(values) @ sign) / ((source - source_mean) ** 2).sum(1).mean()
-    return np.column_stack([scale * rotation, target_mean - scale * rotation @ source_mean])
 
 
 @pytest.mark.parametrize("size", [112, 56])

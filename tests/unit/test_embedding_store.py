@@ -54,6 +54,46 @@ def test_a_killed_call_goes_on_at_its_last_whole_shard(tmp_path, killed_at, resu
     np.testing.assert_array_equal(np.load(tmp_path / "features.npy"), VALUES)
 
 
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+def test_parts_written_by_several_processes_are_one_file(tmp_path, order):
+    parts = [range(0, 17), range(17, 34), range(34, 50)]
+    seen = []
+
+    def values(part, killed_at=None):
+        def rows(start):
+            for low in range(start, part.stop, 4):
+                if killed_at is not None and low >= killed_at:
+                    raise KilledError
+                seen.append(low)
+                yield VALUES[low : min(low + 4, part.stop)]
+
+        return rows
+
+    with pytest.raises(KilledError):
+        write_rows(tmp_path, "key", VALUES.shape, values(parts[1], 29), part=parts[1], shard_rows=8)
+    for number in order:
+        write_rows(tmp_path, "key", VALUES.shape, values(parts[number]), part=parts[number], shard_rows=8)
+    assert seen.count(17) == seen.count(21) == 1, "what a killed call had done of its part is not done again"
+    write_index(tmp_path, {"rows": 50, "dimension": 3}, {})
+    np.testing.assert_array_equal(open_features(tmp_path).values, VALUES)
+
+
+def test_half_precision_takes_half_the_room(tmp_path):
+    write_rows(tmp_path, "key", VALUES.shape, batches, precision="float16")
+    write_index(tmp_path, {"rows": 50, "dimension": 3, "precision": "float16"}, {})
+    values = open_features(tmp_path).values
+    assert values.dtype == np.float16
+    np.testing.assert_allclose(values, VALUES, rtol=1e-3)
+
+
+def test_what_a_longer_file_left_behind_is_cut_off(tmp_path):
+    complete(tmp_path)
+    write_rows(tmp_path, "other", (20, 3), lambda start: iter([VALUES[start:20]]))
+    write_index(tmp_path, {"rows": 20, "dimension": 3}, {})
+    assert len(np.load(tmp_path / "features.npy")) == 20
+    assert (tmp_path / "features.npy").stat().st_size == 128 + 20 * 3 * 4
+
+
 def test_a_finished_file_is_not_computed_again(tmp_path):
     seen = []
     write(tmp_path)

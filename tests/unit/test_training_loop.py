@@ -205,3 +205,8 @@ def test_the_accuracy_of_a_validation_is_that_of_the_protocol(tmp_path):
 def test_the_log_says_what_the_data_cost(tmp_path, data):
     _, log = run(tmp_path, data)
     assert all(0 <= line["data_wait"] <= 1 for line in log)
+
+
+def test_what_torch_cannot_compile_is_refused():
+    with pytest.raises(InputError, match="compile and checkpoint_activations together"):
+        Conduct(compile=True, checkpoint_activations=True)

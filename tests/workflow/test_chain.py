@@ -32,7 +32,7 @@ def test_from_nothing_to_the_paper(template: Path, tmp_path: Path) -> None:
     assert sorted((record.experiment.method, record.benchmark) for record in records) == [
         (method, benchmark)
         for method in ("adaface_aroface", "arcface")
-        for benchmark in ("fae", "pairs_clean", "templates", "tinyface")
+        for benchmark in ("fae", "pairs_clean", "templates", "tinyface", "videos")
     ]
     table = (results / "tables/lfw.tex").read_text()
     assert "AdaFace+ARoFace" in table

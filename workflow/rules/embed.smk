@@ -23,4 +23,4 @@ rule embed:
     shell:
         f"python -m aroface embed --run-dir {RESULTS}/runs/{{wildcards.run}} --benchmark {{input.spec}}"
         f" --out {RESULTS}/features/{{wildcards.run}}/{{wildcards.benchmark}}"
-        f" --device {DEVICE} --threads {{threads}} > {{log}} 2>&1"
+        f" --device {DEVICE} --threads {{threads}} --processes {max(1, RESOURCES['embed']['gpus'])} > {{log}} 2>&1"

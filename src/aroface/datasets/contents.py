@@ -11,7 +11,7 @@ from aroface.datasets.ijbs import ijbs_files, is_ijbs
 from aroface.datasets.imagefolder import LAYOUT, images_of, is_image_folder, people
 from aroface.datasets.manifest import manifest_hash, manifest_path, read_manifest, sample_identity
 from aroface.datasets.specs import Kind
-from aroface.datasets.tinyface import ALIGNED_CROPS, GALLERY_LIST, PROBE_LIST, RELEASED_CROPS
+from aroface.datasets.tinyface import GALLERY_LIST, PROBE_LIST, RELEASED_CROPS, aligned_folders
 from aroface.datasets.training_set import FILES, RECORDS
 from aroface.errors import InputError
 from aroface.files import digest
@@ -91,7 +91,7 @@ def _training_files(data: Path) -> tuple[Path, list[str]]:
 
 
 def _tinyface_files(data: Path) -> tuple[Path, list[str]]:
-    folders = [each for crops in (RELEASED_CROPS, ALIGNED_CROPS) for each in (data / crops).glob("*/")]
+    folders = [each for crops in (RELEASED_CROPS, *aligned_folders(data)) for each in (data / crops).glob("*/")]
     return data, [GALLERY_LIST, PROBE_LIST, *(each.relative_to(data).as_posix() for each in folders)]
 
 

@@ -14,7 +14,7 @@ from aroface.datasets.images import JPEG_START, Pixels, decode, read_image, resi
 from aroface.errors import InputError
 from aroface.faces.geometry import TEMPLATE, TEMPLATE_SIZE, similarity, warp
 
-_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp", ".tif", ".tiff", ".webp"})
+SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp", ".tif", ".tiff", ".webp"})
 _POINTS = ("le", "re", "nose", "lm", "rm")
 _COLUMNS = tuple(f"{point}_{axis}" for point in _POINTS for axis in "xy")
 
@@ -85,7 +85,7 @@ def read_people(folder: Path, landmarks: Path | None = None) -> dict[str, list[P
     points = None if landmarks is None else read_landmarks(landmarks)
     people = {}
     for person in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        files = sorted(path for path in person.iterdir() if path.suffix.lower() in _SUFFIXES and path.name[0] != ".")
+        files = sorted(path for path in person.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
         if not files:
             raise InputError(
                 "the folder holds no image", file=person, remedy="remove it, or put in the person's images"
@@ -124,7 +124,7 @@ def read_landmarks(path: Path) -> dict[tuple[str, str], Landmarks]:
 
 
 def _stem(name: str) -> str:
-    return Path(name).stem if Path(name).suffix.lower() in _SUFFIXES else name
+    return Path(name).stem if Path(name).suffix.lower() in SUFFIXES else name
 
 
 def _numbers(row: Mapping[str, str | None], path: Path, line: int) -> Landmarks:

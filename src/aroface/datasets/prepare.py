@@ -116,7 +116,8 @@ def _crop(path: Path) -> bytes:
     if data is None:
         height, width = read_image(path).shape[:2]
         what, expected = f"an image of {width}×{height} pixels", f"a JPEG of {TEMPLATE_SIZE}×{TEMPLATE_SIZE}"
-        raise InputError(what, file=path, expected=expected, remedy="aroface data pack aligns photographs")
+        remedy = "aroface data prepare --align aligns raw crops, aroface data pack photographs with landmarks"
+        raise InputError(what, file=path, expected=expected, remedy=remedy)
     return data
 
 

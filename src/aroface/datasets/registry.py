@@ -103,6 +103,11 @@ class Checkpoint(Entry):
     color: Literal["RGB", "BGR"]
 
 
+@dataclass(frozen=True, slots=True)
+class DetectorFile(Entry):
+    """A face detector: one ONNX file."""
+
+
 Kind = TypeVar("Kind", bound=Entry)
 
 
@@ -133,8 +138,17 @@ def read_checkpoints(path: str | PathLike[str]) -> dict[str, Checkpoint]:
     return _read(path, "checkpoints", Checkpoint)
 
 
+def read_detectors(path: str | PathLike[str]) -> dict[str, DetectorFile]:
+    """The registry of face detectors by key.
+
+    Raises:
+        InputError: the file is missing or is not what ``detectors.schema.json`` says.
+    """
+    return _read(path, "detectors", DetectorFile)
+
+
 def read_all(registries: Path = REGISTRIES) -> dict[str, Entry]:
-    """All entries by key: training sets, benchmarks, checkpoints.
+    """All entries by key: training sets, benchmarks, checkpoints, face detectors.
 
     Raises:
         InputError: a registry is missing or malformed, or two entries have one key.
@@ -144,6 +158,7 @@ def read_all(registries: Path = REGISTRIES) -> dict[str, Entry]:
         read_datasets(registries / "datasets.yaml"),
         read_benchmarks(registries / "benchmarks.yaml"),
         read_checkpoints(registries / "checkpoints.yaml"),
+        read_detectors(registries / "detectors.yaml"),
     ]
     for part in parts:
         for key in part.keys() & entries.keys():

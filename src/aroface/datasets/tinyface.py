@@ -1,8 +1,9 @@
 """TinyFace on disk: gallery, probes and distractors as image files, named by two MATLAB lists.
 
 Layout: ``tinyface/Testing_Set/{gallery_match,probe}_img_ID_pairs.mat`` and, beside them, the folders ``Gallery_Match``,
-``Probe`` and ``Gallery_Distractor``. Pre-aligned crops, where somebody made them, lie in
-``aligned_pad_0.1_pad_high/`` with the same folders. An image's identity is its file name up to the first ``_``.
+``Probe`` and ``Gallery_Distractor``. Aligned crops, where somebody made them, lie in ``aligned_…/`` with the same
+folders: in ``aligned_pad_0.1_pad_high/`` those that came with AdaFace. An image's identity is its file name up to the
+first ``_``.
 Source: the TinyFace release; AdaFace ``validation_mixed/validate_tinyface.py``.
 """
 
@@ -21,7 +22,9 @@ from aroface.files import write_bytes
 
 RELEASED_CROPS, ALIGNED_CROPS = "tinyface/Testing_Set", "aligned_pad_0.1_pad_high"
 GALLERY_LIST, PROBE_LIST = (f"{RELEASED_CROPS}/{part}_img_ID_pairs.mat" for part in ("gallery_match", "probe"))
-_GALLERY, _PROBES, _DISTRACTORS = "Gallery_Match", "Probe", "Gallery_Distractor"
+PARTS = _GALLERY, _PROBES, _DISTRACTORS = "Gallery_Match", "Probe", "Gallery_Distractor"
+ALIGNED = "aligned_"
+"""How the name of a folder of aligned crops begins."""
 
 _DIGITS = 18  # of an identity: more may not fit into int64
 
@@ -38,7 +41,7 @@ class TinyFace:
         probes: images that are searched for.
         probe_labels: their identities, int64; each has an image in the gallery.
         distractors: images of other people, part of the gallery.
-        crops: which crops these are, a folder of the tree: as released, or pre-aligned.
+        crops: which crops these are, a folder of the tree: as released, or aligned.
     """
 
     gallery: list[Path]
@@ -49,14 +52,30 @@ class TinyFace:
     crops: str
 
 
-def read_tinyface(folder: Path) -> TinyFace:
-    """Read the lists of a TinyFace tree; the pre-aligned crops are taken where they are there.
+def is_tinyface(folder: Path) -> bool:
+    """Whether a folder looks like a TinyFace tree."""
+    return (folder / PROBE_LIST).exists()
+
+
+def aligned_folders(folder: Path) -> list[str]:
+    """The folders of aligned crops in a tree, those that came with AdaFace first, then by name."""
+    names = [each.name for each in folder.glob(f"{ALIGNED}*/")]
+    return sorted(names, key=lambda name: (name != ALIGNED_CROPS, name))
+
+
+def read_tinyface(folder: Path, crops: str | None = None) -> TinyFace:
+    """Read the lists of a TinyFace tree.
+
+    Args:
+        folder: the tree.
+        crops: a folder of crops in it; by default the first of `aligned_folders`, the released ones where there is
+            none.
 
     Raises:
         InputError: a list is missing or malformed, it names an image that is not there or has no number as identity,
             or a probe's identity is not in the gallery.
     """
-    crops = ALIGNED_CROPS if (folder / ALIGNED_CROPS).is_dir() else RELEASED_CROPS
+    crops = crops or next(iter(aligned_folders(folder)), RELEASED_CROPS)
     gallery = _listed(folder / GALLERY_LIST, "gallery_set", folder / crops / _GALLERY)
     probes = _listed(folder / PROBE_LIST, "probe_set", folder / crops / _PROBES)
     distractors = [folder / crops / _DISTRACTORS / name for name in sorted(_names(folder / crops / _DISTRACTORS))]

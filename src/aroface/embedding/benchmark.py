@@ -1,9 +1,9 @@
-"""Embed a benchmark with a finished run: the features that every later evaluation starts from."""
+"""Embed a benchmark with a finished run or another model: the features that every later evaluation starts from."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from os import PathLike
@@ -19,12 +19,13 @@ from aroface.embedding.embedder import BATCH_SIZE, Embedder, Rows, load_embedder
 from aroface.embedding.protocols import OPEN_SOURCE
 from aroface.embedding.source import Source
 from aroface.embedding.spec import resolve
-from aroface.embedding.store import INDEX, write_index, write_rows
+from aroface.embedding.store import INDEX, Precision, write_index, write_rows
 from aroface.errors import InputError
 from aroface.files import digest, read_json
 from aroface.models.run_folder import CHECKPOINT, read_checkpoint
 from aroface.progress import track
 from aroface.provenance import git_commit, hardware, versions
+from aroface.training.ranks import Ranks, joined
 
 SCHEMA = 1
 
@@ -41,11 +42,12 @@ def embed_benchmark(
     device: str | None = None,
     batch_size: int = BATCH_SIZE,
     threads: int | None = None,
+    precision: Precision = "float32",
 ) -> Path:
     """Write the features of one benchmark under one run; do nothing where they are complete.
 
     A call that was killed is gone on with at its last whole shard. Other weights, another benchmark or other options
-    than those of the features that are there start anew.
+    than those of the features that are there start anew. Under torchrun each process embeds a part of the rows.
 
     Args:
         run_dir: ``results/runs/{run}``.
@@ -54,6 +56,7 @@ def embed_benchmark(
         device: torch device; by default the GPU if there is one.
         batch_size: images in one forward pass.
         threads: threads of CPU arithmetic; torch's own choice by default.
+        precision: of the stored features, which are computed in float32.
 
     Returns:
         The path of ``index.json``.
@@ -64,30 +67,81 @@ def embed_benchmark(
     """
     spec = resolve(benchmark)
     checkpoint = read_checkpoint(run_dir)
+    _check_color(checkpoint, spec["options"]["color"], run_dir)
+    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    with joined(chosen) as ranks:
+        return embed_with(
+            checkpoint,
+            lambda: load_embedder(run_dir, device),
+            spec,
+            out,
+            batch_size=batch_size,
+            threads=threads,
+            precision=precision,
+            ranks=ranks,
+        )
+
+
+def embed_with(
+    checkpoint: Mapping[str, Any],
+    load: Callable[[], Embedder],
+    spec: Mapping[str, Any],
+    out: str | PathLike[str],
+    *,
+    batch_size: int = BATCH_SIZE,
+    threads: int | None = None,
+    precision: Precision = "float32",
+    ranks: Ranks | None = None,
+) -> Path:
+    """As :func:`embed_benchmark`, with any embedder.
+
+    Args:
+        checkpoint: who the model is, in the words of ``checkpoint.json``.
+        load: called only where there is something to embed.
+        spec: a resolved specification.
+        out: folder of the features.
+        batch_size: images in one forward pass.
+        threads: threads of CPU arithmetic; torch's own choice by default.
+        precision: as there.
+        ranks: the processes that share the rows; this one alone by default.
+
+    Returns:
+        The path of ``index.json``.
+
+    Raises:
+        InputError: as there.
+    """
     folder, options = Path(out), spec["options"]
-    _check_color(checkpoint, options["color"], run_dir)
-    index = _index(checkpoint, spec)
+    ranks = ranks or Ranks(torch.device("cpu"))
+    index = _index(checkpoint, spec, precision)
     if _is_complete(folder, index):
         return folder / INDEX
     source = OPEN_SOURCE[spec["protocol"]](Path(spec["path"]), options, checkpoint["input"]["size"])
-    embedder = load_embedder(run_dir, device)
+    embedder = load()
+    part = range(*(source.rows * rank // ranks.world_size for rank in (ranks.rank, ranks.rank + 1)))
     with _torch_threads(threads):
         seconds = write_rows(
             folder,
             index["key"],
             (source.rows, embedder.dimension),
-            lambda start: _batches(source, embedder, spec, batch_size, start),
+            lambda start: _batches(source, embedder, spec, batch_size, range(start, part.stop)),
+            part=part,
+            precision=precision,
         )
         environment = _environment(embedder, batch_size)
     written = {"rows": source.rows, "dimension": embedder.dimension, "layout": dict(source.layout)}
-    write_index(folder, {**index, **written, "environment": environment, "wall_s": round(seconds, 2)}, source.arrays)
+    wall = round(max(ranks.gather(seconds)), 2)  # all parts are there
+    if ranks.first:
+        write_index(folder, {**index, **written, "environment": environment, "wall_s": wall}, source.arrays)
+    ranks.wait()
     return folder / INDEX
 
 
-def _index(checkpoint: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
+def _index(checkpoint: Mapping[str, Any], spec: Mapping[str, Any], precision: Precision) -> dict[str, Any]:
     """What is known of the features before they are made; ``key`` hashes all that decides their values."""
     options, files = spec["options"], data_hash(Path(spec["path"]))
     weights = checkpoint["weights"]["sha256"]
+    stored = {} if precision == "float32" else {"precision": precision}
     decisive = {
         "semantics": semantics.EMBEDDING,
         "weights": weights,
@@ -96,11 +150,13 @@ def _index(checkpoint: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, 
         "benchmark": files,
         "protocol": spec["protocol"],
         "options": {name: value for name, value in options.items() if name not in _EVALUATION_ONLY},
+        **stored,
     }
     described = {name: checkpoint[name] for name in ("run", "experiment", "source", "recipe", "recipe_hash", "data")}
     return {
         "schema": SCHEMA,
         "key": digest(decisive),
+        **stored,
         "benchmark": spec["name"],
         "benchmark_manifest_hash": files,
         "protocol": {"name": spec["protocol"], "options": options},
@@ -127,11 +183,11 @@ def _check_color(checkpoint: Mapping[str, Any], color: str, run_dir: str | PathL
 
 
 def _batches(
-    source: Source, embedder: Embedder, spec: Mapping[str, Any], batch_size: int, start: int
+    source: Source, embedder: Embedder, spec: Mapping[str, Any], batch_size: int, part: range
 ) -> Iterator[Rows]:
-    """Embeddings of rows ``start`` and on; the next images are decoded while the network is busy."""
+    """Embeddings of some rows; the next images are decoded while the network is busy."""
     options = spec["options"]
-    bounds = [(low, min(low + batch_size, source.rows)) for low in range(start, source.rows, batch_size)]
+    bounds = [(low, min(low + batch_size, part.stop)) for low in part[::batch_size]]
     with ThreadPoolExecutor(1, thread_name_prefix="decode") as pool:
         coming = deque(pool.submit(source.images, *each) for each in bounds[:_AHEAD])
         for number in track(range(len(bounds)), f"embed {spec['name']}"):
@@ -144,7 +200,7 @@ def _batches(
                     "the embedding is not finite",
                     file=spec["path"],
                     record=f"row {first}",
-                    remedy="train the run again",
+                    remedy="the weights are of no use, or take other input: colour order, mean, std",
                 )
             yield rows
 

@@ -1,7 +1,8 @@
-"""A finished run as a function from face images to embeddings."""
+"""A network as a function from face images to embeddings; finished runs as such."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
 from typing import Literal
@@ -17,17 +18,19 @@ from aroface.models.run_folder import load_backbone
 Images = NDArray[np.uint8]
 Rows = NDArray[np.float32]
 Fusion = Literal["sum", "unit_sum"]
+Network = Callable[[Tensor], Tensor]
+"""From normalised images, float (N, 3, size, size), to embeddings (N, dimension); a module, or another's program."""
 
 BATCH_SIZE = 128
 
 
 @dataclass(frozen=True, slots=True)
 class Embedder:
-    """A backbone in evaluation mode, and what its input looks like.
+    """A network, and what its input looks like.
 
     Attributes:
-        network: maps float32 (N, 3, size, size) to (N, dimension), in evaluation mode.
-        device: where it runs.
+        network: see :data:`Network`; a module is in evaluation mode.
+        device: where its input lies.
         size: side of the square input images in pixels.
         color: order of the channels the network was trained on.
         mean: subtracted from pixel values in 0..255.
@@ -35,7 +38,7 @@ class Embedder:
         dimension: features per face.
     """
 
-    network: nn.Module
+    network: Network
     device: torch.device
     size: int
     color: Literal["RGB", "BGR"]
@@ -65,15 +68,19 @@ class Embedder:
         return rows
 
     def _embed_batch(self, images: Images, flip: bool, fusion: Fusion) -> Tensor:
-        batch = torch.from_numpy(np.ascontiguousarray(images)).to(self.device).permute(0, 3, 1, 2)
-        if self.color == "BGR":
-            batch = batch.flip(1)
-        # On CPUs convolutions are 1.3 to 2 times as fast with the channels last, which is how the pixels come.
-        layout = torch.channels_last if self.device.type == "cpu" else torch.contiguous_format
-        batch = batch.float().sub_(self.mean).div_(self.std).contiguous(memory_format=layout)
+        batch = self.prepare(torch.from_numpy(np.ascontiguousarray(images)).to(self.device).permute(0, 3, 1, 2))
         if not flip:
             return self._forward(batch, fusion)
         return self._forward(batch, fusion) + self._forward(batch.flip(3), fusion)
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """What the network takes of RGB images (N, 3, size, size) with values in 0..255, differentiably."""
+        if self.color == "BGR":
+            images = images.flip(1)
+        # On CPUs convolutions are 1.3 to 2 times as fast with the channels last, which is how the pixels come.
+        channels_last = self.device.type == "cpu" and isinstance(self.network, nn.Module)
+        layout = torch.channels_last if channels_last else torch.contiguous_format
+        return images.float().sub(self.mean).div_(self.std).contiguous(memory_format=layout)
 
     def _forward(self, batch: Tensor, fusion: Fusion) -> Tensor:
         features: Tensor = self.network(batch).float()
@@ -92,13 +99,18 @@ def load_embedder(run_dir: str | PathLike[str], device: str | None = None) -> Em
             architecture, or there is no such device.
     """
     network, checkpoint = load_backbone(run_dir)
-    form, place = checkpoint["input"], _device(device)
+    form, place = checkpoint["input"], choose_device(device)
     network.requires_grad_(False).to(place)
     dimension = checkpoint["embedding_size"]
     return Embedder(network, place, form["size"], form["color"], form["mean"], form["std"], dimension)
 
 
-def _device(name: str | None) -> torch.device:
+def choose_device(name: str | None) -> torch.device:
+    """The device of this name; without one the GPU if there is one.
+
+    Raises:
+        InputError: there is no such device.
+    """
     available = torch.cuda.is_available()
     device = torch.device(name or ("cuda" if available else "cpu"))
     if device.type == "cuda" and not available:

@@ -81,6 +81,7 @@ def _plan(options: Mapping[str, Any], number: int) -> tuple[list[_Block], list[d
                 "quality": variant.quality,
                 "factor": variant.factor,
                 "level": variant.level,
+                **({"other": [*variant.other]} if variant.other else {}),
                 "first": first * number,
                 "second": len(blocks) * number,
             }

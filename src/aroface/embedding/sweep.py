@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -35,11 +36,13 @@ class Variant:
         factor: kind of alignment error, a key of :data:`LEVELS`; None leaves it aligned.
         level: size of the error: relative (scale), degrees (rotation), fraction of the image width (shift), or multiple
             of the joint maximum (joint).
+        other: a second factor and its level, for an error of two factors at once.
     """
 
     resolution: int | None = None
     factor: str | None = None
     level: float = 0.0
+    other: tuple[str, float] | None = None
 
     @property
     def quality(self) -> str:
@@ -48,13 +51,19 @@ class Variant:
 
 
 def variants(options: Mapping[str, Any]) -> Iterator[Variant]:
-    """All variants of a sweep, quality by quality; each quality opens with the undistorted one."""
+    """All variants of a sweep, quality by quality; each quality opens with the undistorted one.
+
+    Pairs of factors in the option ``maps``, where there is one, come last, at all pairs of their ``map_levels``.
+    """
     for quality in options["qualities"]:
         resolution = None if quality == HIGH_QUALITY else int(quality)
         yield Variant(resolution)
         for factor, option in LEVELS.items():
             for level in sorted(options[option]):
                 yield Variant(resolution, factor, float(level))
+        for one, other in options.get("maps", ()):
+            for level, second in product(options["map_levels"][one], options["map_levels"][other]):
+                yield Variant(resolution, one, float(level), (other, float(second)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +103,8 @@ def error_matrices(variant: Variant, directions: Directions, joint_maximum: Mapp
     if variant.factor == "joint":
         scale, degrees, shift = (variant.level * joint_maximum[key] for key in ("scale", "degrees", "shift"))
     else:
-        scale, degrees, shift = (variant.level * (variant.factor == key) for key in ("scale", "rotation", "shift"))
+        sizes = dict([(variant.factor, variant.level), *([variant.other] if variant.other else [])])
+        scale, degrees, shift = (sizes.get(key, 0.0) for key in ("scale", "rotation", "shift"))
     return similarity_matrix(
         1 + scale * directions.scale,
         degrees * directions.rotation,

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from aroface.datasets.tinyface import ALIGNED_CROPS, TinyFace, read_tinyface
+from aroface.datasets.align import read_report
+from aroface.datasets.tinyface import ALIGNED, RELEASED_CROPS, aligned_folders, read_tinyface
 from aroface.embedding.source import Images, Source, read_face
 from aroface.errors import InputError
 
@@ -18,12 +19,14 @@ DISTRACTOR_LABEL = -100  # as in the released evaluation script
 def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
     """The images of a TinyFace tree, with the arrays ``probe_labels`` and ``gallery_labels``.
 
+    Of crops that were aligned here the layout has detector, options and counts as ``alignment``.
+
     Raises:
-        InputError: see :func:`aroface.datasets.tinyface.read_tinyface`; or the crops that it finds are not those that
-            the options name.
+        InputError: see :func:`aroface.datasets.tinyface.read_tinyface`; or the tree has not the crops that the options
+            name.
     """
-    faces = read_tinyface(path)
-    _check_alignment(faces, path, options["alignment"])
+    crops = _crops(path, options["alignment"])
+    faces = read_tinyface(path, crops)
     files = [*faces.probes, *faces.gallery, *faces.distractors]
     distractors = np.full(len(faces.distractors), DISTRACTOR_LABEL, dtype=np.int64)
 
@@ -34,15 +37,28 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
         "probe_labels": faces.probe_labels,
         "gallery_labels": np.concatenate([faces.gallery_labels, distractors]),
     }
-    return Source(len(files), images, arrays)
+    return Source(len(files), images, arrays, _layout(path / crops))
 
 
-def _check_alignment(faces: TinyFace, path: Path, alignment: str) -> None:
-    """TinyFace's rates hang on the alignment (72 or 46 % rank-1 in public reports): its name must not be wrong."""
-    if (faces.crops == ALIGNED_CROPS) != (alignment == ALIGNED_CROPS):
+def _crops(path: Path, alignment: str) -> str:
+    """The folder of crops; TinyFace's rates hang on the alignment (72 or 46 % rank-1 in public reports)."""
+    aligned = aligned_folders(path)
+    if alignment in aligned:
+        return alignment
+    if aligned or alignment.startswith(ALIGNED):
         raise InputError(
-            f"the images are taken from {faces.crops}",
+            f"the images are taken from {' or '.join(aligned) or RELEASED_CROPS}",
             file=path,
             expected=f"alignment {alignment!r} as the benchmark's options say",
-            remedy=f"name {ALIGNED_CROPS} where the tree has that folder, and only there",
+            remedy="name there the folder of aligned crops that the tree has; aroface data prepare --align makes one",
         )
+    return RELEASED_CROPS
+
+
+def _layout(crops: Path) -> dict[str, Any]:
+    report = read_report(crops)
+    if report is None:
+        return {}
+    if report["name"] != crops.name:
+        raise InputError("the folder has another name than its alignment", file=crops, expected=report["name"])
+    return {"alignment": {part: report[part] for part in ("detector", "options", "counts")}}

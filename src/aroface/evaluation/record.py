@@ -28,6 +28,7 @@ def build_record(
         InputError: something in it is not as ``record.schema.json`` wants it.
     """
     checkpoint, protocol = index["checkpoint"], index["protocol"]
+    alignment = index.get("layout", {}).get("alignment")
     record = {
         "schema": SCHEMA,
         "run": checkpoint["run"],
@@ -45,6 +46,7 @@ def build_record(
             "weights_sha256": checkpoint["weights_sha256"],
             "data": checkpoint["data"],
             "benchmark_manifest_hash": index["benchmark_manifest_hash"],
+            **({"alignment": alignment} if alignment else {}),
             "git_commit": git_commit(),
             "versions": versions(),
             "embed_wall_s": index["wall_s"],

@@ -43,7 +43,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
     check_kinds(same, features)
     names: Sequence[str] = features.index["protocol"]["options"]["metric"]
     variants = features.index["layout"]["variants"]
-    conditions = [_measure(features, variant, same, names) for variant in track(variants, "variants")]
+    conditions = [measure(features, variant, same, names) for variant in track(variants, "variants")]
     clean = {condition.quality: condition for condition in conditions if condition.factor is None}
     series = [
         _point(condition, clean[quality], factor, name)
@@ -86,7 +86,7 @@ def _clean_measure(distances: Floats, same: Booleans, names: Sequence[str], qual
 
 
 @dataclass(frozen=True, slots=True)
-class _Condition:
+class Condition:
     """One variant of the pair set, measured: the metrics' values and bootstrap samples. No factor: undistorted."""
 
     quality: str
@@ -96,11 +96,12 @@ class _Condition:
     samples: Mapping[str, Floats]
 
 
-def _measure(features: StoredFeatures, variant: Mapping[str, Any], same: Booleans, names: Sequence[str]) -> _Condition:
+def measure(features: StoredFeatures, variant: Mapping[str, Any], same: Booleans, names: Sequence[str]) -> Condition:
+    """Measure one variant of ``layout``: its metrics by ``names``, and their bootstrap samples."""
     distances = _distances(features, variant, same)
     values = {name: value.item() for name, value in _metrics(distances, same, names).items()}
     samples = bootstrap.samples(lambda weights: _metrics(distances, same, names, weights), same)
-    return _Condition(variant["quality"], variant["factor"], variant["level"], values, samples)
+    return Condition(variant["quality"], variant["factor"], variant["level"], values, samples)
 
 
 def _distances(features: StoredFeatures, variant: Mapping[str, Any], same: Booleans) -> Floats:
@@ -120,7 +121,7 @@ def _metrics(
     return values
 
 
-def _point(condition: _Condition, clean: _Condition, factor: str, metric: str) -> dict[str, Any]:
+def _point(condition: Condition, clean: Condition, factor: str, metric: str) -> dict[str, Any]:
     """One point of one curve; ``significant`` says that the interval of the drop lies above zero."""
     value, samples = condition.values[metric], condition.samples[metric]
     reference, references = clean.values[metric], clean.samples[metric]

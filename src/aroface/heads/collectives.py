@@ -49,7 +49,7 @@ def gather_features(own: Tensor) -> Tensor:
     The gradient of the ranks' parts is summed where the features come from. It is multiplied by the number of ranks,
     because DistributedDataParallel averages over them later.
     """
-    gathered: Tensor = own if world_size() == 1 else _GatherFeatures.apply(own)  # type: ignore[no-untyped-call]
+    gathered: Tensor = own if world_size() == 1 else _Gather.apply(own, True)  # type: ignore[no-untyped-call]
     return gathered
 
 
@@ -59,7 +59,7 @@ def gather_own(own: Tensor) -> Tensor:
     Each rank finds the whole gradient of its own part, so that nothing is summed; it is multiplied by the number of
     ranks as that of :func:`gather_features`.
     """
-    gathered: Tensor = own if world_size() == 1 else _GatherOwn.apply(own)  # type: ignore[no-untyped-call]
+    gathered: Tensor = own if world_size() == 1 else _Gather.apply(own, False)  # type: ignore[no-untyped-call]
     return gathered
 
 
@@ -72,26 +72,17 @@ def gather_partials(own: Tensor) -> Tensor:
     return torch.cat([everyone[: rank()], own.unsqueeze(0), everyone[rank() + 1 :]])
 
 
-class _GatherFeatures(torch.autograd.Function):
+class _Gather(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, own: Tensor) -> Tensor:
-        return gather(own)
+    def forward(ctx: Any, own: Tensor, summed: bool) -> Tensor:
+        ctx.summed = summed
+        return gather(own).view_as(own) if world_size() == 1 else gather(own)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return _own_sum(gradient) * world_size()
-
-
-class _GatherOwn(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, own: Tensor) -> Tensor:
-        return gather(own)
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return gradient.chunk(world_size())[rank()] * world_size()
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        own = _own_sum(gradient) if ctx.summed else gradient.chunk(world_size())[rank()]
+        return own * world_size(), None
 
 
 def _own_sum(values: Tensor) -> Tensor:

@@ -141,7 +141,7 @@ def draw(
     legend = LEGEND_LINE * -(-len(styles) // _legend_columns(styles.values())) + 0.06
     figure = Figure(figsize=(TEXT_WIDTH, top + _panels_height(len(rows)) + PANEL_LABELS + legend))
     for i, (sheet, quality) in enumerate(zip(sheets, rows, strict=False)):
-        axes = _place(figure, LEFT + i * (width + SHEET_GAP), SHEET_TITLE, width, sheet_height)
+        axes = place(figure, LEFT + i * (width + SHEET_GAP), SHEET_TITLE, width, sheet_height)
         _draw_sheet(axes, sheet, quality, named=i == 0)
     panels = _place_panels(figure, top, len(rows), len(columns))
     letters = "cdef" if sheets else "abcd"
@@ -163,7 +163,7 @@ def _panels_height(rows: int) -> float:
     return rows * PANEL + (rows - 1) * PANEL_GAP
 
 
-def _place(
+def place(
     figure: Figure,
     left: float,
     top: float,
@@ -186,7 +186,7 @@ def _place_panels(figure: Figure, top: float, rows: int, columns: int) -> list[l
         for j in range(columns):
             left, down = LEFT + j * (width + PANEL_GAP), top + i * (PANEL + PANEL_GAP)
             above, beside = panels[0][j] if i else None, panels[i][0] if j else None
-            axes = _place(figure, left, down, width, PANEL, sharex=above, sharey=beside)
+            axes = place(figure, left, down, width, PANEL, sharex=above, sharey=beside)
             axes.tick_params(labelleft=j == 0, labelbottom=i == rows - 1)
             panels[i].append(axes)
     return panels

@@ -9,6 +9,7 @@ from typing import Literal
 from torch import nn
 
 from aroface.datasets.corrupt import OnCorrupt
+from aroface.errors import InputError
 
 EXIT_INTERRUPTED = 75
 """Exit status of a training that saved its state and stopped on a signal: try again (``EX_TEMPFAIL``)."""
@@ -42,6 +43,9 @@ class Conduct:
         reader: of the records, see `TrainingSet.open`.
         on_corrupt: what to do about an image that cannot be used, see `BatchLoader`.
         max_corrupt_fraction: of images that may be skipped.
+
+    Raises:
+        InputError: options that exclude each other.
     """
 
     device: str = "cpu"
@@ -58,3 +62,11 @@ class Conduct:
     reader: Literal["native", "mxnet"] = "native"
     on_corrupt: OnCorrupt = "error"
     max_corrupt_fraction: float = 0.001
+
+    def __post_init__(self) -> None:
+        if self.compile and self.checkpoint_activations:
+            raise InputError(
+                "compile and checkpoint_activations together",
+                expected="one of them",
+                remedy="torch.compile cannot follow a recomputation that leaves batch norm's statistics alone",
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -18,6 +19,11 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 def under_torchrun() -> bool:
     """Whether this process is one that torchrun started."""
     return "TORCHELASTIC_RUN_ID" in os.environ or "LOCAL_RANK" in os.environ
+
+
+def is_first() -> bool:
+    """Whether this is the process that says what all have done."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def launch(processes: int, arguments: Sequence[str]) -> int:
@@ -47,6 +53,7 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
         shutdown_timeout=GRACE_S,
     )
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # the processes speak for themselves
     try:
         elastic_launch(config, sys.executable)("-m", "aroface", *arguments)
     except SignalException:

@@ -1,0 +1,54 @@
+"""Face detectors by their name in the registry or by their file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from aroface.datasets.registry import REGISTRIES, missing, read_detectors
+from aroface.errors import InputError
+from aroface.faces.detection.scrfd import THRESHOLD, Scrfd
+
+DEFAULT = "scrfd_2.5g"
+
+
+def open_detector(
+    detector: str,
+    data_dir: Path,
+    *,
+    threshold: float = THRESHOLD,
+    threads: int | None = None,
+    registries: Path = REGISTRIES,
+) -> Scrfd:
+    """A detector, ready for use.
+
+    Args:
+        detector: a key of the registry, or the path of an ONNX file of the SCRFD family.
+        data_dir: where registered files lie.
+        threshold: lowest score of a face.
+        threads: of CPU arithmetic.
+        registries: folder of the registries.
+
+    Raises:
+        InputError: neither a key nor a file; a registered file is not there or not the registered one; no detector.
+    """
+    if not 0 < threshold < 1:
+        raise InputError(f"threshold {threshold:g}", expected="a score above 0 and below 1")
+    if detector.endswith(".onnx"):
+        return Scrfd(Path(detector), threshold=threshold, threads=threads)
+    entries = read_detectors(registries / "detectors.yaml")
+    if detector not in entries:
+        raise InputError(f"no detector {detector!r}", expected=f"a path FILE.onnx or one of {', '.join(entries)}")
+    entry = entries[detector]
+    line = missing(entry, data_dir)
+    if line is not None:
+        raise InputError(line)
+    found = Scrfd(data_dir / entry.files[0], entry.key, threshold=threshold, threads=threads)
+    for download in entry.downloads:
+        if download.sha256 not in (None, found.facts["sha256"]):
+            raise InputError(
+                f"its sha256 is {found.facts['sha256']}",
+                file=data_dir / entry.files[0],
+                expected=download.sha256,
+                remedy="remove it and fetch it again, or name it by its path",
+            )
+    return found

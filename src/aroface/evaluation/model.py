@@ -1,0 +1,80 @@
+"""Evaluate a model on files of labelled pairs, with nothing else there: no run folder, no registry."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from aroface.embedding.benchmark import embed_with
+from aroface.embedding.embedder import BATCH_SIZE
+from aroface.embedding.foreign import Model
+from aroface.embedding.spec import resolve
+from aroface.errors import InputError
+from aroface.evaluation.evaluate import evaluate
+
+ALIGNMENT = "as_stored"
+
+
+def evaluate_model(
+    model: Model,
+    benchmarks: Mapping[str, Path],
+    *,
+    flip: bool = True,
+    batch_size: int = BATCH_SIZE,
+    threads: int | None = None,
+    command: str | None = None,
+) -> dict[str, dict[str, Any]]:
+    """The records of a model under the protocol ``pairs``; features are kept only as long as that takes.
+
+    Args:
+        model: any.
+        benchmarks: ``.bin`` files of aligned pairs by name.
+        flip: whether the embedding of the mirrored image is added.
+        batch_size: images in one forward pass.
+        threads: threads of torch's arithmetic on the CPU.
+        command: the command line, for the records' provenance.
+
+    Raises:
+        InputError: a file is malformed, a name is none, or an embedding is not finite.
+    """
+    options = {"color": model.embedder.color, "flip": flip, "fusion": "sum", "alignment": ALIGNMENT}
+    specs = [
+        resolve({"name": name, "protocol": "pairs", "path": str(path), "options": options}, record_of(name, path))
+        for name, path in benchmarks.items()
+    ]
+    records = {}
+    for spec in specs:
+        with tempfile.TemporaryDirectory(prefix="aroface-") as folder:
+            embed_with(model.checkpoint, lambda: model.embedder, spec, folder, batch_size=batch_size, threads=threads)
+            records[spec["name"]] = evaluate(folder, command=command)
+    return records
+
+
+def record_of(name: str, path: Path) -> str:
+    """How an error line names a benchmark of the command line."""
+    return f"--benchmark {name}={path}"
+
+
+def named_file(word: str, option: str) -> tuple[str, Path]:
+    """``NAME=PATH``, or a path alone, which is named by its stem.
+
+    Raises:
+        InputError: a part is empty, or the file is not there.
+    """
+    name, found, place = word.partition("=")
+    if not found:
+        name, place = Path(word).stem, word
+    if not name or not place:
+        raise InputError(f"{word!r}", record=option, expected="NAME=PATH or PATH")
+    path = Path(place)
+    if not path.exists():
+        raise InputError("no such file or folder", file=path)
+    return name, path
+
+
+def benchmark_name(name: str) -> str:
+    """A name that a record may have: lower-case letters, digits, ``-`` and ``_``."""
+    return re.sub(r"[^a-z0-9_-]+", "_", name.lower()).strip("_-") or "pairs"

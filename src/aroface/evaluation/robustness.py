@@ -1,0 +1,438 @@
+"""What alignment errors cost a model, or up to four on the same pairs, and how much of them each tolerates.
+
+Everything is measured as the protocol ``sensitivity`` measures it, with the same draws of pairs in every condition and
+for every model. So differences of any two of them, of their drops and of their tolerated errors have paired intervals.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from aroface.embedding.benchmark import embed_with
+from aroface.embedding.embedder import BATCH_SIZE
+from aroface.embedding.foreign import Model
+from aroface.embedding.spec import resolve
+from aroface.embedding.store import StoredFeatures, open_features
+from aroface.embedding.sweep import HIGH_QUALITY, LEVELS
+from aroface.embedding.worst_case import FACTOR as WORST
+from aroface.embedding.worst_case import embed_worst_case
+from aroface.errors import InputError
+from aroface.evaluation.pairs import check_kinds, pair_counts
+from aroface.evaluation.sensitivity import measure
+from aroface.files import digest
+from aroface.progress import track
+
+Floats = NDArray[np.float64]
+
+MOST_MODELS, MOST_QUALITIES = 4, 4  # that a page has room for
+MAPS = (("scale", "rotation"), ("rotation", "shift"))
+"""Pairs of factors whose errors are also combined."""
+_MAP_LEVELS = 3  # of each factor, besides none
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """What is swept; the defaults are those of the benchmark ``fae`` in ``config.yaml``.
+
+    Attributes:
+        qualities: ``hq`` for images as they are, numbers for the side in pixels that probes are reduced to.
+        scale: relative errors.
+        degrees: of rotation.
+        shift: lengths, fractions of the image width.
+        joint: multiples of ``joint_maximum`` of the specification, all three at once.
+        metrics: names as in records; the report is about the first.
+        max_pairs: evenly spaced part of the pairs; None for all.
+        flip: whether the embedding of the mirrored image is added.
+        seed: of the errors' directions.
+        worst_case: whether the adversary's errors, of the sizes of ``joint``, are measured as well.
+    """
+
+    qualities: tuple[str | int, ...] = (HIGH_QUALITY, 24, 14)
+    scale: tuple[float, ...] = (0.05, 0.1, 0.15)
+    degrees: tuple[float, ...] = (5, 10, 20)
+    shift: tuple[float, ...] = (0.03, 0.06, 0.12)
+    joint: tuple[float, ...] = (0.5, 1.0)
+    metrics: tuple[str, ...] = ("tar_strict_at_far_1e-2", "accuracy", "auc")
+    max_pairs: int | None = None
+    flip: bool = True
+    seed: int = 0
+    worst_case: bool = False
+
+    def check(self) -> None:
+        """Refuse what makes no report, before anything is embedded.
+
+        Raises:
+            InputError: no level of a factor, or too many qualities.
+        """
+        if not 1 <= len(self.qualities) <= MOST_QUALITIES:
+            expected = f"1 to {MOST_QUALITIES}: a page has no room for more"
+            raise InputError(f"{len(self.qualities)} qualities", record="--qualities", expected=expected)
+        for option in LEVELS.values():
+            if not getattr(self, option):
+                raise InputError(f"no level of {option}", expected="one at least")
+        for quality in self.qualities:
+            self.spec(Path("pairs.bin"), "RGB", quality)
+
+    def spec(self, path: Path, color: str, quality: str | int) -> dict[str, Any]:
+        """The specification of one quality's part, as :func:`aroface.embedding.benchmark.embed_with` takes it.
+
+        Raises:
+            InputError: a level or quality out of range.
+        """
+        options = {
+            "color": color,
+            "flip": self.flip,
+            "fusion": "sum",
+            "alignment": "as_stored",
+            "qualities": [quality],
+            "max_pairs": self.max_pairs,
+            "seed": self.seed,
+            "metric": [*self.metrics],
+            **{option: sorted(getattr(self, option)) for option in LEVELS.values()},
+        }
+        spec = resolve({"name": "robustness", "protocol": "sensitivity", "path": str(path), "options": options})
+        levels = {factor: coarse(spec["options"][LEVELS[factor]]) for pair in MAPS for factor in pair}
+        return {**spec, "options": {**spec["options"], "maps": [*map(list, MAPS)], "map_levels": levels}}
+
+
+def coarse(levels: Sequence[float]) -> list[float]:
+    """At most three of ascending levels, evenly spaced, the largest among them: those of the heat maps."""
+    if len(levels) <= _MAP_LEVELS:
+        return [*levels]
+    return [levels[round((number + 1) * len(levels) / _MAP_LEVELS) - 1] for number in range(_MAP_LEVELS)]
+
+
+class Condition(NamedTuple):
+    """One way in which all probes are spoilt.
+
+    Attributes:
+        quality: ``hq``, ``r24`` ...
+        factor: kind of error; None for none.
+        level: its size in the factor's unit.
+        other: a second factor, None for none.
+        other_level: its size.
+    """
+
+    quality: str
+    factor: str | None = None
+    level: float = 0.0
+    other: str | None = None
+    other_level: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A number and what it would have been on other draws of the pairs.
+
+    Attributes:
+        value: as measured.
+        samples: (1000,) of the bootstrap, the same draws for all quantities.
+    """
+
+    value: float
+    samples: Floats
+
+    def __sub__(self, other: Quantity) -> Quantity:
+        return Quantity(self.value - other.value, self.samples - other.samples)
+
+    def __truediv__(self, other: Quantity) -> Quantity:
+        return Quantity(self.value / other.value, self.samples / other.samples)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The central 95 %; ends may be infinite."""
+        low, high = np.quantile(self.samples, [0.025, 0.975], method="inverted_cdf")
+        return float(low), float(high)
+
+    @property
+    def significant(self) -> bool:
+        """Whether the interval leaves 0 out."""
+        low, high = self.interval
+        return low > 0 or high < 0
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """One model under all conditions.
+
+    Attributes:
+        name: of the model.
+        description: architecture, length of the embedding and input, in a few words.
+        measured: metrics of each condition by name.
+    """
+
+    name: str
+    description: str
+    measured: Mapping[Condition, Mapping[str, Quantity]]
+
+    def value(self, condition: Condition, metric: str) -> Quantity:
+        """A metric under a condition; errors of size 0 are none."""
+        quality, factor, level, other, other_level = condition
+        if other is not None and other_level == 0:
+            other = None
+        if factor is not None and level == 0:
+            factor, level, other, other_level = other, other_level, None, 0.0
+        return self.measured[Condition(quality, factor, level, other, other_level if other else 0.0)][metric]
+
+    def drop(self, condition: Condition, metric: str) -> Quantity:
+        """What the error costs: the value of the same quality without it, minus that under the condition."""
+        return self.value(Condition(condition.quality), metric) - self.value(condition, metric)
+
+    def levels(self, quality: str, factor: str) -> list[float]:
+        """Sizes of one factor alone, ascending, without 0."""
+        return sorted(each.level for each in self.measured if each[:2] == (quality, factor) and each.other is None)
+
+
+@dataclass(frozen=True, slots=True)
+class Robustness:
+    """All that was measured.
+
+    Attributes:
+        pairs: the pair file.
+        grid: what was swept.
+        joint_maximum: ``scale``, ``degrees`` and ``shift`` of the joint error of level 1.
+        counts: pairs, genuine, impostors, bootstrap_replicates.
+        sweeps: one for each model.
+        notes: what was left out, and why.
+    """
+
+    pairs: Path
+    grid: Grid
+    joint_maximum: Mapping[str, float]
+    counts: Mapping[str, int]
+    sweeps: Sequence[Sweep]
+    notes: Sequence[str] = field(default_factory=tuple)
+
+    @property
+    def qualities(self) -> list[str]:
+        """Names of the qualities."""
+        return [quality_key(quality) for quality in self.grid.qualities]
+
+    @property
+    def factors(self) -> list[str]:
+        """Kinds of error that were swept one at a time, or jointly."""
+        return [factor for factor, option in LEVELS.items() if getattr(self.grid, option)]
+
+
+def quality_key(quality: str | int) -> str:
+    """The name of a quality in records."""
+    return HIGH_QUALITY if quality == HIGH_QUALITY else f"r{quality}"
+
+
+def measure_robustness(
+    models: Sequence[Model],
+    pairs: Path,
+    out: str | PathLike[str],
+    grid: Grid,
+    *,
+    batch_size: int = BATCH_SIZE,
+    threads: int | None = None,
+) -> Robustness:
+    """Embed and measure every model under every condition.
+
+    Features lie in ``{out}/features``, a folder for each model and quality; those that are complete are not made again.
+    One model's features of one quality are read at a time.
+
+    Args:
+        models: one to four, of different names.
+        pairs: a ``.bin`` file of labelled pairs.
+        out: folder.
+        grid: what is swept.
+        batch_size: images in one forward pass.
+        threads: threads of torch's arithmetic on the CPU.
+
+    Raises:
+        InputError: the pair file is malformed or has pairs of one kind only, a level is out of range, an embedding is
+            not finite, there are too many models, or two of one name.
+    """
+    _check_models(models, grid)
+    sweeps, counts, maximum, notes = [], {}, {}, []
+    for number, model in enumerate(models, start=1):
+        prefix = f"{number}/{len(models)} {model.name}"
+        measured: dict[Condition, dict[str, Quantity]] = {}
+        for quality in grid.qualities:
+            folder = Path(out) / "features" / _slug(model) / quality_key(quality)
+            spec = grid.spec(pairs, model.embedder.color, quality)
+            embed_with(
+                model.checkpoint,
+                lambda model=model: model.embedder,  # type: ignore[misc]
+                {**spec, "name": f"{prefix}, {quality_key(quality)}"},
+                folder,
+                batch_size=batch_size,
+                threads=threads,
+            )
+            features = open_features(folder)
+            same = features.arrays["same"]
+            check_kinds(same, features)
+            counts, maximum = pair_counts(same), spec["options"]["joint_maximum"]
+            measured |= _measure_all(features, features.index["layout"]["variants"], grid.metrics, prefix)
+            if grid.worst_case and isinstance(model.embedder.network, nn.Module):
+                measured |= _measure_worst(model, features, pairs, folder, quality, grid, batch_size, prefix)
+        if grid.worst_case and not isinstance(model.embedder.network, nn.Module):
+            notes.append(f"No worst case of {model.name}: an ONNX model has no gradients.")
+        sweeps.append(Sweep(model.name, _words(model), measured))
+    return Robustness(pairs, grid, maximum, counts, sweeps, notes)
+
+
+def _check_models(models: Sequence[Model], grid: Grid) -> None:
+    if not 1 <= len(models) <= MOST_MODELS:
+        raise InputError(f"{len(models)} models", expected=f"1 to {MOST_MODELS}")
+    names = [model.name for model in models]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{names.count(name)} models are called {name!r}", remedy="name them: NAME=PATH")
+    if grid.worst_case and not any(isinstance(model.embedder.network, nn.Module) for model in models):
+        raise InputError("the worst case needs gradients", expected="a checkpoint or a run, not an ONNX model")
+
+
+def _slug(model: Model) -> str:
+    words = re.sub(r"[^A-Za-z0-9]+", "-", model.name).strip("-").lower() or "model"
+    return f"{words}-{digest({key: model.checkpoint[key] for key in ('weights', 'input')}, 8)}"
+
+
+def _words(model: Model) -> str:
+    form, arch = model.checkpoint["input"], model.checkpoint["experiment"]["arch"]
+    kind = "ONNX" if arch == "onnx" else arch
+    if not isinstance(model.embedder.network, nn.Module) and arch != "onnx":
+        kind = f"{arch} as ONNX"
+    size, color, mean, std = (form[key] for key in ("size", "color", "mean", "std"))
+    return f"{kind}, {model.embedder.dimension} features, {size}×{size} {color}, mean {mean:g}, std {std:g}"
+
+
+def _measure_all(
+    features: StoredFeatures, variants: Sequence[Mapping[str, Any]], metrics: Sequence[str], prefix: str
+) -> dict[Condition, dict[str, Quantity]]:
+    measured = {}
+    for variant in track(variants, f"measure {prefix}"):
+        found = measure(features, variant, features.arrays["same"], metrics)
+        place = Condition(variant["quality"], variant["factor"], variant["level"], *variant.get("other", (None, 0.0)))
+        measured[place] = {name: Quantity(found.values[name], found.samples[name]) for name in metrics}
+    return measured
+
+
+def _measure_worst(
+    model: Model,
+    features: StoredFeatures,
+    pairs: Path,
+    folder: Path,
+    quality: str | int,
+    grid: Grid,
+    batch_size: int,
+    prefix: str,
+) -> dict[Condition, dict[str, Quantity]]:
+    count, levels = len(features.arrays["same"]), sorted(grid.joint)
+    found = embed_worst_case(
+        model.embedder,
+        features,
+        pairs,
+        folder.with_name(f"{folder.name}-{WORST}"),
+        resolution=None if quality == HIGH_QUALITY else int(quality),
+        levels=levels,
+        batch_size=batch_size,
+        description=f"worst case {prefix}",
+    )
+    variants = [
+        {"quality": quality_key(quality), "factor": WORST, "level": level, "first": 0, "second": number * count}
+        for number, level in enumerate(levels, start=1)
+    ]
+    return _measure_all(found, variants, grid.metrics, prefix)
+
+
+def tolerated(sweep: Sweep, quality: str, factor: str, metric: str, points: float) -> Quantity:
+    """The size of error at which the drop first exceeds ``points`` (of 100), in the factor's unit.
+
+    Between two levels, and between none and the smallest, the drop is taken to grow linearly. Infinite where it exceeds
+    ``points`` at no level. Of each draw of the pairs the same is asked, which gives the interval.
+    """
+    levels = sweep.levels(quality, factor)
+    drops = [sweep.drop(Condition(quality, factor, level), metric) for level in levels]
+    values = np.array([[0.0, *(drop.value for drop in drops)]])
+    samples = np.stack([np.zeros_like(drops[0].samples), *(drop.samples for drop in drops)], axis=1)
+    at = np.array([0.0, *levels])
+    return Quantity(float(_crossing(at, values, points / 100)[0]), _crossing(at, samples, points / 100))
+
+
+def _crossing(levels: Floats, drops: Floats, limit: float) -> Floats:
+    """Where each of the curves ``drops`` (B, K), 0 at first, rises above ``limit``."""
+    above = drops > limit
+    after = np.maximum(above.argmax(axis=1), 1)
+    rows = np.arange(len(drops))
+    low, high = drops[rows, after - 1], drops[rows, after]
+    rise = np.where(high > low, high - low, 1.0)
+    found = levels[after - 1] + (limit - low) / rise * (levels[after] - levels[after - 1])
+    return np.where(above.any(axis=1), found, np.inf)
+
+
+def table(robustness: Robustness, points: float) -> Iterator[dict[str, Any]]:
+    """All numbers as rows: values of every model, tolerated errors, differences of every two models.
+
+    ``drop`` and its interval are in points (of 100), the relative drop is a fraction of the undistorted value, all else
+    is a fraction in [0, 1] or a size of error. A row whose model is ``B - A`` has differences of values and of drops.
+    """
+    for sweep in robustness.sweeps:
+        for condition, values in sweep.measured.items():
+            for metric in values:
+                yield _row(sweep, condition, metric)
+    for sweep in robustness.sweeps:
+        for quality in robustness.qualities:
+            for factor in robustness.factors:
+                for metric in robustness.grid.metrics:
+                    found = tolerated(sweep, quality, factor, metric, points)
+                    name = f"tolerated_error_at_{points:g}_points_of_{metric}"
+                    yield {**_place(sweep.name, Condition(quality, factor)), "metric": name, **_three("", found)}
+    for one, other in combinations(robustness.sweeps, 2):
+        for condition in one.measured:
+            if condition in other.measured:
+                yield from (_difference(one, other, condition, metric) for metric in robustness.grid.metrics)
+
+
+COLUMNS = (
+    *("model", "quality", "factor", "level", "second_factor", "second_level", "metric", "value", "low", "high"),
+    *("drop_points", "drop_points_low", "drop_points_high"),
+    *("relative_drop", "relative_drop_low", "relative_drop_high", "significant"),
+)
+
+
+def _row(sweep: Sweep, condition: Condition, metric: str) -> dict[str, Any]:
+    row = {**_place(sweep.name, condition), "metric": metric, **_three("", sweep.value(condition, metric))}
+    if condition.factor is None:
+        return row
+    clean, drop = sweep.value(Condition(condition.quality), metric), sweep.drop(condition, metric)
+    row |= {**_three("drop_points", drop, 100), "significant": drop.significant}
+    if clean.value > 0 and clean.samples.min() > 0:
+        row |= _three("relative_drop", drop / clean)
+    return row
+
+
+def _difference(one: Sweep, other: Sweep, condition: Condition, metric: str) -> dict[str, Any]:
+    """A row of how ``other`` differs from ``one``: significant by the drop, or by the value where nothing is wrong."""
+    value = other.value(condition, metric) - one.value(condition, metric)
+    row = {**_place(f"{other.name} - {one.name}", condition), "metric": metric, **_three("", value)}
+    if condition.factor is None:
+        return {**row, "significant": value.significant}
+    drop = other.drop(condition, metric) - one.drop(condition, metric)
+    return {**row, **_three("drop_points", drop, 100), "significant": drop.significant}
+
+
+def _place(model: str, condition: Condition) -> dict[str, Any]:
+    keys = ("quality", "factor", "level", "second_factor", "second_level")
+    place = dict(zip(keys, condition, strict=True))
+    if condition.other is None:
+        place |= {"second_factor": None, "second_level": None}
+    return {"model": model, **place}
+
+
+def _three(name: str, quantity: Quantity, times: float = 1.0) -> dict[str, float]:
+    low, high = quantity.interval
+    names = (name, f"{name}_low", f"{name}_high") if name else ("value", "low", "high")
+    return dict(zip(names, (times * quantity.value, times * low, times * high), strict=True))

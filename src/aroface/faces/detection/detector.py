@@ -1,0 +1,57 @@
+"""What a face detector is: images in, faces with five landmarks out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Image = npt.NDArray[np.uint8]
+Fact = str | int | float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Face:
+    """One face in an image; pixel centres are at integer coordinates.
+
+    Attributes:
+        box: left, top, right, bottom in pixels, float32 (4,).
+        points: float32 (5, 2) in pixels and in the order of :data:`aroface.faces.geometry.TEMPLATE`: left eye, right
+            eye, nose, left and right mouth corner, left being the viewer's.
+        score: 0 … 1.
+    """
+
+    box: npt.NDArray[np.float32]
+    points: npt.NDArray[np.float32]
+    score: float
+
+
+class Detector(Protocol):
+    """Finds faces; one instance is called by one thread at a time."""
+
+    @property
+    def name(self) -> str:
+        """A short name, part of the name of the folder of what is aligned with it."""
+
+    @property
+    def facts(self) -> Mapping[str, Fact]:
+        """What its finds depend on, such as the sha256 of the weights and the threshold; goes into reports."""
+
+    def detect(self, images: Sequence[Image]) -> list[list[Face]]:
+        """The faces in each image, in any order.
+
+        Args:
+            images: uint8 (H, W, 3), RGB, of any size each.
+        """
+
+
+def overlap(box: npt.ArrayLike, others: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """Intersection over union of a box (4,) with each of others (N, 4), float64 (N,)."""
+    one, many = np.asarray(box, np.float64), np.asarray(others, np.float64)
+    sides = np.clip(np.minimum(one[2:], many[:, 2:]) - np.maximum(one[:2], many[:, :2]), 0, None)
+    common = sides.prod(axis=1)
+    areas = np.clip(many[:, 2:] - many[:, :2], 0, None).prod(axis=1) + np.clip(one[2:] - one[:2], 0, None).prod()
+    return np.asarray(common / np.maximum(areas - common, 1e-9))
