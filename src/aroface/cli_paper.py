@@ -15,6 +15,7 @@ CLAIMS = Path("paper_tables/claims.yaml")
 def add_paper_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
     """Declare the verbs."""
     _compare(verbs)
+    _claims(verbs)
 
 
 def _add_common(verb: argparse.ArgumentParser) -> None:
@@ -46,8 +47,49 @@ def _do_compare(options: Arguments) -> int:
     specs = reported_specs(options.specs, options.table)
     report = compare(specs, options.records, **read_runs_file(options.runs_file))
     if options.json:
-        print(json.dumps(compare_report.as_json(report), indent=2, ensure_ascii=False))
+        print(_json(compare_report.as_json(report)), end="")
     else:
         show = compare_report.markdown if options.format == "markdown" else compare_report.terminal
         print(show(report), end="")
     return 0 if report.holds else 1
+
+
+def _claims(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = add_verb(
+        verbs,
+        "claims",
+        "check the paper's claims against reported and reproduced values; exit status 1 if one is refuted",
+        "aroface claims --records results/records",
+        _do_claims,
+    )
+    verb.add_argument("--claims", type=Path, default=CLAIMS, metavar="FILE", help="what is claimed (%(default)s)")
+    verb.add_argument("--lint", action="store_true", help="only list what is odd in the source; exit status 0")
+    _add_common(verb)
+
+
+def _do_claims(options: Arguments) -> int:
+    from aroface.paper import claims_report
+    from aroface.paper.claims import read_claims
+    from aroface.paper.lint import lint
+    from aroface.paper.records import read_runs_file
+    from aroface.paper.spec import read_spec
+    from aroface.paper.verdicts import judge_claims
+
+    specs = [read_spec(path) for path in sorted(options.specs.glob("*.yaml"))]
+    claims = read_claims(options.claims, specs)
+    findings = lint(specs, claims)
+    if options.lint:
+        show = claims_report.lint_markdown if options.format == "markdown" else claims_report.lint_terminal
+        print(_json(claims_report.lint_json(findings)) if options.json else show(findings), end="")
+        return 0
+    judged = judge_claims(claims, options.records, **read_runs_file(options.runs_file))
+    if options.json:
+        print(_json(claims_report.as_json(judged, findings)), end="")
+    else:
+        report = claims_report.markdown if options.format == "markdown" else claims_report.terminal
+        print(report(judged, findings), end="")
+    return int(any("refuted" in (each.paper_verdict, each.reproduction_verdict) for each in judged))
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
