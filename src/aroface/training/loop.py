@@ -6,7 +6,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
@@ -29,15 +29,16 @@ from aroface.files import digest
 from aroface.heads.classifier import Classifier
 from aroface.heads.optimiser import RowSGD
 from aroface.heads.registry import build as build_head
-from aroface.heads.shards import shard
 from aroface.models.checkpoint import save_weights
 from aroface.models.registry import build as build_backbone
 from aroface.progress import console
 from aroface.robustness.adversary import AlignmentAdversary, Warped
+from aroface.training import snapshot
 from aroface.training import state as states
 from aroface.training.batchnorm import share_batch_norm
 from aroface.training.conduct import Conduct, Interrupted, Validate
 from aroface.training.log import TrainingLog
+from aroface.training.pace import Pace
 from aroface.training.ranks import Agreement, Ranks, average_buffers, check_equal, share_of
 from aroface.training.recipe import Recipe, Run
 from aroface.training.schedule import learning_rate, linear_scaling, strength
@@ -379,35 +380,35 @@ class Trainer:
     def _save(self, keeper: states.Keeper, loss: Tensor, batch: Batch) -> None:
         if self.ranks.device.type != "cpu":  # a state that has lost its way must not push out those that have not
             self._check(loss, batch, self.step - 1)
-        weight, momenta = self.classifier.weight, self.optimiser.state
-        trained = {name: part for name, part in self.backbone.named_parameters() if part in momenta}
+        common, own = self._snapshot()
+        keeper.save(self.step, common, own)
+
+    def _snapshot(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What a state holds: what all processes have in common, and what only this one has."""
         common = {
             "recipe_hash": self.run.recipe_hash,
             "num_classes": self.num_classes,
             "seconds": self.seconds,
             "watch": asdict(self._watch),
             "best": self.best,
-            "backbone": dict(self.backbone.named_parameters()),
-            "momentum": {name: momenta[part]["momentum_buffer"] for name, part in trained.items()},
             "scaler": self.scaler.state_dict(),
+            **snapshot.of_backbone(self.backbone, self.optimiser),
         }
         own = {
             "buffers": dict(self.backbone.named_buffers()),
-            "objective": self.classifier.objective.state_dict(),
-            "weight": weight,
-            "momentum": momenta[weight]["momentum_buffer"],
             "skipped": [asdict(each) for each in self.skipped],
+            **snapshot.of_classifier(self.classifier, self.optimiser),
         }
-        keeper.save(self.step, common, own)
+        return common, own
 
     def _restore(self) -> None:
         """Go on from the newest state, whatever the number of processes that wrote it."""
         if self.ranks.first:
             states.tidy(self.state_dir)
-        mine, size = self.classifier.rows, self.ranks.world_size
+        rank, size = self.ranks.rank, self.ranks.world_size
 
         def needed(writers: int) -> range:
-            return range(self.ranks.rank, self.ranks.rank + 1) if writers == size else range(writers)
+            return range(rank, rank + 1) if writers == size else range(writers)
 
         found = states.load(self.state_dir, self.run.recipe_hash, needed, self.ranks.all_agree)
         if found is None:
@@ -416,23 +417,13 @@ class Trainer:
         writers = common["world_size"]
         self.step, self.seconds, self.best = common["step"], common["seconds"], common["best"]
         self._watch = LossWatch(**common["watch"])
-        self.backbone.load_state_dict({**common["backbone"], **owns[0]["buffers"]})
-        self.classifier.objective.load_state_dict(owns[0]["objective"])
-        for name, part in self.backbone.named_parameters():
-            if name in common["momentum"]:
-                self.optimiser.state[part]["momentum_buffer"] = common["momentum"][name].to(part, copy=True)
-        weight = self.classifier.weight
-        self.optimiser.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
-        places = {"weight": weight.detach(), "momentum": self.optimiser.state[weight]["momentum_buffer"]}
-        for writer, own in zip(needed(writers), owns, strict=True):
-            theirs = shard(self.num_classes, writer, writers)
-            begin, end = max(mine.start, theirs.start), min(mine.stop, theirs.stop)
-            for key, place in places.items() if begin < end else ():
-                place[begin - mine.start : end - mine.start] = own[key][begin - theirs.start : end - theirs.start]
+        self.scaler.load_state_dict(common["scaler"])
+        snapshot.to_backbone(common, owns[0]["buffers"], self.backbone, self.optimiser)
+        shares = dict(zip(needed(writers), owns, strict=True))
+        snapshot.to_classifier(shares, writers, self.num_classes, self.classifier, self.optimiser)
         if writers == size or self.ranks.first:
             listed = [each for own in owns for each in own["skipped"]]
             self._skipped_before = {each["position"]: Corrupt(**each) for each in listed}
-        self.scaler.load_state_dict(common["scaler"])
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
@@ -449,45 +440,6 @@ class Trainer:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-
-
-class Pace:
-    """Images a second over about the last second, and the share of all time that was spent waiting for data.
-
-    Args:
-        batch_size: images of a step over all processes.
-    """
-
-    def __init__(self, batch_size: int) -> None:
-        self._batch_size = batch_size
-        self._began = self._since = time.monotonic()
-        self._steps = 0
-        self._waited = 0.0
-        self.images_per_s = 0.0
-
-    @property
-    def data_wait(self) -> float:
-        """Share of the time so far, 0 … 1."""
-        return self._waited / max(time.monotonic() - self._began, 1e-9)
-
-    def waiting(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """The batches; the time until each comes counts as waiting."""
-        iterator = iter(batches)
-        while True:
-            before = time.monotonic()
-            batch = next(iterator, None)
-            self._waited += time.monotonic() - before
-            if batch is None:
-                return
-            yield batch
-
-    def count(self) -> None:
-        """A step is done."""
-        self._steps += 1
-        now = time.monotonic()
-        if now - self._since > 1 or not self.images_per_s:
-            self.images_per_s = self._steps * self._batch_size / max(now - self._since, 1e-9)
-            self._since, self._steps = now, 0
 
 
 def _apart(reduced: nn.Module) -> Any:

@@ -1,0 +1,47 @@
+"""How fast a training goes, and how much of its time it waits for data."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+
+from aroface.datasets.loader import Batch
+
+
+class Pace:
+    """Images a second over about the last second, and the share of all time that was spent waiting for data.
+
+    Args:
+        batch_size: images of a step over all processes.
+    """
+
+    def __init__(self, batch_size: int) -> None:
+        self._batch_size = batch_size
+        self._began = self._since = time.monotonic()
+        self._steps = 0
+        self._waited = 0.0
+        self.images_per_s = 0.0
+
+    @property
+    def data_wait(self) -> float:
+        """Share of the time so far, 0 … 1."""
+        return self._waited / max(time.monotonic() - self._began, 1e-9)
+
+    def waiting(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """The batches; the time until each comes counts as waiting."""
+        iterator = iter(batches)
+        while True:
+            before = time.monotonic()
+            batch = next(iterator, None)
+            self._waited += time.monotonic() - before
+            if batch is None:
+                return
+            yield batch
+
+    def count(self) -> None:
+        """A step is done."""
+        self._steps += 1
+        now = time.monotonic()
+        if now - self._since > 1 or not self.images_per_s:
+            self.images_per_s = self._steps * self._batch_size / max(now - self._since, 1e-9)
+            self._since, self._steps = now, 0
