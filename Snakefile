@@ -23,6 +23,16 @@ from aroface.products import find_products
 min_version("9.27")
 
 ROOT = Path(os.path.relpath(workflow.basedir))
+sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
+
+from cluster import (
+    TrainingTime,
+    job_memory,
+    job_minutes,
+    job_resources,
+    training_resources,
+)
+
 FILES = workflow.config_settings.configfiles or [ROOT / "config.yaml"]
 
 try:

@@ -75,7 +75,7 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
     """Start ``aroface`` with these arguments in several processes and wait for them; returns the exit status.
 
     Within a Slurm step of several nodes each node starts its part of the processes. A signal that asks for an end is
-    passed on to all of them. If one process fails, the others are ended; the status is that of the one that failed first.
+    passed on to all of them. If one process fails, the others are ended; the status is that of the first that failed.
 
     Args:
         processes: of the training, one a device.

@@ -38,7 +38,7 @@ SETTLE_S = 2.0
 """Whoever takes a lock over looks again after so long whether nobody else did at the same moment."""
 
 HANG_S = 1800.0
-"""A training that finishes no step for so long is ended; ``AROFACE_HANG_S`` says otherwise. Validation counts as none."""
+"""A training that finishes no step for so long is ended, if ``AROFACE_HANG_S`` does not say otherwise."""
 
 
 @contextmanager
@@ -178,7 +178,7 @@ def _owner(folder: Path) -> dict[str, Any] | None:
 def _heartbeat(folder: Path) -> tuple[str | None, int]:
     """What changes with each heartbeat, and with each owner."""
     owner = _owner(folder)  # opening the file is what makes a network file system look at the server's
-    return owner and owner["token"], _time_of(folder / OWNER)
+    return owner["token"] if owner else None, _time_of(folder / OWNER)
 
 
 def _time_of(path: Path) -> int:
