@@ -30,8 +30,10 @@ from cluster import (
     job_memory,
     job_minutes,
     job_resources,
+    on_slurm,
     training_resources,
 )
+from earlier_jobs import comment_of, start_again, wait_for_earlier_jobs
 
 FILES = workflow.config_settings.configfiles or [ROOT / "config.yaml"]
 
@@ -96,6 +98,17 @@ if workflow.is_main_process:
 
 onstart:
     jobs = list(workflow.persistence.dag.needrun_jobs())
+    if on_slurm():
+        try:
+            earlier = wait_for_earlier_jobs(
+                {comment_of(job.rule.name, job.wildcards) for job in jobs}
+            )
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
+        if earlier:
+            workflow.persistence.unlock()
+            start_again()
     needed = {
         PLAN.missing_for(job.rule.name, job.wildcards_dict) for job in jobs
     } - {None}

@@ -8,7 +8,7 @@ said=$(mktemp)
 trap 'rm -f "$said"' EXIT
 
 # The nodes wait for each other: one that has saved its state must not have the others killed while they still save.
-srun --nodes="$nodes" --ntasks="$nodes" --ntasks-per-node=1 --cpus-per-task="$threads" --cpu-bind=q --wait=360 \
+srun --nodes="$nodes" --ntasks="$nodes" --ntasks-per-node=1 --cpus-per-task="$threads" --wait=360 \
     --job-name=train bash -c 'mkdir -p "${TMPDIR:-/tmp}" && exec "$@"' train "$@" 2> >(tee "$said" >&2)
 status=$?
 sleep 1 # until tee has written the last lines

@@ -55,7 +55,6 @@ class Profile:
         jobs: most at once.
         default_resources: of every job.
         precommand: what the shell of every job does first.
-        logs: where Slurm writes what jobs say.
         status_command: how the plugin asks for states.
         poll_seconds: before it first does.
     """
@@ -64,7 +63,6 @@ class Profile:
         self.jobs: int = site["jobs"]
         self.poll_seconds: int = site["poll_seconds"]
         self.precommand = f". {shlex.quote(str(folder.resolve() / 'setup.sh'))}"
-        self.logs = ".snakemake/slurm_logs"
         self.status_command = status_command(site["status"])
         queue = _queue(site, "cpu")
         self.default_resources = {name: quoted(value) for name, value in queue.items()} or None

@@ -128,8 +128,9 @@ def _wait_for(folder: Path, owner: dict[str, Any] | None) -> bool:
 def _beat(folder: Path, mine: dict[str, Any], ended: threading.Event) -> None:
     """Give a sign of life again and again; end the process if it is not the owner any more, or does no step."""
     patience = float(os.environ.get("AROFACE_HANG_S", HANG_S))
-    seen, since = _time_of(folder / PROGRESS), time.monotonic()
-    while not ended.wait(min(BEAT_S, patience / 4)):
+    pause = min(BEAT_S, patience / 4)
+    seen, still = _time_of(folder / PROGRESS), 0.0
+    while not ended.wait(pause):
         found = _owner(folder)
         if found != mine and (found or not (folder / OWNER).exists()):
             _end(f"{folder} was taken over by {_describe(found or {})}: this training ends, the other one goes on")
@@ -137,8 +138,10 @@ def _beat(folder: Path, mine: dict[str, Any], ended: threading.Event) -> None:
             os.utime(folder / OWNER)
         now = _time_of(folder / PROGRESS)
         if now != seen:
-            seen, since = now, time.monotonic()
-        elif time.monotonic() - since > patience:
+            seen, still = now, 0.0
+            continue
+        still += pause  # and not by the clock: while Slurm suspends a job, this thread stands still as well
+        if still > patience:
             faulthandler.dump_traceback()
             _end(f"no step in {patience:.0f} s: hung, as said above; start again to go on from the last saved step")
 
