@@ -23,6 +23,18 @@ from aroface.products import find_products
 min_version("9.27")
 
 ROOT = Path(os.path.relpath(workflow.basedir))
+sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
+
+from cluster import (
+    TrainingTime,
+    job_memory,
+    job_minutes,
+    job_resources,
+    on_slurm,
+    training_resources,
+)
+from earlier_jobs import comment_of, start_again, wait_for_earlier_jobs
+
 FILES = workflow.config_settings.configfiles or [ROOT / "config.yaml"]
 
 try:
@@ -86,6 +98,17 @@ if workflow.is_main_process:
 
 onstart:
     jobs = list(workflow.persistence.dag.needrun_jobs())
+    if on_slurm():
+        try:
+            earlier = wait_for_earlier_jobs(
+                {comment_of(job.rule.name, job.wildcards) for job in jobs}
+            )
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
+        if earlier:
+            workflow.persistence.unlock()
+            start_again()
     needed = {
         PLAN.missing_for(job.rule.name, job.wildcards_dict) for job in jobs
     } - {None}

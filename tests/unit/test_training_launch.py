@@ -1,17 +1,21 @@
 """The command line on several processes: exit statuses and signals reach whoever started it."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from training_runs import write_data, write_recipe
 
 from aroface.cli import main
+from aroface.errors import InputError
 from aroface.files import read_json
+from aroface.training.launch import first_host, nodes_of_step
 
 DEADLINE_S = 180
 STEPS = 24  # 3 epochs of 64 images in batches of 8
@@ -93,3 +97,68 @@ def test_a_validation_set_has_a_name_and_a_file(tmp_path, data, word, capsys):
 def test_what_a_training_needs_is_asked_for_by_name(tmp_path, capsys):
     assert main(["train", "--recipe", str(write_recipe(tmp_path))]) == 2
     assert "--data: not given" in capsys.readouterr().err
+
+
+STEP = {
+    "SLURM_JOB_ID": "12345",
+    "SLURM_STEP_NUM_NODES": "2",
+    "SLURM_STEP_NUM_TASKS": "2",
+    "SLURM_STEP_NODELIST": "gpu[003-004]",
+    "SLURM_NODEID": "1",
+}
+
+
+def test_nodes_of_a_slurm_step():
+    assert nodes_of_step({}) is None
+    assert nodes_of_step(STEP | {"SLURM_STEP_NUM_NODES": "1"}) is None
+    nodes = nodes_of_step(STEP)
+    assert nodes is not None
+    assert (nodes.count, nodes.rank, nodes.head) == (2, 1, "gpu003")
+    assert nodes.port == 20345
+
+
+def test_each_node_starts_its_processes_once():
+    with pytest.raises(InputError, match=r"8 tasks on 2 nodes.*--ntasks-per-node=1"):
+        nodes_of_step(STEP | {"SLURM_STEP_NUM_TASKS": "8"})
+
+
+@pytest.mark.parametrize(
+    ("nodes", "first"),
+    [
+        ("n1", "n1"),
+        ("n1,n2", "n1"),
+        ("n[1-2]", "n1"),
+        ("gpu[003,005-009]", "gpu003"),
+        ("rack[2-3]node[07,09]-ib,other", "rack2node07-ib"),
+    ],
+)
+def test_the_first_host_of_a_list(nodes, first):
+    assert first_host(nodes) == first
+
+
+def test_two_nodes_meet_and_lose_nothing_when_all_their_processes_are_signalled(tmp_path, data):
+    """As Slurm does it before a time limit: launchers and processes of all nodes, at once."""
+    recipe = write_recipe(tmp_path, epochs=3)
+    environment = os.environ | STEP | {"SLURM_JOB_ID": str(os.getpid()), "SLURM_STEP_NODELIST": "localhost,other"}
+
+    def start() -> list["subprocess.Popen[str]"]:
+        nodes = [environment | {"SLURM_NODEID": str(number)} for number in range(2)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+        return [subprocess.Popen(command(recipe, data, tmp_path), env=node, **pipes) for node in nodes]
+
+    launchers = start()
+    deadline = time.monotonic() + DEADLINE_S
+    while len(steps(tmp_path)) < 5 and time.monotonic() < deadline and all(each.poll() is None for each in launchers):
+        time.sleep(0.01)
+    workers = [child for launcher in launchers for child in psutil.Process(launcher.pid).children(recursive=True)]
+    for each in [*launchers, *workers]:
+        each.send_signal(signal.SIGUSR1)
+    said = [launcher.communicate(timeout=DEADLINE_S)[0] for launcher in launchers]
+    assert [launcher.returncode for launcher in launchers] == [75, 75], said
+    done = len(steps(tmp_path))
+    assert [path.name for path in tmp_path.glob("state/state-*")] == [f"state-{done:09d}"]
+    launchers = start()
+    said = [launcher.communicate(timeout=DEADLINE_S)[0] for launcher in launchers]
+    assert [launcher.returncode for launcher in launchers] == [0, 0], said
+    assert steps(tmp_path) == [*range(STEPS)]
+    assert read_json(tmp_path / "run" / "checkpoint.json")["execution"]["processes"] == 2

@@ -16,8 +16,9 @@ for making in PLAN.sources.makings:
             "../envs/data.yaml"
         threads: RESOURCES["data"]["threads"]
         resources:
-            mem_mb=RESOURCES["data"]["mem_mb"],
-            runtime=RESOURCES["data"]["runtime"],
+            **job_resources(RESOURCES["data"]),
+            mem_mb=job_memory(RESOURCES["data"]),
+            runtime=job_minutes(RESOURCES["data"]),
         params:
             arguments=making.arguments,
             remnants=making.out,
@@ -63,8 +64,9 @@ for source in PLAN.sources.received:
             "../envs/data.yaml"
         threads: RESOURCES["data"]["threads"]
         resources:
-            mem_mb=RESOURCES["data"]["mem_mb"],
-            runtime=RESOURCES["data"]["runtime"],
+            **job_resources(RESOURCES["data"]),
+            mem_mb=job_memory(RESOURCES["data"]),
+            runtime=job_minutes(RESOURCES["data"]),
         params:
             arguments=source.verification,
             tolerated=TOLERATED,

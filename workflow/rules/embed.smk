@@ -17,8 +17,9 @@ rule embed:
         "../envs/train.yaml"
     threads: RESOURCES["embed"]["threads"]
     resources:
-        mem_mb=RESOURCES["embed"]["mem_mb"],
-        runtime=RESOURCES["embed"]["runtime"],
+        **job_resources(RESOURCES["embed"]),
+        mem_mb=job_memory(RESOURCES["embed"]),
+        runtime=job_minutes(RESOURCES["embed"]),
         gpus=RESOURCES["embed"]["gpus"],
     shell:
         f"python -m aroface embed --run-dir {RESULTS}/runs/{{wildcards.run}} --benchmark {{input.spec}}"

@@ -11,8 +11,9 @@ rule evaluate:
         "../envs/evaluate.yaml"
     threads: RESOURCES["evaluate"]["threads"]
     resources:
-        mem_mb=RESOURCES["evaluate"]["mem_mb"],
-        runtime=RESOURCES["evaluate"]["runtime"],
+        **job_resources(RESOURCES["evaluate"]),
+        mem_mb=job_memory(RESOURCES["evaluate"]),
+        runtime=job_minutes(RESOURCES["evaluate"]),
     params:
         version=lambda wildcards: PLAN.benchmarks[wildcards.benchmark].version,
     shell:

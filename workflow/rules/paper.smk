@@ -1,4 +1,5 @@
-# What there is of records becomes tables, figures and one document. Nothing here needs torch.
+# What there is of records becomes tables, figures and one document. Nothing here needs torch, and it takes seconds:
+# under a cluster's profile it runs where Snakemake does.
 for table in PAPER.tables:
 
     rule:
@@ -12,6 +13,7 @@ for table in PAPER.tables:
             PAPER.table_file(table),
         log:
             RESULTS / "logs" / "paper" / f"table_{table}.log",
+        localrule: True
         conda:
             "../envs/paper.yaml"
         resources:
@@ -38,6 +40,7 @@ for figure in PAPER.figures:
             multiext(str(PAPER.figure_stem(figure)), ".tex", ".pdf", ".png"),
         log:
             RESULTS / "logs" / "paper" / f"figure_{figure}.log",
+        localrule: True
         conda:
             "../envs/paper.yaml"
         resources:
@@ -58,6 +61,7 @@ rule document:
         PAPER.document_files,
     log:
         RESULTS / "logs/paper/document.log",
+    localrule: True
     conda:
         "../envs/paper.yaml"
     resources:
@@ -81,6 +85,7 @@ for table, spec in PAPER.reported.items():
             PAPER.reported_file(table),
         log:
             RESULTS / "logs" / "paper" / f"reported_{table}.log",
+        localrule: True
         conda:
             "../envs/paper.yaml"
         shell:

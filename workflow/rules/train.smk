@@ -1,6 +1,9 @@
 # Everything that a run depends on is in its name, so all inputs are ancient: no copied or touched file trains it again.
 # The resumable state is no output: Snakemake deletes outputs before a rerun and must not delete days of training.
 # Trainings come first: they are the longest jobs, and what is left at the end should be short.
+TRAINING_TIME = TrainingTime(PLAN, ROOT)
+
+
 rule train:
     input:
         recipe=ancient(RESULTS / "recipes/{run}.json"),
@@ -13,20 +16,21 @@ rule train:
     wildcard_constraints:
         run=r"[^/]+-s\d+-[0-9a-f]+",
     priority: 10
-    retries: RESOURCES["train"]["retries"]
+    retries: TRAINING_TIME.retries
     conda:
         "../envs/train.yaml"
     threads: RESOURCES["train"]["threads"]
     resources:
+        **training_resources(PLAN),
         mem_mb=RESOURCES["train"]["mem_mb"],
-        runtime=RESOURCES["train"]["runtime"],
+        runtime=TRAINING_TIME.limit,
         gpus=RESOURCES["train"]["gpus"],
     params:
         data=lambda wildcards: PLAN.runs[wildcards.run].source.path,
     shell:
-        "python -m aroface train --recipe {input.recipe} --data {params.data:q}"
+        "{resources.launcher} python -m aroface train --recipe {input.recipe} --data {params.data:q}"
         f" --run-dir {RESULTS}/runs/{{wildcards.run}} --state-dir {RESULTS}/state/{{wildcards.run}}"
-        f" --loader-threads $(( ({{threads}} + {PLAN.processes} - 1) / {PLAN.processes} )) {PLAN.conduct} > {{log}} 2>&1"
+        f" --loader-threads $(( ({{threads}} * {{resources.nodes}} + {PLAN.processes} - 1) / {PLAN.processes} )) {PLAN.conduct} > {{log}} 2>&1"
 
 
 # Released weights become a run like any other. Their file is no input: it may go once it is imported, and whatever it
@@ -47,8 +51,9 @@ rule import_released:
         "../envs/train.yaml"
     threads: RESOURCES["evaluate"]["threads"]
     resources:
-        mem_mb=RESOURCES["evaluate"]["mem_mb"],
-        runtime=RESOURCES["evaluate"]["runtime"],
+        **job_resources(RESOURCES["evaluate"]),
+        mem_mb=job_memory(RESOURCES["evaluate"]),
+        runtime=job_minutes(RESOURCES["evaluate"]),
     params:
         arguments=lambda wildcards: PLAN.runs[wildcards.run].import_arguments,
     shell:

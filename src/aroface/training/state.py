@@ -7,14 +7,12 @@ waits for another.
 
 from __future__ import annotations
 
-import fcntl
 import pickle
 import re
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,28 +23,11 @@ from torch import Tensor
 
 from aroface.errors import InputError
 from aroface.files import atomic_open
+from aroface.training.lock import locked as locked
 
 KEPT = 2
 _FOLDER = re.compile(r"state-(\d{9})")
 _COMMON = re.compile(r"common-of-(\d{3})\.pt")
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold the state folder for one training; a second one of the same run is refused.
-
-    Raises:
-        InputError: another process holds it.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / "lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(
-                "another process is training this run", file=folder, remedy="wait for it, or stop it first"
-            ) from None
-        yield
 
 
 class Keeper:

@@ -1,0 +1,268 @@
+"""What slurm/site.yaml says, as Snakemake's profile and the rules need it; without the profile, nothing."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from aroface.costs import plan_costs
+from aroface.errors import InputError
+from aroface.plan import Plan
+from aroface.schemas import read_yaml, validate
+
+SITE = "AROFACE_SITE"
+"""Environment variable by which the profile hands the site's settings on to the rules, in jobs as well."""
+
+DEFAULTS: dict[str, Any] = {
+    "account": None,
+    "cpu": {},
+    "gpu": {},
+    "nodes": 1,
+    "warning_seconds": 120,
+    "hang_minutes": 30,
+    "scratch": None,
+    "setup": "",
+    "jobs": 50,
+    "status": "auto",
+    "poll_seconds": 20,
+}
+SHORTEST = 30
+"""Minutes that a training asks for at least: to start, to read the data, to save."""
+MARGIN = 1.25
+"""By which the time limit of a training is longer than its estimate."""
+VISIBLE_S = 200
+"""Seconds that a finished job must stay visible: Snakemake asks at least every three minutes."""
+
+
+class Profile:
+    """What ``slurm/config.yaml`` asks for.
+
+    Args:
+        site: the settings.
+        folder: of the profile.
+
+    Attributes:
+        jobs: most at once.
+        default_resources: of every job.
+        precommand: what the shell of every job does first.
+        status_command: how the plugin asks for states.
+        poll_seconds: before it first does.
+    """
+
+    def __init__(self, site: dict[str, Any], folder: Path) -> None:
+        self.jobs: int = site["jobs"]
+        self.poll_seconds: int = site["poll_seconds"]
+        self.precommand = f". {shlex.quote(str(folder.resolve() / 'setup.sh'))}"
+        self.status_command = status_command(site["status"])
+        queue = _queue(site, "cpu")
+        self.default_resources = {name: quoted(value) for name, value in queue.items()} or None
+
+
+def profile(folder: str) -> Profile:
+    """Read the site's settings for the profile in ``folder``, and set the environment that jobs inherit.
+
+    Exits with one line and status 2 where something is wrong.
+    """
+    try:
+        site = read_site(Path(folder) / "site.yaml")
+        os.environ[SITE] = json.dumps(site)
+        os.environ["AROFACE_SETUP"] = site["setup"]
+        os.environ["AROFACE_SCRATCH"] = site["scratch"] or ""
+        os.environ.setdefault("AROFACE_HANG_S", str(60 * site["hang_minutes"]))
+        return Profile(site, Path(folder))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def read_site(path: Path) -> dict[str, Any]:
+    """The site's settings, with defaults for what is not said; all defaults where there is no such file.
+
+    Raises:
+        InputError: one line with file and key.
+    """
+    found = (read_yaml(path) or {}) if path.exists() else {}
+    validate(found, "site", file=path)
+    return {**DEFAULTS, **found}
+
+
+def quoted(value: str) -> str:
+    """A string as Snakemake's command line takes it, which else evaluates it."""
+    return repr(value)
+
+
+def status_command(wanted: str) -> str | None:
+    """How Snakemake asks for the state of jobs: by ``squeue`` wherever that is safe.
+
+    With accounting by slurmdbd ``sacct`` works as well; without, it answers nothing, for ever.
+
+    Args:
+        wanted: ``auto``, ``squeue`` or ``sacct``.
+
+    Raises:
+        InputError: neither is safe here.
+    """
+    if wanted != "auto" or shutil.which("scontrol") is None:
+        return None if wanted == "auto" else wanted
+    try:
+        done = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, timeout=60, check=True)
+    except (subprocess.SubprocessError, OSError) as error:
+        raise InputError(f"scontrol show config: {error}", remedy="does Slurm answer here? try sinfo") from None
+    settings = dict(re.findall(r"^(\w+) *= *(.*)$", done.stdout, re.MULTILINE))
+    age = re.match(r"\d+", settings.get("MinJobAge", ""))
+    if age and int(age[0]) >= VISIBLE_S:
+        return "squeue"
+    if "slurmdbd" in settings.get("AccountingStorageType", ""):
+        return "sacct"
+    raise InputError(
+        f"Slurm forgets finished jobs after {settings.get('MinJobAge', 'an unknown time')} and keeps no accounts",
+        expected=f"MinJobAge of {VISIBLE_S} s or more in slurm.conf, or slurmdbd",
+        remedy="ask the site, or set status: squeue in slurm/site.yaml and keep poll_seconds short",
+    )
+
+
+def on_slurm() -> bool:
+    """Whether this Snakemake, or the one that submitted this job, was called with the profile."""
+    return SITE in os.environ
+
+
+def _site() -> dict[str, Any]:
+    site: dict[str, Any] = json.loads(os.environ[SITE])
+    return site
+
+
+def _queue(site: dict[str, Any], kind: str) -> dict[str, str]:
+    """Account, partition, quality of service and constraint of jobs of a kind, those that the site names."""
+    queue = site[kind]
+    named = {"slurm_account": site["account"], "slurm_partition": queue.get("partition")}
+    named |= {name: queue.get(name) for name in ("qos", "constraint")}
+    return {name: value for name, value in named.items() if value}
+
+
+def job_resources(asked: dict[str, Any]) -> dict[str, Any]:
+    """What Slurm is asked for a job of one node; nothing without the profile.
+
+    Args:
+        asked: of the configuration's ``resources``.
+    """
+    if not on_slurm():
+        return {}
+    kind = "gpu" if asked["gpus"] else "cpu"
+    return {**_queue(_site(), kind), **_gpus(asked["gpus"])}
+
+
+def training_resources(plan: Plan) -> dict[str, Any]:
+    """What Slurm is asked for a training, and how it is started on its nodes.
+
+    The shell of a training on several nodes, and of one alone, runs beside Slurm's step, not in it: the warning
+    before the time limit goes to the training and not to Snakemake.
+
+    Raises:
+        InputError: its processes cannot be split evenly over the nodes.
+    """
+    if not on_slurm():
+        return {"nodes": 1, "launcher": ""}
+    site, asked = _site(), plan.values["resources"]["train"]
+    nodes = site["nodes"]
+    for what, number in (("processes", plan.processes), ("GPUs", asked["gpus"])):
+        if number % nodes:
+            raise InputError(
+                f"{number} {what} of a training on {nodes} nodes",
+                file="slurm/site.yaml",
+                record="nodes",
+                expected="as many on each node",
+                remedy="see training.processes and resources.train.gpus of the configuration",
+            )
+    together = {"mpi": "srun", "tasks": nodes} if nodes > 1 else {"mpi": ""}
+    return {
+        **_queue(site, "gpu" if asked["gpus"] else "cpu"),
+        **_gpus(asked["gpus"] // nodes),
+        **together,
+        "nodes": nodes,
+        "tasks_per_gpu": 0,
+        "cpus_per_task": asked["threads"],
+        "slurm_extra": f"--ntasks-per-node=1 --signal=USR1@{site['warning_seconds']}",
+        "launcher": f"bash slurm/launch.sh {nodes} {asked['threads']}",
+    }
+
+
+def _gpus(on_each_node: int) -> dict[str, Any]:
+    if not on_each_node:
+        return {}
+    kind = _site()["gpu"].get("type")
+    return {"gres": f"gpu:{kind}:{on_each_node}" if kind else f"gpu:{on_each_node}"}
+
+
+def job_minutes(asked: dict[str, Any]) -> Callable[..., int]:
+    """Time limit of a job of one rule: twice as long at the second attempt, and so on, if the partition allows it."""
+
+    def minutes(wildcards: Any, attempt: int) -> int:
+        return int(min(asked["runtime"] * attempt, _partition_minutes(asked)))
+
+    return minutes
+
+
+def job_memory(asked: dict[str, Any]) -> Callable[..., int]:
+    """Memory of a job of one rule in MB: twice as much at the second attempt, and so on."""
+
+    def memory(wildcards: Any, attempt: int) -> int:
+        return int(asked["mem_mb"]) * attempt
+
+    return memory
+
+
+class TrainingTime:
+    """How long trainings may take, from what the plan estimates.
+
+    Args:
+        plan: of the configuration.
+        root: folder of the repository.
+    """
+
+    def __init__(self, plan: Plan, root: Path) -> None:
+        self._plan, self._root = plan, root
+        self._asked = plan.values["resources"]["train"]
+        self._most = int(min(self._asked["runtime"], _partition_minutes(self._asked)))
+
+    def limit(self, wildcards: Any, attempt: int) -> int:
+        """Minutes of a job: the estimate and some more; after a first attempt the longest that is allowed."""
+        hours = self._hours.get(wildcards.run)
+        return self._most if hours is None or attempt > 1 else min(self._most, math.ceil(_generous(hours)) + SHORTEST)
+
+    @property
+    def retries(self) -> int:
+        """How often a training is tried again: as configured, and once for each time limit that it has to outlive."""
+        if not on_slurm():
+            return int(self._asked["retries"])
+        longest = max(self._hours.values(), default=0.0)
+        return int(self._asked["retries"]) + math.floor(_generous(longest) / self._most)
+
+    @cached_property
+    def _hours(self) -> dict[str, float]:
+        """Hours on the clock of each run whose training can be estimated."""
+        try:
+            costs = plan_costs(self._plan, root=self._root)
+        except InputError:
+            return {}  # said before anything is started
+        known = [each for each in costs.trainings if each.hours is not None]
+        return {run: (each.hours or 0) / costs.device.count for each in known for run in each.runs}
+
+
+def _generous(hours: float) -> float:
+    return 60 * MARGIN * hours
+
+
+def _partition_minutes(asked: dict[str, Any]) -> float:
+    """The longest time limit that the partition allows, as far as that is known."""
+    hours = _site()["gpu" if asked["gpus"] else "cpu"].get("max_hours") if on_slurm() else None
+    return math.inf if hours is None else 60 * hours
