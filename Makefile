@@ -9,7 +9,7 @@ CORES  ?= 2
 bin    := $(VENV)/bin
 export PYTHONNOUSERSITE := 1
 
-.PHONY: demo claim test test-mxnet lint format lock clean help
+.PHONY: demo claim test test-mxnet test-slurm lint format lock clean help
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -41,6 +41,10 @@ $(MXNET)/.ready: workflow/envs/mxnet.txt
 	$(MXNET)/bin/python -m pip install --disable-pip-version-check --quiet -r workflow/envs/mxnet.txt
 	$(MXNET)/bin/python -c 'import mxnet' || { echo "MXNet cannot be loaded; on Debian and Ubuntu: apt install libgomp1 libquadmath0" >&2; exit 1; }
 	touch $@
+
+# make test-slurm  the workflow on a real Slurm that it starts itself, as root on Debian or Ubuntu, some ten minutes
+test-slurm: $(VENV)/.ready
+	$(bin)/python -m pytest tests/slurm --durations=0
 
 # make lint   formatting, types and the workflow's own linter
 lint: $(VENV)/.ready

@@ -11,7 +11,7 @@ for making in PLAN.sources.makings:
             making.manifests,
         log:
             RESULTS / "logs" / "data" / f"{making.name}.log",
-        retries: RESOURCES["data"]["retries"]
+        retries: RESOURCES["data"]["retries"] if workflow.is_main_process else 0
         conda:
             "../envs/data.yaml"
         threads: RESOURCES["data"]["threads"]
@@ -59,7 +59,7 @@ for source in PLAN.sources.received:
             source.manifest,
         log:
             RESULTS / "logs" / "data" / f"verify-{source.name}.log",
-        retries: RESOURCES["data"]["retries"]
+        retries: RESOURCES["data"]["retries"] if workflow.is_main_process else 0
         conda:
             "../envs/data.yaml"
         threads: RESOURCES["data"]["threads"]

@@ -12,7 +12,7 @@ rule embed:
         RESULTS / "features/{run}/{benchmark}/index.json",
     log:
         RESULTS / "logs/embed/{run}/{benchmark}.log",
-    retries: RESOURCES["embed"]["retries"]
+    retries: RESOURCES["embed"]["retries"] if workflow.is_main_process else 0
     conda:
         "../envs/train.yaml"
     threads: RESOURCES["embed"]["threads"]

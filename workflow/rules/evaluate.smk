@@ -6,7 +6,7 @@ rule evaluate:
         RESULTS / "records/{run}/{benchmark}.json",
     log:
         RESULTS / "logs/evaluate/{run}/{benchmark}.log",
-    retries: RESOURCES["evaluate"]["retries"]
+    retries: RESOURCES["evaluate"]["retries"] if workflow.is_main_process else 0
     conda:
         "../envs/evaluate.yaml"
     threads: RESOURCES["evaluate"]["threads"]

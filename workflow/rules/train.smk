@@ -1,6 +1,7 @@
 # Everything that a run depends on is in its name, so all inputs are ancient: no copied or touched file trains it again.
 # The resumable state is no output: Snakemake deletes outputs before a rerun and must not delete days of training.
 # Trainings come first: they are the longest jobs, and what is left at the end should be short.
+# Retries are the main process's: a job on a cluster must not try again within its allocation, whose time may be over.
 TRAINING_TIME = TrainingTime(PLAN, ROOT)
 
 
@@ -16,7 +17,7 @@ rule train:
     wildcard_constraints:
         run=r"[^/]+-s\d+-[0-9a-f]+",
     priority: 10
-    retries: TRAINING_TIME.retries
+    retries: TRAINING_TIME.retries if workflow.is_main_process else 0
     conda:
         "../envs/train.yaml"
     threads: RESOURCES["train"]["threads"]
@@ -46,7 +47,7 @@ rule import_released:
     wildcard_constraints:
         run=r"[^/]+-released-[0-9a-f]+",
     priority: 10
-    retries: RESOURCES["evaluate"]["retries"]
+    retries: RESOURCES["evaluate"]["retries"] if workflow.is_main_process else 0
     conda:
         "../envs/train.yaml"
     threads: RESOURCES["evaluate"]["threads"]

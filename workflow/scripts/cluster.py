@@ -192,7 +192,7 @@ def training_resources(plan: Plan) -> dict[str, Any]:
         "tasks_per_gpu": 0,
         "cpus_per_task": asked["threads"],
         "slurm_extra": f"--ntasks-per-node=1 --signal=USR1@{site['warning_seconds']}",
-        "launcher": f"bash slurm/launch.sh {nodes} {asked['threads']}",
+        "launcher": f"bash slurm/launch.sh {nodes} {asked['threads']} {site['warning_seconds']}",
     }
 
 

@@ -1,0 +1,185 @@
+"""What slurm/site.yaml and the configuration come to; what Slurm makes of it is tested on a real one."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from pathlib import Path
+from types import SimpleNamespace
+
+import cluster
+import earlier_jobs
+import pytest
+import yaml
+from conftest import ROOT
+
+from aroface.errors import InputError
+from aroface.files import read_json
+from aroface.plan import make_plan
+
+SITE = {"account": "mine", "gpu": {"partition": "gpu", "type": "a100", "max_hours": 24}, "cpu": {"partition": "cpu"}}
+GPU_JOB = {"gpus": 4, "threads": 8, "mem_mb": 1000, "runtime": 2880, "retries": 5}
+
+
+@pytest.fixture
+def site(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """As if the profile had been read; changes are made before it is asked."""
+    settings: dict[str, object] = {**cluster.DEFAULTS, **SITE}
+    monkeypatch.setenv(cluster.SITE, json.dumps(settings))
+    return settings
+
+
+def plan_of(tmp_path: Path, **changes: object) -> object:
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(changes))
+    return make_plan([ROOT / "config.yaml", tmp_path / "mine.yaml"], root=ROOT)
+
+
+def test_the_example_has_every_key_and_is_valid() -> None:
+    example = cluster.read_site(ROOT / "slurm/site.example.yaml")
+    properties = read_json(ROOT / "workflow/schemas/site.schema.json")["properties"]
+    assert example.keys() == properties.keys() == cluster.DEFAULTS.keys()
+    for kind in ("cpu", "gpu"):
+        assert example[kind].keys() == properties[kind]["properties"].keys()
+    assert cluster.read_site(ROOT / "slurm/no such file") == cluster.DEFAULTS
+
+
+def test_a_wrong_key_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "site.yaml").write_text("gpu: {partitoin: gpu}\n")
+    with pytest.raises(InputError, match=r"site.yaml: gpu: .*'partitoin' was unexpected"):
+        cluster.read_site(tmp_path / "site.yaml")
+
+
+def test_without_the_profile_nothing_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(cluster.SITE, raising=False)
+    assert cluster.job_resources(GPU_JOB) == {}
+    assert cluster.training_resources(SimpleNamespace()) == {"nodes": 1, "launcher": ""}
+    assert cluster.job_minutes(GPU_JOB)(None, 2) == 2 * 2880
+
+
+def test_jobs_go_where_their_devices_are(site: dict[str, object]) -> None:
+    assert cluster.job_resources(GPU_JOB) == {
+        "slurm_account": "mine",
+        "slurm_partition": "gpu",
+        "gres": "gpu:a100:4",
+    }
+    assert cluster.job_resources(GPU_JOB | {"gpus": 0}) == {"slurm_account": "mine", "slurm_partition": "cpu"}
+    assert cluster.job_minutes(GPU_JOB)(None, 1) == 24 * 60
+    assert [cluster.job_memory(GPU_JOB)(None, attempt) for attempt in (1, 2)] == [1000, 2000]
+
+
+def test_one_setting_spreads_a_training_over_nodes(
+    tmp_path: Path, site: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = plan_of(tmp_path, resources={"train": {"gpus": 8}})
+    one = cluster.training_resources(plan)
+    assert (one["nodes"], one["gres"], one["mpi"]) == (1, "gpu:a100:8", "")
+    assert "tasks" not in one
+    monkeypatch.setenv(cluster.SITE, json.dumps(site | {"nodes": 2}))
+    two = cluster.training_resources(plan)
+    assert (two["nodes"], two["gres"], two["tasks"]) == (2, "gpu:a100:4", 2)
+    assert two["mpi"]
+    assert "--signal=USR1@120" in two["slurm_extra"]
+    monkeypatch.setenv(cluster.SITE, json.dumps(site | {"nodes": 3}))
+    with pytest.raises(InputError, match=r"slurm/site.yaml: nodes: 8 processes of a training on 3 nodes"):
+        cluster.training_resources(plan)
+
+
+def test_a_training_asks_for_its_estimate_and_then_for_all_there_is(
+    tmp_path: Path, site: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(cluster.SITE, json.dumps(site | {"gpu": {}}))
+    plan = plan_of(tmp_path, resources={"train": {"runtime": 100_000}})
+    times = cluster.TrainingTime(plan, ROOT)
+    small, large = (
+        next(run for run in plan.runs if run.startswith(f"arcface-{name}")) for name in ("ms1mv2", "ms1mv3")
+    )
+    limits = [times.limit(SimpleNamespace(run=run), 1) for run in (small, large)]
+    assert all(cluster.SHORTEST < limit < 100_000 for limit in limits)
+    assert times.limit(SimpleNamespace(run=small), 2) == 100_000
+    assert times.limit(SimpleNamespace(run="of a set that nobody has counted"), 1) == 100_000
+    assert times.retries == 5
+    monkeypatch.setenv(cluster.SITE, json.dumps(site | {"gpu": {"max_hours": 1}}))
+    short = cluster.TrainingTime(plan, ROOT)
+    assert short.limit(SimpleNamespace(run=small), 1) == 60
+    assert short.retries >= 5 + (limits[0] - cluster.SHORTEST) // 60 - 1
+
+
+@pytest.mark.parametrize(
+    ("age", "accounting", "expected"),
+    [
+        ("300 sec", "none", "squeue"),
+        ("300 sec", "slurmdbd", "squeue"),
+        ("60 sec", "slurmdbd", "sacct"),
+        ("60 sec", "none", None),
+    ],
+)
+def test_how_states_are_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, age: str, accounting: str, expected: str | None
+) -> None:
+    lines = f"AccountingStorageType   = accounting_storage/{accounting}\nMinJobAge               = {age}\n"
+    script(tmp_path / "scontrol", f"cat <<'END'\n{lines}END")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    if expected is None:
+        with pytest.raises(InputError, match=r"forgets finished jobs after 60 sec and keeps no accounts"):
+            cluster.status_command("auto")
+    else:
+        assert cluster.status_command("auto") == expected
+    assert cluster.status_command("sacct") == "sacct"
+
+
+def test_jobs_of_a_killed_call_are_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those that make what is to be made now, submitted from this folder; not others."""
+    comment = earlier_jobs.comment_of("train", ["arcface-x"])
+    queue = tmp_path / "queue"
+    queue.write_text(f"17|RUNNING|{tmp_path}|{comment}\n18|PENDING|{tmp_path}|rule_other\n19|RUNNING|/|{comment}\n")
+    script(tmp_path / "squeue", f"cat {queue}")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(earlier_jobs, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(earlier_jobs.time, "sleep", lambda seconds: queue.write_text(""))
+    assert earlier_jobs.wait_for_earlier_jobs({comment}, tmp_path)
+    said = capsys.readouterr().err
+    assert "17 running rule_train_wildcards_arcface-x" in said
+    assert re.search(r"scancel 17 ", said)
+    assert not earlier_jobs.wait_for_earlier_jobs({comment}, tmp_path)
+
+
+def test_a_slurm_that_does_not_answer_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script(tmp_path / "squeue", "echo down >&2; exit 1")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(earlier_jobs, "LOOK_EVERY_S", 0.0)
+    with pytest.raises(InputError, match="squeue does not answer: down"):
+        earlier_jobs.wait_for_earlier_jobs({"rule_train"}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "expected"),
+    [
+        ("", 75, "the state is saved; the next attempt goes on"),
+        ("slurmstepd: error: Detected 1 oom_kill event in StepId=3.0", 137, "raise resources.train.mem_mb"),
+        ("slurmstepd: error: StepId=3.1 exceeded memory limit (9 > 1), being killed", 143, "resources.train.mem_mb"),
+        ("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate", 1, "training.micro_batch"),
+        ("srun: First task exited 30s ago", 137, "another did not within 120 s"),
+        ("wrong recipe", 2, None),
+        ("", 0, None),
+    ],
+)
+def test_what_the_launcher_makes_of_an_end(tmp_path: Path, said: str, status: int, expected: str | None) -> None:
+    script(tmp_path / "srun", f"echo {said!r} >&2; exit {status}")
+    path = os.pathsep.join([str(tmp_path), os.environ["PATH"]])
+    command = ["bash", str(ROOT / "slurm/launch.sh"), "2", "1", "120", "true"]
+    environment = {**os.environ, "PATH": path, "SLURM_JOB_ID": "3"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == status
+    assert said in done.stderr
+    explained = [line for line in done.stderr.splitlines() if line.startswith("aroface: ")]
+    assert len(explained) == (expected is not None)
+    assert expected is None or expected in explained[0]
+
+
+def script(path: Path, body: str) -> None:
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
