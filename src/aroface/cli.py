@@ -325,7 +325,7 @@ def _do_explain(options: Arguments) -> None:
 
     plan = make_plan(options.configfile)
     plan.write()
-    specs = [spec.path for spec in find_products(plan).tables.values()]
+    specs = [spec.path for spec in find_products(plan).offered.values()]
     files = " ".join(str(file) for file in options.configfile)
     workflow = f"snakemake --cores all --configfile {files}"
     choice = read_runs_file(plan.runs_file)

@@ -21,7 +21,8 @@ class Products:
 
     Attributes:
         plan: what they show.
-        tables: specifications by name.
+        tables: specifications of the plan's tables by name.
+        offered: these, and those of the repository that show a benchmark of the plan: made when asked for by name.
         reported: specifications that have values of the authors, by name.
         figures: benchmarks that get a figure.
         rendered: folder of the tables as their authors reported them.
@@ -30,6 +31,7 @@ class Products:
 
     plan: Plan
     tables: dict[str, Spec]
+    offered: dict[str, Spec]
     reported: dict[str, Spec]
     figures: tuple[str, ...]
     rendered: Path
@@ -86,7 +88,7 @@ class Products:
 
     def table_records(self, table: str) -> list[Path]:
         """The records that a table shows."""
-        spec = self.tables[table]
+        spec = self.offered[table]
         rows = None if spec.rows is None else [each for row in spec.rows for each in row.experiments]
         return self.plan.records({column.benchmark for column in spec.columns}, rows)
 
@@ -103,7 +105,7 @@ class Products:
 
     def table_arguments(self, table: str) -> str:
         """Arguments of ``aroface table``, all but where the table goes and in which format."""
-        return _join([self.tables[table].path, "--mode", self.plan.values["table_mode"], *self._shown()])
+        return _join([self.offered[table].path, "--mode", self.plan.values["table_mode"], *self._shown()])
 
     def figure_arguments(self, figure: str) -> str:
         """Arguments of ``aroface figure``."""
@@ -167,7 +169,8 @@ def find_products(plan: Plan, *, root: Path = Path()) -> Products:
         figures = [figure for figure in figures if plan.records({figure})]
     specs = [read_spec(path) for path in sorted((root / SPECS).glob("*.yaml"))]
     reported = {spec.name: spec for spec in specs if spec.source}
-    return Products(plan, tables, reported, tuple(figures), root / SPECS.parent, latex_missing())
+    asked = {spec.name: spec for spec in specs if {column.benchmark for column in spec.columns} & {*plan.benchmarks}}
+    return Products(plan, tables, {**asked, **tables}, reported, tuple(figures), root / SPECS.parent, latex_missing())
 
 
 def _join(arguments: Iterable[str | Path]) -> str:

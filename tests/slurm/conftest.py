@@ -28,18 +28,6 @@ STEPS = 200  # 50 epochs of 4 batches: long enough to be hit, soon done afterwar
 SITE = {"nodes": 2, "cpu": {"partition": "cpu"}, "gpu": {"partition": "gpu", "type": "a100"}, "poll_seconds": 2}
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    asked = "slurm" in config.option.markexpr or any(_inside(argument, config) for argument in config.args)
-    if not asked:
-        left_out = [item for item in items if item.path.is_relative_to(HERE)]
-        items[:] = [item for item in items if not item.path.is_relative_to(HERE)]
-        config.hook.pytest_deselected(items=left_out)
-
-
-def _inside(argument: str, config: pytest.Config) -> bool:
-    return (config.invocation_params.dir / argument.split("::")[0]).resolve().is_relative_to(HERE)
-
-
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
     """A running Slurm."""

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from made_up_records import OPTIONS, write_record
 
+from aroface.cli import main
 from aroface.errors import InputError
 from aroface.paper.emphasis import mark_best
 from aroface.paper.latex import escape
@@ -357,3 +358,17 @@ def test_significant_differences_are_noted_after_holms_correction(tmp_path: Path
     assert text.replace("\\", "").count(note) == 1
     none = small_spec(tmp_path, rows=rows[:2] + rows[3:], seeds={"tests": "note"})
     assert "by one paired t test: none." in render_table(none, tmp_path / "records", mode="reproduced")
+
+
+def test_the_command_writes_every_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    words = ["table", str(TINYFACE), "--mode", "reported", "--emphasis", "best_second"]
+    for format in FORMATS:
+        assert main([*words, "--format", format]) == 0
+        assert "67.32" in capsys.readouterr().out
+    out = tmp_path / "tinyface.html"
+    assert main([*words, "--format", "html", "--out", str(out)]) == 0
+    text = out.read_text()
+    assert text.startswith("<!doctype html>")
+    assert "<b>72.29</b>" not in text  # of its block the second of two
+    assert "<b>74.00</b>" in text
+    assert "<b>73.98</b>" not in text  # the best of its block, not of the table

@@ -68,11 +68,11 @@ def test_missing_weights_stop_the_workflow_before_any_job(project: Project) -> N
 def test_from_a_file_of_weights_to_a_table_without_training(template: Path, tmp_path: Path) -> None:
     """The same network in two files, for RGB and for BGR: two rows of equal numbers."""
     shutil.copytree(template, tmp_path, dirs_exist_ok=True)
-    registry = tmp_path / "workflow/registries/checkpoints.yaml"
-    entries = yaml.safe_load(registry.read_text())
+    known = tmp_path / "workflow/registries/checkpoints.yaml"
+    entries = yaml.safe_load(known.read_text())
     for key in KEYS:
         entries[key]["arch"] = "r8s4"
-    registry.write_text(yaml.safe_dump({key: entries[key] for key in KEYS}))
+    known.write_text(yaml.safe_dump({key: entries[key] for key in KEYS}))
     torch.manual_seed(0)
     state = build("r8s4", 32).state_dict()
     (tmp_path / "data/checkpoints").mkdir(parents=True)

@@ -1,13 +1,13 @@
 # What there is of records becomes tables, figures and one document. Nothing here needs torch, and it takes seconds:
 # under a cluster's profile it runs where Snakemake does.
-for table in PAPER.tables:
+for table in PAPER.offered:
 
     rule:
         name:
             f"table_{table}"
         input:
             runs=ancient(PLAN.runs_file),
-            spec=PAPER.tables[table].path,
+            spec=PAPER.offered[table].path,
             records=PAPER.table_records(table),
         output:
             PAPER.table_file(table),

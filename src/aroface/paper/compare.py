@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from aroface.errors import InputError
-from aroface.paper.estimates import estimate, percent, rounded
+from aroface.paper.estimates import estimate, percent, prediction_interval, rounded
 from aroface.paper.hints import causes
 from aroface.paper.measure import Line, check_columns, lines, measure
 from aroface.paper.records import Experiment, Record, load_records
@@ -42,6 +42,8 @@ class Comparison:
         reported: the authors' digits, in per cent.
         reproduced: mean over seeds, in per cent; None where there is no result.
         sd: standard deviation over seeds; None for one seed.
+        further: where one further seed falls with a probability of 95 %, which the authors' run may be taken for; None
+            for one seed.
         seeds: number of seeds.
         source: where the weights come from; None where there is no result.
         difference: reproduced minus reported, of printed digits, with its sign.
@@ -58,6 +60,7 @@ class Comparison:
     verdict: Verdict
     reproduced: str | None = None
     sd: str | None = None
+    further: tuple[str, str] | None = None
     seeds: int = 0
     source: Source | None = None
     difference: str | None = None
@@ -164,11 +167,13 @@ def _compare(
     reproduced = percent(found.mean, column.decimals)
     gap = Decimal(reproduced) - Decimal(reported)
     verdict = judge(gap, source)
+    predicted = prediction_interval(measured.values)
     return Comparison(
         *place,
         verdict,
         reproduced=reproduced,
         sd=None if found.sd is None else percent(found.sd, column.decimals),
+        further=predicted and (percent(predicted[0], column.decimals), percent(predicted[1], column.decimals)),
         seeds=found.n,
         source=source,
         difference=rounded(gap, column.decimals, signed=True),

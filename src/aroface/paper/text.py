@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import textwrap
 from collections.abc import Collection, Iterable, Sequence
 
 from rich.console import Console
@@ -24,8 +25,14 @@ def print_wide(parts: Iterable[Table | Text | str]) -> str:
         if isinstance(part, Table):
             wide = console.options.update_width(1000)
             console.width = max(here.width, Measurement.get(console, wide, part).maximum)
-        console.print(Text(part) if isinstance(part, str) else part)
+        console.print(Text(_wrapped(part, here.width)) if isinstance(part, str) else part)
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
+
+
+def _wrapped(line: str, width: int) -> str:
+    """A line, broken where it must; an item of a list stays indented."""
+    indent = " " * (len(line) - len(line.lstrip(" -")))
+    return textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
 
 
 def markdown_table(heads: Sequence[str], rows: Iterable[Sequence[str]], right: Collection[int] = ()) -> str:
