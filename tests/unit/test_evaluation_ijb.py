@@ -6,8 +6,9 @@ import pytest
 from aroface.embedding.store import StoredFeatures
 from aroface.errors import InputError
 from aroface.evaluation import bootstrap, subjects
-from aroface.evaluation.ijb import evaluate
+from aroface.evaluation.ijb import evaluate, measures
 from aroface.evaluation.operating_points import strict_tars
+from aroface.evaluation.paired import compare
 from aroface.evaluation.subjects import subjects_of, tar_samples
 
 OPTIONS = {"norm_weighting": True, "detector_weighting": True}
@@ -168,3 +169,29 @@ def test_whole_and_partial_walks_agree():
     for name, values in one.items():
         np.testing.assert_array_equal(values, other[name])
     assert len(one) == 2 and len(values) == subjects.REPLICATES
+
+
+def test_measures_that_count_everybody_once_are_the_metrics(tmp_path):
+    """Of the strict TARs and of the search; the others have no weights."""
+    features = stored(tmp_path, noise=1.4)
+    outcome = evaluate(features)
+    found = {name: value for each in measures(features) for name, value in each.values().items()}
+    assert found.keys() == {name for name in outcome.metrics if not name.startswith("tar_at")}
+    assert found == pytest.approx({name: outcome.metrics[name] for name in found}, abs=1e-12)
+    hits = {name: rows for each in measures(features) for name, rows in each.hits.items()}
+    assert {name: rows.mean() for name, rows in hits.items()} == pytest.approx({name: found[name] for name in hits})
+
+
+def test_a_better_run_is_told_from_a_worse_one(tmp_path):
+    """And two that are equally good are not, though none of their scores are the same."""
+    described = {"benchmark": "faces", "benchmark_manifest_hash": "b"}
+    good, bad, other = (
+        StoredFeatures(each.folder, {**each.index, **described}, each.values, each.arrays)
+        for each in (stored(tmp_path, noise=noise) for noise in (0.9, 2.0, 0.9001))
+    )
+    rows = {row.metric: row for row in compare(bad, good, ["tar_strict_at_far_1e-1", "rank1"], replicates=200)}
+    for row in rows.values():
+        assert row.interval[0] > 0
+        assert row.p_value < 0.05
+    assert rows["rank1"].discordance.p_value < 0.05
+    assert all(row.p_value > 0.05 for row in compare(other, good, ["rank1"], replicates=200))

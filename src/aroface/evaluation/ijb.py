@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from aroface.errors import InputError
 from aroface.evaluation import bootstrap, subjects
 from aroface.evaluation.comparison import pair_scores
 from aroface.evaluation.exact import clopper_pearson
-from aroface.evaluation.open_set import Found, rates, search
+from aroface.evaluation.measure import Measure
+from aroface.evaluation.open_set import RANKS, Found, rates, search
 from aroface.evaluation.operating_points import FARS, paper_tars, strict_tars
 from aroface.evaluation.outcome import Outcome
 from aroface.evaluation.pairs import check_kinds
@@ -45,6 +47,26 @@ def evaluate(features: StoredFeatures) -> Outcome:
         {**pairs.intervals, **{name: bootstrap.interval(values) for name, values in samples.items()}},
         {**pairs.counts, **_search_counts(features, found)},
     )
+
+
+def measures(features: StoredFeatures) -> list[Measure]:
+    """The strict TARs as functions of how often each subject counts, and the search's metrics, each probe.
+
+    Raises:
+        InputError: pairs of one kind only.
+    """
+    same, pairs = features.arrays["same"], features.arrays["pairs"]
+    check_kinds(same, features)
+    templates = pool_stored(features)
+    first, second = templates.rows(pairs[:, 0]), templates.rows(pairs[:, 1])
+    scores = pair_scores(templates.vectors, first, second)
+    verification = subjects.strict_measure(scores, first, second, same, len(templates.ids), FARS)
+    if "probes" not in features.arrays:
+        return [verification]
+    found = search_stored(features, templates)
+    closed = found.mated.any(axis=1)
+    hits = {f"rank{rank}": closed & (found.ranks <= rank) for rank in RANKS}
+    return [verification, Measure(found.strata, partial(rates, found), hits)]
 
 
 def pool_stored(features: StoredFeatures) -> Templates:

@@ -10,7 +10,7 @@ import numpy as np
 
 from aroface.embedding.store import StoredFeatures
 from aroface.errors import InputError
-from aroface.evaluation import bootstrap, ijbs, pairs, sensitivity, tinyface
+from aroface.evaluation import bootstrap, ijb, ijbs, pairs, sensitivity, tinyface
 from aroface.evaluation.bootstrap import Floats
 from aroface.evaluation.exact import mcnemar
 from aroface.evaluation.measure import Booleans, Measure
@@ -19,6 +19,7 @@ MEASURES: Mapping[str, Callable[[StoredFeatures], Sequence[Measure]]] = {
     "pairs": pairs.measures,
     "sensitivity": sensitivity.measures,
     "tinyface": tinyface.measures,
+    "ijb": ijb.measures,
     "ijbs": ijbs.measures,
 }
 """The metrics of stored features in a form that can be resampled, by the name of the protocol."""

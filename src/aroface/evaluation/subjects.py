@@ -21,6 +21,7 @@ from scipy import sparse
 
 from aroface.evaluation import bootstrap
 from aroface.evaluation.bootstrap import Floats, Multiplicities
+from aroface.evaluation.measure import Measure
 from aroface.evaluation.operating_points import admitted
 
 Booleans = NDArray[np.bool_]
@@ -78,11 +79,7 @@ def tar_samples(
         replicates: number of draws.
         few: up to how many impostors are all walked through, however far below the targets.
     """
-    subjects, genuine = subjects_of(first, second, same, count)
-    # Who has genuine pairs is drawn apart from who has none, so that every replicate has some; who is in no pair, too.
-    paired = np.zeros(len(genuine), np.bool_)
-    paired[subjects[first]] = paired[subjects[second]] = True
-    strata = (genuine > 0) + 2 * ~paired
+    subjects, strata = _drawn(first, second, same, count)
     impostors = int(np.count_nonzero(~same))
     reach = max(few, int(_REACH * max(fars.values()) * impostors))
     for kept in (reach, impostors):
@@ -91,6 +88,32 @@ def tar_samples(
         if not any(np.isinf(values).any() for values in samples.values()):
             break
     return {name: values[np.isfinite(values)] for name, values in samples.items()}
+
+
+def strict_measure(
+    scores: Scores, first: Rows, second: Rows, same: Booleans, count: int, fars: Mapping[str, float]
+) -> Measure:
+    """``tar_strict_at_far_*`` as functions of how often each subject counts; arguments as of :func:`tar_samples`."""
+    subjects, strata = _drawn(first, second, same, count)
+    impostors = int(np.count_nonzero(~same))
+    ranked = _Ranked.build(scores, subjects[first], subjects[second], same, len(strata), impostors)
+
+    def statistic(drawn: Multiplicities) -> dict[str, Floats]:
+        tars = _tars(ranked, fars, drawn)
+        return {name: tars[name] for name in (f"tar_strict_at_far_{far}" for far in fars)}
+
+    return Measure(strata, statistic)
+
+
+def _drawn(first: Rows, second: Rows, same: Booleans, count: int) -> tuple[Rows, Integers]:
+    """The subject of each template, and the stratum of each subject.
+
+    Who has genuine pairs is drawn apart from who has none, so that every replicate has some; who is in no pair, too.
+    """
+    subjects, genuine = subjects_of(first, second, same, count)
+    paired = np.zeros(len(genuine), np.bool_)
+    paired[subjects[first]] = paired[subjects[second]] = True
+    return subjects, (genuine > 0) + 2 * ~paired
 
 
 @dataclass(frozen=True, slots=True, eq=False)
