@@ -5,10 +5,12 @@ import shutil
 import numpy as np
 import pytest
 from embedding_runs import make_run
+from standin_detector import DotDetector
 from test_config import Folder
 
+from aroface.datasets.align import align_tree
 from aroface.datasets.generate import generate_ijbs
-from aroface.datasets.ijbs import read_ijbs
+from aroface.datasets.ijbs import FACES, read_ijbs
 from aroface.datasets.images import read_image
 from aroface.embedding.benchmark import embed_benchmark
 from aroface.embedding.embedder import load_embedder
@@ -135,3 +137,13 @@ def test_a_rendered_tree_is_planned_as_any_benchmark(tmp_path):
     folder.config["benchmarks"][-1]["protocol"] = "pairs"
     with pytest.raises(InputError, match="protocol pairs on ijbs"):
         folder.plan()
+
+
+def test_a_record_can_say_how_its_faces_were_found(tree, tmp_path):
+    assert open_source(tree, OPTIONS, 112).layout == {}
+    shutil.copytree(tree, tmp_path / "ijbs")
+    (tmp_path / "ijbs" / FACES).rename(tmp_path / "raw")
+    align_tree(tmp_path / "raw", tmp_path / "ijbs" / FACES, DotDetector(), threads=1)
+    found = open_source(tmp_path / "ijbs", OPTIONS, 112).layout["alignment"]
+    assert found["detector"]["name"] == DotDetector.name
+    assert found["counts"]["images"] == len(files_of_rows(tree))

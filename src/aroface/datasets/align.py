@@ -126,6 +126,16 @@ def read_report(folder: Path) -> dict[str, Any] | None:
     return report
 
 
+def described(folder: Path) -> dict[str, Any]:
+    """How the faces in a folder were aligned, under ``alignment`` as records have it; nothing where nobody says so.
+
+    Raises:
+        InputError: the report is malformed.
+    """
+    report = read_report(folder)
+    return {} if report is None else {"alignment": {part: report[part] for part in ("detector", "options", "counts")}}
+
+
 def _planned(source: Path, out: Path, detector: Detector, options: Options) -> tuple[Path, dict[str, Path]]:
     """Where the aligned images go, and for each name there its source."""
     if not is_tinyface(source):

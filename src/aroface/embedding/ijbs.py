@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aroface.datasets.ijbs import IJBS, Template, read_ijbs
+from aroface.datasets.align import described
+from aroface.datasets.ijbs import FACES, IJBS, Template, read_ijbs
 from aroface.embedding.source import Images, Source, read_face
 
 _MEDIA_AT_HAND = 4  # whose lists of files are kept: neighbouring batches are of the same video
@@ -44,7 +45,8 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
         places = zip(numbers.tolist(), (rows - offsets[numbers]).tolist(), strict=True)
         return np.stack([read_face(files_of(number)[place], size) for number, place in places])
 
-    return Source(int(offsets[-1]), images, {"medium_offsets": offsets, **_template_arrays(tree)})
+    arrays = {"medium_offsets": offsets, **_template_arrays(tree)}
+    return Source(int(offsets[-1]), images, arrays, described(path / FACES))
 
 
 def _template_arrays(tree: IJBS) -> dict[str, NDArray[np.int64]]:

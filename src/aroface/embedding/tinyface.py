@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from aroface.datasets.align import read_report
+from aroface.datasets.align import described, read_report
 from aroface.datasets.tinyface import ALIGNED, RELEASED_CROPS, aligned_folders, read_tinyface
 from aroface.embedding.source import Images, Source, read_face
 from aroface.errors import InputError
@@ -57,8 +57,6 @@ def _crops(path: Path, alignment: str) -> str:
 
 def _layout(crops: Path) -> dict[str, Any]:
     report = read_report(crops)
-    if report is None:
-        return {}
-    if report["name"] != crops.name:
+    if report is not None and report["name"] != crops.name:
         raise InputError("the folder has another name than its alignment", file=crops, expected=report["name"])
-    return {"alignment": {part: report[part] for part in ("detector", "options", "counts")}}
+    return described(crops)
