@@ -116,7 +116,7 @@ def test_a_node_dies_and_the_controller_restarts(project: Project, lab: Lab) -> 
     saved = max(path.name for path in (project.results / "state" / run).glob("state-*"))
     assert saved >= "state-000000010"
     lab.start_controller()
-    wait_until(lambda: "down" in lab.run("sinfo", "--noheader", "--nodes=n2", "--format=%T"), "n2 is missed", 60)
+    wait_until(lambda: "State=DOWN" in lab.run("scontrol", "show", "node", "n2"), "n2 is missed", 90)
     lab.start_node("n2")
     said = project.finish(process)
     project.assert_trained([run])
@@ -157,7 +157,7 @@ def test_snakemake_is_killed(project: Project, lab: Lab) -> None:
     assert rival.returncode == 2, rival.stderr
     assert f"another process is training this run: Slurm job {number}" in rival.stderr
 
-    assert "rerun" in project.finish(project.start(project.target(run)), status=1), "locked by the one that died"
+    assert "--unlock" in project.finish(project.start(project.target(run)), status=1), "locked by the one that died"
     project.finish(project.start("--unlock"))
     process = project.start(project.target(run))
     wait_until(lambda: "waiting for 1 of an earlier call" in project.said.read_text(), "it waits", 60)
@@ -170,7 +170,8 @@ def test_snakemake_is_killed(project: Project, lab: Lab) -> None:
 
 
 def test_want_of_memory_is_called_that(project: Project, lab: Lab) -> None:
-    project.configure({"nodes": 1}, resources={"train": {"mem_mb": 100, "retries": 0}})
+    large = {"method": "arcface", "dataset": "synthetic", "arch": "r100"}
+    project.configure({"nodes": 1}, experiments=[large], resources={"train": {"mem_mb": 1200, "retries": 0}})
     [run] = project.runs()
     project.finish(project.start(project.target(run)), status=1)
     assert "killed for want of memory" in project.log(run)
