@@ -23,11 +23,11 @@ case $status in
 75) echo "aroface: the state is saved; the next attempt goes on from there (Slurm job $SLURM_JOB_ID)" >&2 ;;
 *)
     if grep -qiE 'CUDA out of memory|OutOfMemoryError' "$said"; then
-        echo "aroface: a GPU's memory is too small: set training.micro_batch to a part of its share of the batch, or" \
-            "training.checkpoint_activations: true, or give more GPUs (resources.train.gpus); aroface plan tells what fits" >&2
+        echo "aroface: a GPU's memory is too small: set training.micro_batch to a part of its share of the batch," \
+            "or training.checkpoint_activations: true, or give more GPUs (resources.train.gpus); see aroface plan" >&2
     elif grep -qiE 'oom.?kill|out.of.memory|memory limit' "$said"; then
-        echo "aroface: killed for want of memory (exit status $status): raise resources.train.mem_mb in the configuration;" \
-            "nothing is trained again, the next attempt goes on from the last saved state" >&2
+        echo "aroface: killed for want of memory (exit status $status): raise resources.train.mem_mb in the" \
+            "configuration; the next attempt goes on from the last saved state" >&2
     elif grep -q 'First task exited' "$said"; then
         echo "aroface: one node ended and another did not within $patience s; the next attempt goes on from the last" \
             "saved state" >&2
