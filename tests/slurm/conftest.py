@@ -149,9 +149,9 @@ class Project:
         """What the last attempt of a training said."""
         return (self.results / "logs" / "train" / f"{run}.log").read_text()
 
-    def slurm_logs(self, run: str) -> str:
+    def failed_logs(self, run: str) -> str:
         """What the attempts of a training said that did not end well."""
-        files = sorted((self.folder / ".snakemake" / "slurm_logs" / "rule_train" / run).glob("*.log"))
+        files = sorted((self.results / "logs" / "train").glob(f"{run}-*.log"))
         return "".join(file.read_text() for file in files)
 
     def assert_trained(self, runs: Sequence[str]) -> None:
