@@ -8,7 +8,7 @@ said=$(mktemp)
 trap 'rm -f "$said"' EXIT
 
 # Snakemake removes the log before the next attempt; under another name it stays, whatever ends this job.
-log=$(readlink /proc/self/fd/1)
+log=$(readlink /proc/$$/fd/1)
 kept=${log%.log}-$SLURM_JOB_ID.log
 [ -f "$log" ] && ln "$log" "$kept" 2>/dev/null
 

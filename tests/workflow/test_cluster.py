@@ -180,6 +180,20 @@ def test_what_the_launcher_makes_of_an_end(tmp_path: Path, said: str, status: in
     assert expected is None or expected in explained[0]
 
 
+@pytest.mark.parametrize("status", [0, 75])
+def test_the_log_of_an_attempt_stays_unless_it_ended_well(tmp_path: Path, status: int) -> None:
+    script(tmp_path / "srun", f"echo trained; exit {status}")
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "3"}
+    log = tmp_path / "run.log"
+    with open(log, "w") as file:
+        command = ["bash", str(ROOT / "slurm/launch.sh"), "1", "1", "120", "true"]
+        subprocess.run(command, env=environment, stdout=file, stderr=file, timeout=30, check=False)
+    log.unlink()  # as Snakemake does before it tries again
+    kept = [path.read_text() for path in tmp_path.glob("run-3.log")]
+    assert len(kept) == (status != 0)
+    assert all("trained" in text and "the state is saved" in text for text in kept)
+
+
 def script(path: Path, body: str) -> None:
     path.write_text(f"#!/bin/sh\n{body}\n")
     path.chmod(0o755)
