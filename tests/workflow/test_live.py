@@ -6,13 +6,16 @@ import os
 import re
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import live
 import psutil
 import pytest
 from conftest import Project, finish
+from snakemake_log import SnakemakeLog
 
 ARGUMENTS = ("workflow/scripts/live.py", "--", "--cores", "2", "--configfile", "test.yaml")
 
@@ -69,6 +72,36 @@ def test_ctrl_c_lets_trainings_save_and_leaves_nothing_running(
     assert outcome.text.splitlines()[-1] == "Stopped. The same command goes on from here."
     assert len(list(state.glob("*/saved"))) == len(list(state.glob("*/progress.json")))
     assert running_in(project.folder) == []
+
+
+def test_a_job_that_starts_while_all_are_stopped_is_stopped_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Snakemake that waits for its jobs, and starts one right after the request."""
+    program = tmp_path / "snakemake"
+    program.write_text(
+        f"#!{sys.executable}\nimport signal, subprocess, sys, time\nsignal.signal(signal.SIGINT, lambda *_: None)\n"
+        "print('ready', flush=True)\ntime.sleep(1)\n"
+        "subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+    )
+    program.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(program))
+    with open(tmp_path / "log", "w") as file:
+        running = live.Snakemake([], SnakemakeLog(), file)
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+        began = time.monotonic()
+        assert running.watch(Quiet()) == live.INTERRUPTED
+    assert time.monotonic() - began < 30
+
+
+class Quiet:
+    """No display."""
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def update(self, last: bool = False) -> None: ...
 
 
 def running_in(folder: Path) -> list[str]:

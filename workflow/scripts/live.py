@@ -23,6 +23,7 @@ from pathlib import Path
 from types import FrameType
 from typing import IO, Any
 
+import psutil
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -99,6 +100,7 @@ class Snakemake:
         )
         # The first request lets trainings save their state, the second is the end of patience.
         self._signals = [signal.SIGINT, signal.SIGKILL]
+        self._asked: set[int] = set()
 
     def watch(self, display: Display) -> int:
         """Show how far it is until it ends; returns its exit status."""
@@ -110,6 +112,8 @@ class Snakemake:
                 while self._process.poll() is None:
                     display.update()
                     time.sleep(REFRESH_S)
+                    if signal.SIGINT not in self._signals:
+                        self._ask_latecomers()
                 reader.join(REFRESH_S)
                 display.update(last=True)
         finally:
@@ -128,7 +132,22 @@ class Snakemake:
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         if self._signals:
+            self._asked |= {each.pid for each in self._family()}
             self._signal_all(self._signals.pop(0))
+
+    def _ask_latecomers(self) -> None:
+        """Ask a job to end that was being started when the others were asked: Snakemake would wait for it."""
+        for each in self._family():
+            if each.pid not in self._asked:
+                self._asked.add(each.pid)
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    each.send_signal(signal.SIGINT)
+
+    def _family(self) -> list[psutil.Process]:
+        try:
+            return psutil.Process(self._process.pid).children(recursive=True)
+        except psutil.NoSuchProcess:
+            return []
 
     def _signal_all(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
