@@ -19,7 +19,7 @@ from aroface.cli_paper import add_paper_verbs
 from aroface.cli_robustness import add_foreign_options, add_robustness_verb, evaluate_foreign
 from aroface.cli_statistics import add_statistics_verbs
 from aroface.cli_train import add_train_verb
-from aroface.cli_verbs import Arguments, Verbs, add_verb, positive
+from aroface.cli_verbs import Arguments, Verbs, add_device, add_verb, positive
 from aroface.errors import InputError
 from aroface.files import FULL_DISK
 
@@ -146,7 +146,7 @@ def _embed(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb.add_argument("--run-dir", type=Path, required=True, help="a finished run")
     verb.add_argument("--benchmark", type=Path, required=True, help="JSON or YAML: name, protocol, path and options")
     verb.add_argument("--out", type=Path, required=True, help="folder for features.npy and index.json")
-    verb.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if any")
+    add_device(verb)
     verb.add_argument("--batch-size", type=positive, default=256, metavar="N", help="images at once (%(default)s)")
     verb.add_argument("--threads", type=positive, metavar="N", help="of CPU arithmetic (default: all cores)")
     verb.add_argument(
@@ -164,10 +164,9 @@ def _do_embed(options: Arguments) -> int:
 
     if options.processes > 1 and not under_torchrun():
         return launch(options.processes, options.words)
-    device = None if options.device == "auto" else options.device
     benchmark = read_yaml(options.benchmark)
     sizes = {"batch_size": options.batch_size, "threads": options.threads, "precision": options.precision}
-    index = embed_benchmark(options.run_dir, benchmark, options.out, device=device, **sizes)
+    index = embed_benchmark(options.run_dir, benchmark, options.out, device=options.device, **sizes)
     if is_first():
         print(index)
     return 0

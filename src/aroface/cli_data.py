@@ -6,17 +6,12 @@ import argparse
 import os
 from pathlib import Path
 
-from aroface.cli_verbs import Arguments, Verbs, add_verb, positive
+from aroface.cli_verbs import Arguments, Verbs, add_group, add_verb, positive
 
 
 def add_data_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
     """Declare ``aroface data`` and its verbs."""
-    data = verbs.add_parser(
-        "data",
-        help="fetch, verify, make, pack and look at data sets",
-        description="Data sets: fetch, verify, make, pack, look.",
-    )
-    kinds = data.add_subparsers(title="verbs", metavar="VERB", required=True)
+    kinds = add_group(verbs, "data", "fetch, verify, make, pack and look at data sets")
     verb = add_verb(
         kinds,
         "generate",

@@ -5,17 +5,12 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from aroface.cli_verbs import Arguments, Verbs, add_verb
+from aroface.cli_verbs import Arguments, Verbs, add_group, add_verb
 
 
 def add_model_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
     """Declare ``aroface model`` and its verbs."""
-    model = verbs.add_parser(
-        "model",
-        help="import released checkpoints, export trained ones, look at either",
-        description="Models: import, export, look.",
-    )
-    kinds = model.add_subparsers(title="verbs", metavar="VERB", required=True)
+    kinds = add_group(verbs, "model", "import released checkpoints, export trained ones, look at either")
     verb = add_verb(
         kinds,
         "import",

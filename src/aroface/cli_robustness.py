@@ -7,7 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from aroface.cli_verbs import Arguments, Verbs, add_verb, positive
+from aroface.cli_verbs import Arguments, Verbs, add_device, add_verb, positive
 from aroface.errors import InputError
 
 _FORMS = "run folder, .onnx file, or checkpoint of insightface, ARoFace or AdaFace"
@@ -29,16 +29,16 @@ def _add_input_options(verb: argparse.ArgumentParser) -> None:
     group.add_argument("--size", type=positive, metavar="N", help="side of the images, if an ONNX file is open (112)")
     group.add_argument("--output", metavar="NAME", help="an ONNX file's output (default: the first of N×D)")
     group.add_argument("--no-flip", action="store_true", help="do not add the embedding of the mirrored image")
-    group.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if any")
+    add_device(group)
     group.add_argument("--batch-size", type=positive, default=128, metavar="N", help="images at once (%(default)s)")
     group.add_argument("--threads", type=positive, metavar="N", help="of CPU arithmetic (default: all cores)")
 
 
-def _open(path: Path, name: str, options: Arguments, device: str | None) -> Any:
+def _open(path: Path, name: str, options: Arguments) -> Any:
     from aroface.embedding.foreign import Declared, open_model
 
     said = Declared(*(getattr(options, key) for key in ("color", "mean", "std", "size", "output")))
-    return open_model(path, name=name, declared=said, device=device, threads=options.threads)
+    return open_model(path, name=name, declared=said, device=options.device, threads=options.threads)
 
 
 def evaluate_foreign(options: Arguments) -> list[dict[str, Any]]:
@@ -57,7 +57,7 @@ def evaluate_foreign(options: Arguments) -> list[dict[str, Any]]:
         remedy = "name a folder, which gets RUN/BENCHMARK.json of each"
         raise InputError(f"one file for {len(benchmarks)} records", file=options.out, remedy=remedy)
     name, path = named_file(options.model, "--model")
-    model = _open(path, name, options, None if options.device == "auto" else options.device)
+    model = _open(path, name, options)
     records = evaluate_model(
         model,
         benchmarks,
@@ -132,11 +132,10 @@ def _do_robustness(options: Arguments) -> None:
     grid.check()
     if not 0 < options.tolerance < 100:
         raise InputError(f"{options.tolerance:g} points", record="--tolerance", expected="more than 0, less than 100")
-    device = None if options.device == "auto" else options.device
     models = []
     for word in options.model:
         name, path = named_file(word, "--model")
-        models.append(_open(path, name, options, device))
+        models.append(_open(path, name, options))
     found = measure_robustness(
         models, options.pairs, options.out, grid, batch_size=options.batch_size, threads=options.threads
     )

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from aroface.cli_verbs import Arguments, Verbs, add_verb, positive
+from aroface.cli_verbs import Arguments, Verbs, add_device, add_verb, positive
 from aroface.errors import InputError
 
 _CONDUCT = (
@@ -42,9 +42,7 @@ def add_train_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 def _add_device(verb: argparse.ArgumentParser) -> None:
     group = verb.add_argument_group("devices")
-    group.add_argument(
-        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if there is one"
-    )
+    add_device(group)
     group.add_argument(
         "--processes", type=positive, default=1, metavar="N", help="on this machine, one a GPU (%(default)s)"
     )
@@ -96,14 +94,8 @@ def _add_data(verb: argparse.ArgumentParser) -> None:
     )
 
 
-def pick_device(name: str) -> str:
-    """The device that ``auto`` means here."""
-    import torch
-
-    return name if name != "auto" else "cuda" if torch.cuda.is_available() else "cpu"
-
-
 def _do_train(options: Arguments) -> int:
+    from aroface.device import choose_device
     from aroface.training.conduct import EXIT_INTERRUPTED, Conduct, Interrupted
     from aroface.training.launch import is_first, launch, under_torchrun
 
@@ -113,7 +105,7 @@ def _do_train(options: Arguments) -> int:
                 raise InputError("not given", record=f"--{name.replace('_', '-')}", remedy="see aroface train --help")
     if options.processes > 1 and not under_torchrun():
         return launch(options.processes, options.words)
-    conduct = Conduct(device=pick_device(options.device), **{name: getattr(options, name) for name in _CONDUCT})
+    conduct = Conduct(device=choose_device(options.device).type, **{name: getattr(options, name) for name in _CONDUCT})
     if options.dry_run:
         return _rehearse(options, conduct)
     from aroface.training.run import train
@@ -138,10 +130,9 @@ def _do_train(options: Arguments) -> int:
 def _rehearse(options: Arguments, conduct: Any) -> int:
     from aroface.training.recipe import read_run
     from aroface.training.rehearsal import describe, rehearse
-    from aroface.training.run import check_device, size_of
+    from aroface.training.run import size_of
 
     run = read_run(options.recipe)
-    check_device(conduct)
     classes, images = size_of(run, options.data)
     with tempfile.TemporaryDirectory() as folder:
         report = rehearse(run, classes, images, conduct, Path(folder))

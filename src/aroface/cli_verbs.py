@@ -36,6 +36,20 @@ def add_verb(
     return verb
 
 
+def add_group(verbs: Verbs[argparse.ArgumentParser], name: str, summary: str) -> Verbs[argparse.ArgumentParser]:
+    """Declare a verb that has verbs of its own; returns where they are declared."""
+    description = f"{summary[0].upper()}{summary[1:]}."
+    group: argparse.ArgumentParser = verbs.add_parser(name, help=summary, description=description)
+    return group.add_subparsers(title="verbs", metavar="VERB", required=True)
+
+
+def add_device(verb: argparse._ActionsContainer) -> None:
+    """Declare the option that says which device computes."""
+    verb.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if there is one"
+    )
+
+
 def positive(text: str) -> int:
     """A whole number from 1 on, as an option's value."""
     number = int(text)

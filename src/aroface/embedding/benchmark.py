@@ -15,6 +15,7 @@ import torch
 
 from aroface import semantics
 from aroface.datasets.contents import data_hash
+from aroface.device import choose_device
 from aroface.embedding.embedder import BATCH_SIZE, Embedder, Rows, load_embedder
 from aroface.embedding.protocols import OPEN_SOURCE
 from aroface.embedding.source import Source
@@ -68,8 +69,7 @@ def embed_benchmark(
     spec = resolve(benchmark)
     checkpoint = read_checkpoint(run_dir)
     _check_color(checkpoint, spec["options"]["color"], run_dir)
-    chosen = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    with joined(chosen) as ranks:
+    with joined(choose_device(device).type) as ranks:
         return embed_with(
             checkpoint,
             lambda: load_embedder(run_dir, device),

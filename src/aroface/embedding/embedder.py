@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from aroface.errors import InputError
+from aroface.device import choose_device
 from aroface.models.run_folder import load_backbone
 
 Images = NDArray[np.uint8]
@@ -103,16 +103,3 @@ def load_embedder(run_dir: str | PathLike[str], device: str | None = None) -> Em
     network.requires_grad_(False).to(place)
     dimension = checkpoint["embedding_size"]
     return Embedder(network, place, form["size"], form["color"], form["mean"], form["std"], dimension)
-
-
-def choose_device(name: str | None) -> torch.device:
-    """The device of this name; without one the GPU if there is one.
-
-    Raises:
-        InputError: there is no such device.
-    """
-    available = torch.cuda.is_available()
-    device = torch.device(name or ("cuda" if available else "cpu"))
-    if device.type == "cuda" and not available:
-        raise InputError("no CUDA device", expected="a GPU that torch can use", remedy="or choose the device cpu")
-    return device

@@ -17,7 +17,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aroface.embedding.embedder import Embedder, choose_device, load_embedder
+from aroface.device import choose_device
+from aroface.embedding.embedder import Embedder, load_embedder
 from aroface.errors import InputError
 from aroface.files import HASH_DIGITS, sha256_file
 from aroface.models.checkpoint import Color, load_foreign

@@ -13,6 +13,7 @@ from aroface.datasets.contents import data_hash
 from aroface.datasets.loader import BatchLoader
 from aroface.datasets.registry import find_entry
 from aroface.datasets.training_set import TrainingSet
+from aroface.device import choose_device
 from aroface.errors import InputError
 from aroface.files import read_json, sha256_file, write_json
 from aroface.models.checkpoint import save_weights
@@ -54,7 +55,7 @@ def train(
     checkpoint, weights = run_dir / "checkpoint.json", run_dir / WEIGHTS
     if checkpoint.exists() and weights.exists() and read_json(checkpoint)["recipe_hash"] == run.recipe_hash:
         return checkpoint
-    check_device(conduct)
+    choose_device(conduct.device)
     check_data(run, data)
     environment = describe_environment(run.recipe.cpu_threads)
     with joined(conduct.device) as ranks, locked(state_dir) if ranks.first else nullcontext():
@@ -82,16 +83,6 @@ def _loader(run: Run, training_set: TrainingSet, conduct: Conduct, ranks: Ranks)
         on_corrupt=conduct.on_corrupt,
         max_corrupt_fraction=conduct.max_corrupt_fraction,
     )
-
-
-def check_device(conduct: Conduct) -> None:
-    """Refuse to train on a GPU that is not there.
-
-    Raises:
-        InputError: there is none.
-    """
-    if conduct.device == "cuda" and not torch.cuda.is_available():
-        raise InputError("no CUDA device", expected="a GPU that torch can use", remedy="or --device cpu")
 
 
 def size_of(run: Run, data: Path | None) -> tuple[int, int]:
