@@ -158,12 +158,14 @@ def _embed(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 
 def _do_embed(options: Arguments) -> int:
+    from aroface.device import keep_freed_memory
     from aroface.embedding.benchmark import embed_benchmark
     from aroface.schemas import read_yaml
     from aroface.training.launch import is_first, launch, under_torchrun
 
     if options.processes > 1 and not under_torchrun():
         return launch(options.processes, options.words)
+    keep_freed_memory()
     benchmark = read_yaml(options.benchmark)
     sizes = {"batch_size": options.batch_size, "threads": options.threads, "precision": options.precision}
     index = embed_benchmark(options.run_dir, benchmark, options.out, device=options.device, **sizes)
