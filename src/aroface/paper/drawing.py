@@ -138,7 +138,7 @@ def draw(
     width = (TEXT_WIDTH - LEFT - RIGHT - SHEET_GAP) / 2
     sheet_height = max((width * sheet.shape[0] / sheet.shape[1] for sheet in sheets), default=0.0)
     top = (SHEET_TITLE + sheet_height + SHEET_GAP if sheets else 0.0) + PANEL_TITLE
-    legend = LEGEND_LINE * -(-len(styles) // _legend_columns(styles.values())) + 0.06
+    legend = LEGEND_LINE * -(-len(styles) // legend_columns(styles.values())) + 0.06
     figure = Figure(figsize=(TEXT_WIDTH, top + _panels_height(len(rows)) + PANEL_LABELS + legend))
     for i, (sheet, quality) in enumerate(zip(sheets, rows, strict=False)):
         axes = place(figure, LEFT + i * (width + SHEET_GAP), SHEET_TITLE, width, sheet_height)
@@ -155,7 +155,7 @@ def draw(
         row[-1].text(1.06, 0.5, quality_name(quality), rotation=270, va="center", transform=row[-1].transAxes)
     middle = 1 - (top + _panels_height(len(rows)) / 2) / figure.get_figheight()
     figure.text(0.012, middle, metric_name(metric)[1], rotation=90, va="center", ha="left")
-    _draw_legend(figure, styles.values())
+    draw_legend(figure, styles.values())
     return figure
 
 
@@ -244,11 +244,12 @@ def _draw_panel(
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
 
 
-def _legend_columns(styles: Collection[Look]) -> int:
+def legend_columns(styles: Collection[Look]) -> int:
+    """Columns of the legend: one for each treatment, as far as there is room."""
     return min(LEGEND_COLUMNS, len({look.marker for look in styles}))
 
 
-def _draw_legend(figure: Figure, styles: Collection[Look]) -> None:
+def draw_legend(figure: Figure, styles: Collection[Look]) -> None:
     """A legend with a column for each treatment and a line for each head."""
     markers = [marker for _, marker in (*TREATMENTS.values(), OTHER_TREATMENT)]
     handles = [
@@ -258,7 +259,7 @@ def _draw_legend(figure: Figure, styles: Collection[Look]) -> None:
     figure.legend(
         handles=handles,
         loc="lower center",
-        ncols=_legend_columns(styles),
+        ncols=legend_columns(styles),
         frameon=False,
         borderaxespad=0,
         handlelength=2.6,
