@@ -1,0 +1,86 @@
+"""The figures that a configuration may ask for: their kinds, and what each is drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from aroface.errors import InputError
+from aroface.plan import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure of a plan.
+
+    Attributes:
+        name: of its files and of the rule that draws it.
+        kind: key of :data:`KINDS`.
+        benchmark: name of the benchmark whose records it shows; None of kinds that show no records.
+    """
+
+    name: str
+    kind: str
+    benchmark: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What figures of one kind are drawn from.
+
+    Attributes:
+        inputs: the files that a figure shows; with ``render_only`` those that are there.
+        protocols: of the benchmarks that it can show; none where it shows no records.
+        faces: whether it shows faces of its benchmark as well.
+    """
+
+    inputs: Callable[[Plan, Figure], list[Path]]
+    protocols: tuple[str, ...] = ()
+    faces: bool = False
+
+    def arguments(self, plan: Plan) -> list[str | Path]:
+        """Where ``aroface figure`` finds what it shows."""
+        return ["--records", plan.results / "records"]
+
+
+def _records(plan: Plan, figure: Figure) -> list[Path]:
+    return plan.records({figure.benchmark})
+
+
+KINDS = {
+    "fae": Kind(_records, ("sensitivity",), faces=True),
+}
+"""By name; ``aroface figure`` knows the same names."""
+
+
+def read_figures(plan: Plan) -> dict[str, Figure]:
+    """The figures that a plan asks for, by name; with ``render_only`` those for which there is anything to show.
+
+    Raises:
+        InputError: two figures have one name, or a figure's benchmark is not one that its kind can show.
+    """
+    figures: dict[str, Figure] = {}
+    for number, entry in enumerate(plan.values["figures"]):
+        figure = _read(plan, entry, f"figures.{number}")
+        if figure.name in figures:
+            raise InputError(f"a second figure {figure.name!r}", file=plan.file, record=f"figures.{number}")
+        figures[figure.name] = figure
+    if not plan.values["render_only"]:
+        return figures
+    return {name: figure for name, figure in figures.items() if KINDS[figure.kind].inputs(plan, figure)}
+
+
+def _read(plan: Plan, entry: str | dict[str, str], record: str) -> Figure:
+    said = {"name": entry, "kind": "fae"} if isinstance(entry, str) else entry
+    name, protocols = said["name"], KINDS[said["kind"]].protocols
+    if not protocols:
+        if "benchmark" in said:
+            raise InputError(f"kind {said['kind']} shows no benchmark", file=plan.file, record=f"{record}.benchmark")
+        return Figure(name, said["kind"])
+    benchmark = said.get("benchmark", name)
+    known = [each.name for each in plan.benchmarks.values() if each.spec["protocol"] in protocols]
+    if benchmark not in known:
+        expected = f"one of {', '.join(known)}" if known else f"a benchmark of the protocol {' or '.join(protocols)}"
+        raise InputError(f"no curves of {benchmark!r}", file=plan.file, record=record, expected=expected)
+    return Figure(name, said["kind"], benchmark)
