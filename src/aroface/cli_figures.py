@@ -22,9 +22,11 @@ def add_figure_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     )
     kinds = "; ".join(f"{kind}: {shows}" for kind, (shows, _) in FIGURES.items())
     verb.add_argument("kind", choices=tuple(FIGURES), help=kinds)
-    verb.add_argument("--benchmark", help="key of the benchmark whose records are shown (fae: of protocol sensitivity)")
+    verb.add_argument(
+        "--benchmark", help="key of the benchmark whose records are shown (fae, landmarks: of protocol sensitivity)"
+    )
     verb.add_argument("--faces", type=Path, help="fae: the benchmark's specification, to show some of its faces")
-    verb.add_argument("--metric", help="of the curves (fae: tar_strict_at_far_1e-2)")
+    verb.add_argument("--metric", help="of fae and landmarks (tar_strict_at_far_1e-2)")
     verb.add_argument("--out", type=Path, required=True, metavar="STEM", help="writes STEM.pdf, STEM.png and STEM.tex")
     add_selection(verb)
 
@@ -56,8 +58,36 @@ def _draw_fae(options: Arguments, choice: dict[str, Any]) -> None:
     figure_fae(options.records, _benchmark(options), options.out, examples=examples, **choice)
 
 
+def _draw_landmarks(options: Arguments, choice: dict[str, Any]) -> None:
+    from aroface.paper.figures import DEFAULT_METRIC
+    from aroface.paper.landmarks_figure import figure_landmarks
+
+    choice["metric"] = options.metric or DEFAULT_METRIC
+    figure_landmarks(options.records, _benchmark(options), options.out, **choice)
+
+
+def _draw_operating(options: Arguments, choice: dict[str, Any]) -> None:
+    from aroface.paper.operating_figure import figure_operating
+
+    benchmark = _benchmark(options)
+    choice |= {"kind": options.kind, "title": _title(benchmark)}
+    figure_operating(options.records, benchmark, options.out, **choice)
+
+
+def _title(benchmark: str) -> str | None:
+    """A benchmark's printed name, where the registry is here and knows it."""
+    from aroface.datasets.registry import REGISTRIES, read_benchmarks
+
+    registry = REGISTRIES / "benchmarks.yaml"
+    entry = read_benchmarks(registry).get(benchmark) if registry.exists() else None
+    return None if entry is None else entry.title
+
+
 FIGURES: dict[str, tuple[str, Callable[[Arguments, dict[str, Any]], None]]] = {
     "fae": ("figure 1, what face alignment errors cost", _draw_fae),
+    "landmarks": ("what they cost against how far they move landmarks", _draw_landmarks),
+    "tar_far": ("TAR against FAR of pairs", _draw_operating),
+    "tpir_fpir": ("TPIR against FPIR of a search in two galleries", _draw_operating),
 }
 """By kind, what a figure shows and what draws it, from the options and from the choice of runs, experiments, labels and
 note."""

@@ -50,6 +50,9 @@ def _records(plan: Plan, figure: Figure) -> list[Path]:
 
 KINDS = {
     "fae": Kind(_records, ("sensitivity",), faces=True),
+    "landmarks": Kind(_records, ("sensitivity",)),
+    "tar_far": Kind(_records, ("pairs", "ijb")),
+    "tpir_fpir": Kind(_records, ("ijb",)),
 }
 """By name; ``aroface figure`` knows the same names."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -138,7 +139,7 @@ def draw(
     width = (TEXT_WIDTH - LEFT - RIGHT - SHEET_GAP) / 2
     sheet_height = max((width * sheet.shape[0] / sheet.shape[1] for sheet in sheets), default=0.0)
     top = (SHEET_TITLE + sheet_height + SHEET_GAP if sheets else 0.0) + PANEL_TITLE
-    legend = LEGEND_LINE * -(-len(styles) // legend_columns(styles.values())) + 0.06
+    legend = legend_height(styles.values())
     figure = Figure(figsize=(TEXT_WIDTH, top + _panels_height(len(rows)) + PANEL_LABELS + legend))
     for i, (sheet, quality) in enumerate(zip(sheets, rows, strict=False)):
         axes = place(figure, LEFT + i * (width + SHEET_GAP), SHEET_TITLE, width, sheet_height)
@@ -244,22 +245,37 @@ def _draw_panel(
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
 
 
-def legend_columns(styles: Collection[Look]) -> int:
-    """Columns of the legend: one for each treatment, as far as there is room."""
-    return min(LEGEND_COLUMNS, len({look.marker for look in styles}))
+def legend_height(styles: Collection[Look]) -> float:
+    """Height of :func:`draw_legend`, with the space above it, in inches."""
+    return LEGEND_LINE * max(map(len, _legend_columns(styles))) + 0.06
+
+
+def _legend_columns(styles: Collection[Look]) -> list[list[Look]]:
+    """The entries column by column: one for each treatment, or as many as there is room for."""
+    markers = [marker for _, marker in (*TREATMENTS.values(), OTHER_TREATMENT)]
+    ordered = sorted(styles, key=lambda look: markers.index(look.marker))
+    columns = [list(group) for _, group in groupby(ordered, key=lambda look: look.marker)]
+    if len(columns) <= LEGEND_COLUMNS:
+        return columns
+    lines = -(-len(ordered) // LEGEND_COLUMNS)
+    return [ordered[start : start + lines] for start in range(0, len(ordered), lines)]
 
 
 def draw_legend(figure: Figure, styles: Collection[Look]) -> None:
-    """A legend with a column for each treatment and a line for each head."""
-    markers = [marker for _, marker in (*TREATMENTS.values(), OTHER_TREATMENT)]
-    handles = [
-        Line2D([], [], color=look.colour, linestyle=look.dashes, marker=look.marker, label=look.label)
-        for look in sorted(styles, key=lambda look: markers.index(look.marker))
-    ]
+    """A legend at the bottom, with a column for each treatment and a line for each head."""
+    columns = _legend_columns(styles)
+    lines = max(map(len, columns))
+    handles = []
+    for column in columns:
+        handles += [
+            Line2D([], [], color=look.colour, linestyle=look.dashes, marker=look.marker, label=look.label)
+            for look in column
+        ]
+        handles += [Line2D([], [], linestyle="none", label=" ")] * (lines - len(column))
     figure.legend(
         handles=handles,
         loc="lower center",
-        ncols=legend_columns(styles),
+        ncols=len(columns),
         frameon=False,
         borderaxespad=0,
         handlelength=2.6,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,7 +69,7 @@ def points(found: Mapping[tuple[str, str], Curve], quality: str, options: Mappin
     ]
 
 
-def rank_correlation(found: list[Point]) -> float | None:
+def rank_correlation(found: Sequence[Point]) -> float | None:
     """Spearman's correlation of displacement and drop; None where either is the same for all."""
     displacements, drops = [each.displacement for each in found], [each.drop for each in found]
     if len({*displacements}) < 2 or len({*drops}) < 2:

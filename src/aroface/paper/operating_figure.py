@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from aroface.evaluation.operating_points import admitted
-from aroface.paper.drawing import LEFT, LEGEND_LINE, TEXT_WIDTH, Look, draw_legend, legend_columns, looks, place
+from aroface.paper.drawing import LEFT, TEXT_WIDTH, Look, draw_legend, legend_height, looks, place
 from aroface.paper.operating import KINDS, Kind, Operating, operating_curves
 from aroface.paper.records import Experiment, load_records
 from aroface.paper.saving import save_figure
@@ -23,8 +23,10 @@ from aroface.paper.spec import EMPTY
 FEW = 10
 """Errors that must stand behind a point for it to be drawn in its method's colour."""
 GREY = "0.62"
+WIDE = 1e-4
+"""Curves that begin at such a rate or a lower one end at .1: beyond it, good ones lie on one another."""
 ALONE, BESIDE = 1.9, 1.35  # height of a panel that has the line to itself, and of one that has not; inches
-RIGHT, GAP, TITLE, LABELS = 0.08, 0.14, 0.2, 0.36
+RIGHT, ACROSS, DOWN, TITLE, LABELS = 0.14, 0.32, 0.14, 0.2, 0.36
 
 
 def figure_operating(
@@ -74,15 +76,15 @@ def draw(found: Mapping[Experiment, Operating], kind: Kind, labels: Mapping[str,
     sets = [*dict.fromkeys((experiment.dataset, experiment.arch) for experiment in found)]
     columns, lines = min(2, len(sets)), -(-len(sets) // 2)
     title, height = (0.0 if len(sets) == 1 else TITLE), (ALONE if len(sets) == 1 else BESIDE)
-    legend = LEGEND_LINE * -(-len(styles) // legend_columns(styles.values())) + 0.06
+    legend = legend_height(styles.values())
     top = 0.06
-    figure = Figure(figsize=(TEXT_WIDTH, top + lines * (title + height) + (lines - 1) * GAP + LABELS + legend))
-    width = (TEXT_WIDTH - LEFT - RIGHT - (columns - 1) * GAP) / columns
+    figure = Figure(figsize=(TEXT_WIDTH, top + lines * (title + height) + (lines - 1) * DOWN + LABELS + legend))
+    width = (TEXT_WIDTH - LEFT - RIGHT - (columns - 1) * ACROSS) / columns
     first: Axes | None = None
     for number, (dataset, arch) in enumerate(sets):
         line, column = divmod(number, columns)
-        down = top + title + line * (title + height + GAP)
-        axes = place(figure, LEFT + column * (width + GAP), down, width, height, sharex=first, sharey=first)
+        down = top + title + line * (title + height + DOWN)
+        axes = place(figure, LEFT + column * (width + ACROSS), down, width, height, sharex=first, sharey=first)
         first = first or axes
         here = {each: curve for each, curve in found.items() if (each.dataset, each.arch) == (dataset, arch)}
         for experiment, curve in here.items():
@@ -95,11 +97,12 @@ def draw(found: Mapping[Experiment, Operating], kind: Kind, labels: Mapping[str,
             axes.set_title(_set_name(dataset, arch, sets, labels))
     assert first is not None, "there are curves"
     _scale(first, [*found.values()])
-    middle = 1 - (top + (lines * (title + height) + (lines - 1) * GAP) / 2) / figure.get_figheight()
+    middle = 1 - (top + (lines * (title + height) + (lines - 1) * DOWN) / 2) / figure.get_figheight()
     figure.text(0.012, middle, f"{kind.hit.upper()} (%)", rotation=90, va="center", ha="left")
     if any(_few(curve) for curve in found.values()):
         grey = Line2D([], [], color=GREY, label=f"fewer than {FEW} {kind.accident}")
-        first.legend(handles=[grey], loc="lower right", frameon=False)  # where no curve comes
+        # No curve comes into this corner.
+        first.legend(handles=[grey], loc="lower right", frameon=False, fontsize=7, handlelength=1.5)
     draw_legend(figure, styles.values())
     return figure
 
@@ -125,19 +128,20 @@ def _draw_curve(axes: Axes, curve: Operating, look: Look) -> None:
     few = _few(curve)
     steps: Any = {"drawstyle": "steps-post", "linestyle": look.dashes}
     if curve.seeds > 1:
-        ends = np.clip([hits - sd, hits + sd], 0, 100)
-        axes.fill_between(errors, *ends, step="post", color=look.colour, alpha=0.13, linewidth=0)
+        low, high = np.clip(hits - sd, 0, 100), np.clip(hits + sd, 0, 100)
+        axes.fill_between(errors, low, high, step="post", color=look.colour, alpha=0.13, linewidth=0)
     axes.plot(errors[: few + 1], hits[: few + 1], color=GREY, zorder=1.9, **steps)
     axes.plot(errors[few:], hits[few:], color=look.colour, **steps)
     powers = np.flatnonzero(np.isclose(np.log10(errors), np.round(np.log10(errors)), rtol=0, atol=1e-9))
     for sure, colour in ((True, look.colour), (False, GREY)):
-        marked = [power for power in powers if (power >= few) == sure and errors[power] < 1]
-        axes.plot(errors[marked], hits[marked], look.marker, color=colour, zorder=3)
+        marked = [power for power in powers if (power >= few) == sure and errors[power] < 0.5]
+        axes.plot(errors[marked], hits[marked], look.marker, color=colour, clip_on=False, zorder=3)
 
 
 def _scale(axes: Axes, found: Sequence[Operating]) -> None:
     axes.set_xscale("log")
-    axes.set_xlim(min(curve.errors[0] for curve in found), 1)
+    first = min(curve.errors[0] for curve in found)
+    axes.set_xlim(first, 1 if first > WIDE else 0.1)
     axes.xaxis.set_major_locator(LogLocator(numticks=8))
     axes.xaxis.set_minor_formatter(NullFormatter())
     lowest = min(100 * (hit - sd) for curve in found for hit, sd in zip(curve.hits, curve.sd, strict=True))
