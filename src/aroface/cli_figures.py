@@ -26,6 +26,9 @@ def add_figure_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb.add_argument("--faces", type=Path, help="fae: the benchmark's specification, to show some of its faces")
     verb.add_argument("--metric", help="of the curves (fae: tar_strict_at_far_1e-2)")
     verb.add_argument("--out", type=Path, required=True, metavar="STEM", help="writes STEM.pdf, STEM.png and STEM.tex")
+    verb.add_argument(
+        "--runs-dir", type=Path, default=Path("results/runs"), help="training, displacements: the runs (%(default)s)"
+    )
     add_selection(verb)
 
 
@@ -56,8 +59,22 @@ def _draw_fae(options: Arguments, choice: dict[str, Any]) -> None:
     figure_fae(options.records, _benchmark(options), options.out, examples=examples, **choice)
 
 
+def _draw_training(options: Arguments, choice: dict[str, Any]) -> None:
+    from aroface.paper.training_figure import figure_training
+
+    figure_training(options.runs_dir, options.out, **choice)
+
+
+def _draw_displacements(options: Arguments, choice: dict[str, Any]) -> None:
+    from aroface.paper.displacements_figure import figure_displacements
+
+    figure_displacements(options.runs_dir, options.out, **choice)
+
+
 FIGURES: dict[str, tuple[str, Callable[[Arguments, dict[str, Any]], None]]] = {
     "fae": ("figure 1, what face alignment errors cost", _draw_fae),
+    "training": ("loss, accuracy and learning rate over the training", _draw_training),
+    "displacements": ("how the adversary scaled, turned and shifted", _draw_displacements),
 }
 """By kind, what a figure shows and what draws it, from the options and from the choice of runs, experiments, labels and
 note."""

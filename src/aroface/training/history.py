@@ -68,9 +68,9 @@ def thin(entries: Iterable[Mapping[str, Any]], steps: int, points: int = POINTS)
     Returns:
         Columns ``step`` (mean of the steps), ``loss``, ``lr`` and ``logged`` (how many steps the point is the mean of).
     """
-    logged = dict(sorted((entry["step"], entry) for entry in entries))
+    logged = {entry["step"]: entry for entry in entries}
     parts: dict[int, list[Mapping[str, Any]]] = {}
-    for step, entry in logged.items():
+    for step, entry in sorted(logged.items(), key=lambda each: each[0]):
         parts.setdefault(step * min(points, len(logged)) // steps, []).append(entry)
     curve: dict[str, list[float]] = {
         key: [_rounded(fmean(entry[key] for entry in part)) for part in parts.values()]
