@@ -28,6 +28,9 @@ def add_figure_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb.add_argument("--faces", type=Path, help="fae: the benchmark's specification, to show some of its faces")
     verb.add_argument("--metric", help="of fae and landmarks (tar_strict_at_far_1e-2)")
     verb.add_argument("--out", type=Path, required=True, metavar="STEM", help="writes STEM.pdf, STEM.png and STEM.tex")
+    verb.add_argument(
+        "--runs-dir", type=Path, default=Path("results/runs"), help="training, displacements: the runs (%(default)s)"
+    )
     add_selection(verb)
 
 
@@ -83,11 +86,25 @@ def _title(benchmark: str) -> str | None:
     return None if entry is None else entry.title
 
 
+def _draw_training(options: Arguments, choice: dict[str, Any]) -> None:
+    from aroface.paper.training_figure import figure_training
+
+    figure_training(options.runs_dir, options.out, **choice)
+
+
+def _draw_displacements(options: Arguments, choice: dict[str, Any]) -> None:
+    from aroface.paper.displacements_figure import figure_displacements
+
+    figure_displacements(options.runs_dir, options.out, **choice)
+
+
 FIGURES: dict[str, tuple[str, Callable[[Arguments, dict[str, Any]], None]]] = {
     "fae": ("figure 1, what face alignment errors cost", _draw_fae),
     "landmarks": ("what they cost against how far they move landmarks", _draw_landmarks),
     "tar_far": ("TAR against FAR of pairs", _draw_operating),
     "tpir_fpir": ("TPIR against FPIR of a search in two galleries", _draw_operating),
+    "training": ("loss, accuracy and learning rate over the training", _draw_training),
+    "displacements": ("how the adversary scaled, turned and shifted", _draw_displacements),
 }
 """By kind, what a figure shows and what draws it, from the options and from the choice of runs, experiments, labels and
 note."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from aroface.errors import InputError
-from aroface.plan import Plan
+from aroface.plan import Plan, Run
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Kind:
 
     Attributes:
         inputs: the files that a figure shows; with ``render_only`` those that are there.
-        protocols: of the benchmarks that it can show; none where it shows no records.
+        protocols: of the benchmarks that it can show; none where it shows trainings.
         faces: whether it shows faces of its benchmark as well.
     """
 
@@ -41,11 +41,27 @@ class Kind:
 
     def arguments(self, plan: Plan) -> list[str | Path]:
         """Where ``aroface figure`` finds what it shows."""
-        return ["--records", plan.results / "records"]
+        return ["--records", plan.results / "records"] if self.protocols else ["--runs-dir", plan.results / "runs"]
 
 
 def _records(plan: Plan, figure: Figure) -> list[Path]:
     return plan.records({figure.benchmark})
+
+
+def _trained(plan: Plan, figure: Figure) -> list[Path]:
+    return _checkpoints(plan, [run for run in plan.runs.values() if run.experiment.recipe])
+
+
+def _attacked(plan: Plan, figure: Figure) -> list[Path]:
+    recipes = {name: run.experiment.recipe for name, run in plan.runs.items() if run.experiment.recipe}
+    return _checkpoints(plan, [plan.runs[name] for name in recipes if recipes[name]["adversary"]["kind"] != "none"])
+
+
+def _checkpoints(plan: Plan, runs: Iterable[Run]) -> list[Path]:
+    # They say which runs are finished. The histories beside them are no job's outputs: earlier versions wrote none, and
+    # no run must be trained again for the want of one.
+    found = [plan.results / "runs" / run.name / "checkpoint.json" for run in runs]
+    return [path for path in found if path.exists()] if plan.values["render_only"] else found
 
 
 KINDS = {
@@ -53,6 +69,8 @@ KINDS = {
     "landmarks": Kind(_records, ("sensitivity",)),
     "tar_far": Kind(_records, ("pairs", "ijb")),
     "tpir_fpir": Kind(_records, ("ijb",)),
+    "training": Kind(_trained),
+    "displacements": Kind(_attacked),
 }
 """By name; ``aroface figure`` knows the same names."""
 
@@ -80,7 +98,11 @@ def _read(plan: Plan, entry: str | dict[str, str], record: str) -> Figure:
     if not protocols:
         if "benchmark" in said:
             raise InputError(f"kind {said['kind']} shows no benchmark", file=plan.file, record=f"{record}.benchmark")
-        return Figure(name, said["kind"])
+        figure = Figure(name, said["kind"])
+        if not plan.values["render_only"] and not KINDS[figure.kind].inputs(plan, figure):
+            expected = "an experiment that is trained, with an adversary for kind displacements"
+            raise InputError(f"no training that {name} could show", file=plan.file, record=record, expected=expected)
+        return figure
     benchmark = said.get("benchmark", name)
     known = [each.name for each in plan.benchmarks.values() if each.spec["protocol"] in protocols]
     if benchmark not in known:
