@@ -103,8 +103,8 @@ def test_files_repeat_byte_by_byte(tmp_path: Path):
         "\\begin{figure}\n  \\centering\n  \\includegraphics[width=\\linewidth]{curves.pdf}\n"
         "  \\caption{Operating curves on LFW: TAR of pairs against FAR, which is measured on 50,000 impostor pairs; "
         "mean over 3 seeds; bands: $\\pm$ one standard deviation over the seeds. Each point is the largest TAR of all "
-        "thresholds with at most this FAR. Grey: fewer than 10 false accepts stand behind a point, so that a further "
-        "one would move it much. Made up.}\n  \\label{fig:curves}\n\\end{figure}\n"
+        "thresholds with at most this FAR; marks: at powers of ten. Grey: fewer than 10 false accepts stand behind a "
+        "point, so that a further one would move it much. Made up.}\n  \\label{fig:curves}\n\\end{figure}\n"
     )
 
 
@@ -119,6 +119,12 @@ def test_the_verb_knows_the_benchmarks_name(tmp_path: Path, monkeypatch: pytest.
 def test_records_without_the_curve_are_one_clear_line(tmp_path: Path):
     write_record(tmp_path, "arcface", {"a": 1}, benchmark="lfw", protocol="pairs")
     with pytest.raises(InputError, match=r"lfw\.json: no curve tar_far; evaluate again: aroface evaluate --features"):
+        figure_operating(tmp_path, "lfw", tmp_path / "fig")
+    curve = {"far": [0.1, 1.0], "tar": [0.5, 1.0], "impostors": 10}
+    write_record(tmp_path, "arcface", {"a": 1}, benchmark="lfw", protocol="pairs", curves={"tar_far": curve})
+    shorter = {**curve, "far": [0.2, 1.0]}
+    write_record(tmp_path, "arcface", {"a": 1}, benchmark="lfw", protocol="pairs", seed=1, curves={"tar_far": shorter})
+    with pytest.raises(InputError, match=r"-s1-.*: another curve tar_far; expected a tar at each far of arcface"):
         figure_operating(tmp_path, "lfw", tmp_path / "fig")
     write_record(tmp_path, "arcface", {"a": 1})
     with pytest.raises(InputError, match="protocol tinyface; expected pairs or ijb"):

@@ -63,7 +63,8 @@ def operating_curves(
     """The curve of each experiment on ``benchmark``.
 
     Raises:
-        InputError: a record has no such curve; and see :func:`aroface.paper.curves.records_of`.
+        InputError: a record has no such curve, or not at the points of the others; and see
+            :func:`aroface.paper.curves.records_of`.
     """
     chosen = records_of(kind.protocols, records, benchmark, experiments)
     return {experiment: _mean(seeds, kind) for experiment, seeds in chosen.items()}
@@ -75,6 +76,10 @@ def _mean(records: Sequence[Record], kind: Kind) -> Operating:
             remedy = f"evaluate again: {record.provenance['command'] or 'aroface evaluate'}"
             raise InputError(f"no curve {kind.name}", file=record.path, remedy=remedy)
     curves = [record.curves[kind.name] for record in records]
+    for record, curve in zip(records, curves, strict=True):
+        if curve[kind.error] != curves[0][kind.error] or len(curve[kind.hit]) != len(curve[kind.error]):
+            expected = f"a {kind.hit} at each {kind.error} of {records[0].run}"
+            raise InputError(f"another curve {kind.name}", file=record.path, expected=expected)
     hits = [*zip(*(curve[kind.hit] for curve in curves), strict=True)]
     sd = [statistics.stdev(each) if len(each) > 1 else 0.0 for each in hits]
     first = curves[0]

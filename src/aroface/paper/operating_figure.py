@@ -161,6 +161,7 @@ def _caption(kind: Kind, title: str, found: Sequence[Operating]) -> str:
     }[kind.name]
     return (
         f"Operating curves on {title}: {what}; {over}. Each point is the largest {kind.hit.upper()} of all thresholds "
-        f"with at most this {kind.error.upper()}. Grey: fewer than {FEW} {kind.accident} stand behind a point, so that "
+        f"with at most this {kind.error.upper()}; marks: at powers of ten. Grey: fewer than "
+        f"{FEW} {kind.accident} stand behind a point, so that "
         "a further one would move it much."
     )
