@@ -15,10 +15,13 @@ from made_up_tables import fill_table
 from aroface.config import read_configuration
 from aroface.embedding.spec import SENSITIVITY_DEFAULTS
 from aroface.errors import InputError
+from aroface.paper.claims import read_claims
+from aroface.paper.compare import compare
 from aroface.paper.explain import explain
 from aroface.paper.measure import point_of
 from aroface.paper.spec import At, Column, read_spec
 from aroface.paper.table import FORMATS, render_table
+from aroface.paper.verdicts import judge_claims
 
 ROOT = Path(__file__).parents[2]
 SPECS = ROOT / "paper_tables" / "specs"
@@ -123,6 +126,18 @@ def test_a_cell_is_explained_with_its_point(tmp_path: Path, records: Path):
     assert f"({TAR} on sweep, hq, aligned)" in text
     text = explain("points/difference@both/lost", [write(tmp_path)], records, tmp_path)
     assert "difference   +22.0" in text and "r14, rotation 10, drop" in text and "hq, rotation 10, drop" in text
+
+
+def test_comparison_and_claims_take_the_rows_points(tmp_path: Path, records: Path):
+    rows = [{**SPEC["rows"][0], "reported": {"lost": "10.0"}}, *SPEC["rows"][1:]]
+    spec = read_spec(write(tmp_path, rows=rows, source={"title": "a page"}))
+    (compared,) = compare([spec], records).comparisons
+    assert (compared.reproduced, compared.verdict) == ("11.0", "holds")
+    claim = {"id": "low", "claim": "more is lost", "stands": "here", "kind": "improves", "table": "points"}
+    claim |= {"columns": ["lost"], "pairs": [{"of": "ArcFace@14 px", "minus": "ArcFace@full"}]}
+    (tmp_path / "claims.yaml").write_text(yaml.safe_dump({"source": {"title": "a page"}, "claims": [claim]}))
+    (judged,) = judge_claims(read_claims(tmp_path / "claims.yaml", [spec]), records)
+    assert [each.value for each in judged.reproduction] == ["+22.0"]
 
 
 def test_points_are_named():
