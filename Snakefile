@@ -110,7 +110,7 @@ onstart:
             workflow.persistence.unlock()
             start_again()
     needed = {
-        PLAN.missing_for(job.rule.name, job.wildcards_dict) for job in jobs
+        PAPER.missing_for(job.rule.name, job.wildcards_dict) for job in jobs
     } - {None}
     if needed:
         print(

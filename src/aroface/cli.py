@@ -14,12 +14,13 @@ from pathlib import Path
 
 from aroface import __version__
 from aroface.cli_data import add_data_verbs
+from aroface.cli_figures import add_figure_verb
 from aroface.cli_models import add_model_verbs
 from aroface.cli_paper import add_paper_verbs
 from aroface.cli_robustness import add_foreign_options, add_robustness_verb, evaluate_foreign
 from aroface.cli_statistics import add_statistics_verbs
 from aroface.cli_train import add_train_verb
-from aroface.cli_verbs import Arguments, Verbs, add_device, add_verb, positive
+from aroface.cli_verbs import Arguments, Verbs, add_device, add_selection, add_verb, positive
 from aroface.errors import InputError
 from aroface.files import FULL_DISK
 
@@ -80,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     add_statistics_verbs(verbs)
     add_robustness_verb(verbs)
     _table(verbs)
-    _figure(verbs)
+    add_figure_verb(verbs)
     _document(verbs)
     _explain(verbs)
     add_paper_verbs(verbs)
@@ -231,13 +232,7 @@ def _table(verbs: Verbs[argparse.ArgumentParser]) -> None:
         help="which values stand out: the rows that the authors print bold, or the best and second best (the table's)",
     )
     verb.add_argument("--out", type=Path, help="file to write; standard output where it is left out")
-    _add_selection(verb)
-
-
-def _add_selection(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--records", type=Path, default=Path("results/records"), help="folder of records (%(default)s)")
-    verb.add_argument("--runs-file", type=Path, help="the workflow's list of current runs; all records where left out")
-    verb.add_argument("--caption-note", metavar="TEXT", help="last sentence of the caption")
+    add_selection(verb)
 
 
 def _do_table(options: Arguments) -> None:
@@ -251,37 +246,6 @@ def _do_table(options: Arguments) -> None:
         print(options.out)
     else:
         print(render_table(options.spec, options.records, **choice), end="")
-
-
-def _figure(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    verb = add_verb(
-        verbs,
-        "figure",
-        "draw figure 1: what face alignment errors cost",
-        "aroface figure fae --benchmark fae --records results/records --out results/figures/fae",
-        _do_figure,
-    )
-    verb.add_argument("name", choices=("fae",), help="fae: face alignment errors")
-    verb.add_argument("--benchmark", required=True, help="key of a benchmark with protocol sensitivity")
-    verb.add_argument("--faces", type=Path, help="the benchmark's specification, to show some of its faces")
-    verb.add_argument("--metric", default="tar_strict_at_far_1e-2", help="of the curves (%(default)s)")
-    verb.add_argument("--out", type=Path, required=True, metavar="STEM", help="writes STEM.pdf, STEM.png and STEM.tex")
-    _add_selection(verb)
-
-
-def _do_figure(options: Arguments) -> None:
-    from aroface.paper.figures import figure_fae
-    from aroface.paper.records import read_runs_file
-
-    examples = None
-    if options.faces:
-        from aroface.embedding.examples import example_sheets
-        from aroface.schemas import read_yaml
-
-        examples = example_sheets(read_yaml(options.faces))
-    choice = {**read_runs_file(options.runs_file), "metric": options.metric, "caption_note": options.caption_note}
-    figure_fae(options.records, options.benchmark, options.out, examples=examples, **choice)
-    print(options.out)
 
 
 def _document(verbs: Verbs[argparse.ArgumentParser]) -> None:

@@ -201,9 +201,7 @@ class Plan:
             return self.runs[wildcards["run"]].source.missing
         if rule.startswith("verify_"):
             return next(each.missing for each in self.sources.received if rule == f"verify_{each.name}")
-        shown = wildcards.get("benchmark", rule.removeprefix("figure_"))
-        needs = rule == "embed" or rule.startswith("figure_")
-        return self.benchmarks[shown].source.missing if needs else None
+        return self.benchmarks[wildcards["benchmark"]].source.missing if rule == "embed" else None
 
     def write(self) -> None:
         """Write the files that jobs start from; those that are there and say the same are left alone."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from aroface.errors import InputError
+from aroface.figures import KINDS, Figure, read_figures
 from aroface.paper.document import latex_missing
 from aroface.paper.spec import Spec, read_spec
-from aroface.plan import Plan
+from aroface.plan import Benchmark, Plan
 
 SPECS = Path("paper_tables/specs")
 
@@ -24,7 +25,7 @@ class Products:
         tables: specifications of the plan's tables by name.
         offered: these, and those of the repository that show a benchmark of the plan: made when asked for by name.
         reported: specifications that have values of the authors, by name.
-        figures: benchmarks that get a figure.
+        figures: the plan's figures by name.
         rendered: folder of the tables as their authors reported them.
         no_latex: one line on how to get LaTeX where it is missing.
     """
@@ -33,7 +34,7 @@ class Products:
     tables: dict[str, Spec]
     offered: dict[str, Spec]
     reported: dict[str, Spec]
-    figures: tuple[str, ...]
+    figures: dict[str, Figure]
     rendered: Path
     no_latex: str | None
 
@@ -92,35 +93,54 @@ class Products:
         rows = None if spec.rows is None else [each for row in spec.rows for each in row.experiments]
         return self.plan.records({column.benchmark for column in spec.columns}, rows)
 
-    def figure_records(self, figure: str) -> list[Path]:
-        """The records that a figure shows."""
-        return self.plan.records({figure})
+    def figure_inputs(self, figure: str) -> list[Path]:
+        """The files that a figure shows: records, for most kinds."""
+        return KINDS[self.figures[figure].kind].inputs(self.plan, self.figures[figure])
 
     @property
     def unshown_records(self) -> list[Path]:
         """The records that the plan asks for and no table or figure shows."""
         shown = {path for table in self.tables for path in self.table_records(table)}
-        shown |= {path for figure in self.figures for path in self.figure_records(figure)}
+        shown |= {path for figure in self.figures for path in self.figure_inputs(figure)}
         return [path for path in self.plan.records() if path not in shown]
 
     def table_arguments(self, table: str) -> str:
         """Arguments of ``aroface table``, all but where the table goes and in which format."""
-        return _join([self.offered[table].path, "--mode", self.plan.values["table_mode"], *self._shown()])
+        words: list[str | Path] = [self.offered[table].path, "--mode", self.plan.values["table_mode"]]
+        return _join([*words, "--records", self.plan.results / "records", *self._choice()])
 
     def figure_arguments(self, figure: str) -> str:
         """Arguments of ``aroface figure``."""
-        words: list[str | Path] = ["fae", "--benchmark", figure, "--out", self.figure_stem(figure), *self._shown()]
-        if self._has_faces(figure):
-            words += ["--faces", self.plan.benchmarks[figure].file]
-        return _join(words)
+        asked = self.figures[figure]
+        words: list[str | Path] = [asked.kind]
+        words += [] if asked.benchmark is None else ["--benchmark", asked.benchmark]
+        words += ["--out", self.figure_stem(figure), *KINDS[asked.kind].arguments(self.plan), *self._choice()]
+        faces = self._faces(figure)
+        return _join([*words, "--faces", faces.file] if faces is not None and self._has_faces(figure) else words)
 
-    def figure_data(self, figure: str) -> list[Path]:
-        """The data that a figure shows faces of."""
-        return [*self.plan.benchmarks[figure].source.inputs] if self._has_faces(figure) else []
+    def figure_faces(self, figure: str) -> list[Path]:
+        """The specification of the benchmark that a figure shows faces of, and its data, if there is one."""
+        faces = self._faces(figure)
+        if faces is None:
+            return []
+        return [faces.file, *(faces.source.inputs if self._has_faces(figure) else [])]
+
+    def _faces(self, figure: str) -> Benchmark | None:
+        asked = self.figures[figure]
+        return self.plan.benchmarks[asked.benchmark] if asked.benchmark and KINDS[asked.kind].faces else None
 
     def _has_faces(self, figure: str) -> bool:
         """False where nothing may be made and the data are gone: the curves are drawn all the same."""
-        return not self.plan.values["render_only"] or self.plan.benchmarks[figure].source.path.exists()
+        faces = self._faces(figure)
+        return faces is not None and (not self.plan.values["render_only"] or faces.source.path.exists())
+
+    def missing_for(self, rule: str, wildcards: Mapping[str, str]) -> str | None:
+        """The line of the received set or checkpoint that a job needs and that is not there; None if it can run."""
+        figure = rule.removeprefix("figure_")
+        if figure == rule or figure not in self.figures:
+            return self.plan.missing_for(rule, wildcards)
+        faces = self._faces(figure)
+        return faces.source.missing if faces is not None else None
 
     def document_arguments(self) -> str:
         """Arguments of ``aroface document``, all but where it goes."""
@@ -129,10 +149,10 @@ class Products:
         words += ["--pictures", *self.picture_files] if self.figures else []
         return _join([*words, "--note", note] if note else words)
 
-    def _shown(self) -> Sequence[str | Path]:
+    def _choice(self) -> Sequence[str | Path]:
         note = self.plan.values["note"]
-        shown: list[str | Path] = ["--records", self.plan.results / "records", "--runs-file", self.plan.runs_file]
-        return shown if note is None else [*shown, "--caption-note", note]
+        choice: list[str | Path] = ["--runs-file", self.plan.runs_file]
+        return choice if note is None else [*choice, "--caption-note", note]
 
     def summary(self) -> list[str]:
         """Lines that say where everything is that there is."""
@@ -151,7 +171,7 @@ def find_products(plan: Plan, *, root: Path = Path()) -> Products:
         root: folder of the repository.
 
     Raises:
-        InputError: a specification is malformed, two tables have one name, or a figure is of no sensitivity benchmark.
+        InputError: a specification is malformed, two tables or figures have one name, or a figure cannot be drawn.
     """
     tables: dict[str, Spec] = {}
     for number, file in enumerate(plan.values["tables"]):
@@ -159,18 +179,12 @@ def find_products(plan: Plan, *, root: Path = Path()) -> Products:
         if spec.name in tables:
             raise InputError(f"a second table {spec.name!r}", file=plan.file, record=f"tables.{number}")
         tables[spec.name] = spec
-    curves = [name for name, benchmark in plan.benchmarks.items() if benchmark.spec["protocol"] == "sensitivity"]
-    for number, name in enumerate(plan.values["figures"]):
-        if name not in curves:
-            expected = f"one of {', '.join(curves)}" if curves else "a benchmark of the protocol sensitivity"
-            raise InputError(f"no curves of {name!r}", file=plan.file, record=f"figures.{number}", expected=expected)
-    figures = plan.values["figures"]
-    if plan.values["render_only"]:
-        figures = [figure for figure in figures if plan.records({figure})]
     specs = [read_spec(path) for path in sorted((root / SPECS).glob("*.yaml"))]
     reported = {spec.name: spec for spec in specs if spec.source}
     asked = {spec.name: spec for spec in specs if {column.benchmark for column in spec.columns} & {*plan.benchmarks}}
-    return Products(plan, tables, {**asked, **tables}, reported, tuple(figures), root / SPECS.parent, latex_missing())
+    return Products(
+        plan, tables, {**asked, **tables}, reported, read_figures(plan), root / SPECS.parent, latex_missing()
+    )
 
 
 def _join(arguments: Iterable[str | Path]) -> str:

@@ -26,6 +26,7 @@ def write_record(
     lr: float = 0.1,
     manifest: str = "e" * 64,
     series: Sequence[Mapping[str, Any]] = (),
+    curves: Mapping[str, Any] | None = None,
     released: bool = False,
 ) -> Path:
     """Write one valid record and return its path; of a training, or of weights that others released."""
@@ -56,6 +57,8 @@ def write_record(
             "command": f"aroface evaluate --features results/features/{run}/{benchmark} --out {path.name}",
         },
     }
+    if curves is not None:
+        record["curves"] = curves
     if released:
         record["provenance"] |= {"recipe": None, "recipe_hash": None, "source": "released"}
         record["provenance"]["data"]["manifest_hash"] = None

@@ -140,6 +140,12 @@ def edit(config: dict[str, Any], path: str, value: object) -> None:
             ["pairs_clean"],
             "test.yaml: figures.0: no curves of 'pairs_clean'; expected a benchmark of",
         ),
+        (
+            "figures",
+            [{"name": "one", "kind": "fae", "benchmark": "pairs_clean"}],
+            "test.yaml: figures.0: no curves of 'pairs_clean'; expected a benchmark of the protocol sensitivity",
+        ),
+        ("figures", [{"name": "one", "kind": "pie"}], "test.yaml: figures.0.*: .*pie"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(folder: Folder, path: str, value: object, message: str) -> None:

@@ -1,11 +1,16 @@
-"""Tables that a configuration does not name are made when they are asked for."""
+"""What a configuration's tables and figures are made from."""
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
 
+from aroface.cli_figures import FIGURES
+from aroface.errors import InputError
+from aroface.figures import KINDS, Figure
 from aroface.plan import make_plan
 from aroface.products import Products, find_products
 
@@ -52,3 +57,26 @@ def test_the_configurations_tables_come_before_the_repositorys(monkeypatch: pyte
     assert paper.offered["tinyface"].path.parent.name == "demo"
     assert "ijbs" not in paper.offered
     assert {*paper.tables} <= {*paper.offered}
+
+
+def test_a_figure_is_a_benchmark_or_of_a_kind_by_another_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("figures: [fae, {name: again, kind: fae, benchmark: fae}]\n")
+    paper = products(monkeypatch, tmp_path, "workflow/configs/tiny.yaml", str(mine))
+    assert paper.figures == {"fae": Figure("fae", "fae", "fae"), "again": Figure("again", "fae", "fae")}
+    assert paper.figure_inputs("again") == paper.figure_inputs("fae") == paper.plan.records({"fae"})
+    assert len(paper.figure_inputs("again")) == 2
+    assert paper.figure_faces("again")[0] == paper.plan.benchmarks["fae"].file
+    words = paper.figure_arguments("again").split()
+    assert words[:5] == ["fae", "--benchmark", "fae", "--out", "results/tiny/figures/again"]
+    assert {"--records", "--runs-file", "--caption-note", "--faces"} <= {*words}
+    assert [path.name for path in paper.figure_files] == ["fae.tex", "again.tex"]
+    mine.write_text("figures: [fae, {name: fae, kind: fae}]\n")
+    with pytest.raises(InputError, match=re.escape("figures.1: a second figure 'fae'")):
+        products(monkeypatch, tmp_path, "workflow/configs/tiny.yaml", str(mine))
+
+
+def test_every_kind_of_figure_is_planned_drawn_and_admitted():
+    schema = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
+    _, entry = schema["properties"]["figures"]["items"]["oneOf"]
+    assert {*entry["properties"]["kind"]["enum"]} == {*KINDS} == {*FIGURES}

@@ -33,9 +33,8 @@ for figure in PAPER.figures:
             f"figure_{figure}"
         input:
             runs=ancient(PLAN.runs_file),
-            faces=ancient(PLAN.benchmarks[figure].file),
-            data=ancient(PAPER.figure_data(figure)),
-            records=PAPER.figure_records(figure),
+            faces=ancient(PAPER.figure_faces(figure)),
+            shown=PAPER.figure_inputs(figure),
         output:
             multiext(str(PAPER.figure_stem(figure)), ".tex", ".pdf", ".png"),
         log:

@@ -39,6 +39,7 @@ def build_record(
         "intervals": {name: list(ends) for name, ends in outcome.intervals.items()},
         "counts": dict(outcome.counts),
         "series": [dict(point) for point in outcome.series],
+        **({"curves": {name: dict(curve) for name, curve in outcome.curves.items()}} if outcome.curves else {}),
         "provenance": {
             "source": checkpoint.get("source", "trained"),  # features of before others' weights were taken
             "recipe": checkpoint["recipe"],

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from aroface.errors import InputError
 from aroface.files import read_json
 from aroface.paper.estimates import estimate, paired_difference, percent
-from aroface.paper.measure import Line, lines, measure
+from aroface.paper.measure import Line, lines, measure, point_of
 from aroface.paper.records import Experiment, Record, load_records
 from aroface.paper.spec import EMPTY, Column, Spec, read_spec
 
@@ -97,7 +97,8 @@ def _reproduced(
 ) -> list[str]:
     if line.experiment is None:
         return [_entry("reproduced", "nothing: no experiment belongs to this row")]
-    measured = measure(spec, column, line.experiment, records)
+    quality = line.row.quality
+    measured = measure(spec, column, line.experiment, records, quality)
     found = estimate(measured.values)
     if found is None:
         return [_entry("reproduced", f"no result of {line.experiment}")]
@@ -105,18 +106,23 @@ def _reproduced(
     over = ", released weights" if all(map(_is_released, measured.records)) else _over(found.n)
     parts = [_entry("reproduced", f"{percent(found.mean, column.decimals)}{spread}{over}")]
     for source in [spec.column(name) for name in column.average_of] or [column]:
-        measurement = measure(spec, source, line.experiment, records)
+        measurement = measure(spec, source, line.experiment, records, quality)
+        at = point_of(source, quality)
+        what = f"{source.metric} on {source.benchmark}" + ("" if at is None else f", {at}")
         for record in measurement.records:
             fraction = measurement.values[record.seed]
             value = f"{percent(Decimal(repr(fraction)), source.decimals)} = 100 × {fraction!r}"
             name = RELEASED if _is_released(record) else f"seed {record.seed}"
-            parts += ["", _entry(name, f"{value} ({source.metric} on {record.benchmark})")]
+            parts += ["", _entry(name, f"{value} ({what})")]
             parts += _chain(record, results, workflow)
     return parts
 
 
 def _difference(spec: Spec, sides: Sequence[Line], column: Column, records: Sequence[Record]) -> list[str]:
-    of, minus = (measure(spec, column, each.experiment, records).values if each.experiment else {} for each in sides)
+    of, minus = (
+        measure(spec, column, each.experiment, records, each.row.quality).values if each.experiment else {}
+        for each in sides
+    )
     found = paired_difference(of, minus)
     if found is None:
         return [_entry("difference", "none: the two rows share no seed")]

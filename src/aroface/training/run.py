@@ -18,7 +18,9 @@ from aroface.errors import InputError
 from aroface.files import read_json, sha256_file, write_json
 from aroface.models.checkpoint import save_weights
 from aroface.provenance import git_commit, hardware, versions
+from aroface.training import displacements
 from aroface.training.conduct import Conduct, Validate
+from aroface.training.history import write_history
 from aroface.training.loop import BEST, Trainer
 from aroface.training.ranks import Ranks, joined, share_of
 from aroface.training.recipe import Run, read_run
@@ -33,8 +35,9 @@ def train(
 ) -> Path:
     """Train the run that ``recipe`` describes, going on from its newest saved state.
 
-    Under torchrun each process trains its share. A finished run is left alone. Weights are written first and
-    ``checkpoint.json``, which names their hash, last: a folder with a ``checkpoint.json`` is complete.
+    Under torchrun each process trains its share. A finished run is left alone. ``history.json`` and the weights are
+    written first and ``checkpoint.json``, which names the weights' hash, last: a folder with a ``checkpoint.json`` is
+    complete.
 
     Args:
         recipe: ``results/recipes/{run}.json``.
@@ -64,7 +67,9 @@ def train(
         trainer = Trainer(run, training_set.num_classes, loader, run_dir, state_dir, conduct, ranks, validate)
         trainer.train()
         skipped = [each for share in ranks.gather([asdict(each) for each in trainer.skipped]) for each in share]
+        moved = _displacements(trainer)
         if ranks.first:
+            write_history(run, run_dir, trainer.steps, trainer.steps_per_epoch, moved)
             save_weights(weights, trainer.backbone, {"arch": run.recipe.arch, "run": run.name})
             write_json(checkpoint, _describe(run, trainer, weights, environment) | {"skipped_images": skipped})
         ranks.wait()
@@ -83,6 +88,18 @@ def _loader(run: Run, training_set: TrainingSet, conduct: Conduct, ranks: Ranks)
         on_corrupt=conduct.on_corrupt,
         max_corrupt_fraction=conduct.max_corrupt_fraction,
     )
+
+
+def _displacements(trainer: Trainer) -> dict[str, Any] | None:
+    """What the adversary did on all processes, if there is one and all of it was counted."""
+    counted = trainer.displacements
+    shares = trainer.ranks.gather(None if counted is None else counted.counts.cpu())
+    whole = [share for share in shares if share is not None]
+    if len(whole) < len(shares):
+        return None
+    batch, images = trainer.recipe.batch_size, (trainer.steps, trainer.steps_per_epoch)
+    options = trainer.adversary.options
+    return displacements.describe(torch.stack(whole).sum(0), options, *(batch * steps for steps in images))
 
 
 def size_of(run: Run, data: Path | None) -> tuple[int, int]:
