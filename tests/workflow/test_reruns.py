@@ -102,8 +102,10 @@ def test_figures_of_finished_trainings_train_nothing(done: Project) -> None:
     done.config["figures"] = [{"name": "course", "kind": "training"}, {"name": "moved", "kind": "displacements"}]
     done.write()
     assert sorted(done.plan().planned) == ["document", "figure_course", "figure_moved"]
+    done.calls()
     assert done.run().status == 0
-    assert [call.split()[0] for call in done.calls()] == ["figure", "figure", "document"]
+    calls = [call.split()[0] for call in done.calls() if "--mode reported" not in call]
+    assert calls == ["figure", "figure", "document"]
     for name in ("course", "moved"):
         assert (done.folder / f"results/figures/{name}.pdf").exists()
     assert "Nothing to be done" in done.run().text
