@@ -113,6 +113,13 @@ def test_runs_of_an_earlier_version_are_a_picture_of_nothing(kind: str, tmp_path
     assert out.with_suffix(".pdf").stat().st_size > 0
 
 
+def test_a_training_whose_log_was_lost_is_a_gap(runs: Path, tmp_path: Path):
+    path = next(runs.glob("arcface-*-s0-*/history.json"))
+    write_json(path, {**read_json(path), "curve": {key: [] for key in ("step", "loss", "lr", "logged")}})
+    figure_training(runs, tmp_path / "figure", labels=LABELS)
+    assert "Nothing was recorded of ArcFace, seeds 0 and 2." in caption(tmp_path / "figure")
+
+
 def test_the_loss_is_the_mean_of_equal_parts(runs: Path):
     history = load_histories(runs)[0][0]
     epochs, loss = loss_of(history, 10)

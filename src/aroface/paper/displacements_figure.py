@@ -74,11 +74,10 @@ def figure_displacements(
 
 def _gaps(attacked: Sequence[History], unrecorded: Sequence[Gap]) -> list[Gap]:
     """The trainings with an adversary whose choices nobody counted."""
-    uncounted = [each for each in attacked if each.content["displacements"] is None]
     known = {each.experiment for each in attacked}
     known |= {gap.experiment for gap in unrecorded if gap.adversary not in (None, NO_ADVERSARY)}
-    gaps = [Gap(each.experiment, each.seed, each.adversary) for each in uncounted]
-    return [*gaps, *(gap for gap in unrecorded if gap.experiment in known)]
+    uncounted = [each.gap for each in attacked if each.content["displacements"] is None]
+    return [*uncounted, *(gap for gap in unrecorded if gap.experiment in known)]
 
 
 def draw_displacements(found: Courses, labels: Mapping[str, str], among: Iterable[Experiment] = ()) -> Figure:

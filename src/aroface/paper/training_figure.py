@@ -75,7 +75,8 @@ def figure_training(
         InputError: a history is malformed, or the seeds of an experiment were trained for different numbers of steps.
     """
     histories, gaps = load_histories(runs_dir, runs)
-    found = by_experiment(histories, experiments)
+    found = by_experiment((each for each in histories if each.content["curve"]["step"]), experiments)
+    gaps = (*gaps, *(each.gap for each in histories if not each.content["curve"]["step"]))  # their logs were lost
     caption = f"{_caption(found, labels)} {gap_words(gaps, labels)}".strip()
     save_figure(out, lambda: draw_training(found, labels, experiments or ()), caption, caption_note)
 
