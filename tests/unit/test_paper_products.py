@@ -76,6 +76,52 @@ def test_a_figure_is_a_benchmark_or_of_a_kind_by_another_name(monkeypatch: pytes
         products(monkeypatch, tmp_path, "workflow/configs/tiny.yaml", str(mine))
 
 
+def test_figures_of_trainings_are_drawn_from_finished_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    paper = products(monkeypatch, tmp_path, "workflow/configs/demo.yaml")
+    runs = tmp_path / "results/demo/runs"
+    assert paper.figures["training"] == Figure("training", "training")
+    assert {path.parent.name.split("-")[0] for path in paper.figure_inputs("displacements")} == {
+        *("arcface_aroface", "adaface_aroface")
+    }
+    assert [tmp_path / path for path in paper.figure_inputs("training")] == [
+        runs / run / "checkpoint.json" for run in paper.plan.runs
+    ]
+    assert paper.figure_faces("training") == []
+    assert paper.missing_for("figure_training", {}) is None
+    words = paper.figure_arguments("training").split()
+    assert words[:5] == ["training", "--out", "results/demo/figures/training", "--runs-dir", "results/demo/runs"]
+    assert not {"--records", "--benchmark", "--faces"} & {*words}
+
+
+def test_with_render_only_figures_show_the_finished_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("render_only: true\n")
+    paper = products(monkeypatch, tmp_path, "workflow/configs/demo.yaml", str(mine))
+    assert paper.figures == {}
+    run = next(name for name in paper.plan.runs if name.startswith("arcface-"))
+    (tmp_path / "results/demo/runs" / run).mkdir(parents=True)
+    (tmp_path / "results/demo/runs" / run / "checkpoint.json").touch()
+    paper = products(monkeypatch, tmp_path, "workflow/configs/demo.yaml", str(mine))
+    assert [*paper.figures] == ["training"]
+    assert [path.parent.name for path in paper.figure_inputs("training")] == [run]
+
+
+@pytest.mark.parametrize(
+    ("file", "entry", "message"),
+    [
+        ("released", "{name: t, kind: training}", "figures.0: no training that t could show; expected an experiment"),
+        ("demo", "{name: t, kind: training, benchmark: fae}", "figures.0.benchmark: kind training shows no benchmark"),
+    ],
+)
+def test_figures_that_nothing_could_show_are_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: str, entry: str, message: str
+):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(f"figures: [{entry}]\n")
+    with pytest.raises(InputError, match=re.escape(message)):
+        products(monkeypatch, tmp_path, f"workflow/configs/{file}.yaml", str(mine))
+
+
 def test_every_kind_of_figure_is_planned_drawn_and_admitted():
     schema = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
     _, entry = schema["properties"]["figures"]["items"]["oneOf"]

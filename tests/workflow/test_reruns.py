@@ -96,6 +96,23 @@ def test_a_new_seed_trains_itself_only(done: Project) -> None:
     }  # fmt: skip
 
 
+def test_figures_of_finished_trainings_train_nothing(done: Project) -> None:
+    """Not even where the trainings are of a version that left no history, as the stand-in's are."""
+    assert not [*(done.folder / "results/runs").glob("*/history.json")]
+    done.config["figures"] = [{"name": "course", "kind": "training"}, {"name": "moved", "kind": "displacements"}]
+    done.write()
+    assert sorted(done.plan().planned) == ["document", "figure_course", "figure_moved"]
+    done.calls()
+    assert done.run().status == 0
+    calls = [call.split()[0] for call in done.calls() if "--mode reported" not in call]
+    assert calls == ["figure", "figure", "document"]
+    for name in ("course", "moved"):
+        assert (done.folder / f"results/figures/{name}.pdf").exists()
+    assert "Nothing to be done" in done.run().text
+    (done.folder / f"results/runs/{run_of(done, 'arcface', 0)}/history.json").write_text("{}")
+    assert done.plan().planned == []
+
+
 def test_other_training_data_is_another_run_of_everything(done: Project) -> None:
     done.config["data"]["faces"]["seed"] = 9
     done.write()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from os import PathLike
 from typing import Any
 
@@ -68,28 +68,29 @@ def figure_displacements(
     found = by_experiment(counted, experiments)
     caption = _caption(found)
     gaps = gap_words(_gaps(attacked, unrecorded), labels)
-    save_figure(out, lambda: draw_displacements(found, labels), f"{caption} {gaps}".strip(), caption_note)
+    among = experiments or ()
+    save_figure(out, lambda: draw_displacements(found, labels, among), f"{caption} {gaps}".strip(), caption_note)
 
 
 def _gaps(attacked: Sequence[History], unrecorded: Sequence[Gap]) -> list[Gap]:
     """The trainings with an adversary whose choices nobody counted."""
-    uncounted = [each for each in attacked if each.content["displacements"] is None]
     known = {each.experiment for each in attacked}
     known |= {gap.experiment for gap in unrecorded if gap.adversary not in (None, NO_ADVERSARY)}
-    gaps = [Gap(each.experiment, each.seed, each.adversary) for each in uncounted]
-    return [*gaps, *(gap for gap in unrecorded if gap.experiment in known)]
+    uncounted = [each.gap for each in attacked if each.content["displacements"] is None]
+    return [*uncounted, *(gap for gap in unrecorded if gap.experiment in known)]
 
 
-def draw_displacements(found: Courses, labels: Mapping[str, str]) -> Figure:
+def draw_displacements(found: Courses, labels: Mapping[str, str], among: Iterable[Experiment] = ()) -> Figure:
     """Draw the figure; call this within the style of the paper.
 
     Args:
         found: the courses of each experiment with an adversary, one a seed, all of them with counts.
         labels: printed names by key.
+        among: see :func:`aroface.paper.drawing.looks`.
     """
     if not found:
         return draw_nothing(NOTHING)
-    styles = looks([*found], labels)
+    styles = looks([*found], labels, among)
     marks: list[Artist] = [
         Patch(color=START_COLOUR, label="where warps start"),
         Line2D([], [], color=BUDGET_COLOUR, linewidth=0.6, linestyle=(0, (2, 2)), label="reach of the steps"),

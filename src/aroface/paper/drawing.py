@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,13 +104,20 @@ def metric_name(metric: str) -> tuple[str, str]:
     return METRICS.get(metric, (plain, f"{plain} (%)"))
 
 
-def looks(experiments: Sequence[Experiment], labels: Mapping[str, str]) -> dict[Experiment, Look]:
+def looks(
+    experiments: Sequence[Experiment], labels: Mapping[str, str], among: Iterable[Experiment] = ()
+) -> dict[Experiment, Look]:
     """A colour for each head, a line and a marker for each treatment, and a name for the legend.
 
     Data set and backbone are part of the name only where they tell experiments apart. What would look like an
     experiment before it takes another colour, and where there is none left another line.
+
+    Args:
+        experiments: those that a figure shows.
+        labels: printed names by key.
+        among: those that all figures show together, so that a head has one colour in all of them.
     """
-    heads = list(dict.fromkeys(experiment.method.partition("_")[0] for experiment in experiments))
+    heads = list(dict.fromkeys(experiment.method.partition("_")[0] for experiment in (*among, *experiments)))
     several = [key for key in ("dataset", "arch") if len({getattr(each, key) for each in experiments}) > 1]
     found: dict[Experiment, Look] = {}
     for experiment in experiments:

@@ -61,7 +61,8 @@ def figure_fae(
     sheets = [_pixels(sheet) for sheet in examples or ()]
     seeds = sorted({len(each) for each in chosen.values()})
     caption = _caption(metric, rows, columns, seeds, bool(sheets))
-    save_figure(out, lambda: draw(found, looks([*found], labels), rows, columns, metric, sheets), caption, caption_note)
+    styles = looks([*found], labels, experiments or ())
+    save_figure(out, lambda: draw(found, styles, rows, columns, metric, sheets), caption, caption_note)
 
 
 def _pixels(sheet: Sheet) -> NDArray[Any]:

@@ -23,6 +23,21 @@ _TRAINED = re.compile(r"([^-]+)-([^-]+)-(.+)-s(\d+)-[0-9a-f]+")
 
 
 @dataclass(frozen=True, slots=True)
+class Gap:
+    """A training of which a figure has nothing to show.
+
+    Attributes:
+        experiment: what it is one seed of.
+        seed: its seed.
+        adversary: the adversary's kind; None where nobody says.
+    """
+
+    experiment: Experiment
+    seed: int
+    adversary: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class History:
     """The course of one training.
 
@@ -45,20 +60,10 @@ class History:
         """Its kind."""
         return str(self.content["adversary"])
 
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """A training of which a figure has nothing to show.
-
-    Attributes:
-        experiment: what it is one seed of.
-        seed: its seed.
-        adversary: the adversary's kind; None where nobody says.
-    """
-
-    experiment: Experiment
-    seed: int
-    adversary: str | None
+    @property
+    def gap(self) -> Gap:
+        """What this training is to a figure that it has nothing for."""
+        return Gap(self.experiment, self.seed, self.adversary)
 
 
 def load_histories(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -75,21 +75,25 @@ def figure_training(
         InputError: a history is malformed, or the seeds of an experiment were trained for different numbers of steps.
     """
     histories, gaps = load_histories(runs_dir, runs)
-    found = by_experiment(histories, experiments)
+    found = by_experiment((each for each in histories if each.content["curve"]["step"]), experiments)
+    gaps = (*gaps, *(each.gap for each in histories if not each.content["curve"]["step"]))  # their logs were lost
     caption = f"{_caption(found, labels)} {gap_words(gaps, labels)}".strip()
-    save_figure(out, lambda: draw_training(found, labels), caption, caption_note)
+    save_figure(out, lambda: draw_training(found, labels, experiments or ()), caption, caption_note)
 
 
-def draw_training(found: Courses, labels: Mapping[str, str]) -> Figure:
+def draw_training(found: Courses, labels: Mapping[str, str], among: Iterable[Experiment] = ()) -> Figure:
     """Draw the figure; call this within the style of the paper.
 
     Args:
         found: the courses of each experiment, one a seed.
         labels: printed names by key.
+        among: see :func:`aroface.paper.drawing.looks`.
     """
     if not found:
         return draw_nothing(NOTHING)
-    styles = _looks(found, labels)
+    methods = dict.fromkeys(experiment.method for experiment in found)
+    alike = looks([Experiment(method, "", "") for method in methods], labels, among)
+    styles = {experiment.method: look for experiment, look in alike.items()}
     sets = list(dict.fromkeys((each.dataset, each.arch) for each in found))
     rows = [LOSS, *([VALIDATION] if _validated(found) else []), RATE]
     blocks = [sets[begin : begin + COLUMNS] for begin in range(0, len(sets), COLUMNS)]
@@ -98,7 +102,7 @@ def draw_training(found: Courses, labels: Mapping[str, str]) -> Figure:
     figure = Figure(figsize=(TEXT_WIDTH, block_height * len(blocks) + legend))
     archs = {arch for _, arch in sets}
     for number, block in enumerate(blocks):
-        panels = _place_panels(figure, number * block_height, rows, len(block))
+        panels = _place_panels(figure, number * block_height, rows, len(block), len(blocks[0]))
         for column, (dataset, arch) in zip(zip(*panels, strict=True), block, strict=True):
             name = labels.get(dataset, dataset).replace("_", r"$\_$")
             column[0].set_title(f"{name}, {arch}" if len(archs) > 1 else name)
@@ -143,12 +147,6 @@ def course(points: Sequence[tuple[Floats, Floats]]) -> Course:
     return Course(epochs, values.mean(0), values.min(0), values.max(0))
 
 
-def _looks(found: Courses, labels: Mapping[str, str]) -> dict[str, Look]:
-    """How each method looks, the same in all panels."""
-    methods = dict.fromkeys(experiment.method for experiment in found)
-    return {each.method: look for each, look in looks([Experiment(name, "", "") for name in methods], labels).items()}
-
-
 def _validated(found: Courses) -> bool:
     return any(history.content["validation"] for group in found.values() for history in group)
 
@@ -157,8 +155,9 @@ def _row_names(found: Courses) -> list[str]:
     return ["loss", *(["accuracy (%)"] if _validated(found) else []), "learning\nrate"]
 
 
-def _place_panels(figure: Figure, top: float, rows: Sequence[float], columns: int) -> list[list[Axes]]:
-    width = (TEXT_WIDTH - LEFT - RIGHT - (columns - 1) * GAP) / columns
+def _place_panels(figure: Figure, top: float, rows: Sequence[float], columns: int, room: int) -> list[list[Axes]]:
+    """Panels of these heights, so many beside each other where there is room for ``room``."""
+    width = (TEXT_WIDTH - LEFT - RIGHT - (room - 1) * GAP) / room
     panels: list[list[Axes]] = []
     down = top + PANEL_TITLE
     for i, height in enumerate(rows):
@@ -235,6 +234,6 @@ def _caption(found: Courses, labels: Mapping[str, str]) -> str:
     attacked = any(history.adversary != NO_ADVERSARY for history in every)
     warped = " With an adversary, a part of the images behind the loss are warped." if attacked else ""
     return (
-        f"How the trainings went. From top to bottom: training loss, mean of each hundredth of the training; "
-        f"{accuracy if validated else ''}learning rate. Lines: {seed_words(found.values())}.{warped}"
+        "How the trainings went. From top to bottom: training loss, means over equal parts of the training, a hundred "
+        f"at most; {accuracy if validated else ''}learning rate. Lines: {seed_words(found.values())}.{warped}"
     )
