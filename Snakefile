@@ -8,6 +8,7 @@
 Targets: all, tables, table_NAME, figure_NAME, reported; fetch, for data that anybody may download.
 """
 
+import atexit
 import os
 import sys
 from pathlib import Path
@@ -17,8 +18,10 @@ from snakemake.utils import min_version
 from aroface.costs import plan_costs
 from aroface.costs_report import headline
 from aroface.errors import InputError
+from aroface.outlook_report import summary
 from aroface.plan import make_plan, offer_package
 from aroface.products import find_products
+from aroface.workload import Task
 
 min_version("9.27")
 
@@ -91,12 +94,32 @@ if not PLAN.values["render_only"]:
     include: "workflow/rules/evaluate.smk"
 
 
+def print_summary():
+    """At the end of a dry run, what its jobs come to: where people look, below a list of any length."""
+    if not workflow.dryrun or workflow.scheduler is None:
+        return
+    tasks = [
+        Task(
+            job.rule.name,
+            job.wildcards_dict.get("run"),
+            job.wildcards_dict.get("benchmark"),
+        )
+        for job in workflow.persistence.dag.needrun_jobs(exclude_finished=False)
+        if not job.is_norun
+    ]
+    given = workflow.global_resources
+    machine = given["gpus"].value if "gpus" in given and not on_slurm() else None
+    sys.stdout.flush()
+    print(*summary(PLAN, tasks, root=ROOT, gpus=machine), sep="\n", file=sys.stderr)
+
+
 if workflow.is_main_process:
-    for line in PLAN.missing():
-        print(f"missing: {line}", file=sys.stderr)
+    atexit.register(print_summary)
 
 
 onstart:
+    for line in PLAN.missing():
+        print(f"missing: {line}", file=sys.stderr)
     jobs = list(workflow.persistence.dag.needrun_jobs())
     if on_slurm():
         try:

@@ -97,6 +97,16 @@ def _plan(verbs: Verbs[argparse.ArgumentParser]) -> None:
     )
     verb.add_argument("--json", action="store_true", help="all numbers, for machines, instead of a table")
     verb.add_argument("--files", action="store_true", help="name the files that were written instead")
+    verb.add_argument(
+        "--gpus",
+        type=positive,
+        metavar="N",
+        help="to count on (gpu.count of slurm/site.yaml, else 16): when is it done?",
+    )
+    verb.add_argument(
+        "--gpus-per-node", type=positive, metavar="N", help="of them (gpu.per_node of slurm/site.yaml, else 4)"
+    )
+    verb.add_argument("--schedule", type=Path, metavar="FILE.pdf", help="draw what runs when, as PDF and PNG")
     _add_configuration(verb)
 
 
@@ -116,13 +126,21 @@ def _do_plan(options: Arguments) -> None:
 
     from aroface.costs import plan_costs
     from aroface.costs_report import as_json, print_table
+    from aroface.outlook_report import outlook_json, outlook_lines
     from aroface.plan import make_plan
+    from aroface.workload import find_outlook, find_site, tasks_to_do
 
     plan = make_plan(options.configfile)
     plan.write()
     costs = plan_costs(plan)
+    site = find_site(plan, gpus=options.gpus, gpus_per_node=options.gpus_per_node)
+    outlook = find_outlook(plan, costs, tasks_to_do(plan), site)
+    if options.schedule:
+        from aroface.gantt import draw_schedule
+
+        draw_schedule(outlook.schedule, options.schedule, plan)
     if options.json:
-        print(json.dumps(as_json(costs, plan.missing()), indent=2))
+        print(json.dumps({**as_json(costs, plan.missing()), "outlook": outlook_json(outlook)}, indent=2))
     elif options.files:
         for run in plan.runs:
             print(f"run        {plan.recipe_file(run)}")
@@ -130,6 +148,7 @@ def _do_plan(options: Arguments) -> None:
             print(f"benchmark  {benchmark.file}")
     else:
         print_table(costs)
+        print(*outlook_lines(outlook), sep="\n")
     for line in plan.missing():
         print(f"missing: {line}", file=sys.stderr)
     costs.check_budget()
