@@ -21,6 +21,7 @@ from aroface.errors import InputError
 from aroface.outlook_report import summary
 from aroface.plan import make_plan, offer_package
 from aroface.products import find_products
+from aroface.versions import STRICT
 from aroface.workload import Task
 
 min_version("9.27")
@@ -34,9 +35,11 @@ from cluster import (
     job_minutes,
     job_resources,
     on_slurm,
+    site_settings,
     training_resources,
 )
 from earlier_jobs import comment_of, start_again, wait_for_earlier_jobs
+from job_environment import offer_container
 
 FILES = workflow.config_settings.configfiles or [ROOT / "config.yaml"]
 
@@ -57,6 +60,10 @@ DEVICE = PLAN.values["training"]["device"]
 RESOURCES = PLAN.values["resources"]
 
 offer_package(ROOT)
+if PLAN.values["strict_versions"]:
+    os.environ[STRICT] = "1"
+if on_slurm():
+    offer_container(site_settings(), PLAN, ROOT)
 
 
 wildcard_constraints:

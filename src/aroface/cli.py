@@ -22,6 +22,7 @@ from aroface.cli_train import add_train_verb
 from aroface.cli_verbs import Arguments, Verbs, add_device, add_verb, positive
 from aroface.errors import InputError
 from aroface.files import FULL_DISK
+from aroface.versions import check_versions
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     options.words = sys.argv[1:] if arguments is None else [*arguments]
     try:
+        check_versions()
         status: int | None = options.action(options)
     except InputError as error:
         if options.debug:
