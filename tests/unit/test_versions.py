@@ -26,7 +26,9 @@ def other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A lock that pins another numpy, and another spelling of a package that is as it should be."""
     torch = metadata.version("torch").partition("+")[0]
     lock = tmp_path / "requirements.lock"
-    lock.write_text(f"# A comment.\nnumpy==1.0\ntorch=={torch}\nOpenCV_python.headless=={_of('opencv-python-headless')}\n")
+    lock.write_text(
+        f"# A comment.\nnumpy==1.0\ntorch=={torch}\nOpenCV_python.headless=={_of('opencv-python-headless')}\n"
+    )
     monkeypatch.setattr(versions, "find_lock", lambda: lock)
     return lock
 
