@@ -46,7 +46,7 @@ def test_the_whole_paper_is_planned_and_summed_up_once_at_the_end(project: Proje
 
 
 def test_one_machines_gpus_are_those_that_it_is_called_with(project: Project) -> None:
-    outcome = project.plan("table_lfw", "--resources", "gpus=8", "--", config=None)
+    outcome = project.plan("--resources=gpus=8", "table_lfw", config=None)
     assert re.search(r"^time: about \S+ \w+ on 8 GPUs, ", outcome.text, re.M)
 
 
