@@ -128,21 +128,21 @@ def _do_plan(options: Arguments) -> None:
 
     from aroface.costs import plan_costs
     from aroface.costs_report import as_json, print_table
-    from aroface.outlook_report import outlook_json, outlook_lines
+    from aroface.outlook_report import jobs_line, outlook_json, time_lines
     from aroface.plan import make_plan
     from aroface.workload import find_outlook, find_site, tasks_to_do
 
     plan = make_plan(options.configfile)
     plan.write()
     costs = plan_costs(plan)
-    site = find_site(plan, gpus=options.gpus, gpus_per_node=options.gpus_per_node)
-    outlook = find_outlook(plan, costs, tasks_to_do(plan), site)
+    tasks, where = tasks_to_do(plan), {"gpus": options.gpus, "gpus_per_node": options.gpus_per_node}
     if options.schedule:
         from aroface.gantt import draw_schedule
 
-        draw_schedule(outlook.schedule, options.schedule, plan)
+        draw_schedule(find_outlook(plan, costs, tasks, find_site(plan, **where)).schedule, options.schedule, plan)
     if options.json:
-        print(json.dumps({**as_json(costs, plan.missing()), "outlook": outlook_json(outlook)}, indent=2))
+        outlook = outlook_json(find_outlook(plan, costs, tasks, find_site(plan, **where)))
+        print(json.dumps({**as_json(costs, plan.missing()), "outlook": outlook}, indent=2))
     elif options.files:
         for run in plan.runs:
             print(f"run        {plan.recipe_file(run)}")
@@ -150,7 +150,7 @@ def _do_plan(options: Arguments) -> None:
             print(f"benchmark  {benchmark.file}")
     else:
         print_table(costs)
-        print(*outlook_lines(outlook), sep="\n")
+        print(jobs_line(tasks), *time_lines(plan, costs, tasks, **where), sep="\n")
     for line in plan.missing():
         print(f"missing: {line}", file=sys.stderr)
     costs.check_budget()

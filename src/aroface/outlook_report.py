@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from aroface.costs_report import days_text, headline, hours_text, plural
 from aroface.errors import InputError
 from aroface.plan import Plan
 from aroface.schedule import Job
-from aroface.workload import Outlook, Task, find_outlook, find_site
+from aroface.workload import Outlook, Task, count_kinds, find_outlook, find_site
 
 _NAMES = {
     "data": "data set",
@@ -38,21 +38,35 @@ def summary(plan: Plan, tasks: Iterable[Task], *, root: Path = Path(), gpus: int
         return []
     trained = [task.run for task in asked if task.kind == "train" and task.run]
     needed = {plan.missing_for(task.rule, _wildcards(task)) for task in asked}
+    said = [jobs_line(asked)]
     try:
         costs = plan_costs(plan, root=root)
-        site = find_site(plan, root=root, gpus=gpus, gpus_per_node=gpus)
-        said = outlook_lines(find_outlook(plan, costs, asked, site))
-        if trained:
-            said.insert(1, headline(costs, trained))
-            said += _refused(costs, trained)
+        said += [headline(costs, trained)] if trained else []
+        said += time_lines(plan, costs, asked, root=root, gpus=gpus, gpus_per_node=gpus)
+        said += _refused(costs, trained)
     except InputError as error:
-        said = [f"costs: unknown: {error}"]
+        said.append(f"costs: unknown: {error}")
     return [*said, *(f"missing: {line}" for line in plan.missing() if line in needed)]
 
 
+def time_lines(plan: Plan, costs: Costs, tasks: Sequence[Task], **where: Any) -> list[str]:
+    """What features take and when all is done; why that is not known, if jobs do not fit on the GPUs.
+
+    Args:
+        plan: of the configuration.
+        costs: of that plan.
+        tasks: its jobs.
+        where: as :func:`aroface.workload.find_site` takes it.
+    """
+    try:
+        return outlook_lines(find_outlook(plan, costs, tasks, find_site(plan, **where)))
+    except InputError as error:
+        return [f"time: unknown: {error}"]
+
+
 def outlook_lines(outlook: Outlook) -> list[str]:
-    """How many jobs there are, what features take, when all is done."""
-    return [_jobs_line(outlook), *_feature_lines(outlook), *_time_lines(outlook)]
+    """What features take, and when all is done."""
+    return [*_feature_lines(outlook), *_time_lines(outlook)]
 
 
 def _wildcards(task: Task) -> dict[str, str]:
@@ -68,13 +82,14 @@ def _refused(costs: Costs, runs: list[str]) -> list[str]:
     return []
 
 
-def _jobs_line(outlook: Outlook) -> str:
+def jobs_line(tasks: Iterable[Task]) -> str:
     """How many jobs there are of each kind."""
+    counts = count_kinds(tasks)
     words = [
         f"{number:,} {_PLURALS[kind]}" if number > 1 and kind in _PLURALS else plural(number, _NAMES[kind])
-        for kind, number in outlook.counts.items()
+        for kind, number in counts.items()
     ]
-    return f"to do: {plural(sum(outlook.counts.values()), 'job')}: {', '.join(words)}"
+    return f"to do: {plural(sum(counts.values()), 'job')}: {', '.join(words)}" if words else "to do: nothing"
 
 
 def _feature_lines(outlook: Outlook) -> list[str]:

@@ -77,7 +77,7 @@ def find_site(plan: Plan, *, root: Path = Path(), gpus: int | None = None, gpus_
     Args:
         plan: of the configuration.
         root: folder of the repository.
-        gpus: all of them; 16 where nobody says, or what one training takes.
+        gpus: all of them; 16 where nobody says, or what one training takes, in whole nodes.
         gpus_per_node: 4 where nobody says, or what one training takes of a node.
 
     Raises:
@@ -88,7 +88,7 @@ def find_site(plan: Plan, *, root: Path = Path(), gpus: int | None = None, gpus_
     queue, nodes = said.get("gpu", {}), said.get("nodes", 1)
     asked = plan.values["resources"]["train"]["gpus"]
     per_node = gpus_per_node or queue.get("per_node") or max(DEFAULT_GPUS_PER_NODE, -(-asked // nodes))
-    number = gpus or queue.get("count") or max(DEFAULT_GPUS, asked)
+    number = gpus or queue.get("count") or per_node * -(-max(DEFAULT_GPUS, asked) // per_node)
     return Site(number, per_node, nodes, queue.get("max_hours"))
 
 
@@ -140,6 +140,12 @@ def workload(plan: Plan, costs: Costs, tasks: Iterable[Task], site: Site) -> lis
     return [_job(task, chosen, plan, made, site) for task in chosen.values()]
 
 
+def count_kinds(tasks: Iterable[Task]) -> dict[str, int]:
+    """How many tasks there are of each kind, those that occur."""
+    counts = Counter(task.kind for task in tasks)
+    return {kind: counts[kind] for kind in KINDS if counts[kind]}
+
+
 @dataclass(frozen=True)
 class Outlook:
     """What a plan's jobs come to on a certain number of GPUs.
@@ -187,9 +193,8 @@ def find_outlook(plan: Plan, costs: Costs, tasks: Iterable[Task], site: Site) ->
         with suppress(InputError):  # it does not fit on so few
             cluster = cluster_of(gpus, site.gpus_per_node, jobs)
             makespans[gpus] = makespans.get(gpus) or simulate(jobs, cluster).makespan
-    counts = Counter(task.kind for task in asked)
     return Outlook(
-        {kind: counts[kind] for kind in KINDS if counts[kind]},
+        count_kinds(asked),
         jobs,
         longest_chain(jobs),
         dict(sorted(makespans.items())),

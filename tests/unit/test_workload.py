@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from aroface.costs import plan_costs
 from aroface.errors import InputError
 from aroface.files import write_json
 from aroface.models.footprints import find_footprint
-from aroface.outlook_report import outlook_json, outlook_lines, summary
+from aroface.outlook_report import jobs_line, outlook_json, outlook_lines, summary
 from aroface.plan import Plan, make_plan
 from aroface.workload import KINDS, Outlook, Site, Task, find_outlook, find_site, tasks_to_do, workload
 
@@ -97,8 +99,9 @@ def test_what_rendering_takes_is_not_counted(tmp_path: Path) -> None:
     plan = plan_of(tmp_path, ON_GPUS)
     costs = plan_costs(plan, root=ROOT)
     tasks = [Task("table_tinyface"), Task("reported_ijbs"), Task("document"), Task("figure_fae")]
-    outlook = find_outlook(plan, costs, tasks, FOUR_NODES)
-    assert outlook_lines(outlook) == ["to do: 4 jobs: 4 tables, figures and documents"]
+    assert jobs_line(tasks) == "to do: 4 jobs: 4 tables, figures and documents"
+    assert outlook_lines(find_outlook(plan, costs, tasks, FOUR_NODES)) == []
+    assert jobs_line([]) == "to do: nothing"
     assert summary(plan, [], root=ROOT) == []
 
 
@@ -122,12 +125,13 @@ def test_a_training_that_outlives_its_time_limit_is_several_jobs(tmp_path: Path)
 
 
 def test_the_outlook_in_words_and_numbers(tmp_path: Path) -> None:
-    outlook = outlook_of(plan_of(tmp_path, ON_GPUS))
+    plan = plan_of(tmp_path, ON_GPUS)
+    outlook = outlook_of(plan)
     assert [*outlook.makespans] == [4, 8, 16, 32]
     four, eight, sixteen, _ = outlook.makespans.values()
     assert four > eight > sixteen == outlook.makespan >= outlook.chain_hours
-    jobs, features, time, chain = outlook_lines(outlook)
-    assert jobs == "to do: 20 jobs: 2 data sets, 6 trainings, 6 sets of features, 6 evaluations"
+    features, time, chain = outlook_lines(outlook)
+    assert jobs_line(tasks_to_do(plan)) == "to do: 20 jobs: 2 data sets, 6 trainings, 6 sets of features, 6 evaluations"
     assert re.fullmatch(r"features: about 0\.\d GPU-hours", features)
     assert re.match(r"time: about \d+ h on 16 GPUs \(4 × 4\), [\d.]+ % of them in use, without waiting", time)
     assert re.search(r"; 4 GPUs: 5\.\d days, 8 GPUs: \d+ h, 32 GPUs: \d+ h$", time)
@@ -159,8 +163,24 @@ def test_the_site_says_how_many_gpus_there_are(tmp_path: Path) -> None:
     (tmp_path / "slurm/site.yaml").write_text("gpu: {cuont: 24}\n")
     with pytest.raises(InputError, match=r"site.yaml: gpu: .*'cuont' was unexpected"):
         find_site(plan, root=tmp_path)
-    eight = plan_of(tmp_path, {"resources": {"train": {"gpus": 8}}})
-    assert find_site(eight, root=ROOT / "no such folder").gpus_per_node == 8
+    for gpus, expected in ((8, Site(16, 8, 1, None)), (6, Site(18, 6, 1, None)), (32, Site(32, 32, 1, None))):
+        wide = plan_of(tmp_path, {"resources": {"train": {"gpus": gpus}}})
+        assert find_site(wide, root=ROOT / "no such folder") == expected
+
+
+def test_gpus_that_are_too_few_leave_the_costs_known(tmp_path: Path) -> None:
+    plan = plan_of(tmp_path, ON_GPUS)
+    lines = summary(plan, tasks_to_do(plan), root=ROOT, gpus=2)
+    assert [line.partition(":")[0] for line in lines] == ["to do", "to train", "time", "missing", "missing"]
+    assert re.match(r"time: unknown: train \S+ needs 4 GPUs on 1 node; expected at most 2 on each of 1$", lines[2])
+
+
+def test_a_snakefile_does_not_wait_for_what_it_does_not_need() -> None:
+    """Torch, pandas and matplotlib would double the start of every job."""
+    modules = "aroface.outlook_report, aroface.products, aroface.versions"
+    code = f"import sys, {modules}; print(*{{'torch', 'pandas', 'matplotlib'}} & sys.modules.keys())"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
 
 
 def test_a_budget_that_is_not_enough_is_said_before_the_start(tmp_path: Path) -> None:
