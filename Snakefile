@@ -18,11 +18,9 @@ from snakemake.utils import min_version
 from aroface.costs import plan_costs
 from aroface.costs_report import headline
 from aroface.errors import InputError
-from aroface.outlook_report import summary
 from aroface.plan import make_plan, offer_package
 from aroface.products import find_products
 from aroface.versions import STRICT
-from aroface.workload import Task
 
 min_version("9.27")
 
@@ -38,6 +36,7 @@ from cluster import (
     site_settings,
     training_resources,
 )
+from dry_run import print_summary
 from earlier_jobs import comment_of, start_again, wait_for_earlier_jobs
 from job_environment import offer_container
 
@@ -101,27 +100,8 @@ if not PLAN.values["render_only"]:
     include: "workflow/rules/evaluate.smk"
 
 
-def print_summary():
-    """At the end of a dry run, what its jobs come to: where people look, below a list of any length."""
-    if not workflow.dryrun or workflow.scheduler is None:
-        return
-    tasks = [
-        Task(
-            job.rule.name,
-            job.wildcards_dict.get("run"),
-            job.wildcards_dict.get("benchmark"),
-        )
-        for job in workflow.persistence.dag.needrun_jobs(exclude_finished=False)
-        if not job.is_norun
-    ]
-    given = workflow.global_resources
-    machine = given["gpus"].value if "gpus" in given and not on_slurm() else None
-    sys.stdout.flush()
-    print(*summary(PLAN, tasks, root=ROOT, gpus=machine), sep="\n", file=sys.stderr)
-
-
 if workflow.is_main_process:
-    atexit.register(print_summary)
+    atexit.register(print_summary, workflow, PLAN, ROOT)
 
 
 onstart:

@@ -22,7 +22,7 @@ from aroface.plan import make_plan
 
 # Notes what it was asked, and runs the rest of its words here: the image's python is this one.
 APPTAINER = """#!/bin/sh
-printf '%s\\n' "$*" >> apptainer.txt
+printf '%s\\n' "$*" "strict: $AROFACE_STRICT_VERSIONS" >> apptainer.txt
 while [ "$1" != /opt/aroface/bin/python ]; do shift; done
 shift
 exec {python} "$@"
@@ -80,6 +80,8 @@ def test_the_conda_setting_is_snakemakes_own(project: Project, tools: Path) -> N
 def test_jobs_run_in_the_container(project: Project, tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with_profile(project)
     (project.folder / "image.sif").touch()
+    project.config["strict_versions"] = True
+    project.write()
     settings = {**cluster.DEFAULTS, "environment": "container", "image": "image.sif"}
     monkeypatch.setenv(cluster.SITE, json.dumps(settings))
     outcome: Outcome = project.run("generate_faces")
@@ -90,7 +92,23 @@ def test_jobs_run_in_the_container(project: Project, tools: Path, monkeypatch: p
     temporary = f",{tempfile.gettempdir()}"  # Snakemake gives each job a TMPDIR
     words = f"--bind {project.folder}{temporary} --pwd {project.folder} {project.folder / 'image.sif'}"
     gpus = "--nv " if Path("/dev/nvidiactl").exists() else ""
-    assert asked == [f"exec {gpus}{words} /opt/aroface/bin/python -m aroface {call}"]
+    assert asked == [f"exec {gpus}{words} /opt/aroface/bin/python -m aroface {call}", "strict: 1"]
+
+
+def test_the_launcher_of_a_training_stays_outside(tools: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which calls Slurm's commands: only what they start is the container's."""
+    script(tools / "srun", '#!/bin/sh\nwhile [ "${1#--}" != "$1" ]; do shift; done\nexec "$@"\n')
+    monkeypatch.setenv("PATH", str(ROOT / "slurm/container"), prepend=os.pathsep)
+    settings = {"AROFACE_IMAGE": "/image.sif", "AROFACE_BIND": "/data", "SLURM_JOB_ID": "3"}
+    code = "print('trained')"
+    command = ["bash", str(ROOT / "slurm/launch.sh"), "1", "1", "120", "python", "-c", code]
+    environment = {**os.environ, **settings, "TMPDIR": str(tmp_path / "scratch")}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "trained\n"), done.stderr
+    (asked, _) = (tmp_path / "apptainer.txt").read_text().splitlines()
+    assert f"--bind /data,{tmp_path / 'scratch'} --pwd {tmp_path} /image.sif /opt/aroface/bin/python -c {code}" in asked
 
 
 def test_the_container_sees_data_that_lie_elsewhere(tmp_path: Path) -> None:
