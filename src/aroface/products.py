@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from aroface.errors import InputError
@@ -154,8 +155,9 @@ def find_products(plan: Plan, *, root: Path = Path()) -> Products:
         InputError: a specification is malformed, two tables have one name, or a figure is of no sensitivity benchmark.
     """
     tables: dict[str, Spec] = {}
+    read = cache(read_spec)  # a table of the plan is most often one of the repository's
     for number, file in enumerate(plan.values["tables"]):
-        spec = read_spec(root / file)
+        spec = read(root / file)
         if spec.name in tables:
             raise InputError(f"a second table {spec.name!r}", file=plan.file, record=f"tables.{number}")
         tables[spec.name] = spec
@@ -167,7 +169,7 @@ def find_products(plan: Plan, *, root: Path = Path()) -> Products:
     figures = plan.values["figures"]
     if plan.values["render_only"]:
         figures = [figure for figure in figures if plan.records({figure})]
-    specs = [read_spec(path) for path in sorted((root / SPECS).glob("*.yaml"))]
+    specs = [read(path) for path in sorted((root / SPECS).glob("*.yaml"))]
     reported = {spec.name: spec for spec in specs if spec.source}
     asked = {spec.name: spec for spec in specs if {column.benchmark for column in spec.columns} & {*plan.benchmarks}}
     return Products(plan, tables, {**asked, **tables}, reported, tuple(figures), root / SPECS.parent, latex_missing())
