@@ -8,6 +8,7 @@
 Targets: all, tables, table_NAME, figure_NAME, reported; fetch, for data that anybody may download.
 """
 
+import atexit
 import os
 import sys
 from pathlib import Path
@@ -19,6 +20,7 @@ from aroface.costs_report import headline
 from aroface.errors import InputError
 from aroface.plan import make_plan, offer_package
 from aroface.products import find_products
+from aroface.versions import STRICT
 
 min_version("9.27")
 
@@ -31,9 +33,12 @@ from cluster import (
     job_minutes,
     job_resources,
     on_slurm,
+    site_settings,
     training_resources,
 )
+from dry_run import print_summary
 from earlier_jobs import comment_of, start_again, wait_for_earlier_jobs
+from job_environment import offer_container
 
 FILES = workflow.config_settings.configfiles or [ROOT / "config.yaml"]
 
@@ -54,6 +59,10 @@ DEVICE = PLAN.values["training"]["device"]
 RESOURCES = PLAN.values["resources"]
 
 offer_package(ROOT)
+if PLAN.values["strict_versions"]:
+    os.environ[STRICT] = "1"
+if on_slurm():
+    offer_container(site_settings(), PLAN, ROOT)
 
 
 wildcard_constraints:
@@ -92,11 +101,12 @@ if not PLAN.values["render_only"]:
 
 
 if workflow.is_main_process:
-    for line in PLAN.missing():
-        print(f"missing: {line}", file=sys.stderr)
+    atexit.register(print_summary, workflow, PLAN, ROOT)
 
 
 onstart:
+    for line in PLAN.missing():
+        print(f"missing: {line}", file=sys.stderr)
     jobs = list(workflow.persistence.dag.needrun_jobs())
     if on_slurm():
         try:

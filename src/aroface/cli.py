@@ -23,6 +23,7 @@ from aroface.cli_train import add_train_verb
 from aroface.cli_verbs import Arguments, Verbs, add_device, add_selection, add_verb, positive
 from aroface.errors import InputError
 from aroface.files import FULL_DISK
+from aroface.versions import check_versions
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     options.words = sys.argv[1:] if arguments is None else [*arguments]
     try:
+        check_versions()
         status: int | None = options.action(options)
     except InputError as error:
         if options.debug:
@@ -98,6 +100,16 @@ def _plan(verbs: Verbs[argparse.ArgumentParser]) -> None:
     )
     verb.add_argument("--json", action="store_true", help="all numbers, for machines, instead of a table")
     verb.add_argument("--files", action="store_true", help="name the files that were written instead")
+    verb.add_argument(
+        "--gpus",
+        type=positive,
+        metavar="N",
+        help="to count on (gpu.count of slurm/site.yaml, else 16): when is it done?",
+    )
+    verb.add_argument(
+        "--gpus-per-node", type=positive, metavar="N", help="of them (gpu.per_node of slurm/site.yaml, else 4)"
+    )
+    verb.add_argument("--schedule", type=Path, metavar="FILE.pdf", help="draw what runs when, as PDF and PNG")
     _add_configuration(verb)
 
 
@@ -117,13 +129,21 @@ def _do_plan(options: Arguments) -> None:
 
     from aroface.costs import plan_costs
     from aroface.costs_report import as_json, print_table
+    from aroface.outlook_report import jobs_line, outlook_json, time_lines
     from aroface.plan import make_plan
+    from aroface.workload import find_outlook, find_site, tasks_to_do
 
     plan = make_plan(options.configfile)
     plan.write()
     costs = plan_costs(plan)
+    tasks, where = tasks_to_do(plan), {"gpus": options.gpus, "gpus_per_node": options.gpus_per_node}
+    if options.schedule:
+        from aroface.gantt import draw_schedule
+
+        draw_schedule(find_outlook(plan, costs, tasks, find_site(plan, **where)).schedule, options.schedule, plan)
     if options.json:
-        print(json.dumps(as_json(costs, plan.missing()), indent=2))
+        outlook = outlook_json(find_outlook(plan, costs, tasks, find_site(plan, **where)))
+        print(json.dumps({**as_json(costs, plan.missing()), "outlook": outlook}, indent=2))
     elif options.files:
         for run in plan.runs:
             print(f"run        {plan.recipe_file(run)}")
@@ -131,6 +151,7 @@ def _do_plan(options: Arguments) -> None:
             print(f"benchmark  {benchmark.file}")
     else:
         print_table(costs)
+        print(jobs_line(tasks), *time_lines(plan, costs, tasks, **where), sep="\n")
     for line in plan.missing():
         print(f"missing: {line}", file=sys.stderr)
     costs.check_budget()

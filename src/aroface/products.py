@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from aroface.errors import InputError
@@ -174,12 +175,13 @@ def find_products(plan: Plan, *, root: Path = Path()) -> Products:
         InputError: a specification is malformed, two tables or figures have one name, or a figure cannot be drawn.
     """
     tables: dict[str, Spec] = {}
+    read = cache(read_spec)  # a table of the plan is most often one of the repository's
     for number, file in enumerate(plan.values["tables"]):
-        spec = read_spec(root / file)
+        spec = read(root / file)
         if spec.name in tables:
             raise InputError(f"a second table {spec.name!r}", file=plan.file, record=f"tables.{number}")
         tables[spec.name] = spec
-    specs = [read_spec(path) for path in sorted((root / SPECS).glob("*.yaml"))]
+    specs = [read(path) for path in sorted((root / SPECS).glob("*.yaml"))]
     reported = {spec.name: spec for spec in specs if spec.source}
     asked = {spec.name: spec for spec in specs if {column.benchmark for column in spec.columns} & {*plan.benchmarks}}
     return Products(

@@ -8,6 +8,7 @@ from typing import Any
 from aroface.evaluation.outcome import Outcome
 from aroface.provenance import git_commit, versions
 from aroface.schemas import validate
+from aroface.versions import lock_state
 
 SCHEMA = 1
 
@@ -50,6 +51,7 @@ def build_record(
             **({"alignment": alignment} if alignment else {}),
             "git_commit": git_commit(),
             "versions": versions(),
+            "lock": lock_state(),
             "embed_wall_s": index["wall_s"],
             "evaluate_wall_s": round(seconds, 2),
             "command": command,

@@ -25,6 +25,7 @@ from aroface.training.loop import BEST, Trainer
 from aroface.training.ranks import Ranks, joined, share_of
 from aroface.training.recipe import Run, read_run
 from aroface.training.state import locked
+from aroface.versions import lock_state
 
 SCHEMA = 1
 WEIGHTS = "model.safetensors"
@@ -139,7 +140,8 @@ def describe_environment(threads: int) -> dict[str, Any]:
     machine = hardware()
     if torch.cuda.is_available():
         machine["gpu"] = torch.cuda.get_device_name()
-    return {"git_commit": git_commit(), "versions": versions(), "hardware": machine, "threads": threads}
+    found = {"git_commit": git_commit(), "versions": versions(), "lock": lock_state()}
+    return {**found, "hardware": machine, "threads": threads}
 
 
 def _describe(run: Run, trainer: Trainer, weights: Path, environment: dict[str, Any]) -> dict[str, Any]:
