@@ -5,7 +5,7 @@
     snakemake -n                               only say what there is to do
     snakemake --cores all --configfile workflow/configs/demo.yaml
 
-Targets: all, tables, table_NAME, figure_NAME, reported; fetch, for data that anybody may download.
+Targets: all, tables, table_NAME, figure_NAME, compare, claims, reported; fetch, for data that anybody may download.
 """
 
 import os
@@ -34,6 +34,7 @@ from cluster import (
     training_resources,
 )
 from earlier_jobs import comment_of, start_again, wait_for_earlier_jobs
+from unfinished import failures, remove_superseded, render_unfinished
 
 FILES = workflow.config_settings.configfiles or [ROOT / "config.yaml"]
 
@@ -65,6 +66,7 @@ rule all:
     input:
         PAPER.table_files,
         PAPER.figure_files,
+        PAPER.verdict_files,
         PAPER.document_files,
         PAPER.unshown_records,
 
@@ -132,12 +134,14 @@ onstart:
 
 
 onsuccess:
+    remove_superseded(PAPER)
     print(*PAPER.summary(), sep="\n", file=sys.stderr)
 
 
-# What could not be finished leaves gaps; the tables of what there is are worth having all the same.
+# What could not be finished leaves gaps; what there is is worth rendering all the same.
 onerror:
-    for table in PAPER.tables:
-        shell(
-            f"python -m aroface table {PAPER.table_arguments(table)} --out {PAPER.partial_file(table)} || true"
-        )
+    unfinished = list(workflow.persistence.dag.needrun_jobs())
+    remove_superseded(PAPER)
+    render_unfinished(PAPER, {job.rule.name for job in unfinished})
+    print(*PAPER.summary(), sep="\n", file=sys.stderr)
+    print(*failures(workflow.scheduler.failed), sep="\n", file=sys.stderr)
