@@ -149,13 +149,6 @@ class Products:
         """Whether this is the table of its name that is made here."""
         return spec.name in self.offered and self.offered[spec.name].path == spec.path
 
-    @property
-    def unshown_records(self) -> list[Path]:
-        """The records that the plan asks for and no table or figure shows."""
-        shown = {path for table in self.tables for path in self.table_records(table)}
-        shown |= {path for figure in self.figures for path in self.figure_records(figure)}
-        return [path for path in self.plan.records() if path not in shown]
-
     def table_arguments(self, table: str) -> str:
         """Arguments of ``aroface table``, all but where the table goes and in which format."""
         return _join([self.offered[table].path, "--mode", self.plan.values["table_mode"], *self._shown()])

@@ -48,7 +48,13 @@ def main() -> int:
     elif words[0] == "data":
         write(options.out.with_name("pairs.bin.manifest.json") if options.out.suffix else options.out / "manifest.json")
     elif words[0] == "embed":
-        write(options.out / "index.json")
+        made_of = {"checkpoint": {"weights_sha256": options.run_dir.name}, "benchmark_manifest_hash": options.out.name}
+        write(options.out / "index.json", {**made_of, "protocol": {"name": "any", "options": {}}})
+    elif words[0] == "evaluate":
+        protocol = {"tinyface": "tinyface", "fae": "sensitivity"}.get(options.out.stem, "pairs")
+        version = importlib.import_module("aroface.semantics").PROTOCOLS[protocol]
+        made_of = {"weights_sha256": options.out.parent.name, "benchmark_manifest_hash": options.out.stem}
+        write(options.out, {"provenance": made_of, "protocol": {"name": "any", "options": {}, "version": version}})
     elif words[0] == "figure":
         for suffix in (".tex", ".pdf", ".png"):
             write(Path(f"{options.out}{suffix}"))
@@ -75,7 +81,7 @@ def train(run_dir: Path, state_dir: Path) -> None:
             write(state_dir / "saved")
             sys.exit(75)
     write(run_dir / "model.safetensors")
-    write(run_dir / "checkpoint.json")
+    write(run_dir / "checkpoint.json", {"weights": {"sha256": run_dir.name}})
 
 
 def evaluate(out: Path) -> None:
