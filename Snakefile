@@ -5,7 +5,7 @@
     snakemake -n                               only say what there is to do
     snakemake --cores all --configfile workflow/configs/demo.yaml
 
-Targets: all, tables, table_NAME, figure_NAME, reported; fetch, for data that anybody may download.
+Targets: all, tables, table_NAME, figure_NAME, compare, claims, reported; fetch, for data that anybody may download.
 """
 
 import atexit
@@ -27,6 +27,7 @@ min_version("9.27")
 ROOT = Path(os.path.relpath(workflow.basedir))
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
+from brought import trust_what_was_brought
 from cluster import (
     TrainingTime,
     job_memory,
@@ -39,6 +40,7 @@ from cluster import (
 from dry_run import print_summary
 from earlier_jobs import comment_of, start_again, wait_for_earlier_jobs
 from job_environment import offer_container
+from unfinished import failures, remove_superseded, render_unfinished
 
 FILES = workflow.config_settings.configfiles or [ROOT / "config.yaml"]
 
@@ -50,6 +52,8 @@ try:
     )
     PAPER = find_products(PLAN, root=ROOT)
     PLAN.write()
+    if workflow.is_main_process:
+        trust_what_was_brought(PLAN)
 except InputError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
@@ -74,8 +78,9 @@ rule all:
     input:
         PAPER.table_files,
         PAPER.figure_files,
+        PAPER.verdict_files,
         PAPER.document_files,
-        PAPER.unshown_records,
+        PLAN.records(),  # so that one that was deleted is made again
 
 
 rule tables:
@@ -142,12 +147,14 @@ onstart:
 
 
 onsuccess:
+    remove_superseded(PAPER)
     print(*PAPER.summary(), sep="\n", file=sys.stderr)
 
 
-# What could not be finished leaves gaps; the tables of what there is are worth having all the same.
+# What could not be finished leaves gaps; what there is is worth rendering all the same.
 onerror:
-    for table in PAPER.tables:
-        shell(
-            f"python -m aroface table {PAPER.table_arguments(table)} --out {PAPER.partial_file(table)} || true"
-        )
+    unfinished = list(workflow.persistence.dag.needrun_jobs())
+    remove_superseded(PAPER)
+    render_unfinished(PAPER, {job.rule.name for job in unfinished})
+    print(*PAPER.summary(), sep="\n", file=sys.stderr)
+    print(*failures(workflow.scheduler.failed), sep="\n", file=sys.stderr)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from aroface.costs_report import days_text, plural
 from aroface.files import write_bytes
 from aroface.paper.drawing import COLOURS, STYLE
-from aroface.paper.figures import METADATA, PNG_DPI
+from aroface.paper.saving import picture
 from aroface.plan import Plan
 from aroface.schedule import Attempt, Schedule, chain_hours, longest_chain
 
@@ -44,10 +43,8 @@ def draw_schedule(schedule: Schedule, out: Path, plan: Plan) -> None:
     datasets = {run.name: plan.labels.get(run.source.name, run.source.name) for run in plan.runs.values()}
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         figure = _draw(schedule, labels, datasets)
-        for suffix, metadata in METADATA.items():
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=suffix, dpi=PNG_DPI, metadata=metadata)
-            write_bytes(out.with_suffix(f".{suffix}"), buffer.getvalue())
+        for suffix in ("pdf", "png"):
+            write_bytes(out.with_suffix(f".{suffix}"), picture(figure, suffix))
 
 
 def _draw(schedule: Schedule, labels: Mapping[str, Sequence[str]], datasets: Mapping[str, str]) -> Figure:

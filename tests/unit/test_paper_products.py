@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from aroface.cli_figures import FIGURES
 from aroface.errors import InputError
 from aroface.figures import KINDS, Figure
 from aroface.plan import make_plan
-from aroface.products import Products, find_products
+from aroface.products import Products, find_products, latest, partial
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("adversary", "factors", "ratio", "step", "heads")
@@ -126,3 +127,36 @@ def test_every_kind_of_figure_is_planned_drawn_and_admitted():
     schema = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
     _, entry = schema["properties"]["figures"]["items"]["oneOf"]
     assert {*entry["properties"]["kind"]["enum"]} == {*KINDS} == {*FIGURES}
+
+
+def test_verdicts_are_part_of_all_where_the_plans_tables_have_reported_values(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    paper = products(monkeypatch, tmp_path, "config.yaml")
+    assert {*paper.tables} == {"tinyface", "ijbs", "ijbb", "ijbc", "lfw", "fae"}
+    assert paper.compared == ("ijbs", "tinyface")
+    assert [path.name for path in paper.verdict_files] == [
+        *("compare.md", "compare.json"), *("claims.md", "claims.json", "claims.tex")
+    ]  # fmt: skip
+    assert paper.fragments[-1].name == "claims.tex"
+    assert {path.stem for path in paper.compared_records} == {"ijbs", "tinyface"}
+    assert {path.stem for path in paper.claimed_records} == {"ijbb", "ijbc", "ijbs", "tinyface", "fae"}
+    assert {path.stem for path in paper.claimed_specs} == {"ijbb", "ijbc", "ijbs", "tinyface"}
+    ablations = products(monkeypatch, tmp_path, "config.yaml", "workflow/configs/ablations.yaml")
+    assert {*ablations.tables} == {f"ablation_{part}" for part in PARTS}
+    assert ablations.verdict_files == []
+    assert ablations.compare_files != []
+    demo = products(monkeypatch, tmp_path, "workflow/configs/demo.yaml")
+    assert (demo.compared, demo.compare_files, demo.verdict_files) == ((), [], [])
+
+
+def test_what_has_gaps_stands_for_the_whole_while_it_is_newer(tmp_path: Path):
+    whole = tmp_path / "lfw.tex"
+    assert latest(whole) == whole
+    partial(whole).touch()
+    assert latest(whole) == partial(whole) == tmp_path / "lfw.partial.tex"
+    whole.touch()
+    os.utime(partial(whole), (1, 1))
+    assert latest(whole) == whole
+    os.utime(whole, (0, 0))
+    assert latest(whole) == partial(whole)

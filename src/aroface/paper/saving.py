@@ -16,9 +16,9 @@ from aroface.files import write_bytes, write_text
 from aroface.paper.drawing import STYLE
 from aroface.paper.latex import render_figure
 
-PNG_DPI = 300
+_DPI = 300
 # Dates and program names would change the bytes of an unchanged figure.
-METADATA: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
+_METADATA: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
 # Computer Modern's files carry dates that fontTools remarks upon at every subset.
 logging.getLogger("fontTools.ttLib.tables._h_e_a_d").setLevel(logging.ERROR)
 
@@ -34,9 +34,14 @@ def save_figure(out: str | PathLike[str], draw: Callable[[], Figure], caption: s
     """
     with matplotlib.rc_context(STYLE):
         figure = draw()
-        for suffix, metadata in METADATA.items():
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=suffix, dpi=PNG_DPI, metadata=metadata)
-            write_bytes(f"{out}.{suffix}", buffer.getvalue())
+        for suffix in _METADATA:
+            write_bytes(f"{out}.{suffix}", picture(figure, suffix))
     stem = Path(out).name
     write_text(f"{out}.tex", render_figure(f"{stem}.pdf", f"{caption} {note}" if note else caption, f"fig:{stem}"))
+
+
+def picture(figure: Figure, form: str) -> bytes:
+    """A figure as a file of the form ``pdf`` or ``png``, the same bytes every time."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=form, dpi=_DPI, metadata=_METADATA[form])
+    return buffer.getvalue()
