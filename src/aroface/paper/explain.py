@@ -129,7 +129,7 @@ def explain_cell(spec: Spec, table: Sequence[Line], line: Line, column: Column, 
         return Explanation(spec.name, line.row.key, column.id, ((*top, *first), *others))
     sides = [side for name in line.row.difference for side in table if side.row.id == name]
     top += _difference(spec, sides, column, trace.records)
-    blocks = [tuple(top)]
+    blocks: list[tuple[Fact, ...]] = [tuple(top)]
     for sign, side in zip(("of", "minus"), sides, strict=True):
         first, *others = _reproduced(spec, side, column, trace)
         blocks += [(Fact(sign, side.row.key, leads=True), *first), *others]
@@ -183,7 +183,9 @@ def _reproduced(spec: Spec, line: Line, column: Column, trace: Trace) -> list[tu
         return [(Fact("reproduced", f"no result of {line.experiment}", leads=True),)]
     spread = "" if found.sd is None else f" ± {percent(found.sd, column.decimals)}"
     over = ", released weights" if all(map(_is_released, measured.records)) else _over(found.n)
-    blocks = [(Fact("reproduced", f"{percent(found.mean, column.decimals)}{spread}{over}", leads=True),)]
+    blocks: list[tuple[Fact, ...]] = [
+        (Fact("reproduced", f"{percent(found.mean, column.decimals)}{spread}{over}", leads=True),)
+    ]
     for source in [spec.column(name) for name in column.average_of] or [column]:
         measurement = measure(spec, source, line.experiment, trace.records)
         for record in measurement.records:
