@@ -48,6 +48,18 @@ def escape(text: str) -> str:
     return re.sub("[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+", lambda found: f"$^{{{found[0].translate(RAISED)}}}$", escaped)
 
 
+def unescape(text: str) -> str:
+    """The plain text that :func:`escape` made LaTeX of."""
+    sequences = {escaped: chr(code) for code, escaped in ESCAPES.items()}
+    raised = {chr(digit): chr(code) for code, digit in RAISED.items()}
+    known = "|".join(re.escape(sequence) for sequence in sorted(sequences, key=len, reverse=True))
+    return re.sub(
+        rf"\$\^\{{([-0-9]+)\}}\$|({known})",
+        lambda found: sequences[found[2]] if found[2] else "".join(map(raised.__getitem__, found[1])),
+        text,
+    )
+
+
 @cache
 def environment() -> jinja2.Environment:
     """The template engine, with delimiters that LaTeX leaves alone; an undefined variable is an error."""
