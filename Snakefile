@@ -5,10 +5,12 @@
     snakemake -n                               only say what there is to do
     snakemake --cores all --configfile workflow/configs/demo.yaml
 
-Targets: all, tables, table_NAME, figure_NAME, reported; fetch, for data that anybody may download.
+Targets: all, tables, table_NAME, figure_NAME, report, crate, reported; fetch, for data that anybody may download.
 """
 
+import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -67,6 +69,8 @@ rule all:
         PAPER.figure_files,
         PAPER.document_files,
         PAPER.unshown_records,
+        PAPER.report_file,
+        PAPER.crate_file,
 
 
 rule tables:

@@ -21,6 +21,7 @@ def add_paper_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
     _compare(verbs)
     _claims(verbs)
     _report(verbs)
+    _crate(verbs)
 
 
 def _add_common(verb: argparse.ArgumentParser) -> None:
@@ -125,6 +126,26 @@ def _do_report(options: Arguments) -> None:
     from aroface.paper.report import write_report
 
     write_report(_material(options), options.out)
+    print(options.out)
+
+
+def _crate(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = add_verb(
+        verbs,
+        "crate",
+        "describe all that was made as a Research Object Crate (RO-Crate 1.1), for archives and other machines",
+        "aroface crate --configfile workflow/configs/demo.yaml --out results/demo/ro-crate-metadata.json",
+        _do_crate,
+    )
+    verb.add_argument("--out", type=Path, required=True, help="ro-crate-metadata.json in the folder of the results")
+    _add_plan(verb)
+
+
+def _do_crate(options: Arguments) -> None:
+    from aroface.paper.crate import write_crate
+    from aroface.report_material import software
+
+    write_crate(_material(options), software(options.configfile, root=options.root), options.out)
     print(options.out)
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from aroface import __version__
+from aroface.config import DEFAULTS
 from aroface.costs import plan_costs
 from aroface.costs_report import headline, legend
 from aroface.datasets.registry import Entry, read_all
+from aroface.paper.crate import Software
 from aroface.paper.records import Experiment
 from aroface.paper.report import Material, Picture
 from aroface.paper.report_dag import Step
@@ -55,6 +58,18 @@ def report_material(products: Products, *, workflow: str, root: Path = Path()) -
         costs=(headline(costs), *legend(costs)) if costs.unfinished else (),
         workflow=workflow,
     )
+
+
+def software(files: Sequence[Path], *, root: Path = Path()) -> Software:
+    """The workflow as a crate names it.
+
+    Args:
+        files: the configuration's.
+        root: folder of the repository.
+    """
+    rules = sorted((root / "workflow" / "rules").glob("*.smk"))
+    parts = tuple(dict.fromkeys([*rules, root / DEFAULTS, *files]))
+    return Software(root / "Snakefile", parts, root / "CITATION.cff", root, __version__)
 
 
 def _shown(products: Products) -> Iterator[Spec]:
