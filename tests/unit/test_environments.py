@@ -68,7 +68,13 @@ ENTRIES = {
     "data": [f"aroface.datasets.{verb}" for verb in ("generate", "pack", "fetch", "verify", "prepare")],
     "train": ["aroface.training.run", "aroface.embedding.benchmark"],
     "evaluate": ["aroface.evaluation.evaluate"],
-    "paper": ["aroface.paper.table", "aroface.paper.figures", "aroface.paper.document", "aroface.embedding.examples"],
+    "paper": [
+        "aroface.paper.table",
+        "aroface.paper.figures",
+        "aroface.paper.document",
+        "aroface.embedding.examples",
+        "aroface.report_material",
+    ],
 }
 """What the jobs of each environment import."""
 
