@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from aroface import __version__
 from aroface.cli_verbs import Arguments, Verbs, add_verb
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def _do_crate(options: Arguments) -> None:
     from aroface.paper.crate import write_crate
     from aroface.report_material import software
 
-    write_crate(_material(options), software(options.configfile, root=options.root), options.out)
+    write_crate(_material(options), software(options.configfile, __version__, root=options.root), options.out)
     print(options.out)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from aroface import __version__
 from aroface.config import DEFAULTS
 from aroface.costs import plan_costs
 from aroface.costs_report import headline, legend
@@ -60,16 +59,17 @@ def report_material(products: Products, *, workflow: str, root: Path = Path()) -
     )
 
 
-def software(files: Sequence[Path], *, root: Path = Path()) -> Software:
+def software(files: Sequence[Path], version: str, *, root: Path = Path()) -> Software:
     """The workflow as a crate names it.
 
     Args:
         files: the configuration's.
+        version: of this package.
         root: folder of the repository.
     """
     rules = sorted((root / "workflow" / "rules").glob("*.smk"))
     parts = tuple(dict.fromkeys([*rules, root / DEFAULTS, *files]))
-    return Software(root / "Snakefile", parts, root / "CITATION.cff", root, __version__)
+    return Software(root / "Snakefile", parts, root / "CITATION.cff", root, version)
 
 
 def _shown(products: Products) -> Iterator[Spec]:
