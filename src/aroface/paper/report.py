@@ -215,7 +215,8 @@ def _comparison(material: Material) -> dict[str, Any]:
     made = [each for each in report.comparisons if each.reproduced is not None]
     return {
         "tables": [
-            (table, [_compared(each) for each in group]) for table, group in groupby(made, lambda each: each.table)
+            (table, [(row, [*map(_compared, cells)]) for row, cells in groupby(group, lambda each: each.row)])
+            for table, group in groupby(made, lambda each: each.table)
         ],
         "causes": [
             (causes, [_compared(each) for each in group])
@@ -240,7 +241,7 @@ def _claims(material: Material) -> dict[str, Any]:
                 "criterion": criterion(each.claim),
                 "sides": [
                     ("paper", each.paper_verdict, _evidence(each.paper)),
-                    ("reproduction", each.reproduction_verdict, _evidence(each.reproduction)),
+                    ("reproduced", each.reproduction_verdict, _evidence(each.reproduction)),
                 ],
             }
             for each in judged
