@@ -5,11 +5,14 @@
     snakemake -n                               only say what there is to do
     snakemake --cores all --configfile workflow/configs/demo.yaml
 
-Targets: all, tables, table_NAME, figure_NAME, compare, claims, reported; fetch, for data that anybody may download.
+Targets: all, tables, table_NAME, figure_NAME, compare, claims, report, crate, reported; fetch, for data that anybody may
+download.
 """
 
 import atexit
+import json
 import os
+import shlex
 import sys
 from pathlib import Path
 
@@ -81,6 +84,8 @@ rule all:
         PAPER.verdict_files,
         PAPER.document_files,
         PLAN.records(),  # so that one that was deleted is made again
+        PAPER.report_file,
+        PAPER.crate_file,
 
 
 rule tables:

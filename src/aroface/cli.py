@@ -280,6 +280,9 @@ def _document(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb.add_argument("fragments", type=Path, nargs="+", help="tables and figures, as table and figure write them")
     verb.add_argument("--pictures", type=Path, nargs="*", default=[], help="PDF files that the figures show")
     verb.add_argument("--note", default="", help="what the numbers are, as the first paragraph")
+    verb.add_argument(
+        "--report", type=Path, help="report that numbers shall be links into, as aroface report writes it"
+    )
     verb.add_argument("--out", type=Path, required=True, help="a .pdf (LaTeX compiles it) or a .tex file")
 
 
@@ -287,7 +290,7 @@ def _do_document(options: Arguments) -> None:
     from aroface.paper.document import compile_document, write_document
 
     make = compile_document if options.out.suffix == ".pdf" else write_document
-    make(options.fragments, options.pictures, options.out, note=options.note)
+    make(options.fragments, options.pictures, options.out, note=options.note, report=options.report)
     print(options.out)
 
 

@@ -1,4 +1,4 @@
-"""The verbs ``aroface compare`` and ``aroface claims``."""
+"""The verbs ``aroface compare``, ``claims``, ``report`` and ``crate``."""
 
 from __future__ import annotations
 
@@ -6,10 +6,15 @@ import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from aroface import __version__
 from aroface.cli_verbs import Arguments, Verbs, add_verb
 from aroface.errors import InputError
 from aroface.files import write_text
+
+if TYPE_CHECKING:
+    from aroface.paper.report import Material
 
 SPECS = Path("paper_tables/specs")
 CLAIMS = Path("paper_tables/claims.yaml")
@@ -22,6 +27,8 @@ def add_paper_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
     """Declare the verbs."""
     _compare(verbs)
     _claims(verbs)
+    _report(verbs)
+    _crate(verbs)
 
 
 def _add_common(verb: argparse.ArgumentParser, formats: Sequence[str]) -> None:
@@ -139,6 +146,70 @@ def _show(options: Arguments, forms: Forms) -> None:
     for place, form in wanted.items():
         write_text(place, forms[form or ""]())
         print(place)
+
+
+def _report(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = add_verb(
+        verbs,
+        "report",
+        "write one HTML file with every number, what stands behind it, and what is missing",
+        "aroface report --configfile workflow/configs/demo.yaml --out results/demo/report.html",
+        _do_report,
+    )
+    verb.add_argument("--out", type=Path, required=True, help="the HTML file; its links are relative to its folder")
+    _add_plan(verb)
+
+
+def _add_plan(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--configfile",
+        type=Path,
+        nargs="+",
+        default=[Path("config.yaml")],
+        metavar="FILE",
+        help="configuration, each file laid over the one before, as for snakemake (config.yaml)",
+    )
+    verb.add_argument("--changes", type=json.loads, default={}, metavar="JSON", help="keys laid over these files")
+    verb.add_argument("--root", type=Path, default=Path(), help="folder of the repository (%(default)s)")
+
+
+def _do_report(options: Arguments) -> None:
+    from aroface.paper.report import write_report
+
+    write_report(_material(options), options.out)
+    print(options.out)
+
+
+def _crate(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = add_verb(
+        verbs,
+        "crate",
+        "describe all that was made as a Research Object Crate (RO-Crate 1.1), for archives and other machines",
+        "aroface crate --configfile workflow/configs/demo.yaml --out results/demo/ro-crate-metadata.json",
+        _do_crate,
+    )
+    verb.add_argument("--out", type=Path, required=True, help="ro-crate-metadata.json in the folder of the results")
+    _add_plan(verb)
+
+
+def _do_crate(options: Arguments) -> None:
+    from aroface.paper.crate import write_crate
+    from aroface.report_material import software
+
+    write_crate(_material(options), software(options.configfile, __version__, root=options.root), options.out)
+    print(options.out)
+
+
+def _material(options: Arguments) -> Material:
+    from aroface.plan import make_plan
+    from aroface.products import find_products
+    from aroface.report_material import report_material
+
+    plan = make_plan(options.configfile, options.changes, root=options.root)
+    plan.write()
+    files = " ".join(str(file) for file in options.configfile)
+    workflow = f"snakemake --cores all --configfile {files}"
+    return report_material(find_products(plan, root=options.root), workflow=workflow, root=options.root)
 
 
 def _json(value: object) -> str:

@@ -72,6 +72,16 @@ class Products:
         return [self.plan.results / f"paper{suffix}"] if self.tables or self.figures else []
 
     @property
+    def report_file(self) -> Path:
+        """The page on all of it."""
+        return self.plan.results / "report.html"
+
+    @property
+    def crate_file(self) -> Path:
+        """The description of all of it for machines."""
+        return self.plan.results / "ro-crate-metadata.json"
+
+    @property
     def fragments(self) -> list[Path]:
         """What the document consists of: the authors' tables that none here repeats, tables, figures and claims."""
         repeated = {spec.path for spec in self.tables.values()}
@@ -203,6 +213,7 @@ class Products:
         note = self.plan.values["note"]
         words: list[str | Path] = [*self.fragments]
         words += ["--pictures", *self.picture_files] if self.figures else []
+        words += ["--report", self.report_file]
         return _join([*words, "--note", note] if note else words)
 
     def _choice(self) -> Sequence[str | Path]:
@@ -219,6 +230,7 @@ class Products:
         files += [("figure", path) for path in self.picture_files]
         files += [(path.stem, path) for path in self.verdict_files if path.suffix == ".md"]
         files += [("paper", path) for path in self.document_files]
+        files += [("report", self.report_file), ("crate", self.crate_file)]
         lines = [f"{what:7} {path}" for what, path in ((what, latest(path)) for what, path in files) if path.exists()]
         return lines if self.no_latex is None else [*lines, f"no PDF: {self.no_latex}"]
 

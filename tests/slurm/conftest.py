@@ -57,7 +57,7 @@ class Project:
         self.results = folder / "results" / "tiny"
         self.said = folder / "snakemake.log"
         self._calls: list[subprocess.Popen[bytes]] = []
-        for name in ("Snakefile", "config.yaml"):
+        for name in ("Snakefile", "config.yaml", "CITATION.cff"):
             shutil.copy(ROOT / name, folder)
         for name in ("profiles", "workflow", "paper_tables", "slurm"):
             shutil.copytree(ROOT / name, folder / name, dirs_exist_ok=True)

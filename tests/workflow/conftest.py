@@ -138,7 +138,7 @@ def copy_of(template: Path, folder: Path) -> Project:
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of a project in which nothing has been done."""
     folder = tmp_path_factory.mktemp("project")
-    for name in ("Snakefile", "config.yaml"):
+    for name in ("Snakefile", "config.yaml", "CITATION.cff"):
         shutil.copy(ROOT / name, folder)
     for name in ("profiles", "workflow", "paper_tables"):
         shutil.copytree(ROOT / name, folder / name)

@@ -42,6 +42,10 @@ def test_from_nothing_to_the_paper(template: Path, tmp_path: Path) -> None:
         assert (results / f"figures/{figure}.pdf").read_bytes().startswith(b"%PDF")
     assert "No training" not in (results / "figures/displacements.tex").read_text()
     assert any((results / f"paper{suffix}").exists() for suffix in (".pdf", ".tex"))
+    report = (results / "report.html").read_text()
+    assert "2 of 2 finished" in report
+    assert "Nothing is missing of what the configuration asks for." in report
+    assert '"mainEntity"' in (results / "ro-crate-metadata.json").read_text()
     assert run(tmp_path, *COMMAND).text.startswith("Nothing to do")
     shutil.rmtree(results / "data")
     shutil.rmtree(results / "figures")

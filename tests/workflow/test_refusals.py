@@ -93,7 +93,7 @@ def test_a_failed_job_leaves_a_table_with_gaps(project: Project, monkeypatch: py
     assert (project.folder / "results/tables/lfw.partial.tex").exists()
     monkeypatch.delenv("STANDIN_FAILS")
     assert project.run().status == 0
-    assert [call.split()[0] for call in project.calls()] == [*["evaluate"] * 4, "table", "document"]
+    assert [call.split()[0] for call in project.calls()] == [*["evaluate"] * 4, "table", "document", "report", "crate"]
     assert not (project.folder / "results/tables/lfw.partial.tex").exists()
 
 

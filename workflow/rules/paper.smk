@@ -116,6 +116,62 @@ rule document:
         "python -m aroface document {params.arguments} --out {output} > {log} 2>&1"
 
 
+# One page on all of it, and a description of all of it for machines. Both show what is there of the whole plan, so they
+# come last.
+REPORT_ARGUMENTS = shlex.join(
+    [
+        *(
+            "--root",
+            str(ROOT),
+            "--changes",
+            json.dumps(workflow.config_settings.config),
+        ),
+        *("--configfile", *(os.path.relpath(file) for file in FILES)),
+    ]
+)
+
+
+rule report:
+    input:
+        PAPER.table_files,
+        PAPER.figure_files,
+        PAPER.document_files,
+        PLAN.records(),
+    output:
+        PAPER.report_file,
+    log:
+        RESULTS / "logs/paper/report.log",
+    localrule: True
+    conda:
+        "../envs/paper.yaml"
+    resources:
+        mem_mb=RESOURCES["paper"]["mem_mb"],
+        runtime=RESOURCES["paper"]["runtime"],
+    params:
+        arguments=REPORT_ARGUMENTS,
+    shell:
+        "python -m aroface report {params.arguments} --out {output} > {log} 2>&1"
+
+
+rule crate:
+    input:
+        PAPER.report_file,
+    output:
+        PAPER.crate_file,
+    log:
+        RESULTS / "logs/paper/crate.log",
+    localrule: True
+    conda:
+        "../envs/paper.yaml"
+    resources:
+        mem_mb=RESOURCES["paper"]["mem_mb"],
+        runtime=RESOURCES["paper"]["runtime"],
+    params:
+        arguments=REPORT_ARGUMENTS,
+    shell:
+        "python -m aroface crate {params.arguments} --out {output} > {log} 2>&1"
+
+
 # The tables as their authors reported them, which the repository keeps.
 for table, spec in PAPER.reported.items():
 

@@ -46,6 +46,7 @@ def write_document(
     out: str | PathLike[str],
     *,
     note: str,
+    report: str | PathLike[str] | None = None,
 ) -> None:
     """Write a LaTeX document that puts the fragments on LNCS pages.
 
@@ -54,6 +55,7 @@ def write_document(
         pictures: PDF files that the figures show; the fragments name them without their folders.
         out: the ``.tex`` file. It refers to the others by relative paths, so it can be compiled where it stands.
         note: what the numbers are, as the first paragraph.
+        report: the file that explains each cell, which need not be there yet; None for a document without links.
 
     Raises:
         InputError: two pictures of one name, of which LaTeX would take the first twice.
@@ -67,6 +69,7 @@ def write_document(
     text = template.render(
         title=TITLE,
         note=note,
+        report=None if report is None else _relative(report, folder),
         fragments=[_relative(fragment, folder) for fragment in fragments],
         picture_folders=dict.fromkeys(_relative(Path(picture).parent, folder) for picture in pictures),
     )
@@ -79,6 +82,7 @@ def compile_document(
     out: str | PathLike[str],
     *,
     note: str,
+    report: str | PathLike[str] | None = None,
 ) -> None:
     """Write the document beside ``out`` (as ``.tex``) and compile it; equal input gives a PDF of equal bytes.
 
@@ -87,12 +91,13 @@ def compile_document(
         pictures: see :func:`write_document`.
         out: the PDF file.
         note: see :func:`write_document`.
+        report: see :func:`write_document`.
 
     Raises:
         InputError: LaTeX is not installed, stops at an error, or could not fit something into the text width.
     """
     source = Path(out).with_suffix(".tex").resolve()
-    write_document(fragments, pictures, source, note=note)
+    write_document(fragments, pictures, source, note=note, report=report)
     missing = latex_missing()
     if missing:
         raise InputError(missing, file=out)

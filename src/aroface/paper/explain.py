@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from difflib import SequenceMatcher
-from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, NoReturn
@@ -19,7 +19,55 @@ from aroface.paper.spec import EMPTY, Column, Spec, read_spec
 
 LABEL_WIDTH = 13
 RELEASED = "released"
-TOP = ("reported", "reproduced", "difference", "of", "minus", RELEASED)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One line of an explanation.
+
+    Attributes:
+        name: what it is about; empty where it goes on about the fact before.
+        text: what there is to say.
+        leads: whether what follows belongs to it: a value, a seed, a side of a difference.
+        path: the file that it names.
+        run: the run that it is about.
+    """
+
+    name: str
+    text: str
+    leads: bool = False
+    path: Path | None = None
+    run: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """Where a cell comes from, as blocks of facts: the value, then each record behind it."""
+
+    table: str
+    row: str
+    column: str
+    blocks: tuple[tuple[Fact, ...], ...]
+
+    @property
+    def title(self) -> str:
+        """The cell's address."""
+        return f"{self.table} / {self.row} / {self.column}"
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """What explanations are drawn from.
+
+    Attributes:
+        records: all records that count.
+        results: folder with ``runs`` and ``recipes``, as the commands name it.
+        workflow: command that makes the file whose name follows it.
+    """
+
+    records: Sequence[Record]
+    results: Path
+    workflow: str
 
 
 def explain(
@@ -56,21 +104,53 @@ def explain(
     name, _, column_id = rest.rpartition("/")
     tables = _tables(specs)
     spec = tables.get(table) or _unknown("table", table, tables, address)
-    found = load_records(records, runs)
-    rows = {_plain(line.row.key): line for line in lines(spec, found, experiments, labels)}
+    trace = Trace(load_records(records, runs), Path(results), workflow)
+    found = lines(spec, trace.records, experiments, labels)
+    rows = {_plain(line.row.key): line for line in found}
     line = rows.get(_plain(name)) or _unknown("row", name, [line.row.key for line in rows.values()], address)
     columns = {column.id: column for column in spec.columns}
     column = columns.get(column_id) or _unknown("column", column_id, columns, address)
-    parts = [f"{spec.name} / {line.row.key} / {column.id}", *_reported(spec, line, column)]
-    trace = partial(_reproduced, spec=spec, column=column, records=found, results=Path(results), workflow=workflow)
+    return as_text(explain_cell(spec, found, line, column, trace))
+
+
+def explain_cell(spec: Spec, table: Sequence[Line], line: Line, column: Column, trace: Trace) -> Explanation:
+    """Walk from one cell to all that it depends on.
+
+    Args:
+        spec: the table.
+        table: all its rows.
+        line: the cell's row.
+        column: the cell's column.
+        trace: records, and where runs and recipes are.
+    """
+    top = list(_reported(spec, line, column))
     if line.row.difference is None:
-        parts += trace(line)
-    else:
-        sides = [side for name in line.row.difference for side in rows.values() if side.row.id == name]
-        parts += _difference(spec, sides, column, found)
-        for sign, side in zip(("of", "minus"), sides, strict=True):
-            parts += ["", _entry(sign, side.row.key), *trace(side)]
-    return "\n".join(parts) + "\n"
+        first, *others = _reproduced(spec, line, column, trace)
+        return Explanation(spec.name, line.row.key, column.id, ((*top, *first), *others))
+    sides = [side for name in line.row.difference for side in table if side.row.id == name]
+    top += _difference(spec, sides, column, trace.records)
+    blocks: list[tuple[Fact, ...]] = [tuple(top)]
+    for sign, side in zip(("of", "minus"), sides, strict=True):
+        first, *others = _reproduced(spec, side, column, trace)
+        blocks += [(Fact(sign, side.row.key, leads=True), *first), *others]
+    return Explanation(spec.name, line.row.key, column.id, tuple(blocks))
+
+
+def explain_table(spec: Spec, table: Sequence[Line], trace: Trace) -> Iterator[Explanation]:
+    """The explanations of all cells of a table, row by row; see :func:`explain_cell`."""
+    for line in table:
+        for column in spec.columns:
+            yield explain_cell(spec, table, line, column, trace)
+
+
+def as_text(explanation: Explanation) -> str:
+    """An explanation as lines for a terminal: one for each fact, what belongs to a fact indented below it."""
+    blocks = ["\n".join(map(_text_line, block)) for block in explanation.blocks]
+    return f"{explanation.title}\n" + "\n\n".join(blocks) + "\n"
+
+
+def _text_line(fact: Fact) -> str:
+    return f"{'' if fact.leads else '  '}{fact.name}".ljust(LABEL_WIDTH) + fact.text
 
 
 def _tables(paths: Iterable[str | PathLike[str]]) -> dict[str, Spec]:
@@ -82,73 +162,76 @@ def _tables(paths: Iterable[str | PathLike[str]]) -> dict[str, Spec]:
     return tables
 
 
-def _reported(spec: Spec, line: Line, column: Column) -> list[str]:
+def _reported(spec: Spec, line: Line, column: Column) -> Iterator[Fact]:
     if column.id not in line.row.reported:
-        return [_entry("reported", "nothing")]
-    parts = [_entry("reported", line.row.reported[column.id] or "a dash"), _entry("source", str(spec.source))]
+        yield Fact("reported", "nothing", leads=True)
+        return
+    yield Fact("reported", line.row.reported[column.id] or "a dash", leads=True)
+    yield Fact("source", str(spec.source))
     if line.row.as_printed:
         printed = ", ".join(text for key, text in line.row.as_printed.items() if key != "reason")
-        parts.append(_entry("remark", f"the authors print {printed} in this row. {line.row.as_printed['reason']}"))
-    return parts
+        yield Fact("remark", f"the authors print {printed} in this row. {line.row.as_printed['reason']}")
 
 
-def _reproduced(
-    line: Line, *, spec: Spec, column: Column, records: Sequence[Record], results: Path, workflow: str
-) -> list[str]:
+def _reproduced(spec: Spec, line: Line, column: Column, trace: Trace) -> list[tuple[Fact, ...]]:
+    """The value in a block of its own, then a block for each record."""
     if line.experiment is None:
-        return [_entry("reproduced", "nothing: no experiment belongs to this row")]
+        return [(Fact("reproduced", "nothing: no experiment belongs to this row", leads=True),)]
     quality = line.row.quality
-    measured = measure(spec, column, line.experiment, records, quality)
+    measured = measure(spec, column, line.experiment, trace.records, quality)
     found = estimate(measured.values)
     if found is None:
-        return [_entry("reproduced", f"no result of {line.experiment}")]
+        return [(Fact("reproduced", f"no result of {line.experiment}", leads=True),)]
     spread = "" if found.sd is None else f" ± {percent(found.sd, column.decimals)}"
     over = ", released weights" if all(map(_is_released, measured.records)) else _over(found.n)
-    parts = [_entry("reproduced", f"{percent(found.mean, column.decimals)}{spread}{over}")]
+    blocks: list[tuple[Fact, ...]] = [
+        (Fact("reproduced", f"{percent(found.mean, column.decimals)}{spread}{over}", leads=True),)
+    ]
     for source in [spec.column(name) for name in column.average_of] or [column]:
-        measurement = measure(spec, source, line.experiment, records, quality)
+        measurement = measure(spec, source, line.experiment, trace.records, quality)
         at = point_of(source, quality)
         what = f"{source.metric} on {source.benchmark}" + ("" if at is None else f", {at}")
         for record in measurement.records:
             fraction = measurement.values[record.seed]
             value = f"{percent(Decimal(repr(fraction)), source.decimals)} = 100 × {fraction!r}"
             name = RELEASED if _is_released(record) else f"seed {record.seed}"
-            parts += ["", _entry(name, f"{value} ({what})")]
-            parts += _chain(record, results, workflow)
-    return parts
+            head = Fact(name, f"{value} ({what})", leads=True)
+            blocks.append((head, *_chain(record, trace)))
+    return blocks
 
 
-def _difference(spec: Spec, sides: Sequence[Line], column: Column, records: Sequence[Record]) -> list[str]:
+def _difference(spec: Spec, sides: Sequence[Line], column: Column, records: Sequence[Record]) -> list[Fact]:
     of, minus = (
         measure(spec, column, each.experiment, records, each.row.quality).values if each.experiment else {}
         for each in sides
     )
     found = paired_difference(of, minus)
     if found is None:
-        return [_entry("difference", "none: the two rows share no seed")]
+        return [Fact("difference", "none: the two rows share no seed", leads=True)]
     value = percent(found.mean, column.decimals, signed=True)
     if found.low is not None and found.high is not None:
         value += f" [{percent(found.low, column.decimals)}, {percent(found.high, column.decimals)}], 95 % t interval"
-    return [_entry("difference", value + _over(found.n))]
+    return [Fact("difference", value + _over(found.n), leads=True)]
 
 
-def _chain(record: Record, results: Path, workflow: str) -> list[str]:
+def _chain(record: Record, trace: Trace) -> list[Fact]:
     """From a record to what it depends on."""
     source = record.provenance
-    checkpoint = results / "runs" / record.run / "checkpoint.json"
+    checkpoint = trace.results / "runs" / record.run / "checkpoint.json"
+    recipe = trace.results / "recipes" / f"{record.run}.json"
     run = read_json(checkpoint) if checkpoint.exists() else None
     return [
-        _entry("record", record.path.as_posix()),
-        _entry("protocol", f"{record.protocol['name']}, version {record.protocol['version']}"),
-        _entry("benchmark", f"{record.benchmark}, manifest {source['benchmark_manifest_hash']}"),
-        _entry("weights", f"sha256 {source['weights_sha256']}"),
-        _entry("", _weights(source["weights_sha256"], run, checkpoint)),
-        _entry("recipe", _recipe(source["recipe_hash"], results / "recipes" / f"{record.run}.json")),
-        _entry("data", f"{source['data']['name']}, manifest {source['data']['manifest_hash'] or 'unknown'}"),
-        *([_entry(*_origin(run))] if run else []),
-        _entry("commit", _commit(source["git_commit"])),
-        _entry("command", source["command"] or "unknown"),
-        _entry("again", f"{workflow} {record.path.as_posix()}"),
+        Fact("record", record.path.as_posix(), path=record.path),
+        Fact("protocol", f"{record.protocol['name']}, version {record.protocol['version']}"),
+        Fact("benchmark", f"{record.benchmark}, manifest {source['benchmark_manifest_hash']}"),
+        Fact("weights", f"sha256 {source['weights_sha256']}", run=record.run),
+        Fact("", _weights(source["weights_sha256"], run, checkpoint), path=checkpoint),
+        Fact("recipe", _recipe(source["recipe_hash"], recipe), path=recipe),
+        Fact("data", f"{source['data']['name']}, manifest {source['data']['manifest_hash'] or 'unknown'}"),
+        *([Fact(*_origin(run))] if run else []),
+        Fact("commit", commit_text(source["git_commit"])),
+        Fact("command", source["command"] or "unknown"),
+        Fact("again", f"{trace.workflow} {record.path.as_posix()}"),
     ]
 
 
@@ -159,7 +242,7 @@ def _is_released(record: Record) -> bool:
 def _origin(run: Mapping[str, Any]) -> tuple[str, str]:
     """Which commit trained a run; of released weights which file they come from."""
     if run["source"] != RELEASED:
-        return "trained at", _commit(run["environment"]["git_commit"])
+        return "trained at", commit_text(run["environment"]["git_commit"])
     file = run["released"]
     turned = "" if file["color"] == run["input"]["color"] else f", imported for {run['input']['color']}"
     return "from", f"{file['file']}, sha256 {file['sha256']}, trained on {file['color']}{turned}"
@@ -180,7 +263,8 @@ def _recipe(recipe_hash: str | None, path: Path) -> str:
     return f"{recipe_hash}, {path.as_posix()}{'' if path.exists() else ' (gone; the record repeats it)'}"
 
 
-def _commit(commit: str | None) -> str:
+def commit_text(commit: str | None) -> str:
+    """A commit as people read it: a plus sign behind it says that files had been changed since."""
     if commit is None:
         return "unknown"
     return f"{commit[:-1]} with uncommitted changes" if commit.endswith("+") else commit
@@ -188,10 +272,6 @@ def _commit(commit: str | None) -> str:
 
 def _over(seeds: int) -> str:
     return f" over {seeds} seeds" if seeds > 1 else ", one seed"
-
-
-def _entry(name: str, text: str) -> str:
-    return f"{'' if name in TOP or name.startswith('seed') else '  '}{name}".ljust(LABEL_WIDTH) + text
 
 
 def _plain(name: str) -> str:

@@ -186,6 +186,7 @@ def _row(
     )
     shows_reported = mode != "reproduced"
     return GridRow(
+        key=row.key,
         runs=table[index].experiment is not None or row.difference is not None,
         compares=row.difference is not None,
         headers=shown,

@@ -57,6 +57,7 @@ class GridRow:
     """A row of cells.
 
     Attributes:
+        key: middle part of the cells' addresses.
         headers: texts of the row headers, empty where an equal text above is not repeated.
         full_headers: the same with nothing left out.
         cells: one for each leaf.
@@ -69,6 +70,7 @@ class GridRow:
         runs: whether there can be reproduced values: an experiment belongs to it, or it compares two rows.
     """
 
+    key: str
     headers: tuple[str, ...]
     full_headers: tuple[str, ...]
     cells: tuple[Cell, ...]

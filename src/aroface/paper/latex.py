@@ -7,9 +7,11 @@ import textwrap
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
+from urllib.parse import quote
 
 import jinja2
 
+from aroface.paper.anchors import column_anchor, row_anchor
 from aroface.paper.grid import MISSING, Cell, Grid, GridRow, heading_levels, stacked
 
 PLACES = (Path(__file__).parents[1] / "_templates", Path(__file__).parents[3] / "paper_tables" / "templates")
@@ -46,6 +48,18 @@ def escape(text: str) -> str:
     return re.sub("[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+", lambda found: f"$^{{{found[0].translate(RAISED)}}}$", escaped)
 
 
+def unescape(text: str) -> str:
+    """The plain text that :func:`escape` made LaTeX of."""
+    sequences = {escaped: chr(code) for code, escaped in ESCAPES.items()}
+    raised = {chr(digit): chr(code) for code, digit in RAISED.items()}
+    known = "|".join(re.escape(sequence) for sequence in sorted(sequences, key=len, reverse=True))
+    return re.sub(
+        rf"\$\^\{{([-0-9]+)\}}\$|({known})",
+        lambda found: sequences[found[2]] if found[2] else "".join(map(raised.__getitem__, found[1])),
+        text,
+    )
+
+
 @cache
 def environment() -> jinja2.Environment:
     """The template engine, with delimiters that LaTeX leaves alone; an undefined variable is an error."""
@@ -65,6 +79,7 @@ def environment() -> jinja2.Environment:
         autoescape=False,
     )
     environment.filters["tex"] = escape
+    environment.filters["uri"] = lambda path: quote(path).replace("~", "%7E")
     return environment
 
 
@@ -120,7 +135,10 @@ def _heading(text: str) -> str:
 def _aligned_rows(grid: Grid) -> list[dict[str, object]]:
     """Rows as template variables, their cells padded so that the source reads as a table too."""
     below = grid.layout.spread == "below"
-    columns = [_column([row.cells[j] for row in grid.rows], below) for j in range(len(grid.leaves))]
+    columns = [
+        _column([row.cells[j] for row in grid.rows], column_anchor(leaf.column.id), below)
+        for j, leaf in enumerate(grid.leaves)
+    ]
     names = [[_header(row, i) for row in grid.rows] for i in range(len(grid.row_headers))]
     padded = [_pad(texts) for texts in [*names, *columns]]
     return [
@@ -128,6 +146,7 @@ def _aligned_rows(grid: Grid) -> list[dict[str, object]]:
             "rule": row.rule,
             "gap": row.gap,
             "remark": textwrap.wrap(row.remark or "", 100),
+            "anchor": row_anchor(grid.name, row.key),
             "cells": " & ".join(column[i] for column in padded).rstrip(),
             "below": _below(grid, row) if below else None,
         }
@@ -148,8 +167,11 @@ def _header(row: GridRow, index: int) -> str:
     return text
 
 
-def _column(cells: Sequence[Cell], below: bool) -> list[str]:
-    """Cells of one column, filled up with invisible digits so that all points stand under one another."""
+def _column(cells: Sequence[Cell], anchor: str, below: bool) -> list[str]:
+    """Cells of one column, filled up with invisible digits so that all points stand under one another.
+
+    Each number is the argument of a command that knows the cell, for documents in which numbers are links.
+    """
     whole = _widest(cell.number for cell in cells if not _is_compared(cell))
     digits = max((_decimals(cell.number) for cell in cells if cell.number), default=0)
     spreads = [] if below else [cell.around for cell in cells if cell.around is not None]
@@ -157,11 +179,12 @@ def _column(cells: Sequence[Cell], below: bool) -> list[str]:
     texts = []
     for cell in cells:
         if cell.number is None:
-            texts.append(MISSING)
+            texts.append(rf"\arocell{{{anchor}}}{{{MISSING}}}")
             continue
         text = _signed(cell.number)
         if cell.emphasis:
             text = rf"\{'textbf' if cell.emphasis == 'bold' else 'underline'}{{{text}}}"
+        text = rf"\arocell{{{anchor}}}{{{text}}}"
         fill = "0" * (whole - len(cell.number.lstrip("+-").partition(".")[0]))
         if fill and not cell.number.startswith(("+", "-")):
             text = rf"\phantom{{{fill}}}{text}"

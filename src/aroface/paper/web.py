@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html import escape
 
 from aroface.paper.grid import Cell, Grid, GridRow, heading_levels, stacked
@@ -29,26 +29,42 @@ small { font-size: 80% }
 def html(grid: Grid) -> str:
     """The table as an HTML page: caption, headings with their groups, a body for each block, notes, footnote."""
     grid = stacked(grid)
-    return "\n".join(_page(grid)) + "\n"
+    below = "".join(f"<p><small>{line}</small></p>\n" for line in remarks(grid))
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(grid.name)}</title>\n'
+        f"<style>\n{STYLE}</style>\n</head>\n<body>\n<figure>\n"
+        f"{table(grid, grid.label, caption=True)}\n{below}</figure>\n</body>\n</html>\n"
+    )
 
 
-def _page(grid: Grid) -> Iterator[str]:
-    yield "<!doctype html>"
-    yield f'<html lang="en">\n<head>\n<meta charset="utf-8">\n<title>{escape(grid.name)}</title>'
-    yield f"<style>\n{STYLE}</style>\n</head>\n<body>\n<figure>"
-    yield f'<table id="{escape(grid.label)}">'
-    yield f"<caption>{escape(grid.caption)}</caption>"
+def table(grid: Grid, anchor: str, *, caption: bool = False, link: Callable[[str, str], str] | None = None) -> str:
+    """The table as an element of a page.
+
+    Args:
+        grid: the table.
+        anchor: the element's id.
+        caption: whether the element has the caption.
+        link: from a row's address and a column's id to what the number of a cell is a link to; None for no links.
+    """
+    return "\n".join(_table(stacked(grid), anchor, caption, link))
+
+
+def remarks(grid: Grid) -> list[str]:
+    """What stands below the table, in HTML: notes, and the footnote of its star."""
+    footnote = [f"{STAR} {escape(grid.footnote)}"] if grid.footnote else []
+    return [*map(escape, grid.notes), *footnote]
+
+
+def _table(grid: Grid, anchor: str, caption: bool, link: Callable[[str, str], str] | None) -> Iterator[str]:
+    yield f'<table id="{escape(anchor)}">'
+    if caption:
+        yield f"<caption>{escape(grid.caption)}</caption>"
     yield from _head(grid)
     for number, row in enumerate(grid.rows):
         if number == 0 or row.rule:
             yield "<tbody>" if number == 0 else "</tbody>\n<tbody>"
-        yield _row(row)
+        yield _row(grid, row, link)
     yield "</tbody>\n</table>" if grid.rows else "</table>"
-    for note in grid.notes:
-        yield f"<p><small>{escape(note)}</small></p>"
-    if grid.footnote:
-        yield f"<p><small>{STAR} {escape(grid.footnote)}</small></p>"
-    yield "</figure>\n</body>\n</html>"
 
 
 def _head(grid: Grid) -> Iterator[str]:
@@ -67,21 +83,24 @@ def _head(grid: Grid) -> Iterator[str]:
     yield "</thead>"
 
 
-def _row(row: GridRow) -> str:
+def _row(grid: Grid, row: GridRow, link: Callable[[str, str], str] | None) -> str:
     first, *rest = (escape(header) for header in row.headers)
     star = f"<sup>{STAR}</sup>" if row.star and first else ""
     first = f"<b>{first}</b>" if row.bold and first else first
     headers = "".join(f'<th scope="row">{text}</th>' for text in (first + star, *rest))
     title = f' title="{escape(row.remark)}"' if row.remark else ""
     gap = ' class="gap"' if row.gap else ""
-    opening = f"<tr{gap}{title}>"
-    return f"{opening}{headers}{''.join(f'<td>{_cell(cell)}</td>' for cell in row.cells)}</tr>"
+    goals = [link(row.key, leaf.column.id) if link else None for leaf in grid.leaves]
+    cells = "".join(f"<td>{_cell(cell, goal)}</td>" for cell, goal in zip(row.cells, goals, strict=True))
+    return f"<tr{gap}{title}>{headers}{cells}</tr>"
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: Cell, goal: str | None) -> str:
     text = escape(digits(cell))
     if cell.emphasis:
         tag = "b" if cell.emphasis == "bold" else "u"
         text = f"<{tag}>{text}</{tag}>"
+    if goal is not None:
+        text = f'<a href="{escape(goal)}">{text}</a>'
     around = escape(spread(cell))
     return f"{text}<small>{around}</small>" if around else text

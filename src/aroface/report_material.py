@@ -1,0 +1,144 @@
+"""What a report is made of: from a plan and its products to the plain things that the paper room shows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from aroface.config import DEFAULTS
+from aroface.costs import plan_costs
+from aroface.costs_report import headline, legend
+from aroface.datasets.registry import Entry, read_all
+from aroface.paper.crate import Software
+from aroface.paper.records import Experiment
+from aroface.paper.report import Material, Picture
+from aroface.paper.report_dag import Step
+from aroface.paper.report_data import PlannedData
+from aroface.paper.report_runs import PlannedRun
+from aroface.paper.spec import Spec, read_spec
+from aroface.plan import Plan
+from aroface.products import SPECS, Products
+from aroface.sources import Source
+
+CLAIMS = SPECS.parent / "claims.yaml"
+REGISTRIES = Path("workflow/registries")
+
+
+def report_material(products: Products, *, workflow: str, root: Path = Path()) -> Material:
+    """Gather all that a report of a plan shows; nothing is read but registries, specifications and manifests' places.
+
+    Args:
+        products: tables and figures, and the plan that they show.
+        workflow: command that makes the file whose name follows it.
+        root: folder of the repository.
+
+    Raises:
+        InputError: a registry or a specification is malformed.
+    """
+    plan = products.plan
+    sources = tuple(read_spec(path) for path in sorted((root / SPECS).glob("*.yaml")))
+    experiments = {run.experiment.key: run.experiment.described for run in plan.runs.values()}
+    costs = plan_costs(plan, root=root)
+    return Material(
+        note=plan.values["note"],
+        specs=tuple(_shown(products)),
+        sources=sources,
+        claims=root / CLAIMS,
+        records=plan.results / "records",
+        results=plan.results,
+        experiments=tuple(Experiment(**each) for each in experiments.values()),
+        labels=plan.labels,
+        runs=tuple(_runs(plan)),
+        data=tuple(_data(plan, read_all(root / REGISTRIES))),
+        pictures=tuple(Picture(path.stem, path.with_suffix("")) for path in products.picture_files),
+        document=next(iter(products.document_files), None),
+        steps=tuple(_steps(products)),
+        missing=tuple(plan.missing()),
+        costs=(headline(costs), *legend(costs)) if costs.unfinished else (),
+        workflow=workflow,
+    )
+
+
+def software(files: Sequence[Path], version: str, *, root: Path = Path()) -> Software:
+    """The workflow as a crate names it.
+
+    Args:
+        files: the configuration's.
+        version: of this package.
+        root: folder of the repository.
+    """
+    rules = sorted((root / "workflow" / "rules").glob("*.smk"))
+    parts = tuple(dict.fromkeys([*rules, root / DEFAULTS, *files]))
+    return Software(root / "Snakefile", parts, root / "CITATION.cff", root, version)
+
+
+def _shown(products: Products) -> Iterator[Spec]:
+    """The configuration's tables, and the authors' that none of them repeats: what the document consists of."""
+    yield from products.tables.values()
+    repeated = {spec.path for spec in products.tables.values()}
+    yield from (spec for spec in products.reported.values() if spec.path not in repeated)
+
+
+def _runs(plan: Plan) -> Iterator[PlannedRun]:
+    for run in plan.runs.values():
+        benchmarks = tuple(each.name for each in plan.benchmarks.values() if each.evaluates(run.experiment))
+        yield PlannedRun(
+            run.name, run.entry(), plan.results / "runs" / run.name, plan.recipe_file(run.name), benchmarks
+        )
+
+
+def _data(plan: Plan, entries: dict[str, Entry]) -> Iterator[PlannedData]:
+    trained = {run.source.name: run.source for run in plan.runs.values() if run.source.kind != "checkpoint"}
+    evaluated = {each.source.name: each.source for each in plan.benchmarks.values()}
+    for purpose, sources in (("training", trained), ("evaluation", evaluated)):
+        for source in sources.values():
+            yield _described(source, purpose, entries.get(source.name) if source.received else None)
+
+
+def _described(source: Source, purpose: str, entry: Entry | None) -> PlannedData:
+    place = (source.name, source.label, source.kind, source.manifest_hash, source.manifest, purpose)
+    if entry is None:
+        return PlannedData(*place, missing=source.missing)
+    return PlannedData(*place, entry.licence, entry.provider, entry.request, entry.citation, source.missing)
+
+
+def _steps(products: Products) -> Iterator[Step]:
+    """The rules of the workflow, those of one kind as one."""
+    plan = products.plan
+    made = []
+    for verb in dict.fromkeys(making.verb for making in plan.sources.makings):
+        making = [path for each in plan.sources.makings if each.verb == verb for path in each.manifests]
+        made.append(Step(f"{verb} data", tuple(making)))
+    if plan.sources.received:
+        made.append(Step("verify data", tuple(source.manifest for source in plan.sources.received)))
+    yield from made
+    checkpoints = [(run, plan.results / "runs" / run.name / "checkpoint.json") for run in plan.runs.values()]
+    trained = tuple(path for run, path in checkpoints if run.experiment.released is None)
+    imported = tuple(path for run, path in checkpoints if run.experiment.released is not None)
+    weights = [Step("train", trained, tuple(step.name for step in made))] if trained else []
+    weights += [Step("import_released", imported)] if imported else []
+    yield from weights
+    pairs = [
+        (run.name, each.name)
+        for run in plan.runs.values()
+        for each in plan.benchmarks.values()
+        if each.evaluates(run.experiment)
+    ]
+    records = [plan.results / "records" / run / f"{name}.json" for run, name in pairs]
+    features = [plan.results / "features" / run / name / "index.json" for run, name in pairs]
+    # Features may be deleted once they are evaluated.
+    embedded = tuple(b if b.exists() else a for a, b in zip(features, records, strict=True))
+    yield Step("embed", embedded, (*(step.name for step in weights), *(step.name for step in made)))
+    yield Step("evaluate", tuple(records), ("embed",))
+    yield from _paper_steps(products)
+
+
+def _paper_steps(products: Products) -> Iterator[Step]:
+    tables, pictures = tuple(products.table_files), tuple(products.picture_files)
+    shown = [*([Step("tables", tables, ("evaluate",))] if tables else [])]
+    shown += [Step("figures", pictures, ("evaluate",))] if pictures else []
+    yield from shown
+    names = tuple(step.name for step in shown) or ("evaluate",)
+    if products.document_files:
+        yield Step("document", tuple(products.document_files), names)
+    yield Step("report", after=names)
