@@ -55,19 +55,34 @@ def fill_experiment(folder: Path, spec: Mapping[str, Any], method: str, value: f
         write_record(folder, method, metrics, **options)
 
 
-def seeds_of(spec: Mapping[str, Any], column: Mapping[str, Any], experiment: Mapping[str, str], records: Path) -> Any:
+def seeds_of(spec: Mapping[str, Any], column: Mapping[str, Any], row: Mapping[str, Any], records: Path) -> Any:
     """Per cent by seed, from the JSON files themselves."""
     if "average_of" in column:
         parts = {each["id"]: each for each in spec["columns"]}
-        found = [seeds_of(spec, parts[name], experiment, records) for name in column["average_of"]]
+        found = [seeds_of(spec, parts[name], row, records) for name in column["average_of"]]
         common = set.intersection(*({*each} for each in found))
         return {seed: statistics.fmean(each[seed] for each in found) for seed in common}
     values = {}
     for path in records.glob(f"*/{column['benchmark']}.json"):
         record = json.loads(path.read_text())
-        if experiment.items() <= record["experiment"].items():
-            values[record["experiment"]["seed"]] = 100 * record["metrics"][column["metric"]]
+        if row["experiment"].items() <= record["experiment"].items():
+            values[record["experiment"]["seed"]] = 100 * value_of(record, column, row)
     return values
+
+
+def value_of(record: Mapping[str, Any], column: Mapping[str, Any], row: Mapping[str, Any]) -> float:
+    """A metric of the record or, where the column names a point of the sweep, the value or drop there."""
+    if "at" not in column:
+        return float(record["metrics"][column["metric"]])
+    at = {"quality": row.get("quality"), **column["at"]}
+    if "factor" not in at:
+        return float(record["metrics"][f"{column['metric']}_{at['quality']}"])
+    [point] = [
+        point
+        for point in record["series"]
+        if (point["quality"], point["factor"], point["level"]) == (at["quality"], at["factor"], at["level"])
+    ]
+    return float(point[at.get("show", "value")])
 
 
 def rows_of(spec: Mapping[str, Any], records: Path) -> list[dict[str, Any]]:
@@ -110,13 +125,10 @@ def test_every_cell_is_computed_rightly(table: tuple[Path, Path], mode: str):
             if mode == "reported":
                 continue
             if "difference" in row:
-                of, minus = (
-                    seeds_of(spec, column, by_id[row["difference"][end]]["experiment"], records)
-                    for end in ("of", "minus")
-                )
+                of, minus = (seeds_of(spec, column, by_id[row["difference"][end]], records) for end in ("of", "minus"))
                 values = [of[seed] - minus[seed] for seed in sorted({*of} & {*minus})]
             else:
-                values = [*seeds_of(spec, column, row["experiment"], records).values()] if "experiment" in row else []
+                values = [*seeds_of(spec, column, row, records).values()] if "experiment" in row else []
             mean = statistics.fmean(values) if values else None
             assert_rounded(cells[f"{name}_mean"], mean, decimals)
             if "difference" not in row:
