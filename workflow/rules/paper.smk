@@ -118,17 +118,11 @@ rule document:
 
 # One page on all of it, and a description of all of it for machines. Both show what is there of the whole plan, so they
 # come last.
-REPORT_ARGUMENTS = shlex.join(
-    [
-        *(
-            "--root",
-            str(ROOT),
-            "--changes",
-            json.dumps(workflow.config_settings.config),
-        ),
-        *("--configfile", *(os.path.relpath(file) for file in FILES)),
-    ]
-)
+REPORT_ARGUMENTS = [
+    *("--root", str(ROOT)),
+    *("--changes", json.dumps(workflow.config_settings.config)),
+    *("--configfile", *(os.path.relpath(file) for file in FILES)),
+]
 
 
 rule report:
@@ -148,7 +142,7 @@ rule report:
         mem_mb=RESOURCES["paper"]["mem_mb"],
         runtime=RESOURCES["paper"]["runtime"],
     params:
-        arguments=REPORT_ARGUMENTS,
+        arguments=shlex.join(REPORT_ARGUMENTS),
     shell:
         "python -m aroface report {params.arguments} --out {output} > {log} 2>&1"
 
@@ -167,7 +161,7 @@ rule crate:
         mem_mb=RESOURCES["paper"]["mem_mb"],
         runtime=RESOURCES["paper"]["runtime"],
     params:
-        arguments=REPORT_ARGUMENTS,
+        arguments=shlex.join(REPORT_ARGUMENTS),
     shell:
         "python -m aroface crate {params.arguments} --out {output} > {log} 2>&1"
 
