@@ -76,7 +76,9 @@ KINDS = {
 
 
 def read_figures(plan: Plan) -> dict[str, Figure]:
-    """The figures that a plan asks for, by name; with ``render_only`` those for which there is anything to show.
+    """The figures that a plan asks for, by name, but for those that would have nothing to show.
+
+    Experiments laid over a configuration may be none with an adversary; with ``render_only`` nothing may be there yet.
 
     Raises:
         InputError: two figures have one name, or a figure's benchmark is not one that its kind can show.
@@ -87,8 +89,6 @@ def read_figures(plan: Plan) -> dict[str, Figure]:
         if figure.name in figures:
             raise InputError(f"a second figure {figure.name!r}", file=plan.file, record=f"figures.{number}")
         figures[figure.name] = figure
-    if not plan.values["render_only"]:
-        return figures
     return {name: figure for name, figure in figures.items() if KINDS[figure.kind].inputs(plan, figure)}
 
 
@@ -98,11 +98,7 @@ def _read(plan: Plan, entry: str | dict[str, str], record: str) -> Figure:
     if not protocols:
         if "benchmark" in said:
             raise InputError(f"kind {said['kind']} shows no benchmark", file=plan.file, record=f"{record}.benchmark")
-        figure = Figure(name, said["kind"])
-        if not plan.values["render_only"] and not KINDS[figure.kind].inputs(plan, figure):
-            expected = "an experiment that is trained, with an adversary for kind displacements"
-            raise InputError(f"no training that {name} could show", file=plan.file, record=record, expected=expected)
-        return figure
+        return Figure(name, said["kind"])
     benchmark = said.get("benchmark", name)
     known = [each.name for each in plan.benchmarks.values() if each.spec["protocol"] in protocols]
     if benchmark not in known:
