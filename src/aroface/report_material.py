@@ -17,7 +17,7 @@ from aroface.paper.report_data import PlannedData
 from aroface.paper.report_runs import PlannedRun
 from aroface.paper.spec import Spec, read_spec
 from aroface.plan import Plan
-from aroface.products import SPECS, Products
+from aroface.products import SPECS, Products, latest
 from aroface.sources import Source
 
 CLAIMS = SPECS.parent / "claims.yaml"
@@ -50,7 +50,7 @@ def report_material(products: Products, *, workflow: str, root: Path = Path()) -
         labels=plan.labels,
         runs=tuple(_runs(plan)),
         data=tuple(_data(plan, read_all(root / REGISTRIES))),
-        pictures=tuple(Picture(path.stem, path.with_suffix("")) for path in products.picture_files),
+        pictures=tuple(Picture(path.stem, latest(path).with_suffix("")) for path in products.picture_files),
         document=next(iter(products.document_files), None),
         steps=tuple(_steps(products)),
         missing=tuple(plan.missing()),

@@ -21,7 +21,8 @@ from conftest import ROOT, Project, copy_of
 LFW, TINYFACE = "paper_tables/specs/demo/lfw.yaml", "paper_tables/specs/tinyface.yaml"
 NAMES = {"arcface-faces-r8s4-s": "a", "arcface_aroface-ms1mv3-r100-s": "b", "cosface-faces-r8s4-s": "c"}
 RUNS = ("a0", "b0", "b1")
-OF_PAIRS, OF_SEARCH = {"table_lfw", "document"}, {"table_tinyface", "compare", "claims", "document"}
+WHOLE = {"document", "report", "crate"}  # what shows everything
+OF_PAIRS, OF_SEARCH = {"table_lfw"} | WHOLE, {"table_tinyface", "compare", "claims"} | WHOLE
 RENDERING = OF_PAIRS | OF_SEARCH
 """What shows the pairs, what shows the search (the table with reported values), and all that is rendered."""
 SEARCH = {"tinyface": {"identities": 10, "gallery_per_identity": 2, "probes_per_identity": 2, "distractors": 20}}
@@ -248,7 +249,7 @@ EDITS: dict[str, tuple[Callable[[Project], None], set[str]]] = {
     ),
     "the claims": (
         lambda project: edit(project, "paper_tables/claims.yaml", 'claimed: "2.63"', 'claimed: "2.64"'),
-        {"claims", "document"},
+        {"claims"} | WHOLE,
     ),
     "the printed name of a method": (
         lambda project: edit(project, "workflow/registries/methods.yaml", "label: ArcFace+ARoFace", "label: Ours"),
@@ -270,7 +271,7 @@ EDITS: dict[str, tuple[Callable[[Project], None], set[str]]] = {
     "how the pairs are embedded": (unflipped, chain(*RUNS, benchmarks=("pairs_clean",), train=False) | OF_PAIRS),
     "a deleted table": (without("tables/lfw.tex"), OF_PAIRS),
     "a deleted page": (without("compare.md"), {"compare"}),
-    "a deleted document": (without("paper.*"), {"document"}),
+    "a deleted document": (without("paper.*"), WHOLE),
     "a deleted record": (
         without("records/arcface_aroface-*-s1-*/tinyface.json"),
         {"evaluate b1 tinyface"} | OF_SEARCH,

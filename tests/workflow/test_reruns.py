@@ -75,11 +75,11 @@ def test_figures_of_finished_trainings_train_nothing(done: Project) -> None:
     assert not [*(done.folder / "results/runs").glob("*/history.json")]
     done.config["figures"] = [{"name": "course", "kind": "training"}, {"name": "moved", "kind": "displacements"}]
     done.write()
-    assert sorted(done.plan().planned) == ["document", "figure_course", "figure_moved"]
+    assert sorted(done.plan().planned) == ["crate", "document", "figure_course", "figure_moved", "report"]
     done.calls()
     assert done.run().status == 0
     calls = [call.split()[0] for call in done.calls() if "--mode reported" not in call]
-    assert calls == ["figure", "figure", "document"]
+    assert calls == ["figure", "figure", "document", "report", "crate"]
     for name in ("course", "moved"):
         assert (done.folder / f"results/figures/{name}.pdf").exists()
     assert "Nothing to be done" in done.run().text
