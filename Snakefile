@@ -5,9 +5,11 @@
     snakemake -n                               only say what there is to do
     snakemake --cores all --configfile workflow/configs/demo.yaml
 
-Targets: all, tables, table_NAME, figure_NAME, report, crate, reported; fetch, for data that anybody may download.
+Targets: all, tables, table_NAME, figure_NAME, compare, claims, report, crate, reported; fetch, for data that anybody may
+download.
 """
 
+import atexit
 import json
 import os
 import shlex
@@ -21,21 +23,27 @@ from aroface.costs_report import headline
 from aroface.errors import InputError
 from aroface.plan import make_plan, offer_package
 from aroface.products import find_products
+from aroface.versions import STRICT
 
 min_version("9.27")
 
 ROOT = Path(os.path.relpath(workflow.basedir))
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
+from brought import trust_what_was_brought
 from cluster import (
     TrainingTime,
     job_memory,
     job_minutes,
     job_resources,
     on_slurm,
+    site_settings,
     training_resources,
 )
+from dry_run import print_summary
 from earlier_jobs import comment_of, start_again, wait_for_earlier_jobs
+from job_environment import offer_container
+from unfinished import failures, remove_superseded, render_unfinished
 
 FILES = workflow.config_settings.configfiles or [ROOT / "config.yaml"]
 
@@ -47,6 +55,8 @@ try:
     )
     PAPER = find_products(PLAN, root=ROOT)
     PLAN.write()
+    if workflow.is_main_process:
+        trust_what_was_brought(PLAN)
 except InputError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
@@ -56,6 +66,10 @@ DEVICE = PLAN.values["training"]["device"]
 RESOURCES = PLAN.values["resources"]
 
 offer_package(ROOT)
+if PLAN.values["strict_versions"]:
+    os.environ[STRICT] = "1"
+if on_slurm():
+    offer_container(site_settings(), PLAN, ROOT)
 
 
 wildcard_constraints:
@@ -67,8 +81,9 @@ rule all:
     input:
         PAPER.table_files,
         PAPER.figure_files,
+        PAPER.verdict_files,
         PAPER.document_files,
-        PAPER.unshown_records,
+        PLAN.records(),  # so that one that was deleted is made again
         PAPER.report_file,
         PAPER.crate_file,
 
@@ -96,11 +111,12 @@ if not PLAN.values["render_only"]:
 
 
 if workflow.is_main_process:
-    for line in PLAN.missing():
-        print(f"missing: {line}", file=sys.stderr)
+    atexit.register(print_summary, workflow, PLAN, ROOT)
 
 
 onstart:
+    for line in PLAN.missing():
+        print(f"missing: {line}", file=sys.stderr)
     jobs = list(workflow.persistence.dag.needrun_jobs())
     if on_slurm():
         try:
@@ -114,7 +130,7 @@ onstart:
             workflow.persistence.unlock()
             start_again()
     needed = {
-        PLAN.missing_for(job.rule.name, job.wildcards_dict) for job in jobs
+        PAPER.missing_for(job.rule.name, job.wildcards_dict) for job in jobs
     } - {None}
     if needed:
         print(
@@ -136,12 +152,14 @@ onstart:
 
 
 onsuccess:
+    remove_superseded(PAPER)
     print(*PAPER.summary(), sep="\n", file=sys.stderr)
 
 
-# What could not be finished leaves gaps; the tables of what there is are worth having all the same.
+# What could not be finished leaves gaps; what there is is worth rendering all the same.
 onerror:
-    for table in PAPER.tables:
-        shell(
-            f"python -m aroface table {PAPER.table_arguments(table)} --out {PAPER.partial_file(table)} || true"
-        )
+    unfinished = list(workflow.persistence.dag.needrun_jobs())
+    remove_superseded(PAPER)
+    render_unfinished(PAPER, {job.rule.name for job in unfinished})
+    print(*PAPER.summary(), sep="\n", file=sys.stderr)
+    print(*failures(workflow.scheduler.failed), sep="\n", file=sys.stderr)

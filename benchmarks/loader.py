@@ -11,7 +11,7 @@ All read the same records. Every measurement is a process of its own; rounds alt
 are printed. CPU time is that of all processes and threads. Memory is the peak over all processes, shared pages counted
 once, above what the process took before the first batch.
 
-    python benchmarks/loader.py [--images 8192] [--rounds 5] [--workers 2 4]
+    python benchmarks/loader.py [--images 32768] [--rounds 5] [--workers 2 4]
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ def ratios(usual: dict[str, float], other: dict[str, float]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=int, default=8192)
+    parser.add_argument("--images", type=int, default=32768)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--workers", type=int, nargs="+", default=[2, 4])
     parser.add_argument("--measure", choices=VARIANTS, help=argparse.SUPPRESS)

@@ -27,6 +27,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from aroface.device import keep_freed_memory
 from aroface.heads.classifier import Classifier
 from aroface.heads.registry import build as build_head
 from aroface.models.registry import build, measure
@@ -110,6 +111,7 @@ def main() -> None:
     variants = [name for name in VARIANTS if name != "plain"]
     parser.add_argument("--variants", nargs="+", choices=variants, default=variants, metavar="VARIANT")
     arguments = parser.parse_args()
+    keep_freed_memory()  # as `aroface train` does
     torch.set_num_threads(arguments.threads)
     stepper = Stepper(arguments)
     times: dict[str, list[float]] = {variant: [] for variant in stepper.adversaries}

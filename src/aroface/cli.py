@@ -14,14 +14,16 @@ from pathlib import Path
 
 from aroface import __version__
 from aroface.cli_data import add_data_verbs
+from aroface.cli_figures import add_figure_verb
 from aroface.cli_models import add_model_verbs
 from aroface.cli_paper import add_paper_verbs
 from aroface.cli_robustness import add_foreign_options, add_robustness_verb, evaluate_foreign
 from aroface.cli_statistics import add_statistics_verbs
 from aroface.cli_train import add_train_verb
-from aroface.cli_verbs import Arguments, Verbs, add_device, add_verb, positive
+from aroface.cli_verbs import Arguments, Verbs, add_device, add_selection, add_verb, positive
 from aroface.errors import InputError
 from aroface.files import FULL_DISK
+from aroface.versions import check_versions
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     options.words = sys.argv[1:] if arguments is None else [*arguments]
     try:
+        check_versions()
         status: int | None = options.action(options)
     except InputError as error:
         if options.debug:
@@ -80,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     add_statistics_verbs(verbs)
     add_robustness_verb(verbs)
     _table(verbs)
-    _figure(verbs)
+    add_figure_verb(verbs)
     _document(verbs)
     _explain(verbs)
     add_paper_verbs(verbs)
@@ -97,6 +100,16 @@ def _plan(verbs: Verbs[argparse.ArgumentParser]) -> None:
     )
     verb.add_argument("--json", action="store_true", help="all numbers, for machines, instead of a table")
     verb.add_argument("--files", action="store_true", help="name the files that were written instead")
+    verb.add_argument(
+        "--gpus",
+        type=positive,
+        metavar="N",
+        help="to count on (gpu.count of slurm/site.yaml, else 16): when is it done?",
+    )
+    verb.add_argument(
+        "--gpus-per-node", type=positive, metavar="N", help="of them (gpu.per_node of slurm/site.yaml, else 4)"
+    )
+    verb.add_argument("--schedule", type=Path, metavar="FILE.pdf", help="draw what runs when, as PDF and PNG")
     _add_configuration(verb)
 
 
@@ -116,13 +129,21 @@ def _do_plan(options: Arguments) -> None:
 
     from aroface.costs import plan_costs
     from aroface.costs_report import as_json, print_table
+    from aroface.outlook_report import jobs_line, outlook_json, time_lines
     from aroface.plan import make_plan
+    from aroface.workload import find_outlook, find_site, tasks_to_do
 
     plan = make_plan(options.configfile)
     plan.write()
     costs = plan_costs(plan)
+    tasks, where = tasks_to_do(plan), {"gpus": options.gpus, "gpus_per_node": options.gpus_per_node}
+    if options.schedule:
+        from aroface.gantt import draw_schedule
+
+        draw_schedule(find_outlook(plan, costs, tasks, find_site(plan, **where)).schedule, options.schedule, plan)
     if options.json:
-        print(json.dumps(as_json(costs, plan.missing()), indent=2))
+        outlook = outlook_json(find_outlook(plan, costs, tasks, find_site(plan, **where)))
+        print(json.dumps({**as_json(costs, plan.missing()), "outlook": outlook}, indent=2))
     elif options.files:
         for run in plan.runs:
             print(f"run        {plan.recipe_file(run)}")
@@ -130,6 +151,7 @@ def _do_plan(options: Arguments) -> None:
             print(f"benchmark  {benchmark.file}")
     else:
         print_table(costs)
+        print(jobs_line(tasks), *time_lines(plan, costs, tasks, **where), sep="\n")
     for line in plan.missing():
         print(f"missing: {line}", file=sys.stderr)
     costs.check_budget()
@@ -158,12 +180,14 @@ def _embed(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 
 def _do_embed(options: Arguments) -> int:
+    from aroface.device import keep_freed_memory
     from aroface.embedding.benchmark import embed_benchmark
     from aroface.schemas import read_yaml
     from aroface.training.launch import is_first, launch, under_torchrun
 
     if options.processes > 1 and not under_torchrun():
         return launch(options.processes, options.words)
+    keep_freed_memory()
     benchmark = read_yaml(options.benchmark)
     sizes = {"batch_size": options.batch_size, "threads": options.threads, "precision": options.precision}
     index = embed_benchmark(options.run_dir, benchmark, options.out, device=options.device, **sizes)
@@ -229,13 +253,7 @@ def _table(verbs: Verbs[argparse.ArgumentParser]) -> None:
         help="which values stand out: the rows that the authors print bold, or the best and second best (the table's)",
     )
     verb.add_argument("--out", type=Path, help="file to write; standard output where it is left out")
-    _add_selection(verb)
-
-
-def _add_selection(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--records", type=Path, default=Path("results/records"), help="folder of records (%(default)s)")
-    verb.add_argument("--runs-file", type=Path, help="the workflow's list of current runs; all records where left out")
-    verb.add_argument("--caption-note", metavar="TEXT", help="last sentence of the caption")
+    add_selection(verb)
 
 
 def _do_table(options: Arguments) -> None:
@@ -249,37 +267,6 @@ def _do_table(options: Arguments) -> None:
         print(options.out)
     else:
         print(render_table(options.spec, options.records, **choice), end="")
-
-
-def _figure(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    verb = add_verb(
-        verbs,
-        "figure",
-        "draw figure 1: what face alignment errors cost",
-        "aroface figure fae --benchmark fae --records results/records --out results/figures/fae",
-        _do_figure,
-    )
-    verb.add_argument("name", choices=("fae",), help="fae: face alignment errors")
-    verb.add_argument("--benchmark", required=True, help="key of a benchmark with protocol sensitivity")
-    verb.add_argument("--faces", type=Path, help="the benchmark's specification, to show some of its faces")
-    verb.add_argument("--metric", default="tar_strict_at_far_1e-2", help="of the curves (%(default)s)")
-    verb.add_argument("--out", type=Path, required=True, metavar="STEM", help="writes STEM.pdf, STEM.png and STEM.tex")
-    _add_selection(verb)
-
-
-def _do_figure(options: Arguments) -> None:
-    from aroface.paper.figures import figure_fae
-    from aroface.paper.records import read_runs_file
-
-    examples = None
-    if options.faces:
-        from aroface.embedding.examples import example_sheets
-        from aroface.schemas import read_yaml
-
-        examples = example_sheets(read_yaml(options.faces))
-    choice = {**read_runs_file(options.runs_file), "metric": options.metric, "caption_note": options.caption_note}
-    figure_fae(options.records, options.benchmark, options.out, examples=examples, **choice)
-    print(options.out)
 
 
 def _document(verbs: Verbs[argparse.ArgumentParser]) -> None:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aroface import __version__
 from aroface.cli_verbs import Arguments, Verbs, add_verb
+from aroface.errors import InputError
+from aroface.files import write_text
 
 if TYPE_CHECKING:
     from aroface.paper.report import Material
 
 SPECS = Path("paper_tables/specs")
 CLAIMS = Path("paper_tables/claims.yaml")
+SUFFIXES = {".txt": "terminal", ".md": "markdown", ".tex": "latex", ".json": "json"}
+Forms = Mapping[str, Callable[[], str]]
+"""A report in each of its forms, made when asked for."""
 
 
 def add_paper_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -25,13 +31,22 @@ def add_paper_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
     _crate(verbs)
 
 
-def _add_common(verb: argparse.ArgumentParser) -> None:
+def _add_common(verb: argparse.ArgumentParser, formats: Sequence[str]) -> None:
     verb.add_argument("--records", type=Path, default=Path("results/records"), help="folder of records (%(default)s)")
     verb.add_argument("--runs-file", type=Path, help="the workflow's list of current runs; all records where left out")
     verb.add_argument("--specs", type=Path, default=SPECS, help="folder of the tables' specifications (%(default)s)")
     form = verb.add_mutually_exclusive_group()
-    form.add_argument("--format", choices=("terminal", "markdown"), default="terminal", help="default: %(default)s")
+    form.add_argument("--format", choices=formats, default="terminal", help="default: %(default)s")
     form.add_argument("--json", action="store_true", help="all numbers, for machines")
+    suffixes = ", ".join(suffix for suffix, format in SUFFIXES.items() if format in (*formats, "json"))
+    form.add_argument(
+        "--out",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help=f"write files instead, each in the form of its name: {suffixes}",
+    )
+    verb.add_argument("--exit-zero", action="store_true", help="exit with status 0 whatever is found")
 
 
 def _compare(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -43,7 +58,7 @@ def _compare(verbs: Verbs[argparse.ArgumentParser]) -> None:
         _do_compare,
     )
     verb.add_argument("--table", action="append", metavar="NAME", help="may be repeated (default: all with values)")
-    _add_common(verb)
+    _add_common(verb, ("terminal", "markdown"))
 
 
 def _do_compare(options: Arguments) -> int:
@@ -53,12 +68,13 @@ def _do_compare(options: Arguments) -> int:
 
     specs = reported_specs(options.specs, options.table)
     report = compare(specs, options.records, **read_runs_file(options.runs_file))
-    if options.json:
-        print(_json(compare_report.as_json(report)), end="")
-    else:
-        show = compare_report.markdown if options.format == "markdown" else compare_report.terminal
-        print(show(report), end="")
-    return 0 if report.holds else 1
+    forms: Forms = {
+        "terminal": lambda: compare_report.terminal(report),
+        "markdown": lambda: compare_report.markdown(report),
+        "json": lambda: _json(compare_report.as_json(report)),
+    }
+    _show(options, forms)
+    return 0 if report.holds or options.exit_zero else 1
 
 
 def _claims(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -71,7 +87,7 @@ def _claims(verbs: Verbs[argparse.ArgumentParser]) -> None:
     )
     verb.add_argument("--claims", type=Path, default=CLAIMS, metavar="FILE", help="what is claimed (%(default)s)")
     verb.add_argument("--lint", action="store_true", help="only list what is odd in the source; exit status 0")
-    _add_common(verb)
+    _add_common(verb, ("terminal", "markdown", "latex"))
 
 
 def _do_claims(options: Arguments) -> int:
@@ -86,16 +102,50 @@ def _do_claims(options: Arguments) -> int:
     claims = read_claims(options.claims, specs)
     findings = lint(specs, claims)
     if options.lint:
-        show = claims_report.lint_markdown if options.format == "markdown" else claims_report.lint_terminal
-        print(_json(claims_report.lint_json(findings)) if options.json else show(findings), end="")
+        _show(
+            options,
+            {
+                "terminal": lambda: claims_report.lint_terminal(findings),
+                "markdown": lambda: claims_report.lint_markdown(findings),
+                "json": lambda: _json(claims_report.lint_json(findings)),
+            },
+        )
         return 0
     judged = judge_claims(claims, options.records, **read_runs_file(options.runs_file))
-    if options.json:
-        print(_json(claims_report.as_json(judged, findings)), end="")
-    else:
-        report = claims_report.markdown if options.format == "markdown" else claims_report.terminal
-        print(report(judged, findings), end="")
-    return int(any("refuted" in (each.paper_verdict, each.reproduction_verdict) for each in judged))
+    _show(
+        options,
+        {
+            "terminal": lambda: claims_report.terminal(judged, findings),
+            "markdown": lambda: claims_report.markdown(judged, findings),
+            "latex": lambda: claims_report.latex(judged),
+            "json": lambda: _json(claims_report.as_json(judged, findings)),
+        },
+    )
+    refuted = any("refuted" in (each.paper_verdict, each.reproduction_verdict) for each in judged)
+    return int(refuted and not options.exit_zero)
+
+
+def _show(options: Arguments, forms: Forms) -> None:
+    """Print a report in the form that was asked for, or write it into files, each in the form of its name.
+
+    Raises:
+        InputError: there is no such form of it.
+    """
+    wanted = {path: SUFFIXES.get(path.suffix) for path in options.out or ()}
+    chosen = "json" if options.json else options.format
+    for place, form in wanted.items() or {None: chosen}.items():
+        if form not in forms:
+            raise InputError(
+                "no such form of this report",
+                file=place,
+                record=None if place else chosen,
+                expected=f"one of {', '.join(suffix for suffix, form in SUFFIXES.items() if form in forms)}",
+            )
+    if not wanted:
+        print(forms[chosen](), end="")
+    for place, form in wanted.items():
+        write_text(place, forms[form or ""]())
+        print(place)
 
 
 def _report(verbs: Verbs[argparse.ArgumentParser]) -> None:

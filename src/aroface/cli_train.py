@@ -95,7 +95,7 @@ def _add_data(verb: argparse.ArgumentParser) -> None:
 
 
 def _do_train(options: Arguments) -> int:
-    from aroface.device import choose_device
+    from aroface.device import choose_device, keep_freed_memory
     from aroface.training.conduct import EXIT_INTERRUPTED, Conduct, Interrupted
     from aroface.training.launch import is_first, launch, under_torchrun
 
@@ -105,6 +105,7 @@ def _do_train(options: Arguments) -> int:
                 raise InputError("not given", record=f"--{name.replace('_', '-')}", remedy="see aroface train --help")
     if options.processes > 1 and not under_torchrun():
         return launch(options.processes, options.words)
+    keep_freed_memory()
     conduct = Conduct(device=choose_device(options.device).type, **{name: getattr(options, name) for name in _CONDUCT})
     if options.dry_run:
         return _rehearse(options, conduct)

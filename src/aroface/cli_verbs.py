@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 
 Arguments = argparse.Namespace
 Verbs = argparse._SubParsersAction  # the type of add_subparsers()' result has no public name
@@ -48,6 +49,13 @@ def add_device(verb: argparse._ActionsContainer) -> None:
     verb.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="default: a GPU if there is one"
     )
+
+
+def add_selection(verb: argparse.ArgumentParser) -> None:
+    """Declare the options that say which runs a table or figure shows, and what its caption ends in."""
+    verb.add_argument("--records", type=Path, default=Path("results/records"), help="folder of records (%(default)s)")
+    verb.add_argument("--runs-file", type=Path, help="the workflow's list of current runs; all records where left out")
+    verb.add_argument("--caption-note", metavar="TEXT", help="last sentence of the caption")
 
 
 def positive(text: str) -> int:

@@ -56,6 +56,7 @@ class Experiment:
         seeds: one run each.
         recipe: the resolved recipe, as ``recipe.schema.json`` describes it; None of released weights.
         released: the weights that are taken as they are; None where they are trained.
+        benchmarks: those that its runs are evaluated on; None for all.
     """
 
     method: str
@@ -64,6 +65,7 @@ class Experiment:
     seeds: tuple[int, ...]
     recipe: dict[str, Any] | None
     released: Checkpoint | None = None
+    benchmarks: frozenset[str] | None = None
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -192,7 +194,8 @@ def _trained(
         (f"{configuration.file}: {record}.overrides", entry.get("overrides", {})),
     ]
     recipe, seeds = resolve_recipe(layers), tuple(entry.get("seeds", values["seeds"]))
-    return Experiment(entry["method"], entry["dataset"], recipe["arch"], seeds, recipe)
+    benchmarks = frozenset(entry["benchmarks"]) if "benchmarks" in entry else None
+    return Experiment(entry["method"], entry["dataset"], recipe["arch"], seeds, recipe, benchmarks=benchmarks)
 
 
 def _released(

@@ -144,13 +144,22 @@ class Costs:
         device: what each training runs on.
         trainings: by experiment.
         budget: GPU-hours that trainings still to be done may take; None for no limit.
-        uncounted: benchmarks of which nobody knows the number of images yet.
+        rows: of features that each benchmark has; None where nobody knows the number of images yet.
+        counts: what each set holds, as far as that is known.
+        throughput: the registry.
     """
 
     device: Device
     trainings: tuple[Training, ...]
     budget: float | None
-    uncounted: tuple[str, ...]
+    rows: Mapping[str, int | None]
+    counts: Mapping[str, Mapping[str, int]]
+    throughput: Mapping[str, Any]
+
+    @property
+    def uncounted(self) -> list[str]:
+        """Benchmarks of which nobody knows the number of images yet."""
+        return [name for name, number in self.rows.items() if number is None]
 
     @cached_property
     def unfinished(self) -> list[str]:
@@ -169,8 +178,11 @@ class Costs:
 
     def hours_of(self, runs: Iterable[str]) -> float:
         """Estimated device-hours of some runs."""
-        estimates = {run: each.hours or 0 for each in self.trainings for run in each.runs}
-        return sum(estimates[run] for run in runs)
+        return sum(self._estimates[run] for run in runs)
+
+    @cached_property
+    def _estimates(self) -> dict[str, float]:
+        return {run: each.hours or 0 for each in self.trainings for run in each.runs}
 
     def longest(self, runs: Iterable[str]) -> float:
         """Hours on the clock of the longest of some runs."""
@@ -225,8 +237,7 @@ def plan_costs(plan: Plan, *, root: Path = Path()) -> Costs:
         for key, experiment in experiments.items()
         if experiment.recipe is not None
     )
-    uncounted = tuple(name for name, number in rows.items() if number is None)
-    return Costs(device, trainings, plan.values["budget_gpu_hours"], uncounted)
+    return Costs(device, trainings, plan.values["budget_gpu_hours"], rows, counts, throughput)
 
 
 def adversary_factor(adversary: Mapping[str, Any], factors: Mapping[str, Any]) -> float:

@@ -82,7 +82,7 @@ def headline(costs: Costs, runs: Iterable[str] | None = None) -> str:
     amount = f"{amount} GPU-hours" if costs.device.is_gpu else f"{hours_text(hours)} of CPU time"
     some = f", without {unknown} whose images are not counted yet" if unknown else ""
     return (
-        f"to train: {_plural(len(chosen), 'run')} on {_device(costs)}: about {amount}{some}, the longest "
+        f"to train: {plural(len(chosen), 'run')} on {_device(costs)}: about {amount}{some}, the longest "
         f"{hours_text(costs.longest(chosen))}; {bytes_text(disk)} of disk"
     )
 
@@ -106,6 +106,11 @@ def as_json(costs: Costs, missing: Iterable[str]) -> dict[str, Any]:
         "uncounted_benchmarks": list(costs.uncounted),
         "missing": list(missing),
     }
+
+
+def days_text(hours: float) -> str:
+    """A time on the clock, from four days on in days."""
+    return hours_text(hours) if hours < 96 else f"{hours / 24:.1f} days" if hours < 960 else f"{hours / 24:,.0f} days"
 
 
 def hours_text(hours: float | None) -> str:
@@ -183,7 +188,7 @@ def _device(costs: Costs) -> str:
     device = costs.device
     if not device.is_gpu:
         threads = {each.recipe["cpu_threads"] for each in costs.trainings}
-        return f"the CPU ({_plural(threads.pop(), 'thread')} each)" if len(threads) == 1 else "the CPU"
+        return f"the CPU ({plural(threads.pop(), 'thread')} each)" if len(threads) == 1 else "the CPU"
     return f"{device.count} × {device.label} each{' (assumed: training.gpu_type is not set)' if device.assumed else ''}"
 
 
@@ -195,7 +200,7 @@ def _memory_notes(costs: Costs) -> Iterator[str]:
             needed.setdefault(each.fits_on, []).append(each)
     for number, trainings in needed.items():
         room = f"{100 * USABLE:g} % of the GPU's {bytes_text(device.memory / USABLE)}" if device.memory else ""
-        what = f"! memory: {_plural(len(trainings), 'experiment')} above {room}"
+        what = f"! memory: {plural(len(trainings), 'experiment')} above {room}"
         enough = f"{number} GPUs a training are enough" if number else "64 GPUs a training are not enough"
         yield f"{what}; {enough} (resources: {{train: {{gpus: …}}}})"
 
@@ -220,13 +225,14 @@ def _rate_notes(costs: Costs) -> Iterator[str]:
 def _unknown_notes(costs: Costs) -> Iterator[str]:
     unknown = sum(each.images is None for each in costs.trainings)
     if unknown:
-        yield f"not counted: {_plural(unknown, 'experiment')} whose training set is still to be made"
+        yield f"not counted: {plural(unknown, 'experiment')} whose training set is still to be made"
     if costs.uncounted:
         yield f"not counted: features of {', '.join(costs.uncounted)}, whose images nobody has counted yet"
 
 
-def _plural(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
+def plural(number: int, what: str) -> str:
+    """A number of things."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _entry(costs: Costs, each: Training) -> dict[str, Any]:

@@ -107,7 +107,8 @@ class Benchmark:
 
     def evaluates(self, experiment: Experiment) -> bool:
         """Whether the runs of this experiment are evaluated on it."""
-        return self.trained_on is None or experiment.dataset in self.trained_on
+        asked = experiment.benchmarks is None or self.name in experiment.benchmarks
+        return asked and (self.trained_on is None or experiment.dataset in self.trained_on)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,9 +202,7 @@ class Plan:
             return self.runs[wildcards["run"]].source.missing
         if rule.startswith("verify_"):
             return next(each.missing for each in self.sources.received if rule == f"verify_{each.name}")
-        shown = wildcards.get("benchmark", rule.removeprefix("figure_"))
-        needs = rule == "embed" or rule.startswith("figure_")
-        return self.benchmarks[shown].source.missing if needs else None
+        return self.benchmarks[wildcards["benchmark"]].source.missing if rule == "embed" else None
 
     def write(self) -> None:
         """Write the files that jobs start from; those that are there and say the same are left alone."""
@@ -244,6 +243,13 @@ def make_plan(files: Sequence[Path], changes: Mapping[str, Any] | None = None, *
         if untrained:
             what = f"no experiment trains on {', '.join(sorted(untrained))}"
             raise InputError(what, file=configuration.file, record=f"benchmarks: {benchmark.name}: trained_on")
+    for number, entry in enumerate(configuration.values["experiments"]):
+        unknown = [name for name in entry.get("benchmarks", ()) if name not in benchmarks]
+        if unknown:
+            record, expected = f"experiments.{number}.benchmarks", f"one of {', '.join(benchmarks)}"
+            raise InputError(
+                f"unknown benchmark {unknown[0]!r}", file=configuration.file, record=record, expected=expected
+            )
     for number, name in enumerate(configuration.values["training"]["validate"]):
         pairs = [each.name for each in benchmarks.values() if each.source.kind == "pairs"]
         if name not in pairs:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 from aroface.errors import InputError
+from aroface.figures import KINDS, Figure, read_figures
+from aroface.paper.claims import Claims, DropClaim, read_claims
 from aroface.paper.document import latex_missing
 from aroface.paper.spec import Spec, read_spec
-from aroface.plan import Plan
+from aroface.plan import Benchmark, Plan
 
 SPECS = Path("paper_tables/specs")
+CLAIMS = Path("paper_tables/claims.yaml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,9 @@ class Products:
         tables: specifications of the plan's tables by name.
         offered: these, and those of the repository that show a benchmark of the plan: made when asked for by name.
         reported: specifications that have values of the authors, by name.
-        figures: benchmarks that get a figure.
+        figures: the plan's figures by name.
+        specs: folder of the repository's specifications.
+        claims: the paper's claims.
         rendered: folder of the tables as their authors reported them.
         no_latex: one line on how to get LaTeX where it is missing.
     """
@@ -33,7 +39,9 @@ class Products:
     tables: dict[str, Spec]
     offered: dict[str, Spec]
     reported: dict[str, Spec]
-    figures: tuple[str, ...]
+    figures: dict[str, Figure]
+    specs: Path
+    claims: Claims
     rendered: Path
     no_latex: str | None
 
@@ -75,10 +83,31 @@ class Products:
 
     @property
     def fragments(self) -> list[Path]:
-        """What the document consists of: the authors' tables that no table here repeats, then tables and figures."""
+        """What the document consists of: the authors' tables that none here repeats, tables, figures and claims."""
         repeated = {spec.path for spec in self.tables.values()}
         authors = [self.reported_file(table) for table, spec in self.reported.items() if spec.path not in repeated]
-        return [*authors, *self.table_files, *self.figure_files]
+        verdicts = [path for path in self.verdict_files if path.suffix == ".tex"]
+        return [*authors, *self.table_files, *self.figure_files, *verdicts]
+
+    @property
+    def compared(self) -> tuple[str, ...]:
+        """Tables whose reported values the plan's records can be compared with."""
+        return tuple(name for name, spec in self.reported.items() if self._offers(spec))
+
+    @property
+    def compare_files(self) -> list[Path]:
+        """What ``aroface compare`` says of these."""
+        return [self.plan.results / f"compare.{suffix}" for suffix in ("md", "json")] if self.compared else []
+
+    @property
+    def claims_files(self) -> list[Path]:
+        """What ``aroface claims`` says, the last one a fragment."""
+        return [self.plan.results / f"claims.{suffix}" for suffix in ("md", "json", "tex")] if self.compared else []
+
+    @property
+    def verdict_files(self) -> list[Path]:
+        """Both, where the plan has tables with reported values."""
+        return [*self.compare_files, *self.claims_files] if {*self.compared} & {*self.tables} else []
 
     def table_file(self, table: str) -> Path:
         """A rendered table."""
@@ -86,7 +115,7 @@ class Products:
 
     def partial_file(self, table: str) -> Path:
         """A table that was rendered though some of its records could not be made."""
-        return self.plan.results / "tables" / f"{table}.partial.tex"
+        return partial(self.table_file(table))
 
     def reported_file(self, table: str) -> Path:
         """A table as its authors reported it."""
@@ -102,35 +131,82 @@ class Products:
         rows = None if spec.rows is None else [each for row in spec.rows for each in row.experiments]
         return self.plan.records({column.benchmark for column in spec.columns}, rows)
 
-    def figure_records(self, figure: str) -> list[Path]:
-        """The records that a figure shows."""
-        return self.plan.records({figure})
+    def figure_inputs(self, figure: str) -> list[Path]:
+        """The files that a figure shows: records, for most kinds."""
+        return KINDS[self.figures[figure].kind].inputs(self.plan, self.figures[figure])
 
     @property
-    def unshown_records(self) -> list[Path]:
-        """The records that the plan asks for and no table or figure shows."""
-        shown = {path for table in self.tables for path in self.table_records(table)}
-        shown |= {path for figure in self.figures for path in self.figure_records(figure)}
-        return [path for path in self.plan.records() if path not in shown]
+    def compared_records(self) -> list[Path]:
+        """The records that are compared with reported values."""
+        return list(dict.fromkeys(path for table in self.compared for path in self.table_records(table)))
+
+    @property
+    def claimed_records(self) -> list[Path]:
+        """The records that claims are about."""
+        found: list[Path] = []
+        for claim in self.claims.claims:
+            if isinstance(claim, DropClaim):
+                found += self.plan.records({claim.benchmark}, [asdict(each) for each in claim.experiments])
+            elif self._offers(self.claims.specs[claim.table]):
+                found += self.table_records(claim.table)
+        return list(dict.fromkeys(found))
+
+    @property
+    def claimed_specs(self) -> list[Path]:
+        """The tables that claims are about, and those whose reported values are checked."""
+        named = {claim.table for claim in self.claims.claims if not isinstance(claim, DropClaim)}
+        return [spec.path for name, spec in self.claims.specs.items() if spec.source or name in named]
+
+    def _offers(self, spec: Spec) -> bool:
+        """Whether this is the table of its name that is made here."""
+        return spec.name in self.offered and self.offered[spec.name].path == spec.path
 
     def table_arguments(self, table: str) -> str:
         """Arguments of ``aroface table``, all but where the table goes and in which format."""
-        return _join([self.offered[table].path, "--mode", self.plan.values["table_mode"], *self._shown()])
+        words: list[str | Path] = [self.offered[table].path, "--mode", self.plan.values["table_mode"]]
+        return _join([*words, "--records", self.plan.results / "records", *self._choice()])
+
+    def compare_arguments(self) -> str:
+        """Arguments of ``aroface compare``, all but its files."""
+        tables = [word for table in self.compared for word in ("--table", table)]
+        return _join([*tables, "--specs", self.specs, *self._selected(), "--exit-zero"])
+
+    def claims_arguments(self) -> str:
+        """Arguments of ``aroface claims``, all but its files."""
+        return _join(["--claims", self.claims.path, "--specs", self.specs, *self._selected(), "--exit-zero"])
 
     def figure_arguments(self, figure: str) -> str:
         """Arguments of ``aroface figure``."""
-        words: list[str | Path] = ["fae", "--benchmark", figure, "--out", self.figure_stem(figure), *self._shown()]
-        if self._has_faces(figure):
-            words += ["--faces", self.plan.benchmarks[figure].file]
-        return _join(words)
+        asked = self.figures[figure]
+        words: list[str | Path] = [asked.kind]
+        words += [] if asked.benchmark is None else ["--benchmark", asked.benchmark]
+        words += ["--out", self.figure_stem(figure), *KINDS[asked.kind].arguments(self.plan), *self._choice()]
+        faces = self._faces(figure)
+        return _join([*words, "--faces", faces.file] if faces is not None and self._has_faces(figure) else words)
 
-    def figure_data(self, figure: str) -> list[Path]:
-        """The data that a figure shows faces of."""
-        return [*self.plan.benchmarks[figure].source.inputs] if self._has_faces(figure) else []
+    def figure_faces(self, figure: str) -> list[Path]:
+        """The specification of the benchmark that a figure shows faces of, and its data, if there is one."""
+        faces = self._faces(figure)
+        if faces is None:
+            return []
+        return [faces.file, *(faces.source.inputs if self._has_faces(figure) else [])]
+
+    def _faces(self, figure: str) -> Benchmark | None:
+        asked = self.figures[figure]
+        return self.plan.benchmarks[asked.benchmark] if asked.benchmark and KINDS[asked.kind].faces else None
 
     def _has_faces(self, figure: str) -> bool:
         """False where nothing may be made and the data are gone: the curves are drawn all the same."""
-        return not self.plan.values["render_only"] or self.plan.benchmarks[figure].source.path.exists()
+        faces = self._faces(figure)
+        return faces is not None and (not self.plan.values["render_only"] or faces.source.path.exists())
+
+    def missing_for(self, rule: str, wildcards: Mapping[str, str]) -> str | None:
+        """The line of the received set or checkpoint that a job needs and that is not there; None if it can run."""
+        figure = rule.removeprefix("figure_")
+        if figure == rule or figure not in self.figures:
+            return self.plan.missing_for(rule, wildcards)
+        faces = self._faces(figure)
+        return faces.source.missing if faces is not None else None
 
     def document_arguments(self) -> str:
         """Arguments of ``aroface document``, all but where it goes."""
@@ -140,18 +216,22 @@ class Products:
         words += ["--report", self.report_file]
         return _join([*words, "--note", note] if note else words)
 
-    def _shown(self) -> Sequence[str | Path]:
+    def _choice(self) -> Sequence[str | Path]:
         note = self.plan.values["note"]
-        shown: list[str | Path] = ["--records", self.plan.results / "records", "--runs-file", self.plan.runs_file]
-        return shown if note is None else [*shown, "--caption-note", note]
+        choice: list[str | Path] = ["--runs-file", self.plan.runs_file]
+        return choice if note is None else [*choice, "--caption-note", note]
+
+    def _selected(self) -> Sequence[str | Path]:
+        return ["--records", self.plan.results / "records", "--runs-file", self.plan.runs_file]
 
     def summary(self) -> list[str]:
-        """Lines that say where everything is that there is."""
+        """Lines that say where everything is that there is, whole or with gaps."""
         files = [("table", path) for path in self.table_files]
         files += [("figure", path) for path in self.picture_files]
+        files += [(path.stem, path) for path in self.verdict_files if path.suffix == ".md"]
         files += [("paper", path) for path in self.document_files]
         files += [("report", self.report_file), ("crate", self.crate_file)]
-        lines = [f"{what:7} {path}" for what, path in files if path.exists()]
+        lines = [f"{what:7} {path}" for what, path in ((what, latest(path)) for what, path in files) if path.exists()]
         return lines if self.no_latex is None else [*lines, f"no PDF: {self.no_latex}"]
 
 
@@ -163,26 +243,42 @@ def find_products(plan: Plan, *, root: Path = Path()) -> Products:
         root: folder of the repository.
 
     Raises:
-        InputError: a specification is malformed, two tables have one name, or a figure is of no sensitivity benchmark.
+        InputError: a specification is malformed, two tables or figures have one name, or a figure cannot be drawn.
     """
     tables: dict[str, Spec] = {}
+    read = cache(read_spec)  # a table of the plan is most often one of the repository's
     for number, file in enumerate(plan.values["tables"]):
-        spec = read_spec(root / file)
+        spec = read(root / file)
         if spec.name in tables:
             raise InputError(f"a second table {spec.name!r}", file=plan.file, record=f"tables.{number}")
         tables[spec.name] = spec
-    curves = [name for name, benchmark in plan.benchmarks.items() if benchmark.spec["protocol"] == "sensitivity"]
-    for number, name in enumerate(plan.values["figures"]):
-        if name not in curves:
-            expected = f"one of {', '.join(curves)}" if curves else "a benchmark of the protocol sensitivity"
-            raise InputError(f"no curves of {name!r}", file=plan.file, record=f"figures.{number}", expected=expected)
-    figures = plan.values["figures"]
-    if plan.values["render_only"]:
-        figures = [figure for figure in figures if plan.records({figure})]
-    specs = [read_spec(path) for path in sorted((root / SPECS).glob("*.yaml"))]
+    specs = [read(path) for path in sorted((root / SPECS).glob("*.yaml"))]
     reported = {spec.name: spec for spec in specs if spec.source}
     asked = {spec.name: spec for spec in specs if {column.benchmark for column in spec.columns} & {*plan.benchmarks}}
-    return Products(plan, tables, {**asked, **tables}, reported, tuple(figures), root / SPECS.parent, latex_missing())
+    return Products(
+        plan=plan,
+        tables=tables,
+        offered={**asked, **tables},
+        reported=reported,
+        figures=read_figures(plan),
+        specs=root / SPECS,
+        claims=read_claims(root / CLAIMS, specs),
+        rendered=root / SPECS.parent,
+        no_latex=latex_missing(),
+    )
+
+
+def partial(path: Path) -> Path:
+    """Where stands what was rendered with gaps, because the records for the whole could not be made."""
+    return path.with_name(f"{path.stem}.partial{path.suffix}")
+
+
+def latest(path: Path) -> Path:
+    """A product, or the one with gaps if that is newer."""
+    gaps = partial(path)
+    if gaps.exists() and not (path.exists() and path.stat().st_mtime_ns >= gaps.stat().st_mtime_ns):
+        return gaps
+    return path
 
 
 def _join(arguments: Iterable[str | Path]) -> str:

@@ -1,4 +1,4 @@
-"""Where a result comes from: commit, package versions, hardware."""
+"""Where a result comes from: commit, package versions, hardware; :mod:`aroface.versions` has the lock."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-PACKAGES = ("aroface", "numpy", "opencv-python-headless", "pandas", "safetensors", "scipy", "simplejpeg", "torch")
+from aroface.versions import PACKAGES
 
 
 def git_commit() -> str | None:
@@ -28,7 +28,7 @@ def git_commit() -> str | None:
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that can change a result."""
     found = {"python": platform.python_version()}
-    for package in PACKAGES:
+    for package in ("aroface", *PACKAGES):
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -13,10 +13,15 @@ import yaml
 from aroface.errors import InputError
 from aroface.files import read_json
 
+try:  # libyaml's, ten times faster
+    from yaml import CSafeLoader as _SafeLoader
+except ImportError:
+    from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
+
 _PLACES = (Path(__file__).parent / "_schemas", Path(__file__).parents[2] / "workflow" / "schemas")
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(_SafeLoader):
     """Safe YAML that refuses a key written twice in one mapping (YAML would silently keep the last)."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:

@@ -26,12 +26,17 @@ def write_record(
     lr: float = 0.1,
     manifest: str = "e" * 64,
     series: Sequence[Mapping[str, Any]] = (),
+    curves: Mapping[str, Any] | None = None,
     released: bool = False,
+    run: str | None = None,
 ) -> Path:
-    """Write one valid record and return its path; of a training, or of weights that others released."""
+    """Write one valid record and return its path; of a training, or of weights that others released.
+
+    The run is named as a plan would name it, unless it has a name already.
+    """
     recipe = {"arch": arch, "head": {"name": method}, "optimiser": {"lr": lr}}
     recipe_hash = digest({"recipe": recipe, "seed": seed})
-    run = f"{method}-{dataset}-{arch}-s{seed}-{recipe_hash[:8]}"
+    run = run or f"{method}-{dataset}-{arch}-s{seed}-{recipe_hash[:8]}"
     path = folder / run / f"{benchmark}.json"
     record = {
         "schema": 1,
@@ -56,6 +61,8 @@ def write_record(
             "command": f"aroface evaluate --features results/features/{run}/{benchmark} --out {path.name}",
         },
     }
+    if curves is not None:
+        record["curves"] = curves
     if released:
         record["provenance"] |= {"recipe": None, "recipe_hash": None, "source": "released"}
         record["provenance"]["data"]["manifest_hash"] = None

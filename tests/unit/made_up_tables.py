@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from made_up_records import write_record
 
+from aroface.paper.measure import point_of
 from aroface.paper.spec import read_spec
 
-PROTOCOLS = {"tinyface": "tinyface", "ijbb": "ijb", "ijbc": "ijb", "ijbs": "ijbs"}
+PROTOCOLS = {"tinyface": "tinyface", "ijbb": "ijb", "ijbc": "ijb", "ijbs": "ijbs", "fae": "sensitivity"}
 SPREAD = (0.0011, -0.0007, 0.0023, -0.0032)
 
 
@@ -33,27 +35,29 @@ def fill_table(
         also: whether the second names of the experiments are taken.
     """
     table = read_spec(spec)
+    found: dict[tuple[str, str, str, int, str], tuple[dict[str, float], list[dict[str, Any]]]] = {}
     for number, row in enumerate(table.rows or ()):
         if not row.experiments:
             continue
         experiment = row.experiments[-1] if also else row.experiments[0]
+        names = experiment["method"], experiment.get("dataset", "demo"), experiment.get("arch", "small")
         for seed in seeds:
-            found: dict[str, dict[str, float]] = {}
             for index, column in enumerate(table.columns):
                 if column.metric is None or column.benchmark is None:
                     continue
                 base = float(row.reported.get(column.id) or 60 + 2 * index + number / 3) / 100
                 noise = 0.0 if released else SPREAD[(seed + number * index) % 4]
-                found.setdefault(column.benchmark, {})[column.metric] = base + noise + shift(row.key, column.id)
-            for benchmark, metrics in found.items():
-                write_record(
-                    folder,
-                    experiment["method"],
-                    metrics,
-                    dataset=experiment.get("dataset", "demo"),
-                    arch=experiment.get("arch", "small"),
-                    seed=seed,
-                    benchmark=benchmark,
-                    protocol=PROTOCOLS.get(benchmark, "pairs"),
-                    released=released,
-                )
+                value = base + noise + shift(row.key, column.id)
+                metrics, series = found.setdefault((*names, seed, column.benchmark), ({}, []))
+                at = point_of(column, row.quality)
+                if at is None or at.factor is None:
+                    metrics[column.metric if at is None else f"{column.metric}_{at.quality}"] = value
+                elif at.show == "value":
+                    point = {"quality": at.quality, "factor": at.factor, "level": at.level, "metric": column.metric}
+                    drop = 0.9 - value
+                    point |= {"value": value, "low": value - 0.02, "high": value + 0.02}
+                    series.append(point | {"drop": drop, "drop_low": drop - 0.02, "drop_high": drop + 0.02})
+    for (method, dataset, arch, seed, benchmark), (metrics, series) in found.items():
+        protocol = PROTOCOLS.get(benchmark, "pairs")
+        place: dict[str, Any] = {"dataset": dataset, "arch": arch, "seed": seed, "benchmark": benchmark}
+        write_record(folder, method, metrics, protocol=protocol, series=series, released=released, **place)

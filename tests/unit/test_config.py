@@ -140,6 +140,12 @@ def edit(config: dict[str, Any], path: str, value: object) -> None:
             ["pairs_clean"],
             "test.yaml: figures.0: no curves of 'pairs_clean'; expected a benchmark of",
         ),
+        (
+            "figures",
+            [{"name": "one", "kind": "fae", "benchmark": "pairs_clean"}],
+            "test.yaml: figures.0: no curves of 'pairs_clean'; expected a benchmark of the protocol sensitivity",
+        ),
+        ("figures", [{"name": "one", "kind": "pie"}], "test.yaml: figures.0.*: .*pie"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(folder: Folder, path: str, value: object, message: str) -> None:
@@ -338,7 +344,7 @@ def test_a_table_shows_the_records_of_its_rows_and_columns(folder: Folder) -> No
     products = find_products(folder.plan(), root=ROOT)
     (record,) = products.table_records("tinyface")
     assert (record.parent.name.split("-")[1], record.name) == ("webface4m", "tinyface.json")
-    assert len(products.unshown_records) == 3
+    assert len(products.plan.records()) == 4
 
 
 @pytest.mark.parametrize("name", ["config.yaml", "workflow/configs/demo.yaml", "workflow/configs/claim.yaml",

@@ -243,7 +243,8 @@ def test_the_verb_prints_a_table_or_json_and_refuses_above_the_budget(
         assert cell in row
     assert all(plan.recipe_file(run).exists() for run in plan.runs)
     assert "learning rate: 0.2 at batch 2,048 = 0.1 · batch / 1024" in lines
-    assert lines[-1].startswith(
+    (total,) = (line for line in lines if line.startswith("to train: "))
+    assert total.startswith(
         "to train: 2 runs on 4 × A100 80 GB each (assumed: training.gpu_type is not set): about 165"
     )
     assert err.count("missing: ") == 2

@@ -92,7 +92,7 @@ def test_features_keep_their_length_and_the_lists_lie_beside_them(features_dir, 
 def test_a_generated_tree_becomes_a_record(features_dir):
     record = evaluate(features_dir)
     validate(record, "record")
-    assert record["protocol"] == {"name": "ijb", "version": 1, "options": OPTIONS}
+    assert record["protocol"] == {"name": "ijb", "version": 2, "options": OPTIONS}
     fars = [f"1e-{power}" for power in range(1, 7)]
     assert record["metrics"].keys() == {
         *(f"{kind}_at_far_{far}" for kind in ("tar", "tar_strict") for far in fars),
@@ -104,6 +104,14 @@ def test_a_generated_tree_becomes_a_record(features_dir):
             low, high = record["intervals"][interval]
             assert 0 <= low <= high <= 1
             assert interval == name or low <= value <= high
+    curves = record["curves"]
+    for name, far in (("1e-1", 0.1), ("1e-2", 0.01)):  # of 18 impostors
+        below = [
+            tar for limit, tar in zip(curves["tar_far"]["far"], curves["tar_far"]["tar"], strict=True) if limit <= far
+        ]
+        assert not below or below[-1] == record["metrics"][f"tar_strict_at_far_{name}"]
+    at = curves["tpir_fpir"]["fpir"].index(1.0)
+    assert curves["tpir_fpir"]["tpir"][at] >= record["metrics"]["tpir_standard_at_fpir_1e-1"]
     counts = record["counts"]
     assert (counts["templates"], counts["pairs"], counts["genuine"]) == (22, 36, 18)
     assert counts["probes_with_mate"] == 12 and counts["probes"] == 16

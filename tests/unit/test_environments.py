@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -69,9 +70,10 @@ ENTRIES = {
     "train": ["aroface.training.run", "aroface.embedding.benchmark"],
     "evaluate": ["aroface.evaluation.evaluate"],
     "paper": [
-        "aroface.paper.table",
-        "aroface.paper.figures",
-        "aroface.paper.document",
+        *(
+            f"aroface.paper.{page}"
+            for page in ("table", "figures", "training_figure", "displacements_figure", "document")
+        ),
         "aroface.embedding.examples",
         "aroface.report_material",
     ],
@@ -108,3 +110,49 @@ def test_the_rules_environments_hold_what_their_jobs_import(name):
     needed |= {"tensorboard"} if name == "train" else set()  # which torch imports by itself
     distributions = {DISTRIBUTIONS.get(module, module).lower() for module in needed}
     assert distributions <= conda_pins(Path(f"workflow/envs/{name}.yaml")).keys()
+
+
+DEFINITION = Path("workflow/envs/aroface.def")
+
+
+def sections() -> dict[str, str]:
+    """The header of the container's definition under "", and its sections by name."""
+    parts = re.split(r"^%(\w+)\n", DEFINITION.read_text(), flags=re.M)
+    return {"": parts[0], **dict(zip(parts[1::2], parts[2::2], strict=True))}
+
+
+def test_the_container_has_the_python_and_the_packages_of_the_lock(lock):
+    found = sections()
+    header = dict(re.findall(r"^(\w+): (\S+)$", found[""], re.M))
+    assert header["Bootstrap"] == "docker"
+    minimum = tomllib.loads(Path("pyproject.toml").read_text())["project"]["requires-python"].removeprefix(">=")
+    assert re.fullmatch(rf"python:{re.escape(minimum)}-slim-\w+", header["From"])
+    ((source, target),) = (line.split() for line in found["files"].splitlines() if line.strip())
+    assert source == "requirements.lock" and Path(source).is_file()
+    assert f"-m pip install --requirement {target}\n" in found["post"]
+    assert f"python{minimum} -m venv /opt/aroface" in found["post"]
+    assert len(re.findall(r"pip install", found["post"])) == 1  # nothing beside the lock
+    (modules,) = re.findall(r"import ([\w, ]+)'", found["test"])
+    assert {DISTRIBUTIONS.get(name, name) for name in modules.split(", ")} <= lock.keys()
+
+
+@pytest.mark.parametrize("name", ["post", "environment", "test", "runscript"])
+def test_the_containers_commands_are_a_shells(name):
+    done = subprocess.run(["bash", "-n"], input=sections()[name], text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+
+
+def test_jobs_start_the_containers_python_where_it_is_installed():
+    shim = Path("slurm/container/python")
+    assert shim.stat().st_mode & 0o111
+    subprocess.run(["bash", "-n", str(shim)], check=True)
+    (place,) = re.findall(r"(\S+)/bin/python \"\$@\"", shim.read_text())
+    assert f"-m venv {place}\n" in sections()["post"]
+
+
+def test_the_container_has_what_the_document_and_the_commit_need():
+    readme = re.sub(r"\s+", " ", Path("README.md").read_text())
+    (packages,) = re.findall(r"`apt install ([\w -]+)`", readme)
+    installed = re.sub(r"\s+", " ", sections()["post"].replace("\\\n", ""))
+    assert {*packages.split(), "git"} <= {*installed.split()}

@@ -59,6 +59,17 @@ def test_pairs_that_are_easily_told_apart(tmp_path):
     assert record["metrics"]["tar_strict_at_far_1e-3"] == 1
     assert record["counts"] == {"pairs": 200, "genuine": 100, "impostors": 100, "bootstrap_replicates": 1000}
     assert record["intervals"]["auc"] == [1, 1]
+    curve = record["curves"]["tar_far"]
+    assert (curve["far"][0], curve["far"][-1], curve["impostors"]) == (0.01, 1, 100)
+    assert set(curve["tar"]) == {1}
+
+
+def test_a_curve_of_rates_above_one_is_refused(tmp_path):
+    first, second, same = pair_features(40, noise=0.5)
+    record = evaluate(store(tmp_path, alternate(first, second), {"same": same}, "pairs"))
+    record["curves"]["tar_far"]["tar"][-1] = 1.5
+    with pytest.raises(InputError, match=r"curves\.tar_far\.tar\.\d+: 1\.5 is greater than the maximum of 1"):
+        validate(record, "record")
 
 
 def test_intervals_hold_the_value_and_narrow_with_more_pairs(tmp_path):
@@ -90,7 +101,7 @@ def test_record_names_all_that_it_depends_on(tmp_path):
     assert json.loads(out.read_text()) == record
     assert record["run"] == CHECKPOINT["run"] and record["experiment"] == CHECKPOINT["experiment"]
     assert record["benchmark"] == "faces"
-    assert record["protocol"] == {"name": "pairs", "version": 1, "options": OPTIONS}
+    assert record["protocol"] == {"name": "pairs", "version": 2, "options": OPTIONS}
     provenance = record["provenance"]
     assert provenance["weights_sha256"] == "a" * 64 and provenance["benchmark_manifest_hash"] == "b" * 64
     assert provenance["recipe"] == {"epochs": 2} and provenance["data"] == CHECKPOINT["data"]

@@ -8,12 +8,17 @@ import pytest
 import yaml
 from made_up_records import write_record
 from made_up_tables import fill_table
+from rendered import table_rows
 from scipy import stats
+from test_paper_document import latex as latex  # the fixture
+from test_paper_document import pdf_text
 
 from aroface.cli import main
 from aroface.errors import InputError
 from aroface.paper.claims import Claims, DifferenceClaim, DropClaim, read_claims
 from aroface.paper.claims_report import as_json, markdown, terminal
+from aroface.paper.document import compile_document
+from aroface.paper.lint import lint
 from aroface.paper.spec import read_spec
 from aroface.paper.verdicts import Judgement, criterion, judge_claims
 
@@ -273,3 +278,36 @@ def test_markdown_and_terminal_say_the_same(tmp_path: Path):
     assert row in page.replace("\\", "")
     assert row.replace("|", "").split() in [line.split() for line in text.splitlines()]
     assert as_json(found, ())["claims"][0]["criterion"] == criterion(found[0].claim)
+
+
+def test_the_fragment_has_each_claim_with_both_verdicts(tmp_path: Path):
+    records = write_gains(tmp_path / "records", 1.9, 2.1, 2.0)
+    path = small(tmp_path)
+    words = ["claims", "--claims", str(path), "--specs", str(SPECS), "--records", str(records)]
+    out = tmp_path / "claims.tex"
+    assert main([*words, "--out", str(out), str(tmp_path / "claims.md")]) == 1, (
+        "the authors' values are of another gain"
+    )
+    assert main([*words, "--out", str(out), "--exit-zero"]) == 0
+    (row,) = table_rows(out)
+    cells = [cell.removeprefix(r"\raggedright ").removesuffix(r" \tabularnewline") for cell in row]
+    assert cells == [r"+2~\%", "abstract", "refuted: +3.73", "confirmed: +2.00 [1.75, 2.25]"]
+    assert (tmp_path / "claims.md").read_text() == markdown(
+        judge_claims(claims(path), records),
+        lint([read_spec(each) for each in sorted(SPECS.glob("*.yaml"))], claims(path)),
+    )
+
+
+@pytest.mark.latex
+@pytest.mark.usefixtures("latex")
+def test_the_papers_claims_fit_a_page(tmp_path: Path):
+    out = tmp_path / "claims.tex"
+    for number, spec in enumerate(("tinyface", "ijbs", "ijbb", "ijbc")):
+        fill_table(tmp_path / "records", SPECS / f"{spec}.yaml", seeds=(0, 1, 2) if number else (0,))
+    words = ["claims", "--claims", str(CLAIMS), "--specs", str(SPECS), "--records", str(tmp_path / "records")]
+    assert main([*words, "--exit-zero", "--out", str(out)]) == 0
+    compile_document([out], [], tmp_path / "out.pdf", note="")
+    text = " ".join(pdf_text(tmp_path / "out.pdf").split())
+    assert len(table_rows(out)) == len(claims().claims)
+    for word in ("+4.30", "+2.63", "confirmed", "not enough data", "6 of", "15 of", "contributions", "caption of"):
+        assert word in text

@@ -153,3 +153,23 @@ def test_exit_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
 def test_the_paper_room_compares_without_torch():
     code = "import sys, aroface.cli_paper, aroface.paper.compare_report\nassert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_reports_are_written_in_the_form_of_their_names_whatever_the_verdict(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    write(tmp_path / "records", 0.5)
+    words = ["compare", "--specs", str(SPECS), "--table", "tinyface", "--records", str(tmp_path / "records")]
+    assert main(words) == 1
+    assert main([*words, "--exit-zero"]) == 0
+    capsys.readouterr()
+    files = [tmp_path / f"compare.{suffix}" for suffix in ("md", "json", "txt")]
+    assert main([*words, "--exit-zero", "--out", *map(str, files)]) == 0
+    assert capsys.readouterr().out.split() == [str(path) for path in files]
+    report = compare(reported_specs(SPECS, ["tinyface"]), tmp_path / "records")
+    assert files[0].read_text() == markdown(report)
+    assert json.loads(files[1].read_text()) == as_json(report)
+    assert files[2].read_text() == terminal(report)
+    assert main([*words, "--out", str(files[0])]) == 1, "the page is written and the status stays"
+    assert main([*words, "--out", str(tmp_path / "compare.tex")]) == 2
+    assert "no such form of this report; expected one of .txt, .md, .json" in capsys.readouterr().err

@@ -1,20 +1,24 @@
-"""Every table of the paper compiles in every mode and fits its page."""
+"""Every table of the paper compiles in every mode, fits its page and has all its numbers there."""
 
 from __future__ import annotations
 
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from made_up_records import write_record
 from made_up_tables import fill_table
+from rendered import body, numbers
 from test_paper_document import latex as latex  # the fixture
 from test_paper_ijbs import LINES
 
 from aroface.paper.document import compile_document
+from aroface.paper.spec import read_spec
 from aroface.paper.table import write_table
 
 SPECS = Path(__file__).parents[2] / "paper_tables" / "specs"
-NAMES = sorted(path.stem for path in SPECS.glob("*.yaml") if path.stem != "lfw")
+NAMES = sorted(path.stem for path in SPECS.glob("*.yaml"))
 
 
 @pytest.mark.latex
@@ -23,7 +27,15 @@ NAMES = sorted(path.stem for path in SPECS.glob("*.yaml") if path.stem != "lfw")
 def test_a_table_fits_in_every_mode(tmp_path: Path, name: str):
     spec = SPECS / f"{name}.yaml"
     records = tmp_path / "records"
-    fill_table(records, spec)
+    if name == "lfw":  # has a row for each experiment
+        for method, value in (("arcface", 0.9123), ("arcface_aroface", 0.9345)):
+            for seed in range(3):
+                for column in read_spec(spec).columns:
+                    place = {"benchmark": column.benchmark or "", "protocol": "pairs", "seed": seed}
+                    if column.benchmark:
+                        write_record(records, method, {"accuracy": value + seed / 300}, **place)
+    else:
+        fill_table(records, spec)
     fragments = []
     for mode in ("reported", "reproduced", "both", "delta"):
         fragments.append(tmp_path / f"{mode}.tex")
@@ -31,6 +43,9 @@ def test_a_table_fits_in_every_mode(tmp_path: Path, name: str):
     compile_document(fragments, [], tmp_path / "out.pdf", note="Made-up numbers.")
     text = subprocess.run(["pdftotext", tmp_path / "out.pdf", "-"], check=True, capture_output=True, text=True).stdout
     assert [f"Table {number}." in text for number in (1, 2, 3, 4)] == [True] * 4
+    rendered = Counter(number for path in fragments for number in numbers(body(path.read_text(), "latex")))
+    assert sum(rendered.values()) > 20
+    assert not rendered - Counter(numbers(text)), "a number that was rendered is not on the pages"
 
 
 @pytest.mark.latex

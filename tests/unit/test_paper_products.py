@@ -1,13 +1,19 @@
-"""Tables that a configuration does not name are made when they are asked for."""
+"""What a configuration's tables and figures are made from."""
 
 from __future__ import annotations
 
+import json
+import os
+import re
 from pathlib import Path
 
 import pytest
 
+from aroface.cli_figures import FIGURES
+from aroface.errors import InputError
+from aroface.figures import KINDS, Figure
 from aroface.plan import make_plan
-from aroface.products import Products, find_products
+from aroface.products import Products, find_products, latest, partial
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("adversary", "factors", "ratio", "step", "heads")
@@ -52,3 +58,105 @@ def test_the_configurations_tables_come_before_the_repositorys(monkeypatch: pyte
     assert paper.offered["tinyface"].path.parent.name == "demo"
     assert "ijbs" not in paper.offered
     assert {*paper.tables} <= {*paper.offered}
+
+
+def test_a_figure_is_a_benchmark_or_of_a_kind_by_another_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("figures: [fae, {name: again, kind: fae, benchmark: fae}]\n")
+    paper = products(monkeypatch, tmp_path, "workflow/configs/tiny.yaml", str(mine))
+    assert paper.figures == {"fae": Figure("fae", "fae", "fae"), "again": Figure("again", "fae", "fae")}
+    assert paper.figure_inputs("again") == paper.figure_inputs("fae") == paper.plan.records({"fae"})
+    assert len(paper.figure_inputs("again")) == 2
+    assert paper.figure_faces("again")[0] == paper.plan.benchmarks["fae"].file
+    words = paper.figure_arguments("again").split()
+    assert words[:5] == ["fae", "--benchmark", "fae", "--out", "results/tiny/figures/again"]
+    assert {"--records", "--runs-file", "--caption-note", "--faces"} <= {*words}
+    assert [path.name for path in paper.figure_files] == ["fae.tex", "again.tex"]
+    mine.write_text("figures: [fae, {name: fae, kind: fae}]\n")
+    with pytest.raises(InputError, match=re.escape("figures.1: a second figure 'fae'")):
+        products(monkeypatch, tmp_path, "workflow/configs/tiny.yaml", str(mine))
+
+
+def test_figures_of_trainings_are_drawn_from_finished_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    paper = products(monkeypatch, tmp_path, "workflow/configs/demo.yaml")
+    runs = tmp_path / "results/demo/runs"
+    assert paper.figures["training"] == Figure("training", "training")
+    assert {path.parent.name.split("-")[0] for path in paper.figure_inputs("displacements")} == {
+        *("arcface_aroface", "adaface_aroface")
+    }
+    assert [tmp_path / path for path in paper.figure_inputs("training")] == [
+        runs / run / "checkpoint.json" for run in paper.plan.runs
+    ]
+    assert paper.figure_faces("training") == []
+    assert paper.missing_for("figure_training", {}) is None
+    words = paper.figure_arguments("training").split()
+    assert words[:5] == ["training", "--out", "results/demo/figures/training", "--runs-dir", "results/demo/runs"]
+    assert not {"--records", "--benchmark", "--faces"} & {*words}
+
+
+def test_with_render_only_figures_show_the_finished_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("render_only: true\n")
+    paper = products(monkeypatch, tmp_path, "workflow/configs/demo.yaml", str(mine))
+    assert paper.figures == {}
+    run = next(name for name in paper.plan.runs if name.startswith("arcface-"))
+    (tmp_path / "results/demo/runs" / run).mkdir(parents=True)
+    (tmp_path / "results/demo/runs" / run / "checkpoint.json").touch()
+    paper = products(monkeypatch, tmp_path, "workflow/configs/demo.yaml", str(mine))
+    assert [*paper.figures] == ["training"]
+    assert [path.parent.name for path in paper.figure_inputs("training")] == [run]
+
+
+@pytest.mark.parametrize(
+    ("file", "entry", "message"),
+    [
+        ("released", "{name: t, kind: training}", "figures.0: no training that t could show; expected an experiment"),
+        ("demo", "{name: t, kind: training, benchmark: fae}", "figures.0.benchmark: kind training shows no benchmark"),
+    ],
+)
+def test_figures_that_nothing_could_show_are_refused(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, file: str, entry: str, message: str
+):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(f"figures: [{entry}]\n")
+    with pytest.raises(InputError, match=re.escape(message)):
+        products(monkeypatch, tmp_path, f"workflow/configs/{file}.yaml", str(mine))
+
+
+def test_every_kind_of_figure_is_planned_drawn_and_admitted():
+    schema = json.loads((ROOT / "workflow/schemas/config.schema.json").read_text())
+    _, entry = schema["properties"]["figures"]["items"]["oneOf"]
+    assert {*entry["properties"]["kind"]["enum"]} == {*KINDS} == {*FIGURES}
+
+
+def test_verdicts_are_part_of_all_where_the_plans_tables_have_reported_values(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    paper = products(monkeypatch, tmp_path, "config.yaml")
+    assert {*paper.tables} == {"tinyface", "ijbs", "ijbb", "ijbc", "lfw", "fae"}
+    assert paper.compared == ("ijbs", "tinyface")
+    assert [path.name for path in paper.verdict_files] == [
+        *("compare.md", "compare.json"), *("claims.md", "claims.json", "claims.tex")
+    ]  # fmt: skip
+    assert paper.fragments[-1].name == "claims.tex"
+    assert {path.stem for path in paper.compared_records} == {"ijbs", "tinyface"}
+    assert {path.stem for path in paper.claimed_records} == {"ijbb", "ijbc", "ijbs", "tinyface", "fae"}
+    assert {path.stem for path in paper.claimed_specs} == {"ijbb", "ijbc", "ijbs", "tinyface"}
+    ablations = products(monkeypatch, tmp_path, "config.yaml", "workflow/configs/ablations.yaml")
+    assert {*ablations.tables} == {f"ablation_{part}" for part in PARTS}
+    assert ablations.verdict_files == []
+    assert ablations.compare_files != []
+    demo = products(monkeypatch, tmp_path, "workflow/configs/demo.yaml")
+    assert (demo.compared, demo.compare_files, demo.verdict_files) == ((), [], [])
+
+
+def test_what_has_gaps_stands_for_the_whole_while_it_is_newer(tmp_path: Path):
+    whole = tmp_path / "lfw.tex"
+    assert latest(whole) == whole
+    partial(whole).touch()
+    assert latest(whole) == partial(whole) == tmp_path / "lfw.partial.tex"
+    whole.touch()
+    os.utime(partial(whole), (1, 1))
+    assert latest(whole) == whole
+    os.utime(whole, (0, 0))
+    assert latest(whole) == partial(whole)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from training_runs import IDENTITY, sign, write_data, write_recipe
@@ -54,6 +55,9 @@ class Training:
     def weights(self) -> str:
         return read_json(self.run_dir / "checkpoint.json")["weights"]["sha256"]
 
+    def history(self) -> Any:
+        return read_json(self.run_dir / "history.json")
+
     def times(self) -> dict[Path, int]:
         files = (*self.run_dir.rglob("*"), *self.state_dir.rglob("state-*"))
         return {path: path.stat().st_mtime_ns for path in files if path.is_file()}
@@ -94,6 +98,7 @@ def test_killed_again_and_again_gives_the_same_bits(tmp_path, recipe, data, refe
     training.finish()
     assert training.weights() == reference.weights()
     assert training.steps() == [*range(STEPS)], "every step is in the log once, in order"
+    assert training.history() == reference.history()
 
 
 def test_polite_signals_lose_no_step_and_ask_for_another_try(tmp_path, recipe, data, reference):
@@ -104,6 +109,7 @@ def test_polite_signals_lose_no_step_and_ask_for_another_try(tmp_path, recipe, d
         assert newest == f"state-{len(training.steps()):09d}"
     training.finish()
     assert training.weights() == reference.weights()
+    assert training.history() == reference.history()
 
 
 def test_a_finished_run_is_left_alone(reference):

@@ -72,6 +72,7 @@ class Project:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.config: dict[str, Any] = deepcopy(CONFIG)
+        self.source = ROOT / "src" / "aroface"
         self.write()
 
     def write(self) -> None:
@@ -88,7 +89,8 @@ class Project:
     def environment(self) -> dict[str, str]:
         """The environment in which ``python -m aroface`` is the stand-in."""
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        return {**os.environ, "PYTHONPATH": str(STANDIN), "AROFACE": str(ROOT / "src" / "aroface"), "PATH": path}
+        modules = os.pathsep.join([str(STANDIN), str(ROOT / "tests/unit")])
+        return {**os.environ, "PYTHONPATH": modules, "AROFACE": str(self.source), "PATH": path}
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         """Start a command in a session of its own."""

@@ -38,7 +38,9 @@ def test_from_nothing_to_the_paper(template: Path, tmp_path: Path) -> None:
     assert "AdaFace+ARoFace" in table
     assert "--" in table  # the configuration has no pairs of low quality
     assert "synthetic" in table
-    assert (results / "figures/fae.pdf").read_bytes().startswith(b"%PDF")
+    for figure in ("fae", "training", "displacements"):
+        assert (results / f"figures/{figure}.pdf").read_bytes().startswith(b"%PDF")
+    assert "No training" not in (results / "figures/displacements.tex").read_text()
     assert any((results / f"paper{suffix}").exists() for suffix in (".pdf", ".tex"))
     report = (results / "report.html").read_text()
     assert "2 of 2 finished" in report

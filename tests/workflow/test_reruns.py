@@ -51,27 +51,6 @@ def test_jobs_are_given_what_they_need(done: Project) -> None:
     assert listing["labels"]["arcface_aroface"] == "ArcFace+ARoFace"
 
 
-def test_a_copy_with_new_times_runs_nothing(done: Project) -> None:
-    assert done.plan().planned == []
-
-
-def test_edits_without_meaning_run_nothing(done: Project) -> None:
-    done.config["training"] = {"save_every": 7, "device": "cpu"}
-    done.config["resources"] = {"train": {"runtime": 5, "mem_mb": 123, "retries": 4}}
-    done.config["experiments"] = [
-        {"overrides": {"epochs": 2.0, "optimiser": {"momentum": 0.90}}, "dataset": "faces", "method": "arcface"},
-        {"dataset": "faces", "method": "arcface_aroface"},
-    ]
-    done.config = dict(reversed(done.config.items()))
-    done.write()
-    for name in ("workflow/rules/train.smk", "workflow/registries/recipes.yaml", "workflow/registries/methods.yaml"):
-        with open(done.folder / name, "a") as file:
-            file.write("\n# a comment\n")
-    rule = done.folder / "workflow/rules/train.smk"
-    rule.write_text(rule.read_text().replace('"python -m aroface train --recipe', '"python  -m aroface train --recipe'))
-    assert done.plan().planned == []
-
-
 def test_another_learning_rate_is_a_run_beside_the_old_one_and_taken_back_is_nothing(done: Project) -> None:
     old = run_of(done, "arcface", 0)
     done.config["experiments"][0] |= {"overrides": {"optimiser": {"lr": 0.05}}, "seeds": [0]}
@@ -91,42 +70,20 @@ def test_another_learning_rate_is_a_run_beside_the_old_one_and_taken_back_is_not
     assert done.plan().trained == []
 
 
-def test_the_adversarys_options_leave_runs_without_one_alone(done: Project) -> None:
-    path = done.folder / "workflow/registries/recipes.yaml"
-    path.write_text(path.read_text().replace("step_mean: 0.1", "step_mean: 0.05"))
-    assert {run.rsplit("-", 1)[0] for run in done.plan().trained} == {
-        "arcface_aroface-faces-r8s4-s0", "arcface_aroface-faces-r8s4-s1"
-    }  # fmt: skip
-
-
-def test_a_new_seed_trains_itself_only(done: Project) -> None:
-    done.config["seeds"] = [2, 1, 0]
+def test_figures_of_finished_trainings_train_nothing(done: Project) -> None:
+    """Not even where the trainings are of a version that left no history, as the stand-in's are."""
+    assert not [*(done.folder / "results/runs").glob("*/history.json")]
+    done.config["figures"] = [{"name": "course", "kind": "training"}, {"name": "moved", "kind": "displacements"}]
     done.write()
-    assert {run.rsplit("-", 1)[0] for run in done.plan().trained} == {
-        "arcface-faces-r8s4-s2", "arcface_aroface-faces-r8s4-s2"
-    }  # fmt: skip
-
-
-def test_other_training_data_is_another_run_of_everything(done: Project) -> None:
-    done.config["data"]["faces"]["seed"] = 9
-    done.write()
-    plan = done.plan()
-    assert len(plan.trained) == 4
-    assert "generate_faces" in plan.planned
-    assert "generate_clean" not in plan.planned
-
-
-def test_another_benchmark_or_protocol_trains_nothing(done: Project) -> None:
-    done.config["benchmarks"][0]["options"]["flip"] = False
-    done.write()
-    plan = done.plan()
-    assert plan.trained == []
-    assert [name.split()[0] for name in plan.planned].count("embed") == 4
-
-
-def test_lost_training_data_is_not_missed_by_what_is_trained(done: Project) -> None:
-    for folder in (done.folder / "results/data").glob("faces-*"):
-        shutil.rmtree(folder)
+    assert sorted(done.plan().planned) == ["document", "figure_course", "figure_moved"]
+    done.calls()
+    assert done.run().status == 0
+    calls = [call.split()[0] for call in done.calls() if "--mode reported" not in call]
+    assert calls == ["figure", "figure", "document"]
+    for name in ("course", "moved"):
+        assert (done.folder / f"results/figures/{name}.pdf").exists()
+    assert "Nothing to be done" in done.run().text
+    (done.folder / f"results/runs/{run_of(done, 'arcface', 0)}/history.json").write_text("{}")
     assert done.plan().planned == []
 
 

@@ -21,9 +21,8 @@ for table in PAPER.offered:
             runtime=RESOURCES["paper"]["runtime"],
         params:
             arguments=PAPER.table_arguments(table),
-            partial=PAPER.partial_file(table),
         shell:
-            "python -m aroface table {params.arguments} --out {output} > {log} 2>&1 && rm -f {params.partial}"
+            "python -m aroface table {params.arguments} --out {output} > {log} 2>&1"
 
 
 for figure in PAPER.figures:
@@ -33,9 +32,8 @@ for figure in PAPER.figures:
             f"figure_{figure}"
         input:
             runs=ancient(PLAN.runs_file),
-            faces=ancient(PLAN.benchmarks[figure].file),
-            data=ancient(PAPER.figure_data(figure)),
-            records=PAPER.figure_records(figure),
+            faces=ancient(PAPER.figure_faces(figure)),
+            shown=PAPER.figure_inputs(figure),
         output:
             multiext(str(PAPER.figure_stem(figure)), ".tex", ".pdf", ".png"),
         log:
@@ -50,6 +48,51 @@ for figure in PAPER.figures:
             arguments=PAPER.figure_arguments(figure),
         shell:
             "python -m aroface figure {params.arguments} > {log} 2>&1"
+
+
+# Whether the reproduction holds, and which of the paper's claims do. A value that differs is news and no failure.
+if PAPER.compared:
+
+    rule compare:
+        input:
+            runs=ancient(PLAN.runs_file),
+            specs=[PAPER.offered[table].path for table in PAPER.compared],
+            records=PAPER.compared_records,
+        output:
+            PAPER.compare_files,
+        log:
+            RESULTS / "logs/paper/compare.log",
+        localrule: True
+        conda:
+            "../envs/paper.yaml"
+        resources:
+            mem_mb=RESOURCES["paper"]["mem_mb"],
+            runtime=RESOURCES["paper"]["runtime"],
+        params:
+            arguments=PAPER.compare_arguments(),
+        shell:
+            "python -m aroface compare {params.arguments} --out {output} > {log} 2>&1"
+
+    rule claims:
+        input:
+            runs=ancient(PLAN.runs_file),
+            claims=PAPER.claims.path,
+            specs=PAPER.claimed_specs,
+            records=PAPER.claimed_records,
+        output:
+            PAPER.claims_files,
+        log:
+            RESULTS / "logs/paper/claims.log",
+        localrule: True
+        conda:
+            "../envs/paper.yaml"
+        resources:
+            mem_mb=RESOURCES["paper"]["mem_mb"],
+            runtime=RESOURCES["paper"]["runtime"],
+        params:
+            arguments=PAPER.claims_arguments(),
+        shell:
+            "python -m aroface claims {params.arguments} --out {output} > {log} 2>&1"
 
 
 # The PDF where LaTeX is installed, else the document that makes it.

@@ -1,5 +1,6 @@
 # Everything that a run depends on is in its name, so all inputs are ancient: no copied or touched file trains it again.
 # The resumable state is no output: Snakemake deletes outputs before a rerun and must not delete days of training.
+# Nor is history.json, for a new output would train finished runs again: figures take it where it is there.
 # Trainings come first: they are the longest jobs, and what is left at the end should be short.
 # Retries are the main process's: a job on a cluster must not try again within its allocation, whose time may be over.
 TRAINING_TIME = TrainingTime(PLAN, ROOT)

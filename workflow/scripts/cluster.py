@@ -15,6 +15,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import job_environment
+
 from aroface.costs import plan_costs
 from aroface.errors import InputError
 from aroface.plan import Plan
@@ -30,6 +32,8 @@ DEFAULTS: dict[str, Any] = {
     "nodes": 1,
     "warning_seconds": 120,
     "hang_minutes": 30,
+    "environment": "venv",
+    "image": "workflow/envs/aroface.sif",
     "scratch": None,
     "setup": "",
     "jobs": 50,
@@ -57,6 +61,7 @@ class Profile:
         precommand: what the shell of every job does first.
         status_command: how the plugin asks for states.
         poll_seconds: before it first does.
+        deployment: what Snakemake itself does about environments.
     """
 
     def __init__(self, site: dict[str, Any], folder: Path) -> None:
@@ -64,6 +69,7 @@ class Profile:
         self.poll_seconds: int = site["poll_seconds"]
         self.precommand = f". {shlex.quote(str(folder.resolve() / 'setup.sh'))}"
         self.status_command = status_command(site["status"])
+        self.deployment = ["conda"] if site["environment"] == "conda" else None
         queue = _queue(site, "cpu")
         self.default_resources = {name: quoted(value) for name, value in queue.items()} or None
 
@@ -79,6 +85,7 @@ def profile(folder: str) -> Profile:
         os.environ["AROFACE_SETUP"] = site["setup"]
         os.environ["AROFACE_SCRATCH"] = site["scratch"] or ""
         os.environ.setdefault("AROFACE_HANG_S", str(60 * site["hang_minutes"]))
+        job_environment.check(site)
         return Profile(site, Path(folder))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -136,7 +143,8 @@ def on_slurm() -> bool:
     return SITE in os.environ
 
 
-def _site() -> dict[str, Any]:
+def site_settings() -> dict[str, Any]:
+    """What slurm/site.yaml says, with defaults, of the call with the profile."""
     site: dict[str, Any] = json.loads(os.environ[SITE])
     return site
 
@@ -158,7 +166,7 @@ def job_resources(asked: dict[str, Any]) -> dict[str, Any]:
     if not on_slurm():
         return {}
     kind = "gpu" if asked["gpus"] else "cpu"
-    return {**_queue(_site(), kind), **_gpus(asked["gpus"])}
+    return {**_queue(site_settings(), kind), **_gpus(asked["gpus"])}
 
 
 def training_resources(plan: Plan) -> dict[str, Any]:
@@ -172,7 +180,7 @@ def training_resources(plan: Plan) -> dict[str, Any]:
     """
     if not on_slurm():
         return {"nodes": 1, "launcher": ""}
-    site, asked = _site(), plan.values["resources"]["train"]
+    site, asked = site_settings(), plan.values["resources"]["train"]
     nodes = site["nodes"]
     for what, number in (("processes", plan.processes), ("GPUs", asked["gpus"])):
         if number % nodes:
@@ -199,7 +207,7 @@ def training_resources(plan: Plan) -> dict[str, Any]:
 def _gpus(on_each_node: int) -> dict[str, Any]:
     if not on_each_node:
         return {}
-    kind = _site()["gpu"].get("type")
+    kind = site_settings()["gpu"].get("type")
     return {"gres": f"gpu:{kind}:{on_each_node}" if kind else f"gpu:{on_each_node}"}
 
 
@@ -264,5 +272,5 @@ def _generous(hours: float) -> float:
 
 def _partition_minutes(asked: dict[str, Any]) -> float:
     """The longest time limit that the partition allows, as far as that is known."""
-    hours = _site()["gpu" if asked["gpus"] else "cpu"].get("max_hours") if on_slurm() else None
+    hours = site_settings()["gpu" if asked["gpus"] else "cpu"].get("max_hours") if on_slurm() else None
     return math.inf if hours is None else 60 * hours

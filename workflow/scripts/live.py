@@ -65,7 +65,7 @@ def main() -> int:
     elif status == INTERRUPTED:
         console.print("Stopped. The same command goes on from here.")
     else:
-        _show_failure(console, log, path)
+        _show_failure(console, products, log, path)
     return status
 
 
@@ -258,7 +258,9 @@ def _show_results(console: Console, products: Products, log: SnakemakeLog) -> No
         console.print(line, soft_wrap=True, highlight=False)
 
 
-def _show_failure(console: Console, log: SnakemakeLog, path: Path) -> None:
+def _show_failure(console: Console, products: Products, log: SnakemakeLog, path: Path) -> None:
+    for line in products.summary():
+        console.print(line, soft_wrap=True, highlight=False)
     for job in log.failed.values():
         console.print(f"[red]failed:[/] {job.rule} {job.subject}", soft_wrap=True)
         if job.log:

@@ -27,6 +27,7 @@ from aroface.models.run_folder import CHECKPOINT, read_checkpoint
 from aroface.progress import track
 from aroface.provenance import git_commit, hardware, versions
 from aroface.training.ranks import Ranks, joined
+from aroface.versions import lock_state
 
 SCHEMA = 1
 
@@ -219,6 +220,7 @@ def _environment(embedder: Embedder, batch_size: int) -> dict[str, Any]:
     return {
         "git_commit": git_commit(),
         "versions": versions(),
+        "lock": lock_state(),
         "hardware": hardware(),
         "device": embedder.device.type,
         "threads": torch.get_num_threads(),

@@ -15,6 +15,7 @@ from aroface.evaluation.comparison import pair_scores
 from aroface.evaluation.exact import clopper_pearson
 from aroface.evaluation.measure import Measure
 from aroface.evaluation.open_set import RANKS, Found, rates, search
+from aroface.evaluation.operating_curves import tar_far, tpir_fpir
 from aroface.evaluation.operating_points import FARS, paper_tars, strict_tars
 from aroface.evaluation.outcome import Outcome
 from aroface.evaluation.pairs import check_kinds
@@ -26,6 +27,9 @@ Scores = NDArray[np.float32]
 
 def evaluate(features: StoredFeatures) -> Outcome:
     """Evaluate stored features of images, with the arrays of :func:`aroface.embedding.ijb.open_source`.
+
+    The curve of TAR against FAR has ``tar_strict_at_far_*`` as its values, that of TPIR against FPIR
+    ``tpir_standard_at_fpir_*``.
 
     Raises:
         InputError: pairs of one kind only, no probe with a mate, or a template without an image.
@@ -42,10 +46,12 @@ def evaluate(features: StoredFeatures) -> Outcome:
             expected="subjects of the lists of probes in those of the galleries",
         )
     samples = bootstrap.samples(lambda weights: rates(found, weights), found.strata)
+    searched = tpir_fpir(found)
     return Outcome(
         {**pairs.metrics, **{name: value.item() for name, value in rates(found).items()}},
         {**pairs.intervals, **{name: bootstrap.interval(values) for name, values in samples.items()}},
         {**pairs.counts, **_search_counts(features, found)},
+        curves={**pairs.curves, **({"tpir_fpir": searched} if searched else {})},
     )
 
 
@@ -126,7 +132,8 @@ def _verification(features: StoredFeatures, templates: Templates) -> Outcome:
     }
     intervals = {name: bootstrap.interval(values) for name, values in samples.items() if len(values)}
     exact = {f"{name}_binomial": clopper_pearson(round(tar * genuine), genuine) for name, tar in metrics.items()}
-    return Outcome(metrics, {**intervals, **exact}, counts)
+    curves = {"tar_far": tar_far(scores[same], scores[~same])}
+    return Outcome(metrics, {**intervals, **exact}, counts, curves=curves)
 
 
 def _search_counts(features: StoredFeatures, found: Found) -> dict[str, int]:

@@ -148,9 +148,22 @@ def rates(found: Found, weights: Multiplicities | None = None) -> dict[str, Floa
         metrics[f"tpir_legacy_at_fpir_{name}"] = _legacy(found, weights, closed, fpir)
     if mated.any(axis=0).all() and not mated.all(axis=0).any():
         for name, fpir in FPIRS.items():
-            each = [_standard(found, weights, gallery, fpir) for gallery in range(2)]
-            metrics[f"tpir_standard_at_fpir_{name}"] = np.mean(each, axis=0)
+            metrics[f"tpir_standard_at_fpir_{name}"] = standard_rates(found, fpir, weights)
     return metrics
+
+
+def standard_rates(found: Found, fpir: float, weights: Multiplicities | None = None) -> Floats:
+    """The *standard* TPIR at a FPIR, (B,), where both galleries have probes with a mate and such without.
+
+    Args:
+        found: what was found.
+        fpir: in (0, 1].
+        weights: (B, P) multiplicities; ones by default, for one row.
+    """
+    if weights is None:
+        weights = np.ones((1, len(found.ranks)), np.int64)
+    each = [_standard(found, weights, gallery, fpir) for gallery in range(2)]
+    return np.asarray(np.mean(each, axis=0))
 
 
 def _legacy(found: Found, weights: Multiplicities, closed: NDArray[np.bool_], fpir: float) -> Floats:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -17,9 +17,11 @@ class Outcome:
             interval of as many independent trials.
         counts: what was measured on: pairs, probes, gallery images, bootstrap replicates.
         series: points of a sweep, empty for protocols without one.
+        curves: operating curves by name, see :mod:`aroface.evaluation.operating_curves`.
     """
 
     metrics: Mapping[str, float]
     intervals: Mapping[str, tuple[float, float]]
     counts: Mapping[str, int]
     series: Sequence[Mapping[str, Any]] = ()
+    curves: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

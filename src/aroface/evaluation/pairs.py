@@ -9,6 +9,7 @@ from aroface.errors import InputError
 from aroface.evaluation import bootstrap
 from aroface.evaluation.exact import clopper_pearson
 from aroface.evaluation.measure import Measure
+from aroface.evaluation.operating_curves import tar_far
 from aroface.evaluation.outcome import Outcome
 from aroface.evaluation.verification import (
     Booleans,
@@ -35,13 +36,13 @@ def evaluate(features: StoredFeatures) -> Outcome:
     independent, though people and images recur in several; so intervals are rather too narrow. Those of
     ``tar_strict_at_far_*_binomial`` are exact ones of the rate of genuine pairs accepted at the threshold as it was
     found, which they take for given (Clopper and Pearson, Biometrika 1934): unlike the bootstrap's they do not shrink
-    to nothing at 0 and 1.
+    to nothing at 0 and 1. The curve of TAR against FAR has ``tar_strict_at_far_*`` as its values.
 
     Raises:
         InputError: fewer pairs than folds, or pairs of one kind only.
     """
-    (measure,) = measures(features)
-    same = features.arrays["same"]
+    same, distances = _labelled_distances(features)
+    measure = _measure(distances, same)
     metrics = measure.values()
     genuine = int(np.count_nonzero(same))
     binomial = {
@@ -49,7 +50,8 @@ def evaluate(features: StoredFeatures) -> Outcome:
         for name in map(_STRICT.format, STRICT_FARS)
     }
     bootstrapped = {name: ends for name, ends in measure.intervals().items() if not name.endswith("_std")}
-    return Outcome(metrics, bootstrapped | binomial, pair_counts(same))
+    curves = {"tar_far": tar_far(-distances[same], -distances[~same])}
+    return Outcome(metrics, bootstrapped | binomial, pair_counts(same), curves=curves)
 
 
 def measures(features: StoredFeatures) -> list[Measure]:
@@ -58,11 +60,19 @@ def measures(features: StoredFeatures) -> list[Measure]:
     Raises:
         InputError: see :func:`evaluate`.
     """
+    same, distances = _labelled_distances(features)
+    return [_measure(distances, same)]
+
+
+def _labelled_distances(features: StoredFeatures) -> tuple[Booleans, Floats]:
     same = features.arrays["same"]
     check_kinds(same, features)
-    distances = pair_distances(features.values[0::2], features.values[1::2])
+    return same, pair_distances(features.values[0::2], features.values[1::2])
+
+
+def _measure(distances: Floats, same: Booleans) -> Measure:
     hits = {"accuracy": rightly_called(distances, same)}
-    return [Measure(same, lambda weights: pair_metrics(distances, same, weights), hits)]
+    return Measure(same, lambda weights: pair_metrics(distances, same, weights), hits)
 
 
 def pair_metrics(distances: Floats, same: Booleans, weights: Integers | None = None) -> dict[str, Floats]:

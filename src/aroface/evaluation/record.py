@@ -8,6 +8,7 @@ from typing import Any
 from aroface.evaluation.outcome import Outcome
 from aroface.provenance import git_commit, versions
 from aroface.schemas import validate
+from aroface.versions import lock_state
 
 SCHEMA = 1
 
@@ -39,6 +40,7 @@ def build_record(
         "intervals": {name: list(ends) for name, ends in outcome.intervals.items()},
         "counts": dict(outcome.counts),
         "series": [dict(point) for point in outcome.series],
+        **({"curves": {name: dict(curve) for name, curve in outcome.curves.items()}} if outcome.curves else {}),
         "provenance": {
             "source": checkpoint.get("source", "trained"),  # features of before others' weights were taken
             "recipe": checkpoint["recipe"],
@@ -49,6 +51,7 @@ def build_record(
             **({"alignment": alignment} if alignment else {}),
             "git_commit": git_commit(),
             "versions": versions(),
+            "lock": lock_state(),
             "embed_wall_s": index["wall_s"],
             "evaluate_wall_s": round(seconds, 2),
             "command": command,

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from aroface.models.precision import full_precision
+from aroface.models.prelu import PReLU
 from aroface.models.recompute import recomputed
 
 Activation = Literal["prelu", "relu"]
@@ -129,4 +130,4 @@ def _stage(channels_in: int, channels_out: int, blocks: int, stride: int, activa
 
 
 def _activation(kind: Activation, channels: int) -> nn.Module:
-    return nn.PReLU(channels) if kind == "prelu" else nn.ReLU(inplace=True)
+    return PReLU(channels) if kind == "prelu" else nn.ReLU(inplace=True)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from aroface.models.precision import full_precision
+from aroface.models.prelu import PReLU
 from aroface.models.recompute import recomputed
 
 
@@ -30,7 +31,7 @@ class ConvUnit(nn.Module):
     ) -> None:
         super().__init__()
         convolution = nn.Conv2d(channels_in, channels_out, kernel, stride, padding, groups=groups, bias=False)
-        activation = () if linear else (nn.PReLU(channels_out),)
+        activation = () if linear else (PReLU(channels_out),)
         self.layers = nn.Sequential(convolution, nn.BatchNorm2d(channels_out), *activation)
 
     def forward(self, maps: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ from aroface.models.checkpoint import Color, Foreign, load_foreign, save_weights
 from aroface.models.registry import ARCHITECTURES, build
 from aroface.models.run_folder import CHECKPOINT, WEIGHTS
 from aroface.provenance import git_commit, hardware, versions
+from aroface.versions import lock_state
 
 SCHEMA = 1
 RELEASED = "released"
@@ -89,5 +90,10 @@ def _describe(found: Foreign, file: Path, folder: Path, experiment: dict[str, An
             "color": found.color,
         },
         "data": {"name": experiment["dataset"], "manifest_hash": None},
-        "environment": {"git_commit": git_commit(), "versions": versions(), "hardware": hardware()},
+        "environment": {
+            "git_commit": git_commit(),
+            "versions": versions(),
+            "lock": lock_state(),
+            "hardware": hardware(),
+        },
     }

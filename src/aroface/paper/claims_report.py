@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from aroface.paper.grid import MISSING
+from aroface.paper.latex import environment, escape
 from aroface.paper.lint import Finding
 from aroface.paper.seed_notes import p_text
 from aroface.paper.text import markdown_table, markdown_text, plural, print_wide
@@ -53,6 +54,16 @@ def markdown(judgements: Sequence[Judgement], findings: Sequence[Finding]) -> st
 def lint_markdown(findings: Sequence[Finding]) -> str:
     """The findings alone."""
     return (_finding_table(findings) if findings else "nothing found") + "\n"
+
+
+def latex(judgements: Sequence[Judgement]) -> str:
+    """A table of the claims with both verdicts, to be put into a document as those of the paper are."""
+    rows = [
+        (each.claim.claim.replace(" %", "\u00a0%"), each.claim.stands, _said(each.paper), _said(each.reproduction))
+        for each in judgements
+    ]
+    lines = [" & ".join(rf"\raggedright {escape(cell)}" for cell in row) for row in rows]
+    return environment().get_template("claims.tex.j2").render(rows=lines)
 
 
 def as_json(judgements: Sequence[Judgement], findings: Sequence[Finding]) -> dict[str, Any]:
@@ -113,6 +124,16 @@ def _cells(item: Evidence) -> tuple[str, ...]:
     p = "" if item.p_value is None else p_text(item.p_value)
     remark = "; ".join(part for part in (p, item.remark) if part)
     return (item.verdict, item.what, value, interval, str(item.seeds or ""), remark)
+
+
+def _said(evidence: Sequence[Evidence]) -> str:
+    """One side's verdict, with the value that it rests on or the number of comparisons."""
+    verdict = combined(evidence)
+    if len(evidence) > 1:
+        count = sum(item.verdict == verdict for item in evidence)
+        return f"{verdict} ({count} of {len(evidence)})"
+    _, _, value, interval, _, _ = _cells(evidence[0])
+    return verdict if value == MISSING else f"{verdict}: {value} {interval}".rstrip()
 
 
 def _count(verdicts: Sequence[Verdict]) -> str:

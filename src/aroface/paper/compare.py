@@ -113,7 +113,7 @@ def compare(
     for spec in specs:
         table = lines(spec, found, known, labels)
         check_columns(
-            measure(spec, column, line.experiment, found)
+            measure(spec, column, line.experiment, found, line.row.quality)
             for line in table
             if line.experiment
             for column in spec.columns
@@ -159,7 +159,7 @@ def _compare(
     spec: Spec, line: Line, experiment: Experiment, column: Column, reported: str, records: Sequence[Record]
 ) -> Comparison:
     place = (spec.name, line.row.key, column.id, heading(column), reported)
-    measured = measure(spec, column, experiment, records)
+    measured = measure(spec, column, experiment, records, line.row.quality)
     found = estimate(measured.values)
     if found is None:
         return Comparison(*place, "not reproduced yet")

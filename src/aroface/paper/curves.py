@@ -28,6 +28,9 @@ class Curve:
         low: lower end of the 95 % bootstrap interval, mean over seeds.
         high: upper end.
         significant: whether in every seed the interval of the drop lies above zero.
+        drop: the undistorted value minus this one, mean over seeds.
+        drop_low: lower end of its 95 % bootstrap interval, mean over seeds.
+        drop_high: upper end.
     """
 
     quality: str
@@ -37,29 +40,49 @@ class Curve:
     low: tuple[float, ...]
     high: tuple[float, ...]
     significant: tuple[bool, ...]
+    drop: tuple[float, ...]
+    drop_low: tuple[float, ...]
+    drop_high: tuple[float, ...]
 
 
 def sensitivity_records(
     records: Sequence[Record], benchmark: str, experiments: Sequence[Experiment] | None = None
 ) -> dict[Experiment, tuple[Record, ...]]:
-    """The sensitivity records of each experiment on ``benchmark``, one a seed; experiments without any are left out.
+    """The sensitivity records of each experiment on ``benchmark``; see :func:`records_of`."""
+    return records_of((PROTOCOL,), records, benchmark, experiments)
+
+
+def records_of(
+    protocols: Sequence[str],
+    records: Sequence[Record],
+    benchmark: str,
+    experiments: Sequence[Experiment] | None = None,
+) -> dict[Experiment, tuple[Record, ...]]:
+    """The records of each experiment on ``benchmark``, one a seed; experiments without any are left out.
+
+    Args:
+        protocols: of which the benchmark must be one.
+        records: all records that count.
+        benchmark: key of the benchmark.
+        experiments: those that are shown, in order; None takes all that have records.
 
     Raises:
         InputError: there are none at all, the benchmark is of another protocol, or they are not comparable.
     """
+    protocol = " or ".join(protocols)
     if experiments is None:
         experiments = sorted({record.experiment for record in records if record.benchmark == benchmark})
     chosen = {experiment: select(records, experiment, benchmark) for experiment in experiments}
     chosen = {experiment: found for experiment, found in chosen.items() if found}
     every = [record for found in chosen.values() for record in found]
     for record in every:
-        if record.protocol["name"] != PROTOCOL:
-            raise InputError(f"protocol {record.protocol['name']}", file=record.path, expected=PROTOCOL)
+        if record.protocol["name"] not in protocols:
+            raise InputError(f"protocol {record.protocol['name']}", file=record.path, expected=protocol)
     if not every:
-        known = sorted({record.benchmark for record in records if record.protocol["name"] == PROTOCOL})
+        known = sorted({record.benchmark for record in records if record.protocol["name"] in protocols})
         raise InputError(
             f"no records of {benchmark}",
-            expected=f"one of {', '.join(known)}" if known else f"records of protocol {PROTOCOL}",
+            expected=f"one of {', '.join(known)}" if known else f"records of protocol {protocol}",
             remedy=None if known else "run aroface evaluate on the features of such a benchmark first",
         )
     check_comparable(every)
@@ -94,7 +117,8 @@ def _curve(quality: str, factor: str, seeds: Sequence[Points]) -> Curve:
         return tuple(statistics.fmean(point[key] for point in alike) for alike in points)
 
     significant = tuple(all(point["drop_low"] > 0 for point in alike) for alike in points)
-    return Curve(quality, factor, levels, means("value"), means("low"), means("high"), significant)
+    ends = means("value"), means("low"), means("high")
+    return Curve(quality, factor, levels, *ends, significant, means("drop"), means("drop_low"), means("drop_high"))
 
 
 def qualities(found: Sequence[Mapping[tuple[str, str], Curve]], low: str | None = None) -> tuple[str, ...]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
+from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
@@ -55,6 +58,8 @@ TREATMENTS: dict[str, tuple[Any, str]] = {
     "aroface": ("-", "o"),
 }
 OTHER_TREATMENT = ((0, (5, 1.2, 1, 1.2)), "D")
+# For those that would look like another one in every colour.
+FURTHER: tuple[tuple[Any, str], ...] = (((0, (2, 1)), "v"), ((0, (7, 1.5)), "P"), ((0, (3, 1, 1, 1, 1, 1)), "X"))
 # Title of a factor's panels, label of their axis, and what a level is multiplied with.
 AXES = {
     "scale": ("scale", "scale error (%)", 100.0),
@@ -74,7 +79,8 @@ METRICS = {
 LEFT, RIGHT = 0.5, 0.19
 SHEET_TITLE, SHEET_GAP = 0.19, 0.1
 PANEL, PANEL_GAP, PANEL_TITLE, PANEL_LABELS = 0.98, 0.13, 0.2, 0.36
-LEGEND_LINE, LEGEND_COLUMNS = 0.165, 3
+LEGEND_LINE, LEGEND_EDGE, LEGEND_COLUMNS = 0.14, 0.09, 3
+HANDLE, COLUMN_SPACE = 2.6, 1.6  # of the legend, in sizes of its type
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,22 +104,35 @@ def metric_name(metric: str) -> tuple[str, str]:
     return METRICS.get(metric, (plain, f"{plain} (%)"))
 
 
-def looks(experiments: Sequence[Experiment], labels: Mapping[str, str]) -> dict[Experiment, Look]:
+def looks(
+    experiments: Sequence[Experiment], labels: Mapping[str, str], among: Iterable[Experiment] = ()
+) -> dict[Experiment, Look]:
     """A colour for each head, a line and a marker for each treatment, and a name for the legend.
 
-    Data set and backbone are part of the name only where they tell experiments apart.
+    Data set and backbone are part of the name only where they tell experiments apart. What would look like an
+    experiment before it takes another colour, and where there is none left another line.
+
+    Args:
+        experiments: those that a figure shows.
+        labels: printed names by key.
+        among: those that all figures show together, so that a head has one colour in all of them.
     """
-    heads = list(dict.fromkeys(experiment.method.partition("_")[0] for experiment in experiments))
+    heads = list(dict.fromkeys(experiment.method.partition("_")[0] for experiment in (*among, *experiments)))
     several = [key for key in ("dataset", "arch") if len({getattr(each, key) for each in experiments}) > 1]
-    found = {}
+    found: dict[Experiment, Look] = {}
     for experiment in experiments:
         head, _, treatment = experiment.method.partition("_")
         details = [labels.get(getattr(experiment, key), getattr(experiment, key)) for key in several]
         name = labels.get(experiment.method, experiment.method) + (f" ({', '.join(details)})" if details else "")
         # Computer Modern's roman has a dot accent where other fonts have the underscore.
         name = name.replace("_", r"$\_$")
-        dashes, marker = TREATMENTS.get(treatment, OTHER_TREATMENT)
-        found[experiment] = Look(name, COLOURS[heads.index(head) % len(COLOURS)], dashes, marker)
+        own = COLOURS[heads.index(head) % len(COLOURS)]
+        others = [colour for colour in COLOURS if colour not in COLOURS[: len(heads)]]
+        lines = (TREATMENTS.get(treatment, OTHER_TREATMENT), *FURTHER)
+        choices = [(colour, *line) for line in lines for colour in (own, *others, *COLOURS)]
+        taken = {(look.colour, look.marker) for look in found.values()}
+        free = next((each for each in choices if (each[0], each[2]) not in taken), choices[0])
+        found[experiment] = Look(name, *free)
     return found
 
 
@@ -138,8 +157,8 @@ def draw(
     width = (TEXT_WIDTH - LEFT - RIGHT - SHEET_GAP) / 2
     sheet_height = max((width * sheet.shape[0] / sheet.shape[1] for sheet in sheets), default=0.0)
     top = (SHEET_TITLE + sheet_height + SHEET_GAP if sheets else 0.0) + PANEL_TITLE
-    legend = LEGEND_LINE * -(-len(styles) // _legend_columns(styles.values())) + 0.06
-    figure = Figure(figsize=(TEXT_WIDTH, top + _panels_height(len(rows)) + PANEL_LABELS + legend))
+    height = top + _panels_height(len(rows)) + PANEL_LABELS + legend_height(styles.values())
+    figure = Figure(figsize=(TEXT_WIDTH, height))
     for i, (sheet, quality) in enumerate(zip(sheets, rows, strict=False)):
         axes = place(figure, LEFT + i * (width + SHEET_GAP), SHEET_TITLE, width, sheet_height)
         _draw_sheet(axes, sheet, quality, named=i == 0)
@@ -155,7 +174,7 @@ def draw(
         row[-1].text(1.06, 0.5, quality_name(quality), rotation=270, va="center", transform=row[-1].transAxes)
     middle = 1 - (top + _panels_height(len(rows)) / 2) / figure.get_figheight()
     figure.text(0.012, middle, metric_name(metric)[1], rotation=90, va="center", ha="left")
-    _draw_legend(figure, styles.values())
+    draw_legend(figure, styles.values())
     return figure
 
 
@@ -244,24 +263,66 @@ def _draw_panel(
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
 
 
-def _legend_columns(styles: Collection[Look]) -> int:
-    return min(LEGEND_COLUMNS, len({look.marker for look in styles}))
+def legend_height(styles: Collection[Look], further: Sequence[Artist] = ()) -> float:
+    """Inches that :func:`draw_legend` needs at the bottom of a figure."""
+    return LEGEND_LINE * max(len(column) for column in _legend_columns(styles, further)) + LEGEND_EDGE
 
 
-def _draw_legend(figure: Figure, styles: Collection[Look]) -> None:
-    """A legend with a column for each treatment and a line for each head."""
-    markers = [marker for _, marker in (*TREATMENTS.values(), OTHER_TREATMENT)]
-    handles = [
-        Line2D([], [], color=look.colour, linestyle=look.dashes, marker=look.marker, label=look.label)
-        for look in sorted(styles, key=lambda look: markers.index(look.marker))
-    ]
+def draw_legend(
+    figure: Figure, styles: Collection[Look], further: Sequence[Artist] = (), *, markers: bool = True
+) -> None:
+    """A legend at the bottom, with a column for each treatment and a line for each head where there is room.
+
+    Args:
+        figure: gets it.
+        styles: what its lines look like.
+        further: what comes after these; their labels are in them.
+        markers: whether the lines have markers.
+    """
+    columns = _legend_columns(styles, further)
+    rows = max(len(column) for column in columns)
+    # Matplotlib fills columns one after the other: what is missing in one would be taken from the next.
+    entries = [entry for column in columns for entry in (*column, *[None] * (rows - len(column)))]
     figure.legend(
-        handles=handles,
+        handles=[_legend_handle(entry, markers) for entry in entries],
         loc="lower center",
-        ncols=_legend_columns(styles),
+        ncols=len(columns),
         frameon=False,
         borderaxespad=0,
-        handlelength=2.6,
-        columnspacing=1.6,
+        handlelength=HANDLE,
+        columnspacing=COLUMN_SPACE,
         labelspacing=0.3,
     )
+
+
+def _legend_handle(entry: Look | Artist | None, markers: bool) -> Artist:
+    if isinstance(entry, Artist):
+        return entry
+    if entry is None:
+        return Line2D([], [], linestyle="", label=" ")
+    marker = entry.marker if markers else ""
+    return Line2D([], [], color=entry.colour, linestyle=entry.dashes, marker=marker, label=entry.label)
+
+
+def _legend_columns(styles: Collection[Look], further: Sequence[Artist]) -> list[list[Look | Artist]]:
+    """A column for each treatment and what comes after them, or as many even columns as fit beside each other."""
+    known = [marker for _, marker in (*TREATMENTS.values(), OTHER_TREATMENT, *FURTHER)]
+    treatments = sorted({look.marker for look in styles}, key=known.index)
+    columns: list[list[Look | Artist]] = [[look for look in styles if look.marker == each] for each in treatments]
+    rows = max((len(column) for column in columns), default=1)
+    columns += [[*further[begin : begin + rows]] for begin in range(0, len(further), rows)]
+    entries = [entry for column in columns for entry in column]
+    labels = [str(entry.get_label()) if isinstance(entry, Artist) else entry.label for entry in entries]
+    fit = _columns_that_fit(labels)
+    if len(columns) <= fit:
+        return columns
+    rows = -(-len(entries) // fit)
+    return [entries[begin : begin + rows] for begin in range(0, len(entries), rows)]
+
+
+def _columns_that_fit(labels: Sequence[str]) -> int:
+    """How many columns of a legend have room beside each other, at least one."""
+    size, font = float(STYLE["legend.fontsize"]), FontProperties(family=STYLE["font.family"])
+    widest = max((TextPath((0, 0), label, size=size, prop=font).get_extents().width for label in labels), default=0.0)
+    column = (widest + (HANDLE + 0.8 + COLUMN_SPACE) * size) / 72
+    return max(1, min(LEGEND_COLUMNS, int((TEXT_WIDTH + COLUMN_SPACE * size / 72) / column)))

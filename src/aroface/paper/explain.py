@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from aroface.errors import InputError
 from aroface.files import read_json
 from aroface.paper.estimates import estimate, paired_difference, percent
-from aroface.paper.measure import Line, lines, measure
+from aroface.paper.measure import Line, lines, measure, point_of
 from aroface.paper.records import Experiment, Record, load_records
 from aroface.paper.spec import EMPTY, Column, Spec, read_spec
 
@@ -177,7 +177,8 @@ def _reproduced(spec: Spec, line: Line, column: Column, trace: Trace) -> list[tu
     """The value in a block of its own, then a block for each record."""
     if line.experiment is None:
         return [(Fact("reproduced", "nothing: no experiment belongs to this row", leads=True),)]
-    measured = measure(spec, column, line.experiment, trace.records)
+    quality = line.row.quality
+    measured = measure(spec, column, line.experiment, trace.records, quality)
     found = estimate(measured.values)
     if found is None:
         return [(Fact("reproduced", f"no result of {line.experiment}", leads=True),)]
@@ -187,18 +188,23 @@ def _reproduced(spec: Spec, line: Line, column: Column, trace: Trace) -> list[tu
         (Fact("reproduced", f"{percent(found.mean, column.decimals)}{spread}{over}", leads=True),)
     ]
     for source in [spec.column(name) for name in column.average_of] or [column]:
-        measurement = measure(spec, source, line.experiment, trace.records)
+        measurement = measure(spec, source, line.experiment, trace.records, quality)
+        at = point_of(source, quality)
+        what = f"{source.metric} on {source.benchmark}" + ("" if at is None else f", {at}")
         for record in measurement.records:
             fraction = measurement.values[record.seed]
             value = f"{percent(Decimal(repr(fraction)), source.decimals)} = 100 × {fraction!r}"
             name = RELEASED if _is_released(record) else f"seed {record.seed}"
-            head = Fact(name, f"{value} ({source.metric} on {record.benchmark})", leads=True)
+            head = Fact(name, f"{value} ({what})", leads=True)
             blocks.append((head, *_chain(record, trace)))
     return blocks
 
 
 def _difference(spec: Spec, sides: Sequence[Line], column: Column, records: Sequence[Record]) -> list[Fact]:
-    of, minus = (measure(spec, column, each.experiment, records).values if each.experiment else {} for each in sides)
+    of, minus = (
+        measure(spec, column, each.experiment, records, each.row.quality).values if each.experiment else {}
+        for each in sides
+    )
     found = paired_difference(of, minus)
     if found is None:
         return [Fact("difference", "none: the two rows share no seed", leads=True)]

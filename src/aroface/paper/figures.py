@@ -1,33 +1,24 @@
-"""The paper's figures, as vector PDF and PNG, in the type of the text and the same bytes every time."""
+"""Figure 1: what face alignment errors cost, with example faces."""
 
 from __future__ import annotations
 
-import io
-import logging
 from collections.abc import Collection, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.image import imread
 from numpy.typing import NDArray
 
 from aroface.errors import InputError
-from aroface.files import write_bytes, write_text
 from aroface.paper.curves import curves, factors, qualities, sensitivity_records
-from aroface.paper.drawing import AXES, STYLE, draw, looks, metric_name, quality_name
-from aroface.paper.latex import render_figure
+from aroface.paper.drawing import AXES, draw, looks, metric_name, quality_name
 from aroface.paper.records import Experiment, load_records
+from aroface.paper.saving import save_figure
 from aroface.paper.spec import EMPTY
 
 DEFAULT_METRIC = "tar_strict_at_far_1e-2"
-PNG_DPI = 300
-# Dates and program names would change the bytes of an unchanged figure.
-METADATA: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
-# Computer Modern's files carry dates that fontTools remarks upon at every subset.
-logging.getLogger("fontTools.ttLib.tables._h_e_a_d").setLevel(logging.ERROR)
 Sheet = str | Path | NDArray[np.uint8]
 
 
@@ -68,16 +59,10 @@ def figure_fae(
     found = {experiment: curves(seeds, metric) for experiment, seeds in chosen.items()}
     rows, columns = qualities([*found.values()], low), factors([*found.values()])
     sheets = [_pixels(sheet) for sheet in examples or ()]
-    with matplotlib.rc_context(STYLE):
-        figure = draw(found, looks([*found], labels), rows, columns, metric, sheets)
-        for suffix, metadata in METADATA.items():
-            buffer = io.BytesIO()
-            figure.savefig(buffer, format=suffix, dpi=PNG_DPI, metadata=metadata)
-            write_bytes(f"{out}.{suffix}", buffer.getvalue())
     seeds = sorted({len(each) for each in chosen.values()})
-    caption = _caption(metric, rows, columns, seeds, bool(sheets), caption_note)
-    stem = Path(out).name
-    write_text(f"{out}.tex", render_figure(f"{stem}.pdf", caption, f"fig:{stem}"))
+    caption = _caption(metric, rows, columns, seeds, bool(sheets))
+    styles = looks([*found], labels, experiments or ())
+    save_figure(out, lambda: draw(found, styles, rows, columns, metric, sheets), caption, caption_note)
 
 
 def _pixels(sheet: Sheet) -> NDArray[Any]:
@@ -89,9 +74,7 @@ def _pixels(sheet: Sheet) -> NDArray[Any]:
         raise InputError(f"not a picture ({error})", file=sheet, expected="a PNG file") from None
 
 
-def _caption(
-    metric: str, rows: Sequence[str], columns: Sequence[str], seeds: Sequence[int], sheets: bool, note: str | None
-) -> str:
+def _caption(metric: str, rows: Sequence[str], columns: Sequence[str], seeds: Sequence[int], sheets: bool) -> str:
     faces = f"(a) Aligned and (b) misaligned faces, {' and '.join(map(quality_name, rows))}. " if sheets else ""
     letters = ("cdef" if sheets else "abcd")[: len(columns)]
     span = f"({letters[0]}–{letters[-1]})" if len(letters) > 1 else f"({letters[0]})"
@@ -103,5 +86,5 @@ def _caption(
         f"What face alignment errors cost. {faces}{span} {metric_name(metric)[0]} against the size of the error "
         f"in the probes ({errors}), at {' (top) and '.join(map(quality_name, rows))}"
         f"{' (bottom)' if len(rows) > 1 else ''}; {over}. Bands: {bands}. "
-        "Filled marks: the drop from perfect alignment is significant." + (f" {note}" if note else "")
+        "Filled marks: the drop from perfect alignment is significant."
     )

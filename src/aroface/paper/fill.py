@@ -51,7 +51,7 @@ def build(
     measured: dict[tuple[str, str], Measurement] = {}
     if mode != "reported":
         measured = {
-            (line.row.key, column.id): measure(spec, column, line.experiment, records)
+            (line.row.key, column.id): measure(spec, column, line.experiment, records, line.row.quality)
             for line in table
             for column in spec.columns
             if line.experiment is not None

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aroface.errors import InputError
 from aroface.paper.records import Experiment, Record, check_comparable, select
-from aroface.paper.spec import EMPTY, Column, Row, Spec
+from aroface.paper.spec import EMPTY, At, Column, Row, Spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +71,41 @@ def lines(
     return _by_block(spec, found)
 
 
-def measure(spec: Spec, column: Column, experiment: Experiment, records: Sequence[Record]) -> Measurement:
+def measure(
+    spec: Spec, column: Column, experiment: Experiment, records: Sequence[Record], quality: str | None = None
+) -> Measurement:
     """The values of ``experiment`` in ``column``; empty where there is no record.
 
+    Args:
+        spec: the table.
+        column: one of its columns.
+        experiment: whose values.
+        records: all records that count.
+        quality: of the row, for a column at a point of a sweep that leaves it to the rows.
+
     Raises:
-        InputError: the records are ambiguous (see :func:`aroface.paper.records.select`) or lack the metric.
+        InputError: the records are ambiguous (see :func:`aroface.paper.records.select`), or lack the metric or the
+            point of the sweep.
     """
     if column.average_of:
-        parts = [measure(spec, spec.column(name), experiment, records) for name in column.average_of]
+        parts = [measure(spec, spec.column(name), experiment, records, quality) for name in column.average_of]
         seeds = set.intersection(*({*part.values} for part in parts))
         averages = {seed: sum(part.values[seed] for part in parts) / len(parts) for seed in sorted(seeds)}
         return Measurement(averages, tuple(record for part in parts for record in part.records if record.seed in seeds))
     assert column.benchmark is not None and column.metric is not None, "the schema asks for both or average_of"
     found = select(records, experiment, column.benchmark)
-    return Measurement({record.seed: _value(record, column.metric) for record in found}, found)
+    at = point_of(column, quality)
+    values = {
+        record.seed: _value(record, column.metric) if at is None else _at(record, column.metric, at) for record in found
+    }
+    return Measurement(values, found)
+
+
+def point_of(column: Column, quality: str | None) -> At | None:
+    """The point of a sweep that a column shows in a row of this quality; None where it shows none."""
+    if column.at is None or column.at.quality:
+        return column.at
+    return replace(column.at, quality=quality)
 
 
 def check_columns(measurements: Iterable[Measurement]) -> None:
@@ -104,6 +126,22 @@ def _value(record: Record, metric: str) -> float:
     if metric not in record.metrics:
         raise InputError(f"no metric {metric}", file=record.path, expected=f"one of {', '.join(record.metrics)}")
     return record.metrics[metric]
+
+
+def _at(record: Record, metric: str, at: At) -> float:
+    """The value at a point of a sweep, or the drop there."""
+    if at.factor is None or at.level is None:
+        return _value(record, f"{metric}_{at.quality}")
+    alike = [point for point in record.series if (point["metric"], point["quality"]) == (metric, at.quality)]
+    for point in alike:
+        if point["factor"] == at.factor and math.isclose(point["level"], at.level):
+            return float(point[at.show])
+    known = ", ".join(f"{point['factor']} {point['level']:g}" for point in alike if point["level"] > 0)
+    raise InputError(
+        f"no {metric} at {at.quality}, {at.factor} {at.level:g}",
+        file=record.path,
+        expected=f"one of {known}" if known else "a metric and a quality of its series",
+    )
 
 
 def _match(spec: Spec, row: Row, known: Collection[Experiment]) -> Experiment | None:

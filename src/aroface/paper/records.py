@@ -40,6 +40,7 @@ class Record:
         protocol: ``name``, ``version`` and ``options`` of the evaluation.
         metrics: metric name to value; rates are fractions in [0, 1].
         series: points of a sensitivity sweep, empty for other protocols.
+        curves: operating curves by name, empty for protocols without one and in records of before they were kept.
         provenance: recipe, hashes, commit and the command that made the record.
     """
 
@@ -51,6 +52,7 @@ class Record:
     protocol: Mapping[str, Any]
     metrics: Mapping[str, float]
     series: Sequence[Mapping[str, Any]]
+    curves: Mapping[str, Mapping[str, Any]]
     provenance: Mapping[str, Any]
 
 
@@ -117,6 +119,7 @@ def read_record(path: Path) -> Record:
         protocol=content["protocol"],
         metrics=content["metrics"],
         series=content.get("series", ()),
+        curves=content.get("curves", {}),
         provenance=content["provenance"],
     )
 

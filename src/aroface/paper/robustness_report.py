@@ -14,7 +14,6 @@ from typing import Any
 
 import matplotlib
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from aroface.datasets.pairs import read_pairs
@@ -25,9 +24,9 @@ from aroface.evaluation.robustness import COLUMNS, Robustness, table
 from aroface.faces.geometry import TEMPLATE_SIZE
 from aroface.files import write_bytes, write_text
 from aroface.paper.drawing import AXES, metric_name, quality_name
-from aroface.paper.figures import METADATA, PNG_DPI
 from aroface.paper.robustness_findings import UNITS, Finding, findings, rate_words, reading, subtitle, tolerated_words
 from aroface.paper.robustness_page import STYLE, columns_of_crops, page
+from aroface.paper.saving import picture
 
 STEM = "robustness"
 _STYLE = """
@@ -63,17 +62,11 @@ def write_report(found: Robustness, out: str | PathLike[str], points: float) -> 
     with matplotlib.rc_context(STYLE):
         figure = page(found, points, crops)
         for file in files[:2]:
-            write_bytes(file, _saved(figure, file.suffix[1:]))
-        picture = _saved(page(found, points, crops, words=False), "png")
-    write_text(files[2], _html(found, points, picture, numbers))
+            write_bytes(file, picture(figure, file.suffix[1:]))
+        shown = picture(page(found, points, crops, words=False), "png")
+    write_text(files[2], _html(found, points, shown, numbers))
     write_text(files[3], numbers)
     return files
-
-
-def _saved(figure: Figure, form: str) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format=form, dpi=PNG_DPI, metadata=METADATA[form])
-    return buffer.getvalue()
 
 
 def example_crops(found: Robustness) -> NDArray[np.uint8]:

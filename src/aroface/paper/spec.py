@@ -42,6 +42,27 @@ class RowHeader:
 
 
 @dataclass(frozen=True, slots=True)
+class At:
+    """A point of a sensitivity sweep; without factor and level, the probes without an alignment error.
+
+    Attributes:
+        quality: of the probes; None where each row gives its own.
+        factor: kind of error.
+        level: its size, as records have it.
+        show: the metric's value there, or its drop from that of aligned probes.
+    """
+
+    quality: str | None = None
+    factor: str | None = None
+    level: float | None = None
+    show: Literal["value", "drop"] = "value"
+
+    def __str__(self) -> str:
+        error = f"{self.factor} {self.level:g}" if self.factor else "aligned"
+        return ", ".join([*([self.quality] if self.quality else []), error, *(["drop"] if self.show == "drop" else [])])
+
+
+@dataclass(frozen=True, slots=True)
 class Column:
     """A column of values.
 
@@ -52,6 +73,7 @@ class Column:
         group: heading over several columns.
         benchmark: benchmark of the records that fill it; None for an average.
         metric: metric of those records; None for an average.
+        at: the point of a sweep whose metric it is; None for a metric of the whole record.
         average_of: ids of the columns whose values are averaged.
         reported_digits: whether reported values keep the authors' digits or get ``decimals``.
         better: which end of the scale is the good one.
@@ -63,6 +85,7 @@ class Column:
     group: str | None = None
     benchmark: str | None = None
     metric: str | None = None
+    at: At | None = None
     average_of: tuple[str, ...] = ()
     reported_digits: Literal["as_printed", "column"] = "as_printed"
     better: Literal["higher", "lower"] = "higher"
@@ -78,6 +101,7 @@ class Row:
         experiment: method, and data set and backbone where given, of the records that fill it.
         also: the experiment whose records fill it where ``experiment`` has none, such as released weights that go by
             another name.
+        quality: of the probes, for columns that show a point of a sweep.
         difference: ids of two rows, the second to be subtracted from the first.
         reported: column id to the authors' digits, None for their dash.
         ours: printed bold by the authors.
@@ -89,6 +113,7 @@ class Row:
     id: str | None = None
     experiment: Mapping[str, str] | None = None
     also: Mapping[str, str] | None = None
+    quality: str | None = None
     difference: tuple[str, str] | None = None
     reported: Mapping[str, str | None] = field(default_factory=dict)
     ours: bool = False
@@ -202,7 +227,8 @@ def read_spec(path: str | PathLike[str]) -> Spec:
 
 
 def _column(content: Mapping[str, Any]) -> Column:
-    return Column(**{**content, "average_of": tuple(content.get("average_of", ()))})
+    at = At(**content["at"]) if "at" in content else None
+    return Column(**{**content, "at": at, "average_of": tuple(content.get("average_of", ()))})
 
 
 def _row(content: Mapping[str, Any], headers: tuple[RowHeader, ...], path: Path) -> Row:
@@ -216,6 +242,7 @@ def _row(content: Mapping[str, Any], headers: tuple[RowHeader, ...], path: Path)
         id=content.get("id"),
         experiment=content.get("experiment"),
         also=content.get("also"),
+        quality=content.get("quality"),
         difference=(difference["of"], difference["minus"]) if difference else None,
         reported=content.get("reported", EMPTY),
         ours=content.get("ours", False),
@@ -235,6 +262,7 @@ def _check(spec: Spec) -> None:
     _check_known(spec, "row header", [spec.block_by] if spec.block_by else [], [h.key for h in spec.row_headers])
     for column in spec.columns:
         _check_known(spec, f"column {column.id} averages", column.average_of, measured)
+    _check_qualities(spec)
     for row in rows:
         _check_known(spec, f"row {row.key} reports column", row.reported, columns)
         _check_known(spec, f"row {row.key} compares row", row.difference or (), ids)
@@ -245,6 +273,20 @@ def _check(spec: Spec) -> None:
             raise InputError("reported values without a source", file=spec.path, record=row.key, expected="source")
         if row.rerun and spec.rerun_footnote is None:
             raise InputError("a star without a footnote", file=spec.path, record=row.key, expected="footnotes.rerun")
+
+
+def _check_qualities(spec: Spec) -> None:
+    """Each cell at a point of a sweep has one quality: its column's or its row's."""
+    measured = [row for row in spec.rows or () if row.experiment]
+    for column in spec.columns:
+        if column.at is None:
+            continue
+        if column.at.quality is None and (spec.rows is None or any(row.quality is None for row in measured)):
+            remedy = "give it to the column, or to every row with an experiment"
+            raise InputError("no quality of the probes", file=spec.path, record=f"column {column.id}", remedy=remedy)
+        if column.at.quality is not None and any(row.quality for row in measured):
+            remedy = "leave it to the rows or to the columns"
+            raise InputError("two qualities of the probes", file=spec.path, record=f"column {column.id}", remedy=remedy)
 
 
 def _check_unique(spec: Spec, what: str, names: Iterable[str]) -> None:

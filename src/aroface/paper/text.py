@@ -57,3 +57,8 @@ def markdown_text(text: str) -> str:
 def plural(count: int, noun: str) -> str:
     """A count with its noun."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def listing(words: Sequence[str]) -> str:
+    """Words as a sentence has them: ``a, b and c``."""
+    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else "".join(words)

@@ -145,7 +145,10 @@ def _reproduced(
     records: Sequence[Record],
 ) -> Evidence:
     what, spec = _what(pair, column), claims.specs[claim.table]
-    of, minus = (_measured(spec, column, owners[each], records) for each in (pair.of, pair.minus))
+    of, minus = (
+        _measured(spec, column, owners[each], records, claims.row(claim.table, each).quality)
+        for each in (pair.of, pair.minus)
+    )
     check_columns([of, minus])
     fixed = claims.row(claim.table, pair.minus).reported.get(column.id) if owners[pair.minus] is None else None
     sides = ((pair.of, of), (pair.minus, minus))
@@ -167,8 +170,10 @@ def _reproduced(
     return _judged(what, claim, found, column)
 
 
-def _measured(spec: Spec, column: Column, experiment: Experiment | None, records: Sequence[Record]) -> Measurement:
-    return Measurement({}, ()) if experiment is None else measure(spec, column, experiment, records)
+def _measured(
+    spec: Spec, column: Column, experiment: Experiment | None, records: Sequence[Record], quality: str | None
+) -> Measurement:
+    return Measurement({}, ()) if experiment is None else measure(spec, column, experiment, records, quality)
 
 
 def _judged(what: str, claim: DifferenceClaim, found: Difference | None, column: Column, remark: str = "") -> Evidence:

@@ -16,6 +16,7 @@ from torch.utils.tensorboard import SummaryWriter
 from aroface.files import write_json, write_text
 from aroface.progress import console
 
+LOG = "log.jsonl"
 PROGRESS_EVERY_S = 1.0
 LINE_EVERY_S = 15.0
 
@@ -37,8 +38,8 @@ class TrainingLog:
         self._progress_file = state_dir / "progress.json"
         self._began = self._written = self._spoken = time.monotonic()
         run_dir.mkdir(parents=True, exist_ok=True)
-        path = run_dir / "log.jsonl"
-        kept = [line for line in _whole_lines(path) if json.loads(line)["step"] < start]
+        path = run_dir / LOG
+        kept = [line for line in whole_lines(path) if json.loads(line)["step"] < start]
         write_text(path, "".join(f"{line}\n" for line in kept))
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
         self._board = SummaryWriter(str(run_dir / "tensorboard"), purge_step=start)
@@ -97,7 +98,7 @@ class TrainingLog:
         self._file.close()
 
 
-def _whole_lines(path: Path) -> list[str]:
+def whole_lines(path: Path) -> list[str]:
     """The complete lines of a log; a last one that a kill cut short is left out."""
     if not path.exists():
         return []

@@ -37,6 +37,7 @@ from aroface.training import snapshot
 from aroface.training import state as states
 from aroface.training.batchnorm import share_batch_norm
 from aroface.training.conduct import Conduct, Interrupted, Validate
+from aroface.training.displacements import Displacements
 from aroface.training.log import TrainingLog
 from aroface.training.pace import Pace
 from aroface.training.ranks import Agreement, Ranks, average_buffers, check_equal, share_of
@@ -101,6 +102,8 @@ class Trainer:
         _configure(recipe)
         self._build(num_classes)
         self.adversary = AlignmentAdversary.from_mapping(recipe.adversary)
+        attacked = self.adversary.options.kind != "none"
+        self.displacements = Displacements(ranks.device) if attacked else None
         self.steps_per_epoch = loader.batches_per_epoch
         self.steps = recipe.epochs * self.steps_per_epoch
         self.step = 0
@@ -254,6 +257,8 @@ class Trainer:
                 loss, found = self._pass(images[rows], labels[rows], power, part)
                 self.scaler.scale(loss / len(parts)).backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
+            if found is not None and self.displacements is not None:
+                self.displacements.count(found, last=step >= self.steps - self.steps_per_epoch)
             if part == 0:
                 warped = found
                 if log is not None and warped is not None and step % self.conduct.sheet_every == 0:
@@ -397,6 +402,7 @@ class Trainer:
         own = {
             "buffers": dict(self.backbone.named_buffers()),
             "skipped": [asdict(each) for each in self.skipped],
+            "displacements": None if self.displacements is None else self.displacements.counts,
             **snapshot.of_classifier(self.classifier, self.optimiser),
         }
         return common, own
@@ -421,9 +427,18 @@ class Trainer:
         snapshot.to_backbone(common, owns[0]["buffers"], self.backbone, self.optimiser)
         shares = dict(zip(needed(writers), owns, strict=True))
         snapshot.to_classifier(shares, writers, self.num_classes, self.classifier, self.optimiser)
+        self._restore_counts([own.get("displacements") for own in owns], mine=writers == size or self.ranks.first)
         if writers == size or self.ranks.first:
             listed = [each for own in owns for each in own["skipped"]]
             self._skipped_before = {each["position"]: Corrupt(**each) for each in listed}
+
+    def _restore_counts(self, counts: list[Tensor | None], *, mine: bool) -> None:
+        """Go on counting; what an earlier version did not count is unknown, and so is the whole."""
+        found = [each for each in counts if each is not None]
+        if self.displacements is not None and len(found) < len(counts):
+            self.displacements = None
+        elif self.displacements is not None and mine:
+            self.displacements.restore(found)
 
     @contextmanager
     def _listening(self) -> Iterator[None]:

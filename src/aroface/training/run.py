@@ -18,11 +18,14 @@ from aroface.errors import InputError
 from aroface.files import read_json, sha256_file, write_json
 from aroface.models.checkpoint import save_weights
 from aroface.provenance import git_commit, hardware, versions
+from aroface.training import displacements
 from aroface.training.conduct import Conduct, Validate
+from aroface.training.history import write_history
 from aroface.training.loop import BEST, Trainer
 from aroface.training.ranks import Ranks, joined, share_of
 from aroface.training.recipe import Run, read_run
 from aroface.training.state import locked
+from aroface.versions import lock_state
 
 SCHEMA = 1
 WEIGHTS = "model.safetensors"
@@ -33,8 +36,9 @@ def train(
 ) -> Path:
     """Train the run that ``recipe`` describes, going on from its newest saved state.
 
-    Under torchrun each process trains its share. A finished run is left alone. Weights are written first and
-    ``checkpoint.json``, which names their hash, last: a folder with a ``checkpoint.json`` is complete.
+    Under torchrun each process trains its share. A finished run is left alone. ``history.json`` and the weights are
+    written first and ``checkpoint.json``, which names the weights' hash, last: a folder with a ``checkpoint.json`` is
+    complete.
 
     Args:
         recipe: ``results/recipes/{run}.json``.
@@ -64,7 +68,9 @@ def train(
         trainer = Trainer(run, training_set.num_classes, loader, run_dir, state_dir, conduct, ranks, validate)
         trainer.train()
         skipped = [each for share in ranks.gather([asdict(each) for each in trainer.skipped]) for each in share]
+        moved = _displacements(trainer)
         if ranks.first:
+            write_history(run, run_dir, trainer.steps, trainer.steps_per_epoch, moved)
             save_weights(weights, trainer.backbone, {"arch": run.recipe.arch, "run": run.name})
             write_json(checkpoint, _describe(run, trainer, weights, environment) | {"skipped_images": skipped})
         ranks.wait()
@@ -83,6 +89,18 @@ def _loader(run: Run, training_set: TrainingSet, conduct: Conduct, ranks: Ranks)
         on_corrupt=conduct.on_corrupt,
         max_corrupt_fraction=conduct.max_corrupt_fraction,
     )
+
+
+def _displacements(trainer: Trainer) -> dict[str, Any] | None:
+    """What the adversary did on all processes, if there is one and all of it was counted."""
+    counted = trainer.displacements
+    shares = trainer.ranks.gather(None if counted is None else counted.counts.cpu())
+    whole = [share for share in shares if share is not None]
+    if len(whole) < len(shares):
+        return None
+    batch, images = trainer.recipe.batch_size, (trainer.steps, trainer.steps_per_epoch)
+    options = trainer.adversary.options
+    return displacements.describe(torch.stack(whole).sum(0), options, *(batch * steps for steps in images))
 
 
 def size_of(run: Run, data: Path | None) -> tuple[int, int]:
@@ -122,7 +140,8 @@ def describe_environment(threads: int) -> dict[str, Any]:
     machine = hardware()
     if torch.cuda.is_available():
         machine["gpu"] = torch.cuda.get_device_name()
-    return {"git_commit": git_commit(), "versions": versions(), "hardware": machine, "threads": threads}
+    found = {"git_commit": git_commit(), "versions": versions(), "lock": lock_state()}
+    return {**found, "hardware": machine, "threads": threads}
 
 
 def _describe(run: Run, trainer: Trainer, weights: Path, environment: dict[str, Any]) -> dict[str, Any]:

@@ -3,3 +3,4 @@
 import os
 
 __path__ = [*__path__, os.environ["AROFACE"]]
+__version__ = "0"

@@ -1,0 +1,111 @@
+"""The figures that a configuration may ask for: their kinds, and what each is drawn from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from aroface.errors import InputError
+from aroface.plan import Plan, Run
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One figure of a plan.
+
+    Attributes:
+        name: of its files and of the rule that draws it.
+        kind: key of :data:`KINDS`.
+        benchmark: name of the benchmark whose records it shows; None of kinds that show no records.
+    """
+
+    name: str
+    kind: str
+    benchmark: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What figures of one kind are drawn from.
+
+    Attributes:
+        inputs: the files that a figure shows; with ``render_only`` those that are there.
+        protocols: of the benchmarks that it can show; none where it shows trainings.
+        faces: whether it shows faces of its benchmark as well.
+    """
+
+    inputs: Callable[[Plan, Figure], list[Path]]
+    protocols: tuple[str, ...] = ()
+    faces: bool = False
+
+    def arguments(self, plan: Plan) -> list[str | Path]:
+        """Where ``aroface figure`` finds what it shows."""
+        return ["--records", plan.results / "records"] if self.protocols else ["--runs-dir", plan.results / "runs"]
+
+
+def _records(plan: Plan, figure: Figure) -> list[Path]:
+    return plan.records({figure.benchmark})
+
+
+def _trained(plan: Plan, figure: Figure) -> list[Path]:
+    return _checkpoints(plan, [run for run in plan.runs.values() if run.experiment.recipe])
+
+
+def _attacked(plan: Plan, figure: Figure) -> list[Path]:
+    recipes = {name: run.experiment.recipe for name, run in plan.runs.items() if run.experiment.recipe}
+    return _checkpoints(plan, [plan.runs[name] for name in recipes if recipes[name]["adversary"]["kind"] != "none"])
+
+
+def _checkpoints(plan: Plan, runs: Iterable[Run]) -> list[Path]:
+    # They say which runs are finished. The histories beside them are no job's outputs: earlier versions wrote none, and
+    # no run must be trained again for the want of one.
+    found = [plan.results / "runs" / run.name / "checkpoint.json" for run in runs]
+    return [path for path in found if path.exists()] if plan.values["render_only"] else found
+
+
+KINDS = {
+    "fae": Kind(_records, ("sensitivity",), faces=True),
+    "landmarks": Kind(_records, ("sensitivity",)),
+    "tar_far": Kind(_records, ("pairs", "ijb")),
+    "tpir_fpir": Kind(_records, ("ijb",)),
+    "training": Kind(_trained),
+    "displacements": Kind(_attacked),
+}
+"""By name; ``aroface figure`` knows the same names."""
+
+
+def read_figures(plan: Plan) -> dict[str, Figure]:
+    """The figures that a plan asks for, by name; with ``render_only`` those for which there is anything to show.
+
+    Raises:
+        InputError: two figures have one name, or a figure's benchmark is not one that its kind can show.
+    """
+    figures: dict[str, Figure] = {}
+    for number, entry in enumerate(plan.values["figures"]):
+        figure = _read(plan, entry, f"figures.{number}")
+        if figure.name in figures:
+            raise InputError(f"a second figure {figure.name!r}", file=plan.file, record=f"figures.{number}")
+        figures[figure.name] = figure
+    if not plan.values["render_only"]:
+        return figures
+    return {name: figure for name, figure in figures.items() if KINDS[figure.kind].inputs(plan, figure)}
+
+
+def _read(plan: Plan, entry: str | dict[str, str], record: str) -> Figure:
+    said = {"name": entry, "kind": "fae"} if isinstance(entry, str) else entry
+    name, protocols = said["name"], KINDS[said["kind"]].protocols
+    if not protocols:
+        if "benchmark" in said:
+            raise InputError(f"kind {said['kind']} shows no benchmark", file=plan.file, record=f"{record}.benchmark")
+        figure = Figure(name, said["kind"])
+        if not plan.values["render_only"] and not KINDS[figure.kind].inputs(plan, figure):
+            expected = "an experiment that is trained, with an adversary for kind displacements"
+            raise InputError(f"no training that {name} could show", file=plan.file, record=record, expected=expected)
+        return figure
+    benchmark = said.get("benchmark", name)
+    known = [each.name for each in plan.benchmarks.values() if each.spec["protocol"] in protocols]
+    if benchmark not in known:
+        expected = f"one of {', '.join(known)}" if known else f"a benchmark of the protocol {' or '.join(protocols)}"
+        raise InputError(f"no curves of {benchmark!r}", file=plan.file, record=record, expected=expected)
+    return Figure(name, said["kind"], benchmark)

@@ -1,0 +1,84 @@
+"""PReLU whose gradient is cheap on a CPU.
+
+PyTorch's own backward pass there takes one value after the other, and makes a gradient of the slopes as large as the
+maps even where the slopes are fixed, as in the adversary's pass: a quarter of MobileFaceNet's training step and four
+tenths of its gradient towards images. Here three vectorised operations do it, on parts that stay in the cache, and the
+slopes' gradient is made only where it is asked for. Gradients towards the input are PyTorch's, bit for bit; those of
+the slopes are the same terms, summed in another order.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+_PART = 65536  # values of a part that one thread works on: with their gradients they stay in its cache
+
+
+class PReLU(nn.PReLU):
+    """``max(0, x) + slope · min(0, x)`` with a slope per channel: `torch.nn.PReLU`, its parameters and values."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Map (N, C, …) to the same shape."""
+        if maps.device.type != "cpu" or not torch.is_grad_enabled() or _is_traced():
+            return super().forward(maps)
+        if torch.is_autocast_enabled("cpu"):
+            maps = maps.to(torch.get_autocast_dtype("cpu"))
+        return cast(Tensor, _PReLU.apply(maps, self.weight.to(maps.dtype)))  # type: ignore[no-untyped-call]
+
+
+def _is_traced() -> bool:
+    """Whether a compiler or exporter is looking, which knows PyTorch's own operation."""
+    return torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export()
+
+
+class _PReLU(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, maps: Tensor, slopes: Tensor) -> Tensor:
+        context.save_for_backward(maps, slopes)
+        return nn.functional.prelu(maps, slopes)
+
+    @staticmethod
+    @once_differentiable
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, Tensor | None]:
+        maps, slopes = context.saved_tensors
+        return _gradients(gradient, maps, slopes, of_slopes=context.needs_input_grad[1])
+
+
+def _gradients(gradient: Tensor, maps: Tensor, slopes: Tensor, *, of_slopes: bool) -> tuple[Tensor, Tensor | None]:
+    """Gradients towards maps (N, C, …) and, if asked for, slopes (C,)."""
+    last = maps.ndim == 4 and maps.is_contiguous(memory_format=torch.channels_last)
+    layout = torch.channels_last if last else torch.contiguous_format
+    maps, gradient = maps.contiguous(memory_format=layout), gradient.contiguous(memory_format=layout)
+    towards_maps = torch.empty_like(maps)
+    # Rows of one memory order: one pixel of all channels, or one channel of one image.
+    inputs, above, below = (_rows(each, last) for each in (maps, gradient, towards_maps))
+    factors = slopes if last else slopes.repeat(len(maps))[:, None]
+    of_rows = torch.zeros_like(slopes if last else factors, dtype=torch.float32) if of_slopes else None
+    step = max(1, _PART * torch.get_num_threads() // inputs.shape[1])
+    negative = torch.empty_like(inputs[:step])
+    for begin in range(0, len(inputs), step):
+        rows = slice(begin, begin + step)
+        out, part = below[rows], negative[: len(inputs) - begin]
+        torch.ops.aten.threshold_backward.grad_input(above[rows], inputs[rows], 0, grad_input=out)
+        torch.sub(above[rows], out, out=part)
+        out.addcmul_(part, factors if last else factors[rows])
+        if of_rows is None:
+            continue
+        part.mul_(inputs[rows])
+        if last:
+            of_rows += part.sum(0, dtype=torch.float32)
+        else:
+            of_rows[rows] = part.sum(1, keepdim=True, dtype=torch.float32)
+    if of_rows is None:
+        return towards_maps, None
+    return towards_maps, (of_rows if last else of_rows.view(len(maps), -1).sum(0)).to(slopes.dtype)
+
+
+def _rows(tensor: Tensor, last: bool) -> Tensor:
+    if last:
+        return tensor.permute(0, 2, 3, 1).view(-1, tensor.shape[1])
+    return tensor.view(tensor.shape[0] * tensor.shape[1], -1)

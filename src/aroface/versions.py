@@ -1,0 +1,83 @@
+"""Whether the installed packages are those of requirements.lock; nothing is imported to find out.
+
+The lock lies in the checkout that this package runs from. Installed from a wheel there is none, and nothing to say.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from aroface.errors import InputError
+
+PACKAGES = ("numpy", "opencv-python-headless", "pandas", "safetensors", "scipy", "simplejpeg", "torch")
+"""Those that can change a result."""
+STRICT = "AROFACE_STRICT_VERSIONS"
+"""Environment variable that, set to something, makes other versions an error."""
+
+
+def find_lock() -> Path | None:
+    """The lock of the checkout, if this is one that has it."""
+    source = Path(__file__).parents[1]
+    lock = source.parent / "requirements.lock"
+    return lock if source.name == "src" and lock.is_file() else None
+
+
+def installed() -> Iterator[tuple[str, str]]:
+    """Those of :data:`PACKAGES` that are installed, with their versions.
+
+    From the names of their ``.dist-info`` folders, the first on the path as imports have it: to parse what lies in
+    them, as :mod:`importlib.metadata` does, would take each job several times as long.
+    """
+    found: dict[str, str] = {}
+    for place in sys.path:
+        for folder in Path(place).glob("*.dist-info"):
+            package, _, version = folder.stem.partition("-")
+            found.setdefault(_normalised(package), version)
+    return ((package, found[package]) for package in PACKAGES if package in found)
+
+
+def differing(lock: Path) -> list[str]:
+    """Installed packages of another version than the lock's, such as ``numpy 1.26.4 (2.4.6)``.
+
+    A build's own label, as in ``2.13.0+cpu``, is no part of the version. What is not installed is not missed: no
+    environment of a rule has everything.
+    """
+    pins = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", lock.read_text(encoding="utf-8"), re.MULTILINE))
+    locked = {_normalised(name): version for name, version in pins.items()}
+    found = ((name, version, locked.get(_normalised(name))) for name, version in installed())
+    return [f"{name} {version} ({pin})" for name, version, pin in found if pin not in (None, version.partition("+")[0])]
+
+
+def lock_state() -> dict[str, Any] | None:
+    """For the provenance of a result: the lock's sha256 and what differs from it; None where there is no lock."""
+    lock = find_lock()
+    if lock is None:
+        return None
+    return {"sha256": hashlib.sha256(lock.read_bytes()).hexdigest(), "differing": differing(lock)}
+
+
+def check_versions() -> None:
+    """Say in one line what differs from the lock; once, by the first of torchrun's processes or before them.
+
+    Raises:
+        InputError: something does, and ``AROFACE_STRICT_VERSIONS`` is set.
+    """
+    lock = None if "RANK" in os.environ else find_lock()
+    found = differing(lock) if lock else []
+    if not found:
+        return
+    what = f"not the versions of {lock.name if lock else ''} (in brackets): {', '.join(found)}"
+    if os.environ.get(STRICT):
+        remedy = "install those, or set strict_versions: false in the configuration to go on with these"
+        raise InputError(what, remedy=remedy)
+    print(f"aroface: warning: {what}", file=sys.stderr)
+
+
+def _normalised(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()

@@ -1,0 +1,101 @@
+"""What a workflow that could not finish still renders, gaps and all, and what it says of the jobs that failed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Collection, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from aroface.products import Products, latest, partial
+
+NOTE = "Incomplete: some results could not be made, and -- stands for them."
+ERROR = re.compile(r"\berror\b|^aroface: |\w(Error|Exception)\b", re.IGNORECASE)
+LAST_LINES = 50
+"""Of a log, in which its error is looked for: what is further up was got over."""
+
+
+def render_unfinished(paper: Products, rules: Collection[str]) -> None:
+    """Render from what there is what the rules of these names were to render, each beside the place of the whole.
+
+    Args:
+        paper: tables, figures and the document.
+        rules: names of the rules that did not get to it.
+    """
+    for table in paper.offered:
+        if f"table_{table}" in rules:
+            _aroface("table", shlex.split(paper.table_arguments(table)), [paper.partial_file(table)])
+    for figure in paper.figures:
+        if f"figure_{figure}" in rules:
+            _figure(paper, figure)
+    if "compare" in rules:
+        _aroface("compare", shlex.split(paper.compare_arguments()), map(partial, paper.compare_files))
+    if "claims" in rules:
+        _aroface("claims", shlex.split(paper.claims_arguments()), map(partial, paper.claims_files))
+    if "document" in rules:
+        _document(paper)
+
+
+def remove_superseded(paper: Products) -> None:
+    """Remove what has gaps where by now there is the whole."""
+    tables = [paper.table_file(table) for table in paper.offered]
+    for path in [*tables, *paper.picture_files, *paper.verdict_files, *paper.document_files]:
+        if path.exists() and latest(path) == path:
+            for gaps in path.parent.glob(f"{path.stem}.partial.*"):
+                gaps.unlink(missing_ok=True)
+
+
+def failures(jobs: Iterable[Any]) -> list[str]:
+    """A line for each job that failed: its rule, what it worked on, its log and the error there.
+
+    Args:
+        jobs: of Snakemake, or groups of them.
+    """
+    single = [each for job in jobs for each in getattr(job, "jobs", [job])]
+    lines = []
+    for job in single:
+        log = Path(job.log[0]) if job.log else None
+        words = ["failed:", job.rule.name, *map(str, job.wildcards)]
+        lines.append(f"{' '.join(words)}: {_last_error(log)}")
+    return sorted(lines)
+
+
+def _last_error(log: Path | None) -> str:
+    """A log's name and its last line that speaks of an error, or else its last line."""
+    if log is None or not log.exists():
+        return "it left no log" if log is None else f"{log}: not there"
+    lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
+    errors = [line for line in lines[-LAST_LINES:] if ERROR.search(line)]
+    return f"{log}: {(errors or lines or ['empty'])[-1]}"
+
+
+def _figure(paper: Products, figure: str) -> None:
+    """Draw the curves that there are, without example faces if the data that those are taken from are not there."""
+    out = [paper.figure_stem(figure).with_name(f"{figure}.partial")]
+    words = _without(shlex.split(paper.figure_arguments(figure)), "--out")
+    if not _aroface("figure", words, out) and "--faces" in words:
+        _aroface("figure", _without(words, "--faces"), out)
+
+
+def _without(words: Sequence[str], option: str) -> list[str]:
+    """Arguments without an option and its value."""
+    at = words.index(option) if option in words else len(words)
+    return [*words[:at], *words[at + 2 :]]
+
+
+def _document(paper: Products) -> None:
+    fragments = [path for path in map(latest, paper.fragments) if path.exists()]
+    pictures = [path for path in map(latest, paper.picture_files) if path.exists()]
+    note = " ".join(part for part in (paper.plan.values["note"], NOTE) if part)
+    words = [*map(str, fragments), *(["--pictures", *map(str, pictures)] if pictures else []), "--note", note]
+    if fragments:
+        _aroface("document", words, map(partial, paper.document_files))
+
+
+def _aroface(verb: str, arguments: Sequence[str], out: Iterable[Path]) -> bool:
+    """Run the command, and say whether it went well; what it refuses, such as curves without a record, stays away."""
+    words = [sys.executable, "-m", "aroface", verb, *arguments, "--out", *map(str, out)]
+    return subprocess.run(words, stdout=subprocess.DEVNULL, check=False).returncode == 0
