@@ -160,6 +160,6 @@ onsuccess:
 onerror:
     unfinished = list(workflow.persistence.dag.needrun_jobs())
     remove_superseded(PAPER)
-    render_unfinished(PAPER, {job.rule.name for job in unfinished})
+    render_unfinished(PAPER, {job.rule.name for job in unfinished}, REPORT_ARGUMENTS)
     print(*PAPER.summary(), sep="\n", file=sys.stderr)
     print(*failures(workflow.scheduler.failed), sep="\n", file=sys.stderr)

@@ -83,6 +83,7 @@ def test_all_tables_figures_pages_and_the_document_are_rendered_with_gaps(failed
     made = [f"table   results/tables/{name}.partial.tex" for name in ("lfw", "tinyface")]
     made += ["figure  results/figures/fae.partial.pdf", "compare results/compare.partial.md"]
     made += ["claims  results/claims.partial.md", f"paper   results/paper.partial{DOCUMENT}"]
+    made += ["report  results/report.partial.html"]
     assert [line for line in outcome.text.splitlines() if ".partial." in line] == made
     rows = (results / "tables/lfw.partial.tex").read_text()
     assert "80.00" in rows, "arcface has its first seed"
@@ -93,6 +94,10 @@ def test_all_tables_figures_pages_and_the_document_are_rendered_with_gaps(failed
     for name in ("tables/lfw", "tables/tinyface", "figures/fae", "claims"):
         assert f"{name}.partial.tex" in source
     assert "Incomplete" in source
+    report = (results / "report.partial.html").read_text()
+    assert "1 run:" in report
+    assert "6 records:" in report
+    assert "report.partial.html" in source
 
 
 def test_what_is_whole_afterwards_replaces_what_has_gaps(failed: tuple[Project, Outcome], tmp_path: Path) -> None:
@@ -102,7 +107,8 @@ def test_what_is_whole_afterwards_replaces_what_has_gaps(failed: tuple[Project, 
     assert outcome.status == 0, outcome.text
     verbs = [call.split()[0] for call in project.calls()]
     assert {verb: verbs.count(verb) for verb in verbs} == {
-        "train": 1, "embed": 3, "evaluate": 6, "table": 2, "figure": 1, "compare": 1, "claims": 1, "document": 1
+        "train": 1, "embed": 3, "evaluate": 6, "table": 2, "figure": 1, "compare": 1, "claims": 1, "document": 1,
+        "report": 1, "crate": 1,
     }  # fmt: skip
     assert not list((tmp_path / "results").rglob("*.partial.*"))
     assert "partial" not in outcome.text.partition("table   ")[2]
@@ -116,8 +122,12 @@ def test_what_does_not_need_what_failed_is_whole(project: Project, monkeypatch: 
     results = project.folder / "results"
     assert sorted(path.name for path in (results / "tables").iterdir()) == ["lfw.tex", "tinyface.tex"]
     assert sorted(path.name for path in results.rglob("*.partial.*")) == sorted(
-        [*(f"fae.partial.{suffix}" for suffix in ("pdf", "png", "tex")), f"paper.partial{DOCUMENT}"]
-        + [f"claims.partial.{suffix}" for suffix in ("json", "md", "tex")]
+        [
+            *(f"fae.partial.{suffix}" for suffix in ("pdf", "png", "tex")),
+            *(f"claims.partial.{suffix}" for suffix in ("json", "md", "tex")),
+            f"paper.partial{DOCUMENT}",
+            "report.partial.html",
+        ]
     )
     asked = next(call for call in project.calls() if call.startswith("document"))
     assert "tables/lfw.tex" in asked

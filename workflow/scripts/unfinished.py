@@ -18,12 +18,13 @@ LAST_LINES = 50
 """Of a log, in which its error is looked for: what is further up was got over."""
 
 
-def render_unfinished(paper: Products, rules: Collection[str]) -> None:
+def render_unfinished(paper: Products, rules: Collection[str], report: str) -> None:
     """Render from what there is what the rules of these names were to render, each beside the place of the whole.
 
     Args:
         paper: tables, figures and the document.
         rules: names of the rules that did not get to it.
+        report: arguments of ``aroface report``, all but where it goes.
     """
     for table in paper.offered:
         if f"table_{table}" in rules:
@@ -37,12 +38,14 @@ def render_unfinished(paper: Products, rules: Collection[str]) -> None:
         _aroface("claims", shlex.split(paper.claims_arguments()), map(partial, paper.claims_files))
     if "document" in rules:
         _document(paper)
+    if "report" in rules:
+        _aroface("report", shlex.split(report), [partial(paper.report_file)])
 
 
 def remove_superseded(paper: Products) -> None:
     """Remove what has gaps where by now there is the whole."""
     tables = [paper.table_file(table) for table in paper.offered]
-    for path in [*tables, *paper.picture_files, *paper.verdict_files, *paper.document_files]:
+    for path in [*tables, *paper.picture_files, *paper.verdict_files, *paper.document_files, paper.report_file]:
         if path.exists() and latest(path) == path:
             for gaps in path.parent.glob(f"{path.stem}.partial.*"):
                 gaps.unlink(missing_ok=True)
@@ -91,6 +94,7 @@ def _document(paper: Products) -> None:
     pictures = [path for path in map(latest, paper.picture_files) if path.exists()]
     note = " ".join(part for part in (paper.plan.values["note"], NOTE) if part)
     words = [*map(str, fragments), *(["--pictures", *map(str, pictures)] if pictures else []), "--note", note]
+    words += ["--report", str(partial(paper.report_file))]
     if fragments:
         _aroface("document", words, map(partial, paper.document_files))
 
