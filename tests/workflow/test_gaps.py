@@ -94,6 +94,10 @@ def test_all_tables_figures_pages_and_the_document_are_rendered_with_gaps(failed
     for name in ("tables/lfw", "tables/tinyface", "figures/fae", "claims"):
         assert f"{name}.partial.tex" in source
     assert "Incomplete" in source
+    report = (results / "report.partial.html").read_text()
+    assert "1 run:" in report
+    assert "6 records:" in report
+    assert "report.partial.html" in source
 
 
 def test_what_is_whole_afterwards_replaces_what_has_gaps(failed: tuple[Project, Outcome], tmp_path: Path) -> None:
@@ -104,7 +108,7 @@ def test_what_is_whole_afterwards_replaces_what_has_gaps(failed: tuple[Project, 
     verbs = [call.split()[0] for call in project.calls()]
     assert {verb: verbs.count(verb) for verb in verbs} == {
         "train": 1, "embed": 3, "evaluate": 6, "table": 2, "figure": 1, "compare": 1, "claims": 1, "document": 1,
-        "report": 1, "crate": 1
+        "report": 1, "crate": 1,
     }  # fmt: skip
     assert not list((tmp_path / "results").rglob("*.partial.*"))
     assert "partial" not in outcome.text.partition("table   ")[2]
@@ -118,8 +122,12 @@ def test_what_does_not_need_what_failed_is_whole(project: Project, monkeypatch: 
     results = project.folder / "results"
     assert sorted(path.name for path in (results / "tables").iterdir()) == ["lfw.tex", "tinyface.tex"]
     assert sorted(path.name for path in results.rglob("*.partial.*")) == sorted(
-        [*(f"fae.partial.{suffix}" for suffix in ("pdf", "png", "tex")), f"paper.partial{DOCUMENT}"]
-        + [*(f"claims.partial.{suffix}" for suffix in ("json", "md", "tex")), "report.partial.html"]
+        [
+            *(f"fae.partial.{suffix}" for suffix in ("pdf", "png", "tex")),
+            *(f"claims.partial.{suffix}" for suffix in ("json", "md", "tex")),
+            f"paper.partial{DOCUMENT}",
+            "report.partial.html",
+        ]
     )
     asked = next(call for call in project.calls() if call.startswith("document"))
     assert "tables/lfw.tex" in asked

@@ -16,11 +16,11 @@ from typing import Any
 from urllib.parse import quote
 
 from aroface.errors import InputError
-from aroface.files import atomic_path, read_json, sha256_file, write_json
+from aroface.files import atomic_path, sha256_file, write_json
 from aroface.paper.records import Record, load_records
 from aroface.paper.report import Material
 from aroface.paper.report_data import PlannedData
-from aroface.paper.report_runs import PlannedRun
+from aroface.paper.report_runs import PlannedRun, read_mapping
 from aroface.schemas import read_yaml
 
 CONTEXT: list[Any] = [
@@ -171,7 +171,7 @@ class _Made:
         """The action that made a run's weights, if it is finished."""
         if not run.checkpoint_file.exists():
             return
-        checkpoint = read_json(run.checkpoint_file)
+        checkpoint = read_mapping(run.checkpoint_file)
         entry = run.entry.get("data")
         data = self._sets.get((entry["name"], entry["manifest_hash"])) if entry else None
         verb = "import" if run.released else "train"
@@ -223,15 +223,16 @@ class _Made:
         return datetime.fromtimestamp(max((path.stat().st_mtime for path in paths), default=0), UTC)
 
     def _checkpoint(self, run: PlannedRun) -> Iterator[Entity]:
-        checkpoint = read_json(run.checkpoint_file)
+        checkpoint = read_mapping(run.checkpoint_file)
         yield from self._present([(run.checkpoint_file, f"Checkpoint of {run.name}")])
         for path in self._weights(run, checkpoint):
             # The hash that the training wrote down: the file itself may have gigabytes.
             yield self._file(path, f"Weights of {run.name}", checkpoint["weights"]["sha256"])
 
     def _weights(self, run: PlannedRun, checkpoint: Mapping[str, Any]) -> list[Path]:
-        path = run.folder / checkpoint.get("weights", {}).get("file", "")
-        return [path] if path.is_file() else []
+        weights = checkpoint.get("weights", {})
+        path = run.folder / weights.get("file", "")
+        return [path] if path.is_file() and "sha256" in weights else []
 
     def _present(self, paths: Iterable[tuple[Path, str]]) -> Iterator[Entity]:
         yield from (self._file(path, name) for path, name in paths if path.is_file())
@@ -277,6 +278,7 @@ def _workflow(software: Software, root: Path) -> list[Entity]:
         "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow"],
         "name": "From data on disk to the tables and figures of the paper",
         "programmingLanguage": {"@id": "#snakemake"},
+        "version": software.version,
         "license": {"@id": _licence_id(software)},
         "hasPart": [{"@id": quote(_source_place(path, software))} for path in software.parts],
         "sha256": sha256_file(software.snakefile),
@@ -301,6 +303,7 @@ def _whole(software: Software, files: Sequence[Entity], made: _Made) -> Entity:
         "@id": "#workflow-run",
         "@type": "CreateAction",
         "name": "The workflow, as far as it has come",
+        "description": "All of the following, by one command",
         "instrument": {"@id": quote(_source_place(software.snakefile, software))},
         "object": [{"@id": name} for name in given],
         "result": made.results(),

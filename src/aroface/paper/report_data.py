@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from aroface.files import read_json
-from aroface.paper.report_runs import size
+from aroface.paper.report_runs import read_mapping, size
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +70,7 @@ class DataView:
 
 def view_data(data: PlannedData) -> DataView:
     """Read what the manifest of a set says; nothing of the set itself is read."""
-    manifest: Mapping[str, Any] = read_json(data.manifest) if data.manifest.is_file() else {}
+    manifest = read_mapping(data.manifest)
     counts = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in manifest.get("counts", {}).items())
     files = manifest.get("files", {})
     total = size(sum(entry["size"] for entry in files.values()))

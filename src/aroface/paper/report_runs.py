@@ -104,7 +104,7 @@ class Differences:
 
 def view_run(run: PlannedRun, records: Sequence[Record]) -> RunView:
     """Read what there is of a run; what is missing of it is said to be."""
-    checkpoint = read_json(run.checkpoint_file) if run.checkpoint_file.exists() else {}
+    checkpoint = read_mapping(run.checkpoint_file)
     own = {record.benchmark: record for record in records if record.run == run.name}
     return RunView(
         run.name,
@@ -115,6 +115,16 @@ def view_run(run: PlannedRun, records: Sequence[Record]) -> RunView:
         {name: own.get(name) for name in dict.fromkeys([*run.benchmarks, *own])},
         json.dumps(run.entry.get("recipe") or run.entry.get("released"), indent=2, ensure_ascii=False),
     )
+
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """A JSON object; an empty one where the file is not there or holds something else.
+
+    Raises:
+        InputError: the file is not JSON.
+    """
+    value = read_json(path) if path.is_file() else {}
+    return value if isinstance(value, dict) else {}
 
 
 def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -229,7 +239,7 @@ def _origin(run: PlannedRun, checkpoint: Mapping[str, Any]) -> dict[str, str | N
 
 
 def _weights(run: PlannedRun, checkpoint: Mapping[str, Any]) -> str | None:
-    if "weights" not in checkpoint:
+    if not {"file", "sha256"} <= checkpoint.get("weights", {}).keys():
         return None
     path = run.folder / checkpoint["weights"]["file"]
     here = size(path.stat().st_size) if path.exists() else "not here"

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-RENDERING = ("table", "figure", "document", "compare", "claims")
+RENDERING = ("table", "figure", "document", "compare", "claims", "report")
 
 
 def main() -> int:
@@ -81,7 +81,9 @@ def train(run_dir: Path, state_dir: Path) -> None:
             write(state_dir / "saved")
             sys.exit(75)
     write(run_dir / "model.safetensors")
-    write(run_dir / "checkpoint.json", {"weights": {"sha256": run_dir.name}})
+    weights = {"file": "model.safetensors", "sha256": run_dir.name}
+    environment = {"git_commit": None}
+    write(run_dir / "checkpoint.json", {"weights": weights, "source": "trained", "environment": environment})
 
 
 def evaluate(out: Path) -> None:
