@@ -109,9 +109,10 @@ def free_bytes(path: Path) -> int:
     return shutil.disk_usage(path).free
 
 
-def amount(size: int) -> str:
-    """Bytes in words: ``1.2 GB``, ``0.3 MB``."""
-    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:.1f} MB"
+def amount(size: float) -> str:
+    """Bytes in words: ``1.2 GB``, ``312.0 MB``, ``0.3 kB``."""
+    unit, name = next((each for each in ((1e9, "GB"), (1e6, "MB")) if size >= each[0]), (1e3, "kB"))
+    return f"{size / unit:,.1f} {name}"
 
 
 def _want_of_room(error: BaseException | None) -> int | None:

@@ -29,6 +29,7 @@ GPUS = 4
 HOSTS = "".join(f"127.0.0.1 {node} # slurm lab\n" for node in NODES)
 ETC = Path("/etc/slurm")
 LINKED = ("slurm.conf", "gres.conf", "slurmdbd.conf")
+OWNER = "tests.pid"
 LIMIT_S = 120
 
 CONF = """
@@ -114,8 +115,10 @@ class Lab:
             RuntimeError: packages are missing and cannot be installed, or this machine has a Slurm of its own.
         """
         install(PACKAGES)
+        _end_of_a_killed_one()
         for name in ("etc", "run", "spool", "state", "log", "dev"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
+        (self.folder / "run" / OWNER).write_text(str(os.getpid()))
         self._configure()
         self._start_munge()
         self.start_controller()
@@ -365,6 +368,19 @@ def _services_stay_down() -> Iterator[None]:
         yield
     finally:
         policy.unlink(missing_ok=True)
+
+
+def _end_of_a_killed_one() -> None:
+    """Take down the lab of tests that were killed; that of tests that run is left alone."""
+    conf = ETC / "slurm.conf"
+    if not conf.is_symlink() or "ClusterName=lab" not in (conf.read_text() if conf.exists() else ""):
+        return
+    other = Lab(conf.resolve().parents[1])
+    with suppress(OSError, ValueError, psutil.NoSuchProcess):
+        process = psutil.Process(int((other.folder / "run" / OWNER).read_text()))
+        if any("pytest" in word for word in process.cmdline()):
+            raise RuntimeError(f"process {process.pid} runs these tests already ({other.folder}): let it end first")
+    other.down()
 
 
 def _answers(port: int) -> bool:

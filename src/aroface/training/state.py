@@ -116,7 +116,7 @@ class Keeper:
 
     def _write(self, files: dict[Path, Any]) -> None:
         for path, content in files.items():
-            with atomic_open(path, _size(content)) as file:
+            with atomic_open(path, _size(content) or None) as file:
                 torch.save(content, file)
         if self._rank == 0:
             whole = _whole(self._folder)
