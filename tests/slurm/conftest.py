@@ -29,7 +29,12 @@ ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "unit"))  # for its toys
 TINY = "workflow/configs/tiny.yaml"
 LIMIT_S = 600
-DAEMONS = ("slurmctld", "slurmd", "slurmstepd", "slurmdbd", "mariadbd")
+IMPATIENT = """
+if "--profile" in sys.argv:  # of tests: ask for states again and again, not ever more rarely
+    import snakemake_executor_plugin_slurm as plugin
+
+    plugin.Executor.next_seconds_between_status_checks = property(lambda self: 3, lambda self, seconds: None)
+"""
 STEPS = 200  # 50 epochs of 4 batches: long enough to be hit, soon done afterwards
 SITE = {"nodes": 2, "cpu": {"partition": "cpu"}, "gpu": {"partition": "gpu", "type": "a100"}, "poll_seconds": 2}
 
@@ -63,7 +68,7 @@ def lab() -> Iterator[Lab]:
         shutil.rmtree(folder, ignore_errors=True)
         signal.signal(signal.SIGINT, signal.default_int_handler)
     assert _outside() == before
-    assert not [process for process in psutil.process_iter() if process.name() in DAEMONS]
+    assert not lab.strays()
 
 
 def _outside() -> tuple[str, list[str]]:
@@ -92,6 +97,8 @@ class Project:
             shutil.copy(ROOT / name, folder)
         for name in ("profiles", "workflow", "paper_tables", "slurm"):
             shutil.copytree(ROOT / name, folder / name, dirs_exist_ok=True)
+        with open(folder / "workflow" / "scripts" / "cluster.py", "a") as file:
+            file.write(IMPATIENT)
         self.configure()
 
     def configure(self, site: dict[str, Any] | None = None, **changes: Any) -> None:
@@ -215,14 +222,6 @@ class Project:
         return "".join(f"\n== {log.relative_to(self.folder)}\n{log.read_text()[-3000:]}" for log in logs)
 
 
-@pytest.fixture(scope="session")
-def shared(lab: Lab) -> Iterator[Path]:
-    """A folder that all nodes see."""
-    folder = Path(tempfile.mkdtemp(prefix="slurm-shared-"))
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 class Chain(NamedTuple):
     """The whole chain, done in two ways.
 
@@ -238,12 +237,12 @@ class Chain(NamedTuple):
 
 
 @pytest.fixture(scope="session")
-def chain(lab: Lab, shared: Path) -> Iterator[Chain]:
+def chain(lab: Lab) -> Iterator[Chain]:
     """Two projects in which everything has been done."""
     projects = []
     for name in ("chain", "plain"):
-        (shared / name).mkdir()
-        projects.append(Project(shared / name, lab))
+        (lab.shared / name).mkdir()
+        projects.append(Project(lab.shared / name, lab))
     project, plain = projects
     try:
         calls = project.start(), plain.start(profile=False)
@@ -255,9 +254,9 @@ def chain(lab: Lab, shared: Path) -> Iterator[Chain]:
 
 
 @pytest.fixture
-def project(chain: Chain, lab: Lab, shared: Path, request: pytest.FixtureRequest) -> Iterator[Project]:
+def project(chain: Chain, lab: Lab, request: pytest.FixtureRequest) -> Iterator[Project]:
     """A project that has its data and nothing else."""
-    folder = shared / request.node.name
+    folder = lab.shared / request.node.name
     folder.mkdir()
     project = Project(folder, lab)
     done = chain.project

@@ -27,6 +27,7 @@ ACCOUNTING = ("mariadb-server-core", "mariadb-client-core", "slurmdbd")
 NODES = ("n1", "n2")
 GPUS = 4
 HOSTS = "".join(f"127.0.0.1 {node} # slurm lab\n" for node in NODES)
+DAEMONS = ("slurmctld", "slurmd", "slurmstepd", "slurmdbd", "mariadbd")
 ETC = Path("/etc/slurm")
 LINKED = ("slurm.conf", "gres.conf", "slurmdbd.conf")
 OWNER = "tests.pid"
@@ -102,11 +103,16 @@ class Lab:
 
     Args:
         folder: of all their files.
+
+    Attributes:
+        conf: Slurm's configuration.
+        shared: a folder that all nodes see, with what is mounted in it later.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder.resolve()
         self.conf = self.folder / "etc" / "slurm.conf"
+        self.shared = self.folder / "shared"
 
     def up(self) -> None:
         """Install what is missing and start everything.
@@ -118,6 +124,9 @@ class Lab:
         _end_of_a_killed_one()
         for name in ("etc", "run", "spool", "state", "log", "dev"):
             (self.folder / name).mkdir(parents=True, exist_ok=True)
+        self.shared.mkdir(exist_ok=True)
+        for words in (["--bind", self.shared], ["--make-shared"]):
+            subprocess.run(["mount", *words, self.shared], check=True, timeout=LIMIT_S)
         (self.folder / "run" / OWNER).write_text(str(os.getpid()))
         self._configure()
         self._start_munge()
@@ -136,6 +145,10 @@ class Lab:
             self.kill_node(node)
         for name in ("slurmctld", "slurmdbd", "mariadbd", "munged"):
             self._stop(name)
+        for process in self.strays():
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        subprocess.run(["umount", "--recursive", "--lazy", "--quiet", self.shared], check=False, timeout=LIMIT_S)
         for name in LINKED:
             if (ETC / name).is_symlink() and (ETC / name).readlink().is_relative_to(self.folder):
                 (ETC / name).unlink()
@@ -250,6 +263,16 @@ class Lab:
             return len(states) == len(NODES) and {*states} <= {"idle", "mixed", "allocated"}
 
         wait_until(ready, "the nodes are up", LIMIT_S)
+
+    def strays(self) -> list[psutil.Process]:
+        """Processes that have to do with this lab: without cgroups Slurm loses sight of some that it should kill."""
+        me, found = psutil.Process(), []
+        for process in psutil.process_iter(["name", "cmdline", "cwd", "status"]):
+            about = [*(process.info["cmdline"] or []), process.info["cwd"] or ""]
+            mine = any(str(self.folder) in word for word in about) or process.info["name"] in DAEMONS
+            if mine and process.info["status"] != psutil.STATUS_ZOMBIE and process not in (me, *me.parents()):
+                found.append(process)
+        return found
 
     def _steps(self, node: str) -> list[psutil.Process]:
         """Slurm's processes that watch over the steps of a node."""

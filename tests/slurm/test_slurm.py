@@ -223,7 +223,7 @@ def test_preemption(project: Project, lab: Lab) -> None:
     for number in hit:
         assert f"Slurm job {number}: PREEMPTED" in said
     assert len({*re.findall(rf"rule_train/{run}/(\d+)\.log\)", said)}) == 3
-    assert project.failed_logs(run).count("the state is saved; the next attempt goes on from there") == 2
+    assert "DUE TO PREEMPTION" in project.failed_logs(run)
 
 
 def test_a_shared_disk_that_shows_files_a_minute_late(project: Project, lab: Lab) -> None:
