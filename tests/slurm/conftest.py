@@ -68,7 +68,7 @@ def lab() -> Iterator[Lab]:
         shutil.rmtree(folder, ignore_errors=True)
         signal.signal(signal.SIGINT, signal.default_int_handler)
     assert _outside() == before
-    assert not lab.strays()
+    wait_until(lambda: not lab.strays(), "nothing of it runs any more", 30)
 
 
 def _outside() -> tuple[str, list[str]]:

@@ -65,7 +65,7 @@ def train(
         training_set = TrainingSet.open(data, conduct.reader)
         loader = _loader(run, training_set, conduct, ranks)
         trainer = Trainer(run, training_set.num_classes, loader, run_dir, state_dir, conduct, ranks, validate)
-        with writing(run_dir), _writers_quiet():
+        with writing(run_dir), _writers_quiet(), _losing_others(run.name):
             trainer.train()
         skipped = [each for share in ranks.gather([asdict(each) for each in trainer.skipped]) for each in share]
         if ranks.first:
@@ -89,6 +89,18 @@ def _writers_quiet() -> Iterator[None]:
         yield
     finally:
         threading.excepthook = before
+
+
+@contextmanager
+def _losing_others(run: str) -> Iterator[None]:
+    """Say in one line that another process of the training has ended, which has said why."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.distributed.DistError) and "gloo/transport" not in str(error):
+            raise
+        remedy = "see what it said, or whether its node is down; start again to go on from the last saved step"
+        raise InputError("another process of this training has ended", file=run, remedy=remedy) from error
 
 
 def _loader(run: Run, training_set: TrainingSet, conduct: Conduct, ranks: Ranks) -> BatchLoader:
