@@ -174,9 +174,9 @@ def test_two_nodes_meet_and_lose_nothing_when_all_their_processes_are_signalled(
     ],
 )
 def test_a_process_that_loses_another_says_so_in_one_line(error):
-    with pytest.raises(InputError, match="some run: another process of this training has ended; see what it said"):
-        with _losing_others("some run"):
-            raise error
+    said = "some run: another process of this training has ended; see what it said"
+    with pytest.raises(InputError, match=said), _losing_others("some run"):
+        raise error
 
 
 def test_other_errors_of_torch_are_not_taken_for_a_lost_process():
