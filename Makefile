@@ -42,8 +42,11 @@ $(MXNET)/.ready: workflow/envs/mxnet.txt
 	$(MXNET)/bin/python -c 'import mxnet' || { echo "MXNet cannot be loaded; on Debian and Ubuntu: apt install libgomp1 libquadmath0" >&2; exit 1; }
 	touch $@
 
-# make test-slurm  the workflow on a real Slurm that it starts itself, as root on Debian or Ubuntu, some ten minutes
-test-slurm: $(VENV)/.ready
+# make test-slurm  the workflow on a real Slurm that it installs and starts, as root on Debian, a quarter of an hour
+test-slurm:
+	@test "$$(id -u)" = 0 || { echo "make test-slurm installs and starts a Slurm of its own: it has to be root" >&2; exit 2; }
+	@command -v apt-get >/dev/null || command -v slurmctld >/dev/null || { echo "make test-slurm wants Debian or Ubuntu: there is no apt-get" >&2; exit 2; }
+	$(MAKE) $(VENV)/.ready
 	$(bin)/python -m pytest tests/slurm --durations=0
 
 # make lint   formatting, types and the workflow's own linter

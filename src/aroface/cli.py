@@ -52,6 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         place = f"{error.filename}: " if error.filename else ""
         remedy = "free some space and start again: what was done is kept"
+        _let_the_first_speak()
         print(f"aroface: error: {place}no room ({error.strerror}); {remedy}", file=sys.stderr)
         return 2
     return status or 0

@@ -6,6 +6,8 @@ import errno
 import hashlib
 import json
 import os
+import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,36 +22,115 @@ HASH_DIGITS = 8
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Numbers of the errors by which a write ends for want of room."""
 
+_NUMPY = re.compile(r"^\d+ requested and \d+ written|^Not enough free space")
+_RUST = re.compile(r"\(os error (\d+)\)")
+
+
+class NoRoomError(OSError):
+    """A write ended for want of room; ``strerror`` says how much was needed and how much is free."""
+
 
 @contextmanager
-def atomic_path(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_path(path: str | os.PathLike[str], size: int | None = None) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success flush it to disk and rename it to ``path``.
 
     If the body raises, the temporary file is removed and whatever stood at ``path`` stays as it was.
+
+    Args:
+        path: the file.
+        size: bytes that it will have, as far as that is known, for the error line.
+
+    Raises:
+        NoRoomError: the disk is full, however the body came to say so.
     """
     target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        temporary.chmod(0o666 & ~_umask())
-        yield temporary
-        with open(temporary, "rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(target)
-    except BaseException as error:
-        if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(target)  # a failed write does not know its file
-        temporary.unlink(missing_ok=True)
-        raise
+    with writing(target, size):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            temporary.chmod(0o666 & ~_umask())
+            yield temporary
+            with open(temporary, "rb") as written:
+                os.fsync(written.fileno())
+            temporary.replace(target)
+        except BaseException as error:
+            if isinstance(error, OSError) and error.filename is None:
+                error.filename = str(target)  # a failed write does not know its file
+            temporary.unlink(missing_ok=True)
+            raise
 
 
 @contextmanager
-def atomic_open(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Open a binary file for writing that appears at ``path`` only when the body has ended well."""
-    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+def atomic_open(path: str | os.PathLike[str], size: int | None = None) -> Iterator[IO[bytes]]:
+    """Open a binary file for writing that appears at ``path`` only when the body has ended well.
+
+    Args:
+        path: the file.
+        size: see `atomic_path`.
+
+    Raises:
+        NoRoomError: the disk is full.
+    """
+    with atomic_path(path, size) as temporary, open(temporary, "wb") as file:
         yield file
+
+
+@contextmanager
+def writing(path: Path, size: int | None = None) -> Iterator[None]:
+    """Whatever a library makes of a full disk while ``path`` is written, say it as one error that names the file.
+
+    Args:
+        path: the file.
+        size: bytes that it will have, as far as that is known.
+
+    Raises:
+        NoRoomError: the disk is full.
+    """
+    try:
+        yield
+    except NoRoomError:
+        raise
+    except Exception as error:
+        number = _want_of_room(error)
+        if number is None:
+            raise
+        needed = "" if size is None else f"{amount(size)} needed, "
+        raise NoRoomError(
+            number, f"{os.strerror(number)}: {needed}{amount(free_bytes(path))} free", str(path)
+        ) from error
+
+
+def free_bytes(path: Path) -> int:
+    """Bytes that may still be written where ``path`` lies or will lie."""
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    return shutil.disk_usage(path).free
+
+
+def amount(size: float) -> str:
+    """Bytes in words: ``1.2 GB``, ``312.0 MB``, ``0.3 kB``."""
+    unit, name = next((each for each in ((1e9, "GB"), (1e6, "MB")) if size >= each[0]), (1e3, "kB"))
+    return f"{size / unit:,.1f} {name}"
+
+
+def _want_of_room(error: BaseException | None) -> int | None:
+    """The system's number of a full disk, if that is what is behind an error.
+
+    NumPy tells no number, safetensors only in words, and torch's archives hide the error of their file behind one of
+    their own.
+    """
+    while error is not None and not isinstance(error, InputError):
+        if isinstance(error, OSError) and error.errno in FULL_DISK:
+            return error.errno
+        said = str(error.args[0]) if error.args else ""
+        if isinstance(error, OSError) and error.errno is None and _NUMPY.search(said):
+            return errno.ENOSPC
+        if (words := _RUST.search(said)) and int(words[1]) in FULL_DISK:
+            return int(words[1])
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:

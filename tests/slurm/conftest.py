@@ -13,34 +13,68 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NamedTuple
 
+import lab as lab_module
 import psutil
 import pytest
 import yaml
 from lab import Lab, wait_until
 
+from aroface.training.state import _whole
+
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "unit"))  # for its toys
 TINY = "workflow/configs/tiny.yaml"
-LIMIT_S = 420
+LIMIT_S = 600
+IMPATIENT = """
+if "--profile" in sys.argv:  # of tests: ask for states again and again, not ever more rarely
+    import snakemake_executor_plugin_slurm as plugin
+
+    plugin.Executor.next_seconds_between_status_checks = property(lambda self: 3, lambda self, seconds: None)
+"""
 STEPS = 200  # 50 epochs of 4 batches: long enough to be hit, soon done afterwards
 SITE = {"nodes": 2, "cpu": {"partition": "cpu"}, "gpu": {"partition": "gpu", "type": "a100"}, "poll_seconds": 2}
 
 
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """End as on Ctrl-C, taking everything down, when told to end in another way."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+
+
 @pytest.fixture(scope="session")
 def lab() -> Iterator[Lab]:
-    """A running Slurm."""
+    """A running Slurm; nothing of it stays."""
     if os.geteuid() != 0:
-        pytest.fail("these tests start a Slurm of their own and need to be root", pytrace=False)
+        pytest.exit("these tests start a Slurm of their own and need to be root", 2)
+    before = _outside()
     folder = Path(tempfile.mkdtemp(prefix="slurm-lab-"))
     lab = Lab(folder)
     try:
         lab.up()
         yield lab
+    except RuntimeError as error:
+        pytest.exit(str(error), 2)
     finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # one Ctrl-C is enough
         lab.down()
         shutil.rmtree(folder, ignore_errors=True)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    assert _outside() == before
+    wait_until(lambda: not lab.strays(), "nothing of it runs any more", 30)
+
+
+def _outside() -> tuple[str, list[str]]:
+    """What tests change outside their folders while they run."""
+    slurm = [str(path) for path in lab_module.ETC.glob("*.conf") if path.is_symlink()]
+    return Path("/etc/hosts").read_text(), sorted(slurm)
 
 
 class Project:
@@ -50,17 +84,21 @@ class Project:
         folder: where it is.
         lab: the Slurm that its jobs go to.
         results: what it computes.
+        undisturbed: the sha256 of weights of trainings to which nothing happened, by run.
     """
 
     def __init__(self, folder: Path, lab: Lab) -> None:
         self.folder, self.lab = folder, lab
         self.results = folder / "results" / "tiny"
         self.said = folder / "snakemake.log"
+        self.undisturbed: dict[str, str] = {}
         self._calls: list[subprocess.Popen[bytes]] = []
         for name in ("Snakefile", "config.yaml", "CITATION.cff"):
             shutil.copy(ROOT / name, folder)
         for name in ("profiles", "workflow", "paper_tables", "slurm"):
             shutil.copytree(ROOT / name, folder / name, dirs_exist_ok=True)
+        with open(folder / "workflow" / "scripts" / "cluster.py", "a") as file:
+            file.write(IMPATIENT)
         self.configure()
 
     def configure(self, site: dict[str, Any] | None = None, **changes: Any) -> None:
@@ -76,9 +114,10 @@ class Project:
         (self.folder / "mine.yaml").write_text(yaml.safe_dump({**config, **changes}))
         (self.folder / "slurm" / "site.yaml").write_text(yaml.safe_dump({**SITE, **(site or {})}))
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
-        """Start ``snakemake --profile slurm``."""
-        command = [sys.executable, "-m", "snakemake", "--profile", "slurm", *arguments]
+    def start(self, *arguments: str, profile: bool = True) -> subprocess.Popen[bytes]:
+        """Start ``snakemake --profile slurm``, or one that computes here."""
+        where = ["--profile", "slurm"] if profile else ["--cores", "2"]
+        command = [sys.executable, "-m", "snakemake", *where, *arguments]
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
         environment = {**self.lab.environment, "PATH": path, "PYTHONPATH": str(ROOT / "src"), "USER": getpass.getuser()}
         with open(self.said, "wb") as file:
@@ -127,9 +166,23 @@ class Project:
         *whole, _ = log.read_text().split("\n") if log.exists() else [""]
         return [json.loads(line)["step"] for line in whole]
 
+    def lines(self, run: str, count: int) -> list[str]:
+        """The log of the first steps of a training; each has its own speed, so that a step done again has another."""
+        return (self.results / "runs" / run / "log.jsonl").read_text().splitlines()[:count]
+
+    def saved(self, run: str) -> int:
+        """The step of the newest whole state of a training; 0 if there is none."""
+        folder = self.results / "state" / run
+        return max((state.step for state in _whole(folder)), default=0) if folder.exists() else 0
+
+    def weights(self, run: str) -> str:
+        """The sha256 of what a training came to."""
+        checkpoint = json.loads((self.results / "runs" / run / "checkpoint.json").read_text())
+        return str(checkpoint["weights"]["sha256"])
+
     def wait_for_steps(self, run: str, count: int = 10) -> None:
         """Wait until a training has done some steps."""
-        wait_until(lambda: len(self.steps(run)) >= count, f"{run} has done {count} steps", 120)
+        wait_until(lambda: len(self.steps(run)) >= count, f"{run} has done {count} steps", 300)
 
     def jobs(self, run: str) -> list[str]:
         """Numbers of the jobs of a training that Slurm has in its queue."""
@@ -161,40 +214,55 @@ class Project:
             checkpoint = json.loads((self.results / "runs" / run / "checkpoint.json").read_text())
             assert checkpoint["execution"]["processes"] == 2
             assert not (self.results / "state" / run / "owner.json").exists()
+            if run in self.undisturbed:
+                assert self.weights(run) == self.undisturbed[run]
 
     def _all_said(self) -> str:
         logs = [self.said, *self.folder.glob(".snakemake/slurm_logs/**/*.log"), *self.results.glob("logs/**/*.log")]
         return "".join(f"\n== {log.relative_to(self.folder)}\n{log.read_text()[-3000:]}" for log in logs)
 
 
-@pytest.fixture(scope="session")
-def shared(lab: Lab) -> Iterator[Path]:
-    """A folder that all nodes see."""
-    folder = Path(tempfile.mkdtemp(prefix="slurm-shared-"))
-    yield folder
-    shutil.rmtree(folder, ignore_errors=True)
+class Chain(NamedTuple):
+    """The whole chain, done in two ways.
+
+    Attributes:
+        project: where Slurm's jobs did it.
+        said: what Snakemake said meanwhile.
+        plain: where it was done without Slurm.
+    """
+
+    project: Project
+    said: str
+    plain: Project
 
 
 @pytest.fixture(scope="session")
-def chain(lab: Lab, shared: Path) -> Iterator[tuple[Project, str]]:
-    """A project in which everything has been done, and what Snakemake said meanwhile."""
-    folder = shared / "chain"
-    folder.mkdir()
-    project = Project(folder, lab)
+def chain(lab: Lab) -> Iterator[Chain]:
+    """Two projects in which everything has been done."""
+    projects = []
+    for name in ("chain", "plain"):
+        (lab.shared / name).mkdir()
+        projects.append(Project(lab.shared / name, lab))
+    project, plain = projects
     try:
-        yield project, project.finish(project.start())
+        calls = project.start(), plain.start(profile=False)
+        said, _ = project.finish(calls[0]), plain.finish(calls[1])
+        yield Chain(project, said, plain)
     finally:
-        project.end()
+        for each in projects:
+            each.end()
 
 
 @pytest.fixture
-def project(chain: tuple[Project, str], lab: Lab, shared: Path, request: pytest.FixtureRequest) -> Iterator[Project]:
+def project(chain: Chain, lab: Lab, request: pytest.FixtureRequest) -> Iterator[Project]:
     """A project that has its data and nothing else."""
-    folder = shared / request.node.name
+    folder = lab.shared / request.node.name
     folder.mkdir()
     project = Project(folder, lab)
+    done = chain.project
+    project.undisturbed = {path.name: done.weights(path.name) for path in (done.results / "runs").iterdir()}
     for part in ("data", "plan"):
-        shutil.copytree(chain[0].results / part, project.results / part)
+        shutil.copytree(done.results / part, project.results / part)
     try:
         yield project
     finally:

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import psutil
 import pytest
+import torch
 from training_runs import write_data, write_recipe
 
 from aroface.cli import main
 from aroface.errors import InputError
 from aroface.files import read_json
 from aroface.training.launch import first_host, nodes_of_step
+from aroface.training.run import _losing_others
 
 DEADLINE_S = 180
 STEPS = 24  # 3 epochs of 64 images in batches of 8
@@ -162,3 +164,21 @@ def test_two_nodes_meet_and_lose_nothing_when_all_their_processes_are_signalled(
     assert [launcher.returncode for launcher in launchers] == [0, 0], said
     assert steps(tmp_path) == [*range(STEPS)]
     assert read_json(tmp_path / "run" / "checkpoint.json")["execution"]["processes"] == 2
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("[/pytorch/third_party/gloo/gloo/transport/tcp/pair.cc:553] Connection closed by peer"),
+        torch.distributed.DistBackendError("NCCL error"),
+    ],
+)
+def test_a_process_that_loses_another_says_so_in_one_line(error):
+    said = "some run: another process of this training has ended; see what it said"
+    with pytest.raises(InputError, match=said), _losing_others("some run"):
+        raise error
+
+
+def test_other_errors_of_torch_are_not_taken_for_a_lost_process():
+    with pytest.raises(RuntimeError, match="shapes"), _losing_others("some run"):
+        raise RuntimeError("shapes cannot be multiplied")

@@ -1,5 +1,6 @@
 """One training of a run at a time, on one machine and between machines that share a file system."""
 
+import errno
 import fcntl
 import json
 import os
@@ -29,7 +30,7 @@ with locked(Path(sys.argv[1])):
 def quick(monkeypatch):
     monkeypatch.setattr(lock, "BEAT_S", 0.05)
     monkeypatch.setattr(lock, "STALE_S", 1.0)
-    monkeypatch.setattr(lock, "SETTLE_S", 0.05)
+    monkeypatch.setattr(lock, "LATE_S", 0.5)
 
 
 def write_owner(folder: Path, **changes: object) -> Path:
@@ -119,7 +120,6 @@ def test_of_two_that_take_over_at_once_one_wins(tmp_path, monkeypatch):
         raise OSError("no locks available")
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    monkeypatch.setattr(lock, "SETTLE_S", 0.5)
     write_owner(tmp_path)
     outcomes: list[str] = []
     done = threading.Barrier(2)
@@ -143,6 +143,8 @@ def test_of_two_that_take_over_at_once_one_wins(tmp_path, monkeypatch):
 
 def test_whoever_lost_the_lock_ends(tmp_path):
     process = hold(tmp_path, AROFACE_HANG_S="2")
+    token = json.loads((tmp_path / OWNER).read_text())["token"]
+    write_owner(tmp_path).rename(tmp_path / f"displaced-{token}")
     write_owner(tmp_path)
     _, said = process.communicate(timeout=20)
     assert process.returncode == 75
@@ -161,3 +163,160 @@ def test_a_training_that_does_no_step_is_ended_and_says_where_it_stood(tmp_path)
     assert process.returncode == 75
     assert "no step in 1 s" in said
     assert 'File "<string>", line 7' in said
+
+
+def test_a_full_disk_leaves_no_owner_that_nobody_is(tmp_path, monkeypatch):
+    real = os.write
+
+    def full(file: int, data: bytes) -> int:
+        if len(data) > 50:
+            real(file, data[:50])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(file, data)
+
+    monkeypatch.setattr(lock.os, "write", full)
+    with pytest.raises(OSError, match=r"No space left on device: 0.2 kB needed, .* free: '.*owner.json'"):
+        locked(tmp_path).__enter__()
+    assert not (tmp_path / OWNER).exists()
+    monkeypatch.undo()
+    with locked(tmp_path):
+        pass
+
+
+def test_of_an_owner_that_was_displaced_by_one_that_died_at_it(tmp_path):
+    """Its claim is there, and nothing came of it: it is waited for once more, and no longer."""
+    path = write_owner(tmp_path)
+    (tmp_path / "displaced-theirs").write_text(path.read_text())
+    with locked(tmp_path):
+        assert json.loads(path.read_text())["pid"] == os.getpid()
+    assert [each.name for each in tmp_path.iterdir()] == ["lock"]
+
+
+LATE_NODE = """
+import json, os, sys, threading, time
+from pathlib import Path
+from aroface.errors import InputError
+from aroface.training import lock
+
+folder, delay, skew, seconds, name = Path(sys.argv[1]), *map(float, sys.argv[2:5]), sys.argv[5]
+began = time.monotonic()
+views = [(0.0, json.loads(sys.argv[6]))]  # what it sees first: the past
+own = {}
+
+def look():
+    while True:
+        view = {}
+        for path in folder.iterdir():
+            try:
+                view[path.name] = [path.read_text(), path.stat().st_mtime_ns]
+            except OSError:
+                pass
+        views.append((time.monotonic(), view))
+        time.sleep(0.02)
+
+def seen(path):
+    now = time.monotonic() - delay
+    while len(views) > 1 and views[1][0] <= now:
+        views.pop(0)
+    if path.name in own and own[path.name] > views[0][0]:  # what it wrote itself it sees at once
+        try:
+            return [path.read_text(), path.stat().st_mtime_ns]
+        except OSError:
+            return None
+    return views[0][1].get(path.name)
+
+def read(path):
+    found = seen(path)
+    try:
+        return json.loads(found[0]) if found else None
+    except ValueError:
+        return None
+
+def write(path, value, real=lock.write_json):
+    real(path, value)
+    own[path.name] = time.monotonic()
+
+def create(path, mine, real=lock._create):
+    done = real(path, mine)
+    if done:
+        own[path.name] = time.monotonic()
+    return done
+
+def touch(path, real=os.utime):
+    now = time.time_ns() + int(skew * 1e9)
+    real(path, ns=(now, now))
+
+lock.BEAT_S, lock.STALE_S, lock.LATE_S = 0.1, 3 * delay, 1.5 * delay
+lock._boot, lock._kernel_lock = lambda: name, lambda file: None
+lock._read, lock._time_of = read, lambda path: (seen(path) or [None, 0])[1]
+lock.write_json, lock._create, os.utime = write, create, touch
+threading.Thread(target=look, daemon=True).start()
+try:
+    with lock.locked(folder):
+        print("held", flush=True)
+        time.sleep(seconds)
+    print("done", flush=True)
+except InputError as error:
+    print(f"refused: {error}", flush=True)
+"""
+
+DELAY = 1.0
+
+
+class Node:
+    """A machine that sees what others write a second late, with a clock of its own."""
+
+    def __init__(self, folder: Path, skew: float, seconds: float = 60, sees: object = None) -> None:
+        words = [str(folder), str(DELAY), str(skew), str(seconds), f"boot{skew}", json.dumps(sees or {})]
+        pipe = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        self.process = subprocess.Popen([sys.executable, "-c", LATE_NODE, *words], **pipe)
+
+    def line(self) -> str:
+        return self.process.stdout.readline().strip()
+
+    def end(self) -> str:
+        self.process.kill()
+        return self.process.communicate()[1]
+
+
+def sees(folder: Path) -> dict[str, object]:
+    return {path.name: [path.read_text(), path.stat().st_mtime_ns] for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("skew", [-3600.0, 3600.0])
+def test_a_living_owner_seen_late_and_with_another_clock_is_left_alone(tmp_path, skew):
+    first = Node(tmp_path, skew)
+    assert first.line() == "held"
+    second = Node(tmp_path, 0.0)  # which sees an empty folder yet
+    try:
+        assert second.line().startswith("refused: ")
+        time.sleep(2 * DELAY)
+        assert first.process.poll() is None
+    finally:
+        second.end()
+        first.end()
+
+
+def test_of_two_that_see_late_one_displaces_a_dead_owner(tmp_path):
+    write_owner(tmp_path)
+    now = sees(tmp_path)
+    nodes = [Node(tmp_path, skew, seconds=4 * DELAY, sees=now) for skew in (-600.0, 600.0)]
+    said = [node.line() for node in nodes]
+    assert sorted(line.split(":")[0] for line in said) == ["held", "refused"]
+    winner = nodes[said.index("held")]
+    assert winner.line() == "done", "it took no late sight for a displacement"
+    for node in nodes:
+        node.end()
+    assert [path.name for path in tmp_path.iterdir()] == ["lock"]
+
+
+def test_an_owner_that_has_ended_is_waited_for_no_longer_than_it_is_seen(tmp_path):
+    path = write_owner(tmp_path)
+    then = sees(tmp_path)
+    path.unlink()
+    node = Node(tmp_path, 0.0, seconds=0, sees=then)
+    assert node.line() == "held"
+    assert node.line() == "done"
+    said = node.end()
+    assert "is locked by Slurm job 17" in said
+    assert "taken over" not in said

@@ -148,6 +148,31 @@ def test_a_disk_that_fills_leaves_the_previous_state_good(tmp_path):
     assert step_of(tmp_path) == 1
 
 
+def test_a_state_that_found_no_room_is_said_at_the_next_step(tmp_path):
+    """And not only when the next one is due."""
+    keeper = Keeper(tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, before[1]))
+    try:
+        keeper.save(1, {"recipe_hash": "abc", "large": 1}, {"large": torch.zeros(10_000)})
+        keeper._writing.exception()  # so that it has ended
+        with pytest.raises(OSError, match=r"File too large: 40.0 kB needed"):
+            assert keeper.busy
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        keeper.close()
+    assert not keeper.busy
+
+
+def test_a_disk_without_room_for_the_next_state_is_found_out_before_a_step_is_done(tmp_path, monkeypatch):
+    save(tmp_path, 1)
+    monkeypatch.setattr(state, "free_bytes", lambda path: 10)
+    with pytest.raises(OSError, match=r"No space left on device: .* kB needed"):
+        load(tmp_path, "abc")
+    monkeypatch.undo()
+    assert step_of(tmp_path) == 1
+
+
 def test_a_run_is_trained_by_one_process_at_a_time(tmp_path):
     with state.locked(tmp_path), pytest.raises(InputError, match="another process"), state.locked(tmp_path):
         pass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import json
 import os
 import re
@@ -12,6 +14,7 @@ from types import SimpleNamespace
 import cluster
 import earlier_jobs
 import pytest
+import snakemake_executor_plugin_slurm as plugin
 import yaml
 from conftest import ROOT
 
@@ -127,6 +130,34 @@ def test_how_states_are_asked_for(
     else:
         assert cluster.status_command("auto") == expected
     assert cluster.status_command("sacct") == "sacct"
+
+
+def test_no_end_of_a_job_is_taken_for_a_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the plugin asks for goes through here; it must still ask by that name."""
+    answers = {"1": "RUNNING", "2": "CANCELLED by 1000", "3": "PREEMPTED", "4": "NODE_FAIL", "5": "COMPLETED"}
+
+    async def ask(command: str, logger: object) -> tuple[dict[str, str], float]:
+        return {**answers}, 0.1
+
+    assert inspect.iscoroutinefunction(plugin.query_job_status)
+    assert "await query_job_status(" in inspect.getsource(plugin.Executor.check_active_jobs)
+    monkeypatch.setattr(plugin, "query_job_status", ask)
+    cluster.tell_every_end()
+    said: list[str] = []
+    logger = SimpleNamespace(warning=said.append)
+    for _ in range(2):
+        states, _ = asyncio.run(plugin.query_job_status("squeue", logger))
+        assert states == {"1": "RUNNING", "2": "CANCELLED", "3": "FAILED", "4": "FAILED", "5": "COMPLETED"}
+    assert said == ["Slurm job 2: CANCELLED by 1000", "Slurm job 3: PREEMPTED", "Slurm job 4: NODE_FAIL"]
+
+
+def test_a_state_that_cannot_be_asked_for_stays_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def ask(command: str, logger: object) -> tuple[None, None]:
+        return None, None
+
+    monkeypatch.setattr(plugin, "query_job_status", ask)
+    cluster.tell_every_end()
+    assert asyncio.run(plugin.query_job_status("squeue", None)) == (None, None)
 
 
 def test_jobs_of_a_killed_call_are_waited_for(

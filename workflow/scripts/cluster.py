@@ -86,6 +86,7 @@ def profile(folder: str) -> Profile:
         os.environ["AROFACE_SCRATCH"] = site["scratch"] or ""
         os.environ.setdefault("AROFACE_HANG_S", str(60 * site["hang_minutes"]))
         job_environment.check(site)
+        tell_every_end()
         return Profile(site, Path(folder))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -136,6 +137,36 @@ def status_command(wanted: str) -> str | None:
         expected=f"MinJobAge of {VISIBLE_S} s or more in slurm.conf, or slurmdbd",
         remedy="ask the site, or set status: squeue in slurm/site.yaml and keep poll_seconds short",
     )
+
+
+def tell_every_end() -> None:
+    """Let Snakemake's plugin see an end in every state that is one.
+
+    It takes a job that was preempted for one that Slurm starts again, and with ``sacct`` one that somebody cancelled
+    for one that runs. After NODE_FAIL it never again asks for a node of that job, though one of them may have failed,
+    for a minute, and Slurm uses none that is down. No job comes back under its number here (``no-requeue``).
+    """
+    import snakemake_executor_plugin_slurm as plugin
+
+    ask, told = plugin.query_job_status, set[str]()
+
+    async def ask_and_tell(command: str, logger: Any) -> Any:
+        states, seconds = await ask(command, logger)
+        for job, state in (states or {}).items():
+            if state != (plain := plain_state(state)):
+                states[job] = plain
+                if job not in told:
+                    logger.warning(f"Slurm job {job}: {state}")
+                    told.add(job)
+        return states, seconds
+
+    plugin.query_job_status = ask_and_tell
+
+
+def plain_state(state: str) -> str:
+    """A state of Slurm as Snakemake's plugin takes it rightly."""
+    word = (state.split() or [""])[0].rstrip("+")  # sacct: CANCELLED by 1000
+    return {"PREEMPTED": "FAILED", "NODE_FAIL": "FAILED", "REVOKED": "FAILED"}.get(word, word)
 
 
 def on_slurm() -> bool:

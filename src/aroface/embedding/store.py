@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aroface.errors import InputError
-from aroface.files import atomic_open, read_json, write_json
+from aroface.files import atomic_open, read_json, write_json, writing
 
 Rows = NDArray[np.float32]
 
@@ -108,7 +108,8 @@ def write_rows(
     progress = folder / (PROGRESS if part == range(shape[0]) else f"progress-{part.start}-{part.stop}.json")
     done, earlier = _begin(folder, progress, key, header, row_bytes, part)
     started = time.monotonic() - earlier
-    with open(folder / FEATURES, "r+b") as file:
+    size = len(header) + shape[0] * row_bytes
+    with writing(folder / FEATURES, size), open(folder / FEATURES, "r+b") as file:
         file.seek(len(header) + done * row_bytes)
         written = done
         for rows in batches(done):
@@ -135,7 +136,8 @@ def _begin(folder: Path, progress: Path, key: str, header: bytes, row_bytes: int
     folder.mkdir(parents=True, exist_ok=True)
     for stale in (folder / INDEX, progress):
         stale.unlink(missing_ok=True)
-    with open(os.open(features, os.O_CREAT | os.O_RDWR, 0o666), "r+b") as file:  # others may be writing their parts
+    flags = os.O_CREAT | os.O_RDWR  # others may be writing their parts
+    with writing(features, len(header)), open(os.open(features, flags, 0o666), "r+b") as file:
         file.write(header)
     _mark(progress, key, part.start, 0.0)
     return part.start, 0.0

@@ -49,12 +49,13 @@ def save_weights(path: str | PathLike[str], model: nn.Module, metadata: Mapping[
     # One header entry only: safetensors writes several in an order that changes from call to call.
     header = {_HEADER_KEY: canonical({**metadata}).decode()}
     try:
-        with atomic_path(path) as temporary:
+        with atomic_path(path, sum(value.nbytes for value in state.values())) as temporary:
             mode = temporary.stat().st_mode
             save_file(state, temporary, header)
             temporary.chmod(mode)  # safetensors makes a file of its own, which nobody else may read
     except (OSError, SafetensorError) as error:
-        raise InputError(f"cannot be written ({error})", file=path, remedy="free some space and start again") from None
+        why = getattr(error, "strerror", None) or error
+        raise InputError(f"cannot be written ({why})", file=path, remedy="free some space and start again") from None
 
 
 def read_weights(path: str | PathLike[str]) -> tuple[StateDict, dict[str, str]]:

@@ -113,7 +113,9 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
         shutdown_timeout=GRACE_S,
     )
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    logging.getLogger("torch.distributed").setLevel(logging.CRITICAL)  # the processes speak for themselves
+    for name in ["torch.distributed", *logging.root.manager.loggerDict]:
+        if name.startswith("torch.distributed"):  # each has a level of its own
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # the processes speak for themselves
     try:
         with _passing_on():
             elastic_launch(config, sys.executable)("-m", "aroface", *arguments)

@@ -3,6 +3,10 @@
 On one machine the kernel's lock of the file ``lock`` decides at once. Between machines that share a file system it may
 not, so that ``owner.json`` says who trains and is touched every few seconds; an owner whose heartbeat has not been
 seen for `STALE_S` is taken for dead. Nobody's clock is compared with anybody else's.
+
+What another machine wrote may be seen late, by `LATE_S` at most. Only what the server of the file system does in one
+go decides: a file that must not have been there before is created, ``owner.json`` by who finds no owner, and one named
+by the dead owner's token by who displaces it.
 """
 
 from __future__ import annotations
@@ -23,10 +27,11 @@ from pathlib import Path
 from typing import Any
 
 from aroface.errors import InputError
-from aroface.files import write_json
+from aroface.files import write_json, writing
 from aroface.training.conduct import EXIT_INTERRUPTED
 
 LOCK, OWNER, PROGRESS = "lock", "owner.json", "progress.json"
+CLAIM = "displaced-"
 
 BEAT_S = 15.0
 """Between two heartbeats."""
@@ -34,8 +39,8 @@ BEAT_S = 15.0
 STALE_S = 180.0
 """An owner on another machine that gives no sign for so long is dead, and its lock is taken over."""
 
-SETTLE_S = 2.0
-"""Whoever takes a lock over looks again after so long whether nobody else did at the same moment."""
+LATE_S = 90.0
+"""So long after a file was written another machine may still see what was there before."""
 
 HANG_S = 1800.0
 """A training that finishes no step for so long is ended, if ``AROFACE_HANG_S`` does not say otherwise."""
@@ -66,6 +71,8 @@ def locked(folder: Path) -> Iterator[None]:
             heart.join()
             if _owner(folder) == mine:
                 (folder / OWNER).unlink(missing_ok=True)
+                for claim in folder.glob(f"{CLAIM}*"):
+                    claim.unlink(missing_ok=True)
 
 
 def _kernel_lock(file: int) -> bool | None:
@@ -85,23 +92,61 @@ def _take(folder: Path, has_kernel_lock: bool | None) -> dict[str, Any]:
     path = folder / OWNER
     while True:
         other = _owner(folder)
-        if other is None and not path.exists():
+        if other is None and not _time_of(path):
             if has_kernel_lock is False:
                 raise _refusal(folder, {})
-            with suppress(FileExistsError), open(path, "x", encoding="utf-8") as file:
-                json.dump(mine, file)
+            if _create(path, mine):
                 return mine
+            time.sleep(_glance())  # somebody else's is there, and will be seen
             continue
-        if has_kernel_lock is None or not other or other["boot"] != mine["boot"]:
-            if not _wait_for(folder, other):
-                continue  # it went away by itself
-        elif has_kernel_lock is False:
-            raise _refusal(folder, other)
-        write_json(path, mine)
-        if has_kernel_lock is not True or not other or other["boot"] != mine["boot"]:
-            time.sleep(SETTLE_S)
-        if _owner(folder) == mine:
+        here = other is not None and other["boot"] == mine["boot"]
+        if has_kernel_lock is False and here:
+            raise _refusal(folder, other or {})
+        if has_kernel_lock is True and here:
+            write_json(path, mine)
             return mine
+        claim = folder / f"{CLAIM}{other['token'] if other else 'unknown'}"
+        claimed_before = _time_of(claim)
+        if not _wait_for(folder, other):
+            continue  # it went away by itself
+        if claimed_before:
+            claim.unlink(missing_ok=True)  # by one that died in the middle of it
+        if not _create(claim, mine):
+            raise _refusal(folder, _read(claim) or {})
+        try:
+            write_json(path, mine)
+        except OSError:
+            claim.unlink(missing_ok=True)
+            raise
+        return mine
+
+
+def _create(path: Path, mine: dict[str, Any]) -> bool:
+    """Write a file that must not have been there; false if it was.
+
+    Raises:
+        NoRoomError: the disk is full; no half of the file stays.
+    """
+    text = json.dumps(mine)
+    with writing(path, len(text)):
+        try:
+            file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        except FileExistsError:
+            return False
+        try:
+            os.write(file, text.encode())
+            os.fsync(file)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(file)
+    return True
+
+
+def _glance() -> float:
+    """Seconds between two looks at what another machine may be doing."""
+    return min(1.0, STALE_S / 10)
 
 
 def _wait_for(folder: Path, owner: dict[str, Any] | None) -> bool:
@@ -116,11 +161,11 @@ def _wait_for(folder: Path, owner: dict[str, Any] | None) -> bool:
         f"aroface: {folder} is locked by {who}: waiting {STALE_S:.0f} s for a sign of it", file=sys.stderr, flush=True
     )
     while time.monotonic() < until:
-        time.sleep(min(1.0, STALE_S / 10))
-        if not (folder / OWNER).exists():
+        time.sleep(_glance())
+        if not _time_of(folder / OWNER):
             return False
         if _heartbeat(folder) != first:
-            raise _refusal(folder, owner or {})
+            raise _refusal(folder, _owner(folder) or owner or {})
     print(f"aroface: no sign of {who} for {STALE_S:.0f} s: its lock is taken over", file=sys.stderr, flush=True)
     return True
 
@@ -129,11 +174,13 @@ def _beat(folder: Path, mine: dict[str, Any], ended: threading.Event) -> None:
     """Give a sign of life again and again; end the process if it is not the owner any more, or does no step."""
     patience = float(os.environ.get("AROFACE_HANG_S", HANG_S))
     pause = min(BEAT_S, patience / 4)
-    seen, still = _time_of(folder / PROGRESS), 0.0
+    seen, still, doubted = _time_of(folder / PROGRESS), 0.0, 0.0
     while not ended.wait(pause):
-        found = _owner(folder)
-        if found != mine and (found or not (folder / OWNER).exists()):
-            _end(f"{folder} was taken over by {_describe(found or {})}: this training ends, the other one goes on")
+        found, displacer = _owner(folder), _read(folder / f"{CLAIM}{mine['token']}")
+        doubted = 0.0 if found == mine else doubted + pause
+        if displacer or doubted > LATE_S:
+            who = _describe(displacer or found or {})
+            _end(f"{folder} was taken over by {who}: this training ends, the other one goes on")
         with suppress(OSError):  # of a file system that does not answer for a while
             os.utime(folder / OWNER)
         now = _time_of(folder / PROGRESS)
@@ -171,8 +218,13 @@ def _boot() -> str:
 
 def _owner(folder: Path) -> dict[str, Any] | None:
     """What is written about the owner; None if nothing that can be read."""
+    return _read(folder / OWNER)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """What a file says about a process; opening it makes a network file system look at the server's."""
     try:
-        found = json.loads((folder / OWNER).read_text(encoding="utf-8"))
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) and {"boot", "token"} <= found.keys() else None
@@ -180,7 +232,7 @@ def _owner(folder: Path) -> dict[str, Any] | None:
 
 def _heartbeat(folder: Path) -> tuple[str | None, int]:
     """What changes with each heartbeat, and with each owner."""
-    owner = _owner(folder)  # opening the file is what makes a network file system look at the server's
+    owner = _owner(folder)
     return owner["token"] if owner else None, _time_of(folder / OWNER)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from aroface.datasets.registry import find_entry
 from aroface.datasets.training_set import TrainingSet
 from aroface.device import choose_device
 from aroface.errors import InputError
-from aroface.files import read_json, sha256_file, write_json
+from aroface.files import FULL_DISK, read_json, sha256_file, write_json, writing
 from aroface.models.checkpoint import save_weights
 from aroface.provenance import git_commit, hardware, versions
 from aroface.training import displacements
@@ -54,6 +56,7 @@ def train(
     Raises:
         InputError: a wrong recipe, a training set other than the recipe's, or no CUDA device where one is asked for.
         Interrupted: a signal asked to stop; start again to go on.
+        NoRoomError: the disk is full; start again with more room to go on.
     """
     run = read_run(recipe)
     checkpoint, weights = run_dir / "checkpoint.json", run_dir / WEIGHTS
@@ -66,7 +69,8 @@ def train(
         training_set = TrainingSet.open(data, conduct.reader)
         loader = _loader(run, training_set, conduct, ranks)
         trainer = Trainer(run, training_set.num_classes, loader, run_dir, state_dir, conduct, ranks, validate)
-        trainer.train()
+        with writing(run_dir), _writers_quiet(), _losing_others(run.name):
+            trainer.train()
         skipped = [each for share in ranks.gather([asdict(each) for each in trainer.skipped]) for each in share]
         moved = _displacements(trainer)
         if ranks.first:
@@ -75,6 +79,34 @@ def train(
             write_json(checkpoint, _describe(run, trainer, weights, environment) | {"skipped_images": skipped})
         ranks.wait()
     return checkpoint
+
+
+@contextmanager
+def _writers_quiet() -> Iterator[None]:
+    """Leave a full disk to the training's own error: TensorBoard's thread would print its traceback as well."""
+    before = threading.excepthook
+
+    def hook(thrown: threading.ExceptHookArgs) -> None:
+        if not (isinstance(thrown.exc_value, OSError) and thrown.exc_value.errno in FULL_DISK):
+            before(thrown)
+
+    threading.excepthook = hook
+    try:
+        yield
+    finally:
+        threading.excepthook = before
+
+
+@contextmanager
+def _losing_others(run: str) -> Iterator[None]:
+    """Say in one line that another process of the training has ended, which has said why."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, torch.distributed.DistError) and "gloo/transport" not in str(error):
+            raise
+        remedy = "see what it said, or whether its node is down; start again to go on from the last saved step"
+        raise InputError("another process of this training has ended", file=run, remedy=remedy) from error
 
 
 def _loader(run: Run, training_set: TrainingSet, conduct: Conduct, ranks: Ranks) -> BatchLoader:

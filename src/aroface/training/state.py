@@ -7,6 +7,7 @@ waits for another.
 
 from __future__ import annotations
 
+import errno
 import pickle
 import re
 import shutil
@@ -22,7 +23,7 @@ import torch
 from torch import Tensor
 
 from aroface.errors import InputError
-from aroface.files import atomic_open
+from aroface.files import atomic_open, free_bytes, writing
 from aroface.training.lock import locked as locked
 
 KEPT = 2
@@ -48,8 +49,17 @@ class Keeper:
 
     @property
     def busy(self) -> bool:
-        """Whether a state is being written."""
-        return self._writing is not None and not self._writing.done()
+        """Whether a state is being written.
+
+        Raises:
+            OSError: it could not be; what was there before is as good as it was.
+        """
+        if self._writing is None:
+            return False
+        if self._writing.done():
+            self.wait()
+            return False
+        return True
 
     def save(self, step: int, common: dict[str, Any], own: dict[str, Any]) -> Path:
         """Copy a state and begin to write it; waits first for one that is still being written.
@@ -106,7 +116,7 @@ class Keeper:
 
     def _write(self, files: dict[Path, Any]) -> None:
         for path, content in files.items():
-            with atomic_open(path) as file:
+            with atomic_open(path, _size(content) or None) as file:
                 torch.save(content, file)
         if self._rank == 0:
             whole = _whole(self._folder)
@@ -166,6 +176,7 @@ def load(
 
     Raises:
         InputError: the folder holds the state of another recipe.
+        NoRoomError: the next state would not fit on the disk: better said now than after hours.
     """
     for saved in _whole(folder):
         parts: Parts | None
@@ -186,8 +197,24 @@ def load(
                 expected=recipe_hash,
                 remedy="give each run a state folder of its own",
             )
+        _check_room(saved)
         return parts
     return None
+
+
+def _check_room(saved: Saved) -> None:
+    """See that a state as large as this one can be written beside it."""
+    needed = sum(file.stat().st_size for file in saved.folder.glob("*.pt"))
+    with writing(saved.folder.parent, needed):
+        if free_bytes(saved.folder) < needed:
+            raise OSError(errno.ENOSPC, "no room for the next state")
+
+
+def _size(value: Any) -> int:
+    """Bytes of the tensors in a state."""
+    if isinstance(value, dict):
+        return sum(_size(each) for each in value.values())
+    return value.nbytes if isinstance(value, Tensor) else 0
 
 
 def tidy(folder: Path) -> None:
