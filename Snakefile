@@ -18,11 +18,11 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-from aroface.costs import plan_costs
-from aroface.costs_report import headline
+from aroface.planning.costs import plan_costs
+from aroface.planning.costs_report import headline
 from aroface.errors import InputError
-from aroface.plan import make_plan, offer_package
-from aroface.products import find_products
+from aroface.planning.plan import make_plan, offer_package
+from aroface.planning.products import find_products
 from aroface.versions import STRICT
 
 min_version("9.27")

@@ -128,18 +128,18 @@ def _add_configuration(verb: argparse.ArgumentParser) -> None:
 def _do_plan(options: Arguments) -> None:
     import json
 
-    from aroface.costs import plan_costs
-    from aroface.costs_report import as_json, print_table
-    from aroface.outlook_report import jobs_line, outlook_json, time_lines
-    from aroface.plan import make_plan
-    from aroface.workload import find_outlook, find_site, tasks_to_do
+    from aroface.planning.costs import plan_costs
+    from aroface.planning.costs_report import as_json, print_table
+    from aroface.planning.outlook_report import jobs_line, outlook_json, time_lines
+    from aroface.planning.plan import make_plan
+    from aroface.planning.workload import find_outlook, find_site, tasks_to_do
 
     plan = make_plan(options.configfile)
     plan.write()
     costs = plan_costs(plan)
     tasks, where = tasks_to_do(plan), {"gpus": options.gpus, "gpus_per_node": options.gpus_per_node}
     if options.schedule:
-        from aroface.gantt import draw_schedule
+        from aroface.planning.gantt import draw_schedule
 
         draw_schedule(find_outlook(plan, costs, tasks, find_site(plan, **where)).schedule, options.schedule, plan)
     if options.json:
@@ -310,8 +310,8 @@ def _explain(verbs: Verbs[argparse.ArgumentParser]) -> None:
 def _do_explain(options: Arguments) -> None:
     from aroface.paper.explain import explain
     from aroface.paper.records import read_runs_file
-    from aroface.plan import make_plan
-    from aroface.products import find_products
+    from aroface.planning.plan import make_plan
+    from aroface.planning.products import find_products
 
     plan = make_plan(options.configfile)
     plan.write()

@@ -194,16 +194,16 @@ def _crate(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 def _do_crate(options: Arguments) -> None:
     from aroface.paper.crate import write_crate
-    from aroface.report_material import software
+    from aroface.planning.report_material import software
 
     write_crate(_material(options), software(options.configfile, __version__, root=options.root), options.out)
     print(options.out)
 
 
 def _material(options: Arguments) -> Material:
-    from aroface.plan import make_plan
-    from aroface.products import find_products
-    from aroface.report_material import report_material
+    from aroface.planning.plan import make_plan
+    from aroface.planning.products import find_products
+    from aroface.planning.report_material import report_material
 
     plan = make_plan(options.configfile, options.changes, root=options.root)
     plan.write()

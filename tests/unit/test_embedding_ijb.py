@@ -21,7 +21,7 @@ from aroface.errors import InputError
 from aroface.evaluation.evaluate import evaluate
 from aroface.faces.geometry import TEMPLATE
 from aroface.files import read_json
-from aroface.plan import make_plan
+from aroface.planning.plan import make_plan
 from aroface.schemas import validate
 
 OPTIONS = {

@@ -75,7 +75,7 @@ ENTRIES = {
             for page in ("table", "figures", "training_figure", "displacements_figure", "document")
         ),
         "aroface.embedding.examples",
-        "aroface.report_material",
+        "aroface.planning.report_material",
     ],
 }
 """What the jobs of each environment import."""

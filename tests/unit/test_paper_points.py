@@ -12,7 +12,6 @@ import yaml
 from made_up_records import sweep, write_record
 from made_up_tables import fill_table
 
-from aroface.config import read_configuration
 from aroface.embedding.spec import SENSITIVITY_DEFAULTS
 from aroface.errors import InputError
 from aroface.paper.claims import read_claims
@@ -22,6 +21,7 @@ from aroface.paper.measure import point_of
 from aroface.paper.spec import At, Column, read_spec
 from aroface.paper.table import FORMATS, render_table
 from aroface.paper.verdicts import judge_claims
+from aroface.planning.config import read_configuration
 
 ROOT = Path(__file__).parents[2]
 SPECS = ROOT / "paper_tables" / "specs"

@@ -9,10 +9,10 @@ import numpy as np
 import simplejpeg
 import yaml
 
-from aroface.config import lay_over
 from aroface.datasets.manifest import manifest_hash, write_manifest
 from aroface.datasets.training_set import write_training_set
 from aroface.files import write_json
+from aroface.planning.config import lay_over
 from aroface.training.recipe import recipe_hash
 
 IDENTITY = {"files": {"train.rec": {}}}

@@ -20,7 +20,7 @@ from conftest import ROOT
 
 from aroface.errors import InputError
 from aroface.files import read_json
-from aroface.plan import make_plan
+from aroface.planning.plan import make_plan
 
 SITE = {"account": "mine", "gpu": {"partition": "gpu", "type": "a100", "max_hours": 24}, "cpu": {"partition": "cpu"}}
 GPU_JOB = {"gpus": 4, "threads": 8, "mem_mb": 1000, "runtime": 2880, "retries": 5}

@@ -18,7 +18,7 @@ import yaml
 from conftest import ROOT, Outcome, Project
 
 from aroface.errors import InputError
-from aroface.plan import make_plan
+from aroface.planning.plan import make_plan
 
 # Notes what it was asked, and runs the rest of its words here: the image's python is this one.
 APPTAINER = """#!/bin/sh

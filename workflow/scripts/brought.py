@@ -10,7 +10,7 @@ from typing import Any
 
 from aroface.errors import InputError
 from aroface.files import read_json
-from aroface.plan import Benchmark, Plan
+from aroface.planning.plan import Benchmark, Plan
 
 KNOWN = Path(".snakemake/metadata")
 """Where Snakemake notes what it made, and of which content: with that it needs no times."""

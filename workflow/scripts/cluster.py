@@ -17,9 +17,9 @@ from typing import Any
 
 import job_environment
 
-from aroface.costs import plan_costs
 from aroface.errors import InputError
-from aroface.plan import Plan
+from aroface.planning.costs import plan_costs
+from aroface.planning.plan import Plan
 from aroface.schemas import read_yaml, validate
 
 SITE = "AROFACE_SITE"

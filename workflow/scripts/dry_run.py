@@ -8,9 +8,9 @@ from typing import Any
 
 from cluster import on_slurm
 
-from aroface.outlook_report import summary
-from aroface.plan import Plan
-from aroface.workload import Task
+from aroface.planning.outlook_report import summary
+from aroface.planning.plan import Plan
+from aroface.planning.workload import Task
 
 
 def print_summary(workflow: Any, plan: Plan, root: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from aroface.errors import InputError
-from aroface.plan import Plan
+from aroface.planning.plan import Plan
 
 CONTAINER = "container"
 FOLDER = Path("slurm/container")

@@ -31,8 +31,8 @@ from rich.table import Table
 from snakemake_log import Job, SnakemakeLog
 
 from aroface.errors import InputError
-from aroface.plan import make_plan
-from aroface.products import Products, find_products
+from aroface.planning.plan import make_plan
+from aroface.planning.products import Products, find_products
 
 ROOT = Path(os.path.relpath(Path(__file__).resolve().parents[2]))
 INTERRUPTED = 130

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from aroface.products import Products, latest, partial
+from aroface.planning.products import Products, latest, partial
 
 NOTE = "Incomplete: some results could not be made, and -- stands for them."
 ERROR = re.compile(r"\berror\b|^aroface: |\w(Error|Exception)\b", re.IGNORECASE)

@@ -28,15 +28,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from aroface.config import Experiment
 from aroface.datasets.registry import REGISTRIES, read_benchmarks, read_datasets
 from aroface.errors import InputError
 from aroface.files import read_json
 from aroface.heads.shards import CLASSES_AT_ONCE
 from aroface.models.footprints import Footprint, find_footprint
-from aroface.plan import Benchmark, Plan
+from aroface.planning.config import Experiment
+from aroface.planning.plan import Benchmark, Plan
+from aroface.planning.sources import Source
 from aroface.schemas import read_yaml, validate
-from aroface.sources import Source
 from aroface.training.schedule import linear_scaling
 
 THROUGHPUT = REGISTRIES / "throughput.yaml"

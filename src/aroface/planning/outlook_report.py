@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from aroface.costs import Costs, plan_costs
-from aroface.costs_report import days_text, headline, hours_text, plural
 from aroface.errors import InputError
-from aroface.plan import Plan
-from aroface.schedule import Job
-from aroface.workload import Outlook, Task, count_kinds, find_outlook, find_site
+from aroface.planning.costs import Costs, plan_costs
+from aroface.planning.costs_report import days_text, headline, hours_text, plural
+from aroface.planning.plan import Plan
+from aroface.planning.schedule import Job
+from aroface.planning.workload import Outlook, Task, count_kinds, find_outlook, find_site
 
 _NAMES = {
     "data": "data set",
@@ -56,7 +56,7 @@ def time_lines(plan: Plan, costs: Costs, tasks: Sequence[Task], **where: Any) ->
         plan: of the configuration.
         costs: of that plan.
         tasks: its jobs.
-        where: as :func:`aroface.workload.find_site` takes it.
+        where: as :func:`aroface.planning.workload.find_site` takes it.
     """
     try:
         return outlook_lines(find_outlook(plan, costs, tasks, find_site(plan, **where)))

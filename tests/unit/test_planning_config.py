@@ -13,15 +13,22 @@ import pytest
 import yaml
 
 from aroface import semantics
-from aroface.config import Configuration, Experiment, lay_over, read_configuration, read_experiments, read_recipes
 from aroface.errors import InputError
 from aroface.evaluation.evaluate import PROTOCOLS
 from aroface.files import read_json
 from aroface.heads.registry import HEADS
 from aroface.models.registry import ARCHITECTURES
 from aroface.paper.spec import read_spec
-from aroface.plan import Plan, make_plan
-from aroface.products import find_products
+from aroface.planning.config import (
+    Configuration,
+    Experiment,
+    lay_over,
+    read_configuration,
+    read_experiments,
+    read_recipes,
+)
+from aroface.planning.plan import Plan, make_plan
+from aroface.planning.products import find_products
 from aroface.robustness.options import AdversaryOptions
 from aroface.training.recipe import Recipe, read_run
 
@@ -466,6 +473,6 @@ def test_a_folder_of_photographs_is_a_training_set_and_three_benchmarks(folder: 
 
 def test_planning_imports_neither_torch_nor_snakemake() -> None:
     heavy = "{'torch', 'snakemake', 'matplotlib', 'pandas', 'cv2'} & set(sys.modules)"
-    script = f"import sys, aroface.products, aroface.costs_report; print(sorted({heavy}))"
+    script = f"import sys, aroface.planning.products, aroface.planning.costs_report; print(sorted({heavy}))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"

@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from aroface.config import DEFAULTS
-from aroface.costs import plan_costs
-from aroface.costs_report import headline, legend
 from aroface.datasets.registry import Entry, read_all
 from aroface.paper.crate import Software
 from aroface.paper.records import Experiment
@@ -16,9 +13,12 @@ from aroface.paper.report_dag import Step
 from aroface.paper.report_data import PlannedData
 from aroface.paper.report_runs import PlannedRun
 from aroface.paper.spec import Spec, read_spec
-from aroface.plan import Plan
-from aroface.products import SPECS, Products, latest
-from aroface.sources import Source
+from aroface.planning.config import DEFAULTS
+from aroface.planning.costs import plan_costs
+from aroface.planning.costs_report import headline, legend
+from aroface.planning.plan import Plan
+from aroface.planning.products import SPECS, Products, latest
+from aroface.planning.sources import Source
 
 CLAIMS = SPECS.parent / "claims.yaml"
 REGISTRIES = Path("workflow/registries")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aroface.errors import InputError
-from aroface.plan import Plan, Run
+from aroface.planning.plan import Plan, Run
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,11 +9,11 @@ from functools import cache
 from pathlib import Path
 
 from aroface.errors import InputError
-from aroface.figures import KINDS, Figure, read_figures
 from aroface.paper.claims import Claims, DropClaim, read_claims
 from aroface.paper.document import latex_missing
 from aroface.paper.spec import Spec, read_spec
-from aroface.plan import Benchmark, Plan
+from aroface.planning.figures import KINDS, Figure, read_figures
+from aroface.planning.plan import Benchmark, Plan
 
 SPECS = Path("paper_tables/specs")
 CLAIMS = Path("paper_tables/claims.yaml")

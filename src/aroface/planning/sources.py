@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from aroface.config import Configuration
 from aroface.datasets.contents import data_hash
 from aroface.datasets.hashes import FileHashes
 from aroface.datasets.manifest import manifest_hash, manifest_path, sample_identity
@@ -24,6 +23,7 @@ from aroface.datasets.registry import Benchmark, Checkpoint, Dataset, Entry, mis
 from aroface.datasets.specs import Kind, alignment_words, generated_identity, resolve_spec
 from aroface.errors import InputError
 from aroface.files import HASH_DIGITS, read_json, write_json
+from aroface.planning.config import Configuration
 
 DATASETS = Path("workflow/registries/datasets.yaml")
 BENCHMARKS = Path("workflow/registries/benchmarks.yaml")

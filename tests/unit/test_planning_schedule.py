@@ -10,7 +10,7 @@ from itertools import pairwise, permutations
 import pytest
 
 from aroface.errors import InputError
-from aroface.schedule import Cluster, Job, Schedule, chain_hours, cluster_of, longest_chain, simulate
+from aroface.planning.schedule import Cluster, Job, Schedule, chain_hours, cluster_of, longest_chain, simulate
 
 
 def best_makespan(jobs: Sequence[Job], gpus: int) -> float:

@@ -1,6 +1,6 @@
 """The jobs of a plan, with what each takes and needs: for the time until everything is done.
 
-A training takes the start of a job and what :mod:`aroface.costs` estimates, nothing more where that is not known.
+A training takes the start of a job and what :mod:`~aroface.planning.costs` estimates, nothing more where that is unknown.
 Features of ``R`` rows take, with the device's sustained floating-point operations a second ``S``,
 
     start + R · (2 with flip, else 1) · 2 · multiply_adds / (S(fp32) · devices)
@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aroface.costs import CPU, Costs
 from aroface.errors import InputError
 from aroface.models.footprints import find_footprint
-from aroface.plan import Plan, Run
-from aroface.schedule import Job, Schedule, chain_hours, cluster_of, longest_chain, simulate
+from aroface.planning.costs import CPU, Costs
+from aroface.planning.plan import Plan, Run
+from aroface.planning.schedule import Job, Schedule, chain_hours, cluster_of, longest_chain, simulate
+from aroface.planning.sources import Source
 from aroface.schemas import read_yaml, validate
-from aroface.sources import Source
 
 SITE = Path("slurm/site.yaml")
 DEFAULT_GPUS, DEFAULT_GPUS_PER_NODE = 16, 4

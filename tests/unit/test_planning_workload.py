@@ -15,14 +15,14 @@ import yaml
 from test_costs import CONFIG, FULL, ROOT, finish, planned
 
 from aroface.cli import main
-from aroface.config import lay_over
-from aroface.costs import plan_costs
 from aroface.errors import InputError
 from aroface.files import write_json
 from aroface.models.footprints import find_footprint
-from aroface.outlook_report import jobs_line, outlook_json, outlook_lines, summary
-from aroface.plan import Plan, make_plan
-from aroface.workload import KINDS, Outlook, Site, Task, find_outlook, find_site, tasks_to_do, workload
+from aroface.planning.config import lay_over
+from aroface.planning.costs import plan_costs
+from aroface.planning.outlook_report import jobs_line, outlook_json, outlook_lines, summary
+from aroface.planning.plan import Plan, make_plan
+from aroface.planning.workload import KINDS, Outlook, Site, Task, find_outlook, find_site, tasks_to_do, workload
 
 CONFIGS = ROOT / "workflow/configs"
 ON_GPUS = {"resources": {"train": {"gpus": 4, "runtime": 2880}, "embed": {"gpus": 1}}}
@@ -177,7 +177,7 @@ def test_gpus_that_are_too_few_leave_the_costs_known(tmp_path: Path) -> None:
 
 def test_a_snakefile_does_not_wait_for_what_it_does_not_need() -> None:
     """Torch, pandas and matplotlib would double the start of every job."""
-    modules = "aroface.outlook_report, aroface.products, aroface.versions"
+    modules = "aroface.planning.outlook_report, aroface.planning.products, aroface.versions"
     code = f"import sys, {modules}; print(*{{'torch', 'pandas', 'matplotlib'}} & sys.modules.keys())"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []

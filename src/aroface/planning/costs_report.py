@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from aroface.costs import USABLE, Costs, Training, scaling_differs
+from aroface.planning.costs import USABLE, Costs, Training, scaling_differs
 from aroface.training.schedule import linear_scaling
 
 _ROOM = 160  # characters; the table takes what it needs of them, about 120, and no line of it is cut

@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from aroface.costs_report import days_text, plural
 from aroface.files import write_bytes
 from aroface.paper.drawing import COLOURS, STYLE
 from aroface.paper.saving import picture
-from aroface.plan import Plan
-from aroface.schedule import Attempt, Schedule, chain_hours, longest_chain
+from aroface.planning.costs_report import days_text, plural
+from aroface.planning.plan import Plan
+from aroface.planning.schedule import Attempt, Schedule, chain_hours, longest_chain
 
 WIDTH = 190 / 25.4  # inches; within the margins of A4
 LINE = 0.13  # inches of a GPU; less where there are many

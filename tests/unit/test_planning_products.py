@@ -11,9 +11,9 @@ import pytest
 
 from aroface.cli_figures import FIGURES
 from aroface.errors import InputError
-from aroface.figures import KINDS, Figure
-from aroface.plan import make_plan
-from aroface.products import Products, find_products, latest, partial
+from aroface.planning.figures import KINDS, Figure
+from aroface.planning.plan import make_plan
+from aroface.planning.products import Products, find_products, latest, partial
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("adversary", "factors", "ratio", "step", "heads")

@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from aroface import semantics
-from aroface.config import (
+from aroface.embedding.spec import resolve
+from aroface.errors import InputError
+from aroface.files import HASH_DIGITS, digest
+from aroface.planning.config import (
     CHECKPOINTS,
     Configuration,
     Experiment,
@@ -23,10 +26,7 @@ from aroface.config import (
     read_experiments,
     read_methods,
 )
-from aroface.embedding.spec import resolve
-from aroface.errors import InputError
-from aroface.files import HASH_DIGITS, digest
-from aroface.sources import Source, Sources, write_if_new
+from aroface.planning.sources import Source, Sources, write_if_new
 from aroface.training.recipe import recipe_hash
 
 SCHEMA = 1

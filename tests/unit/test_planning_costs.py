@@ -12,8 +12,13 @@ import pytest
 import yaml
 
 from aroface.cli import main
-from aroface.config import lay_over
-from aroface.costs import (
+from aroface.datasets.pairs import Pairs, write_pairs
+from aroface.embedding.sensitivity import open_source
+from aroface.errors import InputError
+from aroface.files import write_json
+from aroface.models.footprints import find_footprint
+from aroface.planning.config import lay_over
+from aroface.planning.costs import (
     THROUGHPUT,
     Costs,
     adversary_factor,
@@ -21,13 +26,8 @@ from aroface.costs import (
     feature_rows,
     plan_costs,
 )
-from aroface.costs_report import as_json, bytes_text, headline, hours_text, notes, number_text, print_table
-from aroface.datasets.pairs import Pairs, write_pairs
-from aroface.embedding.sensitivity import open_source
-from aroface.errors import InputError
-from aroface.files import write_json
-from aroface.models.footprints import find_footprint
-from aroface.plan import Plan, make_plan
+from aroface.planning.costs_report import as_json, bytes_text, headline, hours_text, notes, number_text, print_table
+from aroface.planning.plan import Plan, make_plan
 from aroface.schemas import validate
 
 ROOT = Path(__file__).parents[2]
