@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from embedding_runs import make_run
 from standin_detector import DotDetector
-from test_config import Folder
+from test_planning_config import Folder
 
 from aroface.datasets.align import align_tree
 from aroface.datasets.generate import generate_ijbs

@@ -110,7 +110,9 @@ def test_with_render_only_figures_show_the_finished_runs(monkeypatch: pytest.Mon
 def test_figures_that_nothing_could_fill_are_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     mine = tmp_path / "mine.yaml"
     mine.write_text("experiments: [{method: arcface, dataset: synthetic}]\n")
-    assert [*products(monkeypatch, tmp_path, "workflow/configs/demo.yaml", str(mine)).figures] == ["fae", "training"]
+    assert [*products(monkeypatch, tmp_path, "workflow/configs/demo.yaml", str(mine)).figures] == [
+        *("fae", "landmarks", "tar_far_pairs", "training")
+    ]
     mine.write_text("figures: [{name: t, kind: training}]\n")
     assert products(monkeypatch, tmp_path, "workflow/configs/released.yaml", str(mine)).figures == {}
 

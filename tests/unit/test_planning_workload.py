@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from test_costs import CONFIG, FULL, ROOT, finish, planned
+from test_planning_costs import CONFIG, FULL, ROOT, finish, planned
 
 from aroface.cli import main
 from aroface.errors import InputError

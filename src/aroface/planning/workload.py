@@ -1,6 +1,6 @@
 """The jobs of a plan, with what each takes and needs: for the time until everything is done.
 
-A training takes the start of a job and what :mod:`~aroface.planning.costs` estimates, nothing more where that is unknown.
+A training takes the start of a job and what :mod:`~aroface.planning.costs` says, nothing more where that is not known.
 Features of ``R`` rows take, with the device's sustained floating-point operations a second ``S``,
 
     start + R · (2 with flip, else 1) · 2 · multiply_adds / (S(fp32) · devices)
