@@ -13,10 +13,10 @@ import resource, torch
 from aroface.device import keep_freed_memory
 {keep}
 for _ in range(3):
-    torch.ones(50_000_000)
+    torch.ones(10_000_000)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(5):
-    torch.ones(50_000_000)
+    torch.ones(10_000_000)
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
