@@ -29,7 +29,7 @@ def keep_freed_memory() -> bool:
     """Let this process keep the memory that it frees, for the next tensor of the size.
 
     glibc gives large blocks back to the system at once and gets them as fresh pages again, each of which the kernel
-    clears: a quarter of the time of a small network's step on a CPU. At its peak the process takes up to a fifth more memory.
+    clears: a quarter of the time of a small network's step on a CPU. The process takes up to a fifth more memory.
 
     Returns:
         Whether it does: other C libraries have no such setting.
