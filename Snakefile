@@ -43,7 +43,12 @@ from cluster import (
 from dry_run import print_summary
 from earlier_jobs import comment_of, start_again, wait_for_earlier_jobs
 from job_environment import offer_container
-from unfinished import failures, remove_superseded, render_unfinished
+from unfinished import (
+    Interrupts,
+    failures,
+    remove_superseded,
+    render_unfinished,
+)
 
 FILES = workflow.config_settings.configfiles or [ROOT / "config.yaml"]
 
@@ -111,6 +116,7 @@ if not PLAN.values["render_only"]:
 
 
 if workflow.is_main_process:
+    INTERRUPTS = Interrupts()
     atexit.register(print_summary, workflow, PLAN, ROOT)
 
 
@@ -158,10 +164,11 @@ onsuccess:
 
 # What could not be finished leaves gaps; what there is is worth rendering all the same.
 onerror:
-    unfinished = list(workflow.persistence.dag.needrun_jobs())
-    remove_superseded(PAPER)
-    render_unfinished(
-        PAPER, {job.rule.name for job in unfinished}, REPORT_ARGUMENTS
-    )
-    print(*PAPER.summary(), sep="\n", file=sys.stderr)
-    print(*failures(workflow.scheduler.failed), sep="\n", file=sys.stderr)
+    if not INTERRUPTS.seen:
+        unfinished = list(workflow.persistence.dag.needrun_jobs())
+        remove_superseded(PAPER)
+        render_unfinished(
+            PAPER, {job.rule.name for job in unfinished}, REPORT_ARGUMENTS
+        )
+        print(*PAPER.summary(), sep="\n", file=sys.stderr)
+        print(*failures(workflow.scheduler.failed), sep="\n", file=sys.stderr)

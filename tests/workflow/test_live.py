@@ -72,6 +72,7 @@ def test_ctrl_c_lets_trainings_save_and_leaves_nothing_running(
     assert outcome.text.splitlines()[-1] == "Stopped. The same command goes on from here."
     assert len(list(state.glob("*/saved"))) == len(list(state.glob("*/progress.json")))
     assert running_in(project.folder) == []
+    assert not list((project.folder / "results").rglob("*.partial.*")), "who wants an end waits for no pages"
 
 
 def test_a_job_that_starts_while_all_are_stopped_is_stopped_too(

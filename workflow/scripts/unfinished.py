@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 from aroface.planning.products import Products, latest, partial
 
@@ -16,6 +18,18 @@ NOTE = "Incomplete: some results could not be made, and -- stands for them."
 ERROR = re.compile(r"\berror\b|^aroface: |\w(Error|Exception)\b", re.IGNORECASE)
 LAST_LINES = 50
 """Of a log, in which its error is looked for: what is further up was got over."""
+
+
+class Interrupts:
+    """Whether somebody pressed Ctrl-C, which Snakemake takes for a failure: who wants an end wants no pages."""
+
+    def __init__(self) -> None:
+        self.seen = False
+        signal.signal(signal.SIGINT, self._interrupt)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> NoReturn:
+        self.seen = True
+        raise KeyboardInterrupt
 
 
 def render_unfinished(paper: Products, rules: Collection[str], report: Sequence[str]) -> None:
@@ -94,6 +108,7 @@ def _document(paper: Products) -> None:
     pictures = [path for path in map(latest, paper.picture_files) if path.exists()]
     note = " ".join(part for part in (paper.plan.values["note"], NOTE) if part)
     words = [*map(str, fragments), *(["--pictures", *map(str, pictures)] if pictures else []), "--note", note]
+    words += ["--report", str(partial(paper.report_file))]
     if fragments:
         _aroface("document", words, map(partial, paper.document_files))
 
