@@ -280,6 +280,7 @@ def test_text_is_escaped():
     assert escape(r"50 % & a_b #1 {x} $5 \n ~^") == (
         r"50 \% \& a\_b \#1 \{x\} \$5 \textbackslash{}n \textasciitilde{}\textasciicircum{}"
     )
+    assert escape("η = 0.1 → ∞") == r"$\eta$ = 0.1 $\rightarrow$ $\infty$"
     assert escape("67 ± 1, −2 ★") == r"67 $\pm$ 1, $-$2 $\bigstar$"
 
 
