@@ -20,7 +20,7 @@ from aroface.cli_paper import add_paper_verbs
 from aroface.cli_robustness import add_foreign_options, add_robustness_verb, evaluate_foreign
 from aroface.cli_statistics import add_statistics_verbs
 from aroface.cli_train import add_train_verb
-from aroface.cli_verbs import Arguments, Verbs, add_device, add_selection, add_verb, positive
+from aroface.cli_verbs import Arguments, Verbs, add_device, add_selection, add_verb, positive, workflow_command
 from aroface.errors import InputError
 from aroface.files import FULL_DISK
 from aroface.versions import check_versions
@@ -316,7 +316,6 @@ def _do_explain(options: Arguments) -> None:
     plan = make_plan(options.configfile)
     plan.write()
     specs = [spec.path for spec in find_products(plan).offered.values()]
-    files = " ".join(str(file) for file in options.configfile)
-    workflow = f"snakemake --cores all --configfile {files}"
+    workflow = workflow_command(options.configfile)
     choice = read_runs_file(plan.runs_file)
     print(explain(options.cell, specs, plan.results / "records", plan.results, workflow=workflow, **choice), end="")
