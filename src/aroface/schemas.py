@@ -65,12 +65,14 @@ def read_yaml(path: str | PathLike[str]) -> Any:
     """Read a YAML file safely.
 
     Raises:
-        InputError: the file is missing, is not YAML, or writes one key twice.
+        InputError: the file is missing, is a folder, is not YAML, or writes one key twice.
     """
     try:
         with open(path, encoding="utf-8") as file:
             return yaml.load(file, Loader=_Loader)
     except FileNotFoundError:
         raise InputError("no such file", file=path) from None
+    except IsADirectoryError:
+        raise InputError("a folder", file=path, expected="a YAML file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"not YAML ({' '.join(str(error).split())})", file=path) from None
