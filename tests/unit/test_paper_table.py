@@ -306,6 +306,11 @@ def test_colour_only_where_it_is_asked_for(records: Path, monkeypatch: pytest.Mo
     assert "\x1b" not in terminal(printed[0], color=False)
 
 
+def test_a_caption_is_one_line_whatever_its_note_is(records: Path):
+    text = render_table(TINYFACE, records, mode="reported", caption_note="One.\n\nTwo, 5\u00a0%.\n")
+    assert r"One. Two, 5~\%.}" in text
+
+
 def test_a_table_is_written_whole(records: Path, tmp_path: Path):
     out = tmp_path / "deep" / "tinyface.tex"
     write_table(TINYFACE, records, out, mode="both")

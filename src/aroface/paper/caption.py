@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from aroface.paper.grid import MISSING, Cell, GridRow, Leaf, Mode
 from aroface.paper.spec import Seeds, Spec
-from aroface.paper.text import over_seeds
+from aroface.paper.text import one_line, over_seeds
 
 
 def caption(spec: Spec, mode: Mode, leaves: Sequence[Leaf], rows: Sequence[GridRow], note: str | None) -> str:
@@ -40,7 +40,7 @@ def caption(spec: Spec, mode: Mode, leaves: Sequence[Leaf], rows: Sequence[GridR
     if any(cell.number is None for _, cell in cells) and mode != "reported":
         sentences.append(f"{MISSING}: no result.")
     closing = spec.note if note is None else note
-    return " ".join([*sentences, *([closing] if closing else [])])
+    return one_line(" ".join([*sentences, *([closing] if closing else [])]))
 
 
 def _seeds(cells: Sequence[Cell], seeds: Seeds) -> str:

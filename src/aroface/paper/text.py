@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import textwrap
 from collections.abc import Collection, Iterable, Sequence
 
@@ -57,6 +58,11 @@ def markdown_text(text: str) -> str:
     for character in "\\`*_|<":
         text = text.replace(character, f"\\{character}")
     return text
+
+
+def one_line(text: str) -> str:
+    """Text without line breaks: LaTeX ends a caption at an empty line. Other spaces stay what they are."""
+    return re.sub(r"\s*[\r\n]\s*", " ", text.strip())
 
 
 def plural(count: int, noun: str) -> str:
