@@ -22,6 +22,9 @@ HASH_DIGITS = 8
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Numbers of the errors by which a write ends for want of room."""
 
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
+"""Numbers of the errors by which a place turns out not to be a file or folder that may be read or written."""
+
 _NUMPY = re.compile(r"^\d+ requested and \d+ written|^Not enough free space")
 _RUST = re.compile(r"\(os error (\d+)\)")
 

@@ -180,6 +180,8 @@ def test_a_folder_in_place_of_a_file_and_a_file_in_place_of_a_folder(tmp_path, f
     assert "a folder; expected a YAML file" in failing("table", table.parent)
     assert "a folder; expected a JSON file" in failing("table", table, "--runs-file", tmp_path)
     assert "a file; expected a folder of records" in failing("table", table, "--records", table)
+    assert f"{tmp_path}: Is a directory" in failing("table", table, "--out", tmp_path)
+    assert "tinyface.yaml" in failing("table", table, "--out", table / "out.tex")
     assert "a file; expected a folder of records" in failing("compare", "--specs", table.parent, "--records", table)
 
 
