@@ -275,6 +275,8 @@ def test_exit_status_and_forms(tmp_path: Path, run: Callable[..., int], capsys: 
     (claim,) = content["claims"]
     assert claim["paper"]["verdict"] == "refuted"  # 3.73 is not 2.0
     assert claim["reproduction"]["evidence"][0]["value"] == 0.11
+    rows = ("ArcFace+ARoFace@MS1MV3", "ArcFace@MS1MV3")
+    assert claim["paper"]["evidence"][0]["cells"] == [f"tinyface/{row}/rank1" for row in rows]
     assert run("--claims", CLAIMS, "--lint") == 0
     assert run("--claims", tmp_path / "none.yaml") == 2
     capsys.readouterr()

@@ -35,6 +35,7 @@ class Evidence:
         seeds: how many; 0 for reported values.
         p_value: of no difference.
         remark: how the value came about, or why there is none.
+        cells: table, row and column of the cells that it is the difference of; none of a drop.
     """
 
     what: str
@@ -45,6 +46,7 @@ class Evidence:
     seeds: int = 0
     p_value: float | None = None
     remark: str = ""
+    cells: tuple[tuple[str, str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +117,15 @@ def judge_claims(
         spec = claims.specs[claim.table]
         owners = {line.row.key: line.experiment for line in lines(spec, found, known, labels)}
         cells = [(pair, spec.column(name)) for pair in claim.pairs for name in claim.columns]
-        paper = tuple(_reported(claims, claim, pair, column) for pair, column in cells)
-        reproduction = tuple(_reproduced(claims, claim, pair, column, owners, found) for pair, column in cells)
-        judged.append(Judgement(claim, paper, reproduction))
+        paper = [_reported(claims, claim, pair, column) for pair, column in cells]
+        reproduction = [_reproduced(claims, claim, pair, column, owners, found) for pair, column in cells]
+        places = [tuple((spec.name, row, column.id) for row in (pair.of, pair.minus)) for pair, column in cells]
+        judged.append(Judgement(claim, _placed(paper, places), _placed(reproduction, places)))
     return tuple(judged)
+
+
+def _placed(evidence: Iterable[Evidence], places: Iterable[tuple[tuple[str, str, str], ...]]) -> tuple[Evidence, ...]:
+    return tuple(replace(each, cells=cells) for each, cells in zip(evidence, places, strict=True))
 
 
 def _reported(claims: Claims, claim: DifferenceClaim, pair: Pair, column: Column) -> Evidence:
