@@ -20,9 +20,9 @@ from aroface.cli_paper import add_paper_verbs
 from aroface.cli_robustness import add_foreign_options, add_robustness_verb, evaluate_foreign
 from aroface.cli_statistics import add_statistics_verbs
 from aroface.cli_train import add_train_verb
-from aroface.cli_verbs import Arguments, Verbs, add_device, add_selection, add_verb, positive
+from aroface.cli_verbs import Arguments, Verbs, add_device, add_selection, add_verb, positive, workflow_command
 from aroface.errors import InputError
-from aroface.files import FULL_DISK
+from aroface.files import FULL_DISK, REFUSED
 from aroface.versions import check_versions
 
 
@@ -48,14 +48,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        if options.debug or error.errno not in FULL_DISK:
+        line = _line(error)
+        if options.debug or line is None:
             raise
-        place = f"{error.filename}: " if error.filename else ""
-        remedy = "free some space and start again: what was done is kept"
         _let_the_first_speak()
-        print(f"aroface: error: {place}no room ({error.strerror}); {remedy}", file=sys.stderr)
+        print(f"aroface: error: {line}", file=sys.stderr)
         return 2
     return status or 0
+
+
+def _line(error: OSError) -> str | None:
+    """What the disk has refused, in a line; None for an error that only a programmer can read."""
+    place = error.filename2 or error.filename
+    where = f"{place}: " if place else ""
+    if error.errno in FULL_DISK:
+        remedy = "free some space and start again: what was done is kept"
+        return f"{where}no room ({error.strerror}); {remedy}"
+    return f"{where}{error.strerror}" if error.errno in REFUSED else None
 
 
 def _let_the_first_speak() -> None:
@@ -316,7 +325,6 @@ def _do_explain(options: Arguments) -> None:
     plan = make_plan(options.configfile)
     plan.write()
     specs = [spec.path for spec in find_products(plan).offered.values()]
-    files = " ".join(str(file) for file in options.configfile)
-    workflow = f"snakemake --cores all --configfile {files}"
+    workflow = workflow_command(options.configfile)
     choice = read_runs_file(plan.runs_file)
     print(explain(options.cell, specs, plan.results / "records", plan.results, workflow=workflow, **choice), end="")

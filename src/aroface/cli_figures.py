@@ -20,7 +20,7 @@ def add_figure_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
         "aroface figure fae --benchmark fae --records results/records --out results/figures/fae",
         _do_figure,
     )
-    kinds = "; ".join(f"{kind}: {shows}" for kind, (shows, _) in FIGURES.items())
+    kinds = "; ".join(f"{kind}: {shows}" for kind, (shows, _, _) in FIGURES.items())
     verb.add_argument("kind", choices=tuple(FIGURES), help=kinds)
     verb.add_argument(
         "--benchmark", help="key of the benchmark whose records are shown (fae, landmarks: of protocol sensitivity)"
@@ -37,7 +37,15 @@ def add_figure_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
 def _do_figure(options: Arguments) -> None:
     from aroface.paper.records import read_runs_file
 
-    _, draw = FIGURES[options.kind]
+    _, takes, draw = FIGURES[options.kind]
+    for name in ("benchmark", "faces", "metric"):
+        if getattr(options, name) is not None and name not in takes:
+            raise InputError(
+                f"not of the figure {options.kind}", record=f"--{name}", remedy="see aroface figure --help"
+            )
+    if options.out.suffix in (".pdf", ".png", ".tex"):
+        stem = options.out.with_suffix("")
+        raise InputError("a figure is three files", file=options.out, expected=f"what they share, {stem}")
     draw(options, {**read_runs_file(options.runs_file), "caption_note": options.caption_note})
     print(options.out)
 
@@ -98,13 +106,13 @@ def _draw_displacements(options: Arguments, choice: dict[str, Any]) -> None:
     figure_displacements(options.runs_dir, options.out, **choice)
 
 
-FIGURES: dict[str, tuple[str, Callable[[Arguments, dict[str, Any]], None]]] = {
-    "fae": ("figure 1, what face alignment errors cost", _draw_fae),
-    "landmarks": ("what they cost against how far they move landmarks", _draw_landmarks),
-    "tar_far": ("TAR against FAR of pairs", _draw_operating),
-    "tpir_fpir": ("TPIR against FPIR of a search in two galleries", _draw_operating),
-    "training": ("loss, accuracy and learning rate over the training", _draw_training),
-    "displacements": ("how the adversary scaled, turned and shifted", _draw_displacements),
+FIGURES: dict[str, tuple[str, tuple[str, ...], Callable[[Arguments, dict[str, Any]], None]]] = {
+    "fae": ("figure 1, what face alignment errors cost", ("benchmark", "faces", "metric"), _draw_fae),
+    "landmarks": ("what they cost against how far they move landmarks", ("benchmark", "metric"), _draw_landmarks),
+    "tar_far": ("TAR against FAR of pairs", ("benchmark",), _draw_operating),
+    "tpir_fpir": ("TPIR against FPIR of a search in two galleries", ("benchmark",), _draw_operating),
+    "training": ("loss, accuracy and learning rate over the training", (), _draw_training),
+    "displacements": ("how the adversary scaled, turned and shifted", (), _draw_displacements),
 }
-"""By kind, what a figure shows and what draws it, from the options and from the choice of runs, experiments, labels and
-note."""
+"""By kind, what a figure shows, which it takes of the options that not all take, and what draws it, from the options
+and from the choice of runs, experiments, labels and note."""

@@ -6,10 +6,10 @@ import argparse
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aroface import __version__
-from aroface.cli_verbs import Arguments, Verbs, add_verb
+from aroface.cli_verbs import Arguments, Verbs, add_verb, workflow_command
 from aroface.errors import InputError
 from aroface.files import write_text
 
@@ -99,6 +99,8 @@ def _do_claims(options: Arguments) -> int:
     from aroface.paper.verdicts import judge_claims
 
     specs = [read_spec(path) for path in sorted(options.specs.glob("*.yaml"))]
+    if not specs:
+        raise InputError("no tables", file=options.specs, expected="specifications of tables, as YAML")
     claims = read_claims(options.claims, specs)
     findings = lint(specs, claims)
     if options.lint:
@@ -169,8 +171,19 @@ def _add_plan(verb: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="configuration, each file laid over the one before, as for snakemake (config.yaml)",
     )
-    verb.add_argument("--changes", type=json.loads, default={}, metavar="JSON", help="keys laid over these files")
+    verb.add_argument("--changes", type=_changes, default={}, metavar="JSON", help="keys laid over these files")
     verb.add_argument("--root", type=Path, default=Path(), help="folder of the repository (%(default)s)")
+
+
+def _changes(text: str) -> dict[str, Any]:
+    """Keys of a configuration and their values, as an option's value."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise argparse.ArgumentTypeError(f"not JSON ({error})") from None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"{text} is not a JSON object")
+    return value
 
 
 def _do_report(options: Arguments) -> None:
@@ -207,8 +220,7 @@ def _material(options: Arguments) -> Material:
 
     plan = make_plan(options.configfile, options.changes, root=options.root)
     plan.write()
-    files = " ".join(str(file) for file in options.configfile)
-    workflow = f"snakemake --cores all --configfile {files}"
+    workflow = workflow_command(options.configfile)
     return report_material(find_products(plan, root=options.root), workflow=workflow, root=options.root)
 
 

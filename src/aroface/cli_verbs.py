@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 Arguments = argparse.Namespace
@@ -56,6 +57,11 @@ def add_selection(verb: argparse.ArgumentParser) -> None:
     verb.add_argument("--records", type=Path, default=Path("results/records"), help="folder of records (%(default)s)")
     verb.add_argument("--runs-file", type=Path, help="the workflow's list of current runs; all records where left out")
     verb.add_argument("--caption-note", metavar="TEXT", help="last sentence of the caption")
+
+
+def workflow_command(files: Iterable[Path]) -> str:
+    """The command that makes the file whose name follows it, by these files of configuration."""
+    return f"snakemake --cores all --configfile {shlex.join(map(str, files))}"
 
 
 def positive(text: str) -> int:

@@ -22,6 +22,9 @@ HASH_DIGITS = 8
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 """Numbers of the errors by which a write ends for want of room."""
 
+REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
+"""Numbers of the errors by which a place turns out not to be a file or folder that may be read or written."""
+
 _NUMPY = re.compile(r"^\d+ requested and \d+ written|^Not enough free space")
 _RUST = re.compile(r"\(os error (\d+)\)")
 
@@ -153,12 +156,14 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     """Read a JSON file.
 
     Raises:
-        InputError: the file is missing or is not JSON.
+        InputError: the file is missing, is a folder, or is not JSON.
     """
     try:
         return json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError("no such file", file=path) from None
+    except IsADirectoryError:
+        raise InputError("a folder", file=path, expected="a JSON file") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"not JSON ({error})", file=path) from None
 

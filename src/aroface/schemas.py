@@ -58,6 +58,8 @@ def validate(value: Any, schema: str, *, file: str | PathLike[str] | None = None
     remedy = None
     if isinstance(error.instance, str) and error.validator == "type" and error.validator_value in ("number", "integer"):
         remedy = "write the number without quotes, and 1e-1 as 1.0e-1 or 0.1"
+    if isinstance(error.instance, int | float) and error.validator == "type" and "string" in error.validator_value:
+        remedy = "write it in quotes"
     raise InputError(error.message, file=file, record=key, remedy=remedy)
 
 
@@ -65,12 +67,14 @@ def read_yaml(path: str | PathLike[str]) -> Any:
     """Read a YAML file safely.
 
     Raises:
-        InputError: the file is missing, is not YAML, or writes one key twice.
+        InputError: the file is missing, is a folder, is not YAML, or writes one key twice.
     """
     try:
         with open(path, encoding="utf-8") as file:
             return yaml.load(file, Loader=_Loader)
     except FileNotFoundError:
         raise InputError("no such file", file=path) from None
+    except IsADirectoryError:
+        raise InputError("a folder", file=path, expected="a YAML file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"not YAML ({' '.join(str(error).split())})", file=path) from None

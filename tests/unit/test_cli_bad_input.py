@@ -13,9 +13,12 @@ from embedding_runs import make_run
 from training_runs import jpeg, sign, write_data, write_recipe
 
 from aroface.cli import main
+from aroface.cli_verbs import workflow_command
 from aroface.datasets.pairs import Pairs, write_pairs
 from aroface.datasets.training_set import write_training_set
 from aroface.files import read_json, write_json
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -172,8 +175,42 @@ def test_a_set_with_damaged_images_is_verified_and_refused(tmp_path, data, faili
     assert len(read_json(tmp_path / "verified.json")["corrupt"]) == 1
 
 
+def test_a_folder_in_place_of_a_file_and_a_file_in_place_of_a_folder(tmp_path, failing):
+    table = ROOT / "paper_tables/specs/tinyface.yaml"
+    assert "a folder; expected a YAML file" in failing("table", table.parent)
+    assert "a folder; expected a JSON file" in failing("table", table, "--runs-file", tmp_path)
+    assert "a file; expected a folder of records" in failing("table", table, "--records", table)
+    assert f"{tmp_path}: Is a directory" in failing("table", table, "--out", tmp_path)
+    assert "tinyface.yaml" in failing("table", table, "--out", table / "out.tex")
+    assert "a file; expected a folder of records" in failing("compare", "--specs", table.parent, "--records", table)
+
+
+@pytest.mark.parametrize(("text", "message"), [("{bad", "not JSON"), ("[1]", "[1] is not a JSON object")])
+def test_changes_that_are_none(text, message, tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["report", "--out", str(tmp_path / "report.html"), "--changes", text])
+    assert stop.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_figure_takes_only_its_own_options_and_a_stem(tmp_path, failing):
+    out = tmp_path / "figure"
+    runs = tmp_path / "runs"
+    assert "--metric: not of the figure training" in failing("figure", "training", "--metric", "auc", "--out", out)
+    assert "--faces: not of the figure tar_far" in failing("figure", "tar_far", "--faces", "x.json", "--out", out)
+    line = failing("figure", "training", "--out", f"{out}.pdf", "--runs-dir", runs)
+    assert f"figure.pdf: a figure is three files; expected what they share, {out}" in line
+    assert "runs: no such folder" in failing("figure", "displacements", "--out", out, "--runs-dir", runs)
+
+
+def test_a_command_to_repeat_can_be_pasted():
+    command = workflow_command([Path("my faces/config.yaml"), Path("more.yaml")])
+    assert command == "snakemake --cores all --configfile 'my faces/config.yaml' more.yaml"
+
+
 def test_every_verb_teaches_by_an_example(capsys):
     verbs = ("plan", "train", "embed", "evaluate", "table", "figure", "document", "explain")
+    verbs += ("compare", "claims", "report", "crate", "robustness", "compare-runs")
     for words in (
         *((verb,) for verb in verbs),
         *(("data", verb) for verb in ("generate", "pack", "list", "fetch", "verify", "prepare", "info")),

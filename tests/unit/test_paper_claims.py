@@ -195,7 +195,8 @@ def test_a_drop_is_that_of_the_lowest_quality_at_the_claimed_level(tmp_path: Pat
     assert found.reproduction_verdict == verdict
     assert len(found.reproduction) == 2
     assert found.reproduction[0].value == f"{100 * sum(relative) / len(relative):.1f}"
-    assert "r14, joint 0.5" in found.reproduction[0].what
+    assert "TAR at FAR = 0.001 %, 14 px, joint 0.5" in found.reproduction[0].what
+    assert found.reproduction[0].p_value is None  # of no drop at all, which is not what is claimed
 
 
 def test_another_metric_than_the_claims_is_shown_and_decides_nothing(tmp_path: Path):
@@ -203,7 +204,15 @@ def test_another_metric_than_the_claims_is_shown_and_decides_nothing(tmp_path: P
     found = judged(tmp_path)["low_quality_drop"]
     assert found.reproduction_verdict == "not enough data"
     assert found.reproduction[0].value == "61.0"
-    assert "tar_strict_at_far_1e-5 is not measured" in found.reproduction[0].remark
+    assert "TAR at FAR = 0.001 % is not measured" in found.reproduction[0].remark
+
+
+def test_a_drop_is_told_by_the_printed_names(tmp_path: Path):
+    labels = {"arcface": "ArcFace", "ms1mv3": "MS1MV3"}
+    for relative in ((), (0.61, 0.60, 0.62)):
+        drops(tmp_path, "tar_strict_at_far_1e-5", *relative)
+        found = {each.claim.id: each for each in judge_claims(claims(), tmp_path, labels=labels)}["low_quality_drop"]
+        assert found.reproduction[0].what.startswith("ArcFace, MS1MV3, r100")
 
 
 def test_criteria_are_said(tmp_path: Path):
@@ -266,8 +275,13 @@ def test_exit_status_and_forms(tmp_path: Path, run: Callable[..., int], capsys: 
     (claim,) = content["claims"]
     assert claim["paper"]["verdict"] == "refuted"  # 3.73 is not 2.0
     assert claim["reproduction"]["evidence"][0]["value"] == 0.11
+    rows = ("ArcFace+ARoFace@MS1MV3", "ArcFace@MS1MV3")
+    assert claim["paper"]["evidence"][0]["cells"] == [f"tinyface/{row}/rank1" for row in rows]
     assert run("--claims", CLAIMS, "--lint") == 0
     assert run("--claims", tmp_path / "none.yaml") == 2
+    capsys.readouterr()
+    assert main(["claims", "--claims", str(CLAIMS), "--specs", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere: no tables; expected specifications" in capsys.readouterr().err
 
 
 def test_markdown_and_terminal_say_the_same(tmp_path: Path):

@@ -110,6 +110,11 @@ def test_only_the_runs_that_count_are_compared(tmp_path: Path):
     assert old.parent.name in str(error.value)
 
 
+def test_a_row_that_nothing_reproduces_yet_does_not_deny_the_papers_values(tmp_path: Path):
+    page = markdown(compare(reported_specs(SPECS, ["tinyface"]), tmp_path))
+    assert "| ArcFace@MS1MV3 | all 2 |  | -- |  |  |  |  | not reproduced yet |" in page
+
+
 def test_every_form_says_the_same(tmp_path: Path):
     write(tmp_path, 0.46)
     report = compare(reported_specs(SPECS, ["tinyface"]), tmp_path)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from made_up_records import sweep, write_record
 from aroface.errors import InputError
 from aroface.paper.document import check_log, compile_document, latex_missing, write_document
 from aroface.paper.figures import figure_fae
+from aroface.paper.latex import ESCAPES, GREEK, escape
 from aroface.paper.table import write_table
 
 ROOT = Path(__file__).parents[2]
@@ -124,6 +126,18 @@ def test_a_table_that_is_a_little_too_wide_shrinks(tmp_path: Path):
     fragment = tmp_path / "wide.tex"
     fragment.write_text(r"\begin{table}\begin{arofit}\rule{15cm}{1cm}\end{arofit}\end{table}")
     compile_document([fragment], [], tmp_path / "out.pdf", note="")
+
+
+@pytest.mark.latex
+@pytest.mark.usefixtures("latex")
+def test_every_sign_that_is_escaped_is_printed(tmp_path: Path):
+    signs = " ".join(map(chr, ESCAPES))
+    fragment = tmp_path / "signs.tex"
+    fragment.write_text(rf"\begin{{table}}\caption{{{escape(signs)}}}\end{{table}}")
+    compile_document([fragment], [], tmp_path / "out.pdf", note="")
+    # PDFs have the signs of units in place of three letters: ohm, micro and increment.
+    printed = unicodedata.normalize("NFKC", pdf_text(tmp_path / "out.pdf")).replace("∆", "Δ")
+    assert {*GREEK, *"\\&%$#{}<>|±×≥≤≈∞→"} <= {*printed}
 
 
 @pytest.mark.latex

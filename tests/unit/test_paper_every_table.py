@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,11 +17,13 @@ from made_up_records import write_record
 from made_up_tables import PROTOCOLS, fill_table
 from rendered import body, numbers, stands_in
 
+from aroface.files import write_text
 from aroface.paper.table import FORMATS, render_table
 
 SPECS = Path(__file__).parents[2] / "paper_tables" / "specs"
 NAMES = [path.relative_to(SPECS).with_suffix("").as_posix() for path in sorted(SPECS.rglob("*.yaml"))]
 MODES = ("reported", "reproduced", "both", "delta")
+GOLDEN = Path(__file__).parent / "golden"
 VALUES = ("reported", "mean", "delta")
 
 
@@ -139,6 +142,16 @@ def test_every_cell_is_computed_rightly(table: tuple[Path, Path], mode: str):
                 assert_rounded(cells[f"{name}_delta"], gap, decimals)
     filled = [cells for cells in printed if any(value for key, value in cells.items() if key.endswith("_mean"))]
     assert mode == "reported" or len(filled) > 0
+
+
+def test_the_fragment_is_the_one_that_was_looked_at(table: tuple[Path, Path]):
+    """``GOLDEN=write`` in the environment takes what is rendered; look at the difference before it is committed."""
+    path, records = table
+    golden = GOLDEN / path.relative_to(SPECS).with_suffix(".tex")
+    text = render_table(path, records, mode="delta")
+    if os.environ.get("GOLDEN") == "write":
+        write_text(golden, text)
+    assert text == golden.read_text(encoding="utf-8")
 
 
 def streams(path: Path, printed: Sequence[Mapping[str, str]]) -> tuple[list[str], list[str]]:

@@ -116,6 +116,11 @@ def test_the_verb_knows_the_benchmarks_name(tmp_path: Path, monkeypatch: pytest.
     assert "Operating curves on LFW:" in (tmp_path / "fig.tex").read_text()
 
 
+def test_a_note_of_several_lines_leaves_the_caption_one(tmp_path: Path):
+    figure_operating(write_curves(tmp_path), "lfw", tmp_path / "out", caption_note="One.\n\nTwo.\n")
+    assert "One. Two.}\n" in (tmp_path / "out.tex").read_text()
+
+
 def test_records_without_the_curve_are_one_clear_line(tmp_path: Path):
     write_record(tmp_path, "arcface", {"a": 1}, benchmark="lfw", protocol="pairs")
     with pytest.raises(InputError, match=r"lfw\.json: no curve tar_far; evaluate again: aroface evaluate --features"):

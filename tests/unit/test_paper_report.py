@@ -190,6 +190,15 @@ def test_the_page_needs_nothing_beside_it_and_every_link_leads_somewhere(whole: 
         assert scheme in text
 
 
+def test_a_claim_leads_to_the_cells_that_it_compares(whole: Material, tmp_path: Path):
+    claims = render_report(whole, tmp_path).split('id="claims"')[1].split('id="findings"')[0]
+    gain = claims.split("<code>tinyface_gain</code>")[1].split("</article>")[0]
+    for side in ("paper", "reproduced"):
+        line = gain.split(f">{side}</th>")[1].split("</tr>")[0]
+        rows = ("ArcFace-ARoFace-MS1MV2", "ArcFace-CFSM-MS1MV2")
+        assert re.findall(r'href="#([^"]*)"', line) == [f"cell-tinyface--{row}--rank1" for row in rows]
+
+
 def test_numbers_are_the_tables_and_explanations_those_of_explain(whole: Material, tmp_path: Path):
     text = render_report(whole, tmp_path)
     assert cell(text, "ArcFace-ARoFace-MS1MV2", "rank1")[0] == "67.32"
@@ -350,7 +359,7 @@ def test_a_step_counts_the_files_that_are_there(tmp_path: Path):
     assert (placed["x"].done, placed["x"].planned) == (1, 2)
 
 
-@given(st.text(st.sampled_from("aB1 \\~^&%$#_{}<>|±−×≥≤Δ°★–⁻⁶²\u00a0.,()"), max_size=30))
+@given(st.text(st.sampled_from("aB1 \\~^&%$#_{}<>|±−×≥≤Δ°★≈∞→ηΩ–⁻⁶²\u00a0.,()"), max_size=30))
 def test_a_caption_comes_back_from_latex(text: str):
     assert unescape(escape(text)) == text
 

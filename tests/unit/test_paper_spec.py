@@ -30,6 +30,13 @@ def write(tmp_path: Path, content: dict) -> Path:
     return path
 
 
+def test_a_reported_value_without_quotes_says_so(tmp_path: Path):
+    path = tmp_path / "table.yaml"
+    path.write_text((SPECS / "tinyface.yaml").read_text().replace('"67.32"', "67.32"))
+    with pytest.raises(InputError, match=r"rank1: 67\.32 is not of type 'string', 'null'; write it in quotes"):
+        read_spec(path)
+
+
 @pytest.mark.parametrize("path", sorted(SPECS.rglob("*.yaml")), ids=lambda path: str(path.relative_to(SPECS)))
 def test_every_spec_of_the_repository_is_valid(path: Path):
     spec = read_spec(path)

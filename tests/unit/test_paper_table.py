@@ -280,6 +280,7 @@ def test_text_is_escaped():
     assert escape(r"50 % & a_b #1 {x} $5 \n ~^") == (
         r"50 \% \& a\_b \#1 \{x\} \$5 \textbackslash{}n \textasciitilde{}\textasciicircum{}"
     )
+    assert escape("η = 0.1 → ∞") == r"$\eta$ = 0.1 $\rightarrow$ $\infty$"
     assert escape("67 ± 1, −2 ★") == r"67 $\pm$ 1, $-$2 $\bigstar$"
 
 
@@ -303,6 +304,11 @@ def test_colour_only_where_it_is_asked_for(records: Path, monkeypatch: pytest.Mo
     render_table(TINYFACE, records, mode="reported", format="terminal")
     assert "\x1b[1m67.32\x1b[0m" in terminal(printed[0], color=True)
     assert "\x1b" not in terminal(printed[0], color=False)
+
+
+def test_a_caption_is_one_line_whatever_its_note_is(records: Path):
+    text = render_table(TINYFACE, records, mode="reported", caption_note="One.\n\nTwo, 5\u00a0%.\n")
+    assert r"One. Two, 5~\%.}" in text
 
 
 def test_a_table_is_written_whole(records: Path, tmp_path: Path):

@@ -152,6 +152,7 @@ def edit(config: dict[str, Any], path: str, value: object) -> None:
             [{"name": "one", "kind": "fae", "benchmark": "pairs_clean"}],
             "test.yaml: figures.0: no curves of 'pairs_clean'; expected a benchmark of the protocol sensitivity",
         ),
+        ("data.faces.label", "two\nlines", "data.faces.label: .* does not match"),
         ("figures", [{"name": "one", "kind": "pie"}], "test.yaml: figures.0.*: .*pie"),
     ],
 )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from aroface.paper.grid import MISSING, Cell, GridRow, Leaf, Mode
 from aroface.paper.spec import Seeds, Spec
+from aroface.paper.text import one_line, over_seeds
 
 
 def caption(spec: Spec, mode: Mode, leaves: Sequence[Leaf], rows: Sequence[GridRow], note: str | None) -> str:
@@ -39,14 +40,12 @@ def caption(spec: Spec, mode: Mode, leaves: Sequence[Leaf], rows: Sequence[GridR
     if any(cell.number is None for _, cell in cells) and mode != "reported":
         sentences.append(f"{MISSING}: no result.")
     closing = spec.note if note is None else note
-    return " ".join([*sentences, *([closing] if closing else [])])
+    return one_line(" ".join([*sentences, *([closing] if closing else [])]))
 
 
 def _seeds(cells: Sequence[Cell], seeds: Seeds) -> str:
-    counts = sorted({cell.seeds for cell in cells})
-    if counts in ([], [1]):
-        return "one seed" if counts else ""
-    some = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
-    if seeds.spread == "prediction":
-        return f"mean [95 % prediction interval of a further seed] over {some} seeds"
-    return f"mean ± standard deviation over {some} seeds"
+    counts = {cell.seeds for cell in cells}
+    if not counts:
+        return ""
+    spread = "[95 % prediction interval of a further seed]" if seeds.spread == "prediction" else "± standard deviation"
+    return over_seeds(counts).replace("mean", f"mean {spread}")

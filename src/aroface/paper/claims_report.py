@@ -170,4 +170,5 @@ def _entry(item: Evidence) -> dict[str, Any]:
         "seeds": item.seeds,
         "p_value": item.p_value,
         "remark": item.remark,
+        "cells": ["/".join(cell) for cell in item.cells],
     }

@@ -163,7 +163,7 @@ def _compare(
     found = estimate(measured.values)
     if found is None:
         return Comparison(*place, "not reproduced yet")
-    source: Source = "released" if all(map(_is_released, measured.records)) else "trained"
+    source: Source = "released" if all(record.released for record in measured.records) else "trained"
     reproduced = percent(found.mean, column.decimals)
     gap = Decimal(reproduced) - Decimal(reported)
     verdict = judge(gap, source)
@@ -187,7 +187,3 @@ def judge(gap: Decimal, source: Source) -> Verdict:
     if abs(gap) <= TOLERANCES[source]:
         return "holds"
     return "check the preprocessing" if abs(gap) > CHECK else "differs"
-
-
-def _is_released(record: Record) -> bool:
-    return record.provenance.get("source") == "released"

@@ -92,7 +92,8 @@ def _rows(comparisons: Sequence[Comparison]) -> Iterator[tuple[str, ...]]:
     for name, group in groupby(comparisons, key=lambda each: each.row):
         cells = list(group)
         if all(each.reproduced is None for each in cells):
-            yield (name, f"all {len(cells)}", MISSING, MISSING, "", "", "", "", cells[0].verdict)
+            # The paper has values here, which "--" would deny.
+            yield (name, f"all {len(cells)}", "", MISSING, "", "", "", "", cells[0].verdict)
             continue
         for number, each in enumerate(cells):
             yield (name if number == 0 else "", *_cells(each))

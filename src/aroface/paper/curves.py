@@ -13,6 +13,16 @@ from aroface.paper.records import Experiment, Record, check_comparable, select
 PROTOCOL = "sensitivity"
 FULL_QUALITY = "hq"
 FACTORS = ("scale", "rotation", "shift", "joint")
+# What a metric is called, and with its unit.
+METRICS = {
+    "accuracy": ("Accuracy", "Accuracy (%)"),
+    "auc": ("Area under the ROC curve", "Area under ROC (%)"),
+    "tar_strict_at_far_1e-1": ("TAR at FAR = 10 %", "TAR (%) at FAR = 10 %"),
+    "tar_strict_at_far_1e-2": ("TAR at FAR = 1 %", "TAR (%) at FAR = 1 %"),
+    "tar_strict_at_far_1e-3": ("TAR at FAR = 0.1 %", "TAR (%) at FAR = 0.1 %"),
+    "tar_strict_at_far_1e-4": ("TAR at FAR = 0.01 %", "TAR (%) at FAR = 0.01 %"),
+    "tar_strict_at_far_1e-5": ("TAR at FAR = 0.001 %", "TAR (%) at FAR = 0.001 %"),
+}
 Points = Mapping[tuple[str, str, float], Mapping[str, Any]]
 
 
@@ -43,6 +53,17 @@ class Curve:
     drop: tuple[float, ...]
     drop_low: tuple[float, ...]
     drop_high: tuple[float, ...]
+
+
+def quality_name(quality: str) -> str:
+    """``hq`` and ``r24`` in words."""
+    return "full quality" if quality == FULL_QUALITY else f"{quality[1:]} px"
+
+
+def metric_name(metric: str) -> tuple[str, str]:
+    """A metric in words, without and with its unit."""
+    plain = metric.replace("_", " ")
+    return METRICS.get(metric, (plain, f"{plain} (%)"))
 
 
 def sensitivity_records(

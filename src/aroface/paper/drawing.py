@@ -16,7 +16,7 @@ from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from aroface.paper.curves import FULL_QUALITY, Curve
+from aroface.paper.curves import Curve, metric_name, quality_name
 from aroface.paper.records import Experiment
 
 TEXT_WIDTH = 122 / 25.4  # inches; Springer's LNCS page
@@ -67,14 +67,6 @@ AXES = {
     "shift": ("shift", "shift (% of width)", 100.0),
     "joint": ("jointly", "% of maximum", 100.0),
 }
-# What a metric is called, and with its unit.
-METRICS = {
-    "accuracy": ("Accuracy", "Accuracy (%)"),
-    "auc": ("Area under the ROC curve", "Area under ROC (%)"),
-    "tar_strict_at_far_1e-1": ("TAR at FAR = 10 %", "TAR (%) at FAR = 10 %"),
-    "tar_strict_at_far_1e-2": ("TAR at FAR = 1 %", "TAR (%) at FAR = 1 %"),
-    "tar_strict_at_far_1e-3": ("TAR at FAR = 0.1 %", "TAR (%) at FAR = 0.1 %"),
-}
 # Measures of the figure, in inches.
 LEFT, RIGHT = 0.5, 0.19
 SHEET_TITLE, SHEET_GAP = 0.19, 0.1
@@ -91,17 +83,6 @@ class Look:
     colour: str
     dashes: Any
     marker: str
-
-
-def quality_name(quality: str) -> str:
-    """``hq`` and ``r24`` in words."""
-    return "full quality" if quality == FULL_QUALITY else f"{quality[1:]} px"
-
-
-def metric_name(metric: str) -> tuple[str, str]:
-    """A metric in words, without and with its unit."""
-    plain = metric.replace("_", " ")
-    return METRICS.get(metric, (plain, f"{plain} (%)"))
 
 
 def looks(

@@ -14,11 +14,10 @@ from aroface.errors import InputError
 from aroface.files import read_json
 from aroface.paper.estimates import estimate, paired_difference, percent
 from aroface.paper.measure import Line, lines, measure, point_of
-from aroface.paper.records import Experiment, Record, load_records
+from aroface.paper.records import RELEASED, Experiment, Record, load_records
 from aroface.paper.spec import EMPTY, Column, Spec, read_spec
 
 LABEL_WIDTH = 13
-RELEASED = "released"
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +182,7 @@ def _reproduced(spec: Spec, line: Line, column: Column, trace: Trace) -> list[tu
     if found is None:
         return [(Fact("reproduced", f"no result of {line.experiment}", leads=True),)]
     spread = "" if found.sd is None else f" ± {percent(found.sd, column.decimals)}"
-    over = ", released weights" if all(map(_is_released, measured.records)) else _over(found.n)
+    over = ", released weights" if all(record.released for record in measured.records) else _over(found.n)
     blocks: list[tuple[Fact, ...]] = [
         (Fact("reproduced", f"{percent(found.mean, column.decimals)}{spread}{over}", leads=True),)
     ]
@@ -194,7 +193,7 @@ def _reproduced(spec: Spec, line: Line, column: Column, trace: Trace) -> list[tu
         for record in measurement.records:
             fraction = measurement.values[record.seed]
             value = f"{percent(Decimal(repr(fraction)), source.decimals)} = 100 × {fraction!r}"
-            name = RELEASED if _is_released(record) else f"seed {record.seed}"
+            name = RELEASED if record.released else f"seed {record.seed}"
             head = Fact(name, f"{value} ({what})", leads=True)
             blocks.append((head, *_chain(record, trace)))
     return blocks
@@ -233,10 +232,6 @@ def _chain(record: Record, trace: Trace) -> list[Fact]:
         Fact("command", source["command"] or "unknown"),
         Fact("again", f"{trace.workflow} {record.path.as_posix()}"),
     ]
-
-
-def _is_released(record: Record) -> bool:
-    return record.provenance.get("source") == RELEASED
 
 
 def _origin(run: Mapping[str, Any]) -> tuple[str, str]:

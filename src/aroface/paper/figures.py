@@ -12,11 +12,12 @@ from matplotlib.image import imread
 from numpy.typing import NDArray
 
 from aroface.errors import InputError
-from aroface.paper.curves import curves, factors, qualities, sensitivity_records
-from aroface.paper.drawing import AXES, draw, looks, metric_name, quality_name
+from aroface.paper.curves import curves, factors, metric_name, qualities, quality_name, sensitivity_records
+from aroface.paper.drawing import AXES, draw, looks
 from aroface.paper.records import Experiment, load_records
 from aroface.paper.saving import save_figure
 from aroface.paper.spec import EMPTY
+from aroface.paper.text import over_seeds
 
 DEFAULT_METRIC = "tar_strict_at_far_1e-2"
 Sheet = str | Path | NDArray[np.uint8]
@@ -79,12 +80,10 @@ def _caption(metric: str, rows: Sequence[str], columns: Sequence[str], seeds: Se
     letters = ("cdef" if sheets else "abcd")[: len(columns)]
     span = f"({letters[0]}–{letters[-1]})" if len(letters) > 1 else f"({letters[0]})"
     errors = ", ".join(AXES[factor][0] for factor in columns)
-    some = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"{seeds[0]}"
-    over = "one seed" if seeds == [1] else f"mean over {some} seeds"
     bands = "95 % bootstrap intervals over pairs" + ("" if seeds == [1] else ", averaged over seeds")
     return (
         f"What face alignment errors cost. {faces}{span} {metric_name(metric)[0]} against the size of the error "
         f"in the probes ({errors}), at {' (top) and '.join(map(quality_name, rows))}"
-        f"{' (bottom)' if len(rows) > 1 else ''}; {over}. Bands: {bands}. "
+        f"{' (bottom)' if len(rows) > 1 else ''}; {over_seeds(seeds)}. Bands: {bands}. "
         "Filled marks: the drop from perfect alignment is significant."
     )

@@ -12,7 +12,7 @@ from typing import Any
 from aroface.errors import InputError
 from aroface.files import read_json
 from aroface.paper.records import Experiment
-from aroface.paper.text import listing
+from aroface.paper.text import listing, over_seeds
 from aroface.schemas import validate
 
 HISTORY = "history.json"
@@ -76,8 +76,11 @@ def load_histories(
         runs: names of the runs that count; None counts every finished run that is there.
 
     Raises:
-        InputError: a file is no valid history, lies under another run's name, or is a second one of its seed.
+        InputError: there is no such folder and nothing says which runs count; a file is no valid history, lies under
+            another run's name, or is a second one of its seed.
     """
+    if runs is None and not Path(folder).is_dir():
+        raise InputError("no such folder", file=folder, expected="a folder of runs")
     names = runs if runs is not None else (path.parent.name for path in Path(folder).glob(f"*/{CHECKPOINT}"))
     found: dict[tuple[Experiment, int], History] = {}
     gaps = []
@@ -158,8 +161,5 @@ def gap_words(gaps: Sequence[Gap], labels: Mapping[str, str]) -> str:
 
 def seed_words(groups: Iterable[Sequence[History]]) -> str:
     """How many seeds lines are made of, and what their bands are."""
-    counts = sorted({len(group) for group in groups})
-    if counts == [1]:
-        return "one seed"
-    some = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return f"mean over {some} seeds; bands reach from the lowest to the highest seed"
+    counts = {len(group) for group in groups}
+    return over_seeds(counts) + ("" if counts == {1} else "; bands reach from the lowest to the highest seed")

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from aroface.faces.geometry import TEMPLATE_SIZE
-from aroface.paper.curves import FACTORS, curves, qualities, sensitivity_records
+from aroface.paper.curves import FACTORS, curves, metric_name, qualities, quality_name, sensitivity_records
 from aroface.paper.drawing import (
     AXES,
     LEFT,
@@ -21,15 +21,14 @@ from aroface.paper.drawing import (
     TREATMENTS,
     Look,
     looks,
-    metric_name,
     place,
-    quality_name,
 )
 from aroface.paper.figures import DEFAULT_METRIC
 from aroface.paper.landmarks import Point, points, rank_correlation
 from aroface.paper.records import Experiment, load_records
 from aroface.paper.saving import save_figure
 from aroface.paper.spec import EMPTY
+from aroface.paper.text import over_seeds
 
 MARKERS = {"scale": "^", "rotation": "s", "shift": "D", "joint": "o"}
 """By factor; methods have their colours, and treatments of the training images how marks are filled."""
@@ -169,8 +168,6 @@ def _draw_legends(
 
 
 def _caption(found: Found, metric: str, panels: Sequence[str], seeds: Sequence[int]) -> str:
-    some = f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else f"{seeds[0]}"
-    over = "one seed" if seeds == [1] else f"mean over {some} seeds"
     intervals = "95\u00a0% bootstrap intervals over pairs" + ("" if seeds == [1] else ", averaged over seeds")
     errors = len(next(iter(found.values()))[panels[0]])
     size = f"{TEMPLATE_SIZE}\u00a0×\u00a0{TEMPLATE_SIZE}"
@@ -179,6 +176,6 @@ def _caption(found: Found, metric: str, panels: Sequence[str], seeds: Sequence[i
         f"Does the displacement of landmarks tell what an alignment error costs? Drop of {metric_name(metric)[0]} from "
         "perfect alignment against the mean distance by which the error moves the five landmarks of the template, in "
         f"pixels of a crop of {size}, over all directions of the error; probes at {where}; "
-        f"{over}. Bars: {intervals}; marks of one error stand side by side. In the legend: Spearman's rank "
-        f"correlation of displacement and drop over the {errors} errors."
+        f"{over_seeds(seeds)}. Bars: {intervals}; marks of one error stand side by side. In the legend: Spearman's "
+        f"rank correlation of displacement and drop over the {errors} errors."
     )

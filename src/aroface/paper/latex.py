@@ -16,6 +16,14 @@ from aroface.paper.grid import MISSING, Cell, Grid, GridRow, heading_levels, sta
 
 PLACES = (Path(__file__).parents[1] / "_templates", Path(__file__).parents[3] / "paper_tables" / "templates")
 
+# Letters that look like Latin ones have no command.
+GREEK = {
+    **{"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "varepsilon", "ζ": "zeta", "η": "eta"},
+    **{"θ": "theta", "ι": "iota", "κ": "kappa", "λ": "lambda", "μ": "mu", "ν": "nu", "ξ": "xi", "π": "pi"},
+    **{"ρ": "rho", "σ": "sigma", "τ": "tau", "υ": "upsilon", "φ": "varphi", "χ": "chi", "ψ": "psi", "ω": "omega"},
+    **{"Γ": "Gamma", "Θ": "Theta", "Λ": "Lambda", "Ξ": "Xi", "Π": "Pi", "Σ": "Sigma", "Φ": "Phi", "Ψ": "Psi"},
+    **{"Ω": "Omega", "Δ": "Delta"},
+}
 ESCAPES = str.maketrans(
     {
         "\\": r"\textbackslash{}",
@@ -30,9 +38,12 @@ ESCAPES = str.maketrans(
         "×": r"$\times$",
         "≥": r"$\geq$",
         "≤": r"$\leq$",
-        "Δ": r"$\Delta$",
         "°": r"$^\circ$",
         "★": r"$\bigstar$",
+        "≈": r"$\approx$",
+        "∞": r"$\infty$",
+        "→": r"$\rightarrow$",
+        **{letter: rf"$\{name}$" for letter, name in GREEK.items()},
         "–": "--",
         "\u00a0": "~",
     }

@@ -19,6 +19,7 @@ from aroface.paper.operating import KINDS, Kind, Operating, operating_curves
 from aroface.paper.records import Experiment, load_records
 from aroface.paper.saving import save_figure
 from aroface.paper.spec import EMPTY
+from aroface.paper.text import over_seeds
 
 FEW = 10
 """Errors that must stand behind a point for it to be drawn in its method's colour."""
@@ -150,9 +151,8 @@ def _scale(axes: Axes, found: Sequence[Operating]) -> None:
 
 
 def _caption(kind: Kind, title: str, found: Sequence[Operating]) -> str:
-    counts = sorted({curve.seeds for curve in found})
-    some = f"{counts[0]} to {counts[-1]}" if len(counts) > 1 else f"{counts[0]}"
-    over = "one seed" if counts == [1] else f"mean over {some} seeds; bands: ± one standard deviation over the seeds"
+    counts = {curve.seeds for curve in found}
+    over = over_seeds(counts) + ("" if counts == {1} else "; bands: ± one standard deviation over the seeds")
     trials = f"{found[0].trials:,}"
     what = {
         "tar_far": f"TAR of pairs against FAR, which is measured on {trials} impostor pairs",

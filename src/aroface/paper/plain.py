@@ -6,13 +6,11 @@ import csv
 import io
 
 from rich import box
-from rich.console import Console
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
 from aroface.paper.grid import MISSING, Cell, Grid, GridRow, Leaf, stacked
-from aroface.paper.text import markdown_row, markdown_text
+from aroface.paper.text import markdown_row, markdown_text, print_wide
 
 STAR = "★"
 STYLES = {"bold": "bold", "underline": "underline", None: ""}
@@ -66,11 +64,6 @@ def terminal(grid: Grid, *, color: bool | None = None, width: int | None = None)
         width: columns of the terminal; None takes this one's.
     """
     grid = stacked(grid)
-    here = Console()
-    buffer = io.StringIO()
-    console = Console(
-        file=buffer, force_terminal=here.is_terminal if color is None else color, width=width or here.width
-    )
     below = grid.layout.spread == "below"
     body = [[*_terminal_headers(row), *(_terminal_cell(cell, below) for cell in row.cells)] for row in grid.rows]
     heads = [*grid.row_headers, *("\n".join(_heading(leaf)) for leaf in grid.leaves)]
@@ -79,14 +72,8 @@ def terminal(grid: Grid, *, color: bool | None = None, width: int | None = None)
         table.add_column(Text(head), justify="right" if j >= len(grid.row_headers) else "left")
     for i, cells in enumerate(body):
         table.add_row(*cells, end_section=i + 1 < len(body) and grid.rows[i + 1].rule)
-    console.print(Text(grid.caption))
-    console.width = max(console.width, Measurement.get(console, console.options.update_width(1000), table).maximum)
-    console.print(table)
-    for note in grid.notes:
-        console.print(Text(note))
-    if grid.footnote:
-        console.print(Text(f"{STAR} {grid.footnote}"))
-    return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
+    below_it = [*grid.notes, *([f"{STAR} {grid.footnote}"] if grid.footnote else [])]
+    return print_wide([Text(grid.caption), table, *map(Text, below_it)], color=color, width=width)
 
 
 def _heading(leaf: Leaf) -> list[str]:

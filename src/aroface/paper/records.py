@@ -13,6 +13,7 @@ from aroface.files import read_json
 from aroface.schemas import validate
 
 COLOUR = "color"
+RELEASED = "released"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -25,6 +26,10 @@ class Experiment:
 
     def __str__(self) -> str:
         return f"{self.method}/{self.dataset}/{self.arch}"
+
+    def named(self, labels: Mapping[str, str]) -> str:
+        """The same by the printed names of method and data set."""
+        return f"{labels.get(self.method, self.method)}, {labels.get(self.dataset, self.dataset)}, {self.arch}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,11 @@ class Record:
     curves: Mapping[str, Mapping[str, Any]]
     provenance: Mapping[str, Any]
 
+    @property
+    def released(self) -> bool:
+        """Whether its weights are others', not trained here."""
+        return bool(self.provenance.get("source") == RELEASED)
+
 
 def load_records(folder: str | PathLike[str], runs: Collection[str] | None = None) -> tuple[Record, ...]:
     """Read every ``{run}/{benchmark}.json`` under ``folder``, in the order of their names.
@@ -64,8 +74,11 @@ def load_records(folder: str | PathLike[str], runs: Collection[str] | None = Non
         runs: names of the runs that count; None counts every run that is there.
 
     Raises:
-        InputError: a file is no valid record, or lies under another run's or benchmark's name.
+        InputError: ``folder`` is a file; a file in it is no valid record, or lies under another run's or benchmark's
+            name.
     """
+    if Path(folder).is_file():
+        raise InputError("a file", file=folder, expected="a folder of records")
     paths = (
         path
         for path in sorted(Path(folder).glob("*/*.json"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -126,6 +126,7 @@ def render_report(material: Material, folder: Path) -> str:
     tables = view_tables(
         material.specs, trace, experiments=material.experiments, labels=material.labels, note=material.note
     )
+    explained = {cell.anchor for table in tables for cell in table.cells}
     differing = compare_runs(material.runs)
     content = {
         "title": TITLE,
@@ -134,7 +135,7 @@ def render_report(material: Material, folder: Path) -> str:
         "tables": tables,
         "figures": [_figure(picture, folder) for picture in material.pictures],
         "comparison": _attempt(lambda: _comparison(material)),
-        "claims": _attempt(lambda: _claims(material)),
+        "claims": _attempt(lambda: _claims(material, explained)),
         "runs": runs,
         "differing": differing,
         "settings": _embedded(differing),
@@ -230,7 +231,8 @@ def _compared(each: Comparison) -> dict[str, Any]:
     return {"cell": each, "anchor": cell_anchor(each.table, each.row, each.column)}
 
 
-def _claims(material: Material) -> dict[str, Any]:
+def _claims(material: Material, explained: Collection[str]) -> dict[str, Any]:
+    """Claims with their verdicts; values are links to the cells that the page explains."""
     claims = read_claims(material.claims, material.sources)
     judged = judge_claims(claims, material.records, **material.selection)
     findings = lint(material.sources, claims)
@@ -240,8 +242,8 @@ def _claims(material: Material) -> dict[str, Any]:
                 "judgement": each,
                 "criterion": criterion(each.claim),
                 "sides": [
-                    ("paper", each.paper_verdict, _evidence(each.paper)),
-                    ("reproduced", each.reproduction_verdict, _evidence(each.reproduction)),
+                    ("paper", each.paper_verdict, _evidence(each.paper, explained)),
+                    ("reproduced", each.reproduction_verdict, _evidence(each.reproduction, explained)),
                 ],
             }
             for each in judged
@@ -251,15 +253,17 @@ def _claims(material: Material) -> dict[str, Any]:
     }
 
 
-def _evidence(evidence: Sequence[Evidence]) -> list[dict[str, str]]:
+def _evidence(evidence: Sequence[Evidence], explained: Collection[str]) -> list[dict[str, Any]]:
     """A line for each number; where nothing can be said of any of several, one for all."""
     alike = len({(each.verdict, each.value, each.remark) for each in evidence}) == 1
     if len(evidence) > 1 and alike and evidence[0].value is None:
-        return [{**_evidence_line(evidence[0]), "what": f"all {len(evidence)} comparisons"}]
-    return [_evidence_line(each) for each in evidence]
+        return [{**_evidence_line(evidence[0], ()), "what": f"all {len(evidence)} comparisons"}]
+    return [_evidence_line(each, explained) for each in evidence]
 
 
-def _evidence_line(each: Evidence) -> dict[str, str]:
+def _evidence_line(each: Evidence, explained: Collection[str]) -> dict[str, Any]:
+    signs = ("of", "minus")[: len(each.cells)]
+    anchors = [(sign, cell_anchor(*cell)) for sign, cell in zip(signs, each.cells, strict=True)]
     p = "" if each.p_value is None else p_text(each.p_value)
     return {
         "what": each.what,
@@ -268,6 +272,7 @@ def _evidence_line(each: Evidence) -> dict[str, str]:
         "interval": "" if each.low is None else f"[{each.low}, {each.high}]",
         "seeds": str(each.seeds or ""),
         "remark": "; ".join(part for part in (p, each.remark) if part),
+        "cells": [(sign, anchor) for sign, anchor in anchors if anchor in explained],
     }
 
 

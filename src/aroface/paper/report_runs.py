@@ -12,9 +12,9 @@ from typing import Any
 from aroface.files import read_json
 from aroface.paper.anchors import run_anchor
 from aroface.paper.explain import commit_text
+from aroface.paper.grid import MISSING
 from aroface.paper.records import Record
 
-MISSING = "–"
 _ASIDE = ("schema", "run", "recipe_hash")
 
 

@@ -11,7 +11,7 @@ from aroface.embedding.worst_case import FACTOR as WORST
 from aroface.evaluation.robustness import MAPS, Condition, Quantity, Robustness, Sweep, coarse, tolerated
 from aroface.faces.degrade import ALIGNMENT_ERRORS
 from aroface.faces.geometry import TEMPLATE_SIZE
-from aroface.paper.drawing import quality_name
+from aroface.paper.curves import quality_name
 
 UNITS = {"scale": (100.0, " %"), "rotation": (1.0, "°"), "shift": (100.0, " %"), "joint": (100.0, " %")}
 """What a level is multiplied with, and its unit."""

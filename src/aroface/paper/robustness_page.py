@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from aroface.embedding.worst_case import FACTOR as WORST
 from aroface.evaluation.robustness import MAPS, Condition, Robustness, Sweep, coarse
-from aroface.paper.drawing import AXES, COLOURS, metric_name, place, quality_name
+from aroface.paper.curves import metric_name, quality_name
+from aroface.paper.drawing import AXES, COLOURS, place
 from aroface.paper.drawing import STYLE as HOUSE_STYLE
 from aroface.paper.robustness_findings import (
     SINGLE,

@@ -23,7 +23,8 @@ from aroface.embedding.sweep import HIGH_QUALITY, Variant, choose_pairs, draw_di
 from aroface.evaluation.robustness import COLUMNS, Robustness, table
 from aroface.faces.geometry import TEMPLATE_SIZE
 from aroface.files import write_bytes, write_text
-from aroface.paper.drawing import AXES, metric_name, quality_name
+from aroface.paper.curves import metric_name, quality_name
+from aroface.paper.drawing import AXES
 from aroface.paper.robustness_findings import UNITS, Finding, findings, rate_words, reading, subtitle, tolerated_words
 from aroface.paper.robustness_page import STYLE, columns_of_crops, page
 from aroface.paper.saving import picture

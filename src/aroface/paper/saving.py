@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from aroface.files import write_bytes, write_text
 from aroface.paper.drawing import STYLE
 from aroface.paper.latex import render_figure
+from aroface.paper.text import one_line
 
 _DPI = 300
 # Dates and program names would change the bytes of an unchanged figure.
@@ -37,7 +38,8 @@ def save_figure(out: str | PathLike[str], draw: Callable[[], Figure], caption: s
         for suffix in _METADATA:
             write_bytes(f"{out}.{suffix}", picture(figure, suffix))
     stem = Path(out).name
-    write_text(f"{out}.tex", render_figure(f"{stem}.pdf", f"{caption} {note}" if note else caption, f"fig:{stem}"))
+    whole = one_line(f"{caption} {note}" if note else caption)
+    write_text(f"{out}.tex", render_figure(f"{stem}.pdf", whole, f"fig:{stem}"))
 
 
 def picture(figure: Figure, form: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import textwrap
 from collections.abc import Collection, Iterable, Sequence
 
@@ -12,20 +13,25 @@ from rich.table import Table
 from rich.text import Text
 
 
-def print_wide(parts: Iterable[Table | Text | str]) -> str:
+def print_wide(parts: Iterable[Table | Text | str], *, color: bool | None = None, width: int | None = None) -> str:
     """Tables and lines for a terminal; tables take what room they need, lines wrap at the terminal's width.
 
-    Colours are used where standard output is a terminal.
+    Args:
+        parts: in their order.
+        color: whether to use colours, bold and underlined type; None decides by what standard output is.
+        width: columns of the terminal; None takes this one's.
     """
     here = Console()
+    width = width or here.width
     buffer = io.StringIO()
-    console = Console(file=buffer, force_terminal=here.is_terminal, width=here.width, highlight=False)
+    typed = here.is_terminal if color is None else color
+    console = Console(file=buffer, force_terminal=typed, width=width, highlight=False)
     for part in parts:
-        console.width = here.width
+        console.width = width
         if isinstance(part, Table):
             wide = console.options.update_width(1000)
-            console.width = max(here.width, Measurement.get(console, wide, part).maximum)
-        console.print(Text(_wrapped(part, here.width)) if isinstance(part, str) else part)
+            console.width = max(width, Measurement.get(console, wide, part).maximum)
+        console.print(Text(_wrapped(part, width)) if isinstance(part, str) else part)
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
 
 
@@ -54,9 +60,22 @@ def markdown_text(text: str) -> str:
     return text
 
 
+def one_line(text: str) -> str:
+    """Text without line breaks: LaTeX ends a caption at an empty line. Other spaces stay what they are."""
+    return re.sub(r"\s*[\r\n]\s*", " ", text.strip())
+
+
 def plural(count: int, noun: str) -> str:
     """A count with its noun."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def over_seeds(counts: Collection[int]) -> str:
+    """What values are, from the numbers of seeds behind them: ``one seed``, ``mean over 2 to 3 seeds``."""
+    low, high = min(counts), max(counts)
+    if high == 1:
+        return "one seed"
+    return f"mean over {low if low == high else f'{low} to {high}'} seeds"
 
 
 def listing(words: Sequence[str]) -> str:

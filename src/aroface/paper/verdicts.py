@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from os import PathLike
 from typing import Literal
 
 from aroface.paper.claims import Claim, Claims, DifferenceClaim, DropClaim, Pair
 from aroface.paper.compare import TOLERANCES, heading
-from aroface.paper.curves import FULL_QUALITY, PROTOCOL
+from aroface.paper.curves import FULL_QUALITY, PROTOCOL, metric_name, quality_name
 from aroface.paper.estimates import Difference, mean_interval, paired_difference, rounded
 from aroface.paper.measure import Measurement, check_columns, lines, measure
 from aroface.paper.records import Experiment, Record, load_records, select
@@ -35,6 +35,7 @@ class Evidence:
         seeds: how many; 0 for reported values.
         p_value: of no difference.
         remark: how the value came about, or why there is none.
+        cells: table, row and column of the cells that it is the difference of; none of a drop.
     """
 
     what: str
@@ -45,6 +46,7 @@ class Evidence:
     seeds: int = 0
     p_value: float | None = None
     remark: str = ""
+    cells: tuple[tuple[str, str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +111,21 @@ def judge_claims(
     for claim in claims.claims:
         if isinstance(claim, DropClaim):
             nothing = Evidence(claim.benchmark, UNKNOWN, remark=claim.unprinted)
-            judged.append(Judgement(claim, (nothing,), tuple(_drop(claim, each, found) for each in claim.experiments)))
+            drops = tuple(_drop(claim, each, found, labels) for each in claim.experiments)
+            judged.append(Judgement(claim, (nothing,), drops))
             continue
         spec = claims.specs[claim.table]
         owners = {line.row.key: line.experiment for line in lines(spec, found, known, labels)}
         cells = [(pair, spec.column(name)) for pair in claim.pairs for name in claim.columns]
-        paper = tuple(_reported(claims, claim, pair, column) for pair, column in cells)
-        reproduction = tuple(_reproduced(claims, claim, pair, column, owners, found) for pair, column in cells)
-        judged.append(Judgement(claim, paper, reproduction))
+        paper = [_reported(claims, claim, pair, column) for pair, column in cells]
+        reproduction = [_reproduced(claims, claim, pair, column, owners, found) for pair, column in cells]
+        places = [tuple((spec.name, row, column.id) for row in (pair.of, pair.minus)) for pair, column in cells]
+        judged.append(Judgement(claim, _placed(paper, places), _placed(reproduction, places)))
     return tuple(judged)
+
+
+def _placed(evidence: Iterable[Evidence], places: Iterable[tuple[tuple[str, str, str], ...]]) -> tuple[Evidence, ...]:
+    return tuple(replace(each, cells=cells) for each, cells in zip(evidence, places, strict=True))
 
 
 def _reported(claims: Claims, claim: DifferenceClaim, pair: Pair, column: Column) -> Evidence:
@@ -216,27 +224,28 @@ def _above(low: Decimal, high: Decimal, bound: Decimal) -> Verdict:
     return "refuted" if high < bound else UNKNOWN
 
 
-def _drop(claim: DropClaim, experiment: Experiment, records: Sequence[Record]) -> Evidence:
+def _drop(claim: DropClaim, experiment: Experiment, records: Sequence[Record], labels: Mapping[str, str]) -> Evidence:
+    name = experiment.named(labels)
     found = select(records, experiment, claim.benchmark)
     found = tuple(record for record in found if record.protocol["name"] == PROTOCOL)
     if not found:
-        return Evidence(str(experiment), UNKNOWN, remark=f"no result on {claim.benchmark}")
+        return Evidence(name, UNKNOWN, remark=f"no result on {claim.benchmark}")
     known = {point["metric"] for record in found for point in record.series}
     metric = claim.metric if claim.metric in known else claim.stand_in
     if metric is None or metric not in known:
-        return Evidence(str(experiment), UNKNOWN, remark=f"{claim.metric} is not measured")
+        return Evidence(name, UNKNOWN, remark=f"{metric_name(claim.metric)[0]} is not measured")
     drops = {record.seed: _drop_of(claim, record, metric) for record in found}
     values = {seed: drop for seed, drop in drops.items() if drop is not None}
-    what = f"{experiment}, {metric}, {_quality(claim, found[0])}, {claim.factor} {claim.level:g}"
+    quality = quality_name(_quality(claim, found[0]))
+    what = f"{name}, {metric_name(metric)[0]}, {quality}, {claim.factor} {claim.level:g}"
     if not values:
         return Evidence(what, UNKNOWN, remark="no such point in the curves, or nothing left to lose")
     stands_in = metric != claim.metric
-    remark = f"{claim.metric} is not measured, so this decides nothing" if stands_in else ""
+    remark = f"{metric_name(claim.metric)[0]} is not measured, so this decides nothing" if stands_in else ""
     mean = mean_interval(values)
     evidence = _evidence(what, mean, lambda low, high: _above(low, high, claim.claimed), 1, remark, signed=False)
-    if not stands_in:
-        return evidence
-    return Evidence(what, UNKNOWN, evidence.value, evidence.low, evidence.high, evidence.seeds, remark=evidence.remark)
+    # The p-value is that of no drop at all, which nobody claims.
+    return replace(evidence, verdict=UNKNOWN if stands_in else evidence.verdict, p_value=None)
 
 
 def _drop_of(claim: DropClaim, record: Record, metric: str) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from aroface.datasets.registry import Entry, read_all
+from aroface.datasets.registry import REGISTRIES, Entry, read_all
 from aroface.paper.crate import Software
 from aroface.paper.records import Experiment
 from aroface.paper.report import Material, Picture
@@ -17,11 +17,8 @@ from aroface.planning.config import DEFAULTS
 from aroface.planning.costs import plan_costs
 from aroface.planning.costs_report import headline, legend
 from aroface.planning.plan import Plan
-from aroface.planning.products import SPECS, Products, latest
+from aroface.planning.products import CLAIMS, SPECS, Products, latest
 from aroface.planning.sources import Source
-
-CLAIMS = SPECS.parent / "claims.yaml"
-REGISTRIES = Path("workflow/registries")
 
 
 def report_material(products: Products, *, workflow: str, root: Path = Path()) -> Material:
