@@ -58,6 +58,8 @@ def validate(value: Any, schema: str, *, file: str | PathLike[str] | None = None
     remedy = None
     if isinstance(error.instance, str) and error.validator == "type" and error.validator_value in ("number", "integer"):
         remedy = "write the number without quotes, and 1e-1 as 1.0e-1 or 0.1"
+    if isinstance(error.instance, int | float) and error.validator == "type" and error.validator_value == "string":
+        remedy = "write it in quotes"
     raise InputError(error.message, file=file, record=key, remedy=remedy)
 
 
