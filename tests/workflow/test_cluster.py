@@ -73,8 +73,8 @@ def test_a_wrong_value_is_one_line(tmp_path: Path, line: str, expected: str) -> 
 
 def test_a_key_without_a_value_says_nothing(tmp_path: Path) -> None:
     """As it stays when all lines below it are deleted from a copy of the example."""
-    (tmp_path / "site.yaml").write_text("cpu:\ngpu: # {type: a100}\naccount:\nsetup:\nnodes: 2\n")
-    assert cluster.read_site(tmp_path / "site.yaml") == {**cluster.DEFAULTS, "nodes": 2}
+    (tmp_path / "site.yaml").write_text("cpu:\ngpu:\n  type:\n  count: 4\naccount:\nsetup:\nnodes: 2\n")
+    assert cluster.read_site(tmp_path / "site.yaml") == {**cluster.DEFAULTS, "gpu": {"count": 4}, "nodes": 2}
 
 
 @pytest.mark.parametrize("word", ["-n", "-np", "-kn", "--dry-run", "--dryrun"])

@@ -102,10 +102,15 @@ def read_site(path: Path) -> dict[str, Any]:
         InputError: one line with file and key.
     """
     found = (read_yaml(path) or {}) if path.exists() else {}
-    if isinstance(found, dict):
-        found = {key: value for key, value in found.items() if value is not None}
+    found = _said(found)
     validate(found, "site", file=path)
     return {**DEFAULTS, **found}
+
+
+def _said(found: Any) -> Any:
+    if not isinstance(found, dict):
+        return found
+    return {key: _said(value) for key, value in found.items() if value is not None}
 
 
 def plans_only(words: Sequence[str]) -> bool:
