@@ -59,6 +59,7 @@ try:
         root=ROOT,
     )
     PAPER = find_products(PLAN, root=ROOT)
+    TRAINING_RESOURCES = training_resources(PLAN)
     PLAN.write()
     if workflow.is_main_process:
         trust_what_was_brought(PLAN)

@@ -19,6 +19,8 @@ PACKAGES = ("numpy", "opencv-python-headless", "pandas", "safetensors", "scipy",
 """Those that can change a result."""
 STRICT = "AROFACE_STRICT_VERSIONS"
 """Environment variable that, set to something, makes other versions an error."""
+LAUNCHED = "aroface"
+"""Name of torchrun's run where ``aroface`` itself launches the processes of a training."""
 
 
 def find_lock() -> Path | None:
@@ -47,8 +49,15 @@ def differing(lock: Path) -> list[str]:
 
     A build's own label, as in ``2.13.0+cpu``, is no part of the version. What is not installed is not missed: no
     environment of a rule has everything.
+
+    Raises:
+        InputError: the lock cannot be read.
     """
-    pins = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", lock.read_text(encoding="utf-8"), re.MULTILINE))
+    try:
+        text = lock.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot be read ({error})", file=lock, remedy=f"git checkout {lock.name}") from None
+    pins = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", text, re.MULTILINE))
     locked = {_normalised(name): version for name, version in pins.items()}
     found = ((name, version, locked.get(_normalised(name))) for name, version in installed())
     return [f"{name} {version} ({pin})" for name, version, pin in found if pin not in (None, version.partition("+")[0])]
@@ -59,16 +68,21 @@ def lock_state() -> dict[str, Any] | None:
     lock = find_lock()
     if lock is None:
         return None
-    return {"sha256": hashlib.sha256(lock.read_bytes()).hexdigest(), "differing": differing(lock)}
+    found = differing(lock)
+    return {"sha256": hashlib.sha256(lock.read_bytes()).hexdigest(), "differing": found}
 
 
 def check_versions() -> None:
-    """Say in one line what differs from the lock; once, by the first of torchrun's processes or before them.
+    """Say in one line what differs from the lock; once on each node.
+
+    Of processes that somebody's own torchrun started the first on its node does, for those that ``aroface`` launched
+    the launcher has done it.
 
     Raises:
-        InputError: something does, and ``AROFACE_STRICT_VERSIONS`` is set.
+        InputError: something does, and ``AROFACE_STRICT_VERSIONS`` is set; or the lock cannot be read.
     """
-    lock = None if "RANK" in os.environ else find_lock()
+    first = os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("TORCHELASTIC_RUN_ID") != LAUNCHED
+    lock = find_lock() if first else None
     found = differing(lock) if lock else []
     if not found:
         return

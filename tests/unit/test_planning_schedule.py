@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+import time
 from collections.abc import Sequence
 from itertools import pairwise, permutations
 
@@ -161,3 +162,17 @@ def test_what_cannot_run_is_one_line() -> None:
     circle = [Job("a", "train", 1, 1, needs=("b",)), Job("b", "train", 1, 1, needs=("a",))]
     with pytest.raises(InputError, match=r"^a needs itself, or is needed by jobs that do$"):
         simulate(circle, Cluster(1, 1))
+
+
+def test_many_short_jobs_are_planned_at_once_and_too_many_are_one_line():
+    """A training on a CPU within the default time limit of two hours would be thousands of jobs."""
+    jobs = [Job(f"long {number}", "train", 1500.0, 1, limit=2.0, restart=0.1) for number in range(12)]
+    assert len(jobs[0].attempts) == 790  # 1 + (1500 - 2) / 1.9, rounded up
+    assert sum(jobs[0].attempts) == pytest.approx(jobs[0].whole) == pytest.approx(1500 + 789 * 0.1)
+    before = time.process_time()
+    assert simulate(jobs, Cluster(1, 4)).makespan == pytest.approx(3 * jobs[0].whole)
+    assert time.process_time() - before < 5
+    with pytest.raises(
+        InputError, match=r"long takes 57,382 h, 30,\d+ jobs of at most 2 h; .* 1,000; raise its time limit"
+    ):
+        Job("long", "train", 57_382.0, limit=2.0, restart=0.1)

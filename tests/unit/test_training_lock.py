@@ -105,6 +105,24 @@ def test_a_living_owner_on_another_machine_is_left_alone(tmp_path, monkeypatch, 
     assert json.loads(path.read_text())["token"] == "theirs"
 
 
+def test_an_owner_of_whom_nothing_can_be_read_is_taken_for_dead_after_the_stated_time(tmp_path, capfd):
+    (tmp_path / OWNER).write_text("half a li")
+    before = time.monotonic()
+    with locked(tmp_path):
+        assert time.monotonic() - before >= lock.STALE_S
+    assert "locked by a process that has not said who it is: waiting 1 s" in capfd.readouterr().err
+    assert [each.name for each in tmp_path.iterdir()] == ["lock"]
+
+
+def test_a_lock_that_may_not_be_written_is_one_line(tmp_path):
+    (tmp_path / "lock").mkdir()
+    with pytest.raises(InputError, match=r"/lock: cannot be written \(Is a directory\); see whose it is"):
+        locked(tmp_path).__enter__()
+    (tmp_path / "state").write_text("")
+    with pytest.raises(InputError, match=r"/state: cannot be written \(File exists\)"):
+        locked(tmp_path / "state").__enter__()
+
+
 def test_an_owner_that_ends_meanwhile_is_not_waited_for(tmp_path):
     path = write_owner(tmp_path)
     threading.Timer(0.2, path.unlink).start()

@@ -127,3 +127,32 @@ def test_data_other_than_the_recipes_is_refused(tmp_path, recipe, data):
     assert done.stderr.count("\n") == 1
     assert manifest_hash(OTHER) in done.stderr
     assert manifest_hash(IDENTITY) in done.stderr
+
+
+LISTEN = """
+import sys, time
+from types import SimpleNamespace
+from aroface.training.loop import Trainer
+trainer = SimpleNamespace(_signal=0)
+with Trainer._listening(trainer):
+    print("listens", flush=True)
+    for _ in range(600):
+        time.sleep(0.1)
+        if trainer._signal:
+            print("saves", trainer._signal, flush=True)
+            time.sleep(float(sys.argv[1]))
+            sys.exit(75)
+"""
+
+
+def test_a_signal_that_a_container_passes_on_is_no_second_one():
+    """All processes of a Slurm step get it, and one in a container gets it from that once more."""
+    for pauses, saves_s, status in (((0.0, 0.2), 2.0, 75), ((0.0, 1.6), DEADLINE_S, -signal.SIGUSR1)):
+        command = [sys.executable, "-c", LISTEN, str(saves_s)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout.readline() == "listens\n"
+            for pause in pauses:
+                time.sleep(pause)
+                process.send_signal(signal.SIGUSR1)
+            assert process.stdout.readline() == f"saves {int(signal.SIGUSR1)}\n"
+            assert process.wait(DEADLINE_S) == status

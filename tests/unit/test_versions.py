@@ -65,13 +65,29 @@ def test_a_difference_is_one_line(other: Path, capsys: pytest.CaptureFixture[str
     }
 
 
-def test_only_the_first_of_torchruns_processes_speaks(
-    other: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("environment", "speaks"),
+    [
+        ({"RANK": "0", "LOCAL_RANK": "0", "TORCHELASTIC_RUN_ID": versions.LAUNCHED}, False),
+        ({"RANK": "4", "LOCAL_RANK": "0", "TORCHELASTIC_RUN_ID": versions.LAUNCHED}, False),
+        ({"RANK": "0", "LOCAL_RANK": "0", "TORCHELASTIC_RUN_ID": "none"}, True),
+        ({"RANK": "4", "LOCAL_RANK": "0", "TORCHELASTIC_RUN_ID": "none"}, True),
+        ({"RANK": "5", "LOCAL_RANK": "1", "TORCHELASTIC_RUN_ID": "none"}, False),
+        ({"RANK": "0", "LOCAL_RANK": "0"}, True),
+    ],
+)
+def test_one_process_a_node_speaks(
+    other: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    speaks: bool,
 ) -> None:
-    """That is the one that started them: it has the same packages."""
-    monkeypatch.setenv("RANK", "0")
+    """The launcher, where aroface is its own, which has the same packages; else the first process on each node."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
     versions.check_versions()
-    assert capsys.readouterr().err == ""
+    assert bool(capsys.readouterr().err) == speaks
 
 
 def test_who_wants_it_strict_gets_status_2(
@@ -88,6 +104,16 @@ def test_who_wants_it_strict_gets_status_2(
     assert out == ""
     assert err.startswith("aroface: error: not the versions of requirements.lock (in brackets): numpy ")
     assert err.count("\n") == 1
+
+
+def test_a_lock_that_cannot_be_read_is_one_line(other: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    other.write_bytes(b"numpy==1.0\n\xff\xfe\n")
+    assert main(["claims", "--lint"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"aroface: error: {other}: cannot be read ('utf-8' codec can't decode")
+    assert said.endswith("; git checkout requirements.lock\n") and said.count("\n") == 1
+    with pytest.raises(InputError, match="cannot be read"):
+        versions.lock_state()
 
 
 def test_without_a_lock_nothing_is_said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

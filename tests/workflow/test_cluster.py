@@ -8,6 +8,7 @@ import json
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +18,7 @@ import pytest
 import snakemake_executor_plugin_slurm as plugin
 import yaml
 from conftest import ROOT
+from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
 
 from aroface.errors import InputError
 from aroface.files import read_json
@@ -52,6 +54,54 @@ def test_a_wrong_key_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "site.yaml").write_text("gpu: {partitoin: gpu}\n")
     with pytest.raises(InputError, match=r"site.yaml: gpu: .*'partitoin' was unexpected"):
         cluster.read_site(tmp_path / "site.yaml")
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("gpu: {max_hours: 48:00:00}", "gpu.max_hours: 172800 is greater than the maximum of 2160"),
+        ("account: 4711", "account: 4711 is not of type 'string'; write it in quotes"),
+        ("environment: docker", r"environment: 'docker' is not one of \['venv', 'conda', 'container'\]"),
+        ("- gpu", "'object'"),
+    ],
+)
+def test_a_wrong_value_is_one_line(tmp_path: Path, line: str, expected: str) -> None:
+    (tmp_path / "site.yaml").write_text(f"{line}\n")
+    with pytest.raises(InputError, match=rf"^{tmp_path}/site.yaml: .*{expected}"):
+        cluster.read_site(tmp_path / "site.yaml")
+
+
+def test_a_key_without_a_value_says_nothing(tmp_path: Path) -> None:
+    """As it stays when all lines below it are deleted from a copy of the example."""
+    (tmp_path / "site.yaml").write_text("cpu:\ngpu:\n  type:\n  count: 4\naccount:\nsetup:\nnodes: 2\n")
+    assert cluster.read_site(tmp_path / "site.yaml") == {**cluster.DEFAULTS, "gpu": {"count": 4}, "nodes": 2}
+
+
+@pytest.mark.parametrize("word", ["-n", "-np", "-kn", "--dry-run", "--dryrun"])
+def test_a_plan_asks_slurm_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    """It is made where there is none yet, or while it is down; a start says in one line what Slurm said."""
+    script(tmp_path / "scontrol", "echo 'slurm_load_ctl_conf error: Unable to contact slurm controller' >&2; exit 1")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(sys, "argv", ["snakemake", word, "--profile", "slurm"])
+    assert cluster.Profile(cluster.DEFAULTS, ROOT / "slurm").status_command is None
+    for others in (["--nolock"], ["table_n", "-c1"], ["-k"]):
+        monkeypatch.setattr(sys, "argv", ["snakemake", *others])
+        with pytest.raises(InputError, match=r"^scontrol show config: slurm_load_ctl_conf error: .*controller; does"):
+            cluster.Profile(cluster.DEFAULTS, ROOT / "slurm")
+
+
+def test_a_type_of_gpu_may_have_a_hyphen(
+    tmp_path: Path, site: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Slurm itself finds them: the plugin refuses such a gres, and another way of asking for it in the extras."""
+    (tmp_path / "site.yaml").write_text("gpu: {type: nvidia_a100-sxm4-80gb}\n")
+    monkeypatch.setenv(cluster.SITE, json.dumps(cluster.read_site(tmp_path / "site.yaml")))
+    asked = cluster.job_resources(GPU_JOB), cluster.training_resources(plan_of(tmp_path))
+    for resources in asked:
+        assert "gres" not in resources
+        assert "--gpus-per-node=nvidia_a100-sxm4-80gb:4" in resources["slurm_extra"].split()
+        validate_slurm_extra(SimpleNamespace(resources=SimpleNamespace(**resources)))
+    assert "--signal=USR1@120" in asked[1]["slurm_extra"].split()
 
 
 def test_without_the_profile_nothing_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

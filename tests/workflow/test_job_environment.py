@@ -68,6 +68,15 @@ def test_another_environment_makes_nothing_stale(done: Project, tools: Path, env
     assert outcome.planned == []
 
 
+def test_nodes_that_do_not_divide_a_training_are_one_line(project: Project) -> None:
+    with_profile(project, nodes=3)
+    outcome = project.run("--dry-run", "--profile", "slurm", config=None)
+    assert outcome.status == 2
+    errors = [line for line in outcome.text.splitlines() if not line.startswith("Using ")]
+    assert len(errors) == 1, outcome.text
+    assert errors[0].startswith("error: slurm/site.yaml: nodes: 4 processes of a training on 3 nodes; expected as many")
+
+
 def test_the_conda_setting_is_snakemakes_own(project: Project, tools: Path) -> None:
     with_profile(project, environment="conda")
     outcome = project.plan("--profile", "slurm")

@@ -23,7 +23,7 @@ rule train:
         "../envs/train.yaml"
     threads: RESOURCES["train"]["threads"]
     resources:
-        **training_resources(PLAN),
+        **TRAINING_RESOURCES,
         mem_mb=RESOURCES["train"]["mem_mb"],
         runtime=TRAINING_TIME.limit,
         gpus=RESOURCES["train"]["gpus"],

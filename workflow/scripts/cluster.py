@@ -10,7 +10,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ class Profile:
         self.jobs: int = site["jobs"]
         self.poll_seconds: int = site["poll_seconds"]
         self.precommand = f". {shlex.quote(str(folder.resolve() / 'setup.sh'))}"
-        self.status_command = status_command(site["status"])
+        self.status_command = None if plans_only(sys.argv[1:]) else status_command(site["status"])
         self.deployment = ["conda"] if site["environment"] == "conda" else None
         queue = _queue(site, "cpu")
         self.default_resources = {name: quoted(value) for name, value in queue.items()} or None
@@ -96,12 +96,26 @@ def profile(folder: str) -> Profile:
 def read_site(path: Path) -> dict[str, Any]:
     """The site's settings, with defaults for what is not said; all defaults where there is no such file.
 
+    A key without a value, as it stays when the lines below it are deleted, says nothing.
+
     Raises:
         InputError: one line with file and key.
     """
     found = (read_yaml(path) or {}) if path.exists() else {}
+    found = _said(found)
     validate(found, "site", file=path)
     return {**DEFAULTS, **found}
+
+
+def _said(found: Any) -> Any:
+    if not isinstance(found, dict):
+        return found
+    return {key: _said(value) for key, value in found.items() if value is not None}
+
+
+def plans_only(words: Sequence[str]) -> bool:
+    """Whether Snakemake was called with ``-n``, alone or among other letters: a plan needs no Slurm that answers."""
+    return any(re.fullmatch(r"-[Fkpqr]*n[Fkpqr]*|--dry-?run", word) for word in words)
 
 
 def quoted(value: str) -> str:
@@ -125,7 +139,8 @@ def status_command(wanted: str) -> str | None:
     try:
         done = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, timeout=60, check=True)
     except (subprocess.SubprocessError, OSError) as error:
-        raise InputError(f"scontrol show config: {error}", remedy="does Slurm answer here? try sinfo") from None
+        trouble = " ".join(str(getattr(error, "stderr", None) or error).split())
+        raise InputError(f"scontrol show config: {trouble}", remedy="does Slurm answer here? try sinfo") from None
     settings = dict(re.findall(r"^(\w+) *= *(.*)$", done.stdout, re.MULTILINE))
     age = re.match(r"\d+", settings.get("MinJobAge", ""))
     if age and int(age[0]) >= VISIBLE_S:
@@ -223,14 +238,16 @@ def training_resources(plan: Plan) -> dict[str, Any]:
                 remedy="see training.processes and resources.train.gpus of the configuration",
             )
     together = {"mpi": "srun", "tasks": nodes} if nodes > 1 else {"mpi": ""}
+    gpus = _gpus(asked["gpus"] // nodes)
+    extra = ["--ntasks-per-node=1", f"--signal=USR1@{site['warning_seconds']}", gpus.pop("slurm_extra", "")]
     return {
         **_queue(site, "gpu" if asked["gpus"] else "cpu"),
-        **_gpus(asked["gpus"] // nodes),
+        **gpus,
         **together,
         "nodes": nodes,
         "tasks_per_gpu": 0,
         "cpus_per_task": asked["threads"],
-        "slurm_extra": f"--ntasks-per-node=1 --signal=USR1@{site['warning_seconds']}",
+        "slurm_extra": " ".join(filter(None, extra)),
         "launcher": f"bash slurm/launch.sh {nodes} {asked['threads']} {site['warning_seconds']}",
     }
 
@@ -239,6 +256,8 @@ def _gpus(on_each_node: int) -> dict[str, Any]:
     if not on_each_node:
         return {}
     kind = site_settings()["gpu"].get("type")
+    if kind and "-" in kind:  # which Snakemake's plugin takes for a mistake in a gres
+        return {"slurm_extra": f"--gpus-per-node={kind}:{on_each_node}"}
     return {"gres": f"gpu:{kind}:{on_each_node}" if kind else f"gpu:{on_each_node}"}
 
 

@@ -16,6 +16,8 @@ from functools import cached_property
 from aroface.errors import InputError
 
 _SAME_TIME = 1e-9  # hours between two ends that are one
+_MOST_ATTEMPTS = 1000  # of one job; more are no plan, and would take long to simulate
+_MORE_TIME = "raise its time limit: resources of the configuration, max_hours in slurm/site.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,22 +48,30 @@ class Job:
         if self.restart >= self.limit:
             raise InputError(
                 f"{self.name} takes {60 * self.restart:.0f} minutes to go on and may run for {60 * self.limit:.0f}",
-                remedy="raise its time limit: resources of the configuration, max_hours in slurm/site.yaml",
+                remedy=_MORE_TIME,
             )
+        if self._cut_short >= _MOST_ATTEMPTS:
+            raise InputError(
+                f"{self.name} takes {self.hours:,.0f} h, {self._cut_short + 1:,} jobs of at most {self.limit:g} h",
+                expected=f"at most {_MOST_ATTEMPTS:,}",
+                remedy=f"{_MORE_TIME}, or give it GPUs (resources.train.gpus)",
+            )
+
+    @property
+    def _cut_short(self) -> int:
+        """How often it runs until its time limit."""
+        return 0 if self.hours <= self.limit else math.ceil((self.hours - self.limit) / (self.limit - self.restart))
 
     @property
     def attempts(self) -> list[float]:
         """Hours of each time that it runs."""
-        found, left = [], self.hours
-        while left > self.limit:
-            found.append(self.limit)
-            left += self.restart - self.limit
-        return [*found, left]
+        times = self._cut_short
+        return [self.limit] * times + [self.hours - times * (self.limit - self.restart) if times else self.hours]
 
     @property
     def whole(self) -> float:
         """Hours that it runs altogether."""
-        return sum(self.attempts)
+        return self.hours + self._cut_short * self.restart
 
 
 @dataclass(frozen=True, slots=True)

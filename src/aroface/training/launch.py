@@ -14,6 +14,7 @@ from types import FrameType
 
 from aroface.errors import InputError
 from aroface.training.conduct import EXIT_INTERRUPTED
+from aroface.versions import LAUNCHED
 
 GRACE_S = 300
 """After a signal the processes may take so long to save their state."""
@@ -103,7 +104,7 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
         min_nodes=count,
         max_nodes=count,
         nproc_per_node=processes // count,
-        run_id="aroface",
+        run_id=LAUNCHED,
         rdzv_backend="static" if nodes else "c10d",
         rdzv_endpoint=f"{nodes.head}:{nodes.port}" if nodes else "localhost:0",
         rdzv_configs={"rank": nodes.rank} if nodes else {},

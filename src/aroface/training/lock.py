@@ -24,10 +24,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from aroface.errors import InputError
-from aroface.files import write_json, writing
+from aroface.files import FULL_DISK, write_json, writing
 from aroface.training.conduct import EXIT_INTERRUPTED
 
 LOCK, OWNER, PROGRESS = "lock", "owner.json", "progress.json"
@@ -56,10 +56,9 @@ def locked(folder: Path) -> Iterator[None]:
         folder: of the run's states; ``progress.json`` there changes as steps are done.
 
     Raises:
-        InputError: another process holds it.
+        InputError: another process holds it, or it may not be written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / LOCK, "a") as file:
+    with _open(folder) as file:
         mine = _take(folder, _kernel_lock(file.fileno()))
         ended = threading.Event()
         heart = threading.Thread(target=_beat, args=(folder, mine, ended), name="heartbeat", daemon=True)
@@ -73,6 +72,17 @@ def locked(folder: Path) -> Iterator[None]:
                 (folder / OWNER).unlink(missing_ok=True)
                 for claim in folder.glob(f"{CLAIM}*"):
                     claim.unlink(missing_ok=True)
+
+
+def _open(folder: Path) -> IO[str]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return open(folder / LOCK, "a")
+    except OSError as error:
+        if error.errno in FULL_DISK:
+            raise
+        remedy = "see whose it is: two users need results of their own (paths.results of the configuration)"
+        raise InputError(f"cannot be written ({error.strerror})", file=error.filename, remedy=remedy) from None
 
 
 def _kernel_lock(file: int) -> bool | None:

@@ -47,6 +47,8 @@ from aroface.training.watch import LossWatch
 
 SHEET_IMAGES = 16
 BEST = "best.safetensors"
+ECHO_S = 1.0
+"""A signal that comes again within so many seconds is the same one, passed on."""
 
 Numbers = Callable[[], dict[str, Any]]
 
@@ -442,12 +444,18 @@ class Trainer:
 
     @contextmanager
     def _listening(self) -> Iterator[None]:
-        """Let SIGTERM, SIGINT and SIGUSR1 end the training after the step under way; a second one acts at once."""
+        """Let SIGTERM, SIGINT and SIGUSR1 end the training after the step under way; a second one acts at once.
+
+        Unless it is the first one's echo: Slurm signals all processes of a step, and a container passes on what it got.
+        """
         numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+        first: dict[int, float] = {}
 
         def remember(number: int, frame: FrameType | None) -> None:
             self._signal = number
-            signal.signal(number, signal.SIG_DFL)
+            if time.monotonic() > first.setdefault(number, time.monotonic()) + ECHO_S:
+                signal.signal(number, signal.SIG_DFL)
+                os.kill(os.getpid(), number)
 
         before = {number: signal.signal(number, remember) for number in numbers}
         try:
