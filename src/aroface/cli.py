@@ -20,7 +20,16 @@ from aroface.cli_paper import add_paper_verbs
 from aroface.cli_robustness import add_foreign_options, add_robustness_verb, evaluate_foreign
 from aroface.cli_statistics import add_statistics_verbs
 from aroface.cli_train import add_train_verb
-from aroface.cli_verbs import Arguments, Verbs, add_device, add_selection, add_verb, positive, workflow_command
+from aroface.cli_verbs import (
+    Arguments,
+    Verbs,
+    add_configuration,
+    add_device,
+    add_selection,
+    add_verb,
+    positive,
+    workflow_command,
+)
 from aroface.errors import InputError
 from aroface.files import FULL_DISK, REFUSED
 from aroface.versions import check_versions
@@ -120,18 +129,7 @@ def _plan(verbs: Verbs[argparse.ArgumentParser]) -> None:
         "--gpus-per-node", type=positive, metavar="N", help="of them (gpu.per_node of slurm/site.yaml, else 4)"
     )
     verb.add_argument("--schedule", type=Path, metavar="FILE.pdf", help="draw what runs when, as PDF and PNG")
-    _add_configuration(verb)
-
-
-def _add_configuration(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
-        "--configfile",
-        type=Path,
-        nargs="+",
-        default=[Path("config.yaml")],
-        metavar="FILE",
-        help="configuration, each file laid over the one before, as for snakemake (config.yaml)",
-    )
+    add_configuration(verb)
 
 
 def _do_plan(options: Arguments) -> None:
@@ -313,7 +311,7 @@ def _explain(verbs: Verbs[argparse.ArgumentParser]) -> None:
         _do_explain,
     )
     verb.add_argument("cell", help="table/row/column")
-    _add_configuration(verb)
+    add_configuration(verb)
 
 
 def _do_explain(options: Arguments) -> None:

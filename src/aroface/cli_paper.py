@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aroface import __version__
-from aroface.cli_verbs import Arguments, Verbs, add_verb, workflow_command
+from aroface.cli_verbs import Arguments, Verbs, add_configuration, add_verb, workflow_command
 from aroface.errors import InputError
 from aroface.files import write_text
 
@@ -163,14 +163,7 @@ def _report(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 
 def _add_plan(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
-        "--configfile",
-        type=Path,
-        nargs="+",
-        default=[Path("config.yaml")],
-        metavar="FILE",
-        help="configuration, each file laid over the one before, as for snakemake (config.yaml)",
-    )
+    add_configuration(verb)
     verb.add_argument("--changes", type=_changes, default={}, metavar="JSON", help="keys laid over these files")
     verb.add_argument("--root", type=Path, default=Path(), help="folder of the repository (%(default)s)")
 

@@ -70,3 +70,15 @@ def positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
     return number
+
+
+def add_configuration(verb: argparse.ArgumentParser) -> None:
+    """Declare the configuration's files, as for Snakemake."""
+    verb.add_argument(
+        "--configfile",
+        type=Path,
+        nargs="+",
+        default=[Path("config.yaml")],
+        metavar="FILE",
+        help="configuration, each file laid over the one before, as for snakemake (config.yaml)",
+    )
