@@ -89,8 +89,8 @@ def _title(benchmark: str) -> str | None:
     """A benchmark's printed name, where the registry is here and knows it."""
     from aroface.datasets.registry import REGISTRIES, read_benchmarks
 
-    registry = REGISTRIES / "benchmarks.yaml"
-    entry = read_benchmarks(registry).get(benchmark) if registry.exists() else None
+    known = REGISTRIES / "benchmarks.yaml"
+    entry = read_benchmarks(known).get(benchmark) if known.exists() else None
     return None if entry is None else entry.title
 
 
