@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 
 from aroface.paper.drawing import PANEL_TITLE, TEXT_WIDTH, Look, draw_legend, legend_height, looks, place
 from aroface.paper.history import NO_ADVERSARY, Gap, History, by_experiment, gap_words, load_histories, seed_words
-from aroface.paper.records import Experiment
+from aroface.paper.records import Experiment, Selection, selected
 from aroface.paper.saving import save_figure
-from aroface.paper.spec import EMPTY
 from aroface.paper.training_figure import Courses, draw_nothing
 
 # Title of a quantity's panels, label of their axis, what a value is multiplied with, and where no image is moved.
@@ -42,10 +41,8 @@ def figure_displacements(
     runs_dir: str | PathLike[str],
     out: str | PathLike[str],
     *,
-    runs: Collection[str] | None = None,
-    experiments: Sequence[Experiment] | None = None,
-    labels: Mapping[str, str] = EMPTY,
     caption_note: str | None = None,
+    **shown: Unpack[Selection],
 ) -> None:
     """Draw how the adversary of each method displaced its images, from ``history.json`` of the runs.
 
@@ -54,14 +51,13 @@ def figure_displacements(
     Args:
         runs_dir: ``results/runs``.
         out: path of the files without their suffix.
-        runs: names of the runs that count; None counts all finished ones that are there.
-        experiments: the methods in the order of the legend; None orders them by name.
-        labels: printed names of methods and data sets by their keys.
         caption_note: last sentence of the caption.
+        shown: see :class:`aroface.paper.records.Selection`.
 
     Raises:
         InputError: a history is malformed, or the seeds of an experiment were trained for different numbers of steps.
     """
+    runs, experiments, labels = selected(shown)
     histories, unrecorded = load_histories(runs_dir, runs)
     attacked = [history for history in histories if history.adversary != NO_ADVERSARY]
     counted = [history for history in attacked if history.content["displacements"] is not None]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from matplotlib.image import imread
@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 from aroface.errors import InputError
 from aroface.paper.curves import curves, factors, metric_name, qualities, quality_name, sensitivity_records
 from aroface.paper.drawing import AXES, draw, looks
-from aroface.paper.records import Experiment, load_records
+from aroface.paper.records import Selection, load_records, selected
 from aroface.paper.saving import save_figure
-from aroface.paper.spec import EMPTY
 from aroface.paper.text import over_seeds
 
 DEFAULT_METRIC = "tar_strict_at_far_1e-2"
@@ -29,12 +28,10 @@ def figure_fae(
     out: str | PathLike[str],
     *,
     examples: tuple[Sheet, Sheet] | None = None,
-    runs: Collection[str] | None = None,
-    experiments: Sequence[Experiment] | None = None,
-    labels: Mapping[str, str] = EMPTY,
     metric: str = DEFAULT_METRIC,
     low: str | None = None,
     caption_note: str | None = None,
+    **shown: Unpack[Selection],
 ) -> None:
     """Draw figure 1: example faces, and what face alignment errors cost at full and at low quality.
 
@@ -46,16 +43,15 @@ def figure_fae(
         out: path of the files without their suffix.
         examples: contact sheets of high-quality and of low-quality faces, as PNG files or uint8 H×W×3 arrays; the upper
             half of each shows them aligned, the lower half the same faces misaligned. None leaves them out.
-        runs: names of the runs that count; None counts all that are there.
-        experiments: the methods to be shown, in the order of the legend; None shows all.
-        labels: printed names of methods and data sets by their keys.
         metric: metric of the series.
         low: the low quality, such as ``r24``; None takes the lowest resolution there is.
         caption_note: last sentence of the caption.
+        shown: see :class:`aroface.paper.records.Selection`.
 
     Raises:
         InputError: there are no such records, they are ambiguous or not comparable, or an example is no picture.
     """
+    runs, experiments, labels = selected(shown)
     chosen = sensitivity_records(load_records(records, runs), benchmark, experiments)
     found = {experiment: curves(seeds, metric) for experiment, seeds in chosen.items()}
     rows, columns = qualities([*found.values()], low), factors([*found.values()])

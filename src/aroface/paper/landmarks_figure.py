@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
-from typing import Any
+from typing import Any, Unpack
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -25,9 +25,8 @@ from aroface.paper.drawing import (
 )
 from aroface.paper.figures import DEFAULT_METRIC
 from aroface.paper.landmarks import Point, points, rank_correlation
-from aroface.paper.records import Experiment, load_records
+from aroface.paper.records import Experiment, Selection, load_records, selected
 from aroface.paper.saving import save_figure
-from aroface.paper.spec import EMPTY
 from aroface.paper.text import over_seeds
 
 MARKERS = {"scale": "^", "rotation": "s", "shift": "D", "joint": "o"}
@@ -46,12 +45,10 @@ def figure_landmarks(
     benchmark: str,
     out: str | PathLike[str],
     *,
-    runs: Collection[str] | None = None,
-    experiments: Sequence[Experiment] | None = None,
-    labels: Mapping[str, str] = EMPTY,
     metric: str = DEFAULT_METRIC,
     low: str | None = None,
     caption_note: str | None = None,
+    **shown: Unpack[Selection],
 ) -> None:
     """Draw the drop of a metric against the displacement of landmarks, all alignment errors in one panel a quality.
 
@@ -61,16 +58,15 @@ def figure_landmarks(
         records: folder of the records.
         benchmark: key of a benchmark with protocol ``sensitivity``.
         out: path of the files without their suffix.
-        runs: names of the runs that count; None counts all that are there.
-        experiments: the methods to be shown, in the order of the legend; None shows all.
-        labels: printed names of methods and data sets by their keys.
         metric: metric of the series.
         low: the low quality, such as ``r24``; None takes the lowest resolution there is.
         caption_note: last sentence of the caption.
+        shown: see :class:`aroface.paper.records.Selection`.
 
     Raises:
         InputError: there are no such records, or they are ambiguous or not comparable.
     """
+    runs, experiments, labels = selected(shown)
     chosen = sensitivity_records(load_records(records, runs), benchmark, experiments)
     swept = {experiment: curves(seeds, metric) for experiment, seeds in chosen.items()}
     panels = qualities([*swept.values()], low)

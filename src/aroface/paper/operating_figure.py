@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,7 +16,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from aroface.evaluation.operating_points import admitted
 from aroface.paper.drawing import LEFT, TEXT_WIDTH, Look, draw_legend, legend_height, looks, place
 from aroface.paper.operating import KINDS, Kind, Operating, operating_curves
-from aroface.paper.records import Experiment, load_records
+from aroface.paper.records import Experiment, Selection, load_records, selected
 from aroface.paper.saving import save_figure
 from aroface.paper.spec import EMPTY
 from aroface.paper.text import over_seeds
@@ -36,11 +36,9 @@ def figure_operating(
     out: str | PathLike[str],
     *,
     kind: str = "tar_far",
-    runs: Collection[str] | None = None,
-    experiments: Sequence[Experiment] | None = None,
-    labels: Mapping[str, str] = EMPTY,
     title: str | None = None,
     caption_note: str | None = None,
+    **shown: Unpack[Selection],
 ) -> None:
     """Draw hit rate against error rate of all methods, with a panel for each training set and backbone.
 
@@ -51,15 +49,14 @@ def figure_operating(
         benchmark: key of a benchmark whose records have such a curve.
         out: path of the files without their suffix.
         kind: ``tar_far`` of pairs, ``tpir_fpir`` of a search.
-        runs: names of the runs that count; None counts all that are there.
-        experiments: the methods to be shown, in the order of the legend; None shows all.
-        labels: printed names of methods and data sets by their keys.
         title: the benchmark's name in the caption; its key where None.
         caption_note: last sentence of the caption.
+        shown: see :class:`aroface.paper.records.Selection`.
 
     Raises:
         InputError: there are no such records, they hold no curve, are ambiguous or not comparable.
     """
+    runs, experiments, labels = selected(shown)
     found = operating_curves(load_records(records, runs), benchmark, KINDS[kind], experiments)
     caption = _caption(KINDS[kind], title or benchmark, [*found.values()])
     save_figure(out, lambda: draw(found, KINDS[kind], labels), caption, caption_note)

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 from aroface.errors import InputError
 from aroface.files import read_json
@@ -66,6 +66,25 @@ class Record:
         return bool(self.provenance.get("source") == RELEASED)
 
 
+class Selection(TypedDict, total=False):
+    """What of the records and runs is shown, and by which names; :func:`read_runs_file` gives it.
+
+    Attributes:
+        runs: names of the runs that count; all that are there if left out.
+        experiments: those that are shown, in order; all that have results if left out.
+        labels: printed names of methods and data sets by their keys; a key without one is printed itself.
+    """
+
+    runs: Collection[str] | None
+    experiments: Sequence[Experiment] | None
+    labels: Mapping[str, str]
+
+
+def selected(shown: Selection) -> tuple[Collection[str] | None, Sequence[Experiment] | None, Mapping[str, str]]:
+    """Runs, experiments and labels of a selection, None and no labels for what it leaves out."""
+    return shown.get("runs"), shown.get("experiments"), shown.get("labels", {})
+
+
 def load_records(folder: str | PathLike[str], runs: Collection[str] | None = None) -> tuple[Record, ...]:
     """Read every ``{run}/{benchmark}.json`` under ``folder``, in the order of their names.
 
@@ -88,7 +107,7 @@ def load_records(folder: str | PathLike[str], runs: Collection[str] | None = Non
     return tuple(read_record(path) for path in paths)
 
 
-def read_runs_file(path: str | PathLike[str] | None) -> dict[str, Any]:
+def read_runs_file(path: str | PathLike[str] | None) -> Selection:
     """The runs that count, their experiments and the printed names, as a plan lists them.
 
     Args:

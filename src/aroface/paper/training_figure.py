@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 
 from aroface.paper.drawing import LEFT, PANEL_TITLE, TEXT_WIDTH, Look, draw_legend, legend_height, looks, place
 from aroface.paper.history import NO_ADVERSARY, History, by_experiment, gap_words, load_histories, seed_words
-from aroface.paper.records import Experiment
+from aroface.paper.records import Experiment, Selection, selected
 from aroface.paper.saving import save_figure
-from aroface.paper.spec import EMPTY
 from aroface.paper.text import listing
 
 PARTS = 100
@@ -53,10 +52,8 @@ def figure_training(
     runs_dir: str | PathLike[str],
     out: str | PathLike[str],
     *,
-    runs: Collection[str] | None = None,
-    experiments: Sequence[Experiment] | None = None,
-    labels: Mapping[str, str] = EMPTY,
     caption_note: str | None = None,
+    **shown: Unpack[Selection],
 ) -> None:
     """Draw how the trainings went, from ``history.json`` of their runs.
 
@@ -66,14 +63,13 @@ def figure_training(
     Args:
         runs_dir: ``results/runs``.
         out: path of the files without their suffix.
-        runs: names of the runs that count; None counts all finished ones that are there.
-        experiments: the methods in the order of the legend; None orders them by name.
-        labels: printed names of methods and data sets by their keys.
         caption_note: last sentence of the caption.
+        shown: see :class:`aroface.paper.records.Selection`.
 
     Raises:
         InputError: a history is malformed, or the seeds of an experiment were trained for different numbers of steps.
     """
+    runs, experiments, labels = selected(shown)
     histories, gaps = load_histories(runs_dir, runs)
     found = by_experiment((each for each in histories if each.content["curve"]["step"]), experiments)
     gaps = (*gaps, *(each.gap for each in histories if not each.content["curve"]["step"]))  # their logs were lost
