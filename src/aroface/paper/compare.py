@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from decimal import Decimal
 from os import PathLike
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Unpack
 
 from aroface.errors import InputError
 from aroface.paper.estimates import estimate, percent, prediction_interval, rounded
 from aroface.paper.hints import causes
 from aroface.paper.measure import Line, check_columns, lines, measure
-from aroface.paper.records import Experiment, Record, load_records
-from aroface.paper.spec import EMPTY, Column, Spec, read_spec
+from aroface.paper.records import Experiment, Record, Selection, load_records, selected
+from aroface.paper.spec import Column, Spec, read_spec
 
 Verdict = Literal["holds", "differs", "check the preprocessing", "not reproduced yet"]
 Source = Literal["released", "trained"]
@@ -89,25 +89,20 @@ class Report:
 def compare(
     specs: Iterable[Spec],
     records: str | PathLike[str],
-    *,
-    runs: Collection[str] | None = None,
-    experiments: Iterable[Experiment] | None = None,
-    labels: Mapping[str, str] = EMPTY,
+    **shown: Unpack[Selection],
 ) -> Report:
     """Compare each value that the authors reported with the records.
 
     Args:
         specs: the tables.
         records: folder of the records.
-        runs: see :func:`aroface.paper.table.render_table`.
-        experiments: see :func:`aroface.paper.table.render_table`.
-        labels: see :func:`aroface.paper.table.render_table`.
+        shown: see :class:`aroface.paper.records.Selection`.
 
     Raises:
         InputError: records that are invalid, ambiguous or not comparable.
     """
+    runs, known, labels = selected(shown)
     found = load_records(records, runs)
-    known = None if experiments is None else list(experiments)
     comparisons: list[Comparison] = []
     others: dict[str, tuple[str, ...]] = {}
     for spec in specs:

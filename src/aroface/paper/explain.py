@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from difflib import SequenceMatcher
 from os import PathLike
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Unpack
 
 from aroface.errors import InputError
 from aroface.files import read_json
 from aroface.paper.estimates import estimate, paired_difference, percent
 from aroface.paper.measure import Line, lines, measure, point_of
-from aroface.paper.records import RELEASED, Experiment, Record, load_records
-from aroface.paper.spec import EMPTY, Column, Spec, read_spec
+from aroface.paper.records import RELEASED, Record, Selection, load_records, selected
+from aroface.paper.spec import Column, Spec, read_spec
 
 LABEL_WIDTH = 13
 
@@ -75,10 +75,8 @@ def explain(
     records: str | PathLike[str],
     results: str | PathLike[str],
     *,
-    runs: Collection[str] | None = None,
-    experiments: Iterable[Experiment] | None = None,
-    labels: Mapping[str, str] = EMPTY,
     workflow: str = "snakemake --cores all",
+    **shown: Unpack[Selection],
 ) -> str:
     """Walk from a printed value to all that it depends on.
 
@@ -88,10 +86,8 @@ def explain(
         specs: the tables' specifications.
         records: folder of the records.
         results: folder with ``runs`` and ``recipes``, as the commands name it.
-        runs: see :func:`aroface.paper.table.render_table`.
-        experiments: see :func:`aroface.paper.table.render_table`.
-        labels: see :func:`aroface.paper.table.render_table`.
         workflow: command that makes the file whose name follows it.
+        shown: see :class:`aroface.paper.records.Selection`.
 
     Returns:
         Lines of text for a terminal.
@@ -99,6 +95,7 @@ def explain(
     Raises:
         InputError: no such table, row or column (the closest of those there are comes first).
     """
+    runs, experiments, labels = selected(shown)
     table, _, rest = address.partition("/")
     name, _, column_id = rest.rpartition("/")
     tables = _tables(specs)

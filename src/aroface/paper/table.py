@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from os import PathLike
-from typing import Literal, TypedDict, Unpack
+from typing import Literal, Unpack
 
 from aroface.files import write_text
 from aroface.paper import latex, plain, web
 from aroface.paper.fill import build
 from aroface.paper.grid import Grid, Mode
-from aroface.paper.records import Experiment, load_records
-from aroface.paper.spec import EMPTY, Rule, read_spec
+from aroface.paper.records import Selection, load_records, selected
+from aroface.paper.spec import Rule, read_spec
 
 Format = Literal["latex", "markdown", "html", "csv", "terminal"]
 
@@ -30,12 +30,10 @@ def render_table(
     records: str | PathLike[str],
     *,
     mode: Mode,
-    runs: Collection[str] | None = None,
-    experiments: Iterable[Experiment] | None = None,
-    labels: Mapping[str, str] = EMPTY,
     format: Format = "latex",
     caption_note: str | None = None,
     emphasis: Rule | None = None,
+    **shown: Unpack[Selection],
 ) -> str:
     """Render one table.
 
@@ -44,17 +42,15 @@ def render_table(
         records: folder of the records; not looked at in mode ``reported``.
         mode: ``reported`` values, ``reproduced`` ones (mean ± standard deviation over seeds), ``both``, or both with
             their difference (``delta``). A missing value is ``--``.
-        runs: names of the runs that count; None counts all that are there.
-        experiments: the experiments of the configuration, for tables with a row for each; None takes those of the
-            records.
-        labels: printed names of methods and data sets by their keys.
         format: ``latex``, ``markdown``, ``html`` (a page), ``csv`` (missing values are empty fields) or ``terminal``.
         caption_note: last sentence of the caption instead of the specification's; an empty one drops it.
         emphasis: which values stand out instead of the specification's rule: ``as_paper``, ``best_second`` or ``none``.
+        shown: see :class:`aroface.paper.records.Selection`.
 
     Raises:
         InputError: a wrong specification, or records that are invalid, ambiguous or not comparable.
     """
+    runs, experiments, labels = selected(shown)
     found = () if mode == "reported" else load_records(records, runs)
     table = read_spec(spec)
     if emphasis is not None:
@@ -63,12 +59,9 @@ def render_table(
     return FORMATS[format](grid)
 
 
-class Options(TypedDict, total=False):
+class Options(Selection, total=False):
     """The optional arguments of :func:`render_table`."""
 
-    runs: Collection[str] | None
-    experiments: Iterable[Experiment] | None
-    labels: Mapping[str, str]
     format: Format
     caption_note: str | None
     emphasis: Rule | None

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from os import PathLike
-from typing import Literal
+from typing import Literal, Unpack
 
 from aroface.paper.claims import Claim, Claims, DifferenceClaim, DropClaim, Pair
 from aroface.paper.compare import TOLERANCES, heading
 from aroface.paper.curves import FULL_QUALITY, PROTOCOL, metric_name, quality_name
 from aroface.paper.estimates import Difference, mean_interval, paired_difference, rounded
 from aroface.paper.measure import Measurement, check_columns, lines, measure
-from aroface.paper.records import Experiment, Record, load_records, select
-from aroface.paper.spec import EMPTY, Column, Spec
+from aroface.paper.records import Experiment, Record, Selection, load_records, select, selected
+from aroface.paper.spec import Column, Spec
 
 Verdict = Literal["confirmed", "refuted", "not enough data"]
 UNKNOWN: Verdict = "not enough data"
@@ -79,10 +79,7 @@ def combined(evidence: Iterable[Evidence]) -> Verdict:
 def judge_claims(
     claims: Claims,
     records: str | PathLike[str],
-    *,
-    runs: Collection[str] | None = None,
-    experiments: Iterable[Experiment] | None = None,
-    labels: Mapping[str, str] = EMPTY,
+    **shown: Unpack[Selection],
 ) -> tuple[Judgement, ...]:
     """Recompute each claim from reported and from reproduced values.
 
@@ -98,15 +95,13 @@ def judge_claims(
     Args:
         claims: see :func:`aroface.paper.claims.read_claims`.
         records: folder of the records.
-        runs: see :func:`aroface.paper.table.render_table`.
-        experiments: see :func:`aroface.paper.table.render_table`.
-        labels: see :func:`aroface.paper.table.render_table`.
+        shown: see :class:`aroface.paper.records.Selection`.
 
     Raises:
         InputError: records that are invalid, ambiguous or not comparable.
     """
+    runs, known, labels = selected(shown)
     found = load_records(records, runs)
-    known = None if experiments is None else list(experiments)
     judged = []
     for claim in claims.claims:
         if isinstance(claim, DropClaim):
