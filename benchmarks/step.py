@@ -101,6 +101,9 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--classes", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=10, help="measured steps of each variant, 2 or more")
+    parser.add_argument(
+        "--warmup", type=int, default=5, help="rounds before those: so long a process may take to own its memory"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
@@ -115,10 +118,10 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     stepper = Stepper(arguments)
     times: dict[str, list[float]] = {variant: [] for variant in stepper.adversaries}
-    for turn in range(-1, arguments.rounds):
+    for turn in range(-arguments.warmup, arguments.rounds):
         for variant, taken in times.items():
             took = seconds(lambda variant=variant: stepper.step(variant), arguments)
-            if turn >= 0:  # the first round warms up
+            if turn >= 0:
                 taken.append(took)
     measures = measure(arguments.arch)
     print(

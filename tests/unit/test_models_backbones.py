@@ -2,6 +2,7 @@ import pytest
 import torch
 from torch import nn
 
+from aroface.models.mobilefacenet import StridedDepthwise
 from aroface.models.registry import build
 
 
@@ -86,6 +87,34 @@ def test_autocast_reaches_the_convolutions_of_mobilefacenet_but_not_its_last_lay
     types, embeddings = _types_of_outputs(build("mbf", 8, input_size=32), torch.randn(4, 3, 32, 32))
     assert types["layers.0.layers.0"] == types["layers.5.layers.0.layers.1.layers.0"] == torch.bfloat16
     assert types["conv_sep.layers.0"] == types["features.layers.2"] == embeddings.dtype == torch.float32
+
+
+def test_strided_depthwise_convolutions_are_float32_under_the_autocast_of_a_cpu():
+    torch.manual_seed(0)
+    layer, images = StridedDepthwise(6, 6, 3, 2, padding=1, groups=6, bias=False), torch.randn(2, 6, 9, 9)
+    plain = nn.Conv2d(6, 6, 3, 2, padding=1, groups=6, bias=False)
+    plain.load_state_dict(layer.state_dict())
+    assert torch.equal(layer(images), plain(images))
+    maps = images.bfloat16().requires_grad_()
+    exact = images.bfloat16().float().requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16):
+        out = layer(maps)
+    expected = plain(exact)
+    assert out.dtype == torch.bfloat16
+    assert torch.equal(out, expected.bfloat16())
+    out.sum().backward()
+    expected.sum().backward()
+    assert torch.equal(maps.grad, exact.grad.bfloat16())
+
+
+def test_mobilefacenet_filters_depthwise_with_a_stride_by_such_layers_alone():
+    depthwise = [
+        part
+        for part in build("mbf").modules()
+        if isinstance(part, nn.Conv2d) and part.groups == part.in_channels and part.stride != (1, 1)
+    ]
+    assert len(depthwise) == 3
+    assert all(isinstance(part, StridedDepthwise) for part in depthwise)
 
 
 def test_a_block_adds_its_projected_input():

@@ -7,8 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from aroface.models import prelu
-from aroface.models.prelu import PReLU
+from aroface.models.prelu import PReLU, fixed_slopes
 from aroface.models.registry import build
+from aroface.robustness.adversary import AlignmentAdversary
 
 SHAPES = [(4, 6, 9, 7), (3, 64, 5, 5), (2, 1, 8, 8), (5, 7), (1, 300, 1, 1), (2, 3, 4)]
 
@@ -53,12 +54,49 @@ def test_gradients_are_pytorchs_and_the_formulas(
     torch.testing.assert_close(of_slopes, exact.float(), rtol=1e-5, atol=1e-5)
 
 
-def test_fixed_slopes_get_no_gradient() -> None:
-    maps, gradient, _ = draw((4, 6, 9, 7), torch.channels_last)
-    layer = PReLU(6).requires_grad_(False)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("slope", [-1.7, -0.3, 0.0, 0.25, 0.5, 0.97, 1.0, 1.9])
+def test_fixed_slopes_get_no_gradient(slope: float, shape: tuple[int, ...], layout: torch.memory_format) -> None:
+    maps, gradient, slopes = draw(shape, layout)
+    layer, theirs = (kind(shape[1]).requires_grad_(False) for kind in (PReLU, nn.PReLU))
+    for each in (layer, theirs):
+        each.load_state_dict({"weight": torch.full_like(slopes, slope) + 0.01 * slopes})
     _, towards_maps, of_slopes = backward(layer, maps, gradient)
     assert of_slopes is None
-    assert torch.equal(towards_maps, backward(nn.PReLU(6).requires_grad_(False), maps, gradient)[1])
+    expected = backward(theirs, maps, gradient)[1]
+    assert towards_maps.stride() == expected.stride()
+    if abs(slope) < 0.5:
+        assert torch.equal(towards_maps, expected)
+    else:  # made from the other end: a last bit may differ
+        torch.testing.assert_close(towards_maps, expected, rtol=2.5e-7, atol=0)
+
+
+def test_fixed_slopes_are_as_before_afterwards() -> None:
+    trained, frozen = PReLU(3), PReLU(3).requires_grad_(False)
+    with pytest.raises(RuntimeError, match="inside"), fixed_slopes(nn.Sequential(trained, frozen)):
+        assert not trained.weight.requires_grad
+        raise RuntimeError("inside")
+    assert trained.weight.requires_grad
+    assert not frozen.weight.requires_grad
+
+
+def test_an_attack_makes_no_gradient_of_the_slopes(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+    gradients = prelu._gradients
+
+    def watched(*args: Tensor, of_slopes: bool) -> tuple[Tensor, Tensor | None]:
+        asked.append(of_slopes)
+        return gradients(*args, of_slopes=of_slopes)
+
+    monkeypatch.setattr(prelu, "_gradients", watched)
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), PReLU(4))
+    images, labels = torch.rand(8, 3, 16, 16), torch.zeros(8)
+    adversary = AlignmentAdversary("clean", steps=2)
+    images, _ = adversary(images, labels, lambda warped, _: network(warped).square().sum(), network)
+    assert asked == [False, False]
+    network(images).sum().backward()
+    assert asked == [False, False, True]
 
 
 def test_a_gradient_in_another_layout_than_its_maps() -> None:

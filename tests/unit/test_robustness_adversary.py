@@ -161,6 +161,29 @@ def test_without_coupling_between_images_the_subset_is_attacked_as_in_the_whole_
     torch.testing.assert_close(whole.images, part.images)
 
 
+def _attacked_in(where, statistics):
+    """Which ways a batch of 64 goes, attacked with or without those that are not used, by a network with batch norm."""
+    network = _network().train()
+    for seed in range(20):
+        network(torch.randn(16, 3, 32, 32, generator=_generator(seed)))
+    adversary = _adversary(adversary_on=where, statistics=statistics, step_sd=0.0, **FROM_IDENTITY)
+    return _augment(adversary, lambda images, rows: network(images).square().sum(), 64, backbone=network).warped
+
+
+def test_by_running_statistics_a_subset_is_attacked_as_in_the_whole_batch():
+    whole, part = (_attacked_in(where, "running") for where in ("all", "subset"))
+    assert torch.equal(whole.corners, part.corners)
+    torch.testing.assert_close(whole.images, part.images)
+    coupled = [_attacked_in(where, "batch").corners for where in ("all", "subset")]
+    assert not torch.equal(*coupled)
+
+
+def test_running_statistics_are_not_moved_by_what_they_normalise():
+    with pytest.raises(InputError, match="set update_batch_norm to false"):
+        _adversary("official", statistics="running")
+    assert _adversary("official", statistics="running", update_batch_norm=False).options.statistics == "running"
+
+
 @pytest.mark.parametrize(("update", "batches"), [(True, 1), (False, 0)])
 def test_the_attack_moves_running_statistics_only_where_told_to(update, batches):
     network = _network().train()

@@ -2,13 +2,16 @@
 
 PyTorch's own backward pass there takes one value after the other, and makes a gradient of the slopes as large as the
 maps even where the slopes are fixed, as in the adversary's pass: a quarter of MobileFaceNet's training step and four
-tenths of its gradient towards images. Here three vectorised operations do it, on parts that stay in the cache, and the
-slopes' gradient is made only where it is asked for. Gradients towards the input are PyTorch's, bit for bit; those of
-the slopes are the same terms, summed in another order.
+tenths of its gradient towards images. Here two vectorised operations do it, or five, on parts that stay in the cache,
+where the slopes' gradient is asked for (autograd asks a function like this for it even where nobody takes it,
+hence `fixed_slopes`). Gradients towards the input are PyTorch's, bit for bit but for the last one where slopes are
+fixed and beyond ±0.5; those of the slopes are the same terms, summed in another order.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import torch
@@ -28,6 +31,23 @@ class PReLU(nn.PReLU):
         if torch.is_autocast_enabled("cpu"):
             maps = maps.to(torch.get_autocast_dtype("cpu"))
         return cast(Tensor, _PReLU.apply(maps, self.weight.to(maps.dtype)))  # type: ignore[no-untyped-call]
+
+
+@contextmanager
+def fixed_slopes(module: nn.Module) -> Iterator[None]:
+    """While the body runs, graphs through ``module`` lead to its maps only, not to the slopes of its PReLUs.
+
+    For a gradient towards images, as the adversary's: only this project's own `PReLU` is meant, for which that is
+    cheaper, and a slope that was frozen before stays so.
+    """
+    slopes = [part.weight for part in module.modules() if isinstance(part, PReLU) and part.weight.requires_grad]
+    for slope in slopes:
+        slope.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for slope in slopes:
+            slope.requires_grad_()
 
 
 def _is_traced() -> bool:
@@ -53,11 +73,14 @@ def _gradients(gradient: Tensor, maps: Tensor, slopes: Tensor, *, of_slopes: boo
     last = maps.ndim == 4 and maps.is_contiguous(memory_format=torch.channels_last)
     layout = torch.channels_last if last else torch.contiguous_format
     maps, gradient = maps.contiguous(memory_format=layout), gradient.contiguous(memory_format=layout)
+    if not of_slopes:
+        above_zero = torch.ops.aten.threshold_backward(gradient, maps, 0)
+        return above_zero.lerp_(gradient, slopes.view(-1, *[1] * (maps.ndim - 2))), None
     towards_maps = torch.empty_like(maps)
     # Rows of one memory order: one pixel of all channels, or one channel of one image.
     inputs, above, below = (_rows(each, last) for each in (maps, gradient, towards_maps))
     factors = slopes if last else slopes.repeat(len(maps))[:, None]
-    of_rows = torch.zeros_like(slopes if last else factors, dtype=torch.float32) if of_slopes else None
+    of_rows = torch.zeros_like(slopes if last else factors, dtype=torch.float32)
     step = max(1, _PART * torch.get_num_threads() // inputs.shape[1])
     negative = torch.empty_like(inputs[:step])
     for begin in range(0, len(inputs), step):
@@ -66,15 +89,11 @@ def _gradients(gradient: Tensor, maps: Tensor, slopes: Tensor, *, of_slopes: boo
         torch.ops.aten.threshold_backward.grad_input(above[rows], inputs[rows], 0, grad_input=out)
         torch.sub(above[rows], out, out=part)
         out.addcmul_(part, factors if last else factors[rows])
-        if of_rows is None:
-            continue
         part.mul_(inputs[rows])
         if last:
             of_rows += part.sum(0, dtype=torch.float32)
         else:
             of_rows[rows] = part.sum(1, keepdim=True, dtype=torch.float32)
-    if of_rows is None:
-        return towards_maps, None
     return towards_maps, (of_rows if last else of_rows.view(len(maps), -1).sum(0)).to(slopes.dtype)
 
 

@@ -1,4 +1,4 @@
-"""Batch norm that normalises by the batch without remembering it."""
+"""Batch norm that normalises by the batch without remembering it, or by what it remembers."""
 
 from __future__ import annotations
 
@@ -24,3 +24,24 @@ def frozen_statistics(module: nn.Module) -> Iterator[None]:
     finally:
         for part in tracking:
             part.track_running_stats = True
+
+
+@contextmanager
+def running_statistics(module: nn.Module) -> Iterator[None]:
+    """Let all batch norms in ``module`` that keep running statistics normalise by them while the body runs.
+
+    So no image's output depends on the others of its batch, and in a batch norm synchronised over processes none waits
+    for another. All other layers stay in their mode, and the running statistics as they are.
+    """
+    training = [
+        part
+        for part in module.modules()
+        if isinstance(part, _BatchNorm) and part.training and part.running_mean is not None
+    ]
+    for part in training:
+        part.training = False
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True

@@ -22,8 +22,9 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from aroface.errors import InputError
+from aroface.models.prelu import fixed_slopes
 from aroface.robustness.options import AdversaryOptions
-from aroface.robustness.statistics import frozen_statistics
+from aroface.robustness.statistics import frozen_statistics, running_statistics
 from aroface.robustness.warp import BLACK, Similarity, landmark_displacement, limit_displacement, warp
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -221,7 +222,7 @@ class AlignmentAdversary:
         start = self._start(len(images), generator, images, strength)
         coin = _coin_signs(len(images), generator, images) if options.kind == "random" else None
         now = start
-        with _undisturbed(backbone, statistics=options.update_batch_norm):
+        with _undisturbed(backbone, options):
             for _ in range(options.steps):
                 signs = coin or self._gradient_signs(images, rows, now, loss)
                 moved = Similarity(
@@ -299,11 +300,13 @@ def _check(images: Tensor, labels: Tensor, model: nn.Module) -> None:
 
 
 @contextmanager
-def _undisturbed(model: nn.Module, *, statistics: bool) -> Iterator[None]:
-    """Keep gradients unsynchronised and, unless ``statistics`` may move, those of batch norm still."""
+def _undisturbed(model: nn.Module, options: AdversaryOptions) -> Iterator[None]:
+    """Keep gradients unsynchronised, slopes out of them and batch norm's statistics as the options want them."""
+    keep = running_statistics if options.statistics == "running" else frozen_statistics
     with (
         model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext(),
-        nullcontext() if statistics else frozen_statistics(model),
+        nullcontext() if options.update_batch_norm else keep(model),
+        fixed_slopes(model),
     ):
         yield
 

@@ -64,9 +64,13 @@ class AdversaryOptions:
             in the authors' code: scale -0.5 to +1.5, and the shift's upper bound is 0.3 above the starting *angle*.
             With one step of 0.1 neither acts.
         adversary_on: ``all`` attacks the whole batch though only a part is used, ``subset`` only the part that is used:
-            cheaper, and an approximation, for batch norm couples the images of a batch.
+            cheaper, and an approximation where ``statistics`` is ``batch``.
         mix: ``independent`` draws the clean and the warped images each by a permutation of its own, so that some images
             come twice and others not at all; ``disjoint`` takes every image once.
+        statistics: what batch norm in the backbone normalises by during the attack. ``batch``: the batch, as in the
+            authors' code; it couples the images, and a quarter of a batch is attacked in other directions than as a
+            part of the whole. ``running``: the running statistics. Then each image's attack is its own business, a
+            subset's is that of the whole batch, and no process waits for another's statistics.
         update_batch_norm: whether the attack's forward passes move the backbone's running statistics.
         precision: of the attack's forward and backward passes. ``bf16`` runs them under autocast to bfloat16 where the
             hardware is faster at it: of the gradient only signs are used. What the loss function switches off by an
@@ -91,6 +95,7 @@ class AdversaryOptions:
     clip: Literal["released", "symmetric"] = "symmetric"
     adversary_on: Literal["all", "subset"] = "all"
     mix: Literal["independent", "disjoint"] = "disjoint"
+    statistics: Literal["batch", "running"] = "batch"
     update_batch_norm: bool = False
     precision: Literal["same", "bf16"] = "same"
     landmark_budget_px: float | None = None
@@ -104,6 +109,13 @@ class AdversaryOptions:
                 raise InputError(f"{name} is {getattr(self, name)}", record="adversary", expected="at least 0")
         if not 0 <= self.warped_ratio <= 1:
             raise InputError(f"warped_ratio is {self.warped_ratio}", record="adversary", expected="0 to 1")
+        if self.statistics == "running" and self.update_batch_norm:
+            raise InputError(
+                "statistics: running with update_batch_norm",
+                record="adversary",
+                expected="one of them: running statistics are moved by batches that are normalised by themselves",
+                remedy="set update_batch_norm to false",
+            )
         if self.landmark_budget_px is not None and not self.landmark_budget_px > _own_displacement(self.fill):
             raise InputError(
                 f"landmark_budget_px is {self.landmark_budget_px}",

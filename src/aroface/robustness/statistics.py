@@ -1,5 +1,5 @@
-"""Batch norm that normalises by the batch without remembering it; made by the models, which need it as well."""
+"""Batch norm during an attack; made by the models, which need it as well."""
 
-from aroface.models.statistics import frozen_statistics
+from aroface.models.statistics import frozen_statistics, running_statistics
 
-__all__ = ["frozen_statistics"]
+__all__ = ["frozen_statistics", "running_statistics"]
