@@ -1,5 +1,7 @@
 """A training step without the adversary, with it as released, cleaned up, on the used quarter only, and in bfloat16.
 
+``running`` is on the used quarter too, by batch norm's running statistics.
+
 All variants do the same work of the optimiser on the same random batch; the difference is the adversary's. Rounds
 alternate between the variants, so that a busy machine is unfair to none. Printed are medians over the rounds, and of
 the ratios to the plain step of the same round their median and quartiles. On a busy machine time CPU seconds of one
@@ -40,6 +42,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "clean": {"options": "clean"},
     "clean, bf16": {"options": "clean", "precision": "bf16"},
     "subset": {"options": "clean", "adversary_on": "subset"},
+    "running": {"options": "clean", "adversary_on": "subset", "statistics": "running"},
     "subset, bf16": {"options": "clean", "adversary_on": "subset", "precision": "bf16"},
 }
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
