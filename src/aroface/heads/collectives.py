@@ -87,8 +87,6 @@ class _Gather(torch.autograd.Function):
 
 def _own_sum(values: Tensor) -> Tensor:
     """This rank's part (b, ...) of the ranks' ``values`` (B, ...), summed over the ranks."""
-    if dist.get_backend() == "nccl":
-        own = values.new_empty(len(values) // world_size(), *values.shape[1:])
-        dist.reduce_scatter_single(own, values.contiguous())
-        return own
-    return sum_over_ranks(values.clone(memory_format=torch.contiguous_format)).chunk(world_size())[rank()]
+    own = values.new_empty(len(values) // world_size(), *values.shape[1:])
+    dist.reduce_scatter_single(own, values.contiguous())
+    return own
