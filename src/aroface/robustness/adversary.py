@@ -23,8 +23,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from aroface.errors import InputError
 from aroface.models.prelu import fixed_slopes
+from aroface.models.statistics import frozen_statistics, running_statistics
 from aroface.robustness.options import AdversaryOptions
-from aroface.robustness.statistics import frozen_statistics, running_statistics
 from aroface.robustness.warp import BLACK, Similarity, landmark_displacement, limit_displacement, warp
 
 Loss = Callable[[Tensor, Tensor], Tensor]

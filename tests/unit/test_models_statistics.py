@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from aroface.robustness.statistics import frozen_statistics, running_statistics
+from aroface.models.statistics import frozen_statistics, running_statistics
 
 
 def _network():
