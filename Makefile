@@ -24,7 +24,7 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 demo: $(VENV)/.ready
 	PATH="$(abspath $(bin)):$$PATH" python workflow/scripts/live.py -- --cores $(CORES) --configfile workflow/configs/demo.yaml
 
-# make claim  the paper's claim in miniature: six methods, three seeds, an hour and more on two cores
+# make claim  the paper's claim in miniature: six methods, three seeds, three quarters of an hour on two cores
 claim: $(VENV)/.ready
 	PATH="$(abspath $(bin)):$$PATH" python workflow/scripts/live.py -- --cores $(CORES) --configfile workflow/configs/claim.yaml
 
