@@ -18,8 +18,8 @@ from aroface.models.recompute import recomputed
 class StridedDepthwise(nn.Conv2d):
     """A depthwise convolution with a stride, in float32 under a CPU's autocast.
 
-    Towards its input oneDNN has only a naive gradient for it in bfloat16, a hundred times slower than in float32: three
-    of these layers took a third of the backward pass.
+    Towards its input oneDNN has only a naive gradient for it in bfloat16, 50 to 100 times slower than in float32: three
+    of these layers took a third of an attack's time.
     """
 
     def forward(self, maps: Tensor) -> Tensor:

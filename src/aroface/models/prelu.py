@@ -10,13 +10,14 @@ fixed and beyond ±0.5; those of the slopes are the same terms, summed in anothe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+
+from aroface.models.temporary import temporarily
 
 _PART = 65536  # values of a part that one thread works on: with their gradients they stay in its cache
 
@@ -33,21 +34,14 @@ class PReLU(nn.PReLU):
         return cast(Tensor, _PReLU.apply(maps, self.weight.to(maps.dtype)))  # type: ignore[no-untyped-call]
 
 
-@contextmanager
-def fixed_slopes(module: nn.Module) -> Iterator[None]:
+def fixed_slopes(module: nn.Module) -> AbstractContextManager[None]:
     """While the body runs, graphs through ``module`` lead to its maps only, not to the slopes of its PReLUs.
 
     For a gradient towards images, as the adversary's: only this project's own `PReLU` is meant, for which that is
     cheaper, and a slope that was frozen before stays so.
     """
-    slopes = [part.weight for part in module.modules() if isinstance(part, PReLU) and part.weight.requires_grad]
-    for slope in slopes:
-        slope.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for slope in slopes:
-            slope.requires_grad_()
+    slopes = [part.weight for part in module.modules() if isinstance(part, PReLU)]
+    return temporarily(False, "requires_grad", slopes)
 
 
 def _is_traced() -> bool:
