@@ -1,0 +1,94 @@
+"""One account of what a command left out: counted by kind, the first names of each, told and bounded.
+
+A command that reads many files never drops one silently. It adds each to an `Omissions`, prints the lines at its end,
+writes the summary into its report file, and fails above the share that its option ``--max-left-out`` allows.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from os import PathLike
+from typing import TypedDict
+
+from aroface.errors import InputError
+
+FIRST = 10
+"""Names that are kept of each kind."""
+
+
+class KindSummary(TypedDict):
+    """What was left out of one kind: how many, and the first names."""
+
+    count: int
+    first: list[str]
+
+
+class Omissions:
+    """What a command left out, by kind; safe to add to from several threads.
+
+    A kind is a short noun phrase that says why, such as ``not an image`` or ``no face found``.
+    """
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, KindSummary] = {}
+
+    def add(self, kind: str, name: str | PathLike[str]) -> None:
+        """Count one item that is left out.
+
+        Args:
+            kind: Reason, a short noun phrase.
+            name: Path or record, as a message should show it.
+        """
+        summary = self._kinds.setdefault(kind, {"count": 0, "first": []})
+        summary["count"] += 1
+        if len(summary["first"]) < FIRST:
+            summary["first"].append(str(name))
+
+    def extend(self, kind: str, names: Iterable[str | PathLike[str]]) -> None:
+        """Count several items of one kind."""
+        for name in names:
+            self.add(kind, name)
+
+    def __len__(self) -> int:
+        return sum(summary["count"] for summary in self._kinds.values())
+
+    def summary(self) -> dict[str, KindSummary]:
+        """Counts and first names by kind, for a report file; empty if nothing was left out."""
+        return {kind: {"count": each["count"], "first": list(each["first"])} for kind, each in self._kinds.items()}
+
+    def lines(self) -> list[str]:
+        """One line for each kind: ``left out: 12 files, not an image: a.txt, b.txt, … (10 more)``."""
+        lines = []
+        for kind, each in self._kinds.items():
+            more = each["count"] - len(each["first"])
+            names = ", ".join(each["first"]) + (f", … ({more:,} more)" if more else "")
+            lines.append(" ".join(f"left out: {each['count']:,}, {kind}: {names}".split()))
+        return lines
+
+    def tell(self) -> None:
+        """Print the lines to standard error."""
+        for line in self.lines():
+            print(line, file=sys.stderr)
+
+    def check(self, total: int, allowed: float, *, file: str | PathLike[str], option: str = "--max-left-out") -> None:
+        """Refuse to go on if too much was left out.
+
+        Args:
+            total: Number of items, those left out included.
+            allowed: Largest share that may be left out, 0 … 1.
+            file: Folder or file that the items come from.
+            option: Option that sets the share, for the message.
+
+        Raises:
+            InputError: More than the allowed share was left out.
+        """
+        count = len(self)
+        if count > allowed * total + 1e-9:
+            worst = max(self._kinds, key=lambda kind: self._kinds[kind]["count"])
+            raise InputError(
+                f"{count:,} of {total:,} left out, most of them: {worst} (first: {self._kinds[worst]['first'][0]})",
+                file=file,
+                expected=f"at most {allowed:.4g} of them",
+                remedy=f"mend the files, or allow more by {option}",
+            )

@@ -1,0 +1,40 @@
+"""The account of what a command leaves out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from aroface.errors import InputError
+from aroface.omissions import FIRST, Omissions
+
+
+def test_counts_and_first_names_by_kind(capsys: pytest.CaptureFixture[str]) -> None:
+    omissions = Omissions()
+    omissions.extend("not an image", [Path(f"{number}.txt") for number in range(FIRST + 3)])
+    omissions.add("no face\nfound", "b.jpg")
+    assert len(omissions) == FIRST + 4
+    assert omissions.summary()["not an image"] == {"count": 13, "first": [f"{number}.txt" for number in range(FIRST)]}
+    omissions.tell()
+    error = capsys.readouterr().err.splitlines()
+    assert error[0].startswith("left out: 13, not an image: 0.txt, 1.txt") and error[0].endswith("… (3 more)")
+    assert error[1] == "left out: 1, no face found: b.jpg"
+
+
+def test_nothing_left_out_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    omissions = Omissions()
+    omissions.tell()
+    omissions.check(0, 0.0, file="faces")
+    assert (capsys.readouterr().err, omissions.summary(), len(omissions)) == ("", {}, 0)
+
+
+@pytest.mark.parametrize(("count", "total", "allowed", "passes"), [(1, 100, 0.01, True), (2, 100, 0.01, False)])
+def test_share_above_the_allowed_one_is_an_error(count: int, total: int, allowed: float, passes: bool) -> None:
+    omissions = Omissions()
+    omissions.extend("not an image", map(str, range(count)))
+    if passes:
+        omissions.check(total, allowed, file="faces")
+        return
+    with pytest.raises(InputError, match=r"faces: 2 of 100 left out, .*not an image .*first: 0.*--max-left-out"):
+        omissions.check(total, allowed, file="faces")
