@@ -126,8 +126,8 @@ def _loader(run: Run, training_set: TrainingSet, conduct: Conduct, ranks: Ranks)
 def _displacements(trainer: Trainer) -> dict[str, Any] | None:
     """What the adversary did on all processes, if there is one and all of it was counted."""
     counted = trainer.displacements
-    shares = trainer.ranks.gather(None if counted is None else counted.counts.cpu())
-    whole = [share for share in shares if share is not None]
+    shares = trainer.ranks.gather(None if counted is None else counted.counts.tolist())
+    whole = [torch.tensor(share) for share in shares if share is not None]
     if len(whole) < len(shares):
         return None
     batch, images = trainer.recipe.batch_size, (trainer.steps, trainer.steps_per_epoch)
