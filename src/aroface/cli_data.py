@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from aroface.cli_verbs import Arguments, Verbs, add_group, add_verb, positive
+from aroface.cli_verbs import Arguments, Verbs, above_zero, add_group, add_verb, positive
 
 
 def add_data_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -62,6 +62,20 @@ faces.yaml:
     verb.add_argument("names", nargs="+", metavar="NAME", help="as aroface data list names them")
     _add_data_dir(verb)
     verb.add_argument("--connections", type=positive, default=4, metavar="N", help="at once for a file (%(default)s)")
+    verb.add_argument("--max-size", type=above_zero, metavar="GB", help="of a file (default: as registered, or 64)")
+    verb.add_argument(
+        "--min-rate", type=above_zero, default=1.0, metavar="KB/S", help="lowest rate of a connection (%(default)g)"
+    )
+    verb.add_argument(
+        "--max-wait", type=above_zero, default=60.0, metavar="S", help="longest wait between attempts (%(default)g)"
+    )
+    verb.add_argument(
+        "--max-ratio",
+        type=above_zero,
+        default=20.0,
+        metavar="RATIO",
+        help="of what an archive holds to its own size (%(default)g)",
+    )
     verb = add_verb(
         kinds,
         "verify",
@@ -155,11 +169,21 @@ def _do_list(options: Arguments) -> None:
 
 
 def _do_fetch(options: Arguments) -> None:
+    from aroface.datasets.connection import Limits
     from aroface.datasets.fetch import fetch
     from aroface.datasets.registry import find_entry
 
+    limits = Limits(max_wait_s=options.max_wait, min_rate=options.min_rate * 1e3)
+    max_bytes = None if options.max_size is None else int(options.max_size * 1e9)
     for entry in [find_entry(name) for name in options.names]:
-        fetched = fetch(entry, options.data_dir, options.connections)
+        fetched = fetch(
+            entry,
+            options.data_dir,
+            options.connections,
+            limits=limits,
+            max_bytes=max_bytes,
+            max_ratio=options.max_ratio,
+        )
         print(f"{entry.key}  {', '.join(map(str, fetched)) or 'is there'}")
 
 
