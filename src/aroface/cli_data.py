@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from aroface.cli_verbs import Arguments, Verbs, add_group, add_verb, positive
+from aroface.cli_verbs import Arguments, Verbs, above_zero, add_group, add_verb, positive
 
 
 def add_data_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -43,6 +43,7 @@ faces.yaml:
     verb.add_argument("--probe-resolution", type=positive, metavar="PIXELS", help="of the TinyFace-like probes")
     verb.add_argument("--singletons", choices=("error", "distractors"), help="people with a single image")
     verb.add_argument("--seed", type=int, help="of every random choice")
+    _add_max_megapixels(verb)
     verb = add_verb(
         kinds,
         "list",
@@ -62,6 +63,20 @@ faces.yaml:
     verb.add_argument("names", nargs="+", metavar="NAME", help="as aroface data list names them")
     _add_data_dir(verb)
     verb.add_argument("--connections", type=positive, default=4, metavar="N", help="at once for a file (%(default)s)")
+    verb.add_argument("--max-size", type=above_zero, metavar="GB", help="of a file (default: as registered, or 64)")
+    verb.add_argument(
+        "--min-rate", type=above_zero, default=1.0, metavar="KB/S", help="lowest rate of a connection (%(default)g)"
+    )
+    verb.add_argument(
+        "--max-wait", type=above_zero, default=60.0, metavar="S", help="longest wait between attempts (%(default)g)"
+    )
+    verb.add_argument(
+        "--max-ratio",
+        type=above_zero,
+        default=20.0,
+        metavar="RATIO",
+        help="of what an archive holds to its own size (%(default)g)",
+    )
     verb = add_verb(
         kinds,
         "verify",
@@ -77,6 +92,7 @@ faces.yaml:
     verb.add_argument(
         "--max-corrupt-fraction", type=float, default=0.0, metavar="SHARE", help="of images that may be damaged (0)"
     )
+    _add_max_megapixels(verb)
     verb = add_verb(
         kinds,
         "prepare",
@@ -94,6 +110,7 @@ faces.yaml:
     verb.add_argument("--out", type=Path, required=True, help="folder for train.rec, train.idx, property; or for faces")
     verb.add_argument("--shuffle", action="store_true", help="write the images in random order, for disks that seek")
     verb.add_argument("--seed", type=int, default=0, help="of that order (%(default)s)")
+    _add_max_megapixels(verb)
     _add_align_options(verb)
     verb = add_verb(
         kinds,
@@ -124,6 +141,18 @@ def _add_align_options(verb: argparse.ArgumentParser) -> None:
     _add_data_dir(align)
 
 
+def _add_max_megapixels(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--max-megapixels", type=above_zero, default=100.0, metavar="N", help="of an image file (%(default)g)"
+    )
+
+
+def _allow_megapixels(options: Arguments) -> None:
+    from aroface.datasets.images import allow_megapixels
+
+    allow_megapixels(options.max_megapixels)
+
+
 def _add_data_dir(verb: argparse._ActionsContainer) -> None:
     verb.add_argument("--data-dir", type=Path, default=Path("data"), help="where received sets lie (%(default)s)")
 
@@ -139,6 +168,7 @@ def _do_pack(options: Arguments) -> None:
     from aroface.datasets.pack import PackOptions, pack
     from aroface.schemas import read_yaml
 
+    _allow_megapixels(options)
     chosen = {name: getattr(options, name) for name in ("landmarks", "test_fraction", "probe_resolution")}
     chosen |= {"singletons": options.singletons, "seed": options.seed}
     written = read_yaml(options.options) if options.options else {}
@@ -155,11 +185,21 @@ def _do_list(options: Arguments) -> None:
 
 
 def _do_fetch(options: Arguments) -> None:
+    from aroface.datasets.connection import Limits
     from aroface.datasets.fetch import fetch
     from aroface.datasets.registry import find_entry
 
+    limits = Limits(max_wait_s=options.max_wait, min_rate=options.min_rate * 1e3)
+    max_bytes = None if options.max_size is None else int(options.max_size * 1e9)
     for entry in [find_entry(name) for name in options.names]:
-        fetched = fetch(entry, options.data_dir, options.connections)
+        fetched = fetch(
+            entry,
+            options.data_dir,
+            options.connections,
+            limits=limits,
+            max_bytes=max_bytes,
+            max_ratio=options.max_ratio,
+        )
         print(f"{entry.key}  {', '.join(map(str, fetched)) or 'is there'}")
 
 
@@ -167,6 +207,7 @@ def _do_verify(options: Arguments) -> None:
     from aroface.datasets.registry import find_entry, place_of
     from aroface.datasets.verify import require_passed, verdict_lines, verify
 
+    _allow_megapixels(options)
     data = place_of(options.set, options.data_dir)
     name = options.name or options.set
     registered = options.name is not None or not Path(options.set).exists()
@@ -182,6 +223,7 @@ def _do_verify(options: Arguments) -> None:
 
 
 def _do_prepare(options: Arguments) -> None:
+    _allow_megapixels(options)
     if options.align:
         _do_align(options)
         return

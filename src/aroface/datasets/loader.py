@@ -202,6 +202,7 @@ class BatchLoader:
 
     def _load(self, row: npt.NDArray[np.uint8], position: int) -> None:
         try:
+            # A larger image does not fit the row, which simplejpeg sees in the header: nothing is allocated for it.
             height, width = simplejpeg.decode_jpeg(self._set.jpeg(position), "RGB", buffer=row).shape[:2]
         except ValueError as error:
             raise self._set.error(position, f"the JPEG cannot be decoded ({error})") from None

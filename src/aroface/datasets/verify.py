@@ -19,7 +19,7 @@ from aroface.datasets.contents import data_identity, kind_of, set_files
 from aroface.datasets.hashes import FileHashes
 from aroface.datasets.ijb import read_ijb
 from aroface.datasets.ijbs import read_ijbs
-from aroface.datasets.images import decode
+from aroface.datasets.images import CROP_PIXELS, decode
 from aroface.datasets.manifest import files_under, manifest_path, read_manifest
 from aroface.datasets.pairs import read_pairs
 from aroface.datasets.specs import Kind
@@ -208,7 +208,7 @@ def _check_training(data: Path, threads: int) -> Findings:
     def place(number: int, what: str) -> str:
         return str(found.error(number, what))
 
-    _check_images(findings, len(found), one, place, threads, square=True)
+    _check_images(findings, len(found), one, place, threads, CROP_PIXELS, square=True)
     return findings
 
 
@@ -221,7 +221,7 @@ def _check_pairs(data: Path, threads: int) -> Findings:
     def place(number: int, what: str) -> str:
         return f"image {number}: {what}"
 
-    _check_images(findings, len(found.images), found.images.__getitem__, place, threads)
+    _check_images(findings, len(found.images), found.images.__getitem__, place, threads, CROP_PIXELS)
     return findings
 
 
@@ -294,6 +294,7 @@ def _check_images(
     read: Callable[[int], bytes],
     place: Callable[[int, str], str],
     threads: int,
+    max_pixels: int | None = None,
     *,
     square: bool = False,
 ) -> None:
@@ -307,7 +308,7 @@ def _check_images(
             try:
                 data = read(number)
                 digests[row] = np.void(hashlib.blake2b(data, digest_size=_DIGEST).digest())
-                image = decode(data)
+                image = decode(data, max_pixels)
             except InputError as error:
                 wrong.append(str(error))
                 continue

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from aroface.datasets.images import decode, resize_square
+from aroface.datasets.images import CROP_PIXELS, decode, resize_square
 from aroface.datasets.pairs import Pairs, read_pairs
 from aroface.embedding.source import Images, Source
 from aroface.errors import InputError
@@ -39,6 +39,6 @@ def decode_numbers(pairs: Pairs, path: Path, numbers: Iterable[int], size: int) 
 
 def _decode(data: bytes, path: Path, number: int, size: int) -> Images:
     try:
-        return resize_square(decode(data), size)
+        return resize_square(decode(data, CROP_PIXELS), size)
     except ValueError as error:
         raise InputError(f"cannot be decoded ({error})", file=path, record=f"image {number}") from None
