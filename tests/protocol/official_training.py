@@ -44,7 +44,9 @@ def batch_norm(state: StateDict, name: str, values: Tensor) -> Tensor:
     return F.batch_norm(values, mean, variance, state[f"{name}.weight"], state[f"{name}.bias"], True, 0.1, 1e-5)
 
 
-def iresnet(state: StateDict, images: Tensor, *, stem_stride: int, strides: Sequence[int], fc_dtype: torch.dtype) -> Tensor:
+def iresnet(
+    state: StateDict, images: Tensor, *, stem_stride: int, strides: Sequence[int], fc_dtype: torch.dtype
+) -> Tensor:
     """Features of images: insightface's network, whatever its depth."""
     maps = F.conv2d(images, state["conv1.weight"], stride=stem_stride, padding=1)
     maps = F.prelu(batch_norm(state, "bn1", maps), state["prelu.weight"])
@@ -101,6 +103,7 @@ class OfficialTraining:
         lr: learning rate at the start.
         steps: of the whole training.
         processes: how many there are.
+        loss_scale: GradScaler's, of the loss that is trained on; the attack's is not scaled.
     """
 
     def __init__(
@@ -112,6 +115,7 @@ class OfficialTraining:
         lr: float,
         steps: int,
         processes: int,
+        loss_scale: float = 1.0,
     ) -> None:
         self.parameters = {name: value.clone() for name, value in state.items() if not is_buffer(name)}
         self.buffers = [
@@ -121,6 +125,7 @@ class OfficialTraining:
         self.lr, self.steps, self.step_number = lr, steps, 0
         self.momentum = {name: torch.zeros_like(value) for name, value in self.parameters.items()}
         self.weight_momentum = torch.zeros_like(weight)
+        self.loss_scale = loss_scale
         self.zero_signs: list[float] = []
 
     def step(self, images: Sequence[Tensor], labels: Sequence[Tensor], draws: Sequence[Draws]) -> float:
@@ -132,7 +137,8 @@ class OfficialTraining:
             self.network({**self.parameters, **own}, each) for own, each in zip(self.buffers, mixed_images, strict=True)
         ]
         loss = margin_loss(torch.cat(features), weight, torch.cat(mixed_labels), self.margin)
-        *found, of_weight = torch.autograd.grad(loss, [*trained.values(), weight])
+        scaled = torch.autograd.grad(self.loss_scale * loss, [*trained.values(), weight])
+        *found, of_weight = [gradient / self.loss_scale for gradient in scaled]
         gradients = dict(zip(trained, found, strict=True))
         length = torch.sqrt(sum((each**2).sum() for each in gradients.values()))
         clip = torch.clamp(5 / (length + 1e-6), max=1)

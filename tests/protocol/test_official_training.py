@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 import yaml
 from gloo import run_ranks
-from official_training import Draws, OfficialTraining, iresnet
+from official_training import Draws, OfficialTraining, iresnet, warp
 
 from aroface.datasets.loader import Batch
 from aroface.models.iresnet import IResNetShape
@@ -72,6 +72,11 @@ def double() -> Iterator[None]:
         torch.set_default_dtype(before)
 
 
+def tiny_network() -> Any:
+    """A context in which there is the architecture ``tiny``."""
+    return patch.dict(ARCHITECTURES, tiny=_iresnet("tiny", TINY))
+
+
 def recipe_of(head: str, **changes: Any) -> Recipe:
     """The recipe ``released512`` of the rows with the adversary, on a tiny network."""
     recipes = yaml.safe_load(Path("workflow/registries/recipes.yaml").read_text())
@@ -100,40 +105,33 @@ def draws_of(trainer: loop.Trainer, count: int) -> Draws:
     return Draws(steps, scale, theta, 0.01 * torch.randn(count, 2, generator=generator), kept, warped)
 
 
-def project(
-    rank: int, recipe: Recipe, world: int, steps: int = STEPS, precise: Callable[[], Any] = double
-) -> dict[str, Any]:
+def project(rank: int, recipe: Recipe, world: int) -> dict[str, Any]:
     """Train by the project; returns what it started from, drew and came to."""
     ranks = Ranks(torch.device("cpu"), rank, world, dist.group.WORLD if world > 1 else None)
-    architectures = patch.dict(ARCHITECTURES, tiny=_iresnet("tiny", TINY))
-    with precise(), architectures, tempfile.TemporaryDirectory() as folder:
+    with double(), tiny_network(), tempfile.TemporaryDirectory() as folder:
         trainer = trainer_of(recipe, ranks, Path(folder))
         start = {name: value.clone() for name, value in trainer.backbone.state_dict().items()}
         found: dict[str, Any] = {"start": start, "classes": trainer.classifier.weight.detach().clone()}
-        found |= {"draws": [], "losses": [], "numbers": []}
-        for step in range(steps):
+        found |= {"draws": [], "losses": []}
+        for step in range(STEPS):
             batch = trainer.loader.batch(step)  # type: ignore[attr-defined]
             found["draws"].append(draws_of(trainer, len(batch.labels)))
-            loss, numbers = trainer._update(batch, None)
-            found["losses"].append(float(loss))
-            found["numbers"].append(numbers())
+            found["losses"].append(float(trainer._update(batch, None)[0]))
             trainer.step += 1
         found["end"] = {name: value.detach().clone() for name, value in trainer.backbone.state_dict().items()}
         found["classes_end"] = trainer.classifier.weight.detach().clone()
     return found
 
 
-def transcription(
-    found: list[dict[str, Any]], head: str, lr: float, steps: int = STEPS, dtype: torch.dtype = torch.float64
-) -> tuple[OfficialTraining, list[float]]:
+def transcription(found: list[dict[str, Any]], head: str, lr: float) -> tuple[OfficialTraining, list[float]]:
     """Train by the transcription, from the same start with the same draws."""
-    network = partial(iresnet, stem_stride=TINY.stem_stride, strides=STRIDES, fc_dtype=dtype)
+    network = partial(iresnet, stem_stride=TINY.stem_stride, strides=STRIDES, fc_dtype=torch.float64)
     classes = torch.cat([each["classes"] for each in found])
     official = OfficialTraining(found[0]["start"], classes, network, head, lr, STEPS, len(found))
     losses = []
-    for step in range(steps):
+    for step in range(STEPS):
         batches = [NoiseBatches(rank, BATCH // len(found)).batch(step) for rank in range(len(found))]
-        images, labels = [images_of(each, dtype) for each in batches], [each.labels for each in batches]
+        images, labels = [images_of(each) for each in batches], [each.labels for each in batches]
         losses.append(official.step(images, labels, [each["draws"][step] for each in found]))
     return official, losses
 
@@ -152,3 +150,50 @@ def test_twenty_steps_are_the_official_ones(head: str, world: int) -> None:
     torch.testing.assert_close(classes, official.weight, atol=1e-12, rtol=1e-12)
     moved = (classes - torch.cat([each["classes"] for each in found])).abs().max()
     assert moved > 1e-3, "nothing was trained"
+
+
+def _fit(trainer: loop.Trainer, batch: Batch, network: Any, draws: Draws) -> None:
+    """Give each image a class of its own, with a weight near the feature that the attack starts from: an easy batch."""
+    batch.labels = torch.arange(len(batch.labels))
+    state = {name: value.clone() for name, value in trainer.backbone.state_dict().items()}
+    with torch.no_grad():
+        start = warp(images_of(batch, torch.float32), draws.scale, draws.theta, draws.shift)
+        features = torch.nn.functional.normalize(network(state, start))
+        noise = torch.randn(features.shape, generator=torch.Generator().manual_seed(0))
+        trainer.classifier.weight.copy_(features + 0.3 * torch.nn.functional.normalize(noise))
+
+
+@pytest.mark.parametrize("scale_loss", [False, True])
+def test_under_fp16_the_unscaled_attack_underflows_as_released(scale_loss: bool, tmp_path: Path) -> None:
+    def half(state: dict[str, torch.Tensor], images: torch.Tensor) -> torch.Tensor:
+        with torch.autocast("cpu", dtype=torch.float16):
+            return iresnet(state, images, stem_stride=TINY.stem_stride, strides=STRIDES, fc_dtype=torch.float32)
+
+    changes: dict[str, Any] = {"precision": "fp16", "embedding_size": 64, "adversary": {"scale_loss": scale_loss}}
+    recipe = recipe_of("arcface", **changes)
+    with tiny_network(), patch(f"{__name__}.CLASSES", BATCH):
+        trainer = trainer_of(recipe, Ranks(torch.device("cpu")), tmp_path)
+    batch = trainer.loader.batch(0)  # type: ignore[attr-defined]
+    draws = draws_of(trainer, BATCH)
+    _fit(trainer, batch, half, draws)
+    start = {name: value.clone() for name, value in trainer.backbone.state_dict().items()}
+    factor = 65536.0 if scale_loss else 256.0  # enough for the attack, or without overflow in the step
+    trainer.scaler = torch.amp.GradScaler("cpu", init_scale=factor)
+    official = OfficialTraining(
+        start, trainer.classifier.weight.detach().clone(), half, "arcface", recipe.optimiser.lr, STEPS, 1, factor
+    )
+    _, numbers = trainer._update(batch, None)
+    official.step([images_of(batch, torch.float32)], [batch.labels], [draws])
+    assert official.zero_signs[0] > 0.9
+    if scale_loss:
+        assert numbers()["zero_signs"] < 0.1
+        return
+    assert numbers()["zero_signs"] == pytest.approx(official.zero_signs[0], abs=0.02)
+    ours = torch.cat([(value.detach() - start[name]).flatten() for name, value in trainer.backbone.named_parameters()])
+    theirs = torch.cat([(official.parameters[name].detach() - start[name]).flatten() for name in official.parameters])
+    assert (ours - theirs).norm() < 0.05 * theirs.norm()
+
+
+def test_the_recipes_of_the_paper_say_what_was_released() -> None:
+    assert not recipe_of("arcface").adversary["scale_loss"]
+    assert recipe_of("arcface").growth_interval == 100
