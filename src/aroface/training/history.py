@@ -49,6 +49,9 @@ def write_history(
         "validation": _validation(entries),
         "displacements": displacements,
     }
+    zeros = {entry["step"]: entry["zero_signs"] for entry in entries if "zero_signs" in entry}
+    if zeros:
+        content["zero_signs"] = _rounded(fmean(zeros.values()))
     path = run_dir / HISTORY
     write_json(path, content)
     return path

@@ -143,7 +143,8 @@ class Trainer:
             momentum=recipe.optimiser.momentum,
         )
         scaler = ShardedGradScaler if ranks.world_size > 1 else torch.amp.GradScaler
-        self.scaler = scaler(ranks.device.type, enabled=recipe.precision == "fp16")
+        half = recipe.precision == "fp16"
+        self.scaler = scaler(ranks.device.type, growth_interval=recipe.growth_interval, enabled=half)
         # The adversary goes through the bare network: the reducer of gradients is not made for a second pass.
         self.network: nn.Module = self.backbone
         if conduct.compile:
@@ -294,9 +295,9 @@ class Trainer:
             images = low_quality(images, draw, LowQualityOptions(**self.recipe.low_quality))
         main, other = self._generator("head", part), self._generator("adversary's head", part)
 
-        def adversary_loss(warped: Tensor, rows: Tensor) -> Tensor:
-            loss = self._loss(self.network, warped, labels[rows], other, main=False)
-            return self.scaler.scale(loss)
+        def adversary_loss(warped: Tensor, theirs: Tensor) -> Tensor:
+            loss = self._loss(self.network, warped, theirs, other, main=False)
+            return self.scaler.scale(loss) if self.adversary.options.scale_loss else loss
 
         generator = self._generator("adversary", part)
         mixed = self.adversary.augment(images, labels, adversary_loss, self.backbone, generator, strength=power)

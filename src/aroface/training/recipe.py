@@ -72,6 +72,8 @@ class Recipe:
         batch_norm: what several processes do about batch norm: each normalises by its own images and the first one's
             running statistics are saved (``local``, as the released code does), or their mean is (``averaged``), or all
             normalise by the images of all (``synchronised``).
+        growth_interval: steps without an overflow after which fp16's loss scale doubles (of ``GradScaler``, whose own
+            default is 2,000; the ARoFace authors' code has 100). Nothing under another precision.
         gradient_compression: in which precision gradients travel between processes.
     """
 
@@ -91,6 +93,7 @@ class Recipe:
     sample_rate: float = 1.0
     batch_norm: Literal["local", "averaged", "synchronised"] = "local"
     gradient_compression: Literal["none", "fp16"] = "none"
+    growth_interval: int = 2000
 
     @classmethod
     def from_mapping(cls, mapping: dict[str, Any], file: str | PathLike[str] | None = None) -> Recipe:
