@@ -151,7 +151,7 @@ class AlignmentAdversary:
             B images, clean ones first, and their labels.
 
         Raises:
-            InputError: images or labels of another shape or type, or a model with a static graph.
+            InputError: images or labels of another shape, type or device, or a model with a static graph.
         """
         if generator is None:
             generator = self.generator = self.generator or _seeded_by_torch()
@@ -290,6 +290,13 @@ def _check(images: Tensor, labels: Tensor, model: nn.Module) -> None:
         )
     if labels.shape[:1] != images.shape[:1]:
         raise InputError(f"labels are {tuple(labels.shape)}", record="adversary", expected=f"{len(images)} rows")
+    if labels.device != images.device:
+        raise InputError(
+            f"labels are on {labels.device}, images on {images.device}",
+            record="adversary",
+            expected="labels on the images' device",
+            remedy="labels.to(images.device)",
+        )
     if isinstance(model, DistributedDataParallel) and model.static_graph:
         raise InputError(
             "the model is a DistributedDataParallel with static_graph",
