@@ -15,7 +15,7 @@ import torch
 
 from aroface import semantics
 from aroface.datasets.contents import data_hash
-from aroface.device import choose_device
+from aroface.device import choose_device, gpu_facts
 from aroface.embedding.embedder import BATCH_SIZE, Embedder, Rows, load_embedder
 from aroface.embedding.protocols import OPEN_SOURCE
 from aroface.embedding.source import Source
@@ -221,7 +221,7 @@ def _environment(embedder: Embedder, batch_size: int) -> dict[str, Any]:
         "git_commit": git_commit(),
         "versions": versions(),
         "lock": lock_state(),
-        "hardware": hardware(),
+        "hardware": {**hardware(), **gpu_facts(embedder.device, tf32=False)},
         "device": embedder.device.type,
         "threads": torch.get_num_threads(),
         "batch_size": batch_size,

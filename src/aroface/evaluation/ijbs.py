@@ -51,6 +51,10 @@ def evaluate(features: StoredFeatures) -> Outcome:
     :func:`aroface.evaluation.ijbs_search.tpir_at_fpir` (open set). A rate that is not defined, for want of probes with
     or without a mate, is left out.
 
+    ``{search}_legacy_rank{1,5,10}`` and ``{search}_tpir_legacy_at_fpir_{1e-2,1e-1}`` are what the released script
+    gives, which credits people without a face by their mate's place in the gallery; see
+    :func:`aroface.evaluation.ijbs_search.search`. They differ where scores tie, as those of such people do.
+
     Intervals come from a bootstrap over the probes, drawn among those with a mate in the first, in the second and in no
     gallery apart. Probes of the same person or video count as independent though they are not, so intervals are rather
     too narrow.
@@ -100,6 +104,7 @@ def measure_search(name: str, searched: Searched) -> Measure:
     """The metrics of one search, their names beginning with its ``name``."""
     closed, parts = searched.closed, searched.parts
     hits = {f"{name}_rank{rank}": closed.ranks <= rank for rank in RANKS}
+    hits |= {f"{name}_legacy_rank{rank}": closed.legacy_ranks <= rank for rank in RANKS}
     opened = all(part.mated.any() and not part.mated.all() for part in parts)
 
     def statistic(weights: NDArray[np.int64]) -> Mapping[str, Floats]:
@@ -107,8 +112,10 @@ def measure_search(name: str, searched: Searched) -> Measure:
         ranks: dict[str, Floats] = {metric: (weights @ hit) / found for metric, hit in hits.items()}
         if not opened:
             return ranks
+        searches = {"tpir": parts, "tpir_legacy": [part.legacy for part in parts]}
         rates = {
-            f"{name}_tpir_at_fpir_{word}": np.mean([tpir_at_fpir(part, fpir, weights) for part in parts], axis=0)
+            f"{name}_{kind}_at_fpir_{word}": np.mean([tpir_at_fpir(part, fpir, weights) for part in each], axis=0)
+            for kind, each in searches.items()
             for word, fpir in FPIRS.items()
         }
         return ranks | rates

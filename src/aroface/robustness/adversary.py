@@ -178,7 +178,7 @@ class AlignmentAdversary:
             the rows of others that do not come at all; then take the rest by :attr:`Mixed.rows` of :meth:`augment`.
 
         Raises:
-            InputError: images or labels of another shape or type, or a model with a static graph.
+            InputError: images or labels of another shape, type or device, or a model with a static graph.
         """
         mixed = self.augment(images, labels, loss, model, generator, strength=strength).in_place()
         return mixed.images, mixed.labels
@@ -324,6 +324,13 @@ def _check(images: Tensor, labels: Tensor, model: nn.Module) -> None:
         )
     if labels.shape[:1] != images.shape[:1]:
         raise InputError(f"labels are {tuple(labels.shape)}", record="adversary", expected=f"{len(images)} rows")
+    if labels.device != images.device:
+        raise InputError(
+            f"labels are on {labels.device}, images on {images.device}",
+            record="adversary",
+            expected="labels on the images' device",
+            remedy="labels.to(images.device)",
+        )
     if isinstance(model, DistributedDataParallel) and model.static_graph:
         raise InputError(
             "the model is a DistributedDataParallel with static_graph",

@@ -22,6 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from aroface.datasets.corrupt import Corrupt
 from aroface.datasets.loader import Batch, to_network
+from aroface.device import set_tf32
 from aroface.errors import InputError
 from aroface.faces.augment import LowQualityOptions, low_quality
 from aroface.faces.sheet import contact_sheet, write_sheet
@@ -43,7 +44,7 @@ from aroface.training.pace import Pace
 from aroface.training.ranks import Agreement, Ranks, average_buffers, check_equal, share_of
 from aroface.training.recipe import Recipe, Run
 from aroface.training.schedule import learning_rate, linear_scaling, strength
-from aroface.training.watch import LossWatch
+from aroface.training.watch import LossQueue, LossWatch
 
 SHEET_IMAGES = 16
 BEST = "best.safetensors"
@@ -113,6 +114,7 @@ class Trainer:
         self.best: dict[str, Any] | None = None
         self.validation: dict[str, float] = {}
         self._watch = LossWatch()
+        self._losses = LossQueue()
         self._skipped_before: dict[int, Corrupt] = {}
         self._signal = 0
 
@@ -182,11 +184,19 @@ class Trainer:
 
         Args:
             steps: at least 2.
+
+        Raises:
+            InputError: no step updated the weights, so that neither memory nor speed would be those of a training.
         """
+        if self.scaler.is_enabled():  # at the usual scale the first steps overflow and their updates are left out
+            self.scaler.load_state_dict({**self.scaler.state_dict(), "scale": 1.0})
         times = [time.monotonic()]
         for _, batch in zip(range(steps), self.loader.epoch(0), strict=False):
             float(self._update(batch, None)[0])
             times.append(time.monotonic())
+        if not self.optimiser.state:
+            remedy = "lower the learning rate, or choose another precision"
+            raise InputError("no step of the dry run updated the weights", file=self.run.name, remedy=remedy)
         return (times[-1] - times[1]) / (len(times) - 2)
 
     def train(self) -> None:
@@ -230,12 +240,12 @@ class Trainer:
                     check_equal(self.backbone, self.ranks, self.run.name, self.step)
                 stop, busy = agreement.exchange(self._signal, keeper.busy)
                 if stop:
-                    self._save(keeper, loss, batch)
+                    self._save(keeper)
                     keeper.wait()
                     raise Interrupted(f"stopped by {signal.Signals(stop).name} after step {self.step}")
                 due = due or self.step % self.conduct.save_every == 0
                 if (due and not busy) or self.step == self.steps:
-                    self._save(keeper, loss, batch)
+                    self._save(keeper)
                     due = False
             self._validate(log, epoch + 1)
         agreement.finish()
@@ -244,7 +254,7 @@ class Trainer:
         """One step of the optimiser; returns the loss over all processes and what else the log may want to know."""
         recipe, step, device = self.recipe, self.step, self.ranks.device
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(recipe.schedule, recipe.optimiser.lr, step, self.steps, self.steps_per_epoch)
+            group["lr"] = self._learning_rate(step)
         images = to_network(batch, device, channels_last=True)
         labels = batch.labels.to(device, non_blocking=True)
         power = strength(self.adversary.warmup_epochs, step, self.steps_per_epoch)
@@ -286,6 +296,10 @@ class Trainer:
             return values
 
         return torch.stack(losses).mean(), numbers
+
+    def _learning_rate(self, step: int) -> float:
+        schedule, lr = self.recipe.schedule, self.recipe.optimiser.lr
+        return learning_rate(schedule, lr, step, self.steps, self.steps_per_epoch)
 
     def _pass(self, images: Tensor, labels: Tensor, power: float, part: int) -> tuple[Tensor, Warped | None]:
         """The loss of one forward pass, in the adversary's presence, and what it warped."""
@@ -333,26 +347,26 @@ class Trainer:
     ) -> None:
         step = self.step
         wanted = step % self.conduct.log_every == 0 or step + 1 == self.steps
-        if not wanted and self.ranks.device.type != "cpu":  # reading the loss is free on the CPU and a wait on CUDA
-            return
-        value = self._check(loss, batch, step)
-        if log is not None:
-            log.tick(step, epoch, value, pace.images_per_s)
+        self._losses.send(loss, step, batch.indices)
+        known = self._check(all_of_them=wanted)
+        if log is not None and known is not None:
+            log.tick(step, epoch, known, pace.images_per_s)
             if wanted:
                 speed = {"images_per_s": round(pace.images_per_s, 1), "data_wait": round(pace.data_wait, 3)}
-                log.scalars(step, {"epoch": epoch, "loss": value, **speed, **numbers()})
+                log.scalars(step, {"epoch": epoch, "loss": known, **speed, **numbers()})
 
-    def _check(self, loss: Tensor, batch: Batch, step: int) -> float:
-        """The loss as a number, which must be one to go on with."""
-        value = float(loss)
-        trouble = self._watch.trouble(value)
-        if trouble is not None:
-            raise InputError(
-                f"{trouble} at step {step}, learning rate {self.optimiser.param_groups[0]['lr']:.3g}",
-                file=self.run.name,
-                record=f"batch of records {_shorten(batch.indices)}",
-                remedy="lower the learning rate or look at these records; the state before it is kept",
-            )
+    def _check(self, *, all_of_them: bool) -> float | None:
+        """The last of the losses that have arrived, all of which must be such that a training can go on."""
+        value = None
+        for value, step, records in self._losses.arrived(all_of_them=all_of_them):
+            trouble = self._watch.trouble(value)
+            if trouble is not None:
+                raise InputError(
+                    f"{trouble} at step {step}, learning rate {self._learning_rate(step):.3g}",
+                    file=self.run.name,
+                    record=f"batch of records {_shorten(records)}",
+                    remedy="lower the learning rate or look at these records; the state before it is kept",
+                )
         return value
 
     def _validate(self, log: TrainingLog | None, epochs: int) -> None:
@@ -385,9 +399,8 @@ class Trainer:
         write_sheet(self.run_dir / "sheets" / f"step_{self.step:08d}.png", sheet)
         log.image(self.step, "clean above warped", sheet)
 
-    def _save(self, keeper: states.Keeper, loss: Tensor, batch: Batch) -> None:
-        if self.ranks.device.type != "cpu":  # a state that has lost its way must not push out those that have not
-            self._check(loss, batch, self.step - 1)
+    def _save(self, keeper: states.Keeper) -> None:
+        self._check(all_of_them=True)  # a state that has lost its way must not push out those that have not
         common, own = self._snapshot()
         keeper.save(self.step, common, own)
 
@@ -473,6 +486,7 @@ def _apart(reduced: nn.Module) -> Any:
 
 def _configure(recipe: Recipe) -> None:
     torch.set_num_threads(recipe.cpu_threads)
+    set_tf32(recipe.tf32)
     if recipe.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         # grid_sample's CUDA backward pass is listed as non-deterministic for the gradient of its input, which is

@@ -67,6 +67,8 @@ class Recipe:
         flip: probability of a horizontal flip.
         cpu_threads: threads of CPU arithmetic. They decide the order of floating-point sums, hence the bits.
         deterministic: whether CUDA kernels with a fixed order of summation are asked for.
+        tf32: whether CUDA's convolutions may round float32 to TF32, as PyTorch's default has it and so the released
+            code; what is computed in half precision is not concerned.
         low_quality: options of AdaFace's augmentations (`LowQualityOptions`); None for none.
         sample_rate: share of the other classes that take part in a step (Partial FC, arXiv 2203.15565).
         batch_norm: what several processes do about batch norm: each normalises by its own images and the first one's
@@ -89,6 +91,7 @@ class Recipe:
     flip: float
     cpu_threads: int
     deterministic: bool
+    tf32: bool = False
     low_quality: dict[str, Any] | None = None
     sample_rate: float = 1.0
     batch_norm: Literal["local", "averaged", "synchronised"] = "local"
