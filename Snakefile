@@ -16,6 +16,7 @@ import shlex
 import sys
 from pathlib import Path
 
+from snakemake.persistence import PersistenceBase
 from snakemake.utils import min_version
 
 from aroface.planning.costs import plan_costs
@@ -30,7 +31,8 @@ min_version("9.27")
 ROOT = Path(os.path.relpath(workflow.basedir))
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
-from brought import trust_what_was_brought
+from brought import trust_what_is_whole, trust_what_was_brought
+from calls import end_with_display, guard, start_again
 from cluster import (
     TrainingTime,
     job_memory,
@@ -41,11 +43,18 @@ from cluster import (
     training_resources,
 )
 from dry_run import print_summary
-from earlier_jobs import comment_of, start_again, wait_for_earlier_jobs
+from earlier_jobs import (
+    comment_of,
+    processes_of_killed_calls,
+    wait_for_earlier_jobs,
+    wait_for_processes,
+)
 from job_environment import offer_container
 from unfinished import (
+    AGAIN,
     Interrupts,
     failures,
+    missing_targets,
     remove_superseded,
     render_unfinished,
 )
@@ -63,6 +72,7 @@ try:
     PLAN.write()
     if workflow.is_main_process:
         trust_what_was_brought(PLAN)
+        trust_what_is_whole(PLAN, PersistenceBase)
 except InputError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
@@ -117,7 +127,11 @@ if not PLAN.values["render_only"]:
 
 
 if workflow.is_main_process:
+    guard(PersistenceBase)
+    # Asked before the plan is made: what these make by then counts, what they make later is not seen by it.
+    EARLIER = processes_of_killed_calls(slurm=on_slurm())
     INTERRUPTS = Interrupts()
+    end_with_display()
     atexit.register(print_summary, workflow, PLAN, ROOT)
 
 
@@ -125,17 +139,18 @@ onstart:
     for line in PLAN.missing():
         print(f"missing: {line}", file=sys.stderr)
     jobs = list(workflow.persistence.dag.needrun_jobs())
+    earlier = wait_for_processes(EARLIER)
     if on_slurm():
         try:
-            earlier = wait_for_earlier_jobs(
+            earlier |= wait_for_earlier_jobs(
                 {comment_of(job.rule.name, job.wildcards) for job in jobs}
             )
         except InputError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
-        if earlier:
-            workflow.persistence.unlock()
-            start_again()
+    if earlier:
+        workflow.persistence.unlock()
+        start_again()
     needed = {
         PAPER.missing_for(job.rule.name, job.wildcards_dict) for job in jobs
     } - {None}
@@ -159,6 +174,17 @@ onstart:
 
 
 onsuccess:
+    missing = missing_targets(workflow.persistence.dag)
+    if missing and AGAIN not in os.environ:
+        os.environ[AGAIN] = "1"
+        workflow.persistence.unlock()
+        start_again()
+    if missing:
+        print(
+            f"error: {len(missing)} targets were not made, such as {missing[0]}",
+            file=sys.stderr,
+        )
+        sys.exit(1)
     remove_superseded(PAPER)
     print(*PAPER.summary(), sep="\n", file=sys.stderr)
 

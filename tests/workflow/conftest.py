@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "workflow/scripts"))  # they are no package
 STANDIN = Path(__file__).parent / "standin"
 CALLS = "calls.txt"
-LIMIT_S = 60
+LIMIT_S = 180
 
 CONFIG: dict[str, Any] = {
     "paths": {"data": "received", "results": "results"},

@@ -20,6 +20,23 @@ LAST_LINES = 50
 """Of a log, in which its error is looked for: what is further up was got over."""
 
 
+AGAIN = "AROFACE_PLANNED_AGAIN"
+"""Environment variable of a Snakemake that replaced one which had ended well, and targets were missing."""
+
+
+def missing_targets(dag: Any) -> list[Path]:
+    """Files that a call was to make and that are not there.
+
+    Snakemake leaves jobs out of its plan whose only inputs are ``ancient()`` outputs of a job that runs again, even if
+    nothing has made their outputs yet.
+
+    Args:
+        dag: Snakemake's.
+    """
+    files = [file for job in dag.targetjobs for file in job.output or job.input]
+    return [Path(file) for file in dict.fromkeys(files) if not Path(file).exists()]
+
+
 class Interrupts:
     """Whether somebody pressed Ctrl-C, which Snakemake takes for a failure: who wants an end wants no pages."""
 
