@@ -3,8 +3,8 @@
 Layout: in ``meta/`` the lists ``{ijbb,ijbc}_face_tid_mid.txt`` (image, template, medium), ``…_name_5pts_score.txt``
 (image, x1 y1 … x5 y5, score of the detector) and ``…_template_pair_label.txt`` (template, template, 0 or 1); the images
 in ``loose_crop/``. For the search among many, ``…_1N_gallery_{S1,S2}.csv`` of IJB-B or ``…_{G1,G2}.csv`` of IJB-C and
-``…_1N_probe_mixed.csv`` (template, subject, …). A loose crop with an EXIF orientation is turned before it is aligned, as
-``cv2.imread`` of the released script does. Source: insightface ``recognition/_evaluation_/ijb``.
+``…_1N_probe_mixed.csv`` (template, subject, …). A loose crop with an EXIF orientation is turned before it is aligned,
+as ``cv2.imread`` of the released script does. Source: insightface ``recognition/_evaluation_/ijb``.
 """
 
 from __future__ import annotations

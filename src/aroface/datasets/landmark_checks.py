@@ -21,6 +21,7 @@ LARGEST_ENLARGEMENT = 16.0
 _MARGIN = 0.1  # of the longer side: detectors place points of faces that the border cuts a little outside
 _CLEARLY = 3.0  # pixels by which a reflection fits better: in profile it fits as well
 _OPPOSED = 0.3  # of the distance from eyes to mouth: the shorter of two opposite pairs of points
+_BEYOND = 0.15  # of the distance from eyes to mouth: that the nose may lie above the eyes or below the mouth
 _RELATIVE = 1.5  # the largest relative coordinate, of a point somewhat outside
 
 
@@ -53,7 +54,7 @@ def suspicion(points: npt.ArrayLike, height: int, width: int) -> str | None:
         return f"points outside the image of {width}×{height} pixels"
     if _opposed(found):
         return "the eyes or the corners of the mouth exchanged"
-    if misfit > LARGEST_MISFIT:
+    if misfit > LARGEST_MISFIT or not -_BEYOND < _height_of_nose(found) < 1 + _BEYOND:
         return "points that no face has in this order"
     if abs(_degrees(matrix)) > LARGEST_ANGLE:
         return f"a face turned by more than {LARGEST_ANGLE:g}°: are these points of the photograph as it is shown?"
@@ -67,6 +68,14 @@ def _opposed(points: npt.NDArray[np.float64]) -> bool:
     left, right, _, mouth_left, mouth_right = points
     height = np.linalg.norm((left + right - mouth_left - mouth_right) / 2)
     return bool((right - left) @ (mouth_right - mouth_left) < -((_OPPOSED * height) ** 2))
+
+
+def _height_of_nose(points: npt.NDArray[np.float64]) -> float:
+    """Where the nose lies on the way from the eyes, 0, to the mouth, 1."""
+    left, right, nose, mouth_left, mouth_right = points
+    eyes = (left + right) / 2
+    way = (mouth_left + mouth_right) / 2 - eyes
+    return float((nose - eyes) @ way / max(way @ way, 1e-9))
 
 
 def _misfit(matrix: npt.NDArray[np.float64], points: npt.NDArray[np.float64]) -> float:
