@@ -17,7 +17,7 @@ from aroface.datasets.manifest import write_manifest
 from aroface.datasets.person_folders import MAX_LEFT_OUT, LostPeople
 from aroface.datasets.photographs import JPEG_QUALITY, read_people
 from aroface.datasets.recordio import open_writer, pack
-from aroface.datasets.training_set import INDEX, PROPERTY, RECORDS, TrainingSet, write_training_set
+from aroface.datasets.training_set import INDEX, PROPERTY, RECORDS, TrainingSet, check_classes, write_training_set
 from aroface.datasets.usable import CORRUPT, leave_out_corrupt
 from aroface.errors import InputError
 from aroface.faces.geometry import TEMPLATE_SIZE
@@ -179,6 +179,7 @@ def _tree(source: Path, omissions: Omissions, options: PrepareOptions) -> _Image
 
 
 def _write_shuffled(folder: Path, items: Iterator[tuple[int, bytes]], classes: int) -> None:
+    check_classes(classes, folder)
     with open_writer(folder / RECORDS, folder / INDEX) as writer:
         for key, (label, jpeg) in enumerate(items):
             writer.write(key, pack(float(label), jpeg, key))
