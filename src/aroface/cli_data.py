@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from aroface.cli_verbs import Arguments, Verbs, above_zero, add_group, add_verb, positive
+
+_PEOPLE = ("people_depth", "lost_people", "resize_crops")
+_OMISSIONS = ("on_corrupt", "max_left_out")
 
 
 def add_data_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -35,7 +41,7 @@ faces.yaml:
         "aroface data pack photographs --out data/mine --test-fraction 0.3 --probe-resolution 16",
         _do_pack,
     )
-    verb.add_argument("folder", type=Path, help="person/image.jpg (or .png, .pgm, ...)")
+    verb.add_argument("folder", type=Path, help="person/image.jpg, in any usual format and at any depth")
     verb.add_argument("--out", type=Path, required=True, help="folder for train/, pairs.bin, pairs_lq.bin, tinyface/")
     verb.add_argument("--options", type=Path, help="YAML or JSON file with any of the options")
     verb.add_argument("--landmarks", type=Path, help="CSV of five landmarks: the images are raw and get aligned")
@@ -44,6 +50,19 @@ faces.yaml:
     verb.add_argument("--singletons", choices=("error", "distractors"), help="people with a single image")
     verb.add_argument("--seed", type=int, help="of every random choice")
     _add_max_megapixels(verb)
+    verb.add_argument(
+        "--orientation",
+        choices=("exif", "stored"),
+        help="frame of the landmarks: photographs as viewers show them, turned by EXIF (default), or as stored",
+    )
+    verb.add_argument(
+        "--max-suspect-landmarks",
+        type=_share,
+        metavar="SHARE",
+        help="of images whose landmarks cannot be a face's: outside, exchanged, of another frame (0.02)",
+    )
+    _add_people_options(verb)
+    _add_omission_options(verb)
     verb = add_verb(
         kinds,
         "list",
@@ -111,6 +130,8 @@ faces.yaml:
     verb.add_argument("--shuffle", action="store_true", help="write the images in random order, for disks that seek")
     verb.add_argument("--seed", type=int, default=0, help="of that order (%(default)s)")
     _add_max_megapixels(verb)
+    _add_omission_options(verb)
+    _add_people_options(verb)
     _add_align_options(verb)
     verb = add_verb(
         kinds,
@@ -122,6 +143,39 @@ faces.yaml:
     verb.add_argument("data", help="as aroface data list names it, or a training folder, .bin file or TinyFace folder")
     _add_data_dir(verb)
     verb.add_argument("--sheet", type=Path, metavar="PNG", help="draw its first images")
+
+
+def _add_people_options(verb: argparse.ArgumentParser) -> None:
+    people = verb.add_argument_group("folders of people")
+    people.add_argument(
+        "--people-depth", type=positive, metavar="N", help="folders down to a person's, where it is not found by itself"
+    )
+    people.add_argument("--lost-people", choices=("error", "omit"), help="people of whom no image can be taken (error)")
+    people.add_argument(
+        "--resize-crops", action="store_const", const=True, help="take square images of any size for aligned crops"
+    )
+
+
+def _add_omission_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--on-corrupt", choices=("error", "skip"), help="images that cannot be decoded: an error (default), or left out"
+    )
+    verb.add_argument(
+        "--max-left-out", type=_share, metavar="SHARE", help="of the images that may be left out, all told (0.02)"
+    )
+
+
+def _share(text: str) -> float:
+    """A number from 0 to 1, as an option's value."""
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a share, from 0 to 1")
+    return number
+
+
+def _given(options: Arguments, *names: str) -> dict[str, Any]:
+    """The options that are given on the command line."""
+    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
 
 
 def _add_align_options(verb: argparse.ArgumentParser) -> None:
@@ -169,12 +223,14 @@ def _do_pack(options: Arguments) -> None:
     from aroface.schemas import read_yaml
 
     _allow_megapixels(options)
-    chosen = {name: getattr(options, name) for name in ("landmarks", "test_fraction", "probe_resolution")}
-    chosen |= {"singletons": options.singletons, "seed": options.seed}
+    chosen = ("landmarks", "test_fraction", "probe_resolution", "singletons", "seed", "orientation")
+    given = _given(options, *chosen, "max_suspect_landmarks", *_PEOPLE, *_OMISSIONS)
     written = read_yaml(options.options) if options.options else {}
-    given = {name: value for name, value in chosen.items() if value is not None}
-    pack(options.folder, options.out, PackOptions.from_mapping({**written, **given}, file=options.options))
-    print(options.out)
+    packed = pack(options.folder, options.out, PackOptions.from_mapping({**written, **given}, file=options.options))
+    packed.omissions.tell()
+    packed.suspects.tell()
+    _tell_corrupt(packed.corrupt)
+    print(f"{options.out}  {packed}")
 
 
 def _do_list(options: Arguments) -> None:
@@ -227,22 +283,35 @@ def _do_prepare(options: Arguments) -> None:
     if options.align:
         _do_align(options)
         return
-    from aroface.datasets.prepare import prepare
+    from aroface.datasets.prepare import PrepareOptions, prepare
 
-    images, people = prepare(options.source, options.out, shuffle=options.shuffle, seed=options.seed)
-    print(f"{options.out}  {images:,} images of {people:,} people")
+    how = PrepareOptions(**_given(options, "shuffle", "seed", *_PEOPLE, *_OMISSIONS))
+    prepared = prepare(options.source, options.out, how)
+    prepared.omissions.tell()
+    _tell_corrupt(prepared.corrupt)
+    print(f"{options.out}  {prepared.images:,} images of {prepared.people:,} people")
+
+
+def _tell_corrupt(reasons: Sequence[str]) -> None:
+    """All images that were left out because they cannot be decoded, a line each."""
+    for reason in reasons:
+        print(f"left out: {reason}", file=sys.stderr)
 
 
 def _do_align(options: Arguments) -> None:
     from aroface.datasets.align import Options, align_tree
     from aroface.datasets.detectors import open_detector
     from aroface.errors import InputError
+    from aroface.omissions import summary_lines
 
     if options.shuffle:
         raise InputError("--shuffle is for training sets", remedy="leave it out: aligned crops keep their names")
     detector = open_detector(options.detector, options.data_dir, threshold=options.threshold, threads=options.threads)
-    how = Options(no_face=options.no_face)
+    how = Options(no_face=options.no_face, **_given(options, *_OMISSIONS))
     place, report = align_tree(options.source, options.out, detector, how, options.threads)
+    for line in summary_lines(report.get("left_out", {})):
+        print(line, file=sys.stderr)
+    _tell_corrupt(report.get("corrupt", ()))
     counts = report["counts"]
     without = f"{counts['without_face']:,} without a face ({counts['without_face'] / counts['images']:.2%})"
     print(f"{place}  {counts['images']:,} images, {without}, {counts['several_faces']:,} with several")
