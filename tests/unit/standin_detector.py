@@ -110,5 +110,49 @@ def scrfd_file(path: Path, faces, *, side=64, anchors=2, batched=True, values=(1
     return path
 
 
+def seeing_file(path: Path, layout: str, batch: int | str = 1, *, side=64, external=False):
+    """An SCRFD network that finds a face in each bright cell of 16 pixels; its box shows how bright the cell is.
+
+    Args:
+        path: of the file.
+        layout: of its outputs: ``interleaved`` as InsightFace exports for one image, ``hidden`` as that with an axis of
+            one in front, ``separate`` with an axis for images, ``mixed`` as that but with a mean over the batch.
+        batch: number of images that the input declares.
+        side: in pixels, that it declares.
+        external: whether its weights lie beside it.
+    """
+    nodes, constants, outputs = [], [], []
+    for stride in (8, 16, 32):
+        pool = {"kernel_shape": [stride, stride], "strides": [stride, stride]}
+        nodes.append(helper.make_node("AveragePool", ["input.1"], [f"pool{stride}"], **pool))
+        for kind in (1, 4, 10):
+            name = f"{kind}_{stride}"
+            rng = np.random.default_rng(kind)
+            weight = rng.uniform(0.2, 0.6, (2 * kind, 3, 1, 1)) if kind > 1 else np.full((2, 3, 1, 1), 1 / 3)
+            bias = np.full(2 * kind, 1.0) if kind > 1 else np.full(2, 0.5 if stride == 16 else -9.0)
+            constants += [numpy_helper.from_array(weight.astype(np.float32), f"w{name}")]
+            constants += [numpy_helper.from_array(bias.astype(np.float32), f"b{name}")]
+            nodes.append(helper.make_node("Conv", [f"pool{stride}", f"w{name}", f"b{name}"], [f"c{name}"]))
+            last = f"c{name}"
+            if layout == "mixed":
+                mean = helper.make_node("ReduceMean", [last], [f"m{name}"], axes=[0], keepdims=1)
+                nodes += [mean, helper.make_node("Add", [last, f"m{name}"], [f"s{name}"])]
+                last = f"s{name}"
+            order = [2, 3, 0, 1] if layout in ("interleaved", "hidden") else [0, 2, 3, 1]
+            shape = {"interleaved": [-1, kind], "hidden": [1, -1, kind]}.get(layout, [0, -1, kind])
+            constants.append(numpy_helper.from_array(np.array(shape, np.int64), f"r{name}"))
+            nodes.append(helper.make_node("Transpose", [last], [f"t{name}"], perm=order))
+            nodes.append(helper.make_node("Reshape", [f"t{name}", f"r{name}"], [name]))
+            outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+    image = helper.make_tensor_value_info("input.1", TensorProto.FLOAT, [batch, 3, side, side])
+    model = helper.make_model(
+        helper.make_graph(nodes, "seeing", [image], outputs, constants),
+        opset_imports=[helper.make_opsetid("", 11)],
+        ir_version=8,
+    )
+    onnx.save(model, path, save_as_external_data=external, location=f"{path.stem}.data", size_threshold=0)
+    return path
+
+
 POINTS = np.array([[-1, -1], [1, -1], [0, 0], [-0.5, 1], [0.5, 1]], np.float32)
 ONE = (16, 1, 2, 1, 0.8, [1, 1.5, 1, 2], POINTS.ravel())

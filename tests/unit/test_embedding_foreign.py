@@ -33,6 +33,29 @@ def test_onnx_models_of_any_batch_embed_alike(tmp_path, options):
     np.testing.assert_allclose(both, quarters(IMAGES) + quarters(IMAGES[:, :, ::-1]), atol=1e-5)
 
 
+@pytest.mark.parametrize("mix", ["mean", "transposed"])
+@pytest.mark.parametrize("batch", ["N", 2, 4])
+def test_images_of_a_batch_are_embedded_as_each_alone(tmp_path, capsys, mix, batch):
+    path = write_onnx(tmp_path / "model.onnx", mix=mix, batch=batch)
+    embedder = open_model(path, device="cpu").embedder
+    line = "an image's embedding depends on the others of its batch: one image at a time"
+    assert capsys.readouterr().err == f"{path}: {line}\n"
+    together = embedder.embed(IMAGES, flip=False, batch_size=5)
+    alone = np.concatenate([embedder.embed(image[None], flip=False) for image in IMAGES])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+    if mix == "mean":
+        np.testing.assert_allclose(together, 2 * quarters(IMAGES), atol=1e-5)
+
+
+@pytest.mark.parametrize("batch", ["N", 1, 4])
+@pytest.mark.parametrize("scale", [1e-6, 2.0, 1e6])
+def test_models_that_can_be_batched_are_not_suspected(tmp_path, capsys, batch, scale):
+    path = write_onnx(tmp_path / "model.onnx", batch=batch, scale=scale)
+    found = open_model(path, device="cpu").embedder.embed(IMAGES, flip=False, batch_size=3)
+    np.testing.assert_allclose(found, quarters(IMAGES) * scale / 2, rtol=1e-4, atol=1e-5 * scale)
+    assert capsys.readouterr().err == ""
+
+
 def test_declared_input_is_what_an_onnx_model_is_given(tmp_path):
     path = write_onnx(tmp_path / "model.onnx")
     said = Declared(color="BGR", mean=0.0, std=255.0)
@@ -86,7 +109,7 @@ def test_what_is_no_onnx_model_is_one_line(tmp_path):
     with pytest.raises(InputError, match=r"model\.onnx: no ONNX model"):
         open_model(tmp_path / "model.onnx")
     (tmp_path / "model.onnx").write_bytes(b"")
-    with pytest.raises(InputError, match=r"model\.onnx: onnxruntime cannot load it"):
+    with pytest.raises(InputError, match=r"model\.onnx: an empty file; get it again"):
         open_model(tmp_path / "model.onnx")
     with pytest.raises(InputError, match=r"none\.onnx: no such file"):
         open_model(tmp_path / "none.onnx")
@@ -107,13 +130,13 @@ def test_outputs_and_sizes_that_are_not_there_are_one_line(tmp_path):
     path = write_onnx(tmp_path / "model.onnx")
     with pytest.raises(InputError, match="no output 'fc1'; expected one of pooled, embeddings"):
         open_model(path, declared=Declared(output="fc1"))
-    with pytest.raises(InputError, match=r"2 images give pooled 2×3×2×2; expected an output 2×D: embeddings"):
+    with pytest.raises(InputError, match=r"3 images give pooled 3×3×2×2; expected an output 3×D of floats"):
         open_model(path, declared=Declared(output="pooled"))
     with pytest.raises(InputError, match=r"takes 112×112 pixels; expected 96 as --size says"):
         open_model(path, declared=Declared(size=96))
     with pytest.raises(InputError, match="a run says itself what its mean is; leave --mean out"):
         open_model(make_run(tmp_path, 0), declared=Declared(mean=0.0))
-    with pytest.raises(InputError, match=r"std 0\.0; expected more than 0"):
+    with pytest.raises(InputError, match=r"std 0\.0; expected a finite number above 0"):
         open_model(path, declared=Declared(std=0.0))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from standin_detector import COLOURS, ONE, POINTS, DotDetector, dotted, place, scrfd_file
+from standin_detector import COLOURS, ONE, POINTS, DotDetector, dotted, place, scrfd_file, seeing_file
 
 from aroface.errors import InputError
 from aroface.faces.detection.crops import Setting, align_crops, finish, placement, show, squarify
@@ -167,8 +167,8 @@ def test_an_export_for_one_size_takes_any(tmp_path: Path):
     from aroface.faces.detection.scrfd import _of_any_size
 
     path = resizing_file(tmp_path / "neck.onnx", [1, 3, 8, 8])
-    program, side = _of_any_size(path)
-    assert side is None
+    program, side, declared = _of_any_size(path)
+    assert (side, declared) == (None, 64)
     exported, free = (onnxruntime.InferenceSession(each) for each in (path.read_bytes(), program))
     x = np.random.default_rng(0).normal(size=(2, 3, 64, 64)).astype(np.float32)
     expected = [exported.run(None, {"input.1": each[None]})[0][0] for each in x]
@@ -184,7 +184,50 @@ def test_an_export_that_cannot_be_freed_keeps_its_size(tmp_path: Path):
     model = onnx.load(path)
     model.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.array([1, 3, 9, 9], np.int64), "size"))
     onnx.save(model, path)
-    assert _of_any_size(path) == (path.read_bytes(), 64)
+    assert _of_any_size(path) == (None, 64, 64)
+
+
+def spotted(seed: int) -> np.ndarray:
+    """A dark image with some bright cells: what `seeing_file` finds."""
+    rng = np.random.default_rng(seed)
+    cells = rng.random((4, 4)) < 0.3
+    cells[rng.integers(4), rng.integers(4)] = True
+    image = np.kron(cells, np.ones((16, 16)))[..., None] * rng.integers(180, 256, 3)
+    return image.astype(np.uint8)
+
+
+def same_faces(found, expected):
+    assert len(found) == len(expected)
+    for one, other in zip(found, expected, strict=True):
+        np.testing.assert_allclose(one.box, other.box, rtol=1e-5)
+        np.testing.assert_allclose(one.points, other.points, rtol=1e-5)
+        assert one.score == pytest.approx(other.score, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("layout", "batch", "line"),
+    [
+        ("interleaved", 1, "exported for one image: one image at a time"),
+        ("interleaved", "N", "exported for one image: one image at a time"),
+        ("mixed", 1, "an image's faces depend on the others of its batch: one image at a time"),
+        ("hidden", "N", "an image's faces depend on the others of its batch: one image at a time"),
+        ("separate", 1, ""),
+        ("separate", "N", ""),
+    ],
+)
+def test_images_of_a_batch_are_found_as_each_alone(tmp_path: Path, capsys, layout: str, batch, line: str):
+    detector = Scrfd(seeing_file(tmp_path / "seeing.onnx", layout, batch))
+    told = capsys.readouterr().err
+    assert told == (f"{tmp_path / 'seeing.onnx'}: {line}\n" if line else "")
+    images = [spotted(seed) for seed in range(5)]
+    alone = [detector.detect([image])[0] for image in images]
+    assert len({tuple(each[0].box) for each in alone}) > 1
+    calls = []
+    run = detector._program.run
+    detector._program.run = lambda *words: calls.append(1) or run(*words)
+    for found, expected in zip(detector.detect(images), alone, strict=True):
+        same_faces(found, expected)
+    assert len(calls) == (5 if line else 1)
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
@@ -195,15 +238,13 @@ def test_a_missing_package_is_one_line(tmp_path: Path, monkeypatch, package: str
 
 
 def test_what_is_no_detector_is_one_line(tmp_path: Path):
-    image = [np.zeros((64, 64, 3), np.uint8)]
     with pytest.raises(InputError, match=r"nowhere\.onnx: no such file; expected an ONNX file of the SCRFD family"):
         Scrfd(tmp_path / "nowhere.onnx")
     (tmp_path / "text.onnx").write_text("no network, some text")
-    with pytest.raises(InputError, match=r"text\.onnx: no ONNX file"):
+    with pytest.raises(InputError, match=r"text\.onnx: no ONNX model"):
         Scrfd(tmp_path / "text.onnx")
-    boxes_only = Scrfd(scrfd_file(tmp_path / "boxes.onnx", [], values=(1, 4)))
     with pytest.raises(InputError, match=r"boxes\.onnx: 0 outputs of 10 values at stride 8"):
-        boxes_only.detect(image)
+        Scrfd(scrfd_file(tmp_path / "boxes.onnx", [], values=(1, 4)))
 
 
 def test_template_order_is_viewers_left_first():

@@ -5,6 +5,7 @@ Source: Guo et al., ICLR 2022; for the meaning of inputs and outputs insightface
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,54 +16,62 @@ import numpy.typing as npt
 from aroface.errors import InputError
 from aroface.faces.detection.detector import Face, Fact, Image, overlap
 from aroface.files import sha256_file
+from aroface.onnx_program import TIME_LIMIT, Program, TimeLimitError, read_graph, reason, trial_images, weight_files
 
 THRESHOLD = 0.5
 OVERLAP = 0.4
 """Of two boxes whose intersection over union is larger, the one with the lower score goes."""
 
 _BATCH = 16
+_TRIAL = 3  # different images that a network is tried on
+_TRIAL_SIDE = 64
+_LARGEST_TRIAL_SIDE = 192
+_ROUNDING = 1e-2  # of half precision, of the largest value
 _STRIDES = (8, 16, 32)
 _COARSEST = _STRIDES[-1]
 _VALUES = (1, 4, 10)  # a score, a box, five points
 _EXPECTED = "an ONNX file of the SCRFD family with landmarks, such as scrfd_2.5g_bnkps or det_10g"
 
 Floats = npt.NDArray[np.float32]
+Anchors = tuple[Floats, Floats, Floats]
+"""Scores (N, A), boxes (N, A, 4) and points (N, A, 5, 2) of all anchors."""
 
 
 class Scrfd:
     """A network of the SCRFD family.
+
+    Exports for one image have outputs of two dimensions, in which the anchors of several images would be interleaved:
+    they get one image at a time. Any other is tried on different images, and gets one at a time as well where they
+    change each other's faces.
 
     Args:
         path: of the ONNX file.
         name: of the detector; the file's stem where it is left out.
         threshold: lowest score of a face, 0 … 1.
         threads: of CPU arithmetic; onnxruntime's own choice where it is left out.
+        time_limit: seconds that one batch may take.
 
     Raises:
         InputError: no such file, or another network; onnx or onnxruntime is not installed.
     """
 
     def __init__(
-        self, path: Path, name: str | None = None, *, threshold: float = THRESHOLD, threads: int | None = None
+        self,
+        path: Path,
+        name: str | None = None,
+        *,
+        threshold: float = THRESHOLD,
+        threads: int | None = None,
+        time_limit: float = TIME_LIMIT,
     ) -> None:
         try:
             import onnx  # noqa: F401 - to say at once that it is missing
             import onnxruntime
         except ImportError as error:
             raise InputError(f"no package {error.name}", remedy="pip install onnx onnxruntime") from None
-        if not path.is_file():
-            raise InputError("no such file", file=path, expected=_EXPECTED)
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        if threads is not None:
-            options.intra_op_num_threads = threads
-        wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
-        providers = [each for each in wanted if each in onnxruntime.get_available_providers()]
-        program, self._side = _of_any_size(path)
-        try:
-            self._session = onnxruntime.InferenceSession(program, options, providers=providers)
-        except Exception as error:  # onnxruntime's errors have no common class of their own
-            raise InputError(f"onnxruntime cannot load it ({error})", file=path, expected=_EXPECTED) from None
+        content, self._side, declared = _of_any_size(path)
+        self._program = Program(path, content, threads=threads, time_limit=time_limit, expected=_EXPECTED)
+        self._input = self._program.session.get_inputs()[0].name
         self._path, self._threshold = path, threshold
         self.name = name or path.stem
         self.facts: Mapping[str, Fact] = {
@@ -72,8 +81,37 @@ class Scrfd:
             "threshold": threshold,
             "overlap": OVERLAP,
             "onnxruntime": onnxruntime.__version__,
-            "provider": self._session.get_providers()[0],
+            "provider": self._program.provider,
         }
+        self._batch = self._largest_batch(declared or _TRIAL_SIDE)
+
+    def _largest_batch(self, side: int) -> int:
+        """Number of images that may be given at once: one if several are not found as each is alone."""
+        free = self._side is None
+        images = list(trial_images(_TRIAL, min(side, _LARGEST_TRIAL_SIDE)) if free else trial_images(1, side))
+        canvas = self._canvas(images[0])
+        outputs = [self._outputs([image], canvas) for image in images]
+        alone = [_decode(each, 1, canvas, self._path) for each in outputs]
+        if not free:
+            return 1
+        if any(output.ndim == 2 for output in outputs[0]):
+            why = "exported for one image"
+        elif self._agrees(images, canvas, alone):
+            return _BATCH
+        else:
+            why = "an image's faces depend on the others of its batch"
+        print(f"{self._path}: {why}: one image at a time", file=sys.stderr)
+        return 1
+
+    def _agrees(self, images: Sequence[Image], canvas: tuple[int, int], alone: Sequence[Anchors]) -> bool:
+        """Whether images in one batch give what they give alone."""
+        try:
+            together = _decode(self._outputs(images, canvas), len(images), canvas, self._path)
+        except TimeLimitError:
+            raise
+        except InputError:
+            return False
+        return _agree(together, alone)
 
     def detect(self, images: Sequence[Image]) -> list[list[Face]]:
         """The faces in each image, best first; images of one size are seen in batches. See `Detector`."""
@@ -82,9 +120,8 @@ class Scrfd:
             groups.setdefault(self._canvas(image), []).append(number)
         found: list[list[Face]] = [[] for _ in images]
         for canvas, numbers in groups.items():
-            size = 1 if self._side else _BATCH
-            for begin in range(0, len(numbers), size):
-                batch = numbers[begin : begin + size]
+            for begin in range(0, len(numbers), self._batch):
+                batch = numbers[begin : begin + self._batch]
                 for number, faces in zip(batch, self._run([images[i] for i in batch], canvas), strict=True):
                     found[number] = faces
         return found
@@ -100,14 +137,16 @@ class Scrfd:
         return self._side, self._side
 
     def _run(self, images: Sequence[Image], canvas: tuple[int, int]) -> list[list[Face]]:
+        scores, boxes, points = _decode(self._outputs(images, canvas), len(images), canvas, self._path)
+        return [self._faces(*each) for each in zip(scores, boxes, points, strict=True)]
+
+    def _outputs(self, images: Sequence[Image], canvas: tuple[int, int]) -> list[npt.NDArray[Any]]:
         pixels = np.zeros((len(images), *canvas, 3), np.uint8)
         for place, image in zip(pixels, images, strict=True):
             place[: image.shape[0], : image.shape[1]] = image
         values = (pixels.astype(np.float32) - 127.5) / 128
         batch = np.ascontiguousarray(values.transpose(0, 3, 1, 2))
-        outputs = self._session.run(None, {self._session.get_inputs()[0].name: batch})
-        scores, boxes, points = _decode(outputs, len(images), canvas, self._path)
-        return [self._faces(*each) for each in zip(scores, boxes, points, strict=True)]
+        return self._program.run(None, {self._input: batch})
 
     def _faces(self, scores: Floats, boxes: Floats, points: Floats) -> list[Face]:
         likely = np.flatnonzero((scores >= self._threshold) & np.isfinite(points).all(axis=(1, 2)))
@@ -116,9 +155,7 @@ class Scrfd:
         return [Face(boxes[i], points[i], float(scores[i])) for i in kept]
 
 
-def _decode(
-    outputs: Sequence[npt.NDArray[Any]], count: int, canvas: tuple[int, int], path: Path
-) -> tuple[Floats, Floats, Floats]:
+def _decode(outputs: Sequence[npt.NDArray[Any]], count: int, canvas: tuple[int, int], path: Path) -> Anchors:
     """Scores (N, A), boxes (N, A, 4) and points (N, A, 5, 2) in pixels of all anchors.
 
     The network gives three kinds of values at three strides; which output is which shows in the numbers of its values,
@@ -146,6 +183,18 @@ def _decode(
     return scores, boxes, landmarks
 
 
+def _agree(together: Anchors, alone: Sequence[Anchors]) -> bool:
+    """Whether scores, boxes and points of several images in one batch are those of each alone, but for rounding."""
+    for number, values in enumerate(together):
+        single = np.concatenate([each[number] for each in alone])
+        # Where the images differ less than by rounding, they are told apart by what difference there is.
+        spread = float(np.abs(single - single[:1]).max(initial=0))
+        allowed = max(min(_ROUNDING * float(np.abs(single).max(initial=0)), spread / 4), 1e-6)
+        if not np.allclose(values, single, rtol=1e-6, atol=allowed, equal_nan=True):
+            return False
+    return True
+
+
 def _separate(boxes: Floats) -> list[int]:
     """Indices of the boxes (N, 4), best first, that overlap no better one too much."""
     kept: list[int] = []
@@ -155,26 +204,34 @@ def _separate(boxes: Floats) -> list[int]:
     return kept
 
 
-def _of_any_size(path: Path) -> tuple[bytes, int | None]:
-    """The program for any number of images of any size, and None; or as it is, and the only side that it takes.
+def _of_any_size(path: Path) -> tuple[bytes | None, int | None, int | None]:
+    """The program for any number of images of any size, None, and the side it declares; or None for the file as it is.
 
     An export for one size differs from a free one in the declared shapes, and in that its neck resizes to a constant
     size what it could as well double.
+
+    Returns:
+        The changed program, None where the file itself has to be run; the only side that it takes, None for any; the
+        side that it declares, None for any.
     """
     import onnx
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from google.protobuf.message import EncodeError  # type: ignore[import-untyped]
 
-    try:
-        model = onnx.load(path)
-        (image,) = model.graph.input
-        declared = [axis.dim_value for axis in image.type.tensor_type.shape.dim]
-    except (DecodeError, ValueError) as error:
-        raise InputError(f"no ONNX file of one input ({error})", file=path, expected=_EXPECTED) from None
+    model = read_graph(path, _EXPECTED)
+    if len(model.graph.input) != 1:
+        raise InputError(f"{len(model.graph.input)} inputs", file=path, expected=_EXPECTED)
+    (image,) = model.graph.input
+    declared = [axis.dim_value for axis in image.type.tensor_type.shape.dim]
     if len(declared) != 4:
         raise InputError(f"its input has {len(declared)} dimensions", file=path, expected=_EXPECTED)
-    side = declared[2]
+    side = declared[2] or None
+    if weight_files(path, model):
+        try:
+            onnx.load_external_data_for_model(model, str(path.parent))
+        except Exception as error:  # onnx's errors have no base of their own
+            raise InputError(f"its weights cannot be read ({reason(error)})", file=path, expected=_EXPECTED) from None
     if side and not _double(model.graph, side):
-        return path.read_bytes(), side
+        return None, side, side
     for name, axis in zip(("images", "", "height", "width"), image.type.tensor_type.shape.dim, strict=True):
         if name:
             axis.Clear()
@@ -182,7 +239,10 @@ def _of_any_size(path: Path) -> tuple[bytes, int | None]:
     for output in model.graph.output:
         output.type.tensor_type.ClearField("shape")
     del model.graph.value_info[:]
-    return model.SerializeToString(), None
+    try:
+        return model.SerializeToString(), None, side
+    except (EncodeError, ValueError) as error:  # protobuf's limit of 2 GB
+        raise InputError(f"too large for a detector ({error})", file=path, expected=_EXPECTED) from None
 
 
 def _double(graph: Any, side: int) -> bool:
