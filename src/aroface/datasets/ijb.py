@@ -69,21 +69,16 @@ class Faces:
         """The file of an image; whether it is there shows when it is read."""
         return self.folder / str(self.names[position])
 
-    def crop(self, position: int) -> npt.NDArray[np.uint8]:
-        """An image aligned by its landmarks, uint8 (112, 112, 3), RGB; black where the loose crop ends.
+    def crop(self, position: int, size: int = 112) -> npt.NDArray[np.uint8]:
+        """An image aligned by its landmarks, uint8 (size, size, 3), RGB; black where the loose crop ends.
 
         Raises:
             InputError: the image is missing or damaged, or its landmarks all coincide.
         """
-        from aroface.datasets.images import read_image  # who reads lists alone need not wait for OpenCV
-        from aroface.faces.geometry import align
+        from aroface.datasets.usable import aligned_face, read_file  # who reads lists alone need not wait for OpenCV
 
         path = self.path(position)
-        image = read_image(path)
-        try:
-            return align(image, self.landmarks[position])
-        except InputError as error:
-            raise InputError(str(error), file=path) from None
+        return aligned_face(read_file(path), path, self.landmarks[position], size)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from aroface.datasets.pairs import read_pairs
+from aroface.datasets.usable import check_pairs
 from aroface.embedding.pairs import decode_numbers
 from aroface.embedding.source import Images, Source
 from aroface.embedding.sweep import Directions, Variant, choose_pairs, draw_directions, error_matrices, variants
@@ -38,10 +39,11 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
         size: side of the images in pixels.
 
     Raises:
-        InputError: see :func:`aroface.datasets.pairs.read_pairs`.
+        InputError: see :func:`aroface.datasets.pairs.read_pairs` and :func:`aroface.datasets.usable.check_pairs`.
     """
     pairs = read_pairs(path)
     chosen = choose_pairs(pairs.same, options["max_pairs"])
+    check_pairs(pairs.same[chosen], path)
     directions = draw_directions(len(pairs.same), options["seed"])[chosen]
     blocks, table = _plan(options, len(chosen))
 
