@@ -109,7 +109,11 @@ faces.yaml:
     verb.add_argument("--manifest", type=Path, help="file to write (results/data/NAME.manifest.json)")
     verb.add_argument("--threads", type=positive, metavar="N", help="that read and decode (default: all cores)")
     verb.add_argument(
-        "--max-corrupt-fraction", type=float, default=0.0, metavar="SHARE", help="of images that may be damaged (0)"
+        "--max-corrupt-fraction",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="of a training set's images that may be damaged (0)",
     )
     _add_max_megapixels(verb)
     verb = add_verb(

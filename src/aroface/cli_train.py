@@ -116,7 +116,7 @@ def _do_train(options: Arguments) -> int:
         from aroface.evaluation.validation import pair_validation
 
         named = _named(options.validate)
-        validate = pair_validation(named) if named else None
+        validate = pair_validation(named, check_images=is_first()) if named else None
     try:
         checkpoint = train(options.recipe, options.data, options.run_dir, options.state_dir, conduct, validate)
     except Interrupted as stop:

@@ -12,8 +12,8 @@ import pytest
 from aroface.cli import main
 from aroface.datasets.images import encode_jpeg
 from aroface.datasets.landmark_checks import suspicion
+from aroface.datasets.photograph_checks import check_landmarks
 from aroface.datasets.photographs import read_people
-from aroface.datasets.usable import check_landmarks
 from aroface.errors import InputError
 from aroface.faces.geometry import TEMPLATE, similarity_matrix, transform
 

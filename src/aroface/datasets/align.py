@@ -15,6 +15,7 @@ from aroface.datasets.corrupt import OnCorrupt
 from aroface.datasets.images import Pixels, encode_jpeg
 from aroface.datasets.orientation import read_upright
 from aroface.datasets.person_folders import MAX_LEFT_OUT, check_name, find_images
+from aroface.datasets.photograph_checks import CORRUPT
 from aroface.datasets.tinyface import (
     ALIGNED,
     DISTRACTORS,
@@ -25,7 +26,6 @@ from aroface.datasets.tinyface import (
     is_tinyface,
     read_tinyface,
 )
-from aroface.datasets.usable import CORRUPT
 from aroface.errors import InputError
 from aroface.faces.detection.crops import Aligned, Setting, finish, show
 from aroface.faces.detection.detector import Detector, Face

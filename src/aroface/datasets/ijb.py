@@ -80,15 +80,13 @@ class Faces:
         Raises:
             InputError: the image is missing or damaged, or its landmarks all coincide.
         """
-        from aroface.datasets.orientation import read_upright  # who reads lists alone need not wait for OpenCV
-        from aroface.faces.geometry import align
+        from aroface.datasets.benchmark_checks import (  # who reads lists alone need not wait for OpenCV
+            aligned_face,
+            read_file,
+        )
 
         path = self.path(position)
-        image = read_upright(path)
-        try:
-            return align(image, self.landmarks[position], size)
-        except InputError as error:
-            raise InputError(str(error), file=path) from None
+        return aligned_face(read_file(path), path, self.landmarks[position], size)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,6 +40,11 @@ def orientation_of(path: Path) -> int:
             return _orientation(file)
 
     return steadily(read, path)
+
+
+def orientation_in(data: bytes) -> int:
+    """The EXIF orientation in the bytes of an image file; see `orientation_of`."""
+    return _orientation(io.BytesIO(data))
 
 
 def read_upright(path: Path) -> Pixels:

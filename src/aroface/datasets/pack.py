@@ -18,12 +18,12 @@ from aroface.datasets.images import encode_jpeg
 from aroface.datasets.manifest import write_manifest
 from aroface.datasets.pack_options import PackOptions, packed_identities
 from aroface.datasets.pairs import Pairs, write_pairs
+from aroface.datasets.photograph_checks import check_landmarks, leave_out_corrupt, require_aligned
 from aroface.datasets.photographs import Photograph, read_people
 from aroface.datasets.sampling import PairList, sample_pairs, split_images, split_people
 from aroface.datasets.tinyface import write_tinyface
 from aroface.datasets.training_set import write_training_set
 from aroface.datasets.treatment import Treatment
-from aroface.datasets.usable import check_landmarks, leave_out_corrupt, require_aligned
 from aroface.errors import InputError
 from aroface.omissions import Omissions
 from aroface.progress import track

@@ -15,10 +15,10 @@ from aroface.datasets.folders import whole_folder
 from aroface.datasets.images import decode
 from aroface.datasets.manifest import write_manifest
 from aroface.datasets.person_folders import MAX_LEFT_OUT, LostPeople
+from aroface.datasets.photograph_checks import CORRUPT, leave_out_corrupt
 from aroface.datasets.photographs import JPEG_QUALITY, read_people
 from aroface.datasets.recordio import open_writer, pack
 from aroface.datasets.training_set import INDEX, PROPERTY, RECORDS, TrainingSet, check_classes, write_training_set
-from aroface.datasets.usable import CORRUPT, leave_out_corrupt
 from aroface.errors import InputError
 from aroface.faces.geometry import TEMPLATE_SIZE
 from aroface.files import write_text

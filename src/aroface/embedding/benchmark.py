@@ -120,7 +120,7 @@ def embed_with(
     source = OPEN_SOURCE[spec["protocol"]](Path(spec["path"]), options, checkpoint["input"]["size"])
     embedder = load()
     part = range(*(source.rows * rank // ranks.world_size for rank in (ranks.rank, ranks.rank + 1)))
-    with _torch_threads(threads):
+    with _torch_threads(threads), ranks.at_work():
         seconds = write_rows(
             folder,
             index["key"],
@@ -131,7 +131,8 @@ def embed_with(
         )
         environment = _environment(embedder, batch_size)
     written = {"rows": source.rows, "dimension": embedder.dimension, "layout": dict(source.layout)}
-    wall = round(max(ranks.gather(seconds)), 2)  # all parts are there
+    ranks.wait()  # all parts are there
+    wall = round(max(ranks.gather(seconds)), 2)
     if ranks.first:
         write_index(folder, {**index, **written, "environment": environment, "wall_s": wall}, source.arrays)
     ranks.wait()

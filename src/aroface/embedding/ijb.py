@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aroface.datasets.benchmark_checks import check_ijb_labels
 from aroface.datasets.ijb import Templates, read_ijb
 from aroface.embedding.source import Images, Source
 
@@ -31,10 +32,11 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
         size: side of the aligned images in pixels.
 
     Raises:
-        InputError: see :func:`aroface.datasets.ijb.read_ijb`; later, an image is missing or damaged, or its landmarks
-            all coincide.
+        InputError: see :func:`aroface.datasets.ijb.read_ijb`; pairs of one kind only; no probe with a mate; later, an
+            image is missing or damaged, or its landmarks all coincide.
     """
     found = read_ijb(path)
+    check_ijb_labels(path, found)
 
     def images(start: int, stop: int) -> Images:
         with ThreadPoolExecutor(THREADS, thread_name_prefix="align") as pool:

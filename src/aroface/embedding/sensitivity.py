@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from aroface.datasets.benchmark_checks import check_pairs
 from aroface.datasets.pairs import read_pairs
 from aroface.embedding.pairs import decode_numbers
 from aroface.embedding.source import Images, Source
@@ -41,10 +42,11 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
         size: side of the images in pixels.
 
     Raises:
-        InputError: see :func:`aroface.datasets.pairs.read_pairs`.
+        InputError: see :func:`aroface.datasets.pairs.read_pairs` and :func:`aroface.datasets.benchmark_checks.check_pairs`.
     """
     pairs = read_pairs(path)
     chosen = choose_pairs(pairs.same, options["max_pairs"])
+    check_pairs(pairs.same[chosen], path)
     directions = draw_directions(len(pairs.same), options["seed"])[chosen]
     blocks, table = _plan(options, len(chosen))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from aroface.datasets.benchmark_checks import IJBS_SEARCHES
 from aroface.embedding.store import StoredFeatures
 from aroface.errors import InputError
 from aroface.evaluation import bootstrap
@@ -19,11 +20,8 @@ from aroface.evaluation.outcome import Outcome
 RANKS = (1, 5, 10)
 FPIRS = {"1e-2": 1e-2, "1e-1": 1e-1}
 SEARCHES = {
-    "surveillance_to_single": ("probes_single_booking", "gallery_single"),
-    "surveillance_to_booking": ("probes_single_booking", "gallery_booking"),
-    "surveillance_to_surveillance": ("probes_surveillance", "gallery_surveillance"),
-    "uav_to_single": ("probes_uav", "gallery_single"),
-    "uav_to_booking": ("probes_uav", "gallery_booking"),
+    name: (f"probes_{probes.replace('-', '_')}", f"gallery_{gallery}")
+    for name, (probes, gallery) in IJBS_SEARCHES.items()
 }
 """By name of a search, the arrays with its probes and, but for ``_1`` and ``_2``, its two galleries."""
 

@@ -228,6 +228,8 @@ class Trainer:
         pace = Pace(self.recipe.batch_size)
         agreement = Agreement(self.ranks, 2)
         due = False
+        if self._validation_due():  # the state was saved before it
+            self._validate(log)
         while self.step < self.steps:
             epoch, start = divmod(self.step, self.steps_per_epoch)
             for batch in pace.waiting(self.loader.epoch(epoch, start)):
@@ -244,10 +246,12 @@ class Trainer:
                     keeper.wait()
                     raise Interrupted(f"stopped by {signal.Signals(stop).name} after step {self.step}")
                 due = due or self.step % self.conduct.save_every == 0
-                if (due and not busy) or self.step == self.steps:
+                if (due and not busy) or self.step == self.steps or self._validation_due():
                     self._save(keeper)
                     due = False
-            self._validate(log, epoch + 1)
+            if self._validation_due():
+                keeper.wait()  # whatever befalls the validation, no step is lost
+                self._validate(log)
         agreement.finish()
 
     def _update(self, batch: Batch, log: TrainingLog | None) -> tuple[Tensor, Numbers]:
@@ -369,21 +373,50 @@ class Trainer:
                 )
         return value
 
-    def _validate(self, log: TrainingLog | None, epochs: int) -> None:
-        """After an epoch: what the backbone is worth, and its weights if none before were worth more."""
-        if self.validate is None or (epochs % self.conduct.validate_every and epochs < self.recipe.epochs):
-            return
+    def _validation_due(self) -> bool:
+        """Whether an epoch has ended whose backbone is to be validated."""
+        epochs, steps = divmod(self.step, self.steps_per_epoch)
+        if self.validate is None or steps or not epochs:
+            return False
+        return epochs % self.conduct.validate_every == 0 or epochs == self.recipe.epochs
+
+    def _validate(self, log: TrainingLog | None) -> None:
+        """After an epoch: what the backbone is worth, and its weights if none before were worth more.
+
+        A validation file that cannot be read any more is told, and the training goes on: its weights do not depend on
+        the accuracy, and to end would end every later start at the same place.
+        """
         self._settle()
-        if log is not None:
-            self.backbone.eval()
-            self.validation = self.validate(self.backbone)
-            self.backbone.train()
-            log.scalars(self.step - 1, {"epoch": epochs - 1, **self.validation})
-            mean = float(np.mean([*self.validation.values()]))
-            if self.best is None or mean > self.best["mean"]:
-                self.best = {"epoch": epochs, "step": self.step, "mean": mean, "metrics": self.validation}
-                save_weights(self.run_dir / BEST, self.backbone, {"arch": self.recipe.arch, "run": self.run.name})
+        if log is not None and self.validate is not None:
+            with self.ranks.at_work():
+                try:
+                    self.validation = self._measure(self.validate, log)
+                except (InputError, OSError) as error:
+                    self.validation = {}
+                    what = f"no validation after step {self.step}: {error}"
+                    console.print(what, style="yellow", soft_wrap=True, markup=False, highlight=False)
+                else:
+                    self._record(log)
         self.ranks.wait()
+
+    def _measure(self, validate: Validate, log: TrainingLog) -> dict[str, float]:
+        """Validate the backbone; each batch is a sign for the watch over hanging trainings."""
+        self.backbone.eval()
+        progress = self.backbone.register_forward_hook(lambda *_: log.alive())
+        try:
+            return validate(self.backbone)
+        finally:
+            progress.remove()
+            self.backbone.train()
+
+    def _record(self, log: TrainingLog) -> None:
+        """Log a validation, and keep the weights if none before were worth more."""
+        epochs = self.step // self.steps_per_epoch
+        log.scalars(self.step - 1, {"epoch": epochs - 1, **self.validation})
+        mean = float(np.mean([*self.validation.values()]))
+        if self.best is None or mean > self.best["mean"]:
+            self.best = {"epoch": epochs, "step": self.step, "mean": mean, "metrics": self.validation}
+            save_weights(self.run_dir / BEST, self.backbone, {"arch": self.recipe.arch, "run": self.run.name})
 
     def _settle(self) -> None:
         """Make the running statistics what the recipe wants saved."""

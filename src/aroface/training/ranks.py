@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +23,9 @@ from aroface.errors import InputError
 
 PATIENCE = timedelta(minutes=15)
 """A process that waits longer for another takes it for dead and ends, so that a training never hangs for ever."""
+
+BEAT_S = 5.0
+"""Seconds between two signs of life of a process that others wait for."""
 
 Value = TypeVar("Value")
 
@@ -67,9 +71,42 @@ class Ranks:
         return [json.loads(bytes(each[: int(length)].tolist())) for each, length in zip(texts, lengths, strict=True)]
 
     def wait(self) -> None:
-        """Go on when all processes have come here."""
-        if self.control is not None:
-            dist.barrier(group=self.control)
+        """Return when all processes have come here; one that is :meth:`at_work` is waited for as long as it lives."""
+        while not self.all_agree(True):
+            pass
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Tell those that :meth:`wait` every few seconds that this process is alive and will come.
+
+        Meant for work of unequal length, during which nothing else is exchanged through ``control``. A process that
+        dies closes its connections, and one that stands still is given up after :data:`PATIENCE`.
+        """
+        if self.control is None:
+            yield
+            return
+        done, errors = threading.Event(), list[RuntimeError]()
+
+        def answer() -> None:
+            try:
+                while not done.is_set():
+                    self.all_agree(False)
+                    done.wait(BEAT_S)
+            except RuntimeError as error:  # gloo's, when another process has ended
+                errors.append(error)
+
+        thread = threading.Thread(target=answer, name="at work", daemon=True)
+        thread.start()
+        try:
+            yield
+        except BaseException:
+            done.set()
+            thread.join(BEAT_S)  # the others may not be waiting yet, and this process is about to end
+            raise
+        done.set()
+        thread.join()
+        if errors:
+            raise errors[0]
 
 
 @contextmanager
