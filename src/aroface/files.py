@@ -78,7 +78,7 @@ def atomic_path(path: str | os.PathLike[str], size: int | None = None) -> Iterat
 
 
 def temporary_prefix(path: Path) -> str:
-    """How the name of a temporary file or folder beside ``path`` begins: hidden, and with the process that writes it."""
+    """Beginning of the name of a temporary file or folder beside ``path``: hidden, with the process that writes it."""
     return f".{path.name}.{_namespace()}-{os.getpid()}-"
 
 
@@ -129,7 +129,7 @@ def _namespace() -> str:
     """Eight hexadecimal digits that only processes have in common which see each other's numbers."""
     known = [platform.node()]
     with suppress(OSError):
-        known = [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), os.readlink("/proc/self/ns/pid")]
+        known = [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), str(Path("/proc/self/ns/pid").readlink())]
     return hashlib.sha256("\n".join(known).encode()).hexdigest()[:8]
 
 

@@ -20,7 +20,9 @@ import psutil
 import pytest
 from calls import CALLS, Call, known_calls, this_call
 
-HOLD = f"import sys; sys.path.insert(0, {str(Path(calls.__file__).parent)!r})\n" + """
+HOLD = (
+    f"import sys; sys.path.insert(0, {str(Path(calls.__file__).parent)!r})\n"
+    + """
 import calls, time
 with calls._mutex(calls.CALLS):
     pass
@@ -28,6 +30,7 @@ with calls._recorded(calls.this_call(), calls.CALLS):
     print("held", flush=True)
     time.sleep(60)
 """
+)
 
 
 class Locks:
@@ -118,7 +121,7 @@ def test_the_lock_of_a_dead_call_is_taken_over(
         [shared] = (calls._read(path) for path in Path("results/.calls").glob("*.json"))
         assert shared is not None
         assert (shared.pid, shared.makes) == (os.getpid(), ("tables/lfw.tex",))
-        assert os.environ[calls.MARK] == f"{this_call().identity} {os.getcwd()}"
+        assert os.environ[calls.MARK] == f"{this_call().identity} {Path.cwd()}"
     assert not locks.locked
     assert not [*CALLS.glob("*.json")]
     [line] = capsys.readouterr().err.splitlines()
@@ -215,8 +218,8 @@ def test_two_clones_do_not_make_one_file(
     folder.mkdir(parents=True)
     locks._delete_locks()
     with another_process(sys.executable, "-c", "import time; time.sleep(60)") as process:
-        told = {"pid": process.pid, "start": calls._start_of(process.pid), "folder": "/another/clone", "makes": (makes,)}
-        call = replace(this_call(), **told)
+        start = calls._start_of(process.pid)
+        call = replace(this_call(), pid=process.pid, start=start, folder="/another/clone", makes=(makes,))
         calls._path(call, folder).write_text(json.dumps(asdict(call)))
         if not refused:
             with locks.lock():
@@ -239,7 +242,7 @@ def test_half_a_record_is_none(locks: Locks) -> None:
 def test_only_jobs_of_this_folder_whose_call_has_ended_are_waited_for(
     locks: Locks, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    here, wait = os.getcwd(), [sys.executable, "-c", "import sys, time; time.sleep(60)", "-m", "aroface", "train"]
+    here, wait = Path.cwd(), [sys.executable, "-c", "import sys, time; time.sleep(60)", "-m", "aroface", "train"]
     marks = {"orphan": f"ended {here}", "mine": f"{this_call().identity} {here}", "elsewhere": "ended /tmp", "none": ""}
     processes = {}
     try:

@@ -101,7 +101,7 @@ def this_call() -> Call:
         _start_of(os.getpid()),
         began.isoformat(timespec="seconds"),
         _display(),
-        os.path.realpath("."),
+        str(Path.cwd()),
     )
 
 
@@ -139,7 +139,7 @@ def guard(persistence: type[Any], results: Path) -> None:
                     stack.enter_context(lock(self))
                     stack.enter_context(_recorded(this_call(), CALLS))
                     stack.enter_context(_recorded(replace(this_call(), makes=makes), results / SHARED))
-                    os.environ[MARK] = f"{this_call().identity} {os.path.realpath('.')}"
+                    os.environ[MARK] = f"{this_call().identity} {Path.cwd()}"
             if ending is not None:
                 _wait_for_the_end_of(ending)
                 start_again()
@@ -168,8 +168,8 @@ def guard(persistence: type[Any], results: Path) -> None:
 def end_with_display() -> None:
     """End this Snakemake and its jobs as by Ctrl-C once the process that shows their progress is gone."""
     display = _display()
-    if display is None:
-        return
+    if display is None or (os.getppid() != display and psutil.pid_exists(display)):
+        return  # it shows another one, of which this is a part
 
     def watch() -> None:
         while os.getppid() == display:
@@ -206,7 +206,7 @@ def _take_over(persistence: Any, results: Path, makes: Sequence[str]) -> Call | 
     """
     known, shared = known_calls(CALLS), known_calls(results / SHARED)
     for call in shared.living:
-        if call.folder != os.path.realpath(".") and not set(makes).isdisjoint(call.makes):
+        if call.folder != str(Path.cwd()) and not set(makes).isdisjoint(call.makes):
             raise _refusal(f"{call} in {call.folder}, which makes the same", call.display or call.pid, results)
     if persistence.locked:
         ending = _holder_that_ends(known)
@@ -224,7 +224,7 @@ def _take_over(persistence: Any, results: Path, makes: Sequence[str]) -> Call | 
 
 def _within(results: Path, files: Iterable[Any]) -> tuple[str, ...]:
     """Those of some files that lie in the folder of results, relative to it."""
-    paths = (os.path.relpath(os.path.abspath(str(file)), os.path.abspath(results)) for file in files)
+    paths = (os.path.relpath(str(file), results) for file in files)
     return tuple(sorted({path for path in paths if not path.startswith(os.pardir)}))
 
 
@@ -265,7 +265,7 @@ def _refusal(who: str, pid: int, file: str | Path = ".snakemake") -> InputError:
 
 def _unrecorded() -> list[psutil.Process]:
     """Other processes of this user that are a Snakemake in this folder, as versions without records left them."""
-    here, me = os.getcwd(), psutil.Process()
+    here, me = str(Path.cwd()), psutil.Process()
     relatives = {me.pid, *(each.pid for each in me.parents())}
     found = []
     for process in psutil.process_iter():

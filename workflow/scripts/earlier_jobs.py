@@ -90,7 +90,7 @@ def processes_of_killed_calls(slurm: bool = False) -> list[psutil.Process]:
             environment = process.environ()
             identity, _, folder = environment.get(MARK, "").partition(" ")
             elsewhere = slurm and environment.get("SLURM_JOB_ID") != os.environ.get("SLURM_JOB_ID")
-            if folder == os.getcwd() and identity not in living and process.pid != os.getpid() and not elsewhere:
+            if folder == str(Path.cwd()) and identity not in living and process.pid != os.getpid() and not elsewhere:
                 found += [process] if process.status() != psutil.STATUS_ZOMBIE else []
     return found
 
