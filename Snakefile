@@ -127,12 +127,14 @@ if not PLAN.values["render_only"]:
 
 
 if workflow.is_main_process:
-    guard(PersistenceBase)
+    guard(PersistenceBase, RESULTS)
     # Asked before the plan is made: what these make by then counts, what they make later is not seen by it.
     EARLIER = processes_of_killed_calls(slurm=on_slurm())
     INTERRUPTS = Interrupts()
     end_with_display()
     atexit.register(print_summary, workflow, PLAN, ROOT)
+    # A call that was killed may have left no more to do than this.
+    atexit.register(remove_superseded, PAPER, lambda: not workflow.dryrun)
 
 
 onstart:

@@ -6,11 +6,14 @@ import errno
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,8 +28,15 @@ FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
 """Numbers of the errors by which a place turns out not to be a file or folder that may be read or written."""
 
+ABANDONED_S = 86400.0
+"""A temporary file of another machine, or of before the last start, that nobody wrote to for so long is removed."""
+
 _NUMPY = re.compile(r"^\d+ requested and \d+ written|^Not enough free space")
 _RUST = re.compile(r"\(os error (\d+)\)")
+_TEMPORARY = re.compile(r"\..+\.([0-9a-f]{8})-(\d+)-[a-z0-9_]{8}(\.\w+)?")
+
+_tidied: set[Path] = set()
+"""Folders in which this process has removed what killed ones had left."""
 
 
 class NoRoomError(OSError):
@@ -37,7 +47,8 @@ class NoRoomError(OSError):
 def atomic_path(path: str | os.PathLike[str], size: int | None = None) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success flush it to disk and rename it to ``path``.
 
-    If the body raises, the temporary file is removed and whatever stood at ``path`` stays as it was.
+    If the body raises, the temporary file is removed and whatever stood at ``path`` stays as it was. What a killed
+    process has left in the folder is removed when the next one first writes there.
 
     Args:
         path: the file.
@@ -49,7 +60,8 @@ def atomic_path(path: str | os.PathLike[str], size: int | None = None) -> Iterat
     target = Path(path)
     with writing(target, size):
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
+        tidy_once(target.parent)
+        handle, name = tempfile.mkstemp(prefix=temporary_prefix(target), suffix=target.suffix, dir=target.parent)
         os.close(handle)
         temporary = Path(name)
         try:
@@ -63,6 +75,62 @@ def atomic_path(path: str | os.PathLike[str], size: int | None = None) -> Iterat
                 error.filename = str(target)  # a failed write does not know its file
             temporary.unlink(missing_ok=True)
             raise
+
+
+def temporary_prefix(path: Path) -> str:
+    """Beginning of the name of a temporary file or folder beside ``path``: hidden, with the process that writes it."""
+    return f".{path.name}.{_namespace()}-{os.getpid()}-"
+
+
+def tidy_once(folder: Path) -> None:
+    """Remove temporary files and folders of processes that were killed, once for each process and folder.
+
+    A file goes if its process is known to be dead, or after a day without a write if it was another machine's; a
+    folder only in the first case.
+    """
+    real = Path(os.path.realpath(folder))
+    if real in _tidied:
+        return
+    _tidied.add(real)
+    with suppress(OSError), os.scandir(real) as entries:
+        left = [(Path(entry.path), match) for entry in entries if (match := _TEMPORARY.fullmatch(entry.name))]
+        for path, match in left:
+            here = match[1] == _namespace()
+            if _is_dead(int(match[2])) if here else not path.is_dir() and _is_abandoned(path):
+                _remove(path)
+
+
+def _is_dead(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _is_abandoned(path: Path) -> bool:
+    with suppress(OSError):
+        return time.time() - path.stat().st_mtime > ABANDONED_S
+    return False
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
+
+
+@cache
+def _namespace() -> str:
+    """Eight hexadecimal digits that only processes have in common which see each other's numbers."""
+    known = [platform.node()]
+    with suppress(OSError):
+        known = [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), str(Path("/proc/self/ns/pid").readlink())]
+    return hashlib.sha256("\n".join(known).encode()).hexdigest()[:8]
 
 
 @contextmanager
@@ -166,6 +234,30 @@ def read_json(path: str | os.PathLike[str]) -> Any:
         raise InputError("a folder", file=path, expected="a JSON file") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"not JSON ({error})", file=path) from None
+
+
+def read_json_if_there(path: str | os.PathLike[str]) -> Any | None:
+    """Read a JSON file that another process may remove at any moment; None where it is missing.
+
+    Raises:
+        InputError: it is a folder, or is not JSON.
+    """
+    try:
+        return read_json(path)
+    except InputError as error:
+        if isinstance(error.__context__, FileNotFoundError):
+            return None
+        raise
+
+
+def list_files(folder: str | os.PathLike[str], pattern: str) -> list[Path]:
+    """Paths below a folder that match a pattern, in order, even while other processes remove some of its folders."""
+    while True:
+        try:
+            return sorted(Path(folder).glob(pattern))
+        except FileNotFoundError:
+            if not Path(folder).exists():
+                return []
 
 
 def canonical(value: Any) -> bytes:

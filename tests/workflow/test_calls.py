@@ -20,13 +20,17 @@ import psutil
 import pytest
 from calls import CALLS, Call, known_calls, this_call
 
-HOLD = f"import sys; sys.path.insert(0, {str(Path(calls.__file__).parent)!r})\n" + """
+HOLD = (
+    f"import sys; sys.path.insert(0, {str(Path(calls.__file__).parent)!r})\n"
+    + """
 import calls, time
-calls.CALLS.mkdir(parents=True, exist_ok=True)
-with calls._recorded():
+with calls._mutex(calls.CALLS):
+    pass
+with calls._recorded(calls.this_call(), calls.CALLS):
     print("held", flush=True)
     time.sleep(60)
 """
+)
 
 
 class Locks:
@@ -38,6 +42,9 @@ class Locks:
     @property
     def locked(self) -> bool:
         return self.place.exists()
+
+    def all_outputfiles(self) -> list[str]:
+        return ["results/tables/lfw.tex", "paper_tables/lfw.tex"]
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -67,7 +74,7 @@ def locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Locks:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv(calls.MARK, raising=False)
     guarded = type("Guarded", (Locks,), {})
-    calls.guard(guarded)
+    calls.guard(guarded, Path("results"))
     locks: Locks = guarded()
     locks.place.parent.mkdir(parents=True)
     locks.place.touch()
@@ -80,7 +87,7 @@ def leave_record(**changes: Any) -> Call:
         pass
     call = replace(this_call(), pid=gone.pid, start=1.0, **changes)
     CALLS.mkdir(parents=True, exist_ok=True)
-    calls._path(call).write_text(json.dumps(asdict(call)))
+    calls._path(call, CALLS).write_text(json.dumps(asdict(call)))
     return call
 
 
@@ -110,8 +117,11 @@ def test_the_lock_of_a_dead_call_is_taken_over(
     dead = None if changes is None else leave_record(**changes)
     with locks.lock():
         assert locks.locked
-        assert [path.name for path in CALLS.glob("*.json")] == [calls._path(this_call()).name]
-        assert os.environ[calls.MARK] == f"{this_call().identity} {os.getcwd()}"
+        assert [path.name for path in CALLS.glob("*.json")] == [calls._path(this_call(), CALLS).name]
+        [shared] = (calls._read(path) for path in Path("results/.calls").glob("*.json"))
+        assert shared is not None
+        assert (shared.pid, shared.makes) == (os.getpid(), ("tables/lfw.tex",))
+        assert os.environ[calls.MARK] == f"{this_call().identity} {Path.cwd()}"
     assert not locks.locked
     assert not [*CALLS.glob("*.json")]
     [line] = capsys.readouterr().err.splitlines()
@@ -195,8 +205,31 @@ def test_a_process_number_that_was_used_again_is_no_living_call(locks: Locks) ->
     with another_process(sys.executable, "-c", "import time; time.sleep(60)") as process:
         call = replace(this_call(), pid=process.pid, start=1.0)
         CALLS.mkdir(parents=True, exist_ok=True)
-        calls._path(call).write_text(json.dumps(asdict(call)))
+        calls._path(call, CALLS).write_text(json.dumps(asdict(call)))
         assert known_calls().dead == [call]
+
+
+@pytest.mark.parametrize(("makes", "refused"), [("tables/lfw.tex", True), ("tables/tinyface.tex", False)])
+def test_two_clones_do_not_make_one_file(
+    locks: Locks, capsys: pytest.CaptureFixture[str], makes: str, refused: bool
+) -> None:
+    """They would remove each other's logs, and whoever is refused could not be seen to be."""
+    folder = Path("results/.calls")
+    folder.mkdir(parents=True)
+    locks._delete_locks()
+    with another_process(sys.executable, "-c", "import time; time.sleep(60)") as process:
+        start = calls._start_of(process.pid)
+        call = replace(this_call(), pid=process.pid, start=start, folder="/another/clone", makes=(makes,))
+        calls._path(call, folder).write_text(json.dumps(asdict(call)))
+        if not refused:
+            with locks.lock():
+                return
+        with pytest.raises(SystemExit) as ended:
+            locks.lock().__enter__()
+        assert ended.value.code == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: results: locked by process {process.pid} on ")
+    assert " in /another/clone, which makes the same; wait for it" in line
 
 
 def test_half_a_record_is_none(locks: Locks) -> None:
@@ -209,7 +242,7 @@ def test_half_a_record_is_none(locks: Locks) -> None:
 def test_only_jobs_of_this_folder_whose_call_has_ended_are_waited_for(
     locks: Locks, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    here, wait = os.getcwd(), [sys.executable, "-c", "import sys, time; time.sleep(60)", "-m", "aroface", "train"]
+    here, wait = Path.cwd(), [sys.executable, "-c", "import sys, time; time.sleep(60)", "-m", "aroface", "train"]
     marks = {"orphan": f"ended {here}", "mine": f"{this_call().identity} {here}", "elsewhere": "ended /tmp", "none": ""}
     processes = {}
     try:

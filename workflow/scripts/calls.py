@@ -2,7 +2,8 @@
 
 Snakemake's own lock does not say whose it is, so that after a kill somebody would have to remove it by hand. Here each
 call that takes it keeps a record below ``.snakemake/calls`` with its host, process and start, and holds the kernel's
-lock of that file for as long as it lives.
+lock of that file for as long as it lives. A second one in the folder of results keeps calls of two clones apart, which
+would remove each other's logs.
 """
 
 from __future__ import annotations
@@ -15,9 +16,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,9 @@ import psutil
 from aroface.errors import InputError
 
 CALLS = Path(".snakemake/calls")
+SHARED = ".calls"
+"""Folder of records in the folder of results."""
+
 MUTEX = "mutex"
 
 MARK = "AROFACE_CALL"
@@ -50,6 +54,8 @@ class Call:
         start: When that was started, in the kernel's own count; None where it cannot be known.
         since: The same for people.
         display: Process that shows its progress, if there is one.
+        folder: Where it was started.
+        makes: What it was to make, relative to the folder of results; kept there only.
     """
 
     host: str
@@ -58,6 +64,8 @@ class Call:
     start: float | None
     since: str
     display: int | None
+    folder: str = ""
+    makes: tuple[str, ...] = ()
 
     @cached_property
     def identity(self) -> str:
@@ -93,6 +101,7 @@ def this_call() -> Call:
         _start_of(os.getpid()),
         began.isoformat(timespec="seconds"),
         _display(),
+        str(Path.cwd()),
     )
 
 
@@ -111,22 +120,26 @@ def known_calls(folder: Path = CALLS) -> Known:
     return found
 
 
-def guard(persistence: type[Any]) -> None:
+def guard(persistence: type[Any], results: Path) -> None:
     """Let Snakemake's lock be taken over from calls that were killed, and no other.
 
     Args:
         persistence: Snakemake's class of that name, whose methods are replaced.
+        results: Folder of all results.
     """
     lock, lock_warn_only, cleanup_locks = persistence.lock, persistence.lock_warn_only, persistence.cleanup_locks
 
     @contextmanager
     def lock_as_known_call(self: Any) -> Iterator[None]:
         with ExitStack() as stack:
-            with _mutex():
-                ending = _take_over(self)
+            with _mutex(CALLS), _mutex(results / SHARED):
+                makes = _within(results, self.all_outputfiles())
+                ending = _checked(_take_over, self, results, makes)
                 if ending is None:
                     stack.enter_context(lock(self))
-                    stack.enter_context(_recorded())
+                    stack.enter_context(_recorded(this_call(), CALLS))
+                    stack.enter_context(_recorded(replace(this_call(), makes=makes), results / SHARED))
+                    os.environ[MARK] = f"{this_call().identity} {Path.cwd()}"
             if ending is not None:
                 _wait_for_the_end_of(ending)
                 start_again()
@@ -143,9 +156,10 @@ def guard(persistence: type[Any]) -> None:
 
     def unlock_by_hand(self: Any) -> None:
         cleanup_locks(self)
-        known = known_calls()
-        for call in (*known.dead, *known.foreign):
-            _forget(call)
+        for folder in (CALLS, results / SHARED):
+            known = known_calls(folder)
+            for call in (*known.dead, *known.foreign):
+                _forget(call, folder)
 
     persistence.lock, persistence.lock_warn_only = lock_as_known_call, warn_of_others
     persistence.cleanup_locks = unlock_by_hand
@@ -154,8 +168,8 @@ def guard(persistence: type[Any]) -> None:
 def end_with_display() -> None:
     """End this Snakemake and its jobs as by Ctrl-C once the process that shows their progress is gone."""
     display = _display()
-    if display is None:
-        return
+    if display is None or (os.getppid() != display and psutil.pid_exists(display)):
+        return  # it shows another one, of which this is a part
 
     def watch() -> None:
         while os.getppid() == display:
@@ -172,26 +186,46 @@ def start_again() -> NoReturn:
     os.execv(sys.executable, [sys.executable, "-m", "snakemake", *sys.argv[1:]])
 
 
-def _take_over(persistence: Any) -> Call | None:
-    """Remove Snakemake's lock if it is that of a killed call, and leave the process if it is a living one's.
+def _checked(decide: Callable[..., Call | None], *arguments: Any) -> Call | None:
+    """What is decided; a refusal ends the process in one line."""
+    try:
+        return decide(*arguments)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def _take_over(persistence: Any, results: Path, makes: Sequence[str]) -> Call | None:
+    """Remove Snakemake's lock if it is that of a killed call.
 
     Returns:
-        The call that holds it and is about to end, if that is how it is; the lock is its own until then.
+        The living call that holds it and is about to end, if that is how it is; the lock is its own until then.
+
+    Raises:
+        InputError: It belongs to another call, or one in another clone makes the same.
     """
-    known = known_calls()
+    known, shared = known_calls(CALLS), known_calls(results / SHARED)
+    for call in shared.living:
+        if call.folder != str(Path.cwd()) and not set(makes).isdisjoint(call.makes):
+            raise _refusal(f"{call} in {call.folder}, which makes the same", call.display or call.pid, results)
     if persistence.locked:
-        try:
-            ending = _holder_that_ends(known)
-        except InputError as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(2)
+        ending = _holder_that_ends(known)
         if ending is not None:
             return ending
         persistence._delete_locks()
     Path(persistence._lockdir).mkdir(parents=True, exist_ok=True)  # which goes with the lock of any call that ends
-    for call in known.dead:
-        _forget(call)
+    for folder, dead in ((CALLS, known.dead), (results / SHARED, shared.dead)):
+        for call in dead:
+            _forget(call, folder)
+        for half in folder.glob("*.new"):  # of a call that was killed in the midst of it
+            half.unlink(missing_ok=True)
     return None
+
+
+def _within(results: Path, files: Iterable[Any]) -> tuple[str, ...]:
+    """Those of some files that lie in the folder of results, relative to it."""
+    paths = (os.path.relpath(str(file), results) for file in files)
+    return tuple(sorted({path for path in paths if not path.startswith(os.pardir)}))
 
 
 def _holder_that_ends(known: Known) -> Call | None:
@@ -225,13 +259,13 @@ def _wait_for_the_end_of(call: Call) -> None:
         time.sleep(LOOK_EVERY_S)
 
 
-def _refusal(who: str, pid: int) -> InputError:
-    return InputError(f"locked by {who}", file=".snakemake", remedy=f"wait for it, or stop it: kill -INT {pid}")
+def _refusal(who: str, pid: int, file: str | Path = ".snakemake") -> InputError:
+    return InputError(f"locked by {who}", file=file, remedy=f"wait for it, or stop it: kill -INT {pid}")
 
 
 def _unrecorded() -> list[psutil.Process]:
     """Other processes of this user that are a Snakemake in this folder, as versions without records left them."""
-    here, me = os.getcwd(), psutil.Process()
+    here, me = str(Path.cwd()), psutil.Process()
     relatives = {me.pid, *(each.pid for each in me.parents())}
     found = []
     for process in psutil.process_iter():
@@ -248,28 +282,26 @@ def _is_snakemake(words: Sequence[str]) -> bool:
 
 
 @contextmanager
-def _mutex() -> Iterator[None]:
-    """Let only one call at a time look at the lock and take it."""
-    CALLS.mkdir(parents=True, exist_ok=True)
-    with open(CALLS / MUTEX, "a") as file:
+def _mutex(folder: Path) -> Iterator[None]:
+    """Let only one call at a time look at the records in a folder and add its own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / MUTEX, "a") as file:
         with suppress(OSError):  # of a file system that knows no such locks
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 @contextmanager
-def _recorded() -> Iterator[None]:
-    """Keep the record of this call, held, and let its jobs be known by its identity."""
-    mine = this_call()
-    path = _path(mine)
+def _recorded(call: Call, folder: Path) -> Iterator[None]:
+    """Keep the record of this call, held."""
+    path = _path(call, folder)
     temporary = path.with_suffix(".new")
     with open(temporary, "w", encoding="utf-8") as file:
         with suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        json.dump(asdict(mine), file)
+        json.dump(asdict(call), file)
         file.flush()
         temporary.replace(path)
-        os.environ[MARK] = f"{mine.identity} {os.path.realpath('.')}"
         try:
             yield
         finally:
@@ -294,17 +326,18 @@ def _lives(call: Call) -> bool:
 
 def _read(path: Path) -> Call | None:
     try:
-        return Call(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return Call(**{**found, "makes": tuple(found["makes"])})
+    except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
-def _path(call: Call) -> Path:
-    return CALLS / f"{call.host.replace('/', '_')}-{call.pid}.json"
+def _path(call: Call, folder: Path) -> Path:
+    return folder / f"{call.host.replace('/', '_')}-{call.pid}.json"
 
 
-def _forget(call: Call) -> None:
-    _path(call).unlink(missing_ok=True)
+def _forget(call: Call, folder: Path) -> None:
+    _path(call, folder).unlink(missing_ok=True)
 
 
 def _start_of(pid: int) -> float | None:

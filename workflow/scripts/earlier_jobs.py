@@ -81,18 +81,22 @@ def processes_of_killed_calls(slurm: bool = False) -> list[psutil.Process]:
     """Processes on this machine that were started by calls of this folder which have ended without them.
 
     Args:
-        slurm: Whether to leave those out that run within a Slurm job other than this process's own.
+        slurm: Whether to leave those out that run within a Slurm job other than this process's own; Slurm is asked
+            for them.
     """
     living = {this_call().identity, *(call.identity for call in known_calls().living)}
-    found = []
+    found, within_slurm = [], set()
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):  # of another user, or gone by now
             environment = process.environ()
             identity, _, folder = environment.get(MARK, "").partition(" ")
-            elsewhere = slurm and environment.get("SLURM_JOB_ID") != os.environ.get("SLURM_JOB_ID")
-            if folder == os.getcwd() and identity not in living and process.pid != os.getpid() and not elsewhere:
-                found += [process] if process.status() != psutil.STATUS_ZOMBIE else []
-    return found
+            if folder != str(Path.cwd()) or identity in living or process.pid == os.getpid():
+                continue
+            if slurm and environment.get("SLURM_JOB_ID") != os.environ.get("SLURM_JOB_ID"):
+                within_slurm.add(process.pid)
+            elif process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+    return [process for process in found if within_slurm.isdisjoint(_ancestors(process))]
 
 
 def wait_for_processes(processes: Sequence[psutil.Process]) -> bool:
@@ -116,15 +120,17 @@ def _runs(process: psutil.Process) -> bool:
     return False
 
 
+def _ancestors(process: psutil.Process) -> set[int]:
+    with suppress(psutil.NoSuchProcess):
+        return {each.pid for each in process.parents()}
+    return set()
+
+
 def _outermost(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
     """One process for each job: the first that runs the command itself, where the shell around it is still there."""
     commands = [process for process in processes if _is_command(process)] or list(processes)
     numbers = {process.pid for process in commands}
-    found = []
-    for process in commands:
-        with suppress(psutil.NoSuchProcess):
-            found += [process] if not numbers & {each.pid for each in process.parents()} else []
-    return found
+    return [process for process in commands if numbers.isdisjoint(_ancestors(process))]
 
 
 def _is_command(process: psutil.Process) -> bool:

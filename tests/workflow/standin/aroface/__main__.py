@@ -2,8 +2,8 @@
 
 ``STANDIN_FAILS`` makes verbs fail: their names, with a part of the command line each if not always, by semicolons.
 ``STANDIN_WAITS`` makes trainings wait, until there is a file of that name or they are interrupted. ``STANDIN_HOLDS``
-names a verb, with a part of the command line, that waits in the same way for a file ``go``, beside which there is then a
-file ``held``. ``STANDIN_RENDERS`` makes records of made-up numbers, and has them rendered by the command itself.
+names a verb, with a part of the command line, that makes a file ``held`` and waits for a file ``go``.
+``STANDIN_RENDERS`` makes records of made-up numbers, and has them rendered by the command itself.
 """
 
 import argparse
