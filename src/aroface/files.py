@@ -25,6 +25,7 @@ FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
 """Numbers of the errors by which a place turns out not to be a file or folder that may be read or written."""
 
+_NAMED = re.compile(r"(\w[\w .,:+@()-]*)=(.+)", re.DOTALL)
 _NUMPY = re.compile(r"^\d+ requested and \d+ written|^Not enough free space")
 _RUST = re.compile(r"\(os error (\d+)\)")
 
@@ -134,6 +135,19 @@ def _want_of_room(error: BaseException | None) -> int | None:
             return int(words[1])
         error = error.__cause__ or error.__context__
     return None
+
+
+def named_path(word: str) -> tuple[str | None, Path]:
+    """``NAME=PATH``, or a path alone, which has no name; a path that is there wins, whatever characters it holds.
+
+    Args:
+        word: Word of a command line.
+
+    Returns:
+        The name, without ``/`` and ``=``, or None; and the path.
+    """
+    named = None if os.path.lexists(word) else _NAMED.fullmatch(word)
+    return (named[1], Path(named[2])) if named else (None, Path(word))
 
 
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:

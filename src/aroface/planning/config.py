@@ -16,6 +16,7 @@ import yaml
 
 from aroface.datasets.registry import Checkpoint, read_checkpoints
 from aroface.errors import InputError
+from aroface.planning.paths import check_configured
 from aroface.schemas import read_yaml, validate
 
 DEFAULTS = Path("workflow/configs/defaults.yaml")
@@ -102,6 +103,7 @@ def read_configuration(
             raise InputError("no mapping", file=file, expected="keys such as experiments and benchmarks")
         values = lay_over(values, layer)
         validate(values, "config", file=file)
+        check_configured(layer, file=file)
     return Configuration(" + ".join(str(file) for file in files), values)
 
 
