@@ -1,4 +1,4 @@
-"""Folders of any name: for the repository, the results, the data; nothing outside is written, nothing in a name runs."""
+"""Folders of any name: for the repository, results and data; nothing outside is written, no part of a name is run."""
 
 from __future__ import annotations
 

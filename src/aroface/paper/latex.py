@@ -52,7 +52,7 @@ ESCAPES = str.maketrans(
 )
 
 
-_UNREADABLE = re.compile(r'[#%\\"{}^\x00-\x1f\x7f]|^\|')
+_UNREADABLE = re.compile(r'[#%$\\"{}^\x00-\x1f\x7f]|^[|~]')
 """Of a file's name: what TeX reads as something else, however the name is written."""
 
 RAISED = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
@@ -74,7 +74,7 @@ def check_name(name: str, file: str | PathLike[str]) -> None:
         InputError: One line with the character.
     """
     if found := _UNREADABLE.search(name):
-        remedy = f"use paths without any of # % ^ \\ {{ }} and {chr(34)}"
+        remedy = f"use paths without any of # % $ ^ \\ {{ }} and {chr(34)}"
         raise InputError(f"LaTeX cannot read {name!r}, which holds {found[0]!r}", file=file, remedy=remedy)
 
 

@@ -34,7 +34,7 @@ def check_path(
     if found := _CONTROL.search(text):
         what, remedy = f"{text!r} holds the control character {found[0]!r}", "choose a name without it"
     elif _NO_UTF8.search(text):
-        what, remedy = f"{ascii(text)} is not UTF-8", "choose a name in UTF-8"
+        what, remedy = f"{text!a} is not UTF-8", "choose a name in UTF-8"
     elif pattern and (found := _FILLED_IN.search(text)):
         what, remedy = f"{text!r} holds {found[0]!r}, which Snakemake fills in", "choose a name without it"
     else:
