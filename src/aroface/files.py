@@ -157,8 +157,19 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write UTF-8 ``text`` to ``path`` atomically."""
-    write_bytes(path, text.encode())
+    """Write UTF-8 ``text`` to ``path`` atomically.
+
+    Raises:
+        InputError: It holds the name of a file that is not UTF-8.
+    """
+    try:
+        encoded = text.encode()
+    except UnicodeEncodeError as error:
+        begin, end = text.rfind("\n", 0, error.start) + 1, text.find("\n", error.start)
+        line = text[begin : end if end >= 0 else None].strip()
+        remedy = "rename files and folders whose names are not UTF-8"
+        raise InputError(f"{line!a:.100} is not UTF-8", file=path, remedy=remedy) from None
+    write_bytes(path, encoded)
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

@@ -25,7 +25,14 @@ LEFT, RIGHT, TOP, BOTTOM = 0.42, 0.12, 0.25, 0.62
 MOST_HEIGHT = 7.5  # inches of all lines
 LETTERING = 4.6  # points
 _GLYPH = 0.52  # width of a letter, of its height
-_TEXT: Any = {"color": "white", "fontsize": LETTERING, "linespacing": 1.05, "ha": "center", "va": "center"}
+_TEXT: Any = {
+    "color": "white",
+    "fontsize": LETTERING,
+    "linespacing": 1.05,
+    "ha": "center",
+    "va": "center",
+    "parse_math": False,
+}
 _OTHER = "0.35"
 UNDERSCORE = r"$\_$"  # Computer Modern's roman has a dot accent where other fonts have one
 _UNITS = ((96, "days", 24.0), (2, "hours", 1.0), (0, "minutes", 1 / 60))  # of the axis, from so many hours on
@@ -69,7 +76,11 @@ def _draw(schedule: Schedule, labels: Mapping[str, Sequence[str]], datasets: Map
     handles = [Patch(color=colour, label=name) for name, colour in colours.items()]
     if any(each.job.kind != "train" for each in held):
         handles.append(Patch(color=_OTHER, label="features"))
-    figure.legend(handles=handles, loc="lower center", ncols=len(handles) or 1, frameon=False, handlelength=1.2)
+    legend = figure.legend(
+        handles=handles, loc="lower center", ncols=len(handles) or 1, frameon=False, handlelength=1.2
+    )
+    for text in legend.get_texts():
+        text.set_parse_math(False)
     return figure
 
 
