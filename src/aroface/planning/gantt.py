@@ -13,7 +13,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from aroface.files import write_bytes
-from aroface.paper.drawing import COLOURS, STYLE
+from aroface.paper.drawing import COLOURS, STYLE, figure_text
 from aroface.paper.saving import picture
 from aroface.planning.costs_report import days_text, plural
 from aroface.planning.plan import Plan
@@ -25,14 +25,7 @@ LEFT, RIGHT, TOP, BOTTOM = 0.42, 0.12, 0.25, 0.62
 MOST_HEIGHT = 7.5  # inches of all lines
 LETTERING = 4.6  # points
 _GLYPH = 0.52  # width of a letter, of its height
-_TEXT: Any = {
-    "color": "white",
-    "fontsize": LETTERING,
-    "linespacing": 1.05,
-    "ha": "center",
-    "va": "center",
-    "parse_math": False,
-}
+_TEXT: Any = {"color": "white", "fontsize": LETTERING, "linespacing": 1.05, "ha": "center", "va": "center"}
 _OTHER = "0.35"
 UNDERSCORE = r"$\_$"  # Computer Modern's roman has a dot accent where other fonts have one
 _UNITS = ((96, "days", 24.0), (2, "hours", 1.0), (0, "minutes", 1 / 60))  # of the axis, from so many hours on
@@ -47,7 +40,7 @@ def draw_schedule(schedule: Schedule, out: Path, plan: Plan) -> None:
         plan: has the names of runs.
     """
     labels = {run.name: _labels(run.name, plan) for run in plan.runs.values()}
-    datasets = {run.name: plan.labels.get(run.source.name, run.source.name) for run in plan.runs.values()}
+    datasets = {run.name: figure_text(plan.labels.get(run.source.name, run.source.name)) for run in plan.runs.values()}
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         figure = _draw(schedule, labels, datasets)
         for suffix in ("pdf", "png"):
@@ -76,11 +69,7 @@ def _draw(schedule: Schedule, labels: Mapping[str, Sequence[str]], datasets: Map
     handles = [Patch(color=colour, label=name) for name, colour in colours.items()]
     if any(each.job.kind != "train" for each in held):
         handles.append(Patch(color=_OTHER, label="features"))
-    legend = figure.legend(
-        handles=handles, loc="lower center", ncols=len(handles) or 1, frameon=False, handlelength=1.2
-    )
-    for text in legend.get_texts():
-        text.set_parse_math(False)
+    figure.legend(handles=handles, loc="lower center", ncols=len(handles) or 1, frameon=False, handlelength=1.2)
     return figure
 
 
@@ -132,7 +121,7 @@ def _title(schedule: Schedule) -> str:
 def _labels(name: str, plan: Plan) -> list[str]:
     """What a run is called on its bar, one word a line."""
     run = plan.runs[name]
-    method = plan.labels.get(run.experiment.method, run.experiment.method).replace("_", UNDERSCORE)
+    method = figure_text(plan.labels.get(run.experiment.method, run.experiment.method))
     head, plus, treatment = method.partition("+")
     words = [head, *(f"{plus}{treatment}".split(", ") if plus else [])]
     return [*words, f"{run.experiment.arch} s{run.seed}"]
