@@ -22,13 +22,14 @@ from snakemake.utils import min_version
 from aroface.planning.costs import plan_costs
 from aroface.planning.costs_report import headline
 from aroface.errors import InputError
+from aroface.planning.paths import check_path, command_path
 from aroface.planning.plan import make_plan, offer_package
 from aroface.planning.products import find_products
 from aroface.versions import STRICT
 
 min_version("9.27")
 
-ROOT = Path(os.path.relpath(workflow.basedir))
+ROOT = command_path(os.path.relpath(workflow.basedir))
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
 from brought import trust_what_is_whole, trust_what_was_brought
@@ -39,6 +40,7 @@ from cluster import (
     job_minutes,
     job_resources,
     on_slurm,
+    quote_job_commands,
     site_settings,
     training_resources,
 )
@@ -59,11 +61,15 @@ from unfinished import (
     render_unfinished,
 )
 
-FILES = workflow.config_settings.configfiles or [ROOT / "config.yaml"]
+FILES = [
+    command_path(os.path.relpath(file))
+    for file in workflow.config_settings.configfiles or [ROOT / "config.yaml"]
+]
 
 try:
+    check_path(workflow.basedir, record="this folder", pattern=True)
     PLAN = make_plan(
-        [Path(os.path.relpath(file)) for file in FILES],
+        FILES,
         workflow.config_settings.config,
         root=ROOT,
     )
@@ -73,19 +79,26 @@ try:
     if workflow.is_main_process:
         trust_what_was_brought(PLAN)
         trust_what_is_whole(PLAN, PersistenceBase)
+    offer_package(ROOT)
+    if on_slurm():
+        quote_job_commands()
+        offer_container(site_settings(), PLAN, ROOT)
 except InputError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
 
 RESULTS = PLAN.results
+RESULTS_WORD = shlex.quote(str(RESULTS))  # as commands name it
 DEVICE = PLAN.values["training"]["device"]
 RESOURCES = PLAN.values["resources"]
 
-offer_package(ROOT)
 if PLAN.values["strict_versions"]:
     os.environ[STRICT] = "1"
-if on_slurm():
-    offer_container(site_settings(), PLAN, ROOT)
+
+
+def verbatim(value):
+    """A parameter that holds what it is given: in a string Snakemake would look for wildcards."""
+    return lambda wildcards: value
 
 
 wildcard_constraints:

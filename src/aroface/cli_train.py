@@ -11,6 +11,7 @@ from typing import Any
 
 from aroface.cli_verbs import Arguments, Verbs, add_device, add_verb, positive
 from aroface.errors import InputError
+from aroface.files import named_path
 
 _CONDUCT = (
     *("save_every", "keep", "log_every", "sheet_every", "check_every", "validate_every", "micro_batch", "compile"),
@@ -147,11 +148,11 @@ def _named(words: Sequence[str]) -> dict[str, Path]:
 
     named = {}
     for word in words:
-        name, found, path = word.partition("=")
-        if not found or not name or not path:
+        name, path = named_path(word)
+        if name is None:
             raise InputError(f"{word!r}", record="--validate", expected="NAME=FILE, such as lfw=data/lfw.bin")
-        if Path(path).exists():
-            named[name] = Path(path)
+        if path.exists():
+            named[name] = path
         elif is_first():
             print(f"aroface: {path} is not there: no validation on {name}", file=sys.stderr)
     return named

@@ -31,6 +31,7 @@ REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, 
 ABANDONED_S = 86400.0
 """A temporary file of another machine, or of before the last start, that nobody wrote to for so long is removed."""
 
+_NAMED = re.compile(r"(\w[\w .,:+@()-]*)=(.+)", re.DOTALL)
 _NUMPY = re.compile(r"^\d+ requested and \d+ written|^Not enough free space")
 _RUST = re.compile(r"\(os error (\d+)\)")
 _TEMPORARY = re.compile(r"\..+\.([0-9a-f]{8})-(\d+)-[a-z0-9_]{8}(\.\w+)?")
@@ -204,6 +205,19 @@ def _want_of_room(error: BaseException | None) -> int | None:
     return None
 
 
+def named_path(word: str) -> tuple[str | None, Path]:
+    """``NAME=PATH``, or a path alone, which has no name; a path that is there wins, whatever characters it holds.
+
+    Args:
+        word: Word of a command line.
+
+    Returns:
+        The name, without ``/`` and ``=``, or None; and the path.
+    """
+    named = None if os.path.lexists(word) else _NAMED.fullmatch(word)
+    return (named[1], Path(named[2])) if named else (None, Path(word))
+
+
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     """Write ``data`` to ``path`` atomically."""
     with atomic_open(path) as file:
@@ -211,8 +225,19 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write UTF-8 ``text`` to ``path`` atomically."""
-    write_bytes(path, text.encode())
+    """Write UTF-8 ``text`` to ``path`` atomically.
+
+    Raises:
+        InputError: It holds the name of a file that is not UTF-8.
+    """
+    try:
+        encoded = text.encode()
+    except UnicodeEncodeError as error:
+        begin, end = text.rfind("\n", 0, error.start) + 1, text.find("\n", error.start)
+        line = text[begin : end if end >= 0 else None].strip()
+        remedy = "rename files and folders whose names are not UTF-8"
+        raise InputError(f"{line!a:.100} is not UTF-8", file=path, remedy=remedy) from None
+    write_bytes(path, encoded)
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Mapping
 from functools import cache
 from os import PathLike
 from pathlib import Path
@@ -18,6 +20,8 @@ try:  # libyaml's, ten times faster
 except ImportError:
     from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
 
+_END = r"\Z"
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _PLACES = (Path(__file__).parent / "_schemas", Path(__file__).parents[2] / "workflow" / "schemas")
 
 
@@ -41,8 +45,40 @@ def _validator(name: str) -> jsonschema.Draft202012Validator:
     for place in _PLACES:
         path = place / f"{name}.schema.json"
         if path.exists():
-            return jsonschema.Draft202012Validator(read_json(path))
+            return jsonschema.Draft202012Validator(_whole_text(read_json(path)))
     raise FileNotFoundError(f"{name}.schema.json in none of {[str(place) for place in _PLACES]}")
+
+
+def _whole_text(schema: Any) -> Any:
+    """A schema whose patterns end where the text does: Python's ``$`` also matches before a last line break."""
+    if isinstance(schema, list):
+        return [_whole_text(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {key: _whole_text(value) for key, value in schema.items()}
+    if isinstance(schema.get("pattern"), str):
+        found["pattern"] = _ended(schema["pattern"])
+    if isinstance(schema.get("patternProperties"), dict):
+        found["patternProperties"] = {_ended(key): value for key, value in found["patternProperties"].items()}
+    return found
+
+
+def _ended(pattern: str) -> str:
+    return pattern.replace("$", _END)
+
+
+def _unprintable(value: Any, place: tuple[object, ...] = ()) -> tuple[tuple[object, ...], str] | None:
+    """Place and text of the first string, keys included, that no log, table or UTF-8 file can hold."""
+    if isinstance(value, str):
+        return (place, value) if _UNPRINTABLE.search(value) else None
+    parts: Iterable[tuple[object, Any]] = ()
+    if isinstance(value, Mapping):
+        parts = value.items()
+        if odd := next((key for key in value if isinstance(key, str) and _UNPRINTABLE.search(key)), None):
+            return place, odd
+    elif isinstance(value, list | tuple):
+        parts = enumerate(value)
+    return next((found for key, each in parts if (found := _unprintable(each, (*place, key)))), None)
 
 
 def validate(value: Any, schema: str, *, file: str | PathLike[str] | None = None) -> None:
@@ -51,6 +87,10 @@ def validate(value: Any, schema: str, *, file: str | PathLike[str] | None = None
     Raises:
         InputError: one line with the file, the key and what was expected there.
     """
+    if found := _unprintable(value):
+        place, text = found
+        what = f"{text!a:.60} holds a control character or is not UTF-8"
+        raise InputError(what, file=file, record=".".join(map(str, place)) or None, expected="printable text")
     error = jsonschema.exceptions.best_match(_validator(schema).iter_errors(value))
     if error is None:
         return
@@ -60,7 +100,7 @@ def validate(value: Any, schema: str, *, file: str | PathLike[str] | None = None
         remedy = "write the number without quotes, and 1e-1 as 1.0e-1 or 0.1"
     if isinstance(error.instance, int | float) and error.validator == "type" and "string" in error.validator_value:
         remedy = "write it in quotes"
-    raise InputError(error.message, file=file, record=key, remedy=remedy)
+    raise InputError(error.message.replace(repr(_END)[1:-1], "$"), file=file, record=key, remedy=remedy)
 
 
 def read_yaml(path: str | PathLike[str]) -> Any:

@@ -148,6 +148,13 @@ def _described(process: psutil.Process) -> str:
     return ""
 
 
+def _queued(line: str) -> Queued:
+    """A line of squeue, whose folder may hold the separator."""
+    number, state, rest = line.split("|", 2)
+    folder, _, comment = rest.rpartition("|")
+    return Queued(number, state, folder, comment)
+
+
 def _queue() -> list[Queued]:
     command = ["squeue", "--noheader", "--user", str(os.getuid()), "--format=%i|%T|%Z|%k"]
     for _ in range(TRIES):
@@ -157,7 +164,7 @@ def _queue() -> list[Queued]:
             trouble = str(getattr(error, "stderr", None) or error).strip()
             time.sleep(LOOK_EVERY_S)
             continue
-        return [Queued(*line.split("|", 3)) for line in done.stdout.splitlines() if line.count("|") >= 3]
+        return [_queued(line) for line in done.stdout.splitlines() if line.count("|") >= 3]
     raise InputError(
         f"squeue does not answer: {trouble}", remedy="whether jobs of an earlier call run on is unknown; try later"
     )

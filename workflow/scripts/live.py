@@ -261,7 +261,7 @@ def _show_results(console: Console, products: Products, log: SnakemakeLog) -> No
             subprocess.run([sys.executable, "-m", "aroface", "table", *words, "--format", "terminal"], check=False)
     console.print()
     for line in products.summary():
-        console.print(line, soft_wrap=True, highlight=False)
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def _show_failure(console: Console, products: Products, log: SnakemakeLog, path: Path) -> None:
@@ -269,14 +269,14 @@ def _show_failure(console: Console, products: Products, log: SnakemakeLog, path:
         print(*log.refusals, sep="\n", file=sys.stderr)
         return
     for line in products.summary():
-        console.print(line, soft_wrap=True, highlight=False)
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     for job in log.failed.values():
         console.print(f"[red]failed:[/] {job.rule} {job.subject}", soft_wrap=True)
         if job.log:
             _show_tail(console, Path(job.log))
     if not log.failed:
         _show_tail(console, path)
-    console.print(f"all that Snakemake said: {path}", soft_wrap=True, highlight=False)
+    console.print(f"all that Snakemake said: {path}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _show_tail(console: Console, path: Path) -> None:

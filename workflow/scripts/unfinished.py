@@ -131,7 +131,7 @@ def _document(paper: Products) -> None:
     fragments = [path for path in map(latest, paper.fragments) if path.exists()]
     pictures = [path for path in map(latest, paper.picture_files) if path.exists()]
     note = " ".join(part for part in (paper.plan.values["note"], NOTE) if part)
-    words = [*map(str, fragments), *(["--pictures", *map(str, pictures)] if pictures else []), "--note", note]
+    words = [*map(str, fragments), *(["--pictures", *map(str, pictures)] if pictures else []), f"--note={note}"]
     words += ["--report", str(partial(paper.report_file))]
     if fragments:
         _aroface("document", words, map(partial, paper.document_files))

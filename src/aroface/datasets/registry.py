@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 
 from aroface.errors import InputError
 from aroface.schemas import read_yaml, validate
+from aroface.shipped import shipped
 
 REGISTRIES = Path("workflow/registries")
 
@@ -255,6 +256,7 @@ def _holds(entry: Entry) -> str:
 
 
 def _read(path: str | PathLike[str], schema: str, kind: type[Kind]) -> dict[str, Kind]:
+    path = shipped(Path(path))
     entries = read_yaml(path)
     validate(entries, schema, file=path)
     found = {}

@@ -174,7 +174,7 @@ def _read_property(path: Path) -> int:
         text = steadily(lambda: path.read_text(encoding="utf-8"), path)
     except UnicodeDecodeError:
         raise InputError("not a text file", file=path, expected=expected) from None
-    found = re.fullmatch(rf"\s*([1-9]\d*)\s*,\s*{_IMAGE_SIZE}\s*,\s*{_IMAGE_SIZE}\s*", text)
+    found = re.fullmatch(rf"\s*([1-9]\d{{0,14}})\s*,\s*{_IMAGE_SIZE}\s*,\s*{_IMAGE_SIZE}\s*", text)
     if not found:
         raise InputError(f"reads {text[:40]!r}", file=path, expected=expected)
     return int(found[1])

@@ -16,7 +16,9 @@ import yaml
 
 from aroface.datasets.registry import Checkpoint, read_checkpoints
 from aroface.errors import InputError
+from aroface.planning.paths import check_configured
 from aroface.schemas import read_yaml, validate
+from aroface.shipped import shipped
 
 DEFAULTS = Path("workflow/configs/defaults.yaml")
 METHODS = Path("workflow/registries/methods.yaml")
@@ -99,7 +101,7 @@ def read_configuration(
     Raises:
         InputError: one line with file and key.
     """
-    values = read_yaml(root / DEFAULTS)
+    values = read_yaml(shipped(root / DEFAULTS))
     layers: list[tuple[str, Any]] = [(str(file), read_yaml(file)) for file in files]
     if changes:
         # Snakemake takes `True` for a truth value and `true` for a word; in YAML both are the value.
@@ -110,6 +112,7 @@ def read_configuration(
             raise InputError("no mapping", file=file, expected="keys such as experiments and benchmarks")
         values = lay_over(values, layer)
         validate(values, "config", file=file)
+        check_configured(layer, file=file)
     return Configuration(" + ".join(str(file) for file in files), values)
 
 
@@ -148,6 +151,7 @@ def read_recipes(root: Path = Path()) -> dict[str, dict[str, Any]]:
 
 
 def _read_registry(path: Path, schema: str) -> dict[str, dict[str, Any]]:
+    path = shipped(path)
     entries: dict[str, dict[str, Any]] = read_yaml(path)
     validate(entries, schema, file=path)
     return entries
