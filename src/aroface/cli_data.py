@@ -166,12 +166,15 @@ def _do_generate(options: Arguments) -> None:
 
 def _do_pack(options: Arguments) -> None:
     from aroface.datasets.pack import PackOptions, pack
+    from aroface.errors import InputError
     from aroface.schemas import read_yaml
 
     _allow_megapixels(options)
     chosen = {name: getattr(options, name) for name in ("landmarks", "test_fraction", "probe_resolution")}
     chosen |= {"singletons": options.singletons, "seed": options.seed}
     written = read_yaml(options.options) if options.options else {}
+    if not isinstance(written, dict):
+        raise InputError("no mapping", file=options.options, expected="options such as test_fraction")
     given = {name: value for name, value in chosen.items() if value is not None}
     pack(options.folder, options.out, PackOptions.from_mapping({**written, **given}, file=options.options))
     print(options.out)
