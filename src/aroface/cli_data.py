@@ -224,12 +224,15 @@ def _do_generate(options: Arguments) -> None:
 
 def _do_pack(options: Arguments) -> None:
     from aroface.datasets.pack import PackOptions, pack
+    from aroface.errors import InputError
     from aroface.schemas import read_yaml
 
     _allow_megapixels(options)
     chosen = ("landmarks", "test_fraction", "probe_resolution", "singletons", "seed", "orientation")
     given = _given(options, *chosen, "max_suspect_landmarks", *_PEOPLE, *_OMISSIONS)
     written = read_yaml(options.options) if options.options else {}
+    if not isinstance(written, dict):
+        raise InputError("no mapping", file=options.options, expected="options such as test_fraction")
     packed = pack(options.folder, options.out, PackOptions.from_mapping({**written, **given}, file=options.options))
     packed.omissions.tell()
     packed.suspects.tell()

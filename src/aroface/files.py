@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
 import platform
 import re
@@ -17,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from aroface.errors import InputError
+from aroface.errors import InputError, printable
 
 HASH_DIGITS = 8
 """Digits of a hash that stand in the name of a file or folder."""
@@ -32,6 +33,14 @@ ABANDONED_S = 86400.0
 """A temporary file of another machine, or of before the last start, that nobody wrote to for so long is removed."""
 
 _NAMED = re.compile(r"(\w[\w .,:+@()-]*)=(.+)", re.DOTALL)
+DEPTH = 64
+"""Levels of lists and mappings within each other that a JSON or YAML file may have."""
+
+JSON_BYTES = 256_000_000
+"""Size of the largest JSON file."""
+
+_DIGITS = 21  # of an integer with its sign: enough for 64 bits
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _NUMPY = re.compile(r"^\d+ requested and \d+ written|^Not enough free space")
 _RUST = re.compile(r"\(os error (\d+)\)")
 _TEMPORARY = re.compile(r"\..+\.([0-9a-f]{8})-(\d+)-[a-z0-9_]{8}(\.\w+)?")
@@ -249,16 +258,94 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     """Read a JSON file.
 
     Raises:
-        InputError: the file is missing, is a folder, or is not JSON.
+        InputError: the file is missing, is a folder, is too large, or is not JSON as `parse_json` takes it.
+    """
+    return parse_json(read_document(path, "a JSON file", JSON_BYTES), file=path)
+
+
+def read_document(path: str | os.PathLike[str], expected: str, most: int) -> str:
+    """Read a text file that is parsed whole.
+
+    Args:
+        path: File.
+        expected: What it should be, for the error line.
+        most: Number of bytes beyond which it is none.
+
+    Raises:
+        InputError: The file is missing, is a folder, is too large, or is not UTF-8.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        with open(path, "rb") as file:
+            data = file.read(most + 1)
     except FileNotFoundError:
         raise InputError("no such file", file=path) from None
     except IsADirectoryError:
-        raise InputError("a folder", file=path, expected="a JSON file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"not JSON ({error})", file=path) from None
+        raise InputError("a folder", file=path, expected=expected) from None
+    if len(data) > most:
+        raise InputError("the file is larger", file=path, expected=f"{expected} of at most {amount(most)}")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"no UTF-8 at byte {error.start:,}", file=path, expected=expected) from None
+
+
+def parse_json(text: str, *, file: str | os.PathLike[str] | None = None) -> Any:
+    """Parse JSON as its standard has it, within bounds that every consumer can take.
+
+    NaN and infinity, numbers beyond float64, integers of more than 20 digits, lone surrogates and more than `DEPTH`
+    levels are refused: Python's parser takes them, and who formats, hashes or walks the result fails later.
+
+    Args:
+        text: JSON.
+        file: File that it comes from, for the error line.
+
+    Raises:
+        InputError: It is not JSON, or beyond the bounds.
+    """
+    try:
+        value = json.loads(text, parse_constant=_no_number, parse_float=_float, parse_int=_integer)
+    except RecursionError:
+        raise InputError(f"more than {DEPTH} levels of brackets", file=file) from None
+    except ValueError as error:
+        raise InputError(f"not JSON ({printable(str(error), 200)})", file=file) from None
+    _check_depth(value, file)
+    if _SURROGATE.search(text):
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise InputError("half of a surrogate pair, which is no character", file=file) from None
+    return value
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number")
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{printable(text, 40)} is beyond the range of numbers")
+    return number
+
+
+def _integer(text: str) -> int:
+    if len(text) > _DIGITS:
+        raise ValueError(f"an integer of {len(text):,} digits")
+    return int(text)
+
+
+def _check_depth(value: Any, file: str | os.PathLike[str] | None) -> None:
+    level = [value]
+    for _ in range(DEPTH + 1):
+        level = [
+            child
+            for each in level
+            for child in (each.values() if isinstance(each, dict) else each if isinstance(each, list) else ())
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return
+    raise InputError(f"more than {DEPTH} levels of brackets", file=file)
 
 
 def read_json_if_there(path: str | os.PathLike[str]) -> Any | None:

@@ -70,7 +70,7 @@ def read_weights(path: str | PathLike[str]) -> tuple[StateDict, dict[str, str]]:
             return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 - not a mapping
     except FileNotFoundError:
         raise InputError("no such file", file=path) from None
-    except (OSError, SafetensorError, json.JSONDecodeError) as error:
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
         raise InputError(f"no safetensors ({error})", file=path) from None
 
 

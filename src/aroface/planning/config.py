@@ -12,12 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from aroface.datasets.registry import Checkpoint, read_checkpoints
 from aroface.errors import InputError
 from aroface.planning.paths import check_configured
-from aroface.schemas import read_yaml, validate
+from aroface.schemas import parse_yaml, read_yaml, validate
 from aroface.shipped import shipped
 
 DEFAULTS = Path("workflow/configs/defaults.yaml")
@@ -105,7 +103,10 @@ def read_configuration(
     layers: list[tuple[str, Any]] = [(str(file), read_yaml(file)) for file in files]
     if changes:
         # Snakemake takes `True` for a truth value and `true` for a word; in YAML both are the value.
-        read = {key: yaml.safe_load(value) if isinstance(value, str) else value for key, value in changes.items()}
+        read = {
+            key: parse_yaml(value, file=f"{COMMAND_LINE}: {key}") if isinstance(value, str) else value
+            for key, value in changes.items()
+        }
         layers.append((COMMAND_LINE, read))
     for file, layer in layers:
         if not isinstance(layer, Mapping):

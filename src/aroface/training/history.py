@@ -99,7 +99,7 @@ def _entries(path: Path) -> Iterable[dict[str, Any]]:
     for line in whole_lines(path):
         try:
             entry = json.loads(line)
-        except json.JSONDecodeError:  # a damaged line must not cost a training its end
+        except (ValueError, RecursionError):  # a damaged line must not cost a training its end
             continue
         if isinstance(entry, dict) and {*entry} >= _SAID and ("loss" not in entry or "lr" in entry):
             yield entry
