@@ -137,7 +137,11 @@ def require_passed(manifest: Mapping[str, Any], data: Path) -> None:
 def _files(folder: Path, part: str) -> list[str]:
     path = folder / part
     if path.is_dir():
-        return [f"{part}/{file}" for file in files_under(path)]
+        found = [f"{part}/{file}" for file in files_under(path)]
+        for file in found:
+            if (folder / file).exists() and not (folder / file).is_file():  # to read a pipe would wait for ever
+                raise InputError("no file", file=folder / file, expected="an image, or a link to one")
+        return found
     if not path.is_file():
         raise InputError("no such file", file=path)
     return [part]
