@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -281,6 +281,7 @@ def _do_verify(options: Arguments) -> None:
     allowed = options.max_corrupt_fraction
     found = verify(data, manifest, name=name, expected=counts, threads=threads, max_corrupt_fraction=allowed)
     print(*verdict_lines(found), sep="\n")
+    _tell(found)
     print(f"written to   {manifest}")
     require_passed(found, data)
 
@@ -299,6 +300,14 @@ def _do_prepare(options: Arguments) -> None:
     print(f"{options.out}  {prepared.images:,} images of {prepared.people:,} people")
 
 
+def _tell(report: Mapping[str, Any]) -> None:
+    """What a report or manifest says that was left out."""
+    from aroface.omissions import summary_lines
+
+    for line in summary_lines(report.get("left_out", {})):
+        print(line, file=sys.stderr)
+
+
 def _tell_corrupt(reasons: Sequence[str]) -> None:
     """All images that were left out because they cannot be decoded, a line each."""
     for reason in reasons:
@@ -309,15 +318,13 @@ def _do_align(options: Arguments) -> None:
     from aroface.datasets.align import Options, align_tree
     from aroface.datasets.detectors import open_detector
     from aroface.errors import InputError
-    from aroface.omissions import summary_lines
 
     if options.shuffle:
         raise InputError("--shuffle is for training sets", remedy="leave it out: aligned crops keep their names")
     detector = open_detector(options.detector, options.data_dir, threshold=options.threshold, threads=options.threads)
     how = Options(no_face=options.no_face, **_given(options, *_OMISSIONS))
     place, report = align_tree(options.source, options.out, detector, how, options.threads)
-    for line in summary_lines(report.get("left_out", {})):
-        print(line, file=sys.stderr)
+    _tell(report)
     _tell_corrupt(report.get("corrupt", ()))
     counts = report["counts"]
     without = f"{counts['without_face']:,} without a face ({counts['without_face'] / counts['images']:.2%})"

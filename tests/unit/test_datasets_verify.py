@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -10,6 +12,7 @@ import numpy as np
 import pytest
 from small_sets import PLACES, SPECS, make_sets
 
+from aroface.cli import main
 from aroface.datasets import verify as module
 from aroface.datasets.contents import data_hash
 from aroface.datasets.images import decode, encode_jpeg
@@ -18,6 +21,7 @@ from aroface.datasets.pairs import Pairs, read_pairs, write_pairs
 from aroface.datasets.training_set import TrainingSet, write_training_set
 from aroface.datasets.verify import require_passed, verdict_lines, verify
 from aroface.errors import InputError
+from aroface.files import read_json
 
 COUNTS = {
     "training": {"identities": 3, "images": 12},
@@ -121,6 +125,82 @@ def test_copies_and_exchanged_channels_are_noted(sets: Path) -> None:
     assert "are the channels exchanged (BGR)?" in verdicts["colours"]["detail"]
     assert verdicts["duplicates"]["detail"] == "1 images are copies of others"
     assert verdicts["pairs"]["detail"] == "1 of an image and itself"
+
+
+FORMS: dict[str, Callable[[np.ndarray], bytes]] = {
+    "JPEG": lambda image: encode_jpeg(image, 90),
+    "grey JPEG": lambda image: cv2.imencode(".jpg", image[:, :, 0])[1].tobytes(),
+    "PNG": lambda image: cv2.imencode(".png", image[:, :, ::-1])[1].tobytes(),
+    "grey PNG": lambda image: cv2.imencode(".png", image[:, :, 0])[1].tobytes(),
+    "grey stored as RGB": lambda image: encode_jpeg(np.repeat(image[:, :, :1], 3, axis=2), 90),
+    "damaged": lambda image: encode_jpeg(image, 90)[:150],
+    "empty": lambda image: b"",
+}
+
+
+@pytest.mark.parametrize("size", [(112, 112), (20, 16), (5, 5), (1, 1), (300, 40)])
+@pytest.mark.parametrize(
+    ("forms", "colours"),
+    [
+        (["JPEG"], "red is (59|60|61).. grey levels above blue on average, as faces in RGB are"),
+        (["PNG"], "red is 60.0 grey levels above blue on average, as faces in RGB are"),
+        (["JPEG", "damaged"], "red is (59|60|61).. grey levels above blue on average, as faces in RGB are"),
+        (["grey JPEG"], "all images are grey: the order of the channels makes no difference"),
+        (["grey PNG", "grey stored as RGB"], "all images are grey: the order of the channels makes no difference"),
+        (["PNG", "grey PNG"], "red is 60.0 .* in the 8 images with colours \\(8 are grey\\), as faces in RGB are"),
+        (["damaged"], "no image could be read"),
+        (["empty"], "no image could be read"),
+    ],
+)
+@pytest.mark.parametrize("square", [False, True])
+def test_notes_are_true_of_images_of_all_kinds(size: tuple[int, int], forms: list[str], colours: str, square: bool):
+    shades = np.array([150, 120, 90], np.uint8)
+    made = [np.full((*size, 3), shades - np.uint8(number), np.uint8) for number in range(8)]
+    images = [FORMS[form](image) for form in forms for image in made]
+    findings = module.Findings({"images": len(images)})
+    module._check_images(findings, len(images), images.__getitem__, lambda n, what: f"{n}: {what}", 2, square=square)
+    assert re.fullmatch(colours, findings.noted["colours"])
+    copies = len(images) - len(set(images))
+    assert findings.noted["duplicates"] == (
+        f"{copies} images are copies of others" if copies else "no image occurs twice"
+    )
+    whole = sum(form not in ("damaged", "empty") for form in forms) * 8
+    assert len(findings.corrupt) == len(images) - (whole if not square or size == (112, 112) else 0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "folder"),
+    [
+        ("tinyface", "tinyface/Testing_Set/Gallery_Match"),
+        ("tinyface", "tinyface/Testing_Set/Probe"),
+        ("ijb", "loose_crop"),
+        ("ijbs", "faces/more"),
+    ],
+)
+def test_images_that_no_list_names_are_told(sets: Path, kind: str, folder: str, capsys: pytest.CaptureFixture[str]):
+    data = sets / PLACES[kind]
+    (data / folder).mkdir(exist_ok=True)
+    for number in range(3):
+        (data / folder / f"9999{number}_1.jpg").write_bytes(encode_jpeg(np.zeros((112, 112, 3), np.uint8), 90))
+    for _ in range(2):  # the second time nothing is read again
+        words = ["data", "verify", str(data), "--manifest", str(sets / "verified.json"), "--threads", "1"]
+        assert main(words) == 0
+        names = ", ".join(f"{folder}/9999{number}_1.jpg" for number in range(3))
+        assert capsys.readouterr().err == f"left out: 3, named by no list: {names}\n"
+        assert read_json(sets / "verified.json")["left_out"]["named by no list"]["count"] == 3
+
+
+def test_images_that_are_not_there_are_no_copies_of_each_other():
+    findings = module.Findings({"images": 5})
+
+    def read(number: int) -> bytes:
+        if number:
+            raise FileNotFoundError
+        return FORMS["JPEG"](np.full((112, 112, 3), 80, np.uint8))
+
+    module._check_images(findings, 5, read, lambda number, what: f"{number}: {what}", 2)
+    assert findings.noted["duplicates"] == "no image occurs twice"
+    assert len(findings.corrupt) == 4
 
 
 def test_the_number_of_threads_changes_nothing(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:

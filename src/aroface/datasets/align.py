@@ -13,8 +13,9 @@ from typing import Any, Literal
 
 from aroface.datasets.corrupt import OnCorrupt
 from aroface.datasets.images import Pixels, encode_jpeg
+from aroface.datasets.names import check_name
 from aroface.datasets.orientation import read_upright
-from aroface.datasets.person_folders import MAX_LEFT_OUT, check_name, find_images
+from aroface.datasets.person_folders import MAX_LEFT_OUT, find_images
 from aroface.datasets.photograph_checks import CORRUPT
 from aroface.datasets.tinyface import (
     ALIGNED,

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from aroface.datasets.names import check_name
 from aroface.datasets.steady import steadily
 from aroface.errors import InputError
 
@@ -72,7 +73,7 @@ def is_image_folder(folder: Path) -> bool:
     Of many people only the first are looked at, and their images by name alone.
 
     Raises:
-        InputError: a folder cannot be read.
+        InputError: a folder cannot be read, or a name in it is not UTF-8.
     """
     if not folder.is_dir() or not all(is_folder or name == _MANIFEST for name, is_folder in _entries(folder)):
         return False
@@ -106,6 +107,8 @@ def _images_of(person: Path) -> list[str]:
     if not found:
         raise InputError("the folder holds no image", file=person, remedy="remove it, or put in the person's images")
     for name, is_folder in found:
+        if not is_folder and not (person / name).is_file() and (person / name).exists():
+            raise InputError("is no file", file=person / name, expected=LAYOUT)
         if is_folder or not _is_named_jpeg(name):
             what = "a folder" if is_folder else "no JPEG"
             raise InputError(f"is {what}", file=person / name, expected=LAYOUT)
@@ -119,7 +122,10 @@ def _entries(folder: Path) -> list[tuple[str, bool]]:
         with os.scandir(folder) as entries:
             return sorted((entry.name, entry.is_dir()) for entry in entries if not entry.name.startswith("."))
 
-    return steadily(listed, folder)
+    found = steadily(listed, folder)
+    for name, _ in found:
+        check_name(folder / name)
+    return found
 
 
 def _is_named_jpeg(name: str) -> bool:

@@ -35,7 +35,10 @@ def describe(data: Path) -> list[str]:
     kind = kind_of(data)
     facts: dict[str, object] = {"kind": kind, **_FACTS[kind](data)}
     if manifest_path(data).exists():
-        facts["manifest"] = manifest_hash(read_manifest(data)["identity"])
+        manifest = read_manifest(data)
+        facts["manifest"] = manifest_hash(manifest["identity"])
+        if "left_out" in manifest:
+            facts["left out"] = "; ".join(f"{each['count']:,}, {kind}" for kind, each in manifest["left_out"].items())
     width = max(map(len, facts))
     return [f"{name:{width}}  {format(fact, ',' if isinstance(fact, int) else '')}" for name, fact in facts.items()]
 

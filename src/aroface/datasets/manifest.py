@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from aroface.datasets.hashes import FileHashes
+from aroface.datasets.names import check_name
 from aroface.errors import InputError
 from aroface.files import digest, read_json, sha256_file, write_json
 from aroface.omissions import KindSummary
@@ -34,14 +35,19 @@ def manifest_path(data: Path) -> Path:
 
 
 def files_under(folder: Path) -> list[str]:
-    """Relative names of all files under a folder, sorted; manifests and hidden files are left out."""
+    """Relative names of all files under a folder, sorted; manifests and hidden files are left out.
+
+    Raises:
+        InputError: a name is not UTF-8.
+    """
     found = []
     for directory, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         here = Path(directory).relative_to(folder)
-        found += [
-            (here / name).as_posix() for name in names if not name.startswith(".") and not name.endswith(MANIFEST)
-        ]
+        visible = [name for name in names if not name.startswith(".") and not name.endswith(MANIFEST)]
+        for name in (*folders, *visible):
+            check_name(Path(directory) / name)
+        found += [(here / name).as_posix() for name in visible]
     return sorted(found)
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Literal
 
 from aroface.datasets.image_formats import MORE_SUFFIXES, UNREADABLE, format_of_file
+from aroface.datasets.names import check_name
 from aroface.datasets.steady import steadily
 from aroface.errors import InputError
-from aroface.omissions import Omissions, printable
+from aroface.omissions import Omissions
 from aroface.progress import track
 
 LostPeople = Literal["error", "omit"]
@@ -22,7 +23,6 @@ MAX_LEFT_OUT = 0.02
 _HIDDEN, _NO_IMAGE, _NO_FILE = "hidden", "not an image", "not a file"
 _MATTERS_OF_COURSE = frozenset({_HIDDEN, _NO_IMAGE, _NO_FILE})
 _BROKEN = "link that leads nowhere"
-_NOT_UTF8 = "rename it, for example by convmv -f latin1 -t utf-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,22 +144,6 @@ def account_for_lost(places: set[Path], lost: LostPeople, omissions: Omissions, 
         )
     for name in names:
         omissions.note("person without an image", name)
-
-
-def check_name(path: Path) -> None:
-    """Refuse a name that cannot be written into a list, a report or a manifest.
-
-    Raises:
-        InputError: The name is not UTF-8, or holds a control character.
-    """
-    name = path.name
-    if name.isprintable():
-        return
-    shown = path.with_name(printable(name))
-    if any(0xD800 <= ord(char) < 0xE000 for char in name):
-        raise InputError("the name is not UTF-8", file=shown, remedy=_NOT_UTF8)
-    if any(ord(char) < 32 or ord(char) == 127 for char in name):
-        raise InputError("the name holds a control character", file=shown, remedy="rename it")
 
 
 def _walk(root: Path) -> Iterator[tuple[Path, str]]:

@@ -6,14 +6,13 @@ The result is a manifest with a verdict for each check. A second run reads only 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from aroface.datasets.benchmark_checks import (
     aligned_face,
@@ -26,22 +25,25 @@ from aroface.datasets.benchmark_checks import (
 )
 from aroface.datasets.contents import data_identity, kind_of, set_files
 from aroface.datasets.hashes import FileHashes
-from aroface.datasets.ijb import read_ijb
-from aroface.datasets.ijbs import read_ijbs
+from aroface.datasets.ijb import IMAGES, read_ijb
+from aroface.datasets.ijbs import FACES, read_ijbs
 from aroface.datasets.images import CROP_PIXELS, Pixels, decode
 from aroface.datasets.manifest import files_under, manifest_path, read_manifest
 from aroface.datasets.pairs import read_pairs
 from aroface.datasets.specs import Kind
-from aroface.datasets.tinyface import aligned_folders, read_tinyface
+from aroface.datasets.tinyface import PARTS, aligned_folders, read_tinyface
 from aroface.datasets.training_set import TrainingSet
 from aroface.errors import InputError
 from aroface.faces.geometry import TEMPLATE_SIZE
 from aroface.files import read_json, write_json
+from aroface.omissions import KindSummary, Omissions
 from aroface.progress import track
 from aroface.schemas import validate
 
 _CHUNK = 256  # images of one task
 _DIGEST = 16  # bytes of an image's hash: 12.7 million images take 203 MB
+_SAMPLES = 14  # pixels along an image's shorter side in which its colours are seen
+_GREY = 1.0  # grey levels by which the channels differ at least in an image with colours
 _SHOWN = 5  # of the images that a check found, named in its detail
 _IMAGE_COUNTS = ("images", "gallery", "probes", "distractors")
 
@@ -55,12 +57,14 @@ class Findings:
         failed: by check, what is wrong; the set is not fit for use.
         noted: by check, what is unusual, or the plain result.
         corrupt: images that cannot be used, each with its place and why.
+        left_out: summary of the images that the set's lists leave out.
     """
 
     counts: dict[str, int]
     failed: dict[str, str] = field(default_factory=dict)
     noted: dict[str, str] = field(default_factory=dict)
     corrupt: list[str] = field(default_factory=list)
+    left_out: dict[str, KindSummary] = field(default_factory=dict)
 
 
 def verify(
@@ -101,6 +105,7 @@ def verify(
     files = {
         file: {"size": (folder / file).stat().st_size, "sha256": hashes.sha256(file)}
         for file in track(names, f"hashing {name}")
+        if (folder / file).is_file()  # what a link that leads nowhere stands for is told with the images
     }
     hashes.write()
     before = _earlier(manifest, files)
@@ -113,6 +118,7 @@ def verify(
     identity = data_identity(data)
     written = {"name": name, "kind": kind, "identity": identity, "files": files, "counts": findings.counts}
     written |= {"verdicts": verdicts, "corrupt": findings.corrupt}
+    written |= {"left_out": findings.left_out} if findings.left_out else {}
     validate(written, "manifest")
     write_json(manifest, written)
     return written
@@ -144,7 +150,11 @@ def require_passed(manifest: Mapping[str, Any], data: Path) -> None:
 def _files(folder: Path, part: str) -> list[str]:
     path = folder / part
     if path.is_dir():
-        return [f"{part}/{file}" for file in files_under(path)]
+        found = [f"{part}/{file}" for file in files_under(path)]
+        for file in found:
+            if (folder / file).exists() and not (folder / file).is_file():  # to read a pipe would wait for ever
+                raise InputError("no file", file=folder / file, expected="an image, or a link to one")
+        return found
     if not path.is_file():
         raise InputError("no such file", file=path)
     return [part]
@@ -168,6 +178,7 @@ def _earlier(manifest: Path, files: Mapping[str, Any]) -> Findings | None:
         {check: verdict["detail"] for check, verdict in kept.items() if not verdict["passed"]},
         {check: verdict["detail"] for check, verdict in kept.items() if verdict["passed"]},
         written["corrupt"],
+        written.get("left_out", {}),
     )
 
 
@@ -249,7 +260,9 @@ def _check_tinyface(data: Path, threads: int) -> Findings:
     counts = dict(zip(("gallery", "probes", "distractors"), map(len, parts[0]), strict=True))
     findings = Findings(counts)
     _check_labels(findings, lambda: None)  # the reader does it
-    _check_files(findings, [path for tree in parts for part in tree for path in part], threads)
+    files = [path for tree in parts for part in tree for path in part]
+    findings.left_out = _unlisted(data, [f"{tree.crops}/{part}" for tree in trees for part in PARTS], files)
+    _check_files(findings, files, threads)
     return findings
 
 
@@ -262,6 +275,7 @@ def _check_ijb(data: Path, threads: int) -> Findings:
         "no lists of the 1:N protocol" if found.search is None else "galleries and probes are there"
     )
     _check_labels(findings, lambda: check_ijb_labels(data, found))
+    findings.left_out = _unlisted(data, [IMAGES], map(faces.path, range(len(faces))))
 
     def face(image: bytes, number: int) -> Pixels:
         return aligned_face(image, faces.path(number), faces.landmarks[number], TEMPLATE_SIZE)
@@ -277,6 +291,7 @@ def _check_ijbs(data: Path, threads: int) -> Findings:
     findings = Findings({"images": len(files), "templates": len(templates)})
     faceless = sum(found.count(template) == 0 for template in templates)
     findings.noted["templates"] = f"{faceless} without a face, which count as misses" if faceless else "all with faces"
+    findings.left_out = _unlisted(data, [FACES], files)
     _check_labels(findings, lambda: check_ijbs_labels(data, found))
     _check_files(findings, files, threads)
     return findings
@@ -299,6 +314,15 @@ def _check_files(findings: Findings, files: Sequence[Path], threads: int) -> Non
     _check_images(findings, len(files), lambda number: read_file(files[number]), face, threads)
 
 
+def _unlisted(data: Path, folders: Iterable[str], used: Iterable[Path]) -> dict[str, KindSummary]:
+    """Summary of the files in some folders of a set that are not used."""
+    known = {path.relative_to(data).as_posix() for path in used}
+    omissions = Omissions()
+    for folder in folders:
+        omissions.extend("named by no list", (name for name in _files(data, folder) if name not in known))
+    return omissions.summary()
+
+
 _CHECKS: dict[Kind, Callable[[Path, int], Findings]] = {
     "training": _check_training,
     "pairs": _check_pairs,
@@ -310,11 +334,21 @@ _CHECKS: dict[Kind, Callable[[Path, int], Findings]] = {
 
 @dataclass(slots=True)
 class _Chunk:
-    """What some images have shown: hashes, sums of red − blue, and what is wrong."""
+    """What some images have shown.
 
-    digests: npt.NDArray[np.void]
-    warmth: float
-    wrong: list[str]
+    Attributes:
+        digests: hashes of those that could be read, one after the other.
+        warmth: red − blue in grey levels, averaged over an image, summed over those with colours.
+        coloured: number of these.
+        grey: number of those without.
+        wrong: what is wrong, image by image.
+    """
+
+    digests: bytes = b""
+    warmth: float = 0.0
+    coloured: int = 0
+    grey: int = 0
+    wrong: list[str] = field(default_factory=list)
 
 
 def _check_images(
@@ -335,39 +369,61 @@ def _check_images(
     """
 
     def look(begin: int) -> _Chunk:
-        numbers = range(begin, min(begin + _CHUNK, count))
-        digests = np.zeros(len(numbers), f"V{_DIGEST}")
-        warmth, wrong = 0.0, []
-        for row, number in enumerate(numbers):
+        chunk = _Chunk()
+        for number in range(begin, min(begin + _CHUNK, count)):
             try:
                 data = read(number)
-                digests[row] = np.void(hashlib.blake2b(data, digest_size=_DIGEST).digest())
+                chunk.digests += hashlib.blake2b(data, digest_size=_DIGEST).digest()
                 image = face(data, number)
             except InputError as error:
-                wrong.append(str(error))
+                chunk.wrong.append(str(error))
                 continue
-            warmth += float(image[::8, ::8, 0].mean(dtype=np.float64) - image[::8, ::8, 2].mean(dtype=np.float64))
-        return _Chunk(digests, warmth, wrong)
+            warmth = _warmth(image)
+            if warmth is None:
+                chunk.grey += 1
+            else:
+                chunk.warmth += warmth
+                chunk.coloured += 1
+        return chunk
 
     begins = range(0, count, _CHUNK)
     with ThreadPoolExecutor(threads, thread_name_prefix="verify") as pool:
         chunks = list(track(pool.map(look, begins), "decoding", total=len(begins)))
     findings.corrupt += [line for chunk in chunks for line in chunk.wrong]
-    findings.noted["duplicates"] = _duplicates(np.concatenate([chunk.digests for chunk in chunks]))
-    findings.noted["colours"] = _colours(sum(chunk.warmth for chunk in chunks) / max(count - len(findings.corrupt), 1))
+    findings.noted["duplicates"] = _duplicates(b"".join(chunk.digests for chunk in chunks))
+    warmth, coloured, grey = (sum(getattr(chunk, what) for chunk in chunks) for what in ("warmth", "coloured", "grey"))
+    findings.noted["colours"] = _colours(warmth / max(coloured, 1), coloured, grey)
 
 
-def _duplicates(digests: npt.NDArray[np.void]) -> str:
-    different = len(np.unique(digests))
-    again = len(digests) - different
+def _duplicates(joined: bytes) -> str:
+    """How many of the images that could be read are copies of others among them."""
+    if not joined:
+        return "no image could be read"
+    digests = np.frombuffer(joined, f"V{_DIGEST}")
+    again = len(digests) - len(np.unique(digests))
     return f"{again:,} images are copies of others" if again else "no image occurs twice"
 
 
-def _colours(warmth: float) -> str:
+def _warmth(image: Pixels) -> float | None:
+    """Red − blue in grey levels, averaged over an image; None of a grey one."""
+    step = max(min(image.shape[:2]) // _SAMPLES, 1)
+    pixels = image[::step, ::step].astype(np.float64)
+    difference = pixels[..., 0] - pixels[..., 2]
+    if max(np.abs(difference).mean(), np.abs(pixels[..., 0] - pixels[..., 1]).mean()) < _GREY:
+        return None
+    return float(difference.mean())
+
+
+def _colours(warmth: float, coloured: int, grey: int) -> str:
     """Skin is redder than blue in any light that photographs of faces are taken in."""
+    if not coloured:
+        return (
+            "all images are grey: the order of the channels makes no difference" if grey else "no image could be read"
+        )
+    among = f" in the {coloured:,} images with colours ({grey:,} are grey)" if grey else ""
     if warmth < 0:
-        return f"red is {-warmth:.1f} grey levels below blue on average: are the channels exchanged (BGR)?"
-    return f"red is {warmth:.1f} grey levels above blue on average, as faces in RGB are"
+        return f"red is {-warmth:.1f} grey levels below blue on average{among}: are the channels exchanged (BGR)?"
+    return f"red is {warmth:.1f} grey levels above blue on average{among}, as faces in RGB are"
 
 
 def _some(items: Sequence[str]) -> str:
