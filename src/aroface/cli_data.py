@@ -6,7 +6,7 @@ import argparse
 import os
 from pathlib import Path
 
-from aroface.cli_verbs import Arguments, Verbs, add_group, add_verb, positive
+from aroface.cli_verbs import Arguments, Verbs, add_group, add_time_limit, add_verb, positive
 
 
 def add_data_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -121,6 +121,7 @@ def _add_align_options(verb: argparse.ArgumentParser) -> None:
         help="write a crop without a face squared and resized (%(default)s), or omit it, as IJB-S has it",
     )
     align.add_argument("--threads", type=positive, metavar="N", help="(default: all cores)")
+    add_time_limit(align)
     _add_data_dir(align)
 
 
@@ -198,7 +199,13 @@ def _do_align(options: Arguments) -> None:
 
     if options.shuffle:
         raise InputError("--shuffle is for training sets", remedy="leave it out: aligned crops keep their names")
-    detector = open_detector(options.detector, options.data_dir, threshold=options.threshold, threads=options.threads)
+    detector = open_detector(
+        options.detector,
+        options.data_dir,
+        threshold=options.threshold,
+        threads=options.threads,
+        time_limit=options.time_limit,
+    )
     how = Options(no_face=options.no_face)
     place, report = align_tree(options.source, options.out, detector, how, options.threads)
     counts = report["counts"]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from embedding_runs import DIMENSION, make_run, network
-from foreign_models import SIDE, face_pairs, quarters, write_onnx
+from foreign_models import SIDE, endless, face_pairs, quarters, write_onnx
 
 from aroface.cli import main
 from aroface.embedding.embedder import load_embedder
@@ -181,3 +182,64 @@ def test_words_that_do_not_go_together_are_one_line(tmp_path, capsys):
     assert "--features needs --out" in line("--features", tmp_path)
     broken = write_onnx(tmp_path / "broken.onnx", log=True)
     assert "the embedding is not finite" in line("--model", broken, "--benchmark", pairs)
+
+
+def test_a_loop_without_end_is_ended(tmp_path, capsys):
+    path, pairs = endless(tmp_path / "model.onnx"), face_pairs(tmp_path / "lfw.bin", 20)
+    line = "a batch was not done after 0.2 s; the model may hold a loop without end"
+    with pytest.raises(InputError, match=line):
+        open_model(path, device="cpu", time_limit=0.2)
+    for words in (["evaluate", "--benchmark", str(pairs)], ["robustness", "--pairs", str(pairs)]):
+        assert main([*words, "--model", str(path), "--time-limit", "0.2"]) == 2
+        assert f"error: {path}: {line}" in capsys.readouterr().err
+
+
+def test_a_long_first_batch_is_announced_with_its_limit(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("aroface.onnx_program._NOTICE", 0.1)
+    with pytest.raises(InputError, match=r"not done after 0\.5 s"):
+        open_model(endless(tmp_path / "model.onnx"), device="cpu", time_limit=0.5)
+    assert "the first batch takes long; it is ended after 0.5 s (--time-limit)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "line"),
+    [
+        ("input", "no json", "metadata aroface.input: no JSON"),
+        ("input", "[" * 100_000, "metadata aroface.input: no JSON"),
+        ("input", "[1]", "metadata aroface.input: list instead of dict"),
+        ("input", "null", "metadata aroface.input: NoneType instead of dict"),
+        ("input", '{"size": "112"}', "metadata aroface.input: size is '112'"),
+        ("input", '{"size": 0}', "metadata aroface.input: size is 0"),
+        ("input", '{"size": 1e9}', "metadata aroface.input: size is 1000000000.0"),
+        ("input", '{"color": ["RGB"]}', r"metadata aroface.input: color is \['RGB'\]"),
+        ("input", '{"mean": NaN}', "metadata aroface.input: mean is nan"),
+        ("input", '{"mean": true}', "metadata aroface.input: mean is True"),
+        ("input", '{"std": 0}', "metadata aroface.input: std is 0"),
+        ("input", '{"std": Infinity}', "metadata aroface.input: std is inf"),
+        ("arch", "7", "metadata aroface.arch: int instead of str"),
+        ("arch", "{", "metadata aroface.arch: no JSON"),
+    ],
+)
+def test_metadata_of_another_form_are_one_line(tmp_path, key, value, line):
+    path = write_onnx(tmp_path / "model.onnx", metadata={f"aroface.{key}": value})
+    with pytest.raises(InputError, match=line):
+        open_model(path, device="cpu")
+
+
+def test_metadata_that_mean_nothing_here_are_left_alone(tmp_path):
+    path = write_onnx(tmp_path / "model.onnx", metadata={"input": "no json", "aroface.input": '{"mean": 0}'})
+    assert open_model(path, device="cpu").checkpoint["input"]["mean"] == 0
+
+
+@pytest.mark.parametrize("place", ["/etc/hostname", "../weights", "below/../../weights"])
+def test_weights_outside_the_folder_of_a_model_are_refused(tmp_path, place):
+    (tmp_path / "models").mkdir()
+    (tmp_path / "weights").write_bytes(b"0" * 1000)
+    path = write_onnx(tmp_path / "models/model.onnx", external=True)
+    model = onnx.load(path, load_external_data=False)
+    for tensor in model.graph.initializer:
+        for entry in tensor.external_data:
+            entry.value = place if entry.key == "location" else entry.value
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(InputError, match=f"its weights lie in '{place}'; expected a file in the model's own folder"):
+        open_model(path, device="cpu")
