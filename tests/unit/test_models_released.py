@@ -206,7 +206,7 @@ def test_an_onnx_file_is_described(tmp_path, capsys):
     assert main(["model", "info", str(path)]) == 0
     text = capsys.readouterr().out
     for part in (
-        "architecture   ONNX program of 4 nodes, opset ai.onnx 17",
+        "architecture   ONNX program of 5 nodes, opset ai.onnx 17",
         "input          images: N×3×112×112, float",
         "output         embeddings: a shape that is not declared, float",
         'metadata       aroface.arch "r50"',
