@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from aroface.cli_verbs import Arguments, Verbs, above_zero, add_group, add_verb, positive
+from aroface.cli_verbs import Arguments, Verbs, above_zero, add_group, add_time_limit, add_verb, positive
 
 _PEOPLE = ("people_depth", "lost_people", "resize_crops")
 _OMISSIONS = ("on_corrupt", "max_left_out")
@@ -196,6 +196,7 @@ def _add_align_options(verb: argparse.ArgumentParser) -> None:
         help="write a crop without a face squared and resized (%(default)s), or omit it, as IJB-S has it",
     )
     align.add_argument("--threads", type=positive, metavar="N", help="(default: all cores)")
+    add_time_limit(align)
     _add_data_dir(align)
 
 
@@ -321,7 +322,13 @@ def _do_align(options: Arguments) -> None:
 
     if options.shuffle:
         raise InputError("--shuffle is for training sets", remedy="leave it out: aligned crops keep their names")
-    detector = open_detector(options.detector, options.data_dir, threshold=options.threshold, threads=options.threads)
+    detector = open_detector(
+        options.detector,
+        options.data_dir,
+        threshold=options.threshold,
+        threads=options.threads,
+        time_limit=options.time_limit,
+    )
     how = Options(no_face=options.no_face, **_given(options, *_OMISSIONS))
     place, report = align_tree(options.source, options.out, detector, how, options.threads)
     _tell(report)

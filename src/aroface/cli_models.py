@@ -14,12 +14,14 @@ def add_model_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb = add_verb(
         kinds,
         "import",
-        "make a run folder of released weights: of insightface, ARoFace, AdaFace, or like theirs",
+        "make a run folder of released weights: of insightface, ARoFace, AdaFace, CVLface, TFace, or like theirs",
         "aroface model import adaface_ir101_webface4m.ckpt --out results/runs/adaface\n"
         "  aroface embed --run-dir results/runs/adaface --benchmark lfw.json --out results/features/adaface/lfw",
         _do_import,
     )
-    verb.add_argument("file", type=Path, help="state dict (.pt, .pth, .safetensors) or Lightning's .ckpt")
+    verb.add_argument(
+        "file", type=Path, help="state dict (.pt, .pth, .safetensors), Lightning's .ckpt, or CVLface's folder"
+    )
     verb.add_argument("--out", type=Path, required=True, help="the run folder")
     _add_color(verb)
     verb.add_argument("--arch", help="what the file must hold (default: whatever it holds)")
@@ -40,17 +42,17 @@ def add_model_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb = add_verb(
         kinds,
         "info",
-        "say what a run folder or a file of weights holds, and where it comes from",
+        "say what a run folder, a file of weights or an ONNX file holds, and where it comes from",
         "aroface model info backbone.pth\n  aroface model info results/runs/RUN",
         _do_info,
     )
-    verb.add_argument("model", type=Path, metavar="FILE_OR_RUN_DIR")
+    verb.add_argument("model", type=Path, metavar="FILE_OR_FOLDER")
     _add_color(verb)
     add_verb(kinds, "list", "list the architectures", "aroface model list", _do_list)
 
 
 def _add_color(verb: argparse.ArgumentParser) -> None:
-    words = "channels that the file's weights take (default: AdaFace's BGR, others RGB)"
+    words = "channels that the weights take (default: as a config beside them says; AdaFace's .ckpt BGR; others RGB)"
     verb.add_argument("--color", choices=("RGB", "BGR"), help=words)
 
 

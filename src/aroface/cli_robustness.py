@@ -7,7 +7,16 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from aroface.cli_verbs import Arguments, Verbs, add_device, add_verb, positive
+from aroface.cli_verbs import (
+    Arguments,
+    Verbs,
+    above_zero,
+    add_device,
+    add_time_limit,
+    add_verb,
+    finite,
+    positive,
+)
 from aroface.errors import InputError
 
 _FORMS = "run folder, .onnx file, or checkpoint of insightface, ARoFace or AdaFace"
@@ -24,21 +33,30 @@ def add_foreign_options(verb: argparse.ArgumentParser, what: argparse._MutuallyE
 def _add_input_options(verb: argparse.ArgumentParser) -> None:
     group = verb.add_argument_group("what models take, where their files do not say it")
     group.add_argument("--color", choices=("RGB", "BGR"), help="order of the channels (RGB; AdaFace's checkpoints BGR)")
-    group.add_argument("--mean", type=float, metavar="M", help="subtracted from pixel values in 0..255 (127.5)")
-    group.add_argument("--std", type=float, metavar="S", help="what they are divided by afterwards (127.5)")
+    group.add_argument("--mean", type=finite, metavar="M", help="subtracted from pixel values in 0..255 (127.5)")
+    group.add_argument("--std", type=above_zero, metavar="S", help="what they are divided by afterwards (127.5)")
     group.add_argument("--size", type=positive, metavar="N", help="side of the images, if an ONNX file is open (112)")
-    group.add_argument("--output", metavar="NAME", help="an ONNX file's output (default: the first of N×D)")
+    words = "part in the middle of the images that an ONNX model takes, as SphereFace's take 112x96"
+    group.add_argument("--crop", type=_crop, metavar="HxW", help=words)
+    group.add_argument("--output", metavar="NAME", help="an ONNX file's output (default: the first of N×D, D above 1)")
     group.add_argument("--no-flip", action="store_true", help="do not add the embedding of the mirrored image")
     add_device(group)
     group.add_argument("--batch-size", type=positive, default=128, metavar="N", help="images at once (%(default)s)")
     group.add_argument("--threads", type=positive, metavar="N", help="of CPU arithmetic (default: all cores)")
+    add_time_limit(group)
+
+
+def _crop(text: str) -> tuple[int, int]:
+    height, _, width = text.replace("×", "x").partition("x")
+    return positive(height), positive(width)
 
 
 def _open(path: Path, name: str, options: Arguments) -> Any:
     from aroface.embedding.foreign import Declared, open_model
 
-    said = Declared(*(getattr(options, key) for key in ("color", "mean", "std", "size", "output")))
-    return open_model(path, name=name, declared=said, device=options.device, threads=options.threads)
+    said = Declared(*(getattr(options, key) for key in ("color", "mean", "std", "size", "output", "crop")))
+    how = {"device": options.device, "threads": options.threads, "time_limit": options.time_limit}
+    return open_model(path, name=name, declared=said, **how)
 
 
 def evaluate_foreign(options: Arguments) -> list[dict[str, Any]]:
@@ -92,7 +110,7 @@ def add_robustness_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb.add_argument("--out", type=Path, default=Path("robustness"), help=f"{words} (%(default)s)")
     verb.add_argument("--max-pairs", type=positive, metavar="N", help="an evenly spaced part of the pairs")
     words = "largest loss, in points, at which an error counts as tolerated (%(default)s)"
-    verb.add_argument("--tolerance", type=float, default=1.0, metavar="POINTS", help=words)
+    verb.add_argument("--tolerance", type=above_zero, default=1.0, metavar="POINTS", help=words)
     words = "torch models only: also the errors of the sizes of --joint that raise the pair's own error most"
     verb.add_argument("--worst-case", action="store_true", help=words)
     _add_grid_options(verb)
@@ -110,7 +128,7 @@ def _add_grid_options(verb: argparse.ArgumentParser) -> None:
         "joint": "all three at once, multiples of 10 %%, 10 degrees and 6 %% (0.5 1)",
     }
     for option, words in levels.items():
-        group.add_argument(f"--{option}", nargs="+", type=float, metavar="L", help=words)
+        group.add_argument(f"--{option}", nargs="+", type=finite, metavar="L", help=words)
     words = "whether probes are misaligned before they are reduced, as by a camera, or after (%(default)s)"
     group.add_argument("--order", choices=("camera", "reduced_first"), default="camera", help=words)
     metrics = ("tar_strict_at_far_1e-2", "tar_strict_at_far_1e-1", "tar_strict_at_far_1e-3", "accuracy", "auc")
@@ -118,7 +136,7 @@ def _add_grid_options(verb: argparse.ArgumentParser) -> None:
 
 
 def _quality(text: str) -> str | int:
-    return text if text == "hq" else int(text)
+    return text if text == "hq" else positive(text)
 
 
 def _do_robustness(options: Arguments) -> None:

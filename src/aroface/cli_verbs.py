@@ -8,6 +8,8 @@ import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from aroface.onnx_program import TIME_LIMIT
+
 Arguments = argparse.Namespace
 Verbs = argparse._SubParsersAction  # the type of add_subparsers()' result has no public name
 
@@ -67,18 +69,36 @@ def workflow_command(files: Iterable[Path]) -> str:
 
 def positive(text: str) -> int:
     """A whole number from 1 on, as an option's value."""
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return number
+    return int(_number(text, int, lambda number: 1 <= number <= _LARGEST, "a whole number from 1 on"))
+
+
+def finite(text: str) -> float:
+    """A finite number, as an option's value."""
+    return _number(text, float, lambda number: True, "a finite number")
 
 
 def above_zero(text: str) -> float:
     """A finite number above 0, as an option's value."""
-    number = float(text)
-    if not 0 < number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text} is not a number above 0")
+    return _number(text, float, lambda number: number > 0, "a finite number above 0")
+
+
+_LARGEST = 2**31 - 1  # what other libraries take
+
+
+def _number(text: str, kind: Callable[[str], float], fits: Callable[[float], bool], words: str) -> float:
+    try:
+        number = kind(text)
+    except (ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number) or not fits(number):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not {words}")
     return number
+
+
+def add_time_limit(verb: argparse._ActionsContainer) -> None:
+    """Declare the option that ends an ONNX model's endless loop."""
+    words = "that one batch of an ONNX model may take: a loop in it need not end (%(default)g)"
+    verb.add_argument("--time-limit", type=above_zero, default=TIME_LIMIT, metavar="SECONDS", help=words)
 
 
 def add_configuration(verb: argparse.ArgumentParser) -> None:

@@ -29,6 +29,7 @@ def write_onnx(
     reshape_to: int | None = None,
     mix: str | None = None,
     scale: float = 2.0,
+    shift: float = 0.0,
     length: int | None = None,
     width: int | str | None = None,
     others: Sequence[tuple[str, int]] = (),
@@ -47,6 +48,7 @@ def write_onnx(
         reshape_to: number of images that the network is frozen to inside.
         mix: what makes an embedding depend on the other images: their ``mean``, or a ``transposed`` reshape.
         scale: of the embeddings.
+        shift: added to them.
         length: of the embeddings, cut short.
         width: that the input declares, if not the size.
         others: name and length of further outputs, before the embeddings.
@@ -60,17 +62,19 @@ def write_onnx(
     nodes = [
         helper.make_node("AveragePool", ["images"], ["pooled"], kernel_shape=cell, strides=cell),
         helper.make_node("Flatten", ["pooled"], ["flat"]),
-        helper.make_node("MatMul", ["flat", "weights"], ["product"]),
+        helper.make_node("MatMul", ["flat", "weights"], ["scaled"]),
+        helper.make_node("Add", ["scaled", "shift"], ["product"]),
         *_mixing(mix, length),
         helper.make_node("Log" if log else "Identity", ["product" if mix is None else "mixed"], ["embeddings"]),
     ]
-    initializers = [weights, numpy_helper.from_array(np.array([-1, length]), "shape")]
+    initializers = [weights, numpy_helper.from_array(np.float32(shift), "shift")]
+    initializers += [numpy_helper.from_array(np.array([-1, length]), "shape")]
     for name, columns in others:
         initializers.append(numpy_helper.from_array(np.ones((4 * channels, columns), np.float32), f"w_{name}"))
         nodes.append(helper.make_node("MatMul", ["flat", f"w_{name}"], [name]))
     if reshape_to:  # as some exporters freeze the batch inside, whatever they say of the input
         nodes.insert(2, helper.make_node("Reshape", ["flat", "frozen"], ["reshaped"]))
-        nodes[3] = helper.make_node("MatMul", ["reshaped", "weights"], ["product"])
+        nodes[3] = helper.make_node("MatMul", ["reshaped", "weights"], ["scaled"])
         initializers.append(numpy_helper.from_array(np.array([reshape_to, 4 * channels]), "frozen"))
     graph = helper.make_graph(
         nodes,

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from foreign_models import endless
 from onnx import TensorProto, helper, numpy_helper
 from standin_detector import COLOURS, ONE, POINTS, DotDetector, dotted, place, scrfd_file, seeing_file
 
+from aroface.cli import main
 from aroface.errors import InputError
 from aroface.faces.detection.crops import Setting, align_crops, finish, placement, show, squarify
 from aroface.faces.detection.detector import Face, overlap
@@ -250,3 +252,27 @@ def test_what_is_no_detector_is_one_line(tmp_path: Path):
 def test_template_order_is_viewers_left_first():
     assert TEMPLATE[0, 0] < TEMPLATE[1, 0]
     assert TEMPLATE[3, 0] < TEMPLATE[4, 0]
+
+
+def test_weights_beside_a_detector_are_read_or_named(tmp_path: Path):
+    path = seeing_file(tmp_path / "seeing.onnx", "separate", external=True)
+    images = [spotted(seed) for seed in range(3)]
+    expected = Scrfd(seeing_file(tmp_path / "whole.onnx", "separate")).detect(images)
+    for found, faces in zip(Scrfd(path).detect(images), expected, strict=True):
+        same_faces(found, faces)
+    (tmp_path / "seeing.data").write_bytes(b"cut")
+    with pytest.raises(InputError, match=r"seeing\.onnx: its weights cannot be read"):
+        Scrfd(path)
+    (tmp_path / "seeing.data").unlink()
+    with pytest.raises(InputError, match=r"seeing\.onnx: its weights lie in 'seeing\.data', which is not there"):
+        Scrfd(path)
+
+
+def test_a_detector_that_never_ends_is_ended(tmp_path: Path, capsys):
+    path = endless(tmp_path / "endless.onnx")
+    with pytest.raises(InputError, match=r"endless\.onnx: a batch was not done after 0\.2 s"):
+        Scrfd(path, time_limit=0.2)
+    (tmp_path / "crops").mkdir()
+    words = ["data", "prepare", tmp_path / "crops", "--align", "--out", tmp_path / "out", "--detector", path]
+    assert main([*map(str, words), "--time-limit", "0.2"]) == 2
+    assert "if it is only slow, allow more by --time-limit" in capsys.readouterr().err

@@ -1,13 +1,17 @@
 import errno
 import os
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from aroface.errors import InputError
 from aroface.models import checkpoint
 from aroface.models.checkpoint import load_foreign, load_weights, read_weights, save_weights
+from aroface.models.layouts import find_backbone
 from aroface.models.registry import build
+from aroface.models.unpickle import read_torch_file
 
 
 class _Executed:
@@ -164,12 +168,15 @@ def test_a_state_dict_that_fits_nothing_names_the_first_difference_from_the_near
 @pytest.mark.parametrize(
     ("content", "line"),
     [
-        ({"epoch": 1}, "holds more than tensors"),
-        ([torch.zeros(1)], "holds more than tensors"),
-        ({"state_dict": {"model.a": 1}}, "holds more than tensors"),
-        ({"state_dict": {"head.kernel": torch.zeros(1)}}, "holds no tensor"),
-        ({}, "holds no tensor"),
-        ({"a": torch.zeros(1)}, r"features\.bias: no last batch norm"),
+        ({"epoch": 1}, r"holds no tensor \(keys: epoch\)"),
+        ([torch.zeros(1)], "holds a list; expected a state dict"),
+        (torch.zeros(1), "holds a Tensor; expected a state dict"),
+        ({"state_dict": {"model.a": 1}}, r"holds no tensor \(keys: state_dict\)"),
+        ({"state_dict": {"head.kernel": torch.zeros(1)}}, r"1 tensors below 'state_dict' \(head\.kernel …\)"),
+        ({}, r"holds no tensor \(keys: none\)"),
+        ({"a": torch.zeros(1)}, "no backbone that is known here"),
+        ({"layer1.0.conv1.weight": torch.zeros(1)}, r"features\.bias: no last batch norm"),
+        ({"a.": {"layer1.0.conv1.weight": torch.zeros(1)}, "b": {"layer1.0.conv1.weight": torch.zeros(1)}}, "several"),
     ],
 )
 def test_other_content_is_one_line(tmp_path, content, line):
@@ -178,10 +185,263 @@ def test_other_content_is_one_line(tmp_path, content, line):
         load_foreign(tmp_path / "model.pt")
 
 
+def _wrapped(state, *prefixes, key=None, **others):
+    """A state dict with prefixes before its names, the outermost first, perhaps below keys of a training's state."""
+    state = {f"{''.join(prefixes)}{name}": value for name, value in state.items()} | others
+    for name in reversed((key or "").split(".") if key else ()):
+        state = {name: state, "epoch": 3, "optimizer": {"state": {0: {"momentum_buffer": torch.zeros(2)}}}}
+    return state
+
+
+PREFIXES = [
+    *((), ("module.",), ("backbone.",), ("_orig_mod.",), ("model.net.",), ("net.",), ("features.module.",)),
+    *(("module.", "_orig_mod."), ("_orig_mod.", "module."), ("module.", "backbone."), ("model.", "backbone.")),
+]
+
+
+@pytest.mark.parametrize("arch", ["r8s4", "mbf", "ir18"])
+@pytest.mark.parametrize("key", [None, "state_dict", "model", "state_dict_backbone", "checkpoint.net"])
+def test_a_backbone_is_found_in_any_wrapping(tensors, arch, key):
+    state = tensors[arch]
+    for prefixes in PREFIXES:
+        for others in ({}, {"fc_of_classes.weight": torch.zeros(9, 16)} if prefixes else {}):
+            found = find_backbone(_wrapped(state, *prefixes, key=key, **others), Path("model.pt"))
+            assert found.left_out == tuple(others)
+            assert found.tensors.keys() == state.keys()
+            assert all(found.tensors[name] is value for name, value in state.items())
+
+
+@pytest.mark.parametrize(("arch", "name"), [("r8s4", "r8s4"), ("mbf", "mbf"), ("ir18", "r18")])
+def test_a_wrapped_backbone_tells_its_architecture(tmp_path, tensors, arch, name):
+    torch.save(_wrapped(tensors[arch], "module.", "backbone.", key="state_dict"), tmp_path / "model.pt")
+    assert load_foreign(tmp_path / "model.pt", "RGB").arch == name
+
+
+@pytest.fixture(scope="module")
+def tensors():
+    """State dicts of a network of each family; large tensors have one element, so that files are small."""
+    states = {arch: build(arch, 16).state_dict() for arch in ("r8s4", "mbf")}
+    return {**states, "ir18": ir_state()}
+
+
+def ir_state(width=16):
+    """State dict of AdaFace's, TFace's and CVLface's IR-18."""
+    state = {}
+
+    def norm(name, channels, affine=True):
+        for leaf in ("weight", "bias") if affine else ():
+            state[f"{name}.{leaf}"] = torch.zeros(()).expand(channels)
+        state[f"{name}.running_mean"], state[f"{name}.running_var"] = torch.zeros(2, 1).expand(2, channels)
+        state[f"{name}.num_batches_tracked"] = torch.tensor(0)
+
+    def convolution(name, *shape):
+        state[f"{name}.weight"] = torch.ones(()).expand(shape)
+
+    state["input_layer.0.weight"] = torch.rand(64, 3, 3, 3)
+    norm("input_layer.1", 64)
+    convolution("input_layer.2", 64)
+    block, before = 0, 64
+    for channels in (64, 128, 256, 512):
+        for _ in range(2):
+            at = f"body.{block}"
+            if before != channels:
+                convolution(f"{at}.shortcut_layer.0", channels, before, 1, 1)
+                norm(f"{at}.shortcut_layer.1", channels)
+            norm(f"{at}.res_layer.0", before)
+            convolution(f"{at}.res_layer.1", channels, before, 3, 3)
+            norm(f"{at}.res_layer.2", channels)
+            convolution(f"{at}.res_layer.3", channels)
+            convolution(f"{at}.res_layer.4", channels, channels, 3, 3)
+            norm(f"{at}.res_layer.5", channels)
+            block, before = block + 1, channels
+    norm("output_layer.0", 512)
+    convolution("output_layer.3", width, 512 * 49)
+    state["output_layer.3.bias"] = torch.zeros(width)
+    norm("output_layer.4", width, affine=False)
+    return state
+
+
+@pytest.mark.parametrize("arch", ["r8s4", "mbf", "ir18"])
+def test_counters_of_batch_norm_may_be_missing(tmp_path, tensors, arch):
+    state = {name: value for name, value in tensors[arch].items() if not name.endswith("num_batches_tracked")}
+    assert len(state) < len(tensors[arch])
+    torch.save(state, tmp_path / "model.pt")
+    found = load_foreign(tmp_path / "model.pt", "RGB")
+    build(found.arch, 16).load_state_dict(found.state)
+
+
+def test_an_average_beside_the_weights_is_not_taken_for_them(tmp_path, small):
+    state = small.state_dict()
+    average = {name: value * 0 for name, value in state.items()}
+    torch.save({"model": state, "model_ema": average}, tmp_path / "model.pt")
+    assert torch.equal(load_foreign(tmp_path / "model.pt").state["conv1.weight"], state["conv1.weight"])
+    torch.save({"ema": average}, tmp_path / "model.pt")
+    assert not load_foreign(tmp_path / "model.pt").state["conv1.weight"].any()
+
+
+@pytest.mark.parametrize(
+    ("prefix", "key", "config", "color", "words"),
+    [
+        ("model.", "state_dict", None, "BGR", "as AdaFace's Lightning checkpoints are"),
+        ("", None, None, None, "does not tell the order of its colour channels; expected --color BGR"),
+        ("net.", None, None, None, "does not tell the order of its colour channels; expected --color BGR"),
+        ("net.", "state_dict", None, None, "does not tell the order of its colour channels; expected --color BGR"),
+        ("net.", None, ("model.yaml", "color_space: 'RGB'"), "RGB", "as model.yaml says"),
+        ("model.net.", None, ("config.json", '{"conf": {"color_space": "BGR"}}'), "BGR", "as config.json says"),
+        ("model.", "state_dict", ("config.json", '{"color_space": "RGB"}'), "RGB", "as config.json says"),
+        ("net.", None, ("config.json", '{"conf": []}'), None, "does not tell the order"),
+        ("net.", None, ("config.json", '{"color_space": ["RGB"]}'), None, "color_space: .*expected RGB or BGR"),
+        ("net.", None, ("config.json", "[" * 100_000), None, "config.json: cannot be read"),
+        ("net.", None, ("model.yaml", "{"), None, "model.yaml: cannot be read"),
+    ],
+)
+def test_the_order_of_colours_of_ir_networks_is_told_or_asked(tmp_path, tensors, prefix, key, config, color, words):
+    torch.save(_wrapped(tensors["ir18"], prefix, key=key), tmp_path / "model.pt")
+    if config is not None:
+        (tmp_path / config[0]).write_text(config[1])
+    if color is None:
+        with pytest.raises(InputError, match=words):
+            load_foreign(tmp_path / "model.pt")
+    else:
+        found = load_foreign(tmp_path / "model.pt")
+        assert (found.color, found.color_source[: len(words)]) == (color, words)
+        expected = tensors["ir18"]["input_layer.0.weight"]
+        assert torch.equal(found.state["conv1.weight"], expected if color == "RGB" else expected.flip(1))
+    assert load_foreign(tmp_path / "model.pt", "BGR").color == "BGR", "what the user says goes before"
+
+
+@pytest.mark.parametrize("place", ["pretrained_model/model.pt", "model.safetensors"])
+def test_a_folder_of_hugging_face_is_read_with_its_config(tmp_path, tensors, place):
+    folder = tmp_path / "cvlface"
+    (folder / "pretrained_model").mkdir(parents=True)
+    (folder / "config.json").write_text('{"conf": {"color_space": "BGR", "name": "ir18"}}')
+    if place.endswith("pt"):
+        torch.save(_wrapped(tensors["ir18"], "net."), folder / place)
+    else:
+        state = {name: value.contiguous() for name, value in _wrapped(tensors["ir18"], "model.net.").items()}
+        save_file(state, folder / place)
+    found = load_foreign(folder)
+    assert (found.arch, found.color, found.file) == ("r18", "BGR", folder / place)
+    (folder / place).unlink()
+    with pytest.raises(InputError, match="cvlface: a folder without weights; expected a finished run, or"):
+        load_foreign(folder)
+
+
+class AttributeDict(dict):
+    """As Lightning's: a dictionary with attributes."""
+
+    def __getattr__(self, name):
+        return self[name]
+
+
+class ListOfClasses(list):
+    """Any subclass of a list."""
+
+
+class Settings:
+    """Any object with a state."""
+
+    def __init__(self):
+        self.rate = 0.1
+
+
+def test_subclasses_of_dictionaries_and_lists_are_read_as_what_they_are(tmp_path, small):
+    state = small.state_dict()
+    content = {
+        "hyper_parameters": AttributeDict(lr=0.1, inner=AttributeDict(classes=ListOfClasses([1, 2]))),
+        "args": Settings(),
+        "callbacks": ListOfClasses([Settings()]),
+        "state_dict": AttributeDict(_wrapped(state, "model.")),
+    }
+    torch.save(content, tmp_path / "model.ckpt")
+    read = read_torch_file(tmp_path / "model.ckpt")
+    assert read["hyper_parameters"] == {"lr": 0.1, "inner": {"classes": [1, 2]}}
+    assert type(read["hyper_parameters"]).__module__ != __name__
+    assert torch.equal(load_foreign(tmp_path / "model.ckpt").state["conv1.weight"], state["conv1.weight"])
+
+
+def test_a_pickled_model_is_told_from_weights(tmp_path, small):
+    torch.save(small, tmp_path / "model.pt")
+    with pytest.raises(InputError, match=r"a pickled object of aroface\.models\.iresnet\.IResNet.*save its state_dict"):
+        load_foreign(tmp_path / "model.pt")
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "script.pt")
+    with pytest.raises(InputError, match=r"script\.pt: a TorchScript program, not weights; .*export that to ONNX"):
+        load_foreign(tmp_path / "script.pt")
+
+
+@pytest.mark.parametrize("form", ["tensors", "packed", "safetensors"])
+def test_quantised_weights_are_called_so(tmp_path, small, form):
+    state = dict(small.state_dict())
+    if form == "packed":
+        del state["fc.weight"], state["fc.bias"]
+        packed = (torch.quantize_per_tensor(torch.ones(2, 2), 0.1, 0, torch.qint8), torch.zeros(2))
+        state |= {"fc.scale": torch.tensor(0.1), "fc._packed_params._packed_params": packed}
+    elif form == "tensors":
+        state["fc.weight"] = torch.quantize_per_tensor(state["fc.weight"], 0.1, 0, torch.qint8)
+    if form == "safetensors":
+        state |= {"fc.zero_point": torch.tensor(0)}
+        save_file(state, tmp_path / "model.safetensors")
+    else:
+        torch.save(state, tmp_path / "model.pt")
+    (file,) = tmp_path.iterdir()
+    with pytest.raises(InputError, match="holds quantised weights; expected floating-point weights; take the weights"):
+        load_foreign(file)
+
+
+@pytest.mark.parametrize("name", ["model.pt", "model.safetensors", "model.ckpt"])
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (
+            b"<!DOCTYPE html><html><title>Google Drive - Quota exceeded</title>",
+            r"a web page \(Google Drive - Quota exc",
+        ),
+        (b"\n  <HTML lang=en>", "a web page, not the file;.* download it again"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n", "a Git LFS pointer, not the file"),
+        (b"", "an empty file"),
+    ],
+)
+def test_what_lies_in_place_of_a_file_is_called_by_its_name(tmp_path, name, content, words):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        load_foreign(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda state: {**state, "features.bias": torch.zeros(()).expand(2**33)},
+        lambda state: {**state, "fc.weight": torch.zeros(()).expand(2**20, 2**20)},
+        lambda state: {**state, "conv1.weight": torch.zeros(2**15).as_strided((2**14, 2**14), (1, 1))},
+    ],
+)
+def test_a_view_of_more_than_the_file_holds_is_refused(tmp_path, small, make):
+    torch.save(make(dict(small.state_dict())), tmp_path / "model.pt")
+    with pytest.raises(InputError, match=r"claims .* values where the file holds"):
+        load_foreign(tmp_path / "model.pt")
+
+
+def test_a_wide_view_among_ir_names_is_refused(tmp_path, tensors):
+    wide = {**tensors["ir18"], "body.0.res_layer.4.weight": torch.zeros(()).expand(2**26, 1, 1, 1)}
+    torch.save(wide, tmp_path / "model.pt")
+    with pytest.raises(InputError, match=r"model\.pt: .*expected a checkpoint of"):
+        load_foreign(tmp_path / "model.pt", "RGB")
+
+
+def test_checking_repeated_values_computes_what_the_file_holds(tmp_path, monkeypatch, small):
+    checked = []
+    finite = torch.Tensor.isfinite
+    monkeypatch.setattr(torch.Tensor, "isfinite", lambda self: checked.append(self.numel()) or finite(self))
+    state = {name: torch.zeros((), dtype=value.dtype).expand(value.shape) for name, value in small.state_dict().items()}
+    torch.save(state, tmp_path / "model.pt")
+    load_foreign(tmp_path / "model.pt")
+    assert set(checked) == {1}
+
+
 def test_nothing_in_a_foreign_file_is_executed(tmp_path):
     touched = tmp_path / "touched"
     torch.save({"conv1.weight": _Executed(touched)}, tmp_path / "model.pt")
-    with pytest.raises(InputError, match="holds more than tensors"):
+    with pytest.raises(InputError, match="holds no tensor"):
         load_foreign(tmp_path / "model.pt")
     assert not touched.exists()
 

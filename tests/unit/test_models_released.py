@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from foreign_models import write_onnx
+from test_models_checkpoint import ir_state
 
 from aroface.cli import main
 from aroface.embedding.embedder import load_embedder
@@ -197,3 +199,30 @@ def test_every_architecture_is_listed(capsys):
 def test_the_checkpoint_is_plain_json(tmp_path, state):
     place = import_checkpoint(_saved(tmp_path / "model.pt", state), tmp_path / "run")
     assert json.loads(place.read_text())["environment"]["versions"]["torch"]
+
+
+def test_an_onnx_file_is_described(tmp_path, capsys):
+    path = write_onnx(tmp_path / "model.ONNX", external=True, metadata={"aroface.arch": '"r50"'})
+    assert main(["model", "info", str(path)]) == 0
+    text = capsys.readouterr().out
+    for part in (
+        "architecture   ONNX program of 5 nodes, opset ai.onnx 17",
+        "input          images: N×3×112×112, float",
+        "output         embeddings: a shape that is not declared, float",
+        'metadata       aroface.arch "r50"',
+        f"weights        {tmp_path / 'model.data'}, ",
+        f"sha256 {sha256_file(path)}",
+    ):
+        assert part in text
+    path.write_bytes(b"no model")
+    assert main(["model", "info", str(path)]) == 2
+    assert "no ONNX model" in capsys.readouterr().err
+
+
+def test_an_ir_network_that_does_not_tell_its_colours_is_described_but_not_imported(tmp_path, capsys):
+    torch.save({f"net.{name}": value for name, value in ir_state().items()}, tmp_path / "model.pt")
+    assert main(["model", "info", str(tmp_path / "model.pt")]) == 0
+    assert "112×112, RGB, if it is so: the file does not tell, --color does" in capsys.readouterr().out
+    assert main(["model", "import", str(tmp_path / "model.pt"), "--out", str(tmp_path / "run")]) == 2
+    assert "does not tell the order of its colour channels; expected --color BGR" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

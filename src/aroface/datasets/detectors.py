@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from aroface.datasets.registry import REGISTRIES, missing, read_detectors
 from aroface.errors import InputError
 from aroface.faces.detection.scrfd import THRESHOLD, Scrfd
+from aroface.onnx_program import SUFFIX, TIME_LIMIT
 
 DEFAULT = "scrfd_2.5g"
 
@@ -17,6 +19,7 @@ def open_detector(
     *,
     threshold: float = THRESHOLD,
     threads: int | None = None,
+    time_limit: float = TIME_LIMIT,
     registries: Path = REGISTRIES,
 ) -> Scrfd:
     """A detector, ready for use.
@@ -26,6 +29,7 @@ def open_detector(
         data_dir: where registered files lie.
         threshold: lowest score of a face.
         threads: of CPU arithmetic.
+        time_limit: seconds that one batch may take.
         registries: folder of the registries.
 
     Raises:
@@ -33,8 +37,9 @@ def open_detector(
     """
     if not 0 < threshold < 1:
         raise InputError(f"threshold {threshold:g}", expected="a score above 0 and below 1")
-    if detector.endswith(".onnx"):
-        return Scrfd(Path(detector), threshold=threshold, threads=threads)
+    how: dict[str, Any] = {"threshold": threshold, "threads": threads, "time_limit": time_limit}
+    if detector.lower().endswith(SUFFIX):
+        return Scrfd(Path(detector), **how)
     entries = read_detectors(registries / "detectors.yaml")
     if detector not in entries:
         raise InputError(f"no detector {detector!r}", expected=f"a path FILE.onnx or one of {', '.join(entries)}")
@@ -42,7 +47,7 @@ def open_detector(
     line = missing(entry, data_dir)
     if line is not None:
         raise InputError(line)
-    found = Scrfd(data_dir / entry.files[0], entry.key, threshold=threshold, threads=threads)
+    found = Scrfd(data_dir / entry.files[0], entry.key, **how)
     for download in entry.downloads:
         if download.sha256 not in (None, found.facts["sha256"]):
             raise InputError(

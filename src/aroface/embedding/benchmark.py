@@ -18,7 +18,7 @@ from aroface.datasets.contents import data_hash
 from aroface.device import choose_device, gpu_facts
 from aroface.embedding.embedder import BATCH_SIZE, Embedder, Rows, load_embedder
 from aroface.embedding.protocols import OPEN_SOURCE
-from aroface.embedding.source import Source
+from aroface.embedding.source import Images, Source
 from aroface.embedding.spec import resolve
 from aroface.embedding.store import INDEX, Precision, write_index, write_rows
 from aroface.errors import InputError
@@ -33,6 +33,8 @@ SCHEMA = 1
 
 
 _EVALUATION_ONLY = ("metric", "norm_weighting", "detector_weighting")  # options that leave the features alone
+_ALIKE = 1e-5  # largest difference between unit vectors that are called the same
+_ENOUGH = 8  # different images after which embeddings that are all the same are not waited for any longer
 _AHEAD = 2  # batches decoded while one is embedded
 
 
@@ -125,7 +127,9 @@ def embed_with(
             folder,
             index["key"],
             (source.rows, embedder.dimension),
-            lambda start: _batches(source, embedder, spec, batch_size, range(start, part.stop)),
+            lambda start: _distinct(
+                _batches(source, embedder, spec, batch_size, range(start, part.stop)), checkpoint, spec
+            ),
             part=part,
             precision=precision,
         )
@@ -186,8 +190,8 @@ def _check_color(checkpoint: Mapping[str, Any], color: str, run_dir: str | PathL
 
 def _batches(
     source: Source, embedder: Embedder, spec: Mapping[str, Any], batch_size: int, part: range
-) -> Iterator[Rows]:
-    """Embeddings of some rows; the next images are decoded while the network is busy."""
+) -> Iterator[tuple[Images, Rows]]:
+    """Some rows' images and embeddings; the next images are decoded while the network is busy."""
     options = spec["options"]
     bounds = [(low, min(low + batch_size, part.stop)) for low in part[::batch_size]]
     with ThreadPoolExecutor(1, thread_name_prefix="decode") as pool:
@@ -204,7 +208,35 @@ def _batches(
                     record=f"row {first}",
                     remedy="the weights are of no use, or take other input: colour order, mean, std",
                 )
-            yield rows
+            yield images, rows
+
+
+def _distinct(
+    batches: Iterator[tuple[Images, Rows]], checkpoint: Mapping[str, Any], spec: Mapping[str, Any]
+) -> Iterator[Rows]:
+    """The embeddings, as long as they are not all of one direction though the images differ.
+
+    Raises:
+        InputError: the network has collapsed, or what is taken for its embedding is none.
+    """
+    first: tuple[Images, Rows] | None = None
+    different, alike = 0, True
+    for images, rows in batches:
+        if alike and len(rows):
+            lengths = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+            units = rows / np.where(lengths > 0, lengths, 1)
+            first = first or (images[0], units[0])
+            alike = bool(np.abs(units - first[1]).max() <= _ALIKE)
+            different += int(np.count_nonzero((images != first[0]).any(axis=(1, 2, 3))))
+            if alike and different >= _ENOUGH:
+                break
+        yield rows
+    if alike and different:
+        raise InputError(
+            f"the embeddings do not distinguish images: {different} different ones of {spec['path']} have the same",
+            file=checkpoint["weights"]["file"],
+            remedy="the network has collapsed, or its embeddings are another output (--output)",
+        )
 
 
 @contextmanager

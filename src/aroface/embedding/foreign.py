@@ -21,7 +21,8 @@ from aroface.device import choose_device
 from aroface.embedding.embedder import Embedder, load_embedder
 from aroface.errors import InputError
 from aroface.files import HASH_DIGITS, sha256_file
-from aroface.models.checkpoint import Color, load_foreign
+from aroface.models.checkpoint import load_foreign
+from aroface.models.layouts import Color, holds_weights
 from aroface.models.registry import build
 from aroface.models.released import RELEASED, UNKNOWN
 from aroface.models.run_folder import read_checkpoint
@@ -86,7 +87,7 @@ def open_model(
     threads: int | None = None,
     time_limit: float = TIME_LIMIT,
 ) -> Model:
-    """Open whatever lies at ``path``: a run folder, an ``.onnx`` file, or else a released checkpoint.
+    """Open whatever lies at ``path``: a run folder, an ``.onnx`` file, or else a released checkpoint or its folder.
 
     Args:
         path: the folder or file.
@@ -106,9 +107,9 @@ def open_model(
     if said.mean is not None and not math.isfinite(said.mean):
         raise InputError(f"mean {said.mean}", expected="a finite number")
     label = name or (place.stem if place.is_file() else place.resolve().name)
-    if place.is_dir():
+    if place.is_dir() and not holds_weights(place):
         return _open_run(place, label, said, device)
-    if place.suffix.lower() == SUFFIX:
+    if place.suffix.lower() == SUFFIX and not place.is_dir():
         return _open_onnx(place, label, said, device, threads, time_limit)
     return _open_checkpoint(place, label, said, device)
 
@@ -136,7 +137,7 @@ def _open_checkpoint(path: Path, name: str, said: Declared, device: str | None) 
     embedder = Embedder(
         network, place, form["size"], form["color"], form["mean"], form["std"], dimension=found.embedding_size
     )
-    return Model(name, embedder, _describe(path, found.arch, form, found.embedding_size, sha256_file(path)))
+    return Model(name, embedder, _describe(found.file, found.arch, form, found.embedding_size, sha256_file(found.file)))
 
 
 def _open_onnx(
@@ -200,7 +201,7 @@ def _metadata(metadata: Mapping[str, str], key: str, default: Kind, path: Path) 
     except (ValueError, RecursionError):
         raise InputError("no JSON", file=path, record=f"metadata {key}", remedy=_AGAIN) from None
     if not isinstance(value, type(default)):
-        what = f"a {type(value).__name__} instead of a {type(default).__name__}"
+        what = f"{type(value).__name__} instead of {type(default).__name__}"
         raise InputError(what, file=path, record=f"metadata {key}", remedy=_AGAIN)
     return value
 

@@ -310,7 +310,8 @@ def _words(model: Model) -> str:
     if not isinstance(model.embedder.network, nn.Module) and arch != "onnx":
         kind = f"{arch} as ONNX"
     size, color, mean, std = (form[key] for key in ("size", "color", "mean", "std"))
-    return f"{kind}, {model.embedder.dimension} features, {size}×{size} {color}, mean {mean:g}, std {std:g}"
+    side = "×".join(map(str, form["crop"])) + f" of {size}×{size}" if "crop" in form else f"{size}×{size}"
+    return f"{kind}, {model.embedder.dimension} features, {side} {color}, mean {mean:g}, std {std:g}"
 
 
 def _measure_all(

@@ -17,6 +17,7 @@ from torch import Tensor
 StateDict = dict[str, Tensor]
 
 _EPSILON = 1e-5  # of batch norm
+_WIDEST = 4096  # channels of a first block; the comparison with the architectures refuses what has more
 _STEM = {"0": "conv1", "1": "bn1", "2": "prelu"}
 _RESIDUAL = {"0": "bn1", "1": "conv1", "2": "bn2", "3": "prelu", "4": "conv2", "5": "bn3"}
 _SHORTCUT = {"0": "downsample.0", "1": "downsample.1"}
@@ -43,7 +44,9 @@ def to_iresnet(state: Mapping[str, Tensor]) -> StateDict:
     """
     places = _places(state)
     converted = {_translate(name, places): value for name, value in state.items()}
-    converted |= _identity_shortcut(converted["layer1.0.conv2.weight"].shape[0])
+    width = converted["layer1.0.conv2.weight"].shape[0]
+    if width <= _WIDEST:
+        converted |= _identity_shortcut(width)
     if "features.running_mean" in converted:
         mean = converted["features.running_mean"]
         converted |= {"features.weight": torch.ones_like(mean), "features.bias": torch.zeros_like(mean)}

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from os import PathLike
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -15,21 +17,20 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from aroface.errors import InputError
+from aroface.file_content import refuse_placeholder
 from aroface.files import atomic_path, canonical
 from aroface.models.adaface import is_adaface, to_iresnet
+from aroface.models.layouts import Backbone, Color, described_color, find_backbone, weights_in, with_counters
 from aroface.models.registry import ARCHITECTURES, build
 from aroface.models.unpickle import read_torch_file
 
 StateDict = dict[str, Tensor]
 Layout = Literal["insightface", "adaface"]
-Color = Literal["RGB", "BGR"]
-
-COLOR_OF: dict[Layout, Color] = {"insightface": "RGB", "adaface": "BGR"}
-"""Order of the input channels that each project trains on."""
 
 _HEADER_KEY = "aroface"
-_INSIGHTFACE_STATE = "state_dict_backbone"  # in the states that insightface's trainings write
+_WORDS = 200  # characters of another library's message that are passed on
 _PROGRAMS = (".onnx", ".pt2")
+_LARGEST_VIEW = 2**27  # values of a tensor that may be repetitions; the largest of a backbone has 2²⁴
 _FIRST_CONVOLUTION = ("conv1.weight", "layers.0.layers.0.weight")
 
 
@@ -64,14 +65,18 @@ def read_weights(path: str | PathLike[str]) -> tuple[StateDict, dict[str, str]]:
     Raises:
         InputError: the file is missing, or truncated or otherwise no safetensors.
     """
+    refuse_placeholder(path)
     try:
         with safe_open(path, framework="pt") as file:
             metadata = json.loads((file.metadata() or {}).get(_HEADER_KEY, "{}"))
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata  # noqa: SIM118 - not a mapping
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
     except FileNotFoundError:
         raise InputError("no such file", file=path) from None
     except (OSError, SafetensorError, ValueError, RecursionError) as error:
-        raise InputError(f"no safetensors ({error})", file=path) from None
+        raise InputError(f"no safetensors ({str(error)[:_WORDS]})", file=path) from None
+    if not isinstance(metadata, dict):
+        raise InputError(f"metadata {_HEADER_KEY} of another form", file=path, expected="words by name")
+    return state, {str(name): str(value) for name, value in metadata.items()}
 
 
 def load_weights(path: str | PathLike[str], model: nn.Module, arch: str | None = None) -> dict[str, str]:
@@ -136,6 +141,9 @@ class Foreign:
         state: what ``build(arch, embedding_size).load_state_dict`` takes strictly, for RGB images in [-1, 1].
         layout: whose parameter names the file has.
         color: order of the channels that the file's own weights take.
+        file: that the weights were read from.
+        color_source: what says the order of the channels.
+        left_out: names of tensors in the file that are no part of the backbone, such as a classifier's.
     """
 
     arch: str
@@ -143,44 +151,79 @@ class Foreign:
     state: StateDict
     layout: Layout
     color: Color
+    file: Path
+    color_source: str
+    left_out: tuple[str, ...] = ()
 
 
-def load_foreign(path: str | PathLike[str], color: Color | None = None) -> Foreign:
+UNTOLD = "if it is so: the file does not tell, --color does"
+"""In place of what says the order of the channels, where nothing does."""
+
+
+def load_foreign(path: str | PathLike[str], color: Color | None = None, *, look: bool = False) -> Foreign:
     """Read the backbone that another project released.
 
-    Understood are plain state dicts of insightface and ARoFace (``model.pt``, ``backbone.pth``, also as safetensors),
-    insightface's training states (``checkpoint_gpu_0.pt``), either also with the prefix ``module.`` of
-    DistributedDataParallel, and AdaFace's Lightning checkpoints (``.ckpt``), which are translated exactly. Nothing in
-    the file is executed. The architecture is the registered one whose names and shapes are exactly the file's; the
-    embedding size is that of the last batch norm.
+    Understood are state dicts with the names of insightface and ARoFace (IResNet, MobileFaceNet) and of AdaFace, TFace
+    and CVLface (IR networks, which are translated exactly), as ``.pt``, ``.pth``, ``.ckpt``, ``.bin`` or safetensors:
+    plain, below a key of a training's state, and with any prefix, as wrappers leave them (``module.``, ``backbone.``,
+    ``model.net.``, ``_orig_mod.``). A folder is one of Hugging Face with a ``config.json``. Nothing in a file is
+    executed. The architecture is the registered one whose names and shapes are exactly the file's; the embedding size
+    is that of the last batch norm.
 
     Args:
-        path: the file.
-        color: order of the channels that the weights were trained on; by default BGR for AdaFace's layout and RGB for
-            insightface's. For BGR the input channels of the first convolution are reversed.
+        path: the file or folder.
+        color: order of the channels that the weights were trained on; by default what a ``config.json`` or
+            ``model.yaml`` beside them says (``color_space``), else RGB for insightface's names and BGR for AdaFace's
+            Lightning checkpoints. Other IR networks do not tell it. For BGR the input channels of the first
+            convolution are reversed.
+        look: whether the weights are only looked at: an order that nothing tells is no error then.
 
     Raises:
-        InputError: the file is missing, damaged, of another kind, or fits no architecture.
+        InputError: the file is missing, damaged, of another kind, fits no architecture, or does not tell the order of
+            its channels.
     """
-    tensors = _backbone(_read(path), path)
-    layout: Layout = "adaface" if is_adaface(tensors) else "insightface"
+    file = weights_in(path)
+    found = find_backbone(_read(file), file)
+    layout: Layout = "adaface" if is_adaface(found.tensors) else "insightface"
+    tensors = with_counters(found.tensors)
+    _check_size(tensors, file)
     state = to_iresnet(tensors) if layout == "adaface" else tensors
-    embedding_size = _embedding_size(state, path)
-    arch = _architecture(state, embedding_size, path)
-    _check_finite(state, path)
-    order = color or COLOR_OF[layout]
-    return Foreign(arch, embedding_size, state if order == "RGB" else _reversed_input(state), layout, order)
+    embedding_size = _embedding_size(state, file)
+    arch = _architecture(state, embedding_size, file)
+    _check_finite(state, file)
+    order, source = _color(color, layout, found, file, look)
+    state = state if order == "RGB" else _reversed_input(state)
+    return Foreign(arch, embedding_size, state, layout, order, file, source, found.left_out)
 
 
-def _read(path: str | PathLike[str]) -> object:
-    suffix = Path(path).suffix
-    if suffix in _PROGRAMS and Path(path).exists():
+def _color(color: Color | None, layout: Layout, found: Backbone, file: Path, look: bool) -> tuple[Color, str]:
+    """The order of the channels, and what says it."""
+    if color is not None:
+        return color, "as said"
+    described = described_color(file)
+    if described is not None:
+        return described
+    if layout == "insightface":
+        return "RGB", "as this layout's are (--color says otherwise)"
+    if found.lightning:
+        return "BGR", "as AdaFace's Lightning checkpoints are (--color says otherwise)"
+    if look:
+        return "RGB", UNTOLD
+    raise InputError(
+        "an IR network, which does not tell the order of its colour channels",
+        file=file,
+        expected="--color BGR (AdaFace's own) or --color RGB (TFace's, most of CVLface's)",
+    )
+
+
+def _read(path: Path) -> object:
+    if path.suffix.lower() in _PROGRAMS and path.exists():
         remedy = "import the weights that it was made from"
         raise InputError("a program, not weights", file=path, expected="a state dict", remedy=remedy)
-    return read_weights(path)[0] if suffix == ".safetensors" else read_torch_file(path)
+    return read_weights(path)[0] if path.suffix.lower() == ".safetensors" else read_torch_file(path)
 
 
-def _architecture(state: StateDict, embedding_size: int, path: str | PathLike[str]) -> str:
+def _architecture(state: StateDict, embedding_size: int, path: Path) -> str:
     candidates = {name: _shapes(name, embedding_size) for name in ARCHITECTURES}
     shapes = {name: value.shape for name, value in state.items()}
     for arch, wanted in candidates.items():
@@ -191,9 +234,20 @@ def _architecture(state: StateDict, embedding_size: int, path: str | PathLike[st
     raise AssertionError("unreachable: the shapes differ and the comparison found no difference")
 
 
-def _check_finite(state: StateDict, path: str | PathLike[str]) -> None:
+def _check_size(state: StateDict, path: Path) -> None:
+    """Refuse tensors that are far larger than what the file holds for them: a view may repeat one value at will."""
     for name, value in state.items():
-        if not bool(value.isfinite().all()):
+        held = value.untyped_storage().nbytes() // value.element_size()
+        if value.numel() > max(held, _LARGEST_VIEW):
+            what = f"claims {value.numel():,} values where the file holds {held:,}"
+            raise InputError(what, file=path, record=name, remedy="the file is damaged or made up: get it again")
+
+
+def _check_finite(state: StateDict, path: Path) -> None:
+    for name, value in state.items():
+        # An axis of stride 0 repeats what one index has: so no more is computed than the file holds.
+        once = value[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in value.stride())]
+        if not bool(once.isfinite().all()):
             raise InputError("not finite", file=path, record=name, remedy="the file is damaged: get it again")
 
 
@@ -202,22 +256,7 @@ def _reversed_input(state: StateDict) -> StateDict:
     return {**state, name: state[name].flip(1)}
 
 
-def _backbone(loaded: object, path: str | PathLike[str]) -> StateDict:
-    """The backbone's tensors in what a file held: a plain state dict, or one inside a training's state."""
-    if isinstance(loaded, dict) and isinstance(loaded.get(_INSIGHTFACE_STATE), dict):
-        loaded = loaded[_INSIGHTFACE_STATE]
-    elif isinstance(loaded, dict) and isinstance(loaded.get("state_dict"), dict):
-        inner = loaded["state_dict"]
-        loaded = {str(name).removeprefix("model."): inner[name] for name in inner if str(name).startswith("model.")}
-    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
-        raise InputError("holds more than tensors", file=path, expected="a state dict: tensors by name")
-    state = {str(name).removeprefix("module."): value for name, value in loaded.items()}
-    if not state:
-        raise InputError("holds no tensor", file=path, expected="a state dict: tensors by name")
-    return state
-
-
-def _embedding_size(state: StateDict, path: str | PathLike[str]) -> int:
+def _embedding_size(state: StateDict, path: Path) -> int:
     for name in ("features.bias", "features.layers.3.bias"):
         if name in state:
             return state[name].numel()
@@ -225,9 +264,10 @@ def _embedding_size(state: StateDict, path: str | PathLike[str]) -> int:
     raise InputError("no last batch norm", file=path, record="features.bias", expected=expected)
 
 
-def _shapes(arch: str, embedding_size: int) -> dict[str, Tensor]:
+@lru_cache(maxsize=64)
+def _shapes(arch: str, embedding_size: int) -> Mapping[str, Tensor]:
     with torch.device("meta"):
-        return dict(build(arch, embedding_size).state_dict())
+        return MappingProxyType(dict(build(arch, embedding_size).state_dict()))
 
 
 def _overlap(state: StateDict, wanted: Mapping[str, Tensor]) -> int:

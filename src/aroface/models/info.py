@@ -8,26 +8,36 @@ from pathlib import Path
 from typing import Any
 
 from aroface.files import sha256_file
-from aroface.models.checkpoint import Color, load_foreign
+from aroface.models.checkpoint import load_foreign
+from aroface.models.layouts import Color, holds_weights
 from aroface.models.registry import ARCHITECTURES, measure
 from aroface.models.released import UNKNOWN
 from aroface.models.run_folder import read_checkpoint, weights_of
+from aroface.onnx_program import SUFFIX, read_graph, weight_files
 
 LABEL_WIDTH = 15
-_LAYOUTS = {"insightface": "insightface's parameter names", "adaface": "AdaFace's parameter names"}
+_METADATA = 120  # characters of an entry that are shown
+_LAYOUTS = {
+    "insightface": "insightface's parameter names",
+    "adaface": "parameter names of AdaFace's, TFace's and CVLface's IR networks",
+}
 
 
 def describe(path: str | PathLike[str], color: Color | None = None) -> list[str]:
     """Lines on a run folder, or on a file that others released.
 
     Args:
-        path: folder with ``checkpoint.json``, or a file as :func:`aroface.models.checkpoint.load_foreign` reads it.
+        path: folder with ``checkpoint.json``, an ONNX file, or what :func:`aroface.models.checkpoint.load_foreign`
+            reads.
         color: order of the channels that the file's weights take; by default that of its layout.
 
     Raises:
         InputError: neither of both, or damaged.
     """
-    return _run_lines(Path(path)) if Path(path).is_dir() else _file_lines(Path(path), color)
+    place = Path(path)
+    if place.suffix.lower() == SUFFIX and not place.is_dir():
+        return _onnx_lines(place)
+    return _run_lines(place) if place.is_dir() and not holds_weights(place) else _file_lines(place, color)
 
 
 def _run_lines(folder: Path) -> list[str]:
@@ -63,16 +73,46 @@ def _origin_lines(checkpoint: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _file_lines(file: Path, color: Color | None) -> list[str]:
-    found = load_foreign(file, color)
-    order = f"{found.color}, as said" if color else f"{found.color}, as this layout's are (--color says otherwise)"
+def _file_lines(path: Path, color: Color | None) -> list[str]:
+    found = load_foreign(path, color, look=True)
+    left = f"{len(found.left_out)} tensors that are no part of the backbone: {', '.join(found.left_out[:3])}"
     return [
         *_network_lines(found.arch, found.embedding_size),
-        _line("input", f"112×112, {order}"),
+        _line("input", f"112×112, {found.color}, {found.color_source}"),
         _line("layout", _LAYOUTS[found.layout]),
+        *([_line("left out", left)] if found.left_out else []),
+        _line("file", f"{found.file}, {_bytes(found.file)}"),
+        _line("", f"sha256 {sha256_file(found.file)}"),
+    ]
+
+
+def _onnx_lines(file: Path) -> list[str]:
+    """What an ONNX file declares; whether it is so shows when it is run."""
+    model = read_graph(file)
+    weights = weight_files(file, model)
+    held = {tensor.name for tensor in model.graph.initializer}
+    inputs = [each for each in model.graph.input if each.name not in held]
+    opsets = ", ".join(f"{each.domain or 'ai.onnx'} {each.version}" for each in model.opset_import)
+    producer = f", by {model.producer_name} {model.producer_version}".rstrip() if model.producer_name else ""
+    return [
+        _line("architecture", f"ONNX program of {len(model.graph.node):,} nodes, opset {opsets}{producer}"),
+        *(_line("input", _declared(each)) for each in inputs),
+        *(_line("output", _declared(each)) for each in model.graph.output),
+        *(_line("metadata", f"{each.key} {each.value}"[:_METADATA]) for each in model.metadata_props),
+        *(_line("weights", f"{each}, {_bytes(each)}") for each in weights),
         _line("file", f"{file}, {_bytes(file)}"),
         _line("", f"sha256 {sha256_file(file)}"),
     ]
+
+
+def _declared(value: Any) -> str:
+    """Name, shape and type of an input or output of an ONNX file."""
+    import onnx
+
+    kind = value.type.tensor_type
+    sides = [str(axis.dim_value) if axis.HasField("dim_value") else axis.dim_param or "?" for axis in kind.shape.dim]
+    shape = "×".join(sides) if kind.HasField("shape") else "a shape that is not declared"
+    return f"{value.name}: {shape}, {onnx.TensorProto.DataType.Name(kind.elem_type).lower()}"
 
 
 def _network_lines(arch: str, embedding_size: int, input_size: int = 112) -> list[str]:

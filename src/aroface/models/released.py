@@ -8,7 +8,8 @@ from typing import Any
 
 from aroface.errors import InputError
 from aroface.files import read_json, sha256_file, write_json
-from aroface.models.checkpoint import Color, Foreign, load_foreign, save_weights
+from aroface.models.checkpoint import Foreign, load_foreign, save_weights
+from aroface.models.layouts import Color
 from aroface.models.registry import ARCHITECTURES, build
 from aroface.models.run_folder import CHECKPOINT, WEIGHTS
 from aroface.provenance import git_commit, hardware, versions
@@ -53,6 +54,8 @@ def import_checkpoint(
     if arch is not None and arch not in ARCHITECTURES:
         raise InputError(f"unknown architecture {arch!r}", expected=f"one of {', '.join(ARCHITECTURES)}")
     folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise InputError("a file", file=folder, expected="a folder for the run", remedy="name another by --out")
     _refuse_trained(folder)
     found = load_foreign(file, color)
     if arch not in (None, found.arch):
@@ -63,7 +66,7 @@ def import_checkpoint(
     (folder / CHECKPOINT).unlink(missing_ok=True)
     save_weights(folder / WEIGHTS, model, {"arch": found.arch, "run": run})
     experiment = {"method": method, "dataset": dataset, "arch": found.arch, "seed": 0}
-    write_json(folder / CHECKPOINT, {"schema": SCHEMA, "run": run, **_describe(found, Path(file), folder, experiment)})
+    write_json(folder / CHECKPOINT, {"schema": SCHEMA, "run": run, **_describe(found, folder, experiment)})
     return folder / CHECKPOINT
 
 
@@ -72,8 +75,8 @@ def _refuse_trained(folder: Path) -> None:
         raise InputError("holds a trained run", file=folder, expected="a folder of its own", remedy="choose another")
 
 
-def _describe(found: Foreign, file: Path, folder: Path, experiment: dict[str, Any]) -> dict[str, Any]:
-    weights = folder / WEIGHTS
+def _describe(found: Foreign, folder: Path, experiment: dict[str, Any]) -> dict[str, Any]:
+    weights, file = folder / WEIGHTS, found.file
     return {
         "experiment": experiment,
         "recipe": None,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import warnings
+import zipfile
+from collections import OrderedDict
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -12,47 +14,102 @@ import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from aroface.errors import InputError
+from aroface.file_content import refuse_placeholder
+
+_EXPECTED = "a file of torch.save"
+_WORDS = 200  # characters of torch's message that are passed on
+_MOST_CONTAINERS = 16  # classes of dictionaries and lists in one file
+_CONTAINER = re.compile(r"Can only (SETITEMS?|append to|extend).* but got (<class '.*?'>)")
+_FOUND = re.compile(r"WeightsUnpickler error: .*|unsupported GLOBAL \S+")
+
+
+class InertObject:
+    """What stands in place of an object whose class is not loaded: it takes any arguments and state and ignores them.
+
+    Attributes:
+        class_name: Name of the class in the file.
+    """
+
+    class_name = ""
+
+    def __init__(self, *arguments: object) -> None:
+        pass
+
+    def __new__(cls, *arguments: object) -> InertObject:
+        """Make an object, whatever the arguments."""
+        return object.__new__(cls)
+
+    def __setstate__(self, state: object) -> None:
+        """Ignore the state."""
 
 
 def read_torch_file(path: str | PathLike[str]) -> Any:
     """Read a file of ``torch.save`` with torch's restricted unpickler.
 
     Classes and functions that the file names and that unpickler does not know (Lightning stores the classes of its
-    callbacks) become inert objects; torch refuses ``os``, ``sys`` and the like all the same.
+    callbacks) become inert objects, those of dictionaries (Lightning's ``AttributeDict``) and lists plain ones; torch
+    refuses ``os``, ``sys`` and the like all the same.
 
     Raises:
-        InputError: the file is missing, or damaged, or no file of ``torch.save``.
+        InputError: the file is missing, or damaged, or no file of ``torch.save``, or a TorchScript program.
     """
-    if not Path(path).exists():
-        raise InputError("no such file", file=path)
+    refuse_placeholder(path, _EXPECTED)
+    if _is_torchscript(Path(path)):
+        remedy = "save the state_dict() of the model that it was made from, or export that to ONNX"
+        raise InputError("a TorchScript program, not weights", file=path, expected=_EXPECTED, remedy=remedy)
+    containers: dict[str, type] = {}
+    while True:
+        stand_ins = _stand_ins(path, containers)
+        try:
+            with safe_globals(stand_ins), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # torch remarks on formats that it reads all the same
+                return torch.load(path, map_location="cpu", weights_only=True)
+        except Exception as error:  # damaged bytes make the unpickler raise errors of any kind
+            name, kind = _container(str(error), stand_ins)
+            if name is None or name in containers or len(containers) >= _MOST_CONTAINERS:
+                raise InputError(f"cannot be read safely ({_reason(error)})", file=path, expected=_EXPECTED) from None
+            containers[name] = kind
+
+
+def _reason(error: Exception) -> str:
+    """What torch found: its own text begins with the advice to switch the restriction off."""
+    found = _FOUND.search(str(error))
+    words = found[0].rstrip(": ") if found else re.split(r"\n|\. ", str(error), maxsplit=1)[0] or type(error).__name__
+    return words if len(words) <= _WORDS else f"{words[:_WORDS]} …"
+
+
+def _is_torchscript(path: Path) -> bool:
     try:
-        with safe_globals(_stand_ins(path)), warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch remarks on formats that it reads all the same
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged bytes make the unpickler raise errors of any kind
-        # Torch's own text begins with the advice to switch the restriction off; only what it found is passed on.
-        found = re.search(r"WeightsUnpickler error: .*|unsupported GLOBAL \S+", str(error))
-        reason = (
-            found[0].rstrip(": ") if found else re.split(r"\n|\. ", str(error), maxsplit=1)[0] or type(error).__name__
-        )
-        raise InputError(f"cannot be read safely ({reason})", file=path, expected="a file of torch.save") from None
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (OSError, zipfile.BadZipFile, ValueError, RuntimeError):
+        return False
+    return any(name.endswith("/constants.pkl") for name in names)
 
 
-def _stand_ins(path: str | PathLike[str]) -> list[Any]:
+def _stand_ins(path: str | PathLike[str], containers: dict[str, type]) -> list[Any]:
     try:
         names = get_unsafe_globals_in_checkpoint(Path(path))
-    except ValueError:  # the format of torch before 1.6, which torch.load still reads
+    except Exception:  # the format of torch before 1.6, which torch.load still reads, or a damaged file
         return []
-    return [(_inert_class(name), name) for name in names]
+    return [(_stand_in(name, containers.get(name)), name) for name in names]
 
 
-def _inert_class(name: str) -> type:
-    """A class that takes any arguments and any state and does nothing with them."""
+def _stand_in(name: str, container: type | None) -> type:
+    """An inert class, or one whose instances are plain dictionaries or lists, which the unpickler lets be filled."""
+    if container is None:
+        return type(name, (InertObject,), {"class_name": name})
 
-    def ignore(self: object, *arguments: object) -> None:
-        pass
+    def make(_: type, *arguments: object) -> object:
+        return container()
 
-    def make(kind: type, *arguments: object) -> object:
-        return object.__new__(kind)
+    return type(name, (), {"__new__": make})
 
-    return type(name.rpartition(".")[2], (), {"__new__": make, "__init__": ignore, "__setstate__": ignore})
+
+def _container(message: str, stand_ins: list[Any]) -> tuple[str | None, type]:
+    """The class that turns out to be one of dictionaries or of lists, by torch's refusal to fill it."""
+    found = _CONTAINER.search(message)
+    for kind, name in stand_ins:
+        if found and found[2] == str(kind):
+            return name, OrderedDict if found[1].startswith("SETITEM") else list
+    return None, OrderedDict

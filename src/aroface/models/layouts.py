@@ -1,0 +1,205 @@
+"""Where a backbone lies in what others release: keys of a training's state, prefixes of wrappers, config files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Literal
+
+import torch
+import yaml
+from torch import Tensor
+
+from aroface.errors import InputError
+from aroface.models.unpickle import InertObject
+
+Color = Literal["RGB", "BGR"]
+
+_MARKS = (
+    "layer1.0.conv1.weight",  # IResNet
+    "layers.0.layers.0.weight",  # MobileFaceNet
+    "body.0.res_layer.1.weight",  # IR networks of AdaFace, TFace and CVLface
+)
+"""Names that a backbone of each family has; what stands before them is a wrapper's prefix."""
+
+_LIGHTNING_PREFIX = "model."
+_DEEPEST = 4  # levels of dictionaries in a training's state
+_AVERAGED = ("ema", "averaged", "teacher", "swa")
+_WEIGHTS = ("pretrained_model/model.pt", "model.safetensors", "model.pt", "pytorch_model.bin", "backbone.pth")
+_CONFIGS = ("config.json", "model.yaml", "pretrained_model/model.yaml")
+_LARGEST_CONFIG = 1 << 20
+_EXPECTED = "a state dict: tensors by name"
+_FAMILIES = "names of insightface's IResNet or MobileFaceNet, or of AdaFace's IR networks"
+
+
+@dataclass(frozen=True, slots=True)
+class Backbone:
+    """A backbone found in a file.
+
+    Attributes:
+        tensors: by their names without a prefix.
+        left_out: names of the file's other tensors beside them.
+        lightning: whether it lies as AdaFace's training by Lightning saves it.
+    """
+
+    tensors: dict[str, Tensor]
+    left_out: tuple[str, ...] = ()
+    lightning: bool = False
+
+
+def weights_in(path: str | PathLike[str]) -> Path:
+    """The file of weights: the path itself, or the one in a folder as of Hugging Face.
+
+    Raises:
+        InputError: a folder without weights.
+    """
+    place = Path(path)
+    if not place.is_dir():
+        return place
+    for name in _WEIGHTS:
+        if (place / name).is_file():
+            return place / name
+    raise InputError("a folder without weights", file=path, expected=f"a finished run, or {', '.join(_WEIGHTS)} in it")
+
+
+def holds_weights(folder: Path) -> bool:
+    """Whether a folder is one of released weights, and not that of a run."""
+    return not (folder / "checkpoint.json").exists() and any((folder / name).is_file() for name in _WEIGHTS)
+
+
+def described_color(file: Path) -> tuple[Color, str] | None:
+    """The order of the channels by a config beside the weights or in the folder above, and that config's name.
+
+    Raises:
+        InputError: the config is malformed, or names another colour space.
+    """
+    folders = [file.parent, *([file.parent.parent] if file.parent.name == "pretrained_model" else [])]
+    for folder in folders:
+        for name in _CONFIGS:
+            config = _read_config(folder / name)
+            inner = config.get("conf")
+            for part in (config, inner if isinstance(inner, Mapping) else {}):
+                if "color_space" in part:
+                    return _named_color(part["color_space"], folder / name), f"as {name} says"
+    return None
+
+
+def _named_color(value: object, config: Path) -> Color:
+    if value == "RGB":
+        return "RGB"
+    if value == "BGR":
+        return "BGR"
+    raise InputError(f"{str(value)[:40]!r}", file=config, record="color_space", expected="RGB or BGR")
+
+
+def _read_config(path: Path) -> Mapping[str, object]:
+    """A config, empty where there is none."""
+    try:
+        if not path.is_file() or path.stat().st_size > _LARGEST_CONFIG:
+            return {}
+        text = path.read_text()
+        config = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):
+        raise InputError("cannot be read, though it may say the order of the channels", file=path) from None
+    return config if isinstance(config, Mapping) else {}
+
+
+def find_backbone(loaded: object, path: Path) -> Backbone:
+    """The backbone in what a file held, whatever it is wrapped in.
+
+    Raises:
+        InputError: no state dict, several backbones, or quantised weights.
+    """
+    if isinstance(loaded, InertObject):
+        what = f"a pickled object of {loaded.class_name[:80]}, which would have to be executed"
+        raise InputError(what, file=path, expected=_EXPECTED, remedy="save its state_dict() instead")
+    dictionaries = dict(_tensor_dictionaries(loaded, ()))
+    every = {(where, prefix): tensors for where, tensors in dictionaries.items() for prefix in _prefixes(tensors)}
+    found = {place: tensors for place, tensors in every.items() if not _is_average(*place)} or every
+    if not found:
+        _refuse(loaded, dictionaries, path)
+    if len(found) > 1:
+        names = " and ".join(repr(".".join((*where, prefix)).rstrip(".")) for where, prefix in list(found)[:3])
+        raise InputError(f"holds several backbones: {names}", file=path, remedy="save the one that is meant alone")
+    (((where, prefix), tensors),) = found.items()
+    inside = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    _refuse_quantised(inside, _names_of(loaded, where), path)
+    left_out = tuple(sorted(name for name in tensors if not name.startswith(prefix)))
+    lightning = where[-1:] == ("state_dict",) and prefix == _LIGHTNING_PREFIX
+    return Backbone(inside, left_out, lightning)
+
+
+def with_counters(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """State dict with the counter of every batch norm: torch before 0.4.1 had none, and evaluation needs none."""
+    counters = {
+        name.removesuffix("running_mean") + "num_batches_tracked": torch.tensor(0)
+        for name in tensors
+        if name.endswith("running_mean")
+    }
+    return {**counters, **tensors}
+
+
+def _tensor_dictionaries(value: object, where: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict[str, Tensor]]]:
+    """Every dictionary with tensors in it, by the keys that lead there."""
+    if not isinstance(value, Mapping):
+        return
+    tensors = {str(name): each for name, each in value.items() if isinstance(each, Tensor)}
+    if tensors:
+        yield where, tensors
+    if len(where) < _DEEPEST:
+        for name, each in value.items():
+            yield from _tensor_dictionaries(each, (*where, str(name)))
+
+
+def _prefixes(tensors: Mapping[str, Tensor]) -> list[str]:
+    """What stands before the marks; of one that begins as another, the other, since marks recur further inside."""
+    prefixes = {name.removesuffix(mark) for name in tensors for mark in _MARKS if _ends(name, mark)}
+    return sorted(each for each in prefixes if not any(each != other and each.startswith(other) for other in prefixes))
+
+
+def _ends(name: str, mark: str) -> bool:
+    """Whether a name is the mark, or ends in it behind a dot."""
+    return name == mark or name.endswith(f".{mark}")
+
+
+def _is_average(where: tuple[str, ...], prefix: str) -> bool:
+    """Whether a copy of the weights is meant that a training averages beside them."""
+    words = {word for part in (*where, *prefix.split(".")) for word in part.lower().split("_")}
+    return bool(words & {*_AVERAGED})
+
+
+def _names_of(loaded: object, where: tuple[str, ...]) -> list[str]:
+    for key in where:
+        loaded = next((value for name, value in loaded.items() if str(name) == key), {})  # type: ignore[attr-defined]
+    return [str(name) for name in loaded] if isinstance(loaded, Mapping) else []
+
+
+def _refuse_quantised(tensors: Mapping[str, Tensor], names: list[str], path: Path) -> None:
+    packed = any(name.endswith(("_packed_params", ".zero_point")) for name in names)
+    if packed or any(value.is_quantized for value in tensors.values()):
+        remedy = "take the weights before quantisation, or export the quantised model to ONNX"
+        raise InputError("holds quantised weights", file=path, expected="floating-point weights", remedy=remedy)
+
+
+def _refuse(loaded: object, dictionaries: Mapping[tuple[str, ...], Mapping[str, Tensor]], path: Path) -> None:
+    """Say what a file without a known backbone holds.
+
+    Raises:
+        InputError: always.
+    """
+    for where, tensors in dictionaries.items():
+        _refuse_quantised(tensors, _names_of(loaded, where), path)
+    if dictionaries:
+        where, tensors = max(dictionaries.items(), key=lambda each: len(each[1]))
+        first = ", ".join(list(tensors)[:3])[:120]
+        place = f" below {'.'.join(where)[:60]!r}" if where else ""
+        what = f"no backbone that is known here: {len(tensors)} tensors{place} ({first} …)"
+        raise InputError(what, file=path, expected=_FAMILIES)
+    if not isinstance(loaded, Mapping):
+        raise InputError(f"holds a {type(loaded).__name__}", file=path, expected=_EXPECTED)
+    _refuse_quantised({}, [str(name) for name in loaded], path)
+    keys = ", ".join(str(name)[:40] for name in list(loaded)[:5])
+    raise InputError(f"holds no tensor (keys: {keys or 'none'})", file=path, expected=_EXPECTED)
