@@ -105,7 +105,9 @@ def _do_train(options: Arguments) -> int:
             if getattr(options, name) is None:
                 raise InputError("not given", record=f"--{name.replace('_', '-')}", remedy="see aroface train --help")
     if options.processes > 1 and not under_torchrun():
-        return launch(options.processes, options.words)
+        processes = _as_many_as_fit(options)
+        if processes > 1:
+            return launch(processes, options.words)
     keep_freed_memory()
     conduct = Conduct(device=choose_device(options.device).type, **{name: getattr(options, name) for name in _CONDUCT})
     if options.dry_run:
@@ -127,6 +129,20 @@ def _do_train(options: Arguments) -> int:
     if is_first():
         print(checkpoint)
     return 0
+
+
+def _as_many_as_fit(options: Arguments) -> int:
+    """The processes that are asked for, or fewer where the recipe says how many images each of them takes at once."""
+    from aroface.training.recipe import read_run
+
+    recipe = read_run(options.recipe).recipe
+    asked: int = options.processes
+    if recipe.images_per_pass is None or recipe.batch_size // recipe.images_per_pass >= asked:
+        return asked
+    fit = recipe.batch_size // recipe.images_per_pass
+    what = f"{fit} of {asked} processes: the recipe takes {recipe.images_per_pass} images at once"
+    print(f"aroface: {what}, of a batch of {recipe.batch_size}", file=sys.stderr)
+    return fit
 
 
 def _rehearse(options: Arguments, conduct: Any) -> int:

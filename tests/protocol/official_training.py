@@ -1,4 +1,4 @@
-"""The training step of the ARoFace authors' code, transcribed as plainly as it goes and in whatever precision it is given.
+"""The training step of the ARoFace authors' code, transcribed as plainly as it goes, in whatever precision it is given.
 
 One process plays all of them: the reduction of gradients by DistributedDataParallel and the sharded softmax of Partial
 FC come to the gradient of the mean loss over the images of all processes. What each process has of its own are its

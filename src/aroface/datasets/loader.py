@@ -73,6 +73,16 @@ def _share(values: npt.NDArray[Scalar], rank: int, world_size: int, batch_size: 
     return whole.reshape(batches, world_size, batch_size)[:, rank].reshape(-1)
 
 
+def last_share(n: int, world_size: int, batch_size: int) -> int:
+    """Images of each rank in an epoch's incomplete last batch, 0 if there is none.
+
+    The ranks have equal shares: the first images of the order come again where they do not divide, as
+    ``torch.utils.data.DistributedSampler`` has it. A share of one image, on which batch norm cannot train, is left out.
+    """
+    share = -(-(n % (world_size * batch_size)) // world_size)
+    return share if share > 1 else 0
+
+
 class BatchLoader:
     """The batches of a training set, epoch by epoch.
 
@@ -90,9 +100,11 @@ class BatchLoader:
         max_corrupt_fraction: of the set's images that may be skipped; one more ends the epoch. Each rank counts those
             that it has met since it was started.
         pin_memory: whether batches lie in pinned memory, from which a GPU copies them by itself.
+        keep_last: whether an epoch ends with a smaller batch of what is left over; see :func:`last_share`.
 
     Attributes:
-        batches_per_epoch: whole batches in an epoch.
+        batches_per_epoch: batches in an epoch.
+        images_per_epoch: images in an epoch, of all ranks.
 
     Raises:
         InputError: the set is smaller than one batch of all ranks, or an option is out of range.
@@ -111,8 +123,12 @@ class BatchLoader:
         on_corrupt: OnCorrupt = "error",
         max_corrupt_fraction: float = 0.001,
         pin_memory: bool = False,
+        keep_last: bool = False,
     ) -> None:
         self.batches_per_epoch = len(training_set) // (world_size * batch_size)
+        self._last = last_share(len(training_set), world_size, batch_size) if keep_last else 0
+        self.images_per_epoch = world_size * (self.batches_per_epoch * batch_size + self._last)
+        self.batches_per_epoch += self._last > 0
         if self.batches_per_epoch == 0:
             raise InputError(
                 f"the training set {training_set.name} has {len(training_set)} images, "
@@ -145,6 +161,10 @@ class BatchLoader:
         order = _permutation(n, self._seed, epoch)
         coins = np.random.default_rng([self._seed, _FLIPS, epoch]).random(n, dtype=np.float32) < self._flip
         positions, flips = _share(order, *share), _share(coins, *share)
+        if self._last:
+            whole = (self.batches_per_epoch - 1) * self._batch_size * self._world_size
+            tail = (whole + self._rank * self._last + np.arange(self._last)) % n
+            positions, flips = np.append(positions, order[tail]), np.append(flips, coins[tail])
         ring = self._empty_batches()
         pool = ThreadPoolExecutor(self._threads, thread_name_prefix="decode")
 
@@ -152,6 +172,9 @@ class BatchLoader:
             batch = ring[number % len(ring)]
             rows = slice(number * self._batch_size, (number + 1) * self._batch_size)
             first = (number * self._world_size + self._rank) * self._batch_size
+            if self._last and number == self.batches_per_epoch - 1:
+                batch = self._empty_batch(self._last, None)
+                first = number * self._world_size * self._batch_size + self._rank * self._last
             return batch, self._fill(pool, batch, positions[rows], flips[rows], order, first)
 
         try:
@@ -168,16 +191,12 @@ class BatchLoader:
     def _empty_batches(self) -> list[Batch]:
         shape = (self._batch_size, self._size, self._size, 3)
         rooms = [torch.empty(math.prod(shape)) for _ in range(2)]  # takes no memory before it is written to
-        return [
-            Batch(
-                torch.empty(shape, dtype=torch.uint8, pin_memory=self._pin_memory),
-                torch.empty(0),
-                np.empty(0, np.int64),
-                torch.empty(0),
-                _room=rooms[number % 2],
-            )
-            for number in range(_RING)
-        ]
+        return [self._empty_batch(self._batch_size, rooms[number % 2]) for number in range(_RING)]
+
+    def _empty_batch(self, count: int, room: torch.Tensor | None) -> Batch:
+        shape = (count, self._size, self._size, 3)
+        images = torch.empty(shape, dtype=torch.uint8, pin_memory=self._pin_memory)
+        return Batch(images, torch.empty(0), np.empty(0, np.int64), torch.empty(0), _room=room)
 
     def _fill(
         self,
@@ -195,7 +214,7 @@ class BatchLoader:
         batch.flips = torch.from_numpy(flips)
         rows = batch.images.numpy()
         self._set.will_need(indices)
-        chunks = (slice(begin, begin + _CHUNK) for begin in range(0, self._batch_size, _CHUNK))
+        chunks = (slice(begin, begin + _CHUNK) for begin in range(0, len(rows), _CHUNK))
         return [pool.submit(self._decode, first + chunk.start, rows[chunk], order) for chunk in chunks]
 
     def _decode(self, first: int, rows: npt.NDArray[np.uint8], order: Int64) -> list[Filled]:

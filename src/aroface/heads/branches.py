@@ -23,7 +23,9 @@ _SMALLEST_LENGTH = 1e-12
 """As in `torch.nn.functional.normalize`."""
 
 
-def target_cosines(features: Tensor, weight: Tensor, columns: Tensor, rows: Tensor | None) -> Tensor:
+def target_cosines(
+    features: Tensor, weight: Tensor, columns: Tensor, rows: Tensor | None, dtype: torch.dtype | None = None
+) -> Tensor:
     """Cosines (B,) between unit features (B, D) and the target classes' weights, 0 where those are elsewhere.
 
     Args:
@@ -31,14 +33,22 @@ def target_cosines(features: Tensor, weight: Tensor, columns: Tensor, rows: Tens
         weight: (R, D), not normalised.
         columns: int64 (B,), the target's place among ``rows``, or -1 where it is elsewhere.
         rows: int64 (n,), the rows of ``weight`` that take part; None for all.
+        dtype: to which autocast would round both and their products; None for no rounding.
     """
     here = columns >= 0
     vectors = weight.index_select(0, _row_numbers(columns.clamp_min(0), rows))
-    return (features * F.normalize(vectors)).sum(1).clamp(-1, 1) * here
+    products = _rounded(features, dtype) * _rounded(F.normalize(vectors), dtype)
+    return _rounded(products.sum(1), dtype).clamp(-1, 1) * here
 
 
 def branches(
-    features: Tensor, weight: Tensor, target: Tensor, columns: Tensor, rows: Tensor | None, objective: Objective
+    features: Tensor,
+    weight: Tensor,
+    target: Tensor,
+    columns: Tensor,
+    rows: Tensor | None,
+    objective: Objective,
+    dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Give the target cosines their gradient, and reduce the scaled logits of the other classes.
 
@@ -49,13 +59,14 @@ def branches(
         columns: as in :func:`target_cosines`.
         rows: as in :func:`target_cosines`.
         objective: gives ``other_terms``, ``others`` and ``reduction``.
+        dtype: as in :func:`target_cosines`; gradients are rounded to it as well where autocast would.
 
     Returns:
         ``target`` with a gradient for the samples whose class is here, and the reduction (B,) over the other classes
         that are here.
     """
     result: tuple[Tensor, Tensor] = _Branches.apply(  # type: ignore[no-untyped-call]
-        features, weight, target, columns, rows, objective
+        features, weight, target, columns, rows, objective, dtype
     )
     return result
 
@@ -70,15 +81,16 @@ class _Branches(torch.autograd.Function):
         columns: Tensor,
         rows: Tensor | None,
         objective: Objective,
+        dtype: torch.dtype | None,
     ) -> tuple[Tensor, Tensor]:
         is_sum = objective.reduction == "sum"
         terms = objective.other_terms(target)
         reduced = torch.full_like(target, 0 if is_sum else _NOTHING)
         for start, vectors in _chunks(weight, rows):
-            logits = objective.others(F.linear(features, F.normalize(vectors)).clamp_(-1, 1), terms)
+            logits = objective.others(_products(features, F.normalize(vectors), dtype).clamp_(-1, 1), terms)
             _fill_targets(logits, columns - start, 0 if is_sum else -torch.inf)
             reduced = reduced + logits.sum(1) if is_sum else torch.logaddexp(reduced, torch.logsumexp(logits, 1))
-        ctx.objective = objective
+        ctx.objective, ctx.dtype = objective, dtype
         ctx.save_for_backward(features, weight, terms, columns, rows, reduced)
         return target.clone(), reduced
 
@@ -87,12 +99,13 @@ class _Branches(torch.autograd.Function):
     def backward(ctx: Any, of_target: Tensor, of_reduced: Tensor) -> tuple[Tensor | None, ...]:
         with torch.autocast(of_target.device.type, enabled=False):
             of_features, of_weight = _backward(ctx, of_target, of_reduced)
-        return of_features, of_weight, None, None, None, None
+        return of_features, of_weight, None, None, None, None, None
 
 
 def _backward(ctx: Any, of_target: Tensor, of_reduced: Tensor) -> tuple[Tensor, Tensor | None]:
     features, weight, terms, columns, rows, reduced = ctx.saved_tensors
     objective: Objective = ctx.objective
+    dtype: torch.dtype | None = ctx.dtype
     of_features = torch.zeros_like(features)
     of_rows: Tensor | None = None
     if ctx.needs_input_grad[1]:
@@ -100,20 +113,27 @@ def _backward(ctx: Any, of_target: Tensor, of_reduced: Tensor) -> tuple[Tensor, 
     for start, vectors in _chunks(weight, rows):
         lengths = torch.linalg.vector_norm(vectors, dim=1, keepdim=True).clamp_min_(_SMALLEST_LENGTH)
         units = vectors / lengths
-        cosines = F.linear(features, units).clamp_(-1, 1).requires_grad_()
+        cosines = _products(features, units, dtype).clamp_(-1, 1).requires_grad_()
         with torch.enable_grad():
             logits = objective.others(cosines, terms)
         of_logits = _gradient_of_reduction(logits.detach(), reduced, of_reduced, objective)
         _fill_targets(of_logits, columns - start, 0)
         (of_cosines,) = torch.autograd.grad(logits, cosines, of_logits)
-        of_features.addmm_(of_cosines, units)
+        if dtype is None:
+            of_features.addmm_(of_cosines, units)
+        else:
+            of_features += _products(of_cosines, units.T, dtype)
         if of_rows is not None:
             block = of_rows[start : start + len(vectors)]
-            torch.mm(of_cosines.T, features, out=block)
-            # What points along the weight changes only its length; sums over the batch are fewer than over D.
-            along = (of_cosines * cosines.detach()).sum(0).unsqueeze(1)
+            if dtype is None:
+                torch.mm(of_cosines.T, features, out=block)
+                # What points along the weight changes only its length; sums over the batch are fewer than over D.
+                along = (of_cosines * cosines.detach()).sum(0).unsqueeze(1)
+            else:
+                block.copy_(_products(of_cosines.T, features.T, dtype))
+                along = (block * units).sum(1, keepdim=True)
             block.addcmul_(units, along, value=-1).div_(lengths)
-    _add_target(features, weight, columns, rows, of_target, of_features, of_rows)
+    _add_target(features, weight, columns, rows, of_target, of_features, of_rows, dtype)
     if of_rows is None or rows is None:
         return of_features, of_rows
     return of_features, torch.sparse_coo_tensor(
@@ -136,17 +156,27 @@ def _add_target(
     of_target: Tensor,
     of_features: Tensor,
     of_rows: Tensor | None,
+    dtype: torch.dtype | None,
 ) -> None:
     """Add the gradients of the target's branch to ``of_features`` and ``of_rows``."""
     here = (columns >= 0).nonzero().squeeze(1)
     own_features = features[here].requires_grad_()
     vectors = weight.index_select(0, _row_numbers(columns[here], rows)).requires_grad_()
     with torch.enable_grad():
-        cosines = (own_features * F.normalize(vectors)).sum(1)
-    of_own, of_vectors = torch.autograd.grad(cosines, (own_features, vectors), of_target[here])
+        cosines = (_rounded(own_features, dtype) * _rounded(F.normalize(vectors), dtype)).sum(1)
+    of_own, of_vectors = torch.autograd.grad(cosines, (own_features, vectors), _rounded(of_target[here], dtype))
     of_features.index_add_(0, here, of_own)
     if of_rows is not None:
         of_rows.index_add_(0, columns[here], of_vectors)
+
+
+def _products(one: Tensor, other: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """``one @ other.T``, operands and result rounded to ``dtype`` as autocast does."""
+    return F.linear(one, other) if dtype is None else F.linear(one.to(dtype), other.to(dtype)).to(one.dtype)
+
+
+def _rounded(values: Tensor, dtype: torch.dtype | None) -> Tensor:
+    return values if dtype is None else values.to(dtype).to(values.dtype)
 
 
 def _chunks(weight: Tensor, rows: Tensor | None) -> Iterator[tuple[int, Tensor]]:

@@ -6,6 +6,8 @@ ranks. What the ranks exchange are features, labels and a few numbers for each s
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -34,6 +36,10 @@ class Classifier(nn.Module):
         seed: of the initial weights, which do not depend on the number of ranks.
         sample_rate: share of this rank's classes that take part in a step, in (0, 1]; see :meth:`choose`.
         device: where the weights live.
+        initial: ``normal``: weights from N(0, 0.01), as insightface's ``arcface_torch`` has them, of length .23 in 512
+            dimensions; ``unit``: directions of uniform draws from [-1, 1], of length 1, as AdaFace has them. The
+            shorter a class's weight, the further a step turns it.
+        dtype: to which the cosines are rounded, as autocast would do; None for float32.
 
     The state belongs to the rank: its rows of the weights, and the objective's statistics, which differ between ranks
     where they are those of a rank's own samples.
@@ -55,6 +61,8 @@ class Classifier(nn.Module):
         seed: int,
         sample_rate: float = 1.0,
         device: torch.device | str | None = None,
+        initial: Literal["normal", "unit"] = "normal",
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         if num_classes < 2:
@@ -64,7 +72,8 @@ class Classifier(nn.Module):
         self.num_classes = num_classes
         self.sample_rate = sample_rate
         self.rows = shard(num_classes, collectives.rank(), collectives.world_size())
-        self.weight = nn.Parameter(_initial_weights(self.rows, embedding_size, seed, device))
+        self.weight = nn.Parameter(_initial_weights(self.rows, embedding_size, seed, device, initial))
+        self._dtype = dtype
         self.objective = objective.to(self.weight.device)
         self._chosen: Tensor | None = None
 
@@ -136,10 +145,12 @@ class Classifier(nn.Module):
             columns = self._columns(collectives.gather(labels))
             weight = self.weight if weight_gradient else self.weight.detach()
             with torch.no_grad():
-                target = collectives.sum_over_ranks(target_cosines(features, weight, columns, self._chosen))
+                target = collectives.sum_over_ranks(
+                    target_cosines(features, weight, columns, self._chosen, self._dtype)
+                )
             if update_statistics:
                 self.objective.observe(target)
-            target, others = branches(features, weight, target, columns, self._chosen, self.objective)
+            target, others = branches(features, weight, target, columns, self._chosen, self.objective, self._dtype)
             partials = collectives.gather_partials(others)
             others = partials.sum(0) if self.objective.reduction == "sum" else torch.logsumexp(partials, 0)
             losses = self.objective.loss(self.objective.target(target, terms), others)
@@ -187,12 +198,18 @@ class Classifier(nn.Module):
         return torch.where(found, columns, -1)
 
 
-def _initial_weights(rows: range, embedding_size: int, seed: int, device: torch.device | str | None) -> Tensor:
-    """Draw the weights of the classes ``rows`` from N(0, 0.01), block by block, so that they depend on nothing else."""
+def _initial_weights(
+    rows: range, embedding_size: int, seed: int, device: torch.device | str | None, initial: str
+) -> Tensor:
+    """Draw the weights of the classes ``rows``, block by block, so that they depend on nothing else."""
     weight = torch.empty(len(rows), embedding_size, device=device)
     for block in range(rows.start // _BLOCK, -(-rows.stop // _BLOCK)):
         generator = torch.Generator().manual_seed(int(digest([seed, "classes", block], 16), 16) >> 1)
-        drawn = torch.empty(_BLOCK, embedding_size).normal_(0, INITIAL_SD, generator=generator)
+        drawn = torch.empty(_BLOCK, embedding_size)
+        if initial == "unit":
+            drawn = F.normalize(drawn.uniform_(-1, 1, generator=generator))
+        else:
+            drawn.normal_(0, INITIAL_SD, generator=generator)
         first, last = max(rows.start, block * _BLOCK), min(rows.stop, (block + 1) * _BLOCK)
         weight[first - rows.start : last - rows.start] = drawn[first - block * _BLOCK : last - block * _BLOCK]
     return weight

@@ -21,13 +21,14 @@ class ElasticFaceOptions(MarginOptions):
         variant: margin added to the angle (``arc``) or subtracted from the cosine (``cos``); m is the margins' mean.
         sigma: standard deviation of the margins, >= 0.
         plus: give the largest margin of the batch to the sample farthest from its class, and so on down, instead of
-            drawing them independently.
+            drawing them independently. ``released`` hands the sorted margins out by the inverse of that order, as the
+            authors' code does, which mixes them again. Over the batch of all ranks, where that code has one rank's.
         gradient: of ``arc``, see :data:`aroface.heads.objective.Gradient`; that of ``cos`` is both.
     """
 
     variant: Literal["arc", "cos"] = "arc"
     sigma: float = 0.05
-    plus: bool = False
+    plus: bool | Literal["released"] = False
     gradient: Gradient = "exact"
 
     def __post_init__(self) -> None:
@@ -38,8 +39,7 @@ class ElasticFaceOptions(MarginOptions):
 class ElasticFace(Objective):
     """ArcFace or CosFace with margins ~ N(m, sigma).
 
-    The authors' code sorts the margins but then hands them out by the inverse of the order of the cosines, which mixes
-    them again; here they are handed out as the paper says, over the global batch.
+    What the "+" of the paper is and what the authors' code makes of it, see ``plus`` of :class:`ElasticFaceOptions`.
     """
 
     def __init__(self, options: ElasticFaceOptions) -> None:
@@ -56,7 +56,9 @@ class ElasticFace(Objective):
     def target(self, cosines: Tensor, terms: Tensor) -> Tensor:
         """See :class:`Objective`; the one term is the margin."""
         margins = terms[:, 0]
-        if self.options.plus:
+        if self.options.plus == "released":
+            margins = margins.sort().values[cosines.detach().argsort(descending=True, stable=True)]
+        elif self.options.plus:
             far_to_near = cosines.detach().argsort(stable=True)
             margins = torch.empty_like(margins).index_copy_(0, far_to_near, margins.sort(descending=True).values)
         if self.options.variant == "cos":

@@ -26,6 +26,8 @@ class RowSGD(torch.optim.Optimizer):
         lr: learning rate, >= 0.
         momentum: in [0, 1).
         weight_decay: >= 0.
+        every_row: whether momentum and decay act on the rows without a gradient as well, as if theirs were 0: what
+            `torch.optim.SGD` does with a dense gradient, and with it the released code of Partial FC.
 
     Raises:
         InputError: a number out of its range.
@@ -37,6 +39,7 @@ class RowSGD(torch.optim.Optimizer):
         lr: float,
         momentum: float = 0.0,
         weight_decay: float = 0.0,
+        every_row: bool = False,
     ) -> None:
         for name, value, allowed in (
             ("lr", lr, lr >= 0),
@@ -45,6 +48,7 @@ class RowSGD(torch.optim.Optimizer):
         ):
             if not allowed:
                 raise InputError(f"{name} is {value}", record="optimiser")
+        self._every_row = every_row
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @overload
@@ -66,7 +70,9 @@ class RowSGD(torch.optim.Optimizer):
             for parameter in found:
                 if parameter.numel() > _AT_ONCE or parameter.grad.is_sparse:
                     buffer = self._buffer(parameter) if group["momentum"] else None
-                    update = _update_rows if parameter.grad.is_sparse else _update_all
+                    update = _update_all if not parameter.grad.is_sparse else _update_rows
+                    if parameter.grad.is_sparse and self._every_row:
+                        update = _update_every_row
                     update(parameter, parameter.grad, buffer, group)
         return loss
 
@@ -126,6 +132,17 @@ def _update_rows(parameter: Tensor, gradient: Tensor, buffer: Tensor | None, gro
             change = buffer.index_select(0, here).mul_(group["momentum"]).add_(change)
             buffer.index_copy_(0, here, change)
         parameter.index_copy_(0, here, weights.add_(change, alpha=-group["lr"]))
+
+
+def _update_every_row(parameter: Tensor, gradient: Tensor, buffer: Tensor | None, group: dict[str, Any]) -> None:
+    rows, values = _rows_and_values(gradient)
+    for part in _parts(parameter, len(parameter)):
+        first, last = torch.searchsorted(rows, rows.new_tensor([part.start, part.stop])).tolist()
+        change = group["weight_decay"] * parameter[part]
+        change.index_add_(0, rows[first:last] - part.start, values[first:last])
+        if buffer is not None:
+            change = buffer[part].mul_(group["momentum"]).add_(change)
+        parameter[part].add_(change, alpha=-group["lr"])
 
 
 def _rows_and_values(gradient: Tensor) -> tuple[Tensor, Tensor]:

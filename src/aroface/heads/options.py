@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import fields
 from types import NoneType, UnionType
-from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from aroface.errors import InputError
 
@@ -36,7 +36,7 @@ def typed_options(kind: type[Options], mapping: Mapping[str, Any], record: str) 
 
 
 def _fits(value: object, kind: Any) -> bool:
-    if get_origin(kind) is UnionType:
+    if get_origin(kind) in (UnionType, Union):
         return any(_fits(value, part) for part in get_args(kind))
     if get_origin(kind) is Literal:
         return value in get_args(kind)
@@ -46,6 +46,6 @@ def _fits(value: object, kind: Any) -> bool:
 
 
 def _describe(kind: Any) -> str:
-    if get_origin(kind) is UnionType:
+    if get_origin(kind) in (UnionType, Union):
         return " or ".join(_describe(part) for part in get_args(kind))
     return " or ".join(get_args(kind)) if get_origin(kind) is Literal else _WORDS[kind]

@@ -7,11 +7,12 @@ load into the networks built here with ``strict=True``.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 
+from aroface.models.options import BackboneOptions
 from aroface.models.precision import full_precision
 from aroface.models.prelu import PReLU
 from aroface.models.recompute import recomputed
@@ -47,10 +48,38 @@ class IResNetShape:
         return side
 
 
+class Subsample(nn.Sequential):
+    """A shortcut that takes every ``stride``-th pixel, with the state of a convolution and a batch norm that do so.
+
+    Args:
+        channels: of the maps, which it keeps.
+        stride: of the block.
+    """
+
+    def __init__(self, channels: int, stride: int) -> None:
+        convolution, norm = nn.Conv2d(channels, channels, 1, stride, bias=False), nn.BatchNorm2d(channels)
+        super().__init__(convolution, norm)
+        self.stride = stride
+        self.requires_grad_(False)
+
+    def fix(self) -> None:
+        """Let the state say what the module does."""
+        convolution, norm = self.children()
+        assert isinstance(norm, nn.BatchNorm2d) and norm.running_var is not None
+        nn.init.dirac_(convolution.weight)  # type: ignore[arg-type]
+        norm.running_var.fill_(1 - norm.eps)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Map (N, C, H, W) to (N, C, ceil(H / stride), ceil(W / stride))."""
+        return maps[:, :, :: self.stride, :: self.stride]
+
+
 class Block(nn.Module):
     """The pre-normalised residual block of IResNet: BN, conv, BN, activation, conv, BN, plus the shortcut."""
 
-    def __init__(self, channels_in: int, channels_out: int, stride: int, activation: Activation) -> None:
+    def __init__(
+        self, channels_in: int, channels_out: int, stride: int, activation: Activation, *, identity: bool = False
+    ) -> None:
         super().__init__()
         self.bn1 = nn.BatchNorm2d(channels_in)
         self.conv1 = nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False)
@@ -59,7 +88,9 @@ class Block(nn.Module):
         self.conv2 = nn.Conv2d(channels_out, channels_out, 3, stride=stride, padding=1, bias=False)
         self.bn3 = nn.BatchNorm2d(channels_out)
         self.downsample: nn.Sequential | None = None
-        if stride != 1 or channels_in != channels_out:
+        if identity and stride != 1 and channels_in == channels_out:
+            self.downsample = Subsample(channels_in, stride)
+        elif stride != 1 or channels_in != channels_out:
             projection = nn.Conv2d(channels_in, channels_out, 1, stride=stride, bias=False)
             self.downsample = nn.Sequential(projection, nn.BatchNorm2d(channels_out))
 
@@ -75,32 +106,53 @@ class IResNet(nn.Module):
     """A residual face-recognition backbone.
 
     The convolutional part runs in whatever precision the caller's autocast asks for; the fully connected layer and
-    the last batch norm always run in float32, as in insightface's mixed-precision training.
+    the last batch norm run in float32, as in insightface's mixed-precision training, unless :attr:`output_in_autocast`.
 
     Args:
         shape: block counts, widths and strides.
         embedding_size: features per face.
         input_size: side of the square input images in pixels.
+        options: see :class:`BackboneOptions`.
+
+    Attributes:
+        output_in_autocast: whether the caller's autocast holds for the last two layers, too, as in AdaFace's training.
     """
 
-    def __init__(self, shape: IResNetShape, embedding_size: int = 512, input_size: int = 112) -> None:
+    def __init__(
+        self,
+        shape: IResNetShape,
+        embedding_size: int = 512,
+        input_size: int = 112,
+        options: BackboneOptions | None = None,
+    ) -> None:
         super().__init__()
+        options = options or BackboneOptions()
         self._recompute = False
+        self._dropout = options.dropout
+        self.output_in_autocast = False
         width = shape.widths[0]
         self.conv1 = nn.Conv2d(3, width, shape.stem_kernel, shape.stem_stride, shape.stem_kernel // 2, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         self.prelu = _activation(shape.activation, width)
         self._stages = [f"layer{number}" for number, _ in enumerate(shape.blocks, start=1)]
         for name, blocks, channels, stride in zip(self._stages, shape.blocks, shape.widths, shape.strides, strict=True):
-            self.add_module(name, _stage(width, channels, blocks, stride, shape.activation))
+            self.add_module(name, _stage(width, channels, blocks, stride, shape.activation, options))
             width = channels
         self.bn2 = nn.BatchNorm2d(width)
         self.fc = nn.Linear(width * shape.map_side(input_size) ** 2, embedding_size)
         self.features = nn.BatchNorm1d(embedding_size)
         self.features.weight.requires_grad_(False)
+        self.features.bias.requires_grad_(not options.plain_features)
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, nn.Conv2d) and options.initialisation == "normal":
                 nn.init.normal_(module.weight, 0.0, 0.1)
+            elif isinstance(module, nn.Conv2d | nn.Linear) and options.initialisation == "kaiming":
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+        for module in self.modules():
+            if isinstance(module, Subsample):
+                module.fix()
 
     def feature_map(self, images: Tensor) -> Tensor:
         """The last feature map (N, C, h, w) of images (N, 3, H, W) in [-1, 1]."""
@@ -119,13 +171,19 @@ class IResNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Embed images (N, 3, H, W), RGB in [-1, 1], as float32 (N, embedding_size), not normalised."""
         maps = self.feature_map(images)
+        if self._dropout and self.training:
+            maps = nn.functional.dropout(maps, self._dropout)
+        if self.output_in_autocast:
+            return cast(Tensor, self.features(self.fc(maps.flatten(1)))).float()
         with full_precision(images.device):
             out: Tensor = self.features(self.fc(maps.float().flatten(1)))
         return out
 
 
-def _stage(channels_in: int, channels_out: int, blocks: int, stride: int, activation: Activation) -> nn.Sequential:
-    first = Block(channels_in, channels_out, stride, activation)
+def _stage(
+    channels_in: int, channels_out: int, blocks: int, stride: int, activation: Activation, options: BackboneOptions
+) -> nn.Sequential:
+    first = Block(channels_in, channels_out, stride, activation, identity=options.identity_shortcut)
     return nn.Sequential(first, *(Block(channels_out, channels_out, 1, activation) for _ in range(1, blocks)))
 
 

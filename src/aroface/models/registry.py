@@ -12,6 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from aroface.errors import InputError
 from aroface.models.iresnet import IResNet, IResNetShape
 from aroface.models.mobilefacenet import MobileFaceNet
+from aroface.models.options import BackboneOptions
 
 Backbone = IResNet | MobileFaceNet
 
@@ -23,10 +24,12 @@ class Architecture:
     Attributes:
         summary: what it is, in a few words.
         make: builds it from (embedding size, input size).
+        shape: of an IResNet; None for others.
     """
 
     summary: str
     make: Callable[[int, int], Backbone]
+    shape: IResNetShape | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,7 @@ class Measures:
 
 
 def _iresnet(summary: str, shape: IResNetShape) -> Architecture:
-    return Architecture(summary, partial(IResNet, shape))
+    return Architecture(summary, partial(IResNet, shape), shape)
 
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -68,24 +71,33 @@ ARCHITECTURES: dict[str, Architecture] = {
 }
 
 
-def build(arch: str, embedding_size: int = 512, *, input_size: int = 112) -> Backbone:
+def build(
+    arch: str, embedding_size: int = 512, *, input_size: int = 112, options: BackboneOptions | None = None
+) -> Backbone:
     """Make a freshly initialised backbone from torch's global generator.
 
     Args:
         arch: a key of :data:`ARCHITECTURES`.
         embedding_size: features per face.
         input_size: side of the square input images in pixels.
+        options: of an IResNet, for its training; None for insightface's.
 
     Returns:
         A module that maps images (N, 3, input_size, input_size), RGB in [-1, 1], to embeddings
         (N, embedding_size), not normalised.
 
     Raises:
-        InputError: unknown architecture.
+        InputError: unknown architecture, or options of one that is no IResNet.
     """
     if arch not in ARCHITECTURES:
         raise InputError(f"unknown architecture {arch!r}", expected=f"one of {', '.join(ARCHITECTURES)}")
-    return ARCHITECTURES[arch].make(embedding_size, input_size)
+    if options is None or options == BackboneOptions():
+        return ARCHITECTURES[arch].make(embedding_size, input_size)
+    shape = ARCHITECTURES[arch].shape
+    if shape is None:
+        known = ", ".join(name for name, each in ARCHITECTURES.items() if each.shape is not None)
+        raise InputError(f"options of the backbone {arch}", record="backbone", expected=f"none, or one of {known}")
+    return IResNet(shape, embedding_size, input_size, options)
 
 
 def measure(arch: str, embedding_size: int = 512, *, input_size: int = 112) -> Measures:

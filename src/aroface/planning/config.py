@@ -31,7 +31,15 @@ _OPTIONAL: dict[str, Any] = {
     "batch_norm": "local",
     "gradient_compression": "none",
     "growth_interval": 2000,
+    "backbone": {"dropout": 0, "initialisation": "normal", "plain_features": False, "identity_shortcut": False},
+    "class_weights": "normal",
+    "autocast": "convolutions",
+    "last_batch": "dropped",
+    "images_per_pass": None,
+    "class_update": "drawn",
+    "class_draw": "step",
     "adversary": {"scale_loss": True},
+    "optimiser": {"decay_batch_norm": True},
 }
 # What only has an effect under fp16: said under another precision, it is the same recipe as well.
 _UNDER_FP16: dict[str, Any] = {"growth_interval": None, "adversary": {"scale_loss": None}}
@@ -256,7 +264,8 @@ def _without(recipe: Mapping[str, Any], left_out: Mapping[str, Any], *, whatever
     kept: dict[str, Any] = {}
     for key, value in recipe.items():
         if key in left_out and isinstance(left_out[key], Mapping) and isinstance(value, Mapping):
-            kept[key] = _without(value, left_out[key], whatever=whatever)
+            inner = _without(value, left_out[key], whatever=whatever)
+            kept |= {key: inner} if inner else {}
         elif key not in left_out or not (whatever or value == left_out[key]):
             kept[key] = value
     return kept

@@ -164,9 +164,10 @@ class AlignmentAdversary:
             images: floating (B, C, H, W), H = W, of any normalisation; see ``black``.
             labels: whatever the loss needs of each image, in rows: (B, ...) of any type, on the images' device.
             loss: from images (n, C, H, W) and their labels to a scalar: what the training minimises, in training mode.
-                Called once per ascent step, and only for kind ``gradient``. Mixed precision is its own affair: it enters autocast itself, or the caller has. Under fp16 it should
-                return ``scaler.scale(loss)``, for tiny gradients underflow to zero and only their signs matter here. It
-                may call a DistributedDataParallel, whose gradients are not synchronised meanwhile, or the module in it.
+                Called once per ascent step, and only for kind ``gradient``. Mixed precision is its own affair: it
+                enters autocast itself, or the caller has. Under fp16 it should return ``scaler.scale(loss)``, for tiny
+                gradients underflow to zero and only their signs matter here. It may call a DistributedDataParallel,
+                whose gradients are not synchronised meanwhile, or the module in it.
             model: the module whose batch norm is kept still where the options say so, bare or in a
                 DistributedDataParallel; in one without ``static_graph``, under which ranks drift apart silently.
             generator: source of all draws; :attr:`generator` where None.

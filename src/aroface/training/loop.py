@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import fp16_compress_hook
 from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
 from aroface.datasets.corrupt import Corrupt
@@ -31,6 +32,7 @@ from aroface.heads.classifier import Classifier
 from aroface.heads.optimiser import RowSGD
 from aroface.heads.registry import build as build_head
 from aroface.models.checkpoint import save_weights
+from aroface.models.iresnet import IResNet
 from aroface.models.registry import build as build_backbone
 from aroface.progress import console
 from aroface.robustness.adversary import AlignmentAdversary, Warped
@@ -41,11 +43,20 @@ from aroface.training.conduct import Conduct, Interrupted, Validate
 from aroface.training.displacements import Displacements
 from aroface.training.log import TrainingLog
 from aroface.training.pace import Pace
-from aroface.training.ranks import Agreement, Ranks, average_buffers, check_equal, share_of
+from aroface.training.ranks import (
+    Agreement,
+    Ranks,
+    average_buffers,
+    check_equal,
+    pass_of,
+    passes_of,
+    take_first_buffers,
+)
 from aroface.training.recipe import Recipe, Run
 from aroface.training.schedule import learning_rate, linear_scaling, strength
 from aroface.training.watch import LossQueue, LossWatch
 
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 SHEET_IMAGES = 16
 BEST = "best.safetensors"
 ECHO_S = 1.0
@@ -101,7 +112,7 @@ class Trainer:
         self.run, self.recipe, self.conduct, self.ranks = run, recipe, conduct, ranks
         self.run_dir, self.state_dir = run_dir, state_dir
         self.num_classes, self.loader, self.validate = num_classes, loader, validate
-        _, self.pass_images = share_of(recipe.batch_size, ranks, conduct.micro_batch)
+        self.pass_images = pass_of(recipe.batch_size, ranks, conduct.micro_batch, recipe.images_per_pass)
         _configure(recipe)
         self._build(num_classes)
         self.adversary = AlignmentAdversary.from_mapping(recipe.adversary)
@@ -121,7 +132,8 @@ class Trainer:
     def _build(self, num_classes: int) -> None:
         recipe, conduct, ranks = self.recipe, self.conduct, self.ranks
         torch.manual_seed(_derive(self.run.seed, "initialisation"))
-        self.backbone = build_backbone(recipe.arch, recipe.embedding_size).to(ranks.device).train()
+        backbone = build_backbone(recipe.arch, recipe.embedding_size, options=recipe.backbone)
+        self.backbone = backbone.to(ranks.device).train()
         # 1.5 times as fast on a CPU, and what tensor cores want.
         self.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if recipe.batch_norm == "synchronised":
@@ -138,11 +150,14 @@ class Trainer:
             seed=seed,
             sample_rate=recipe.sample_rate,
             device=ranks.device,
+            initial=recipe.class_weights,
+            dtype=self._rounding(),
         ).train()
         self.optimiser = RowSGD(
             _parameter_groups(recipe, self.backbone, self.classifier),
             lr=recipe.optimiser.lr,
             momentum=recipe.optimiser.momentum,
+            every_row=recipe.class_update == "all",
         )
         scaler = ShardedGradScaler if ranks.world_size > 1 else torch.amp.GradScaler
         half = recipe.precision == "fp16"
@@ -160,8 +175,18 @@ class Trainer:
                 forward_sync_buffers=False,
                 gradient_as_bucket_view=True,
             )
-            if recipe.gradient_compression == "fp16":
+            if recipe.gradient_compression != "none":
                 self.reduced.register_comm_hook(None, fp16_compress_hook)
+
+    def _rounding(self) -> torch.dtype | None:
+        """What the last layers and the cosines are rounded to, and let the backbone know; None for float32."""
+        recipe = self.recipe
+        if recipe.autocast == "convolutions" or recipe.precision == "fp32":
+            return None
+        if not isinstance(self.backbone, IResNet):
+            raise InputError(f"autocast: everything for {recipe.arch}", record="recipe", expected="an IResNet")
+        self.backbone.output_in_autocast = True
+        return PRECISIONS[recipe.precision]
 
     @property
     def skipped(self) -> list[Corrupt]:
@@ -262,16 +287,18 @@ class Trainer:
         images = to_network(batch, device, channels_last=True)
         labels = batch.labels.to(device, non_blocking=True)
         power = strength(self.adversary.warmup_epochs, step, self.steps_per_epoch)
-        self.classifier.choose(labels, self._generator("classes"))
+        if recipe.class_draw == "step":
+            self.classifier.choose(labels, self._generator("classes"))
         self.optimiser.zero_grad(set_to_none=True)
         losses: list[Tensor] = []
         warped: Warped | None = None
-        parts = range(0, len(images), self.pass_images)
-        for part, begin in enumerate(parts):
-            rows = slice(begin, begin + self.pass_images)
-            together = nullcontext() if begin == parts[-1] else _apart(self.reduced)
+        parts = passes_of(len(images), self.pass_images)
+        for part, rows in enumerate(parts):
+            together = nullcontext() if part == len(parts) - 1 else _apart(self.reduced)
             with together:
                 loss, found = self._pass(images[rows], labels[rows], power, part)
+                share = len(labels[rows]) * len(parts) / len(labels)  # 1 unless an epoch's last batch is a smaller one
+                loss = loss if share == 1 else share * loss
                 self.scaler.scale(loss / len(parts)).backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
             if found is not None and self.displacements is not None:
@@ -280,8 +307,11 @@ class Trainer:
                 warped = found
                 if log is not None and warped is not None and step % self.conduct.sheet_every == 0:
                     self._sheet(log, images, warped)
+        if recipe.gradient_compression == "fp16_always" and self.reduced is self.network:
+            _round_gradients(self.backbone)
         self.scaler.unscale_(self.optimiser)
-        norm = nn.utils.clip_grad_norm_(self.backbone.parameters(), recipe.optimiser.clip_norm)
+        limit = math.inf if recipe.optimiser.clip_norm is None else recipe.optimiser.clip_norm
+        norm = nn.utils.clip_grad_norm_(self.backbone.parameters(), limit)
         self.scaler.step(self.optimiser)
         self.scaler.update()
 
@@ -312,19 +342,26 @@ class Trainer:
             draw = self._generator("low_quality", part, device="cpu")
             images = low_quality(images, draw, LowQualityOptions(**self.recipe.low_quality))
         main, other = self._generator("head", part), self._generator("adversary's head", part)
+        drawn_anew = self.recipe.class_draw == "pass"
 
         def adversary_loss(warped: Tensor, theirs: Tensor) -> Tensor:
+            if drawn_anew:
+                self.classifier.choose(theirs, self._generator("adversary's classes", part))
             loss = self._loss(self.network, warped, theirs, other, main=False)
             return self.scaler.scale(loss) if self.adversary.options.scale_loss else loss
 
         generator = self._generator("adversary", part)
         mixed = self.adversary.augment(images, labels, adversary_loss, self.backbone, generator, strength=power)
+        if drawn_anew:
+            self.classifier.choose(mixed.labels, self._generator("classes", part))
+        if self.recipe.batch_norm == "broadcast":
+            take_first_buffers([self.backbone, self.classifier.objective], self.ranks)
         return self._loss(self.reduced, mixed.images, mixed.labels, main, main=True), mixed.warped
 
     def _loss(
         self, network: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator, *, main: bool
     ) -> Tensor:
-        dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[self.recipe.precision]
+        dtype = PRECISIONS[self.recipe.precision]
         # None of its own where it needs none, so that the adversary's can act.
         with nullcontext() if dtype == torch.float32 else torch.autocast(self.ranks.device.type, dtype=dtype):
             embeddings = network(images.contiguous(memory_format=torch.channels_last))
@@ -517,6 +554,13 @@ def _apart(reduced: nn.Module) -> Any:
     return reduced.no_sync() if isinstance(reduced, DistributedDataParallel) else nullcontext()
 
 
+def _round_gradients(module: nn.Module) -> None:
+    """Round gradients as DistributedDataParallel's compression to float16 does, which a single process goes without."""
+    for parameter in module.parameters():
+        if parameter.grad is not None:
+            parameter.grad = parameter.grad.half().to(parameter.grad.dtype)
+
+
 def _configure(recipe: Recipe) -> None:
     torch.set_num_threads(recipe.cpu_threads)
     set_tf32(recipe.tf32)
@@ -536,10 +580,15 @@ def _parameter_groups(recipe: Recipe, backbone: nn.Module, classifier: nn.Module
     """Split parameters by whether weight decay acts on them."""
     decay: list[Tensor] = [*classifier.parameters()]
     keep: list[Tensor] = []
+    spared: set[Tensor] = set()
+    if not recipe.optimiser.decay_batch_norm:
+        norms = (module for module in backbone.modules() if isinstance(module, _BatchNorm))
+        spared = {parameter for norm in norms for parameter in norm.parameters()}
     for parameter in backbone.parameters():
         if parameter.requires_grad:
             is_matrix = parameter.ndim > 1
-            (decay if is_matrix or recipe.optimiser.decay_norm_and_bias else keep).append(parameter)
+            decays = is_matrix or (recipe.optimiser.decay_norm_and_bias and parameter not in spared)
+            (decay if decays else keep).append(parameter)
     groups: list[dict[str, Any]] = [{"params": decay, "weight_decay": recipe.optimiser.weight_decay}]
     return [*groups, {"params": keep, "weight_decay": 0.0}] if keep else groups
 

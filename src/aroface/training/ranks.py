@@ -9,7 +9,7 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -234,6 +234,51 @@ def average_buffers(module: nn.Module, ranks: Ranks) -> None:
         if buffer.is_floating_point():
             dist.all_reduce(buffer)
             buffer /= ranks.world_size
+
+
+@torch.no_grad()
+def take_first_buffers(modules: Iterable[nn.Module], ranks: Ranks) -> None:
+    """Give the floating-point buffers of the first process to all, as DistributedDataParallel does by default."""
+    if ranks.world_size == 1:
+        return
+    buffers = [each for module in modules for each in module.buffers() if each.is_floating_point()]
+    if buffers:
+        together = torch.cat([each.flatten() for each in buffers])
+        dist.broadcast(together, 0)
+        parts = torch.split_with_sizes(together, [each.numel() for each in buffers])
+        for mine, first in zip(buffers, parts, strict=True):
+            mine.copy_(first.view_as(mine))
+
+
+def passes_of(images: int, most: int) -> list[slice]:
+    """The rows of each forward pass: ``most`` at a time, and a last one of at least two, for batch norm."""
+    begins = [*range(0, images, most)]
+    if len(begins) > 1 and images - begins[-1] == 1:
+        begins.pop()
+    return [slice(begin, end) for begin, end in zip(begins, [*begins[1:], images], strict=True)]
+
+
+def pass_of(batch: int, ranks: Ranks, micro_batch: int | None, required: int | None) -> int:
+    """Images of one forward pass on this process.
+
+    Args:
+        batch: as in :func:`share_of`.
+        ranks: as there.
+        micro_batch: as there.
+        required: what the recipe asks for; None where it leaves it open.
+
+    Raises:
+        InputError: as there, or there is no such pass.
+    """
+    images = share_of(batch, ranks, required or micro_batch)[1]
+    if required and (images != required or (micro_batch or images) < images):
+        raise InputError(
+            f"{min(images, micro_batch or images)} images in each pass",
+            record="images_per_pass",
+            expected=f"{required}, which the recipe asks for",
+            remedy=f"--processes {max(1, batch // required)} or a divisor of it, and no --micro-batch below {required}",
+        )
+    return images
 
 
 def share_of(batch: int, ranks: Ranks, micro_batch: int | None) -> tuple[int, int]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from aroface.errors import InputError
 from aroface.files import HASH_DIGITS, digest, read_json
+from aroface.models.options import INSIGHTFACE, BackboneOptions
 from aroface.schemas import validate
 
 
@@ -21,14 +22,18 @@ class Optimiser:
         momentum: momentum of every parameter.
         weight_decay: L2 penalty.
         decay_norm_and_bias: whether batch norm, PReLU and bias parameters decay as well, as in the released code.
-        clip_norm: largest L2 norm of the backbone's gradient; the classifier's is not clipped.
+        clip_norm: largest L2 norm of the backbone's gradient; the classifier's is not clipped. None for no limit, as in
+            AdaFace's code.
+        decay_batch_norm: whether batch norm decays where ``decay_norm_and_bias`` says so; if not, only PReLU and biases
+            decay beside convolutions, linear layers and classes, as in AdaFace's code.
     """
 
     lr: float
     momentum: float
     weight_decay: float
     decay_norm_and_bias: bool
-    clip_norm: float
+    clip_norm: float | None
+    decay_batch_norm: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +68,8 @@ class Recipe:
         schedule: see :class:`Schedule`.
         epochs: passes over the training set.
         batch_size: images of one step over all processes.
-        precision: arithmetic of the backbone's convolutions; everything else stays in float32.
+        precision: arithmetic of the backbone's convolutions; everything else stays in float32 unless ``autocast`` says
+            otherwise.
         flip: probability of a horizontal flip.
         cpu_threads: threads of CPU arithmetic. They decide the order of floating-point sums, hence the bits.
         deterministic: whether CUDA kernels with a fixed order of summation are asked for.
@@ -73,10 +79,25 @@ class Recipe:
         sample_rate: share of the other classes that take part in a step (Partial FC, arXiv 2203.15565).
         batch_norm: what several processes do about batch norm: each normalises by its own images and the first one's
             running statistics are saved (``local``, as the released code does), or their mean is (``averaged``), or all
-            normalise by the images of all (``synchronised``).
+            normalise by the images of all (``synchronised``). ``broadcast`` is ``local`` with the first one's running
+            statistics, those of the head included, given to all before each pass, as AdaFace's code has it.
         growth_interval: steps without an overflow after which fp16's loss scale doubles (of ``GradScaler``, whose own
             default is 2,000; the ARoFace authors' code has 100). Nothing under another precision.
-        gradient_compression: in which precision gradients travel between processes.
+        gradient_compression: in which precision the backbone's gradients travel between processes. ``fp16`` leaves
+            those of a single process as they are, where the released code rounds them, too; ``fp16_always`` rounds
+            them.
+        backbone: options of the backbone's training, see `BackboneOptions`.
+        class_weights: how classes start, see ``initial`` of `Classifier`.
+        autocast: what ``precision`` holds for: ``convolutions``, as in the released code, or ``everything``: the last
+            layers and the cosines, too, as in AdaFace's.
+        last_batch: whether the images that are left over at the end of an epoch make a smaller batch (``kept``) or
+            none (``dropped``).
+        images_per_pass: images of one forward pass of one process, whatever their number: by so many batch norm
+            normalises, and so many a head's ``norm_stats: local`` see. None for an equal share of the batch.
+        class_update: with a ``sample_rate`` below 1, which classes feel momentum and weight decay: those that were
+            ``drawn``, as the Partial FC paper has it, or ``all``, as its released code does.
+        class_draw: with a ``sample_rate`` below 1, whether classes are drawn once for each ``step``, or for each
+            ``pass``, so that the adversary attacks through other classes than those that are trained, as released.
     """
 
     arch: str
@@ -94,9 +115,16 @@ class Recipe:
     tf32: bool = False
     low_quality: dict[str, Any] | None = None
     sample_rate: float = 1.0
-    batch_norm: Literal["local", "averaged", "synchronised"] = "local"
-    gradient_compression: Literal["none", "fp16"] = "none"
+    batch_norm: Literal["local", "averaged", "synchronised", "broadcast"] = "local"
+    gradient_compression: Literal["none", "fp16", "fp16_always"] = "none"
     growth_interval: int = 2000
+    backbone: BackboneOptions = INSIGHTFACE
+    class_weights: Literal["normal", "unit"] = "normal"
+    autocast: Literal["convolutions", "everything"] = "convolutions"
+    last_batch: Literal["dropped", "kept"] = "dropped"
+    images_per_pass: int | None = None
+    class_update: Literal["drawn", "all"] = "drawn"
+    class_draw: Literal["step", "pass"] = "step"
 
     @classmethod
     def from_mapping(cls, mapping: dict[str, Any], file: str | PathLike[str] | None = None) -> Recipe:
@@ -108,6 +136,7 @@ class Recipe:
         validate(mapping, "recipe", file=file)
         schedule = {**mapping["schedule"], "milestones": tuple(mapping["schedule"].get("milestones", ()))}
         plain = {**mapping, "optimiser": Optimiser(**mapping["optimiser"]), "schedule": Schedule(**schedule)}
+        plain["backbone"] = BackboneOptions(**mapping.get("backbone", {}))
         return cls(**plain)
 
 

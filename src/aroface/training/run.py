@@ -72,11 +72,12 @@ def train(
         with writing(run_dir), _writers_quiet(), _losing_others(run.name):
             trainer.train()
         skipped = [each for share in ranks.gather([asdict(each) for each in trainer.skipped]) for each in share]
-        moved = _displacements(trainer)
+        images = loader.images_per_epoch
+        moved = _displacements(trainer, images)
         if ranks.first:
             write_history(run, run_dir, trainer.steps, trainer.steps_per_epoch, moved)
             save_weights(weights, trainer.backbone, {"arch": run.recipe.arch, "run": run.name})
-            write_json(checkpoint, _describe(run, trainer, weights, environment) | {"skipped_images": skipped})
+            write_json(checkpoint, _describe(run, trainer, images, weights, environment) | {"skipped_images": skipped})
         ranks.wait()
     return checkpoint
 
@@ -121,19 +122,19 @@ def _loader(run: Run, training_set: TrainingSet, conduct: Conduct, ranks: Ranks)
         pin_memory=ranks.device.type != "cpu",
         on_corrupt=conduct.on_corrupt,
         max_corrupt_fraction=conduct.max_corrupt_fraction,
+        keep_last=run.recipe.last_batch == "kept",
     )
 
 
-def _displacements(trainer: Trainer) -> dict[str, Any] | None:
+def _displacements(trainer: Trainer, images: int) -> dict[str, Any] | None:
     """What the adversary did on all processes, if there is one and all of it was counted."""
     counted = trainer.displacements
     shares = trainer.ranks.gather(None if counted is None else counted.counts.tolist())
     whole = [torch.tensor(share) for share in shares if share is not None]
     if len(whole) < len(shares):
         return None
-    batch, images = trainer.recipe.batch_size, (trainer.steps, trainer.steps_per_epoch)
     options = trainer.adversary.options
-    return displacements.describe(torch.stack(whole).sum(0), options, *(batch * steps for steps in images))
+    return displacements.describe(torch.stack(whole).sum(0), options, trainer.recipe.epochs * images, images)
 
 
 def size_of(run: Run, data: Path | None) -> tuple[int, int]:
@@ -175,7 +176,7 @@ def describe_environment(recipe: Recipe, device: torch.device) -> dict[str, Any]
     return {**found, "hardware": machine, "threads": recipe.cpu_threads}
 
 
-def _describe(run: Run, trainer: Trainer, weights: Path, environment: dict[str, Any]) -> dict[str, Any]:
+def _describe(run: Run, trainer: Trainer, images: int, weights: Path, environment: dict[str, Any]) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "run": run.name,
@@ -189,7 +190,7 @@ def _describe(run: Run, trainer: Trainer, weights: Path, environment: dict[str, 
         "progress": {
             "epochs": run.recipe.epochs,
             "steps": trainer.steps,
-            "images": trainer.steps * run.recipe.batch_size,
+            "images": run.recipe.epochs * images,
         },
         "data": run.data,
         "environment": environment,
