@@ -51,9 +51,9 @@ def few_impostors(found: Robustness) -> str:
         return ""
     needed = math.ceil(LEAST_ACCEPTED * impostors / accepted)
     return (
-        f"{metric_name(found.grid.metrics[0])[0]} is decided by the {_number(accepted, 1)} most similar of "
-        f"{impostors:,} impostor pairs, so that all values are coarse and their intervals too narrow: take {needed:,} "
-        f"impostor pairs or more, or another metric (--metric)."
+        f"{metric_name(found.grid.metrics[0])[0]} accepts {_number(accepted, 1)} of {impostors:,} impostor pairs, too "
+        f"few for a steady threshold: values and intervals are unreliable. Take {needed:,} impostor pairs or more, or "
+        "another metric (--metric)."
     )
 
 

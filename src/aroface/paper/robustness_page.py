@@ -451,13 +451,13 @@ def _crop_side(found: Robustness) -> float:
 
 
 def _crops_height(found: Robustness) -> float:
-    return 0.2 + len(found.qualities) * (_crop_side(found) + 0.03)
+    return 0.25 + len(found.qualities) * (_crop_side(found) + 0.03)
 
 
 def _crops(figure: Figure, found: Robustness, crops: NDArray[np.uint8], top: float) -> None:
     """One probe at each quality, aligned and under the largest of each error."""
     left = PAGE[0] - MARGIN - _CROPS_WIDTH
-    top = _heading(figure, left, top, "A probe, as embedded") + 0.08
+    top = _heading(figure, left, top, "A probe, as embedded") + 0.13
     side = _crop_side(found)
     for i, quality in enumerate(found.qualities):
         for j, (factor, level) in enumerate(columns_of_crops(found)):

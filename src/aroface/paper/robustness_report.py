@@ -1,6 +1,6 @@
-"""The files of a robustness report: a page as PDF and PNG, the same as HTML, all numbers as CSV; the same bytes every time.
+"""The files of a robustness report: one page as PDF, PNG and HTML, all numbers as CSV; the same bytes every time.
 
-The HTML page holds text, tables and an SVG of the curves, all in its reader's typeface, and needs no file beside it.
+The HTML page is made of text, tables and an SVG of the curves, all in its reader's typeface.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ from aroface.paper.saving import picture
 
 STEM = "robustness"
 _FACE_QUALITY = 90
-_SVG = {"svg.fonttype": "none", "svg.hashsalt": STEM}
+_SVG: Any = {"svg.fonttype": "none", "svg.hashsalt": STEM}
 _STYLE = """
 body { font: 15px/1.45 system-ui, sans-serif; color: #111; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; margin: 0; } h2 { font-size: 1.1rem; margin: 1.6rem 0 .4rem; }
@@ -93,15 +93,14 @@ def write_report(found: Robustness, out: str | PathLike[str], points: float) -> 
     """
     stem = Path(out) / STEM
     files = [stem.with_suffix(suffix) for suffix in (".pdf", ".png", ".html", ".csv")]
-    numbers = _csv(found, points)
     crops = example_crops(found)
     said = _metadata(found)
     with matplotlib.rc_context(STYLE):
         figure = page(found, points, crops)
         for file in files[:2]:
             write_bytes(file, picture(figure, file.suffix[1:], said[file.suffix]))
-    write_text(files[2], _html(found, points, crops, numbers))
-    write_text(files[3], numbers)
+    write_text(files[2], _html(found, points, crops))
+    write_text(files[3], _csv(found, points))
     return files
 
 
@@ -160,9 +159,8 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-def _html(found: Robustness, points: float, crops: NDArray[np.uint8], numbers: str) -> str:
+def _html(found: Robustness, points: float, crops: NDArray[np.uint8]) -> str:
     metric = metric_name(found.grid.metrics[0])[0]
-    data = base64.b64encode(numbers.encode()).decode()
     loss = "1 point" if points == 1 else f"{points:g} points"
     return "\n".join(
         [
@@ -181,7 +179,7 @@ def _html(found: Robustness, points: float, crops: NDArray[np.uint8], numbers: s
             _faces(found, crops),
             "<h2>How to read it</h2>",
             _definitions(reading(found, points), "notes"),
-            f'<p><a download="{STEM}.csv" href="data:text/csv;base64,{data}">All numbers (CSV)</a></p>',
+            f'<p>All numbers: <a href="{STEM}.csv">{STEM}.csv</a>, beside this page.</p>',
             "</body>\n</html>\n",
         ]
     )
