@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import shlex
+import signal
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -139,9 +141,10 @@ def _quality(text: str) -> str | int:
     return text if text == "hq" else positive(text)
 
 
-def _do_robustness(options: Arguments) -> None:
+def _do_robustness(options: Arguments) -> int:
     from aroface.evaluation.model import named_file
     from aroface.evaluation.robustness import Grid, measure_robustness
+    from aroface.paper.robustness_findings import few_impostors
     from aroface.paper.robustness_report import write_report
 
     swept = ("qualities", "scale", "degrees", "shift", "joint")
@@ -157,8 +160,22 @@ def _do_robustness(options: Arguments) -> None:
     for word in options.model:
         name, path = named_file(word, "--model")
         models.append(_open(path, name, options))
-    found = measure_robustness(
-        models, options.pairs, options.out, grid, batch_size=options.batch_size, threads=options.threads
-    )
-    for line in write_report(found, options.out, options.tolerance):
-        print(line)
+    try:
+        found = measure_robustness(
+            models,
+            options.pairs,
+            options.out,
+            grid,
+            batch_size=options.batch_size,
+            threads=options.threads,
+            command=shlex.join(["aroface", *options.words]),
+        )
+        if few := few_impostors(found):
+            print(f"aroface: warning: {few}", file=sys.stderr)
+        for line in write_report(found, options.out, options.tolerance):
+            print(line)
+    except KeyboardInterrupt:
+        kept = options.out / "features"
+        print(f"aroface: interrupted; what is embedded is in {kept}: the same command goes on from it", file=sys.stderr)
+        return 128 + signal.SIGINT
+    return 0

@@ -12,8 +12,8 @@ process of their own:
     with device_process() as run:
         assert run(function, argument) == expected
 
-Of PyTorch's parts it uses, sparse gradients are missing (`dense_gradients` replaces them by dense ones), and autocast
-casts convolutions, matrix products and PReLU only.
+What it cannot do: sparse gradients, which end the process. Autocast casts convolutions, matrix products and PReLU only.
+Collectives are gloo's.
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def test_a_specification_without_an_order_keeps_its_features_and_their_meaning(p
     old, new = spec(pairs), spec(pairs, order="camera")
     assert "order" not in old["options"], "it would be another hash"
     assert (order_of(old["options"]), order_of(new["options"])) == ("reduced_first", "camera")
-    rows = [open_source(pairs, each["options"], 112).images(12, 60) for each in (old, new)]
+    rows = [open_source(pairs, each["options"], 112).images(12, 48) for each in (old, new)]
     aligned, moved = slice(0, 12), slice(12, 36)
     assert np.array_equal(rows[0][aligned], rows[1][aligned])
     assert not np.array_equal(rows[0][moved], rows[1][moved])
@@ -94,17 +94,16 @@ def test_the_worst_case_is_reduced_as_the_probes_are(images, resolution):
 
 
 def test_the_worst_case_is_sought_through_the_reduction(images):
-    """Its pixels lie on the sensor's grid, and it is worse for the pair than the opposite error."""
+    """It is worse for the pairs than the opposite error, and its pixels lie on the sensor's grid."""
     embedder = Embedder(network(1), torch.device("cpu"), 112, "RGB", 127.5, 127.5, 8)
-    partners = embedder.embed(images)
-    found = misalign(embedder, images, partners, np.ones(4, bool), 0.5, MAXIMUM, 24)
-    other = misalign(embedder, images, partners, np.zeros(4, bool), 0.5, MAXIMUM, 24)
+    partners = np.roll(embedder.embed(images), 1, axis=0)
 
-    def similarity(faces):
+    def similarity(same: bool) -> float:
+        faces = misalign(embedder, images, partners, np.full(4, same), 0.1, MAXIMUM, 24)
+        again = downsample(faces, 24)
+        assert np.abs(again.astype(int) - faces).mean() < 3
         rows = embedder.embed(faces)
-        return (rows * partners).sum(1) / np.linalg.norm(rows, axis=1) / np.linalg.norm(partners, axis=1)
+        lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(partners, axis=1)
+        return float(((rows * partners).sum(1) / lengths).mean())
 
-    assert (similarity(found) < similarity(other)).all()
-    # Enlarged from 24 pixels: reduced and enlarged once more, little changes.
-    assert np.abs(downsample(found, 24).astype(int) - found).mean() < 3
-    assert np.abs(downsample(images, 24).astype(int) - images).mean() > 6 or np.ptp(images) < 64
+    assert similarity(True) < similarity(False)

@@ -63,8 +63,9 @@ def test_the_default_grid_is_the_registered_benchmarks():
     (options,) = (each["options"] for each in config["benchmarks"] if isinstance(each, dict) and each["name"] == "fae")
     grid = Grid()
     assert {name: [*getattr(grid, name)] for name in ("qualities", "scale", "degrees", "shift", "joint")} == {
-        name: value for name, value in options.items() if name != "metric"
+        name: value for name, value in options.items() if name not in ("metric", "order")
     }
+    assert grid.order == options["order"]
     assert [*grid.metrics] == options["metric"]
 
 

@@ -76,7 +76,11 @@ def measures(features: StoredFeatures) -> list[Measure]:
 
 
 def pool_stored(features: StoredFeatures) -> Templates:
-    """The templates of stored features, weighted as the protocol's options say."""
+    """The templates of stored features, weighted as the protocol's options say.
+
+    By norm and by the detector's score in insightface's script; AdaFace's own leaves the score out, which is
+    ``detector_weighting: false``.
+    """
     arrays, options = features.arrays, features.index["protocol"]["options"]
     return pool(
         features.values,

@@ -6,9 +6,11 @@ for every model. So differences of any two of them, of their drops and of their 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import combinations
 from os import PathLike
 from pathlib import Path
@@ -18,19 +20,20 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from aroface import __version__
 from aroface.embedding.benchmark import embed_with
 from aroface.embedding.embedder import BATCH_SIZE
 from aroface.embedding.foreign import Model
 from aroface.embedding.sensitivity import Order
 from aroface.embedding.spec import resolve
-from aroface.embedding.store import StoredFeatures, open_features
+from aroface.embedding.store import INDEX, StoredFeatures, open_features
 from aroface.embedding.sweep import HIGH_QUALITY, LEVELS
 from aroface.embedding.worst_case import FACTOR as WORST
 from aroface.embedding.worst_case import embed_worst_case
 from aroface.errors import InputError
 from aroface.evaluation.pairs import check_kinds, pair_counts
 from aroface.evaluation.sensitivity import measure
-from aroface.files import digest
+from aroface.files import digest, sha256_file
 from aroface.progress import track
 
 Floats = NDArray[np.float64]
@@ -198,6 +201,23 @@ class Sweep:
 
 
 @dataclass(frozen=True, slots=True)
+class Facts:
+    """Where a report comes from.
+
+    Attributes:
+        made: when the last features were completed, or what ``SOURCE_DATE_EPOCH`` says.
+        version: of this package.
+        command: that measures the same again; empty where none was told.
+        files: name and sha256 of the pairs and of each model.
+    """
+
+    made: datetime
+    version: str
+    command: str
+    files: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
 class Robustness:
     """All that was measured.
 
@@ -208,6 +228,7 @@ class Robustness:
         counts: pairs, genuine, impostors, bootstrap_replicates.
         sweeps: one for each model.
         notes: what was left out, and why.
+        facts: where it comes from.
     """
 
     pairs: Path
@@ -216,6 +237,13 @@ class Robustness:
     counts: Mapping[str, int]
     sweeps: Sequence[Sweep]
     notes: Sequence[str] = field(default_factory=tuple)
+    facts: Facts | None = None
+
+    @property
+    def falsely_accepted(self) -> float | None:
+        """Impostor pairs above the threshold of the first metric, on which it rests; None for one without a FAR."""
+        _, found, far = self.grid.metrics[0].partition("_at_far_")
+        return self.counts["impostors"] * float(far) if found else None
 
     @property
     def qualities(self) -> list[str]:
@@ -241,6 +269,7 @@ def measure_robustness(
     *,
     batch_size: int = BATCH_SIZE,
     threads: int | None = None,
+    command: str = "",
 ) -> Robustness:
     """Embed and measure every model under every condition.
 
@@ -254,6 +283,7 @@ def measure_robustness(
         grid: what is swept.
         batch_size: images in one forward pass.
         threads: threads of torch's arithmetic on the CPU.
+        command: the command line, for the report.
 
     Raises:
         InputError: the pair file is malformed or has pairs of one kind only, a level is out of range, an embedding is
@@ -285,7 +315,26 @@ def measure_robustness(
         if grid.worst_case and not isinstance(model.embedder.network, nn.Module):
             notes.append(f"No worst case of {model.name}: an ONNX model has no gradients.")
         sweeps.append(Sweep(model.name, _words(model), measured))
-    return Robustness(pairs, grid, maximum, counts, sweeps, notes)
+    facts = _facts(models, pairs, grid, Path(out) / "features", command)
+    return Robustness(pairs, grid, maximum, counts, sweeps, notes, facts)
+
+
+def _facts(models: Sequence[Model], pairs: Path, grid: Grid, features: Path, command: str) -> Facts:
+    """The report's origin; a second call on the same features gives the same."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    if epoch and not epoch.isdigit():
+        raise InputError(f"SOURCE_DATE_EPOCH is {epoch!r}", expected="seconds since 1970")
+    indices = [
+        features / _slug(model) / f"{quality_key(quality)}{ending}" / INDEX
+        for model in models
+        for quality in grid.qualities
+        for ending in ("", f"-{WORST}")
+    ]
+    stamps = [index.stat().st_mtime for index in indices if index.exists()]
+    made = datetime.fromtimestamp(int(epoch) if epoch else int(max(stamps)), UTC)
+    weights = [model.checkpoint["weights"] for model in models]
+    files = [(pairs.name, sha256_file(pairs)), *((each["file"], each["sha256"]) for each in weights)]
+    return Facts(made, __version__, command, files)
 
 
 def _check_models(models: Sequence[Model], grid: Grid) -> None:

@@ -8,15 +8,17 @@ from typing import NamedTuple
 
 from aroface.embedding.sweep import HIGH_QUALITY
 from aroface.embedding.worst_case import FACTOR as WORST
-from aroface.evaluation.robustness import MAPS, Condition, Quantity, Robustness, Sweep, coarse, tolerated
+from aroface.evaluation.robustness import MAPS, Condition, Facts, Quantity, Robustness, Sweep, coarse, tolerated
 from aroface.faces.degrade import ALIGNMENT_ERRORS
 from aroface.faces.geometry import TEMPLATE_SIZE
-from aroface.paper.curves import quality_name
+from aroface.paper.curves import metric_name, quality_name
 
 UNITS = {"scale": (100.0, " %"), "rotation": (1.0, "°"), "shift": (100.0, " %"), "joint": (100.0, " %")}
 """What a level is multiplied with, and its unit."""
 SINGLE = ("scale", "rotation", "shift")
 DETECTOR_SDS = 2
+LEAST_ACCEPTED = 10
+"""Impostor pairs above the threshold, below which a TAR at a FAR is told to rest on too few."""
 
 
 class Finding(NamedTuple):
@@ -30,6 +32,7 @@ def findings(found: Robustness, points: float) -> list[Finding]:
     """What there is to say, most important first; models are compared with the first of them."""
     metric = found.grid.metrics[0]
     paragraphs = [
+        ("Too few pairs", few_impostors(found)),
         ("Single errors", _single(found, metric)),
         ("Detector", _detector(found, metric, points)),
         ("All together", _joint(found, metric)),
@@ -39,6 +42,19 @@ def findings(found: Robustness, points: float) -> list[Finding]:
         ("Not significant", _undecided(found, metric)),
     ]
     return [Finding(subject, text) for subject, text in paragraphs if text]
+
+
+def few_impostors(found: Robustness) -> str:
+    """That the threshold of the metric rests on too few impostor pairs; empty where there are enough."""
+    accepted, impostors = found.falsely_accepted, found.counts["impostors"]
+    if accepted is None or accepted >= LEAST_ACCEPTED:
+        return ""
+    needed = math.ceil(LEAST_ACCEPTED * impostors / accepted)
+    return (
+        f"{metric_name(found.grid.metrics[0])[0]} accepts {_number(accepted, 1)} of {impostors:,} impostor pairs, too "
+        f"few for a steady threshold: values and intervals are unreliable. Take {needed:,} impostor pairs or more, or "
+        "another metric (--metric)."
+    )
 
 
 def detector_errors(quality: str) -> dict[str, float]:
@@ -247,7 +263,7 @@ def reading(found: Robustness, points: float) -> list[Finding]:
         Finding("Models", f"{models}. Embeddings {flip} that of the mirrored image."),
         Finding(
             "Errors",
-            "The second image of each pair is reduced to the quality, then warped: larger or smaller, turned, shifted, "
+            f"The second image of each pair is {_ORDERS[found.grid.order]}: larger or smaller, turned, shifted, "
             "in directions drawn once a pair; what enters from outside the crop is black. Joint 100 % is "
             f"{joint_words(found, 1.0)}. The threshold is set anew under each condition; a fixed one may lose more.",
         ),
@@ -270,7 +286,22 @@ def reading(found: Robustness, points: float) -> list[Finding]:
             "impostor pair."
         )
         listed.append(Finding("Worst case", " ".join((words, *found.notes))))
+    if found.facts is not None:
+        listed.append(Finding("Made", made_words(found.facts)))
     return listed
+
+
+_ORDERS = {
+    "camera": "warped and then reduced to the quality, as by a camera",
+    "reduced_first": "reduced to the quality and then warped, so that pixels move with the face (--order)",
+}
+
+
+def made_words(facts: Facts) -> str:
+    """Where the report comes from."""
+    command = f" by: {facts.command}" if facts.command else ""
+    hashes = ", ".join(f"{name} {sha256}" for name, sha256 in facts.files)
+    return f"{facts.made:%Y-%m-%d} with aroface {facts.version}{command}. sha256: {hashes}."
 
 
 def subtitle(found: Robustness) -> str:

@@ -16,7 +16,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from aroface.embedding.worst_case import FACTOR as WORST
-from aroface.evaluation.robustness import MAPS, Condition, Robustness, Sweep, coarse
+from aroface.evaluation.robustness import MAPS, Condition, Quantity, Robustness, Sweep, coarse
 from aroface.paper.curves import metric_name, quality_name
 from aroface.paper.drawing import AXES, COLOURS, place
 from aroface.paper.drawing import STYLE as HOUSE_STYLE
@@ -33,6 +33,7 @@ from aroface.paper.robustness_findings import (
     tolerated_words,
 )
 
+TITLE = "What face alignment errors cost"
 PAGE = (210 / 25.4, 297 / 25.4)  # A4, in inches
 FAMILY = ["STIXGeneral", "DejaVu Sans"]  # both come with matplotlib; names may be written in other alphabets
 STYLE: Any = {
@@ -60,48 +61,59 @@ SUBJECT = 0.92  # inches that the words on what a finding is about take
 HEADING = 0.27
 CURVES_LEFT, CURVES_RIGHT, GAP = 0.42, 0.2, 0.14
 MAP_TICKS, _MAP_GAP = 0.27, 0.16
+_TILE = (0.5, 0.3)  # inches of a heat map's tile at most
 ROW = 0.121
 NAME = 24  # characters of a model's name that panels have room for
 _MOST_MAP_QUALITIES = 3
 _FINE = 20  # at the size of print, advances are rounded to whole points
 
 
-def page(found: Robustness, points: float, crops: NDArray[np.uint8], *, words: bool = True) -> Figure:
+def page(found: Robustness, points: float, crops: NDArray[np.uint8]) -> Figure:
     """Draw the report; call this and save it within ``matplotlib.rc_context(STYLE)``.
 
     Args:
         found: what was measured.
         points: the loss up to which an error counts as tolerated.
         crops: example faces (qualities, kinds of error, size, size, 3); see :func:`columns_of_crops`.
-        words: whether title, findings and notes are drawn, on a page of A4 or, where models and qualities are many, a
-            longer one; without them the picture is as high as it needs to be.
+
+    Returns:
+        A page as wide as A4, and as high or less where there is little to show; longer where models and qualities are
+        many.
     """
-    said = wrapped(findings(found, points), TEXT, WIDTH - SUBJECT - 0.03) if words else []
-    notes = wrapped(reading(found, points), NOTE, WIDTH - SUBJECT - 0.03) if words else []
+    said = wrapped(findings(found, points), TEXT, WIDTH - SUBJECT - 0.03)
+    notes = wrapped(reading(found, points), NOTE, WIDTH - SUBJECT - 0.03)
     table_rows = len(_few(found.qualities)) * (len(found.sweeps) + 1) + 1
     text_height = sum(len(lines) for _, lines in said) * LEADING + len(said) * 0.03
     notes_height = sum(len(lines) for _, lines in notes) * NOTE_LEADING + 0.1
-    title_height = 0.56 if words else 0.0
-    bottom = max(table_rows * ROW, _crops_height(found)) + HEADING
-    fixed = title_height + text_height + bottom + (notes_height if words else 0.0) + 2 * MARGIN
+    # Example faces stand beside the heat maps where these are few, else beside the table.
+    beside_maps = _maps_width(found) + _CROPS_WIDTH + 0.4 <= WIDTH
+    bottom = max(table_rows * ROW, 0 if beside_maps else _crops_height(found)) + HEADING
+    fixed = 0.56 + text_height + bottom + notes_height + 2 * MARGIN
     fixed += 0.3 + HEADING + 0.42 + (len(found.qualities) - 1) * 0.09  # the curves' titles, axes, gaps
     fixed += HEADING + 0.32 + 0.3 + (len(found.sweeps) - 1) * _MAP_GAP + 0.12  # the maps'
     # What is left of A4 is shared out; where that is too little to be read, the page gets longer.
     share = (PAGE[1] - fixed) / (len(found.qualities) * 1.25 + len(found.sweeps))
-    panel, cells = float(np.clip(1.25 * share, 0.46, 1.5)), float(np.clip(share, 0.35, 1.0))
-    height = fixed + len(found.qualities) * panel + len(found.sweeps) * cells
-    height = max(height, PAGE[1]) if words else height
-    figure = Figure(figsize=(PAGE[0], height))
-    top = MARGIN
-    if words:
-        top = _title(figure, found, top)
-        top = _paragraphs(figure, said, top, TEXT, LEADING, gap=0.03)
+    panel, cells = float(np.clip(1.25 * share, 0.46, 1.9)), float(np.clip(share, 0.35, _highest_map(found)))
+    maps = len(found.sweeps) * cells
+    if beside_maps:
+        maps = max(maps, _crops_height(found) - 0.6)
+    figure = Figure(figsize=(PAGE[0], fixed + len(found.qualities) * panel + maps))
+    top = _title(figure, found, MARGIN)
+    top = _paragraphs(figure, said, top, TEXT, LEADING, gap=0.03)
     top = _curves(figure, found, top + 0.06, panel)
-    top = _maps(figure, found, top, cells)
-    _table(figure, found, top, points)
-    _crops(figure, found, crops, top)
-    if words:
-        _paragraphs(figure, notes, height - MARGIN - notes_height + 0.1, NOTE, NOTE_LEADING, colour="0.3")
+    after = _maps(figure, found, top, cells) + maps - len(found.sweeps) * cells
+    _crops(figure, found, crops, top if beside_maps else after)
+    _table(figure, found, after, points)
+    _paragraphs(figure, notes, after + bottom + 0.1, NOTE, NOTE_LEADING, colour="0.3")
+    return figure
+
+
+def curves(found: Robustness) -> Figure:
+    """Draw the curves alone; to be saved within ``matplotlib.rc_context(STYLE)``."""
+    panel = 1.5
+    height = HEADING + 0.3 + len(found.qualities) * (panel + 0.09) + 0.33
+    figure = Figure(figsize=(PAGE[0], height))
+    _curves(figure, found, 0.0, panel, heading=False)
     return figure
 
 
@@ -146,7 +158,7 @@ def _write(figure: Figure, left: float, top: float, text: str, **look: Any) -> N
 
 
 def _title(figure: Figure, found: Robustness, top: float) -> float:
-    _write(figure, MARGIN, top, "What face alignment errors cost", fontsize=15, weight="bold")
+    _write(figure, MARGIN, top, TITLE, fontsize=15, weight="bold")
     metric = metric_name(found.grid.metrics[0])[0]
     _write(figure, MARGIN, top + 0.27, f"{metric} on {subtitle(found)}", fontsize=8, color="0.3")
     return top + 0.5
@@ -176,10 +188,22 @@ def _heading(figure: Figure, left: float, top: float, text: str) -> float:
     return top + HEADING
 
 
-def _curves(figure: Figure, found: Robustness, top: float, height: float) -> float:
+def curves_heading(found: Robustness) -> str:
+    """What the curves show."""
+    return f"{metric_name(found.grid.metrics[0])[1]} against the size of the error in the probes"
+
+
+def maps_heading(found: Robustness) -> str:
+    """What the heat maps show."""
+    rest = "" if len(_few(found.qualities)) == len(found.qualities) else "; other qualities in the table of all numbers"
+    return f"Loss under two errors at once, in points (in brackets: not significant){rest}"
+
+
+def _curves(figure: Figure, found: Robustness, top: float, height: float, *, heading: bool = True) -> float:
     """Panels of the metric: a row a quality, a column a kind of error; returns where they end."""
     metric = found.grid.metrics[0]
-    _heading(figure, MARGIN, top, f"{metric_name(metric)[1]} against the size of the error in the probes")
+    if heading:
+        _heading(figure, MARGIN, top, curves_heading(found))
     _legend(figure, found, top + 0.17)
     top += HEADING + 0.3
     factors, bounds = found.factors, _bounds(found, metric)
@@ -290,18 +314,11 @@ def _legend(figure: Figure, found: Robustness, top: float) -> None:
 def _maps(figure: Figure, found: Robustness, top: float, height: float) -> float:
     """Heat maps of the loss: a row a model, two maps a quality; returns where they end."""
     metric = found.grid.metrics[0]
-    shown = _few(found.qualities)
-    rest = "" if len(shown) == len(found.qualities) else "; the other qualities are in the table of all numbers"
-    text = "Loss under two errors at once, in points (in brackets: not significant)"
-    _heading(figure, MARGIN, top, text + rest)
+    _heading(figure, MARGIN, top, maps_heading(found))
     top += HEADING + 0.32
-    columns = [(quality, pair) for quality in shown for pair in MAPS]
-    width = WIDTH / len(columns) - MAP_TICKS
-    largest = max(
-        max(sweep.drop(condition, metric).value for condition in sweep.measured if condition.factor != WORST)
-        for sweep in found.sweeps
-    )
-    scale = Normalize(0, max(100 * largest, 1.0))
+    columns = maps_shown(found)
+    width = _map_width(found)
+    scale = map_scale(found)
     for i, sweep in enumerate(found.sweeps):
         down = top + i * (height + _MAP_GAP)
         look: dict[str, Any] = {"fontsize": 6.8, "color": COLOURS[i], "weight": "bold", "va": "bottom"}
@@ -315,6 +332,42 @@ def _maps(figure: Figure, found: Robustness, top: float, height: float) -> float
     return top + len(found.sweeps) * (height + _MAP_GAP) - _MAP_GAP + 0.36
 
 
+def maps_shown(found: Robustness) -> list[tuple[str, tuple[str, str]]]:
+    """Quality and pair of errors of each heat map of a model."""
+    return [(quality, pair) for quality in _few(found.qualities) for pair in MAPS]
+
+
+def map_scale(found: Robustness) -> Normalize:
+    """One scale of colours for the losses of all maps, in points."""
+    metric = found.grid.metrics[0]
+    largest = max(
+        max(sweep.drop(condition, metric).value for condition in sweep.measured if condition.factor != WORST)
+        for sweep in found.sweeps
+    )
+    return Normalize(0, max(100 * largest, 1.0))
+
+
+def map_levels(sweep: Sweep, quality: str, pair: tuple[str, str]) -> tuple[list[float], list[float]]:
+    """The levels of both errors of a heat map, none first."""
+    one, other = ([0.0, *coarse(sweep.levels(quality, factor))] for factor in pair)
+    return one, other
+
+
+def _map_width(found: Robustness) -> float:
+    """Inches of a heat map: an even share of the page, but no tile wider than it reads well."""
+    quality = found.qualities[0]
+    tiles = max(len(map_levels(found.sweeps[0], quality, pair)[0]) for pair in MAPS)
+    return min(WIDTH / len(maps_shown(found)) - MAP_TICKS, tiles * _TILE[0])
+
+
+def _maps_width(found: Robustness) -> float:
+    return len(maps_shown(found)) * (_map_width(found) + MAP_TICKS)
+
+
+def _highest_map(found: Robustness) -> float:
+    return _TILE[1] * max(len(map_levels(found.sweeps[0], found.qualities[0], pair)[1]) for pair in MAPS)
+
+
 def _few(qualities: Sequence[str]) -> list[str]:
     """All, or the first, the middle and the last where there are more than a row has room for."""
     if len(qualities) <= _MOST_MAP_QUALITIES:
@@ -326,7 +379,7 @@ def _map(
     axes: Axes, sweep: Sweep, quality: str, pair: tuple[str, str], metric: str, scale: Normalize, *, last: bool
 ) -> None:
     one, other = pair
-    across, up = ([0.0, *coarse(sweep.levels(quality, factor))] for factor in pair)
+    across, up = map_levels(sweep, quality, pair)
     drops = [[sweep.drop(Condition(quality, one, x, other, y), metric) for x in across] for y in up]
     values = np.array([[100 * drop.value for drop in row] for row in drops])
     axes.imshow(values, origin="lower", aspect="auto", cmap="YlOrBr", norm=scale)
@@ -340,10 +393,15 @@ def _map(
         for x, drop in enumerate(row):
             if x == y == 0:
                 continue
-            number = f"{100 * drop.value:.0f}".replace("-0", "0").replace("-", "−")
-            text = number if drop.significant else f"({number})"
+            text = loss_words(drop)
             colour = "white" if values[y, x] > 0.62 * scale.vmax else "black"  # type: ignore[operator]
             axes.text(x, y, text, ha="center", va="center_baseline", fontsize=5.8, color=colour)
+
+
+def loss_words(drop: Quantity) -> str:
+    """A loss in whole points, in brackets where it is not significant."""
+    number = f"{100 * drop.value:.0f}".replace("-0", "0").replace("-", "−")
+    return number if drop.significant else f"({number})"
 
 
 def _bare(factor: str, level: float) -> str:
@@ -351,23 +409,17 @@ def _bare(factor: str, level: float) -> str:
     return words if factor == "rotation" else words.replace(" %", "%")
 
 
-_UNIT_TITLES = {"scale": "% scale", "rotation": "° rotation", "shift": "% shift", "joint": "% of joint"}
+UNIT_TITLES = {"scale": "scale, %", "rotation": "rotation, °", "shift": "shift, %", "joint": "jointly, % of max."}
+WITHOUT = "without errors, %"
 
 
 def _table(figure: Figure, found: Robustness, top: float, points: float) -> None:
     """The tolerated errors, quality by quality, with a detector's beside them."""
     loss = "1 point" if points == 1 else f"{points:g} points"
-    top = (
-        _heading(
-            figure,
-            MARGIN,
-            top,
-            f"{metric_name(found.grid.metrics[0])[0]} without errors, and the error tolerated at a loss of {loss}",
-        )
-        - 0.03
-    )
+    text = f"{metric_name(found.grid.metrics[0])[0]} without errors, and the error tolerated at a loss of {loss}"
+    top = _heading(figure, MARGIN, top, text) - 0.03
     starts = (0.0, 0.56, 1.72, 2.58, 3.28, 3.98, 4.66)
-    titles = ("", "", "% aligned", *(_UNIT_TITLES[factor] for factor in found.factors))
+    titles = ("", "", WITHOUT, *(UNIT_TITLES[factor] for factor in found.factors))
     for start, title in zip(starts, titles, strict=True):
         _write(figure, MARGIN + start, top, title, fontsize=6.6, color="0.35")
     top += ROW
@@ -400,13 +452,13 @@ def _crop_side(found: Robustness) -> float:
 
 
 def _crops_height(found: Robustness) -> float:
-    return 0.2 + len(found.qualities) * (_crop_side(found) + 0.03)
+    return 0.25 + len(found.qualities) * (_crop_side(found) + 0.03)
 
 
 def _crops(figure: Figure, found: Robustness, crops: NDArray[np.uint8], top: float) -> None:
     """One probe at each quality, aligned and under the largest of each error."""
     left = PAGE[0] - MARGIN - _CROPS_WIDTH
-    top = _heading(figure, left, top, "A probe, as embedded") + 0.08
+    top = _heading(figure, left, top, "A probe, as embedded") + 0.13
     side = _crop_side(found)
     for i, quality in enumerate(found.qualities):
         for j, (factor, level) in enumerate(columns_of_crops(found)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,14 @@ def save_figure(out: str | PathLike[str], draw: Callable[[], Figure], caption: s
     write_text(f"{out}.tex", fragment)
 
 
-def picture(figure: Figure, form: str) -> bytes:
-    """A figure as a file of the form ``pdf`` or ``png``, the same bytes every time."""
+def picture(figure: Figure, form: str, metadata: Mapping[str, Any] | None = None) -> bytes:
+    """A figure as a file of the form ``pdf`` or ``png``, the same bytes every time.
+
+    Args:
+        figure: to be saved.
+        form: of the file.
+        metadata: what the file says of itself, in Matplotlib's names; nothing by default.
+    """
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=form, dpi=_DPI, metadata=_METADATA[form])
+    figure.savefig(buffer, format=form, dpi=_DPI, metadata={**_METADATA[form], **(metadata or {})})
     return buffer.getvalue()

@@ -89,11 +89,19 @@ def _grid(scale: Tensor, theta: Tensor, shift: Tensor, height: int, width: int) 
     What ``affine_grid`` gives, at a fraction of its cost (its batched product of thin matrices takes longer than the
     sampling) and without matrix products, which a GPU may round to TF32.
     """
-    u = (2 * torch.arange(width, device=scale.device, dtype=scale.dtype) + 1) / width - 1
-    v = (2 * torch.arange(height, device=scale.device, dtype=scale.dtype).unsqueeze(1) + 1) / height - 1
+    u, v = _centres(width, scale), _centres(height, scale).unsqueeze(1)
     cosine, sine = (scale * theta.cos()).view(-1, 1, 1), (scale * theta.sin()).view(-1, 1, 1)
     right, down = (part.view(-1, 1, 1) for part in shift.unbind(1))
     return torch.stack([cosine * u + (right - sine * v), sine * u + (down + cosine * v)], 3)
+
+
+def _centres(size: int, like: Tensor) -> Tensor:
+    """Centres (size,) of pixels in [-1, 1].
+
+    The divisor lies on the device: by a number CUDA would multiply with its reciprocal. At the identity that last bit
+    decides between which two pixels a point lies, and so what the gradient there is.
+    """
+    return (2 * torch.arange(size, device=like.device, dtype=like.dtype) + 1) / like.new_full((), size) - 1
 
 
 def landmark_displacement(warps: Similarity, size: int, fill: Fill) -> Tensor:
@@ -109,7 +117,7 @@ def landmark_displacement(warps: Similarity, size: int, fill: Fill) -> Tensor:
     """
     points = torch.from_numpy(template(size)).to(warps.scale)
     pad = _PAD if fill == "pad" else 0
-    source = (2 * (points + pad) + 1) / (size + 2 * pad) - 1 - warps.shift.unsqueeze(1)
+    source = (2 * (points + pad) + 1) / points.new_full((), size + 2 * pad) - 1 - warps.shift.unsqueeze(1)
     cosine, sine = warps.theta.cos().unsqueeze(1), warps.theta.sin().unsqueeze(1)
     x, y = source.unbind(2)
     target = torch.stack([cosine * x + sine * y, cosine * y - sine * x], 2) / warps.scale[:, None, None]
