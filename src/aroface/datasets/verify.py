@@ -78,11 +78,11 @@ def verify(
 ) -> dict[str, Any]:
     """Check a set and write its manifest with the verdicts.
 
-    Checked are: the structure, with what the readers refuse; the counts; that every image becomes one that a network
-    gets (in a training set it has 112×112 pixels) and that the labels allow the metrics, by the checks that embedding
-    and validation make as well (:mod:`aroface.datasets.benchmark_checks`); the labels' range and agreement with the identities'
-    ranges; images that occur more than once and the order of the colour channels (both only noted); and, where the set
-    has a manifest of its own, every file's hash.
+    Checked are: the structure, with what the readers refuse; the counts; that every image becomes one that a
+    network gets (in a training set it has 112×112 pixels) and that the labels allow the metrics, by the checks that
+    embedding and validation make as well (:mod:`aroface.datasets.benchmark_checks`); the labels' range and
+    agreement with the identities' ranges; images that occur more than once and the order of the colour channels
+    (both only noted); and, where the set has a manifest of its own, every file's hash.
 
     Args:
         data: a training folder, a ``.bin`` file or a TinyFace folder; it is only read.

@@ -17,7 +17,8 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
     """The images of a ``.bin`` file, with the array ``same``; nothing is done to them.
 
     Raises:
-        InputError: see :func:`aroface.datasets.pairs.read_pairs` and :func:`aroface.datasets.benchmark_checks.check_pairs`.
+        InputError: see :func:`aroface.datasets.pairs.read_pairs` and
+            :func:`aroface.datasets.benchmark_checks.check_pairs`.
     """
     pairs = read_pairs(path)
     check_pairs(pairs.same, path)

@@ -42,7 +42,8 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
         size: side of the images in pixels.
 
     Raises:
-        InputError: see :func:`aroface.datasets.pairs.read_pairs` and :func:`aroface.datasets.benchmark_checks.check_pairs`.
+        InputError: see :func:`aroface.datasets.pairs.read_pairs` and
+            :func:`aroface.datasets.benchmark_checks.check_pairs`.
     """
     pairs = read_pairs(path)
     chosen = choose_pairs(pairs.same, options["max_pairs"])
