@@ -47,6 +47,8 @@ def test_the_example_has_every_key_and_is_valid() -> None:
     assert example.keys() == properties.keys() == cluster.DEFAULTS.keys()
     for kind in ("cpu", "gpu"):
         assert example[kind].keys() == properties[kind]["properties"].keys()
+    for variable in ("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME"):  # GPUs talk by one, their processes by the other
+        assert f"{variable}=" in example["setup"]
     assert cluster.read_site(ROOT / "slurm/no such file") == cluster.DEFAULTS
 
 
