@@ -32,7 +32,9 @@ sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
 from brought import trust_what_was_brought
 from cluster import (
+    REFUSALS,
     TrainingTime,
+    check_call,
     job_memory,
     job_minutes,
     job_resources,
@@ -53,6 +55,8 @@ from unfinished import (
 FILES = workflow.config_settings.configfiles or [ROOT / "config.yaml"]
 
 try:
+    if workflow.is_main_process:
+        check_call(workflow)
     PLAN = make_plan(
         [Path(os.path.relpath(file)) for file in FILES],
         workflow.config_settings.config,
@@ -172,4 +176,8 @@ onerror:
             PAPER, {job.rule.name for job in unfinished}, REPORT_ARGUMENTS
         )
         print(*PAPER.summary(), sep="\n", file=sys.stderr)
-        print(*failures(workflow.scheduler.failed), sep="\n", file=sys.stderr)
+        print(
+            *failures(workflow.scheduler.failed, REFUSALS),
+            sep="\n",
+            file=sys.stderr,
+        )
