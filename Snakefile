@@ -35,7 +35,9 @@ sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 from brought import trust_what_is_whole, trust_what_was_brought
 from calls import end_with_display, guard, start_again
 from cluster import (
+    REFUSALS,
     TrainingTime,
+    check_call,
     job_memory,
     job_minutes,
     job_resources,
@@ -68,6 +70,8 @@ FILES = [
 
 try:
     check_path(workflow.basedir, record="this folder", pattern=True)
+    if workflow.is_main_process:
+        check_call(workflow)
     PLAN = make_plan(
         FILES,
         workflow.config_settings.config,
@@ -213,4 +217,8 @@ onerror:
             PAPER, {job.rule.name for job in unfinished}, REPORT_ARGUMENTS
         )
         print(*PAPER.summary(), sep="\n", file=sys.stderr)
-        print(*failures(workflow.scheduler.failed), sep="\n", file=sys.stderr)
+        print(
+            *failures(workflow.scheduler.failed, REFUSALS),
+            sep="\n",
+            file=sys.stderr,
+        )

@@ -178,7 +178,7 @@ def test_odd_headers_do_not_matter(name: str, serve: Callable[..., Server], tmp_
     ("header", "told"),
     [
         ("86400", "(the server asks for 86,400 s, --max-wait is 0.02 s)"),
-        (format_datetime(datetime.now(UTC) + timedelta(days=1)), "--max-wait is 0.02 s"),
+        pytest.param(format_datetime(datetime.now(UTC) + timedelta(days=1)), "--max-wait is 0.02 s", id="a date"),
         ("9" * 400, "attempt 2 of 2 in 0 s"),
         ("²", "attempt 2 of 2 in 0 s"),
         ("-5", "attempt 2 of 2 in 0 s"),

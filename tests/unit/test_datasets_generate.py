@@ -308,6 +308,7 @@ def test_only_the_videos_of_an_ijbs_tree_are_treated_unless_all_are(tmp_path: Pa
 @pytest.mark.parametrize(
     ("kind", "spec", "message"),
     [
+        ("pairs", {"identities": 4, "pairs": 8, "folds": 2}, r"pairs\.pairs: 8 pairs; expected at least 10"),
         ("ijb", {"images_per_template": [3, 1]}, r"ijb: the images per template \[3, 1\] ends below its start"),
         ("ijb", {"pairs": 1}, r"ijb\.pairs: 1 is less than the minimum of 2"),
         ("ijb", {"templates_per_identity": 1}, r"ijb\.templates_per_identity: 1 is less than the minimum of 2"),

@@ -162,7 +162,7 @@ def test_a_person_with_one_image_is_an_error_unless_it_may_be_a_distractor(folde
 
 
 def test_too_few_pairs_are_an_error(folder: Path, tmp_path: Path):
-    with pytest.raises(InputError, match="5 people to test give too few pairs for 100 folds"):
+    with pytest.raises(InputError, match="5 people to test give 0 pairs for 100 folds; expected at least 10 pairs"):
         pack(folder, tmp_path / "out", PackOptions(**{**SMALL, "folds": 100}))
 
 

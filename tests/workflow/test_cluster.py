@@ -18,7 +18,9 @@ import pytest
 import snakemake_executor_plugin_slurm as plugin
 import yaml
 from conftest import ROOT
+from snakemake.settings.types import RemoteExecutionSettings
 from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
+from unfinished import failures
 
 from aroface.errors import InputError
 from aroface.files import read_json
@@ -47,6 +49,8 @@ def test_the_example_has_every_key_and_is_valid() -> None:
     assert example.keys() == properties.keys() == cluster.DEFAULTS.keys()
     for kind in ("cpu", "gpu"):
         assert example[kind].keys() == properties[kind]["properties"].keys()
+    for variable in ("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME"):  # GPUs talk by one, their processes by the other
+        assert f"{variable}=" in example["setup"]
     assert cluster.read_site(ROOT / "slurm/no such file") == cluster.DEFAULTS
 
 
@@ -278,3 +282,100 @@ def test_the_log_of_an_attempt_stays_unless_it_ended_well(tmp_path: Path, status
 def script(path: Path, body: str) -> None:
     path.write_text(f"#!/bin/sh\n{body}\n")
     path.chmod(0o755)
+
+
+def test_a_missing_squeue_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(earlier_jobs.time, "sleep", None)
+    with pytest.raises(InputError, match="squeue: no such command; start from a login node"):
+        earlier_jobs.wait_for_earlier_jobs({"rule_train"}, tmp_path)
+
+
+def test_a_slurm_that_is_away_is_told_while_it_is_asked_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    script(tmp_path / "squeue", f"[ -e {tmp_path}/up ] || {{ echo down >&2; exit 1; }}")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(earlier_jobs.time, "sleep", lambda seconds: (tmp_path / "up").touch())
+    assert not earlier_jobs.wait_for_earlier_jobs({"rule_train"}, tmp_path)
+    assert capsys.readouterr().err == "squeue does not answer: down; asking again for 5 minutes\n"
+
+
+def job_of(rule: str, *wildcards: str, **resources: object) -> SimpleNamespace:
+    return SimpleNamespace(
+        rule=SimpleNamespace(name=rule), name=rule, wildcards=list(wildcards), resources=resources, log=["no such log"]
+    )
+
+
+REFUSED = "sbatch: error: Batch job submission failed: Invalid account or account/partition combination specified"
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (
+            f"SLURM sbatch failed. The error message was '{REFUSED}'.\n    sbatch call:\n        sbatch --x=y\n",
+            REFUSED,
+        ),
+        (
+            "SLURM sbatch failed. The error message was 'sbatch: error: one.\nsbatch: error: it's two'.\n"
+            "    sbatch call:\n        sbatch\n",
+            "sbatch: error: one. sbatch: error: it's two",
+        ),
+        (
+            "Job submission failed with exception: SLURM job submission failed. The error message was away\n",
+            "away",
+        ),
+        (
+            "Job submission failed with exception: [Errno 7] too long",
+            "Job submission failed with exception: [Errno 7] too long",
+        ),
+    ],
+)
+def test_what_sbatch_said_is_in_the_summary(monkeypatch: pytest.MonkeyPatch, message: str, words: str) -> None:
+    """The plugin must still report by these names, with that message."""
+    source = inspect.getsource(plugin.Executor.run_job)
+    assert "self._report_job_error_threadsafe(" in source and "self._report_job_submission_threadsafe(" in source
+    assert "The error message was '{e.output.strip()}'." in source
+    reported: list[str] = []
+    monkeypatch.setattr(plugin.Executor, "_report_job_error_threadsafe", lambda self, info, msg: reported.append(msg))
+    monkeypatch.setattr(plugin.Executor, "_report_job_submission_threadsafe", lambda self, info: reported.append(""))
+    monkeypatch.setattr(cluster, "REFUSALS", {})
+    cluster.keep_refusals()
+    job = job_of("train", "arcface-x")
+    plugin.Executor._report_job_error_threadsafe(None, SimpleNamespace(job=job), message)
+    assert failures([job], cluster.REFUSALS) == [f"failed: train arcface-x: not submitted: {words}"]
+    plugin.Executor._report_job_submission_threadsafe(None, SimpleNamespace(job=job))
+    assert failures([job], cluster.REFUSALS) == ["failed: train arcface-x: no such log: not there"]
+    assert reported == [message, ""]
+
+
+@pytest.mark.parametrize(
+    ("given", "added"),
+    [
+        ("--ntasks-per-node=1 --signal=USR1@120", ""),
+        ("--exclude=n3", " --ntasks-per-node=1 --signal=USR1@120"),
+        ("--signal=USR1@600 --exclude=n3", " --ntasks-per-node=1"),
+        ("", " --ntasks-per-node=1 --signal=USR1@120"),
+    ],
+)
+def test_a_users_own_options_of_sbatch_leave_those_that_a_training_needs(
+    tmp_path: Path, site: dict[str, object], monkeypatch: pytest.MonkeyPatch, given: str, added: str
+) -> None:
+    for name in ("run_job", "run_array_jobs"):
+        assert "call = get_submit_command(" in inspect.getsource(getattr(plugin.Executor, name))
+    monkeypatch.setattr(plugin, "get_submit_command", lambda job, params: f"sbatch {job.resources['slurm_extra']}")
+    cluster.merge_extras()
+    resources = {**cluster.training_resources(plan_of(tmp_path)), "slurm_extra": given}
+    assert plugin.get_submit_command(job_of("train", **resources), {}) == f"sbatch {given}{added}"
+
+
+def test_immediate_submit_is_refused(site: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+    call = SimpleNamespace(remote_execution_settings=RemoteExecutionSettings(immediate_submit=True))
+    with pytest.raises(
+        InputError, match=r"^--immediate-submit submits the first jobs and ends; expected no such option"
+    ):
+        cluster.check_call(call)
+    cluster.check_call(SimpleNamespace(remote_execution_settings=RemoteExecutionSettings()))
+    monkeypatch.delenv(cluster.SITE)
+    cluster.check_call(call)

@@ -44,6 +44,8 @@ SHORTEST = 30
 """Minutes that a training asks for at least: to start, to read the data, to save."""
 MARGIN = 1.25
 """By which the time limit of a training is longer than its estimate."""
+NEEDED = "site_extra"
+"""Resource with the options of sbatch that a job needs whatever a user's ``slurm_extra`` says."""
 VISIBLE_S = 200
 """Seconds that a finished job must stay visible: Snakemake asks at least every three minutes."""
 
@@ -89,6 +91,8 @@ def profile(folder: str) -> Profile:
         job_environment.check(site)
         check_working_folder(Path.cwd())
         tell_every_end()
+        keep_refusals()
+        merge_extras()
         return Profile(site, Path(folder))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -230,6 +234,80 @@ def tell_every_end() -> None:
     plugin.query_job_status = ask_and_tell
 
 
+REFUSALS: dict[tuple[str, ...], str] = {}
+"""By rule and wildcards of a job, what sbatch said when it refused the job last."""
+
+
+def keep_refusals() -> None:
+    """Remember what sbatch says of the jobs that it refuses, for the summary at the end: they have no log."""
+    import snakemake_executor_plugin_slurm as plugin
+
+    report_error = plugin.Executor._report_job_error_threadsafe
+    report_submission = plugin.Executor._report_job_submission_threadsafe
+
+    def refused(self: Any, job_info: Any, msg: str) -> None:
+        for job in _single(job_info.job):
+            REFUSALS[job_key(job)] = sbatch_words(msg)
+        report_error(self, job_info, msg)
+
+    def submitted(self: Any, job_info: Any) -> None:
+        for job in _single(job_info.job):
+            REFUSALS.pop(job_key(job), None)
+        report_submission(self, job_info)
+
+    plugin.Executor._report_job_error_threadsafe = refused
+    plugin.Executor._report_job_submission_threadsafe = submitted
+
+
+def _single(job: Any) -> list[Any]:
+    """The jobs of a group, or the job alone."""
+    return [*getattr(job, "jobs", [job])]
+
+
+def job_key(job: Any) -> tuple[str, ...]:
+    """Rule and wildcards of a job of Snakemake."""
+    return (job.rule.name, *map(str, job.wildcards))
+
+
+def sbatch_words(message: str) -> str:
+    """What sbatch said, out of a message of Snakemake's plugin, in one line."""
+    found = re.search(r"error message was '?(.*?)'?\.?\n *(?:sbatch call|$)", f"{message}\n", re.DOTALL)
+    return " ".join((found[1] if found else message).split())
+
+
+def merge_extras() -> None:
+    """Add the options of sbatch that jobs need to those of a user's own ``slurm_extra``, which replaces the rule's.
+
+    An option that the user gives stands as it is.
+    """
+    import snakemake_executor_plugin_slurm as plugin
+
+    command = plugin.get_submit_command
+
+    def complete(job: Any, *args: Any, **kwargs: Any) -> str:
+        given = str(job.resources.get("slurm_extra") or "")
+        return f"{command(job, *args, **kwargs)}{missing_extras(str(job.resources.get(NEEDED) or ''), given)}"
+
+    plugin.get_submit_command = complete
+
+
+def missing_extras(needed: str, given: str) -> str:
+    """Options in ``needed`` that are not in ``given``, each after a blank."""
+    names = {word.partition("=")[0] for word in given.split()}
+    return "".join(f" {word}" for word in needed.split() if word.partition("=")[0] not in names)
+
+
+def check_call(workflow: Any) -> None:
+    """Refuse options of Snakemake with which a workflow on Slurm would end before its jobs do.
+
+    Raises:
+        InputError: ``--immediate-submit``.
+    """
+    if on_slurm() and getattr(workflow.remote_execution_settings, "immediate_submit", False):
+        expected = "no such option: jobs are submitted as soon as what they need is there"
+        raise InputError("--immediate-submit submits the first jobs and ends", expected=expected)
+
+
 def plain_state(state: str) -> str:
     """A state of Slurm as Snakemake's plugin takes it rightly."""
     word = (state.split() or [""])[0].rstrip("+")  # sacct: CANCELLED by 1000
@@ -264,7 +342,7 @@ def job_resources(asked: dict[str, Any]) -> dict[str, Any]:
     if not on_slurm():
         return {}
     kind = "gpu" if asked["gpus"] else "cpu"
-    return {**_queue(site_settings(), kind), **_gpus(asked["gpus"])}
+    return {**_queue(site_settings(), kind), **_extras(_gpus(asked["gpus"]))}
 
 
 def training_resources(plan: Plan) -> dict[str, Any]:
@@ -299,9 +377,15 @@ def training_resources(plan: Plan) -> dict[str, Any]:
         "nodes": nodes,
         "tasks_per_gpu": 0,
         "cpus_per_task": asked["threads"],
-        "slurm_extra": " ".join(filter(None, extra)),
+        **_extras({"slurm_extra": " ".join(filter(None, extra))}),
         "launcher": f"bash slurm/launch.sh {nodes} {asked['threads']} {site['warning_seconds']}",
     }
+
+
+def _extras(resources: dict[str, Any]) -> dict[str, Any]:
+    """Resources whose ``slurm_extra`` survives a user's own, see `merge_extras`."""
+    extra = resources.get("slurm_extra")
+    return {**resources, NEEDED: extra} if extra else resources
 
 
 def _gpus(on_each_node: int) -> dict[str, Any]:

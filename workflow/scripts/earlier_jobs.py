@@ -157,11 +157,17 @@ def _queued(line: str) -> Queued:
 
 def _queue() -> list[Queued]:
     command = ["squeue", "--noheader", "--user", str(os.getuid()), "--format=%i|%T|%Z|%k"]
-    for _ in range(TRIES):
+    for attempt in range(TRIES):
         try:
             done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+        except FileNotFoundError:
+            remedy = "start from a login node of the cluster, where sbatch and squeue are on the path"
+            raise InputError("squeue: no such command", remedy=remedy) from None
         except (subprocess.SubprocessError, OSError) as error:
-            trouble = str(getattr(error, "stderr", None) or error).strip()
+            trouble = " ".join(str(getattr(error, "stderr", None) or error).split())
+            if attempt == 0:
+                patience = f"asking again for {TRIES * LOOK_EVERY_S / 60:.0f} minutes"
+                print(f"squeue does not answer: {trouble}; {patience}", file=sys.stderr, flush=True)
             time.sleep(LOOK_EVERY_S)
             continue
         return [_queued(line) for line in done.stdout.splitlines() if line.count("|") >= 3]

@@ -7,7 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -89,18 +89,21 @@ def remove_superseded(paper: Products, wanted: Callable[[], bool] = lambda: True
                 gaps.unlink(missing_ok=True)
 
 
-def failures(jobs: Iterable[Any]) -> list[str]:
+def failures(jobs: Iterable[Any], refusals: Mapping[tuple[str, ...], str] | None = None) -> list[str]:
     """A line for each job that failed: its rule, what it worked on, its log and the error there.
 
     Args:
         jobs: of Snakemake, or groups of them.
+        refusals: by rule and wildcards, what Slurm said of a job that it did not take, which has no log.
     """
     single = [each for job in jobs for each in getattr(job, "jobs", [job])]
     lines = []
     for job in single:
         log = Path(job.log[0]) if job.log else None
-        words = ["failed:", job.rule.name, *map(str, job.wildcards)]
-        lines.append(f"{' '.join(words)}: {_last_error(log)}")
+        key = (job.rule.name, *map(str, job.wildcards))
+        refused = (refusals or {}).get(key)
+        what = f"not submitted: {refused}" if refused else _last_error(log)
+        lines.append(f"failed: {' '.join(key)}: {what}")
     return sorted(lines)
 
 

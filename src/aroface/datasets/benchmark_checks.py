@@ -17,12 +17,9 @@ from aroface.datasets.ijbs import IJBS, read_ijbs
 from aroface.datasets.images import CROP_PIXELS, Pixels, decode, resize_square
 from aroface.datasets.orientation import orientation_in, upright
 from aroface.datasets.pairs import read_pairs
-from aroface.datasets.specs import Kind
+from aroface.datasets.specs import FOLDS, Kind
 from aroface.errors import InputError
 from aroface.faces.geometry import align
-
-FOLDS = 10
-"""Folds of the accuracy of labelled pairs."""
 
 IJBS_SEARCHES = {
     "surveillance_to_single": ("single-booking", "single"),

@@ -21,6 +21,7 @@ from aroface.datasets.pairs import Pairs, write_pairs
 from aroface.datasets.photograph_checks import check_landmarks, leave_out_corrupt, require_aligned
 from aroface.datasets.photographs import Photograph, read_people
 from aroface.datasets.sampling import PairList, sample_pairs, split_images, split_people
+from aroface.datasets.specs import FOLDS
 from aroface.datasets.tinyface import write_tinyface
 from aroface.datasets.training_set import write_training_set
 from aroface.datasets.treatment import Treatment
@@ -169,10 +170,11 @@ def _pairs(
         )
     rng = np.random.default_rng([options.seed, _PAIRING])
     chosen = sample_pairs([len(person) for person in people], options.pairs, options.folds, rng)
-    if len(chosen.same) == 0:
+    if len(chosen.same) < FOLDS:
         raise InputError(
-            f"{len(people)} people to test give too few pairs for {options.folds} folds",
+            f"{len(people)} people to test give {len(chosen.same)} pairs for {options.folds} folds",
             file=folder,
+            expected=f"at least {FOLDS} pairs",
             remedy="raise test_fraction or pairs, or lower folds",
         )
     counts = {"identities": len(people), "pairs": len(chosen.same)}

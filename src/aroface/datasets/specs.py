@@ -11,6 +11,9 @@ from aroface.schemas import validate
 
 Kind = Literal["training", "pairs", "tinyface", "ijb", "ijbs"]
 
+FOLDS = 10
+"""Folds of the accuracy of labelled pairs, and so the least number of pairs."""
+
 SEMANTICS = 1
 """Raised by hand whenever the same spec and seed give other pixels than before."""
 
@@ -72,6 +75,9 @@ def resolve_spec(kind: Kind, spec: Mapping[str, Any], *, file: str | PathLike[st
             record="pairs.pairs",
             expected=f"a multiple of {2 * resolved['folds']}",
         )
+    if kind == "pairs" and resolved["pairs"] < FOLDS:
+        expected = f"at least {FOLDS}, one a fold of the accuracy"
+        raise InputError(f"{resolved['pairs']} pairs", file=file, record="pairs.pairs", expected=expected)
     if kind == "ijbs":
         seen = (resolved["subjects"] + resolved["unenrolled"]) * resolved["videos_per_subject"]
         if resolved["undetected"] >= seen:

@@ -63,6 +63,29 @@ def aligned_folders(folder: Path) -> list[str]:
     return sorted(names, key=lambda name: (name != ALIGNED_CROPS, name))
 
 
+def chosen_crops(folder: Path, alignment: str) -> str:
+    """The folder of crops of a tree that ``alignment`` names; TinyFace's rates depend on it (46 or 72 % rank-1).
+
+    Args:
+        folder: the tree.
+        alignment: option of the benchmark.
+
+    Raises:
+        InputError: the tree has other crops.
+    """
+    aligned = aligned_folders(folder)
+    if alignment in aligned:
+        return alignment
+    if aligned or alignment.startswith(ALIGNED):
+        raise InputError(
+            f"the images are taken from {' or '.join(aligned) or RELEASED_CROPS}",
+            file=folder,
+            expected=f"alignment {alignment!r} as the benchmark's options say",
+            remedy="name there the folder of aligned crops that the tree has; aroface data prepare --align makes one",
+        )
+    return RELEASED_CROPS
+
+
 def read_tinyface(folder: Path, crops: str | None = None) -> TinyFace:
     """Read the lists of a TinyFace tree.
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from aroface.datasets.align import described, read_report
 from aroface.datasets.benchmark_checks import read_file, stored_face
-from aroface.datasets.tinyface import ALIGNED, RELEASED_CROPS, aligned_folders, read_tinyface
+from aroface.datasets.tinyface import chosen_crops, read_tinyface
 from aroface.embedding.source import Images, Source
 from aroface.errors import InputError
 
@@ -26,7 +26,7 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
         InputError: see :func:`aroface.datasets.tinyface.read_tinyface`; or the tree has not the crops that the options
             name.
     """
-    crops = _crops(path, options["alignment"])
+    crops = chosen_crops(path, options["alignment"])
     faces = read_tinyface(path, crops)
     files = [*faces.probes, *faces.gallery, *faces.distractors]
     distractors = np.full(len(faces.distractors), DISTRACTOR_LABEL, dtype=np.int64)
@@ -39,21 +39,6 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
         "gallery_labels": np.concatenate([faces.gallery_labels, distractors]),
     }
     return Source(len(files), images, arrays, _layout(path / crops))
-
-
-def _crops(path: Path, alignment: str) -> str:
-    """The folder of crops; TinyFace's rates hang on the alignment (72 or 46 % rank-1 in public reports)."""
-    aligned = aligned_folders(path)
-    if alignment in aligned:
-        return alignment
-    if aligned or alignment.startswith(ALIGNED):
-        raise InputError(
-            f"the images are taken from {' or '.join(aligned) or RELEASED_CROPS}",
-            file=path,
-            expected=f"alignment {alignment!r} as the benchmark's options say",
-            remedy="name there the folder of aligned crops that the tree has; aroface data prepare --align makes one",
-        )
-    return RELEASED_CROPS
 
 
 def _layout(crops: Path) -> dict[str, Any]:

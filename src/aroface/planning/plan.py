@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from aroface import semantics
+from aroface.datasets.tinyface import chosen_crops
 from aroface.embedding.spec import resolve
 from aroface.errors import InputError
 from aroface.files import HASH_DIGITS, digest
@@ -328,6 +329,8 @@ def _benchmarks(configuration: Configuration, sources: Sources) -> dict[str, Ben
         if {"sensitivity": "pairs"}.get(spec["protocol"], spec["protocol"]) != source.kind:
             raise InputError(f"protocol {spec['protocol']} on {source.kind}", file=configuration.file, record=record)
         spec = resolve(spec, file=f"{configuration.file}: {record}")
+        if source.kind == "tinyface" and source.target is not None:
+            chosen_crops(source.target, spec["options"]["alignment"])  # better now than after the training
         if spec["name"] in benchmarks:
             raise InputError(f"{spec['name']} is declared twice", file=configuration.file, record=record)
         decisive = {key: spec[key] for key in ("protocol", "options")}
