@@ -115,6 +115,7 @@ def test_snakemake_alone_is_killed_and_its_jobs_end(
     assert f"going on from what process {process.pid} on " in outcome.text
     assert results_of(project) == undisturbed
     assert made_by(project) == JOBS
+    assert not any((project.folder / ".snakemake/incomplete").iterdir())
     assert "Nothing to be done" in project.run().text
 
 
