@@ -158,7 +158,7 @@ onstart:
     for line in PLAN.missing():
         print(f"missing: {line}", file=sys.stderr)
     jobs = list(workflow.persistence.dag.needrun_jobs())
-    earlier = wait_for_processes(EARLIER)
+    earlier = workflow.execution_settings.lock and wait_for_processes(EARLIER)
     if on_slurm():
         try:
             earlier |= wait_for_earlier_jobs(

@@ -63,7 +63,11 @@ def trust_what_is_whole(plan: Plan, persistence: type[Any]) -> None:
             return False
 
     async def incomplete_or_unknown(self: Any, job: Any) -> list[Any]:
-        return [file for file in await incomplete(self, job) if not is_whole(Path(file))]
+        marked = await incomplete(self, job)
+        whole = [file for file in marked if is_whole(Path(file))]
+        for file in whole if not self.dag.workflow.dryrun else ():
+            self._unmark_incomplete(self._get_key(file))
+        return [file for file in marked if file not in whole]
 
     persistence.incomplete = incomplete_or_unknown
 

@@ -108,7 +108,8 @@ class Snakemake:
         """Show how far it is until it ends; returns its exit status."""
         reader = threading.Thread(target=self._read, daemon=True)
         reader.start()
-        ends = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        ends = [signal.SIGINT, signal.SIGTERM]
+        ends += [signal.SIGHUP] if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN else []  # which nohup ignores
         before = {number: signal.signal(number, self._stop) for number in ends}
         try:
             with display:
