@@ -11,7 +11,7 @@ from typing import Any
 
 from aroface.errors import InputError
 from aroface.files import read_json
-from aroface.paper.records import Experiment
+from aroface.paper.records import Experiment, method_of
 from aroface.paper.text import listing, over_seeds
 from aroface.schemas import validate
 
@@ -90,9 +90,10 @@ def load_histories(
             continue
         place = Path(folder) / name
         if not (place / HISTORY).exists():
-            gaps.append(Gap(Experiment(match[1], match[2], match[3]), int(match[4]), _adversary(place)))
+            experiment = Experiment(method_of(name, match[1], runs), match[2], match[3])
+            gaps.append(Gap(experiment, int(match[4]), _adversary(place)))
             continue
-        history = _read(place / HISTORY)
+        history = _read(place / HISTORY, runs)
         rival = found.setdefault((history.experiment, history.seed), history)
         if rival is not history:
             raise InputError(
@@ -104,13 +105,14 @@ def load_histories(
     return tuple(found.values()), tuple(gaps)
 
 
-def _read(path: Path) -> History:
+def _read(path: Path, runs: Collection[str] | None) -> History:
     content = read_json(path)
     validate(content, "history", file=path)
     if content["run"] != path.parent.name:
         raise InputError("the history is in the wrong place", file=path, expected=f"{content['run']}/{HISTORY}")
     experiment = content["experiment"]
-    described = Experiment(experiment["method"], experiment["dataset"], experiment["arch"])
+    method = method_of(content["run"], experiment["method"], runs)
+    described = Experiment(method, experiment["dataset"], experiment["arch"])
     return History(path, content["run"], described, experiment["seed"], content)
 
 
