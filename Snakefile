@@ -45,6 +45,7 @@ from cluster import (
 from dry_run import print_summary
 from earlier_jobs import comment_of, start_again, wait_for_earlier_jobs
 from job_environment import offer_container
+from parameters import verbatim
 from unfinished import (
     Interrupts,
     failures,
@@ -84,11 +85,6 @@ RESOURCES = PLAN.values["resources"]
 
 if PLAN.values["strict_versions"]:
     os.environ[STRICT] = "1"
-
-
-def verbatim(value):
-    """A parameter that holds what it is given: in a string Snakemake would look for wildcards."""
-    return lambda wildcards: value
 
 
 wildcard_constraints:

@@ -104,7 +104,8 @@ def test_mistakes_are_one_line(tmp_path: Path, experiments: list[dict[str, Any]]
 
 def rendered(tmp_path: Path, found: Plan, rows: Any) -> str:
     spec = {
-        "name": "sweep", "caption": "Rates.", "label": "tab:sweep", "row_headers": [{"key": "method", "label": "Method"}],
+        "name": "sweep", "caption": "Rates.", "label": "tab:sweep",
+        "row_headers": [{"key": "method", "label": "Method"}],
         "columns": [{"id": "a", "label": "A", "benchmark": "pairs_clean", "metric": "accuracy", "decimals": 2}],
         "rows": rows,
     }  # fmt: skip
