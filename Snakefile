@@ -54,6 +54,7 @@ from earlier_jobs import (
     wait_for_processes,
 )
 from job_environment import offer_container
+from parameters import verbatim
 from unfinished import (
     AGAIN,
     Interrupts,
@@ -98,11 +99,6 @@ RESOURCES = PLAN.values["resources"]
 
 if PLAN.values["strict_versions"]:
     os.environ[STRICT] = "1"
-
-
-def verbatim(value):
-    """A parameter that holds what it is given: in a string Snakemake would look for wildcards."""
-    return lambda wildcards: value
 
 
 wildcard_constraints:

@@ -22,8 +22,8 @@ from aroface.schemas import validate
 
 SCHEMAS = sorted(Path("workflow/schemas").glob("*.schema.json"))
 WORKING = [
-    "{run}", "{", "}}", "{0}", "%(x)s", "50 % of", "$x$ and $", "$\\frac{1}$", "a_b^c", "\\input{x}", "#1 & ~", "<b>&amp;",
-    "[red]x[/red]", "| a | *b*", "=1+1", "-- x", "größe 中", "\\VAR{x} %% if", "'\"`", "{{ x }}",
+    "{run}", "{", "}}", "{0}", "%(x)s", "50 % of", "$x$ and $", "$\\frac{1}$", "a_b^c", "\\input{x}", "#1 & ~",
+    "<b>&amp;", "[red]x[/red]", "| a | *b*", "=1+1", "-- x", "größe 中", "\\VAR{x} %% if", "'\"`", "{{ x }}",
 ]  # fmt: skip
 REFUSED = ["a\x00b", "a\x07", "\x1b[31m", "a\x7f", "a\x85b", "a\u2028b", "\udce9", "a\x0cb"]
 

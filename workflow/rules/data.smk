@@ -36,10 +36,10 @@ rule fetch:
         "../envs/data.yaml"
     params:
         names=PLAN.sources.to_fetch,
-        folder=verbatim(PLAN.values["paths"]["data"]),
+        folder=verbatim(str(command_path(PLAN.values["paths"]["data"]))),
     shell:
         "if [ -z '{params.names}' ]; then echo nothing to fetch > {log:q}; exit 0; fi;"
-        " python -m aroface data fetch {params.names:q} --data-dir={params.folder:q} | tee -- {log:q}"
+        " python -m aroface data fetch {params.names:q} --data-dir {params.folder:q} | tee -- {log:q}"
 
 
 TOLERATED = (

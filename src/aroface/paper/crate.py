@@ -97,7 +97,7 @@ def graph(material: Material, software: Software, root: Path) -> list[Entity]:
         software: see :func:`write_crate`.
         root: folder of the crate.
     """
-    records = load_records(material.records, [run.name for run in material.runs])
+    records = load_records(material.records, {run.name: run.variant for run in material.runs})
     made = _Made(root, material, records)
     workflow = _workflow(software, root)
     sets = [_set(each, root) for each in material.data]

@@ -11,7 +11,7 @@ from typing import Any
 
 from aroface.errors import InputError
 from aroface.files import list_files, read_json_if_there
-from aroface.paper.records import Experiment
+from aroface.paper.records import Experiment, method_of
 from aroface.paper.text import listing, over_seeds
 from aroface.schemas import validate
 
@@ -89,9 +89,10 @@ def load_histories(
         if match is None:
             continue
         place = Path(folder) / name
-        history = _read(place / HISTORY)
+        history = _read(place / HISTORY, runs)
         if history is None:
-            gaps.append(Gap(Experiment(match[1], match[2], match[3]), int(match[4]), _adversary(place)))
+            experiment = Experiment(method_of(name, match[1], runs), match[2], match[3])
+            gaps.append(Gap(experiment, int(match[4]), _adversary(place)))
             continue
         rival = found.setdefault((history.experiment, history.seed), history)
         if rival is not history:
@@ -104,7 +105,7 @@ def load_histories(
     return tuple(found.values()), tuple(gaps)
 
 
-def _read(path: Path) -> History | None:
+def _read(path: Path, runs: Collection[str] | None) -> History | None:
     content = read_json_if_there(path)
     if content is None:
         return None
@@ -112,7 +113,8 @@ def _read(path: Path) -> History | None:
     if content["run"] != path.parent.name:
         raise InputError("the history is in the wrong place", file=path, expected=f"{content['run']}/{HISTORY}")
     experiment = content["experiment"]
-    described = Experiment(experiment["method"], experiment["dataset"], experiment["arch"])
+    method = method_of(content["run"], experiment["method"], runs)
+    described = Experiment(method, experiment["dataset"], experiment["arch"])
     return History(path, content["run"], described, experiment["seed"], content)
 
 

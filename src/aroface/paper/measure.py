@@ -158,7 +158,7 @@ def _match(spec: Spec, row: Row, known: Collection[Experiment]) -> Experiment | 
             file=spec.path,
             record=row.key,
             expected="one",
-            remedy="give its data set and backbone, or render from the records of one configuration only",
+            remedy="give its data set, backbone and label, or render from the records of one configuration only",
         )
     return fitting[0] if fitting else None
 

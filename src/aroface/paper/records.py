@@ -32,6 +32,16 @@ class Experiment:
         return f"{labels.get(self.method, self.method)}, {labels.get(self.dataset, self.dataset)}, {self.arch}"
 
 
+def variant(method: str, label: str) -> str:
+    """The name of a method in an experiment with a label of its own, which tells it from others of that method."""
+    return f"{method} [{label}]" if label else method
+
+
+def method_of(run: str, method: str, runs: Collection[str] | None) -> str:
+    """What the configuration calls the method of a run, where ``runs`` maps runs to such names; else ``method``."""
+    return (runs.get(run) or method) if isinstance(runs, Mapping) else method
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """One run evaluated on one benchmark.
@@ -70,7 +80,8 @@ class Selection(TypedDict, total=False):
     """What of the records and runs is shown, and by which names; :func:`read_runs_file` gives it.
 
     Attributes:
-        runs: names of the runs that count; all that are there if left out.
+        runs: names of the runs that count; all that are there if left out. Where experiments have labels, a mapping
+            to the names of their methods.
         experiments: those that are shown, in order; all that have results if left out.
         labels: printed names of methods and data sets by their keys; a key without one is printed itself.
     """
@@ -92,7 +103,7 @@ def load_records(folder: str | PathLike[str], runs: Collection[str] | None = Non
 
     Args:
         folder: ``results/records``; a folder that does not exist holds no records.
-        runs: names of the runs that count; None counts every run that is there.
+        runs: names of the runs that count, as `Selection` has them; None counts every run that is there.
 
     Raises:
         InputError: ``folder`` is a file; a file in it is no valid record, or lies under another run's or benchmark's
@@ -107,7 +118,7 @@ def load_records(folder: str | PathLike[str], runs: Collection[str] | None = Non
         if not path.name.startswith(".") and (runs is None or path.parent.name in runs)
     )
     contents = ((path, read_json_if_there(path)) for path in paths)
-    return tuple(_record(path, content) for path, content in contents if content is not None)
+    return tuple(_record(path, content, runs) for path, content in contents if content is not None)
 
 
 def read_runs_file(path: str | PathLike[str] | None) -> Selection:
@@ -127,22 +138,29 @@ def read_runs_file(path: str | PathLike[str] | None) -> Selection:
     listing = read_json(path)
     try:
         experiments = [Experiment(**entry) for entry in listing["experiments"]]
-        return {"runs": listing["runs"], "experiments": experiments, "labels": listing["labels"]}
-    except (KeyError, TypeError) as error:
+        runs: Collection[str] = listing["runs"]
+        if variants := listing.get("variants"):
+            runs = {run: variants.get(run, "") for run in runs}
+        return {"runs": runs, "experiments": experiments, "labels": listing["labels"]}
+    except (AttributeError, KeyError, TypeError) as error:
         expected = "keys runs, experiments, labels"
         raise InputError(f"no list of runs ({error})", file=path, expected=expected, remedy="plan again") from None
 
 
-def read_record(path: Path) -> Record:
+def read_record(path: Path, runs: Collection[str] | None = None) -> Record:
     """Read and check one record.
+
+    Args:
+        path: the file.
+        runs: see `load_records`.
 
     Raises:
         InputError: the file is no valid record, or lies under another run's or benchmark's name.
     """
-    return _record(path, read_json(path))
+    return _record(path, read_json(path), runs)
 
 
-def _record(path: Path, content: Any) -> Record:
+def _record(path: Path, content: Any, runs: Collection[str] | None) -> Record:
     """Check the content of one record."""
     validate(content, "record", file=path)
     place = f"{content['run']}/{content['benchmark']}.json"
@@ -152,7 +170,9 @@ def _record(path: Path, content: Any) -> Record:
     return Record(
         path=path,
         run=content["run"],
-        experiment=Experiment(experiment["method"], experiment["dataset"], experiment["arch"]),
+        experiment=Experiment(
+            method_of(content["run"], experiment["method"], runs), experiment["dataset"], experiment["arch"]
+        ),
         seed=experiment["seed"],
         benchmark=content["benchmark"],
         protocol=content["protocol"],

@@ -120,7 +120,7 @@ def render_report(material: Material, folder: Path) -> str:
     Raises:
         InputError: a record is no record. Records that do not fit into one table are said in the place of that table.
     """
-    records = load_records(material.records, [run.name for run in material.runs])
+    records = load_records(material.records, {run.name: run.variant for run in material.runs})
     runs = [view_run(run, records) for run in material.runs]
     trace = Trace(records, material.results, material.workflow)
     tables = view_tables(

@@ -28,6 +28,7 @@ class PlannedRun:
         folder: where its checkpoint lies.
         recipe_file: where the recipe does.
         benchmarks: names of those that it is evaluated on.
+        variant: what the configuration calls its method where the experiment has a label, else nothing.
     """
 
     name: str
@@ -35,6 +36,7 @@ class PlannedRun:
     folder: Path
     recipe_file: Path
     benchmarks: tuple[str, ...]
+    variant: str = ""
 
     @property
     def checkpoint_file(self) -> Path:

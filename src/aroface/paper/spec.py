@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from aroface.errors import InputError
+from aroface.paper.records import variant
 from aroface.schemas import read_yaml, validate
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -240,8 +241,8 @@ def _row(content: Mapping[str, Any], headers: tuple[RowHeader, ...], path: Path)
     return Row(
         headers={key: content[key] for key in keys},
         id=content.get("id"),
-        experiment=content.get("experiment"),
-        also=content.get("also"),
+        experiment=_experiment(content.get("experiment")),
+        also=_experiment(content.get("also")),
         quality=content.get("quality"),
         difference=(difference["of"], difference["minus"]) if difference else None,
         reported=content.get("reported", EMPTY),
@@ -249,6 +250,14 @@ def _row(content: Mapping[str, Any], headers: tuple[RowHeader, ...], path: Path)
         rerun=content.get("rerun", False),
         as_printed=content.get("as_printed", EMPTY),
     )
+
+
+def _experiment(content: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """An experiment as records have it: its label is part of the method's name there."""
+    if content is None or "label" not in content:
+        return content
+    named = {key: value for key, value in content.items() if key != "label"}
+    return {**named, "method": variant(content["method"], content["label"])}
 
 
 def _check(spec: Spec) -> None:

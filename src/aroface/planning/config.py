@@ -7,6 +7,8 @@ and adversary, and the experiment's own changes.
 
 from __future__ import annotations
 
+import itertools
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +16,7 @@ from typing import Any
 
 from aroface.datasets.registry import Checkpoint, read_checkpoints
 from aroface.errors import InputError
+from aroface.paper.records import variant
 from aroface.planning.paths import check_configured
 from aroface.schemas import parse_yaml, read_yaml, validate
 from aroface.shipped import shipped
@@ -73,6 +76,8 @@ class Experiment:
         recipe: the resolved recipe, as ``recipe.schema.json`` describes it; None of released weights.
         released: the weights that are taken as they are; None where they are trained.
         benchmarks: those that its runs are evaluated on; None for all.
+        label: tells it from other experiments of its method, data set and backbone; empty where there are none.
+        record: where the configuration declares it.
     """
 
     method: str
@@ -82,16 +87,28 @@ class Experiment:
     recipe: dict[str, Any] | None
     released: Checkpoint | None = None
     benchmarks: frozenset[str] | None = None
+    label: str = ""
+    record: str = "experiments"
+
+    @property
+    def variant(self) -> str:
+        """The method with the experiment's label, as tables and figures know it."""
+        return variant(self.method, self.label)
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """Method, data set and backbone, which no two experiments share."""
-        return self.method, self.dataset, self.arch
+        """Method with label, data set and backbone, which no two experiments share."""
+        return self.variant, self.dataset, self.arch
+
+    @property
+    def trained(self) -> dict[str, str]:
+        """Method, data set and backbone, as runs and records have them: a label changes nothing of a training."""
+        return {"method": self.method, "dataset": self.dataset, "arch": self.arch}
 
     @property
     def described(self) -> dict[str, str]:
-        """The same as a mapping, as records and table rows have it."""
-        return {"method": self.method, "dataset": self.dataset, "arch": self.arch}
+        """The key as a mapping, as table rows have it."""
+        return {**self.trained, "method": self.variant}
 
 
 def read_configuration(
@@ -183,22 +200,51 @@ def read_experiments(configuration: Configuration, *, root: Path = Path()) -> tu
     for number, entry in enumerate(declared):
         record = f"experiments.{number}"
         if "checkpoint" in entry:
-            experiment = _released(entry["checkpoint"], configuration, record, methods, checkpoints)
+            found = [_released(entry["checkpoint"], configuration, record, methods, checkpoints)]
         else:
-            experiment = _trained(entry, configuration, record, methods, recipes)
-        if experiment.key in experiments:
-            raise InputError(
-                f"{'/'.join(experiment.key)} is declared twice",
-                file=configuration.file,
-                record=record,
-                remedy=f"to compare variants of it, give each a method of its own in {METHODS}",
-            )
-        experiments[experiment.key] = experiment
+            found = [
+                _trained(entry, point, configuration, record, methods, recipes)
+                for point in _points(entry.get("sweep", {}))
+            ]
+        for experiment in found:
+            if experiment.key in experiments:
+                raise InputError(
+                    f"{'/'.join(experiment.key)} is declared twice",
+                    file=configuration.file,
+                    record=record,
+                    remedy="to compare variants of it, give each a label, or one of them a sweep",
+                )
+            experiments[experiment.key] = experiment
     return tuple(experiments.values())
+
+
+def _points(sweep: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
+    """Every combination of a sweep's values, by the dotted keys of the recipe; one without any where none is asked."""
+    for values in itertools.product(*sweep.values()):
+        yield dict(zip(sweep, values, strict=True))
+
+
+def _label(own: str, point: Mapping[str, Any]) -> str:
+    """The label of an experiment at a point of a sweep, such as ``long, lr=0.1``."""
+    last = [key.rpartition(".")[2] for key in point]
+    names = [name if last.count(name) == 1 else key for key, name in zip(point, last, strict=True)]
+    values = [value if isinstance(value, str) else json.dumps(value, ensure_ascii=False) for value in point.values()]
+    return ", ".join([own] * bool(own) + [f"{name}={value}" for name, value in zip(names, values, strict=True)])
+
+
+def _changes(point: Mapping[str, Any]) -> dict[str, Any]:
+    """What a point of a sweep changes of the recipe."""
+    changes: dict[str, Any] = {}
+    for key, value in point.items():
+        for name in reversed(key.split(".")):
+            value = {name: value}
+        changes = lay_over(changes, value)
+    return changes
 
 
 def _trained(
     entry: Mapping[str, Any],
+    point: Mapping[str, Any],
     configuration: Configuration,
     record: str,
     methods: Mapping[str, Any],
@@ -213,10 +259,20 @@ def _trained(
         (f"{METHODS}: {entry['method']}", {key: methods[entry["method"]][key] for key in ("head", "adversary")}),
         (f"{configuration.file}: {record}", {"arch": entry["arch"]} if "arch" in entry else {}),
         (f"{configuration.file}: {record}.overrides", entry.get("overrides", {})),
+        (f"{configuration.file}: {record}.sweep", _changes(point)),
     ]
     recipe, seeds = resolve_recipe(layers), tuple(entry.get("seeds", values["seeds"]))
     benchmarks = frozenset(entry["benchmarks"]) if "benchmarks" in entry else None
-    return Experiment(entry["method"], entry["dataset"], recipe["arch"], seeds, recipe, benchmarks=benchmarks)
+    return Experiment(
+        entry["method"],
+        entry["dataset"],
+        recipe["arch"],
+        seeds,
+        recipe,
+        benchmarks=benchmarks,
+        label=_label(entry.get("label", ""), point),
+        record=record,
+    )
 
 
 def _released(
@@ -229,7 +285,7 @@ def _released(
     _check_known("checkpoint", key, checkpoints, configuration.file, f"{record}.checkpoint")
     released = checkpoints[key]
     _check_known("method", released.method, methods, CHECKPOINTS, f"{key}.method")
-    return Experiment(released.method, released.dataset, released.arch, (RELEASED_SEED,), None, released)
+    return Experiment(released.method, released.dataset, released.arch, (RELEASED_SEED,), None, released, record=record)
 
 
 def resolve_recipe(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:

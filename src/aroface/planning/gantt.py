@@ -121,7 +121,7 @@ def _title(schedule: Schedule) -> str:
 def _labels(name: str, plan: Plan) -> list[str]:
     """What a run is called on its bar, one word a line."""
     run = plan.runs[name]
-    method = figure_text(plan.labels.get(run.experiment.method, run.experiment.method))
+    method = figure_text(plan.labels.get(run.experiment.variant, run.experiment.variant))
     head, plus, treatment = method.partition("+")
     words = [head, *(f"{plus}{treatment}".split(", ") if plus else [])]
     return [*words, f"{run.experiment.arch} s{run.seed}"]

@@ -60,7 +60,7 @@ class Run:
         named = {
             "schema": SCHEMA,
             "run": self.name,
-            "experiment": {**self.experiment.described, "seed": self.seed},
+            "experiment": {**self.experiment.trained, "seed": self.seed},
         }
         released = self.experiment.released
         if released is not None:
@@ -217,11 +217,13 @@ class Plan:
 
     def _listing(self) -> dict[str, Any]:
         experiments = {run.experiment.key: run.experiment.described for run in self.runs.values()}
+        variants = {name: run.experiment.variant for name, run in self.runs.items() if run.experiment.label}
         return {
             "schema": SCHEMA,
             "runs": list(self.runs),
             "experiments": list(experiments.values()),
             "labels": self.labels,
+            **({"variants": variants} if variants else {}),
         }
 
 
@@ -259,7 +261,9 @@ def make_plan(files: Sequence[Path], changes: Mapping[str, Any] | None = None, *
             raise InputError(f"no labelled pairs {name!r}", file=configuration.file, record=record, expected=expected)
     labels = {key: method["label"] for key, method in read_methods(root).items()}
     labels |= {run.experiment.dataset: _training_label(run, sources) for run in runs.values()}
-    used = {name for run in runs.values() for name in (run.experiment.method, run.experiment.dataset)}
+    for experiment in (run.experiment for run in runs.values() if run.experiment.label):
+        labels[experiment.variant] = f"{labels[experiment.method]} ({experiment.label})"
+    used = {name for run in runs.values() for name in _names(run.experiment)}
     return Plan(
         configuration,
         sources,
@@ -288,21 +292,34 @@ def _extend(variable: str, folder: Path, *, first: bool) -> None:
 
 
 def _runs(configuration: Configuration, sources: Sources, root: Path) -> dict[str, Run]:
-    runs = {}
-    for number, experiment in enumerate(read_experiments(configuration, root=root)):
-        released = experiment.released
+    runs: dict[str, Run] = {}
+    for experiment in read_experiments(configuration, root=root):
+        released, key = experiment.released, experiment.trained.values()
         if released is not None:
             source = sources.released(released)
             hash_ = digest({"file": source.manifest_hash, "color": released.color, "semantics": semantics.IMPORT})
-            name = "-".join([*experiment.key, "released", hash_[:HASH_DIGITS]])
+            name = "-".join([*key, "released", hash_[:HASH_DIGITS]])
             runs[name] = Run(name, experiment, experiment.seeds[0], source, hash_)
             continue
-        source = sources.training_set(experiment.dataset, f"experiments.{number}.dataset")
+        source = sources.training_set(experiment.dataset, f"{experiment.record}.dataset")
         for seed in experiment.seeds:
             hash_ = recipe_hash(experiment.recipe or {}, source.manifest_hash, seed, semantics.TRAINING)
-            name = "-".join([*experiment.key, f"s{seed}", hash_[:HASH_DIGITS]])
+            name = "-".join([*key, f"s{seed}", hash_[:HASH_DIGITS]])
+            if name in runs:
+                other = runs[name].experiment
+                raise InputError(
+                    f"{experiment.variant!r} is the same training as {other.variant!r} of {other.record}",
+                    file=configuration.file,
+                    record=experiment.record,
+                    remedy="leave one of them out: a label alone changes nothing",
+                )
             runs[name] = Run(name, experiment, seed, source, hash_)
     return runs
+
+
+def _names(experiment: Experiment) -> tuple[str, str, str]:
+    """Keys whose printed names an experiment needs."""
+    return experiment.method, experiment.variant, experiment.dataset
 
 
 def _training_label(run: Run, sources: Sources) -> str:

@@ -80,7 +80,12 @@ def _runs(plan: Plan) -> Iterator[PlannedRun]:
     for run in plan.runs.values():
         benchmarks = tuple(each.name for each in plan.benchmarks.values() if each.evaluates(run.experiment))
         yield PlannedRun(
-            run.name, run.entry(), plan.results / "runs" / run.name, plan.recipe_file(run.name), benchmarks
+            run.name,
+            run.entry(),
+            plan.results / "runs" / run.name,
+            plan.recipe_file(run.name),
+            benchmarks,
+            run.experiment.variant if run.experiment.label else "",
         )
 
 
