@@ -28,7 +28,7 @@ _PLACES = (Path(__file__).parent / "_schemas", Path(__file__).parents[2] / "work
 YAML_BYTES = 8_000_000
 """Size of the largest YAML file."""
 
-_NODES = 1_000_000  # that a YAML file may have, each alias counted as all that it stands for
+_NODES = 200_000  # that a YAML file may have, each alias counted as all that it stands for
 _INTEGERS = 2**64
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")  # tabs and line ends are text
 _FAILURES = (ValueError, TypeError, AttributeError, OverflowError, LookupError, RecursionError)

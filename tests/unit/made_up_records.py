@@ -77,7 +77,7 @@ def sweep(clean: float, slope: float, qualities: Sequence[str] = ("hq", "r24", "
         for factor, levels in (("scale", (0.0, 0.1, 0.2)), ("rotation", (0.0, 5.0, 10.0)), ("shift", (0.0, 0.05, 0.1))):
             for step, level in enumerate(levels):
                 drop = slope * step * (1 + rank)
-                value = clean - 0.2 * rank - drop
+                value = max(clean - 0.2 * rank - drop, 0.0)
                 points.append(
                     {
                         "quality": quality,
@@ -85,8 +85,8 @@ def sweep(clean: float, slope: float, qualities: Sequence[str] = ("hq", "r24", "
                         "level": level,
                         "metric": "tar_strict_at_far_1e-2",
                         "value": value,
-                        "low": value - 0.02,
-                        "high": value + 0.02,
+                        "low": max(value - 0.02, 0.0),
+                        "high": min(value + 0.02, 1.0),
                         "drop": drop,
                         "drop_low": drop - 1.5 * slope * (1 + rank),
                         "drop_high": drop + 0.02,

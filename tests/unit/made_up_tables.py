@@ -55,7 +55,7 @@ def fill_table(
                 elif at.show == "value":
                     point = {"quality": at.quality, "factor": at.factor, "level": at.level, "metric": column.metric}
                     drop = 0.9 - value
-                    point |= {"value": value, "low": value - 0.02, "high": value + 0.02}
+                    point |= {"value": value, "low": max(value - 0.02, 0.0), "high": min(value + 0.02, 1.0)}
                     series.append(point | {"drop": drop, "drop_low": drop - 0.02, "drop_high": drop + 0.02})
     for (method, dataset, arch, seed, benchmark), (metrics, series) in found.items():
         protocol = PROTOCOLS.get(benchmark, "pairs")

@@ -15,10 +15,16 @@ from made_up_records import write_record
 
 from aroface import files, schemas
 from aroface.cli import main
+from aroface.datasets.align import read_report
+from aroface.datasets.hashes import FileHashes
+from aroface.datasets.manifest import read_manifest
+from aroface.embedding.store import open_features
 from aroface.errors import InputError
 from aroface.files import DEPTH, parse_json, read_json
-from aroface.paper.records import read_record
+from aroface.models.run_folder import read_checkpoint
+from aroface.paper.records import read_record, read_runs_file
 from aroface.schemas import parse_yaml, read_yaml, validate
+from aroface.training.recipe import read_run
 
 LAUGHS = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
     f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join(['*' + chr(97 + n)] * 9)}]\n" for n in range(20)
@@ -30,7 +36,7 @@ ODD_YAML: dict[str, tuple[str, str]] = {
     "dashes": ("- " * 200_000, "more than 64 levels"),
     "questions": ("? " * 200_000, "more than 64 levels"),
     "indents": ("".join(" " * n + "a:\n" for n in range(70)), "line 6\\d: more than 64 levels"),
-    "many laughs": (LAUGHS, "more than 1,000,000 values, aliases unfolded"),
+    "many laughs": (LAUGHS, "more than 200,000 values, aliases unfolded"),
     "alias of itself": ("a: &a [*a]", "the alias a holds itself"),
     "unknown alias": ("a: *b", r"line 1, column 4: not YAML \(found undefined alias"),
     "date": ("a: 1\nb: 2001-99-99", r"line 2, column 4: not YAML \(timestamp '2001-99-99' cannot be read\)"),
@@ -220,6 +226,44 @@ def test_any_text_is_read_or_one_line(text: str) -> None:
         except InputError as error:
             assert str(error).isprintable()
             assert str(error).startswith("a: ")
+
+
+RUN = {"run": 7, "experiment": {}, "recipe": {}, "recipe_hash": "", "data": [], "semantics": 1, "weights": 7}
+RUN |= {"input": 7, "embedding_size": 7, "source": 7}
+ODD_READERS: list[tuple[str, Callable[[Path], Any]]] = [
+    ("checkpoint.json", lambda path: read_checkpoint(path.parent)),
+    ("run.json", read_run),
+    ("index.json", lambda path: open_features(path.parent)),
+    ("runs.json", read_runs_file),
+    ("alignment.json", lambda path: read_report(path.parent)),
+    ("lfw.bin.manifest.json", lambda path: read_manifest(path.parent / "lfw.bin")),
+]
+ODD_CONTENTS = [[], 7, None, "text", {}, {"rows": "a", "dimension": [], "arrays": 7}]
+ODD_CONTENTS += [{"rows": 1, "dimension": 1, "arrays": {"a": 7}}, {"rows": 1, "dimension": 1, "precision": "x"}]
+ODD_CONTENTS += [{"experiments": [7], "runs": 7, "labels": 7}, {"experiments": 7}]
+
+
+@pytest.mark.parametrize("content", ODD_CONTENTS, ids=lambda content: json.dumps(content)[:60])
+@pytest.mark.parametrize(("name", "read"), ODD_READERS, ids=lambda part: part if isinstance(part, str) else "")
+def test_json_of_other_types_is_one_line(name: str, read: Callable[[Path], Any], content: Any, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(json.dumps(content))
+    with pytest.raises(InputError, match=str(tmp_path)):
+        read(tmp_path / name)
+
+
+@pytest.mark.parametrize("data", [7, [], {}])
+def test_a_recipe_of_other_types_is_one_line(data: Any, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({**RUN, "data": data}))
+    with pytest.raises(InputError, match=r"run\.json: no recipe of a run"):
+        read_run(tmp_path / "run.json")
+
+
+@pytest.mark.parametrize("files", [7, [], {"a": 7}, {"a": [1, 2]}, {"a": None}])
+@pytest.mark.parametrize("schema", [1, "1", None])
+def test_a_memory_of_other_types_is_none(files: Any, schema: Any, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"")
+    (tmp_path / "memory").write_text(json.dumps({"schema": schema, "folder": str(tmp_path.resolve()), "files": files}))
+    assert FileHashes(tmp_path, tmp_path / "memory").sha256("a").startswith("e3b0c442")
 
 
 FILES = [

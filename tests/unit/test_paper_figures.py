@@ -64,7 +64,7 @@ def test_the_panels_show_the_curves(records: Path):
     lines = [line for line in figure.axes[3].lines if len(line.get_xdata()) > 1]  # low quality, scale
     assert len(lines) == 2
     np.testing.assert_allclose(lines[0].get_xdata(), (0, 10, 20))
-    np.testing.assert_allclose(lines[0].get_ydata(), (51, 21, -9))
+    np.testing.assert_allclose(lines[0].get_ydata(), (51, 21, 0))
     np.testing.assert_allclose(lines[1].get_ydata(), (50, 35, 20))
 
 

@@ -59,6 +59,9 @@ def _read(memory: Path, folder: Path) -> dict[str, list[Any]]:
         written = read_json(memory) if memory.exists() else None
     except InputError:
         return {}
-    if not isinstance(written, dict) or written.get("schema") != _SCHEMA or written["folder"] != str(folder.resolve()):
+    if not isinstance(written, dict) or written.get("schema") != _SCHEMA:
         return {}
-    return dict(written["files"])
+    files = written.get("files") if written.get("folder") == str(folder.resolve()) else None
+    if not isinstance(files, dict):
+        return {}
+    return {name: each for name, each in files.items() if isinstance(each, list) and len(each) == 3}

@@ -59,12 +59,14 @@ def open_features(folder: str | PathLike[str]) -> StoredFeatures:
     if not (folder / INDEX).exists():
         raise InputError("no complete features", file=folder, expected=INDEX, remedy="run aroface embed to the end")
     index = read_json(folder / INDEX)
-    shape = (index["rows"], index["dimension"])
-    values = _load(folder / FEATURES, shape, _dtype(index.get("precision", "float32")))
-    arrays = {
-        name: np.array(_load(folder / f"{name}.npy", tuple(entry["shape"]), np.dtype(entry["dtype"])))
-        for name, entry in index["arrays"].items()
-    }
+    try:
+        shape, dtype = (index["rows"], index["dimension"]), _dtype(index.get("precision", "float32"))
+        listed = {name: (tuple(entry["shape"]), np.dtype(entry["dtype"])) for name, entry in index["arrays"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        remedy = "delete its folder and embed again"
+        raise InputError("no index of features", file=folder / INDEX, remedy=remedy) from None
+    values = _load(folder / FEATURES, shape, dtype)
+    arrays = {name: np.array(_load(folder / f"{name}.npy", *entry)) for name, entry in listed.items()}
     return StoredFeatures(folder, index, values, arrays)
 
 

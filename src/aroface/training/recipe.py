@@ -183,9 +183,13 @@ def read_run(path: str | PathLike[str]) -> Run:
     keys = {"run", "experiment", "recipe", "recipe_hash", "data", "semantics"}
     if not isinstance(entry, dict) or not keys <= {*entry}:
         raise InputError("no recipe of a run", file=path, remedy="let aroface plan write it")
-    seed, semantics = entry["experiment"]["seed"], entry["semantics"]
-    expected = recipe_hash(entry["recipe"], entry["data"]["manifest_hash"], seed, semantics)
-    if entry["recipe_hash"] != expected or not entry["run"].endswith(expected[:HASH_DIGITS]):
+    try:
+        seed, semantics = entry["experiment"]["seed"], entry["semantics"]
+        expected = recipe_hash(entry["recipe"], entry["data"]["manifest_hash"], seed, semantics)
+        same = entry["recipe_hash"] == expected and entry["run"].endswith(expected[:HASH_DIGITS])
+    except (KeyError, TypeError, AttributeError):
+        raise InputError("no recipe of a run", file=path, remedy="let aroface plan write it") from None
+    if not same:
         raise InputError(
             "the recipe does not have the hash in its name",
             file=path,
