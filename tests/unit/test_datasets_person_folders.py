@@ -144,7 +144,9 @@ def test_lost_people_are_an_error_unless_they_are_allowed(tmp_path: Path, data: 
         (tmp_path / name).mkdir()
         if data is not None:
             put(tmp_path, f"{name}/1", data=data)
-    with pytest.raises(InputError, match=r"/c: the folder holds no image that can be used, as of 2 people.*--lost-peo"):
+    with pytest.raises(
+        InputError, match=r"/c: the folder holds no image that can be used, one of 2 such folders.*--lost-peo"
+    ):
         find_people(tmp_path, Omissions())
     omissions = Omissions()
     assert [*find_people(tmp_path, omissions, lost="omit").people] == ["a", "b"]

@@ -138,7 +138,7 @@ def account_for_lost(places: set[Path], lost: LostPeople, omissions: Omissions, 
     if lost == "error":
         reasons = "".join(f"; {line}" for line in omissions.lines()[:1])
         raise InputError(
-            f"the folder holds no image that can be used, as of {len(names):,} people{reasons}",
+            f"the folder holds no image that can be used, one of {len(names):,} such folders{reasons}",
             file=folder / names[0],
             remedy="remove it, put in the person's images, or choose --lost-people omit",
         )
