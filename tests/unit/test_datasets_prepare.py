@@ -133,6 +133,13 @@ def test_damaged_images_are_left_out_where_that_is_asked_for(tmp_path: Path, shu
     assert held(tmp_path / "set") == Counter((number // 4, jpeg) for number, jpeg in enumerate(jpegs) if number != 4)
 
 
+@pytest.mark.parametrize("options", [PrepareOptions(people_depth=1), PrepareOptions(resize_crops=True)])
+def test_options_of_folders_are_refused_for_records(tmp_path: Path, options: PrepareOptions) -> None:
+    write_training_set(tmp_path / "source", [(0, crop(0)), (1, crop(1))], 2)
+    with pytest.raises(InputError, match="source: holds records, no folders of people; leave out --people-depth"):
+        prepare(tmp_path / "source", tmp_path / "set", options)
+
+
 def test_a_person_of_damaged_images_alone_is_lost_only_where_that_is_allowed(tree: Path, tmp_path: Path) -> None:
     for path in (tree / "part1/0_1_2").iterdir():
         path.write_bytes(b"\xff\xd8\xff and no more")
