@@ -322,6 +322,10 @@ def _do_align(options: Arguments) -> None:
 
     if options.shuffle:
         raise InputError("--shuffle is for training sets", remedy="leave it out: aligned crops keep their names")
+    for name in _given(options, *_PEOPLE):
+        raise InputError(
+            f"--{name.replace('_', '-')} is for training sets", remedy="leave it out: every image is aligned"
+        )
     detector = open_detector(
         options.detector,
         options.data_dir,

@@ -318,6 +318,9 @@ def test_the_verb_aligns_with_a_file(crops: Path, tmp_path: Path, capsys):
     assert "aroface data fetch scrfd_2.5g" in capsys.readouterr().err
     assert main([*command, "--shuffle"]) == 2
     assert "--shuffle is for training sets" in capsys.readouterr().err
+    for option in (["--resize-crops"], ["--people-depth", "2"], ["--lost-people", "omit"]):
+        assert main([*command, *option]) == 2
+        assert f"{option[0]} is for training sets" in capsys.readouterr().err
 
 
 def test_a_damaged_report_is_one_line(crops: Path, tmp_path: Path):

@@ -60,9 +60,35 @@ def test_big_endian_files_are_read():
     assert read_strings(data, "names") == ["ab"]
 
 
-@pytest.mark.parametrize("value", [np.eye(2), column(NAMES).T, np.array([[1.0], ["a"]], object), "a text", {"a": 1}])
-def test_a_variable_of_another_form_is_refused(value: object):
-    with pytest.raises(ValueError, match=r"names is no cell array of one column|a cell holds no string"):
+def table(*columns: list[object]) -> np.ndarray:
+    cells = np.empty((len(columns[0]), len(columns)), object)
+    for number, values in enumerate(columns):
+        cells[:, number] = values
+    return cells
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize(
+    "others", [[[1.0, 2.0, 3.0, 4.0]], [NAMES[::-1]], [["1", "2", "3", "4"], [np.eye(2)] * 4], [[NAMES] * 4]]
+)
+def test_of_several_columns_the_first_is_read(others: list[list[object]], compressed: bool):
+    assert read_strings(saved(table(NAMES, *others), do_compression=compressed), "names") == NAMES
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (np.eye(2), "names is no cell array"),
+        ("a text", "names is no cell array"),
+        ({"a": 1}, "names is no cell array"),
+        (column(NAMES).T, "names is a cell array of 1×4, no column of names"),
+        (np.full((2, 2, 2), "a", object), "names is a cell array of 2×2×2, no column of names"),
+        (np.array([[1.0], ["a"]], object), "a cell holds no string"),
+        (table([1.0, 2.0], ["a", "b"]), "a cell holds no string"),
+    ],
+)
+def test_a_variable_of_another_form_is_refused(value: object, message: str):
+    with pytest.raises(ValueError, match=message):
         read_strings(saved(value), "names")
 
 

@@ -137,6 +137,13 @@ def test_the_depth_can_be_chosen(tmp_path: Path):
     assert {name: len(images) for name, images in found.people.items()} == {"p0": 2, "p1": 1}
 
 
+def test_people_of_several_depths_are_not_merged_in_silence(tmp_path: Path):
+    put(tmp_path, "a/1.jpg", "b/1.jpg", "c/1.jpg", "more/d/1.jpg", "more/e/1.jpg")
+    with pytest.raises(InputError, match=r"/more: images in 2 folders and none beside them: .*--people-depth 1 if"):
+        find_people(tmp_path, Omissions())
+    assert len(find_people(tmp_path, Omissions(), depth=1).people["more"]) == 2
+
+
 @pytest.mark.parametrize("data", [HEIC, b"text", None])
 def test_lost_people_are_an_error_unless_they_are_allowed(tmp_path: Path, data: bytes | None):
     put(tmp_path, "a/1.jpg", "b/1.jpg")
@@ -144,7 +151,9 @@ def test_lost_people_are_an_error_unless_they_are_allowed(tmp_path: Path, data: 
         (tmp_path / name).mkdir()
         if data is not None:
             put(tmp_path, f"{name}/1", data=data)
-    with pytest.raises(InputError, match=r"/c: the folder holds no image that can be used, as of 2 people.*--lost-peo"):
+    with pytest.raises(
+        InputError, match=r"/c: the folder holds no image that can be used, one of 2 such folders.*--lost-peo"
+    ):
         find_people(tmp_path, Omissions())
     omissions = Omissions()
     assert [*find_people(tmp_path, omissions, lost="omit").people] == ["a", "b"]

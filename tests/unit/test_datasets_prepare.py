@@ -133,12 +133,19 @@ def test_damaged_images_are_left_out_where_that_is_asked_for(tmp_path: Path, shu
     assert held(tmp_path / "set") == Counter((number // 4, jpeg) for number, jpeg in enumerate(jpegs) if number != 4)
 
 
+@pytest.mark.parametrize("options", [PrepareOptions(people_depth=1), PrepareOptions(resize_crops=True)])
+def test_options_of_folders_are_refused_for_records(tmp_path: Path, options: PrepareOptions) -> None:
+    write_training_set(tmp_path / "source", [(0, crop(0)), (1, crop(1))], 2)
+    with pytest.raises(InputError, match="source: holds records, no folders of people; leave out --people-depth"):
+        prepare(tmp_path / "source", tmp_path / "set", options)
+
+
 def test_a_person_of_damaged_images_alone_is_lost_only_where_that_is_allowed(tree: Path, tmp_path: Path) -> None:
     for path in (tree / "part1/0_1_2").iterdir():
         path.write_bytes(b"\xff\xd8\xff and no more")
     skip = PrepareOptions(on_corrupt="skip", max_left_out=0.5)
     with pytest.raises(
-        InputError, match=r"0_1_2: the folder holds no image that can be used, as of 1 people; left out"
+        InputError, match=r"0_1_2: the folder holds no image that can be used, one of 1 such folders; left out"
     ):
         prepare(tree, tmp_path / "set", skip)
     prepared = prepare(tree, tmp_path / "set", replace(skip, lost_people="omit"))

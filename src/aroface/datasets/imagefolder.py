@@ -107,8 +107,6 @@ def _images_of(person: Path) -> list[str]:
     if not found:
         raise InputError("the folder holds no image", file=person, remedy="remove it, or put in the person's images")
     for name, is_folder in found:
-        if not is_folder and not (person / name).is_file() and (person / name).exists():
-            raise InputError("is no file", file=person / name, expected=LAYOUT)
         if is_folder or not _is_named_jpeg(name):
             what = "a folder" if is_folder else "no JPEG"
             raise InputError(f"is {what}", file=person / name, expected=LAYOUT)
@@ -118,14 +116,17 @@ def _images_of(person: Path) -> list[str]:
 def _entries(folder: Path) -> list[tuple[str, bool]]:
     """Name, and whether it is a folder, of all that is visible in a folder, in order."""
 
-    def listed() -> list[tuple[str, bool]]:
+    def listed() -> list[tuple[str, bool, bool]]:
         with os.scandir(folder) as entries:
-            return sorted((entry.name, entry.is_dir()) for entry in entries if not entry.name.startswith("."))
+            visible = [entry for entry in entries if not entry.name.startswith(".")]
+            return sorted((entry.name, entry.is_dir(), entry.is_file() or entry.is_symlink()) for entry in visible)
 
     found = steadily(listed, folder)
-    for name, _ in found:
+    for name, is_folder, is_file in found:
         check_name(folder / name)
-    return found
+        if not is_folder and not is_file:  # to read a pipe would wait for ever
+            raise InputError("is neither file nor folder", file=folder / name, expected=LAYOUT)
+    return [(name, is_folder) for name, is_folder, _ in found]
 
 
 def _is_named_jpeg(name: str) -> bool:

@@ -21,7 +21,9 @@ Order = Literal["<", ">"]
 
 
 def read_strings(data: bytes, variable: str) -> list[str]:
-    """The strings of a cell array of one column.
+    """The strings in the first column of a cell array, as the scripts that come with such lists read them.
+
+    A cell array of one row and several columns is refused: its first column would be one string of a list.
 
     Args:
         data: of the file.
@@ -38,9 +40,12 @@ def read_strings(data: bytes, variable: str) -> list[str]:
         matrix = _inflated(content, order) if kind == _COMPRESSED else content
         array_class, shape, name, cells = _matrix(matrix, order)
         if name == variable:
-            if array_class != _CELL_ARRAY or shape != (len(cells), 1):
-                raise ValueError(f"{variable} is no cell array of one column")
-            return [_string(cell, order) for cell in cells]
+            if array_class != _CELL_ARRAY:
+                raise ValueError(f"{variable} is no cell array")
+            rows, columns = shape if len(shape) == 2 else (0, 0)
+            if rows * columns != len(cells) or (columns > 1 and rows < 2):
+                raise ValueError(f"{variable} is a cell array of {'×'.join(map(str, shape))}, no column of names")
+            return [_string(cell, order) for cell in cells[:rows]]  # column after column
     raise ValueError(f"no variable {variable}")
 
 

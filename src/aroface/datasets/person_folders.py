@@ -88,11 +88,14 @@ def find_people(
         lost: What happens to people's folders from which no image is taken: an error, or they are left out.
 
     Raises:
-        InputError: See `find_images`; no image is there, two folders of people have one name, or a person is lost.
+        InputError: See `find_images`; no image is there, two folders of people have one name, a person is lost, or what
+            should be a person's folder may be one of several people's.
     """
     images = find_images(folder, omissions)
     total = len(images) + omissions.counted
-    depth = depth or _depth_of_people(path.relative_to(folder).parts for path in {path.parent for path in images})
+    if depth is None:
+        depth = _depth_of_people(path.relative_to(folder).parts for path in {path.parent for path in images})
+        _require_persons(folder, images, depth)
     people: dict[str, list[Path]] = {}
     places: dict[str, Path] = {}
     for path in images:
@@ -138,7 +141,7 @@ def account_for_lost(places: set[Path], lost: LostPeople, omissions: Omissions, 
     if lost == "error":
         reasons = "".join(f"; {line}" for line in omissions.lines()[:1])
         raise InputError(
-            f"the folder holds no image that can be used, as of {len(names):,} people{reasons}",
+            f"the folder holds no image that can be used, one of {len(names):,} such folders{reasons}",
             file=folder / names[0],
             remedy="remove it, put in the person's images, or choose --lost-people omit",
         )
@@ -203,6 +206,27 @@ def _depth_of_people(holders: Iterable[tuple[str, ...]]) -> int:
         if 2 * direct > len({parts[:depth] for parts in folders if len(parts) >= depth}):
             return depth
     return 1
+
+
+def _require_persons(folder: Path, images: Iterable[Path], depth: int) -> None:
+    """Refuse folders that stand among people's but may be folders of people: the images lie in several within.
+
+    Raises:
+        InputError: There is one.
+    """
+    within: dict[tuple[str, ...], set[str]] = {}
+    for path in images:
+        parts = path.relative_to(folder).parts
+        if len(parts) > depth:
+            within.setdefault(parts[:depth], set()).add(parts[depth] if len(parts) > depth + 1 else "")
+    for place, names in within.items():
+        if len(names) > 1 and "" not in names:
+            raise InputError(
+                f"images in {len(names):,} folders and none beside them: are these of one person?",
+                file=folder.joinpath(*place),
+                expected="images in it, as in most folders beside it",
+                remedy=f"choose --people-depth {depth} if they are; else move the folders up",
+            )
 
 
 def _folders_at(folder: Path, depth: int) -> set[Path]:

@@ -128,6 +128,10 @@ class _Images:
 
 def _records(source: Path, omissions: Omissions, options: PrepareOptions) -> _Images:
     """The images of a record set; labels stay as they are, also where a person loses all images."""
+    if options.people_depth is not None or options.resize_crops:
+        raise InputError(
+            "holds records, no folders of people", file=source, remedy="leave out --people-depth and --resize-crops"
+        )
     found = TrainingSet.open(source)
     if options.on_corrupt == "error":
         return _Images(found.labels, found.num_classes, found.jpeg, [], [])

@@ -152,7 +152,7 @@ def _files(folder: Path, part: str) -> list[str]:
     if path.is_dir():
         found = [f"{part}/{file}" for file in files_under(path)]
         for file in found:
-            if (folder / file).exists() and not (folder / file).is_file():  # to read a pipe would wait for ever
+            if not (folder / file).is_file() and (folder / file).exists():  # to read a pipe would wait for ever
                 raise InputError("no file", file=folder / file, expected="an image, or a link to one")
         return found
     if not path.is_file():
