@@ -32,6 +32,8 @@ def caption(spec: Spec, mode: Mode, leaves: Sequence[Leaf], rows: Sequence[GridR
             sentences.append("Δ: reproduced minus paper.")
     elif ours:
         sentences.append(f"Reproduced values: {_seeds(ours, spec.seeds)}.")
+    if spec.training_note is not None and mode != "reported":
+        sentences.append(spec.training_note)
     compared = [row for row in rows if row.compares]
     if any(cell.interval for row in compared for cell in row.cells):
         where = "Brackets of differences" if spec.seeds.spread == "prediction" else "Brackets"

@@ -184,6 +184,7 @@ class Spec:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...] | None
     note: str | None = None
+    training_note: str | None = None
     source: Source | None = None
     rerun_footnote: str | None = None
     block_by: str | None = None
@@ -216,6 +217,7 @@ def read_spec(path: str | PathLike[str]) -> Spec:
         columns=tuple(map(_column, content["columns"])),
         rows=None if listed == "experiments" else tuple(_row(each, headers, path) for each in listed),
         note=content.get("note"),
+        training_note=content.get("training_note"),
         source=Source(**content["source"]) if "source" in content else None,
         rerun_footnote=content.get("footnotes", EMPTY).get("rerun"),
         block_by=content.get("block_by"),
