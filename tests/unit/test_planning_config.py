@@ -237,7 +237,7 @@ def test_a_recipe_that_extends_itself_is_refused(folder: Folder, tmp_path: Path)
 def test_the_schema_knows_the_backbones_heads_and_options_of_the_code() -> None:
     schema = read_json(ROOT / "workflow/schemas/recipe.schema.json")
     properties = schema["properties"]
-    optional = {"low_quality", "sample_rate", "batch_norm", "gradient_compression", "growth_interval"}
+    optional = {"low_quality", "sample_rate", "batch_norm", "gradient_compression", "growth_interval", "tf32"}
     assert set(properties) == {*schema["required"]} | optional == {field.name for field in fields(Recipe)}
     assert {field.name for field in fields(Recipe) if field.default is not MISSING} == optional
     assert properties["arch"]["enum"] == list(ARCHITECTURES)

@@ -104,7 +104,7 @@ class Grid:
             "max_pairs": self.max_pairs,
             "seed": self.seed,
             "metric": [*self.metrics],
-            "order": self.order,
+            **({} if quality == HIGH_QUALITY else {"order": self.order}),  # nothing is reduced: any order is the same
             **{option: sorted(getattr(self, option)) for option in LEVELS.values()},
         }
         spec = resolve({"name": "robustness", "protocol": "sensitivity", "path": str(path), "options": options})

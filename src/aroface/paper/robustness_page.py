@@ -86,7 +86,7 @@ def page(found: Robustness, points: float, crops: NDArray[np.uint8]) -> Figure:
     text_height = sum(len(lines) for _, lines in said) * LEADING + len(said) * 0.03
     notes_height = sum(len(lines) for _, lines in notes) * NOTE_LEADING + 0.1
     # Example faces stand beside the heat maps where these are few, else beside the table.
-    beside_maps = _maps_width(found) + _CROPS_WIDTH + 0.4 <= WIDTH
+    beside_maps = _beside_maps(found)
     bottom = max(table_rows * ROW, 0 if beside_maps else _crops_height(found)) + HEADING
     fixed = 0.56 + text_height + bottom + notes_height + 2 * MARGIN
     fixed += 0.3 + HEADING + 0.42 + (len(found.qualities) - 1) * 0.09  # the curves' titles, axes, gaps
@@ -96,7 +96,7 @@ def page(found: Robustness, points: float, crops: NDArray[np.uint8]) -> Figure:
     panel, cells = float(np.clip(1.25 * share, 0.46, 1.9)), float(np.clip(share, 0.35, _highest_map(found)))
     maps = len(found.sweeps) * cells
     if beside_maps:
-        maps = max(maps, _crops_height(found) - 0.6)
+        maps = max(maps, _crops_height(found) - 0.55)
     figure = Figure(figsize=(PAGE[0], fixed + len(found.qualities) * panel + maps))
     top = _title(figure, found, MARGIN)
     top = _paragraphs(figure, said, top, TEXT, LEADING, gap=0.03)
@@ -445,10 +445,18 @@ def _table_row(
 
 
 _CROPS_WIDTH, _CROPS_LABEL = 1.92, 0.13
+_LARGEST_CROP = 0.7
+_MAPS_HEADING = 4.4  # inches that the words above the heat maps take
+
+
+def _beside_maps(found: Robustness) -> bool:
+    """Whether the heat maps are so few that example faces have room beside them."""
+    return _maps_width(found) + _CROPS_WIDTH + 0.4 <= WIDTH
 
 
 def _crop_side(found: Robustness) -> float:
-    return (_CROPS_WIDTH - _CROPS_LABEL) / (1 + len(found.factors)) - 0.03
+    width = WIDTH - max(_maps_width(found) + 0.4, _MAPS_HEADING) if _beside_maps(found) else _CROPS_WIDTH
+    return min((width - _CROPS_LABEL) / (1 + len(found.factors)) - 0.03, _LARGEST_CROP)
 
 
 def _crops_height(found: Robustness) -> float:
@@ -457,9 +465,9 @@ def _crops_height(found: Robustness) -> float:
 
 def _crops(figure: Figure, found: Robustness, crops: NDArray[np.uint8], top: float) -> None:
     """One probe at each quality, aligned and under the largest of each error."""
-    left = PAGE[0] - MARGIN - _CROPS_WIDTH
-    top = _heading(figure, left, top, "A probe, as embedded") + 0.13
     side = _crop_side(found)
+    left = PAGE[0] - MARGIN - _CROPS_LABEL - (1 + len(found.factors)) * (side + 0.03)
+    top = _heading(figure, left, top, "A probe, as embedded") + 0.13
     for i, quality in enumerate(found.qualities):
         for j, (factor, level) in enumerate(columns_of_crops(found)):
             axes = place(figure, left + _CROPS_LABEL + j * (side + 0.03), top + i * (side + 0.03), side, side)
