@@ -22,18 +22,18 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	touch $@
 
 demo: $(VENV)/.ready
-	PATH="$(abspath $(bin)):$$PATH" python workflow/scripts/live.py -- --cores $(CORES) --configfile workflow/configs/demo.yaml
+	PATH="$$(cd '$(bin)' && pwd):$$PATH" python workflow/scripts/live.py -- --cores $(CORES) --configfile workflow/configs/demo.yaml
 
 # make claim  the paper's claim in miniature: six methods, three seeds, three quarters of an hour on two cores
 claim: $(VENV)/.ready
-	PATH="$(abspath $(bin)):$$PATH" python workflow/scripts/live.py -- --cores $(CORES) --configfile workflow/configs/claim.yaml
+	PATH="$$(cd '$(bin)' && pwd):$$PATH" python workflow/scripts/live.py -- --cores $(CORES) --configfile workflow/configs/claim.yaml
 
 test: $(VENV)/.ready
 	$(bin)/python -m pytest -n $(CORES)
 
 # make test-mxnet  records and pixels against MXNet itself, in .venv-mxnet (Python 3.11; Debian: libgomp1 libquadmath0)
 test-mxnet: $(VENV)/.ready $(MXNET)/.ready
-	MXNET_PYTHON="$(abspath $(MXNET)/bin/python)" $(bin)/python -m pytest tests/mxnet
+	MXNET_PYTHON="$$(cd '$(MXNET)/bin' && pwd)/python" $(bin)/python -m pytest tests/mxnet
 
 $(MXNET)/.ready: workflow/envs/mxnet.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11) and "MXNet needs Python 3.11 (make test-mxnet PYTHON=python3.11), this is " + sys.version)'
@@ -55,7 +55,7 @@ lint: $(VENV)/.ready
 	$(bin)/ruff format --check .
 	$(bin)/snakefmt --check Snakefile workflow/rules
 	$(bin)/mypy
-	PATH="$(abspath $(bin)):$$PATH" snakemake --lint --configfile workflow/configs/demo.yaml
+	PATH="$$(cd '$(bin)' && pwd):$$PATH" python -m snakemake --lint --configfile workflow/configs/demo.yaml
 
 # make format puts the code into the form that make lint asks for
 format: $(VENV)/.ready

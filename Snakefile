@@ -16,45 +16,60 @@ import shlex
 import sys
 from pathlib import Path
 
+from snakemake.persistence import PersistenceBase
 from snakemake.utils import min_version
 
 from aroface.planning.costs import plan_costs
 from aroface.planning.costs_report import headline
 from aroface.errors import InputError
+from aroface.planning.paths import check_path, command_path
 from aroface.planning.plan import make_plan, offer_package
 from aroface.planning.products import find_products
 from aroface.versions import STRICT
 
 min_version("9.27")
 
-ROOT = Path(os.path.relpath(workflow.basedir))
+ROOT = command_path(os.path.relpath(workflow.basedir))
 sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
 
-from brought import trust_what_was_brought
+from brought import trust_what_is_whole, trust_what_was_brought
+from calls import end_with_display, guard, start_again
 from cluster import (
     TrainingTime,
     job_memory,
     job_minutes,
     job_resources,
     on_slurm,
+    quote_job_commands,
     site_settings,
     training_resources,
 )
 from dry_run import print_summary
-from earlier_jobs import comment_of, start_again, wait_for_earlier_jobs
+from earlier_jobs import (
+    comment_of,
+    processes_of_killed_calls,
+    wait_for_earlier_jobs,
+    wait_for_processes,
+)
 from job_environment import offer_container
 from unfinished import (
+    AGAIN,
     Interrupts,
     failures,
+    missing_targets,
     remove_superseded,
     render_unfinished,
 )
 
-FILES = workflow.config_settings.configfiles or [ROOT / "config.yaml"]
+FILES = [
+    command_path(os.path.relpath(file))
+    for file in workflow.config_settings.configfiles or [ROOT / "config.yaml"]
+]
 
 try:
+    check_path(workflow.basedir, record="this folder", pattern=True)
     PLAN = make_plan(
-        [Path(os.path.relpath(file)) for file in FILES],
+        FILES,
         workflow.config_settings.config,
         root=ROOT,
     )
@@ -63,19 +78,27 @@ try:
     PLAN.write()
     if workflow.is_main_process:
         trust_what_was_brought(PLAN)
+        trust_what_is_whole(PLAN, PersistenceBase)
+    offer_package(ROOT)
+    if on_slurm():
+        quote_job_commands()
+        offer_container(site_settings(), PLAN, ROOT)
 except InputError as error:
     print(f"error: {error}", file=sys.stderr)
     sys.exit(2)
 
 RESULTS = PLAN.results
+RESULTS_WORD = shlex.quote(str(RESULTS))  # as commands name it
 DEVICE = PLAN.values["training"]["device"]
 RESOURCES = PLAN.values["resources"]
 
-offer_package(ROOT)
 if PLAN.values["strict_versions"]:
     os.environ[STRICT] = "1"
-if on_slurm():
-    offer_container(site_settings(), PLAN, ROOT)
+
+
+def verbatim(value):
+    """A parameter that holds what it is given: in a string Snakemake would look for wildcards."""
+    return lambda wildcards: value
 
 
 wildcard_constraints:
@@ -117,25 +140,32 @@ if not PLAN.values["render_only"]:
 
 
 if workflow.is_main_process:
+    guard(PersistenceBase, RESULTS)
+    # Asked before the plan is made: what these make by then counts, what they make later is not seen by it.
+    EARLIER = processes_of_killed_calls(slurm=on_slurm())
     INTERRUPTS = Interrupts()
+    end_with_display()
     atexit.register(print_summary, workflow, PLAN, ROOT)
+    # A call that was killed may have left no more to do than this.
+    atexit.register(remove_superseded, PAPER, lambda: not workflow.dryrun)
 
 
 onstart:
     for line in PLAN.missing():
         print(f"missing: {line}", file=sys.stderr)
     jobs = list(workflow.persistence.dag.needrun_jobs())
+    earlier = wait_for_processes(EARLIER)
     if on_slurm():
         try:
-            earlier = wait_for_earlier_jobs(
+            earlier |= wait_for_earlier_jobs(
                 {comment_of(job.rule.name, job.wildcards) for job in jobs}
             )
         except InputError as error:
             print(f"error: {error}", file=sys.stderr)
             sys.exit(2)
-        if earlier:
-            workflow.persistence.unlock()
-            start_again()
+    if earlier:
+        workflow.persistence.unlock()
+        start_again()
     needed = {
         PAPER.missing_for(job.rule.name, job.wildcards_dict) for job in jobs
     } - {None}
@@ -159,6 +189,17 @@ onstart:
 
 
 onsuccess:
+    missing = missing_targets(workflow.persistence.dag)
+    if missing and AGAIN not in os.environ:
+        os.environ[AGAIN] = "1"
+        workflow.persistence.unlock()
+        start_again()
+    if missing:
+        print(
+            f"error: {len(missing)} targets were not made, such as {missing[0]}",
+            file=sys.stderr,
+        )
+        sys.exit(1)
     remove_superseded(PAPER)
     print(*PAPER.summary(), sep="\n", file=sys.stderr)
 

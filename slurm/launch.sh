@@ -12,6 +12,10 @@ log=$(readlink /proc/$$/fd/1)
 kept=${log%.log}-$SLURM_JOB_ID.log
 [ -f "$log" ] && ln "$log" "$kept" 2>/dev/null
 
+# What only the processes of this start know, and all of its nodes have in common.
+AROFACE_RENDEZVOUS=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
+export AROFACE_RENDEZVOUS
+
 # When one node has ended, the others have so many seconds to save their part of the state before they are killed.
 srun --nodes="$nodes" --ntasks="$nodes" --ntasks-per-node=1 --cpus-per-task="$threads" --wait="$patience" \
     --job-name=train bash -c 'mkdir -p "${TMPDIR:-/tmp}" && exec "$@"' train "$@" 2> >(tee "$said" >&2)

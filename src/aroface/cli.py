@@ -6,6 +6,7 @@ Modules are imported by the verb that needs them: ``aroface table`` must not wai
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import sys
 import time
@@ -44,7 +45,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     options.words = sys.argv[1:] if arguments is None else [*arguments]
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a name that is not text must not end a finished command
     try:
+        _check_words(options.words)
         check_versions()
         status: int | None = options.action(options)
     except InputError as error:
@@ -64,6 +68,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"aroface: error: {line}", file=sys.stderr)
         return 2
     return status or 0
+
+
+def _check_words(words: Sequence[str]) -> None:
+    """Refuse what no record or log could hold, before anything is computed."""
+    for word in words:
+        if any("\ud800" <= character <= "\udfff" for character in word):
+            raise InputError(f"{word!a} is not UTF-8", remedy="rename the file or folder")
 
 
 def _line(error: OSError) -> str | None:

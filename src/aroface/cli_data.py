@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from aroface.cli_verbs import Arguments, Verbs, add_group, add_time_limit, add_verb, positive
+from aroface.cli_verbs import Arguments, Verbs, above_zero, add_group, add_time_limit, add_verb, positive
+
+_PEOPLE = ("people_depth", "lost_people", "resize_crops")
+_OMISSIONS = ("on_corrupt", "max_left_out")
 
 
 def add_data_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -35,7 +41,7 @@ faces.yaml:
         "aroface data pack photographs --out data/mine --test-fraction 0.3 --probe-resolution 16",
         _do_pack,
     )
-    verb.add_argument("folder", type=Path, help="person/image.jpg (or .png, .pgm, ...)")
+    verb.add_argument("folder", type=Path, help="person/image.jpg, in any usual format and at any depth")
     verb.add_argument("--out", type=Path, required=True, help="folder for train/, pairs.bin, pairs_lq.bin, tinyface/")
     verb.add_argument("--options", type=Path, help="YAML or JSON file with any of the options")
     verb.add_argument("--landmarks", type=Path, help="CSV of five landmarks: the images are raw and get aligned")
@@ -43,6 +49,20 @@ faces.yaml:
     verb.add_argument("--probe-resolution", type=positive, metavar="PIXELS", help="of the TinyFace-like probes")
     verb.add_argument("--singletons", choices=("error", "distractors"), help="people with a single image")
     verb.add_argument("--seed", type=int, help="of every random choice")
+    _add_max_megapixels(verb)
+    verb.add_argument(
+        "--orientation",
+        choices=("exif", "stored"),
+        help="frame of the landmarks: photographs as viewers show them, turned by EXIF (default), or as stored",
+    )
+    verb.add_argument(
+        "--max-suspect-landmarks",
+        type=_share,
+        metavar="SHARE",
+        help="of images whose landmarks cannot be a face's: outside, exchanged, of another frame (0.02)",
+    )
+    _add_people_options(verb)
+    _add_omission_options(verb)
     verb = add_verb(
         kinds,
         "list",
@@ -62,6 +82,20 @@ faces.yaml:
     verb.add_argument("names", nargs="+", metavar="NAME", help="as aroface data list names them")
     _add_data_dir(verb)
     verb.add_argument("--connections", type=positive, default=4, metavar="N", help="at once for a file (%(default)s)")
+    verb.add_argument("--max-size", type=above_zero, metavar="GB", help="of a file (default: as registered, or 64)")
+    verb.add_argument(
+        "--min-rate", type=above_zero, default=1.0, metavar="KB/S", help="lowest rate of a connection (%(default)g)"
+    )
+    verb.add_argument(
+        "--max-wait", type=above_zero, default=60.0, metavar="S", help="longest wait between attempts (%(default)g)"
+    )
+    verb.add_argument(
+        "--max-ratio",
+        type=above_zero,
+        default=20.0,
+        metavar="RATIO",
+        help="of what an archive holds to its own size (%(default)g)",
+    )
     verb = add_verb(
         kinds,
         "verify",
@@ -75,8 +109,13 @@ faces.yaml:
     verb.add_argument("--manifest", type=Path, help="file to write (results/data/NAME.manifest.json)")
     verb.add_argument("--threads", type=positive, metavar="N", help="that read and decode (default: all cores)")
     verb.add_argument(
-        "--max-corrupt-fraction", type=float, default=0.0, metavar="SHARE", help="of images that may be damaged (0)"
+        "--max-corrupt-fraction",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="of a training set's images that may be damaged (0)",
     )
+    _add_max_megapixels(verb)
     verb = add_verb(
         kinds,
         "prepare",
@@ -94,6 +133,9 @@ faces.yaml:
     verb.add_argument("--out", type=Path, required=True, help="folder for train.rec, train.idx, property; or for faces")
     verb.add_argument("--shuffle", action="store_true", help="write the images in random order, for disks that seek")
     verb.add_argument("--seed", type=int, default=0, help="of that order (%(default)s)")
+    _add_max_megapixels(verb)
+    _add_omission_options(verb)
+    _add_people_options(verb)
     _add_align_options(verb)
     verb = add_verb(
         kinds,
@@ -105,6 +147,39 @@ faces.yaml:
     verb.add_argument("data", help="as aroface data list names it, or a training folder, .bin file or TinyFace folder")
     _add_data_dir(verb)
     verb.add_argument("--sheet", type=Path, metavar="PNG", help="draw its first images")
+
+
+def _add_people_options(verb: argparse.ArgumentParser) -> None:
+    people = verb.add_argument_group("folders of people")
+    people.add_argument(
+        "--people-depth", type=positive, metavar="N", help="folders down to a person's, where it is not found by itself"
+    )
+    people.add_argument("--lost-people", choices=("error", "omit"), help="people of whom no image can be taken (error)")
+    people.add_argument(
+        "--resize-crops", action="store_const", const=True, help="take square images of any size for aligned crops"
+    )
+
+
+def _add_omission_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--on-corrupt", choices=("error", "skip"), help="images that cannot be decoded: an error (default), or left out"
+    )
+    verb.add_argument(
+        "--max-left-out", type=_share, metavar="SHARE", help="of the images that may be left out, all told (0.02)"
+    )
+
+
+def _share(text: str) -> float:
+    """A number from 0 to 1, as an option's value."""
+    number = float(text)
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a share, from 0 to 1")
+    return number
+
+
+def _given(options: Arguments, *names: str) -> dict[str, Any]:
+    """The options that are given on the command line."""
+    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
 
 
 def _add_align_options(verb: argparse.ArgumentParser) -> None:
@@ -125,6 +200,18 @@ def _add_align_options(verb: argparse.ArgumentParser) -> None:
     _add_data_dir(align)
 
 
+def _add_max_megapixels(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--max-megapixels", type=above_zero, default=100.0, metavar="N", help="of an image file (%(default)g)"
+    )
+
+
+def _allow_megapixels(options: Arguments) -> None:
+    from aroface.datasets.images import allow_megapixels
+
+    allow_megapixels(options.max_megapixels)
+
+
 def _add_data_dir(verb: argparse._ActionsContainer) -> None:
     verb.add_argument("--data-dir", type=Path, default=Path("data"), help="where received sets lie (%(default)s)")
 
@@ -138,14 +225,20 @@ def _do_generate(options: Arguments) -> None:
 
 def _do_pack(options: Arguments) -> None:
     from aroface.datasets.pack import PackOptions, pack
+    from aroface.errors import InputError
     from aroface.schemas import read_yaml
 
-    chosen = {name: getattr(options, name) for name in ("landmarks", "test_fraction", "probe_resolution")}
-    chosen |= {"singletons": options.singletons, "seed": options.seed}
+    _allow_megapixels(options)
+    chosen = ("landmarks", "test_fraction", "probe_resolution", "singletons", "seed", "orientation")
+    given = _given(options, *chosen, "max_suspect_landmarks", *_PEOPLE, *_OMISSIONS)
     written = read_yaml(options.options) if options.options else {}
-    given = {name: value for name, value in chosen.items() if value is not None}
-    pack(options.folder, options.out, PackOptions.from_mapping({**written, **given}, file=options.options))
-    print(options.out)
+    if not isinstance(written, dict):
+        raise InputError("no mapping", file=options.options, expected="options such as test_fraction")
+    packed = pack(options.folder, options.out, PackOptions.from_mapping({**written, **given}, file=options.options))
+    packed.omissions.tell()
+    packed.suspects.tell()
+    _tell_corrupt(packed.corrupt)
+    print(f"{options.out}  {packed}")
 
 
 def _do_list(options: Arguments) -> None:
@@ -156,11 +249,21 @@ def _do_list(options: Arguments) -> None:
 
 
 def _do_fetch(options: Arguments) -> None:
+    from aroface.datasets.connection import Limits
     from aroface.datasets.fetch import fetch
     from aroface.datasets.registry import find_entry
 
+    limits = Limits(max_wait_s=options.max_wait, min_rate=options.min_rate * 1e3)
+    max_bytes = None if options.max_size is None else int(options.max_size * 1e9)
     for entry in [find_entry(name) for name in options.names]:
-        fetched = fetch(entry, options.data_dir, options.connections)
+        fetched = fetch(
+            entry,
+            options.data_dir,
+            options.connections,
+            limits=limits,
+            max_bytes=max_bytes,
+            max_ratio=options.max_ratio,
+        )
         print(f"{entry.key}  {', '.join(map(str, fetched)) or 'is there'}")
 
 
@@ -168,6 +271,7 @@ def _do_verify(options: Arguments) -> None:
     from aroface.datasets.registry import find_entry, place_of
     from aroface.datasets.verify import require_passed, verdict_lines, verify
 
+    _allow_megapixels(options)
     data = place_of(options.set, options.data_dir)
     name = options.name or options.set
     registered = options.name is not None or not Path(options.set).exists()
@@ -183,19 +287,30 @@ def _do_verify(options: Arguments) -> None:
 
 
 def _do_prepare(options: Arguments) -> None:
+    _allow_megapixels(options)
     if options.align:
         _do_align(options)
         return
-    from aroface.datasets.prepare import prepare
+    from aroface.datasets.prepare import PrepareOptions, prepare
 
-    images, people = prepare(options.source, options.out, shuffle=options.shuffle, seed=options.seed)
-    print(f"{options.out}  {images:,} images of {people:,} people")
+    how = PrepareOptions(**_given(options, "shuffle", "seed", *_PEOPLE, *_OMISSIONS))
+    prepared = prepare(options.source, options.out, how)
+    prepared.omissions.tell()
+    _tell_corrupt(prepared.corrupt)
+    print(f"{options.out}  {prepared.images:,} images of {prepared.people:,} people")
+
+
+def _tell_corrupt(reasons: Sequence[str]) -> None:
+    """All images that were left out because they cannot be decoded, a line each."""
+    for reason in reasons:
+        print(f"left out: {reason}", file=sys.stderr)
 
 
 def _do_align(options: Arguments) -> None:
     from aroface.datasets.align import Options, align_tree
     from aroface.datasets.detectors import open_detector
     from aroface.errors import InputError
+    from aroface.omissions import summary_lines
 
     if options.shuffle:
         raise InputError("--shuffle is for training sets", remedy="leave it out: aligned crops keep their names")
@@ -206,8 +321,11 @@ def _do_align(options: Arguments) -> None:
         threads=options.threads,
         time_limit=options.time_limit,
     )
-    how = Options(no_face=options.no_face)
+    how = Options(no_face=options.no_face, **_given(options, *_OMISSIONS))
     place, report = align_tree(options.source, options.out, detector, how, options.threads)
+    for line in summary_lines(report.get("left_out", {})):
+        print(line, file=sys.stderr)
+    _tell_corrupt(report.get("corrupt", ()))
     counts = report["counts"]
     without = f"{counts['without_face']:,} without a face ({counts['without_face'] / counts['images']:.2%})"
     print(f"{place}  {counts['images']:,} images, {without}, {counts['several_faces']:,} with several")

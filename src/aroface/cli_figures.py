@@ -88,8 +88,9 @@ def _draw_operating(options: Arguments, choice: dict[str, Any]) -> None:
 def _title(benchmark: str) -> str | None:
     """A benchmark's printed name, where the registry is here and knows it."""
     from aroface.datasets.registry import REGISTRIES, read_benchmarks
+    from aroface.shipped import shipped
 
-    known = REGISTRIES / "benchmarks.yaml"
+    known = shipped(REGISTRIES / "benchmarks.yaml")
     entry = read_benchmarks(known).get(benchmark) if known.exists() else None
     return None if entry is None else entry.title
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from aroface import __version__
 from aroface.cli_verbs import Arguments, Verbs, add_configuration, add_verb, workflow_command
-from aroface.errors import InputError
-from aroface.files import write_text
+from aroface.errors import InputError, printable
+from aroface.files import parse_json, write_text
 
 if TYPE_CHECKING:
     from aroface.paper.report import Material
@@ -171,11 +171,11 @@ def _add_plan(verb: argparse.ArgumentParser) -> None:
 def _changes(text: str) -> dict[str, Any]:
     """Keys of a configuration and their values, as an option's value."""
     try:
-        value = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise argparse.ArgumentTypeError(f"not JSON ({error})") from None
+        value = parse_json(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
     if not isinstance(value, dict):
-        raise argparse.ArgumentTypeError(f"{text} is not a JSON object")
+        raise argparse.ArgumentTypeError(f"{printable(text, 100)} is not a JSON object")
     return value
 
 

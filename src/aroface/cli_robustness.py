@@ -129,6 +129,8 @@ def _add_grid_options(verb: argparse.ArgumentParser) -> None:
     }
     for option, words in levels.items():
         group.add_argument(f"--{option}", nargs="+", type=finite, metavar="L", help=words)
+    words = "whether probes are misaligned before they are reduced, as by a camera, or after (%(default)s)"
+    group.add_argument("--order", choices=("camera", "reduced_first"), default="camera", help=words)
     metrics = ("tar_strict_at_far_1e-2", "tar_strict_at_far_1e-1", "tar_strict_at_far_1e-3", "accuracy", "auc")
     group.add_argument("--metric", choices=metrics, help="that the page is about (tar_strict_at_far_1e-2)")
 
@@ -146,7 +148,8 @@ def _do_robustness(options: Arguments) -> None:
     changes: dict[str, Any] = {key: tuple(getattr(options, key)) for key in swept if getattr(options, key) is not None}
     if options.metric:
         changes["metrics"] = tuple(dict.fromkeys((options.metric, *Grid().metrics)))
-    grid = Grid(max_pairs=options.max_pairs, flip=not options.no_flip, worst_case=options.worst_case, **changes)
+    changes |= {"worst_case": options.worst_case, "order": options.order}
+    grid = Grid(max_pairs=options.max_pairs, flip=not options.no_flip, **changes)
     grid.check()
     if not 0 < options.tolerance < 100:
         raise InputError(f"{options.tolerance:g} points", record="--tolerance", expected="more than 0, less than 100")

@@ -11,6 +11,7 @@ from typing import Any
 
 from aroface.cli_verbs import Arguments, Verbs, add_device, add_verb, positive
 from aroface.errors import InputError
+from aroface.files import named_path
 
 _CONDUCT = (
     *("save_every", "keep", "log_every", "sheet_every", "check_every", "validate_every", "micro_batch", "compile"),
@@ -116,7 +117,7 @@ def _do_train(options: Arguments) -> int:
         from aroface.evaluation.validation import pair_validation
 
         named = _named(options.validate)
-        validate = pair_validation(named) if named else None
+        validate = pair_validation(named, check_images=is_first()) if named else None
     try:
         checkpoint = train(options.recipe, options.data, options.run_dir, options.state_dir, conduct, validate)
     except Interrupted as stop:
@@ -147,11 +148,11 @@ def _named(words: Sequence[str]) -> dict[str, Path]:
 
     named = {}
     for word in words:
-        name, found, path = word.partition("=")
-        if not found or not name or not path:
+        name, path = named_path(word)
+        if name is None:
             raise InputError(f"{word!r}", record="--validate", expected="NAME=FILE, such as lfw=data/lfw.bin")
-        if Path(path).exists():
-            named[name] = Path(path)
+        if path.exists():
+            named[name] = path
         elif is_first():
             print(f"aroface: {path} is not there: no validation on {name}", file=sys.stderr)
     return named

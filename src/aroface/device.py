@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -23,6 +26,32 @@ def choose_device(name: str | None) -> torch.device:
     if device.type == "cuda" and not available:
         raise InputError("no CUDA device", expected="a GPU that torch can use", remedy="or choose the device cpu")
     return device
+
+
+def gpu_facts(device: torch.device, *, tf32: bool) -> dict[str, Any]:
+    """What a record says of a GPU: its name, and whether float32 could be rounded to TF32; nothing of a CPU."""
+    return {} if device.type == "cpu" else {"gpu": torch.cuda.get_device_name(device), "tf32": tf32}
+
+
+def set_tf32(allowed: bool) -> None:
+    """Decide whether CUDA's convolutions may round float32 inputs to TF32 (10 bits of mantissa) from now on.
+
+    PyTorch allows it in convolutions unless told otherwise. Matrix products always keep float32.
+    """
+    torch.backends.cudnn.allow_tf32 = allowed
+    torch.backends.cuda.matmul.allow_tf32 = False
+
+
+@contextmanager
+def exact_float32() -> Iterator[None]:
+    """While the body runs, float32 means float32 on CUDA, and convolutions take kernels with a fixed order of sums."""
+    before = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = False
+    try:
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = before
 
 
 def keep_freed_memory() -> bool:

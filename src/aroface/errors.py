@@ -5,10 +5,28 @@ from __future__ import annotations
 from os import PathLike
 
 
+def printable(text: str, most: int | None = None) -> str:
+    """Text from outside on one line that any terminal can print.
+
+    Control characters, lone surrogates and invisible characters are written as escapes, since a terminal acts on some
+    of them and UTF-8 cannot encode others.
+
+    Args:
+        text: Text from a file, a server or a file name.
+        most: Number of characters to keep; None keeps all.
+    """
+    kept = text if most is None or len(text) <= most else f"{text[: most - 1]}…"
+    line = " ".join(kept.split())
+    if line.isprintable():
+        return line
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in line)
+
+
 class InputError(Exception):
     """Something that came from outside is wrong; reported as one line, exit status 2.
 
-    The line reads ``FILE: RECORD: WHAT; expected EXPECTED; REMEDY``, each part only where it is given.
+    The line reads ``FILE: RECORD: WHAT; expected EXPECTED; REMEDY``, each part only where it is given, and holds no
+    control characters, whatever the parts do.
 
     Args:
         what: what is wrong, in a few words.
@@ -33,4 +51,4 @@ class InputError(Exception):
             message += f"; expected {expected}"
         if remedy is not None:
             message += f"; {remedy}"
-        super().__init__(" ".join(message.split()))
+        super().__init__(printable(message))

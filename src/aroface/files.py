@@ -5,16 +5,20 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import math
 import os
+import platform
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from aroface.errors import InputError
+from aroface.errors import InputError, printable
 
 HASH_DIGITS = 8
 """Digits of a hash that stand in the name of a file or folder."""
@@ -25,8 +29,24 @@ FULL_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR, errno.EEXIST)
 """Numbers of the errors by which a place turns out not to be a file or folder that may be read or written."""
 
+ABANDONED_S = 86400.0
+"""A temporary file of another machine, or of before the last start, that nobody wrote to for so long is removed."""
+
+_NAMED = re.compile(r"(\w[\w .,:+@()-]*)=(.+)", re.DOTALL)
+DEPTH = 64
+"""Levels of lists and mappings within each other that a JSON or YAML file may have."""
+
+JSON_BYTES = 256_000_000
+"""Size of the largest JSON file."""
+
+_DIGITS = 21  # of an integer with its sign: enough for 64 bits
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _NUMPY = re.compile(r"^\d+ requested and \d+ written|^Not enough free space")
 _RUST = re.compile(r"\(os error (\d+)\)")
+_TEMPORARY = re.compile(r"\..+\.([0-9a-f]{8})-(\d+)-[a-z0-9_]{8}(\.\w+)?")
+
+_tidied: set[Path] = set()
+"""Folders in which this process has removed what killed ones had left."""
 
 
 class NoRoomError(OSError):
@@ -37,7 +57,8 @@ class NoRoomError(OSError):
 def atomic_path(path: str | os.PathLike[str], size: int | None = None) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; on success flush it to disk and rename it to ``path``.
 
-    If the body raises, the temporary file is removed and whatever stood at ``path`` stays as it was.
+    If the body raises, the temporary file is removed and whatever stood at ``path`` stays as it was. What a killed
+    process has left in the folder is removed when the next one first writes there.
 
     Args:
         path: the file.
@@ -49,7 +70,8 @@ def atomic_path(path: str | os.PathLike[str], size: int | None = None) -> Iterat
     target = Path(path)
     with writing(target, size):
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=target.suffix, dir=target.parent)
+        tidy_once(target.parent)
+        handle, name = tempfile.mkstemp(prefix=temporary_prefix(target), suffix=target.suffix, dir=target.parent)
         os.close(handle)
         temporary = Path(name)
         try:
@@ -63,6 +85,62 @@ def atomic_path(path: str | os.PathLike[str], size: int | None = None) -> Iterat
                 error.filename = str(target)  # a failed write does not know its file
             temporary.unlink(missing_ok=True)
             raise
+
+
+def temporary_prefix(path: Path) -> str:
+    """Beginning of the name of a temporary file or folder beside ``path``: hidden, with the process that writes it."""
+    return f".{path.name}.{_namespace()}-{os.getpid()}-"
+
+
+def tidy_once(folder: Path) -> None:
+    """Remove temporary files and folders of processes that were killed, once for each process and folder.
+
+    A file goes if its process is known to be dead, or after a day without a write if it was another machine's; a
+    folder only in the first case.
+    """
+    real = Path(os.path.realpath(folder))
+    if real in _tidied:
+        return
+    _tidied.add(real)
+    with suppress(OSError), os.scandir(real) as entries:
+        left = [(Path(entry.path), match) for entry in entries if (match := _TEMPORARY.fullmatch(entry.name))]
+        for path, match in left:
+            here = match[1] == _namespace()
+            if _is_dead(int(match[2])) if here else not path.is_dir() and _is_abandoned(path):
+                _remove(path)
+
+
+def _is_dead(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def _is_abandoned(path: Path) -> bool:
+    with suppress(OSError):
+        return time.time() - path.stat().st_mtime > ABANDONED_S
+    return False
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink()
+
+
+@cache
+def _namespace() -> str:
+    """Eight hexadecimal digits that only processes have in common which see each other's numbers."""
+    known = [platform.node()]
+    with suppress(OSError):
+        known = [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), str(Path("/proc/self/ns/pid").readlink())]
+    return hashlib.sha256("\n".join(known).encode()).hexdigest()[:8]
 
 
 @contextmanager
@@ -136,6 +214,19 @@ def _want_of_room(error: BaseException | None) -> int | None:
     return None
 
 
+def named_path(word: str) -> tuple[str | None, Path]:
+    """``NAME=PATH``, or a path alone, which has no name; a path that is there wins, whatever characters it holds.
+
+    Args:
+        word: Word of a command line.
+
+    Returns:
+        The name, without ``/`` and ``=``, or None; and the path.
+    """
+    named = None if os.path.lexists(word) else _NAMED.fullmatch(word)
+    return (named[1], Path(named[2])) if named else (None, Path(word))
+
+
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     """Write ``data`` to ``path`` atomically."""
     with atomic_open(path) as file:
@@ -143,8 +234,19 @@ def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def write_text(path: str | os.PathLike[str], text: str) -> None:
-    """Write UTF-8 ``text`` to ``path`` atomically."""
-    write_bytes(path, text.encode())
+    """Write UTF-8 ``text`` to ``path`` atomically.
+
+    Raises:
+        InputError: It holds the name of a file that is not UTF-8.
+    """
+    try:
+        encoded = text.encode()
+    except UnicodeEncodeError as error:
+        begin, end = text.rfind("\n", 0, error.start) + 1, text.find("\n", error.start)
+        line = text[begin : end if end >= 0 else None].strip()
+        remedy = "rename files and folders whose names are not UTF-8"
+        raise InputError(f"{line!a:.100} is not UTF-8", file=path, remedy=remedy) from None
+    write_bytes(path, encoded)
 
 
 def write_json(path: str | os.PathLike[str], value: Any) -> None:
@@ -156,16 +258,118 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     """Read a JSON file.
 
     Raises:
-        InputError: the file is missing, is a folder, or is not JSON.
+        InputError: the file is missing, is a folder, is too large, or is not JSON as `parse_json` takes it.
+    """
+    return parse_json(read_document(path, "a JSON file", JSON_BYTES), file=path)
+
+
+def read_document(path: str | os.PathLike[str], expected: str, most: int) -> str:
+    """Read a text file that is parsed whole.
+
+    Args:
+        path: File.
+        expected: What it should be, for the error line.
+        most: Number of bytes beyond which it is none.
+
+    Raises:
+        InputError: The file is missing, is a folder, is too large, or is not UTF-8.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        with open(path, "rb") as file:
+            data = file.read(most + 1)
     except FileNotFoundError:
         raise InputError("no such file", file=path) from None
     except IsADirectoryError:
-        raise InputError("a folder", file=path, expected="a JSON file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"not JSON ({error})", file=path) from None
+        raise InputError("a folder", file=path, expected=expected) from None
+    if len(data) > most:
+        raise InputError("the file is larger", file=path, expected=f"{expected} of at most {amount(most)}")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"no UTF-8 at byte {error.start:,}", file=path, expected=expected) from None
+
+
+def parse_json(text: str, *, file: str | os.PathLike[str] | None = None) -> Any:
+    """Parse JSON as its standard has it, within bounds that every consumer can take.
+
+    NaN and infinity, numbers beyond float64, integers of more than 20 digits, lone surrogates and more than `DEPTH`
+    levels are refused: Python's parser takes them, and who formats, hashes or walks the result fails later.
+
+    Args:
+        text: JSON.
+        file: File that it comes from, for the error line.
+
+    Raises:
+        InputError: It is not JSON, or beyond the bounds.
+    """
+    try:
+        value = json.loads(text, parse_constant=_no_number, parse_float=_float, parse_int=_integer)
+    except RecursionError:
+        raise InputError(f"more than {DEPTH} levels of brackets", file=file) from None
+    except ValueError as error:
+        raise InputError(f"not JSON ({printable(str(error), 200)})", file=file) from None
+    _check_depth(value, file)
+    if _SURROGATE.search(text):
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise InputError("half of a surrogate pair, which is no character", file=file) from None
+    return value
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no number")
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{printable(text, 40)} is beyond the range of numbers")
+    return number
+
+
+def _integer(text: str) -> int:
+    if len(text) > _DIGITS:
+        raise ValueError(f"an integer of {len(text):,} digits")
+    return int(text)
+
+
+def _check_depth(value: Any, file: str | os.PathLike[str] | None) -> None:
+    level = [value]
+    for _ in range(DEPTH + 1):
+        level = [
+            child
+            for each in level
+            for child in (each.values() if isinstance(each, dict) else each if isinstance(each, list) else ())
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return
+    raise InputError(f"more than {DEPTH} levels of brackets", file=file)
+
+
+def read_json_if_there(path: str | os.PathLike[str]) -> Any | None:
+    """Read a JSON file that another process may remove at any moment; None where it is missing.
+
+    Raises:
+        InputError: it is a folder, or is not JSON.
+    """
+    try:
+        return read_json(path)
+    except InputError as error:
+        if isinstance(error.__context__, FileNotFoundError):
+            return None
+        raise
+
+
+def list_files(folder: str | os.PathLike[str], pattern: str) -> list[Path]:
+    """Paths below a folder that match a pattern, in order, even while other processes remove some of its folders."""
+    while True:
+        try:
+            return sorted(Path(folder).glob(pattern))
+        except FileNotFoundError:
+            if not Path(folder).exists():
+                return []
 
 
 def canonical(value: Any) -> bytes:

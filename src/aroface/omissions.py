@@ -1,13 +1,15 @@
 """One account of what a command left out: counted by kind, the first names of each, told and bounded.
 
 A command that reads many files never drops one silently. It adds each to an `Omissions`, prints the lines at its end,
-writes the summary into its report file, and fails above the share that its option ``--max-left-out`` allows.
+writes the summary into its report file, and fails above the share that its option ``--max-left-out`` allows. What is
+left out as a matter of course, such as a text file among images, is told as well but has no part in that share.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+import threading
+from collections.abc import Iterable, Mapping
 from os import PathLike
 from typing import TypedDict
 
@@ -28,10 +30,16 @@ class Omissions:
     """What a command left out, by kind; safe to add to from several threads.
 
     A kind is a short noun phrase that says why, such as ``not an image`` or ``no face found``.
+
+    Args:
+        word: First words of a line, where items are told that are not left out.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, word: str = "left out") -> None:
+        self._word = word
         self._kinds: dict[str, KindSummary] = {}
+        self._expected: set[str] = set()
+        self._lock = threading.Lock()
 
     def add(self, kind: str, name: str | PathLike[str]) -> None:
         """Count one item that is left out.
@@ -40,10 +48,16 @@ class Omissions:
             kind: Reason, a short noun phrase.
             name: Path or record, as a message should show it.
         """
-        summary = self._kinds.setdefault(kind, {"count": 0, "first": []})
-        summary["count"] += 1
-        if len(summary["first"]) < FIRST:
-            summary["first"].append(str(name))
+        with self._lock:
+            summary = self._kinds.setdefault(kind, {"count": 0, "first": []})
+            summary["count"] += 1
+            if len(summary["first"]) < FIRST:
+                summary["first"].append(printable(name))
+
+    def note(self, kind: str, name: str | PathLike[str]) -> None:
+        """Count one item that is left out as a matter of course: told, but no part of the share that `check` bounds."""
+        self._expected.add(kind)
+        self.add(kind, name)
 
     def extend(self, kind: str, names: Iterable[str | PathLike[str]]) -> None:
         """Count several items of one kind."""
@@ -53,18 +67,18 @@ class Omissions:
     def __len__(self) -> int:
         return sum(summary["count"] for summary in self._kinds.values())
 
+    @property
+    def counted(self) -> int:
+        """Number of items that have a part in the share that `check` bounds."""
+        return sum(each["count"] for kind, each in self._kinds.items() if kind not in self._expected)
+
     def summary(self) -> dict[str, KindSummary]:
         """Counts and first names by kind, for a report file; empty if nothing was left out."""
         return {kind: {"count": each["count"], "first": list(each["first"])} for kind, each in self._kinds.items()}
 
     def lines(self) -> list[str]:
-        """One line for each kind: ``left out: 12 files, not an image: a.txt, b.txt, … (10 more)``."""
-        lines = []
-        for kind, each in self._kinds.items():
-            more = each["count"] - len(each["first"])
-            names = ", ".join(each["first"]) + (f", … ({more:,} more)" if more else "")
-            lines.append(" ".join(f"left out: {each['count']:,}, {kind}: {names}".split()))
-        return lines
+        """One line for each kind: ``left out: 12, not an image: a.txt, b.txt, … (10 more)``."""
+        return summary_lines(self._kinds, self._word)
 
     def tell(self) -> None:
         """Print the lines to standard error."""
@@ -75,7 +89,7 @@ class Omissions:
         """Refuse to go on if too much was left out.
 
         Args:
-            total: Number of items, those left out included.
+            total: Number of items, those left out included, without those of `note`.
             allowed: Largest share that may be left out, 0 … 1.
             file: Folder or file that the items come from.
             option: Option that sets the share, for the message.
@@ -83,12 +97,28 @@ class Omissions:
         Raises:
             InputError: More than the allowed share was left out.
         """
-        count = len(self)
+        count = self.counted
         if count > allowed * total + 1e-9:
-            worst = max(self._kinds, key=lambda kind: self._kinds[kind]["count"])
+            counts = {kind: each["count"] for kind, each in self._kinds.items() if kind not in self._expected}
+            worst = max(counts, key=counts.__getitem__)
             raise InputError(
-                f"{count:,} of {total:,} left out, most of them: {worst} (first: {self._kinds[worst]['first'][0]})",
+                f"{count:,} of {total:,} {self._word}, most of them: {worst} (first: {self._kinds[worst]['first'][0]})",
                 file=file,
                 expected=f"at most {allowed:.4g} of them",
                 remedy=f"mend the files, or allow more by {option}",
             )
+
+
+def summary_lines(summary: Mapping[str, KindSummary], word: str = "left out") -> list[str]:
+    """The lines of a summary, as `Omissions.lines`; of a report file that was written earlier, for example."""
+    lines = []
+    for kind, each in summary.items():
+        more = each["count"] - len(each["first"])
+        names = ", ".join(each["first"]) + (f", … ({more:,} more)" if more else "")
+        lines.append(" ".join(f"{word}: {each['count']:,}, {kind}: {names}".split()))
+    return lines
+
+
+def printable(name: str | PathLike[str]) -> str:
+    """A name without what a terminal obeys and UTF-8 lacks: each such character as a backslash and its number."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(name))

@@ -20,7 +20,7 @@ PACKAGES = ("numpy", "opencv-python-headless", "pandas", "safetensors", "scipy",
 STRICT = "AROFACE_STRICT_VERSIONS"
 """Environment variable that, set to something, makes other versions an error."""
 LAUNCHED = "aroface"
-"""Name of torchrun's run where ``aroface`` itself launches the processes of a training."""
+"""What the identifiers of torchrun's runs begin with where ``aroface`` itself launches the processes of a training."""
 
 
 def find_lock() -> Path | None:
@@ -81,7 +81,8 @@ def check_versions() -> None:
     Raises:
         InputError: something does, and ``AROFACE_STRICT_VERSIONS`` is set; or the lock cannot be read.
     """
-    first = os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("TORCHELASTIC_RUN_ID") != LAUNCHED
+    launched = os.environ.get("TORCHELASTIC_RUN_ID", "").startswith(f"{LAUNCHED}-")
+    first = os.environ.get("LOCAL_RANK", "0") == "0" and not launched
     lock = find_lock() if first else None
     found = differing(lock) if lock else []
     if not found:

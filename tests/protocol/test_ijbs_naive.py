@@ -40,13 +40,22 @@ def naive_search(probe, subject, gallery):
     return None, None
 
 
-def naive_rank(probes, gallery, k):
+def naive_legacy(probe, subject, gallery):
+    """The released script: an ascending sort, read from its end; templates without a face are like others."""
+    scores = [round(sum(probe * template), 10) for _, template in gallery]
+    for place, number in enumerate(np.argsort(scores, kind="stable")[::-1], start=1):
+        if gallery[number][0] == subject:
+            return place, scores[number]
+    return None, None
+
+
+def naive_rank(probes, gallery, k, search=naive_search):
     owners = {owner for owner, _ in gallery}
-    found = [naive_search(probe, subject, gallery)[0] for subject, probe in probes if subject in owners]
+    found = [search(probe, subject, gallery)[0] for subject, probe in probes if subject in owners]
     return np.mean([place is not None and place <= k for place in found]) if found else None
 
 
-def naive_tpir(probes, gallery, fpir):
+def naive_tpir(probes, gallery, fpir, search=naive_search):
     owners = {owner for owner, _ in gallery}
     strangers = [probe for subject, probe in probes if subject not in owners]
     if not strangers or len(strangers) == len(probes):
@@ -56,7 +65,7 @@ def naive_tpir(probes, gallery, fpir):
     right = []
     for subject, probe in probes:
         if subject in owners:
-            place, score = naive_search(probe, subject, gallery)
+            place, score = search(probe, subject, gallery)
             if place == 1:
                 right.append(score >= alarms[allowed - 1] if allowed else score > alarms[0])
             else:
@@ -75,9 +84,11 @@ def naive_metrics(values, arrays):
         people = [templates[number] for number in arrays[probes]]
         for k in (1, 5, 10):
             metrics[f"{name}_rank{k}"] = naive_rank(people, parts[0] + parts[1], k)
+            metrics[f"{name}_legacy_rank{k}"] = naive_rank(people, parts[0] + parts[1], k, naive_legacy)
         for word, fpir in (("1e-2", 0.01), ("1e-1", 0.1)):
-            rates = [naive_tpir(people, part, fpir) for part in parts]
-            metrics[f"{name}_tpir_at_fpir_{word}"] = None if None in rates else np.mean(rates)
+            for kind, search in (("tpir", naive_search), ("tpir_legacy", naive_legacy)):
+                rates = [naive_tpir(people, part, fpir, search) for part in parts]
+                metrics[f"{name}_{kind}_at_fpir_{word}"] = None if None in rates else np.mean(rates)
     return {name: value for name, value in metrics.items() if value is not None}
 
 
@@ -133,7 +144,7 @@ def test_metrics_equal_plain_loops(seed):
     rng = np.random.default_rng(seed)
     arrays, owners = cast(rng, subjects=14, strangers=60)
     metrics = assert_equal(noisy(rng, owners, noise=0.3 + 0.3 * seed), arrays)
-    assert len(metrics) == 5 * len(SEARCHES)
+    assert len(metrics) == 10 * len(SEARCHES)
     assert 0 < metrics["surveillance_to_single_rank1"] < metrics["surveillance_to_single_rank10"]
     assert 0 < metrics["surveillance_to_surveillance_tpir_at_fpir_1e-1"] < 1
 
@@ -152,7 +163,7 @@ def test_a_model_that_maps_all_faces_to_one_point_gets_no_credit():
     arrays, owners = cast(rng, subjects=30, strangers=20)
     values = np.tile(rng.normal(size=6).astype(np.float32), (len(owners), 1))
     metrics = assert_equal(values * rng.uniform(0.5, 2, size=(len(owners), 1)).astype(np.float32), arrays)
-    assert set(metrics.values()) == {0}
+    assert {value for name, value in metrics.items() if "legacy" not in name} == {0}
 
 
 def test_an_open_set_without_strangers_is_not_defined():
@@ -161,7 +172,9 @@ def test_an_open_set_without_strangers_is_not_defined():
     for kind in ("single", "booking", "surveillance"):
         arrays[f"gallery_{kind}_1"] = np.concatenate([arrays[f"gallery_{kind}_{part}"] for part in (1, 2)])
     metrics = assert_equal(noisy(rng, owners, 0.5), arrays)
-    assert metrics.keys() == {f"{name}_rank{k}" for name in SEARCHES for k in (1, 5, 10)}
+    assert metrics.keys() == {
+        f"{name}{kind}_rank{k}" for name in SEARCHES for kind in ("", "_legacy") for k in (1, 5, 10)
+    }
 
 
 def test_a_set_without_any_mate_is_refused():
@@ -184,6 +197,25 @@ def test_people_without_a_face_are_missed_even_in_the_smallest_gallery():
     medium = arrays["template_media"][arrays["template_offsets"][probe]]
     values[arrays["medium_offsets"][medium] : arrays["medium_offsets"][medium + 1]] = 0
     assert assert_equal(values, arrays)["surveillance_to_single_rank10"] == 3 / 4
+
+
+@pytest.mark.parametrize("place", ["first", "last"])
+def test_the_released_rates_credit_people_without_a_face_by_their_place_in_the_gallery(place):
+    rng = np.random.default_rng(3)
+    arrays, owners = cast(rng, subjects=12, strangers=2, faceless=0.0, videos=1)
+    values = noisy(rng, owners, 0.0)
+    clean = assert_equal(values, arrays)
+    same = [clean[f"surveillance_to_single{kind}_rank{k}"] for kind in ("", "_legacy") for k in (1, 5, 10)]
+    assert same == [1.0] * 6
+    gallery = np.concatenate([arrays["gallery_single_1"], arrays["gallery_single_2"]])
+    person = arrays["template_subjects"][gallery[0 if place == "first" else -1]]
+    (probe,) = (each for each in arrays["probes_single_booking"] if arrays["template_subjects"][each] == person)
+    medium = arrays["template_media"][arrays["template_offsets"][probe]]
+    values[arrays["medium_offsets"][medium] : arrays["medium_offsets"][medium + 1]] = 0
+    found = assert_equal(values, arrays)
+    assert found["surveillance_to_single_rank1"] == pytest.approx(11 / 12)
+    expected = 1.0 if place == "last" else 11 / 12
+    assert found["surveillance_to_single_legacy_rank1"] == pytest.approx(expected)
 
 
 def test_blocks_of_rows_change_nothing():

@@ -108,7 +108,7 @@ def test_an_official_step_is_the_released_one(steps):
     mixed = adversary.augment(
         images,
         labels,
-        lambda warped, rows: F.cross_entropy(ours(warped), labels[rows]),
+        lambda warped, targets: F.cross_entropy(ours(warped), targets),
         ours,
         torch.Generator().manual_seed(7),
     )
@@ -194,7 +194,7 @@ def test_an_official_step_is_the_methods_six_steps_sample_by_sample(steps, count
     mixed = AlignmentAdversary("official", steps=steps).augment(
         images,
         labels,
-        lambda warped, rows: F.cross_entropy(ours(warped), labels[rows]),
+        lambda warped, targets: F.cross_entropy(ours(warped), targets),
         ours,
         torch.Generator().manual_seed(11),
     )
@@ -220,7 +220,7 @@ def test_a_clean_step_is_the_principled_one():
     mixed = AlignmentAdversary(AdversaryOptions.profile("clean")).augment(
         images,
         labels,
-        lambda warped, rows: F.cross_entropy(network(warped), labels[rows]),
+        lambda warped, targets: F.cross_entropy(network(warped), targets),
         network,
         torch.Generator().manual_seed(7),
     )

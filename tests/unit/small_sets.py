@@ -14,7 +14,7 @@ from aroface.datasets.generate import (
 
 SPECS = {
     "training": {"identities": 3, "images_per_identity": 4},
-    "pairs": {"identities": 4, "pairs": 8, "folds": 2},
+    "pairs": {"identities": 4, "pairs": 12, "folds": 2},
     "tinyface": {"identities": 3, "gallery_per_identity": 1, "probes_per_identity": 2, "distractors": 2},
     "ijb": {"identities": 3, "templates_per_identity": 2, "images_per_template": [2, 2], "pairs": 6, "distractors": 1},
     "ijbs": {"subjects": 3, "stills_per_subject": 1, "videos_per_subject": 1, "frames_per_video": [2, 2]},

@@ -171,7 +171,7 @@ def test_a_set_with_damaged_images_is_verified_and_refused(tmp_path, data, faili
     words = ["data", "verify", data, "--manifest", tmp_path / "verified.json"]
     assert main([*map(str, words), "--max-corrupt-fraction", "1"]) == 0
     assert "images       ok: 1 of " in capsys.readouterr().out
-    assert "are damaged: " in failing(*words)
+    assert "cannot be used: " in failing(*words)
     assert len(read_json(tmp_path / "verified.json")["corrupt"]) == 1
 
 

@@ -8,9 +8,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 from standin_detector import COLOURS, ONE, DotDetector, dotted, place, scrfd_file
 
 from aroface.cli import main
+from aroface.datasets import align as module
 from aroface.datasets.align import REPORT, Options, align_tree, read_report
 from aroface.datasets.detectors import open_detector
 from aroface.datasets.images import encode_jpeg, read_image
@@ -19,7 +21,7 @@ from aroface.datasets.tinyface import read_tinyface, write_tinyface
 from aroface.embedding.tinyface import open_source
 from aroface.errors import InputError
 from aroface.faces.geometry import TEMPLATE
-from aroface.files import sha256_file
+from aroface.files import digest, sha256_file
 
 REGISTRIES = Path(__file__).parents[2] / "workflow" / "registries"
 NAME = "aligned_dots_128in192_t0.5"
@@ -127,6 +129,78 @@ def test_a_finished_tree_is_left_as_it_is(crops: Path, tmp_path: Path):
         align_tree(crops, tmp_path / "mine", DotDetector())
 
 
+def test_what_was_left_out_or_noted_stands_in_the_report(crops: Path, tmp_path: Path):
+    (crops / "7" / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+    (crops / "8" / "link.png").symlink_to("/nowhere")
+    with pytest.raises(InputError, match=r"raw: 2 of 7 left out, most of them: .*--max-left-out"):
+        align_tree(crops, tmp_path / "out", DotDetector())
+    _, report = align_tree(crops, tmp_path / "out", DotDetector(), Options(max_left_out=0.3))
+    assert report["left_out"] == {
+        "HEIC, which cannot be decoded here: convert it to JPEG, for example by heif-convert": {
+            **{"count": 1, "first": ["7/photo.heic"]},
+        },
+        "hidden": {"count": 1, "first": [".cache"]},
+        "link that leads nowhere": {"count": 1, "first": ["8/link.png"]},
+        "not an image": {"count": 1, "first": ["8/notes.txt"]},
+        "no face found, written as a whole": {"count": 2, "first": ["8/img_5.jpg", "8/more/tiny.jpg"]},
+        "several faces, aligned by the one that fills the crop best": {"count": 1, "first": ["8/two.jpg"]},
+    }
+    assert report["several_faces"] == ["8/two.jpg"]
+
+
+def test_faces_that_are_omitted_as_asked_are_no_part_of_the_share(crops: Path, tmp_path: Path):
+    _, report = align_tree(crops, tmp_path / "out", DotDetector(), Options(no_face="omit", max_left_out=0))
+    assert report["left_out"]["no face found"]["count"] == 2
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 256])
+def test_damaged_images_are_left_out_where_that_is_asked_for(crops: Path, tmp_path: Path, monkeypatch, chunk: int):
+    monkeypatch.setattr("aroface.datasets.align._CHUNK", chunk)
+    for name in ("7/videos_1_2.jpg", "8/two.png"):
+        (crops / name).write_bytes((crops / name).read_bytes()[:100])
+    skip = Options(on_corrupt="skip")
+    with pytest.raises(InputError, match=r"raw: 2 of 5 left out, most of them: cannot be decoded \(first: 7/videos"):
+        align_tree(crops, tmp_path / "out", DotDetector(), skip)
+    rest = DotDetector()
+    place, report = align_tree(crops, tmp_path / "out", rest, Options(on_corrupt="skip", max_left_out=0.4))
+    assert rest.seen == []  # what was aligned by the call before is kept
+    assert files(place) == ["7/videos_1_10.jpg", "8/img_5.jpg", "8/more/tiny.jpg", REPORT]
+    assert report["counts"] == {"images": 3, "found": 1, "without_face": 2, "several_faces": 0}
+    assert [line.split(": ")[0] for line in report["corrupt"]] == [
+        str(crops / "7/videos_1_2.jpg"),
+        str(crops / "8/two.png"),
+    ]
+    assert report["left_out"]["cannot be decoded"] == {"count": 2, "first": ["7/videos_1_2.jpg", "8/two.jpg"]}
+
+
+def test_a_call_that_may_leave_nothing_out_does_not_take_over_what_another_left_out(crops: Path, tmp_path: Path):
+    (crops / "8/two.png").write_bytes(b"garbage")
+    with pytest.raises(InputError, match="1 of 5 left out"):
+        align_tree(crops, tmp_path / "out", DotDetector(), Options(on_corrupt="skip"))
+    with pytest.raises(InputError, match=r"two\.png: cannot be read as an image .*choose --on-corrupt skip"):
+        align_tree(crops, tmp_path / "out", DotDetector())
+
+
+def test_the_key_of_a_finished_tree_is_what_it_was(crops: Path):
+    """A tree that was aligned before stays finished: what may be left out makes no other crops."""
+    images = {"7/videos_1_2.jpg": crops / "7/videos_1_2.jpg"}
+    size = images["7/videos_1_2.jpg"].stat().st_size
+    plain = {"setting": {"face": 128, "canvas": 192}, "no_face": "crop"}
+    facts = {"name": "dots", "sha256": "0" * 64, "threshold": 0.5}
+    expected = digest([1, [["7/videos_1_2.jpg", size]], facts, plain, 95])
+    for options in (Options(), Options(on_corrupt="skip", max_left_out=0.5)):
+        assert module._key(images, DotDetector(), options) == expected
+
+
+def test_photographs_are_turned_before_they_are_searched(tmp_path: Path):
+    (tmp_path / "raw").mkdir()
+    tag = Image.Exif()
+    tag[0x0112] = 6
+    Image.fromarray(np.rot90(face(1))).save(tmp_path / "raw/1.jpg", quality=98, exif=tag.tobytes())
+    place, _ = align_tree(tmp_path / "raw", tmp_path / "out", DotDetector())
+    assert is_aligned(place / "1.jpg")
+
+
 def test_folders_that_do_not_do_are_named(crops: Path, tmp_path: Path):
     with pytest.raises(InputError, match="no such folder"):
         align_tree(tmp_path / "nowhere", tmp_path / "out", DotDetector())
@@ -192,6 +266,19 @@ def test_an_alignment_under_another_name_is_refused(tree: Path):
     (tree / NAME).rename(tree / "aligned_by_hand")
     with pytest.raises(InputError, match=f"aligned_by_hand: the folder has another name than .*; expected {NAME}"):
         open_source(tree, spec("aligned_by_hand"), 112)
+
+
+def test_of_tinyface_only_distractors_can_be_left_out(tree: Path, tmp_path: Path):
+    distractor = tree / "tinyface/Testing_Set/Gallery_Distractor/2.jpg"
+    distractor.write_bytes(distractor.read_bytes()[:200])
+    skip = Options(on_corrupt="skip", max_left_out=0.2)
+    _, report = align_tree(tree, tmp_path / "out", DotDetector(), skip)
+    assert len(report["corrupt"]) == 1
+    assert [path.name for path in read_tinyface(tmp_path / "out").distractors] == ["1.jpg", "3.jpg"]
+    probe = tree / "tinyface/Testing_Set/Probe/11_1.jpg"
+    probe.write_bytes(probe.read_bytes()[:200])
+    with pytest.raises(InputError, match=r"Probe/11_1\.jpg: cannot be read as an image .*the lists name it"):
+        align_tree(tree, tmp_path / "more", DotDetector(), skip)
 
 
 def test_tinyface_keeps_every_image(tree: Path, tmp_path: Path):

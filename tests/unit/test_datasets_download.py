@@ -133,9 +133,10 @@ def test_parts_of_another_file_are_thrown_away(server: Server, tmp_path: Path) -
 
 
 def test_another_hash_keeps_the_name_away(server: Server, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=f"the file has sha256 {SHA256}; expected 00.*remove it"):
+    with pytest.raises(InputError, match=f"the file has sha256 {SHA256}; expected 00.*set aside as faces.zip.refused"):
         get(server, tmp_path / "faces.zip", sha256="0" * 64)
-    assert not (tmp_path / "faces.zip").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["faces.zip.refused"]
+    assert get(server, tmp_path / "faces.zip", sha256=SHA256) == SHA256
 
 
 @pytest.mark.parametrize(

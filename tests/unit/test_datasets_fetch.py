@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from aroface.datasets import fetch as module
-from aroface.datasets.fetch import fetch, unpack
+from aroface.datasets.connection import Limits
+from aroface.datasets.fetch import fetch
 from aroface.datasets.registry import Download, find_entry
 from aroface.errors import InputError
 from aroface.files import sha256_file
@@ -45,7 +46,7 @@ class Web:
         self.members = members
         self.asked: list[tuple[str, str | None]] = []
 
-    def __call__(self, url: str, path: Path, *, sha256: str | None, connections: int) -> str:
+    def __call__(self, url: str, path: Path, *, sha256: str | None, **_: object) -> str:
         self.asked.append((url, sha256))
         found = sha256_file(archive(path, self.members))
         if sha256 not in (None, found):
@@ -84,48 +85,128 @@ def test_what_needs_a_form_is_said_in_one_line(tmp_path: Path) -> None:
 
 def test_an_archive_of_something_else_is_noticed(web: Web, tmp_path: Path) -> None:
     web.members = {"cats/cat.jpg": b""}
-    with pytest.raises(InputError, match=r"faces\.zip: fetched and unpacked, but not all is there: .*faces/lfw.bin"):
+    with pytest.raises(
+        InputError,
+        match=r"faces\.zip: unpacked, but not all is there: faces/lfw.bin, .*; set aside as faces\.zip\.refused",
+    ):
         fetch(ENTRY, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["faces.zip", "faces.tar.gz"])
-def test_archives_appear_whole_or_not_at_all(name: str, tmp_path: Path) -> None:
-    packed = archive(tmp_path / name, {"faces/a.jpg": b"a", "faces/deep/b.jpg": b"b", "readme": b"r"})
-    out = tmp_path / "out"
-    assert unpack(packed, out) == [out / "faces", out / "readme"]
-    assert (out / "faces/deep/b.jpg").read_bytes() == b"b"
-    with pytest.raises(InputError, match=f"{name}: holds faces, readme, which .*out has already"):
-        unpack(packed, out)
-    packed.write_bytes(packed.read_bytes()[:-40])
-    with pytest.raises(InputError, match=name):
-        unpack(packed, tmp_path / "new")
-    assert list((tmp_path / "new").iterdir()) == []
+GOOD = {"faces/lfw.bin": b"pairs" * 999, "faces/property": b"3,112,112"}
 
 
-@pytest.mark.parametrize("name", ["faces.zip", "faces.tar.gz"])
-@pytest.mark.parametrize("member", ["../outside", "/absolute", "faces/../../outside"])
-def test_members_that_point_elsewhere_are_refused(name: str, member: str, tmp_path: Path) -> None:
-    packed = archive(tmp_path / "deep" / name, {member: b"evil"})
-    if name.endswith(".zip") or ".." in member:
-        with pytest.raises(InputError, match="a member is refused"):
-            unpack(packed, tmp_path / "deep/out")
-    else:  # tar's data filter takes the leading slash away
-        unpack(packed, tmp_path / "deep/out")
-    assert not (tmp_path / "outside").exists()
-    assert not (tmp_path / "deep/outside").exists()
-    assert not Path("/absolute").exists()
+def zipped(members: dict[str, bytes]) -> bytes:
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as packed:
+        for name, data in members.items():
+            packed.writestr(name, data)
+    return content.getvalue()
 
 
-def test_a_link_in_a_tar_that_leads_out_is_refused(tmp_path: Path) -> None:
-    with tarfile.open(tmp_path / "faces.tar", "w") as packed:
-        link = tarfile.TarInfo("faces")
-        link.type, link.linkname = tarfile.SYMTYPE, "/etc"
-        packed.addfile(link)
-    with pytest.raises(InputError, match="a member is refused"):
-        unpack(tmp_path / "faces.tar", tmp_path / "out")
+NO_ARCHIVES = {
+    "empty": (b"", "neither a zip nor a tar archive: it is empty"),
+    "cut": (zipped(GOOD)[:-40], "neither a zip nor a tar archive"),
+    "damaged": (zipped(GOOD).replace(b"pairs", b"spoil", 1), "cannot be read .*CRC"),
+    "RAR": (b"Rar!\x1a\x07\x01\x00" + b"x" * 999, "it is a RAR archive, unpack it by hand"),
+    "7z": (b"7z\xbc\xaf\x27\x1c" + b"x" * 999, "it is a 7z archive"),
+    "page": (b"<!DOCTYPE html><html>" + b" " * 999, "neither a zip nor a tar archive"),
+    "other": (zipped({"cats/cat.jpg": b"cat"}), "not all is there: faces/lfw.bin, faces/property"),
+}
 
 
-def test_no_archive(tmp_path: Path) -> None:
-    (tmp_path / "faces.zip").write_bytes(b"<html>")
-    with pytest.raises(InputError, match="neither a zip nor a tar archive"):
-        unpack(tmp_path / "faces.zip", tmp_path)
+@pytest.mark.parametrize("name", NO_ARCHIVES)
+def test_only_what_can_be_used_is_pinned(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content, message = NO_ARCHIVES[name]
+
+    def give(url: str, path: Path, *, sha256: str | None, **_: object) -> str:
+        assert sha256 is None
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        return sha256_file(path)
+
+    monkeypatch.setattr(module, "download", give)
+    for _ in range(2):
+        with pytest.raises(InputError, match=f"{message}.*; set aside as faces.zip.refused; the next call fetches it"):
+            fetch(ENTRY, tmp_path)
+        assert [path.name for path in (tmp_path / "archives").iterdir()] == ["faces.zip.refused"]
+        assert [path.name for path in tmp_path.iterdir()] == ["archives"]
+    content = zipped(GOOD)
+    (path,) = fetch(ENTRY, tmp_path)
+    assert path.with_name("faces.zip.sha256").read_text().split() == [sha256_file(path), "faces.zip"]
+
+
+def torch_file() -> bytes:
+    return zipped({"model/data.pkl": b"pickle", "model/data/0": b"x" * 999})
+
+
+def tensors() -> bytes:
+    header = b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}'
+    return len(header).to_bytes(8, "little") + header + b"x" * 8
+
+
+NO_CHECKPOINTS = [
+    ("model.pt", b"", "the file is empty"),
+    ("model.pt", torch_file()[:-30], "no whole PyTorch file"),
+    ("model.ckpt", zipped({"readme": b""}), "without the parts of a PyTorch file"),
+    ("model.pt", b"\n <HTML><head>", "the file is a web page"),
+    ("model.safetensors", b"<!doctype html>", "the file is a web page"),
+    ("model.onnx", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "the file is a Git LFS pointer"),
+    ("model.onnx", b"\xff" * 99, "no whole ONNX file"),
+    ("model.onnx", b"\x08\x07", "an ONNX file without a network"),
+    ("model.safetensors", tensors()[:-1], "no whole safetensors file"),
+    ("model.safetensors", b"\xff" * 99, "no whole safetensors file"),
+    ("model.safetensors", (5).to_bytes(8, "little") + b"[[[[[", "no whole safetensors file"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "message"), NO_CHECKPOINTS)
+def test_only_checkpoints_that_are_whole_are_pinned(
+    name: str, content: bytes, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entry = replace(ENTRY, files=(name,), downloads=(Download("https://example.org/x", name, None, unpack=False),))
+    contents = [content, tensors() if name.endswith("safetensors") else torch_file()]
+
+    def give(url: str, path: Path, **_: object) -> str:
+        path.write_bytes(contents.pop(0))
+        return sha256_file(path)
+
+    monkeypatch.setattr(module, "download", give)
+    with pytest.raises(InputError, match=f"{name}: .*{message}.*; set aside as {name}.refused"):
+        fetch(entry, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [f"{name}.refused"]
+    if not name.endswith("onnx"):
+        fetch(entry, tmp_path)
+        assert (tmp_path / f"{name}.sha256").exists()
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe\x00", b"abc  faces.zip", b"\x00" * 9999])
+def test_a_pin_that_is_none_is_one_line(content: bytes, web: Web, tmp_path: Path) -> None:
+    (tmp_path / "archives").mkdir()
+    (tmp_path / "archives/faces.zip.sha256").write_bytes(content)
+    with pytest.raises(InputError, match=r"faces\.zip\.sha256: no sha256; expected 64 hexadecimal digits.*remove it"):
+        fetch(ENTRY, tmp_path)
+
+
+def test_a_known_hash_is_not_set_aside_for_what_it_holds(web: Web, tmp_path: Path) -> None:
+    web.members = {"cats/cat.jpg": b"cat"}
+    known = sha256_file(archive(tmp_path / "known.zip", web.members))
+    entry = replace(ENTRY, downloads=(replace(ENTRY.downloads[0], sha256=known),))
+    with pytest.raises(InputError, match=r"not all is there: faces/lfw.bin"):
+        fetch(entry, tmp_path / "data")
+    assert (tmp_path / "data/archives/faces.zip").exists()
+
+
+def test_limits_come_from_the_registry_unless_they_are_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def give(url: str, path: Path, *, limits: Limits, size: int | None, page: str | None, **_: object) -> str:
+        seen.append((limits.max_bytes, limits.max_wait_s, size, page))
+        raise InputError("enough")
+
+    monkeypatch.setattr(module, "download", give)
+    item = replace(ENTRY.downloads[0], size=7, max_bytes=8_000, page="https://example.org/page")
+    for registered, given in ((item, None), (item, 5), (ENTRY.downloads[0], None)):
+        with pytest.raises(InputError, match="enough"):
+            fetch(replace(ENTRY, downloads=(registered,)), tmp_path, limits=Limits(max_wait_s=3.0), max_bytes=given)
+    page = "https://example.org/page"
+    assert seen == [(8_000, 3.0, 7, page), (5, 3.0, 7, page), (Limits().max_bytes, 3.0, None, None)]

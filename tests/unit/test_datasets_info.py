@@ -15,7 +15,7 @@ from aroface.errors import InputError
 
 FACTS = {
     "training": {"identities": "3", "images": "12", "images of one": "4 to 4, 4.0 on average"},
-    "pairs": {"pairs": "8", "genuine": "4", "different images": "16"},
+    "pairs": {"pairs": "12", "genuine": "6", "different images": "24"},
     "tinyface": {"identities": "3", "gallery": "3", "probes": "6", "distractors": "2", "crops": "tinyface/Testing_Set"},
     "ijb": {
         **{"benchmark": "ijbc", "images": "14", "templates": "7", "media": "14", "pairs": "6", "genuine": "3"},
@@ -31,7 +31,7 @@ FACTS = {
 # Rows of the sheet and images in each: people, pairs one above the other, parts of TinyFace, templates, media.
 ROWS = {
     "training": [4, 4, 4],
-    "pairs": [8, 8],
+    "pairs": [12, 12],
     "tinyface": [3, 6, 2],
     "ijb": [2, 2, 2, 2, 2, 2],
     "ijbs": [1, 2, 2, 2, 1, 2],

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
+from aroface.cli import main
 from aroface.datasets.images import encode_jpeg, read_image
 from aroface.datasets.manifest import manifest_hash, read_manifest
 from aroface.datasets.pack import PackOptions, pack
 from aroface.datasets.pack_options import packed_identities
 from aroface.datasets.pairs import decode_images, read_pairs
+from aroface.datasets.prepare import PrepareOptions, prepare
 from aroface.datasets.tinyface import read_tinyface
 from aroface.datasets.training_set import TrainingSet
 from aroface.errors import InputError
@@ -201,3 +205,102 @@ def test_wrong_options_are_one_line(options: dict[str, object], message: str):
 def test_a_missing_landmarks_file_is_named(folder: Path, tmp_path: Path):
     with pytest.raises(InputError, match=r"points\.csv: no such file"):
         packed_identities(folder, PackOptions(landmarks="points.csv"))
+
+
+def named(folder: Path) -> dict[str, dict[str, object]]:
+    return packed_identities(folder, PackOptions(**SMALL))
+
+
+def test_identities_are_what_they_were_before_more_images_were_found(folder: Path, tmp_path: Path):
+    """A training is named after them: neither an allowance nor a file that is left out makes another."""
+    expected = named(folder)
+    assert expected["all"]["options"].keys() == {
+        *("landmarks", "seed", "test_fraction", "min_images", "singletons", "jpeg_quality", "pairs", "folds"),
+        *("degradation", "resolution", "alignment", "which", "probe_resolution", "probe_alignment"),
+        *("gallery_per_identity", "probes_per_identity"),
+    }
+    assert {identity["semantics"] for identity in expected.values()} == {1}
+    allowed = {"on_corrupt": "skip", "max_left_out": 1.0, "lost_people": "omit", "resize_crops": True}
+    assert packed_identities(folder, PackOptions(**SMALL, **allowed, max_suspect_landmarks=1.0)) == expected
+    again = Path(shutil.copytree(folder, tmp_path / "again"))
+    assert named(again) == expected
+    (again / "person 00" / "notes.txt").write_text("no image")
+    assert {identity["semantics"] for identity in named(again).values()} == {1}
+    deeper = again / "person 00" / "2019"
+    deeper.mkdir()
+    (deeper / "9.jpg").write_bytes(encode_jpeg(picture(0, 3), 90))
+    assert {identity["semantics"] for identity in named(again).values()} == {2}
+
+
+def test_turned_photographs_give_other_identities(folder: Path, tmp_path: Path):
+    again = Path(shutil.copytree(folder, tmp_path / "again"))
+    points = tmp_path / "points.csv"
+    points.write_text("only its hash counts here")
+    exif, stored = (PackOptions(**SMALL, landmarks=str(points), orientation=frame) for frame in ("exif", "stored"))
+    assert packed_identities(again, exif) == packed_identities(again, stored)
+    tag = Image.Exif()
+    tag[0x0112] = 6
+    Image.fromarray(picture(0, 0)).save(again / "person 00" / "0.jpg", exif=tag.tobytes())
+    assert packed_identities(again, exif)["train"] != packed_identities(again, stored)["train"]
+    assert packed_identities(again, PackOptions(**SMALL))["train"]["options"].keys() == (
+        packed_identities(again, stored)["train"]["options"].keys()
+    )
+
+
+@pytest.mark.parametrize("size", [(160, 160), (250, 250), (112, 96)])
+def test_images_that_are_not_aligned_are_refused_as_prepare_refuses_them(
+    folder: Path, tmp_path: Path, size: tuple[int, int]
+):
+    again = Path(shutil.copytree(folder, tmp_path / "again"))
+    for path in sorted(again.glob("*/*.jpg"))[1:3]:
+        path.write_bytes(encode_jpeg(cv2.resize(read_image(path), size), 90))
+    expected = rf"person 00/1\.jpg: an image of {size[0]}×{size[1]} pixels, one of 2 of 43 that are not aligned; expec"
+    with pytest.raises(InputError, match=expected):
+        pack(again, tmp_path / "out", PackOptions(**SMALL))
+    with pytest.raises(InputError, match=rf"1\.jpg: an image of {size[0]}×{size[1]} pixels; expected an aligned crop"):
+        prepare(again, tmp_path / "out")
+    resized = PackOptions(**SMALL, resize_crops=True)
+    if size[0] == size[1]:
+        assert pack(again, tmp_path / "out", resized).images == 43
+        assert prepare(again, tmp_path / "set", PrepareOptions(resize_crops=True)).images == 43
+    else:
+        with pytest.raises(InputError, match="an image of 112×96 pixels"):
+            pack(again, tmp_path / "out", resized)
+
+
+def test_what_is_left_out_stands_in_the_manifest_and_on_the_terminal(folder: Path, tmp_path: Path, capsys):
+    again = Path(shutil.copytree(folder, tmp_path / "again"))
+    (again / "person 01" / "0.jpg").write_bytes(b"\xff\xd8\xff and no more")
+    (again / "person 02" / "9.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
+    (again / "person 02" / "notes.txt").write_text("no image")
+    words = ["data", "pack", str(again), "--out", str(tmp_path / "out"), "--singletons", "distractors"]
+    words += ["--test-fraction", "0.5"]
+    options = tmp_path / "options.yaml"
+    options.write_text("folds: 2")
+    words += ["--options", str(options)]
+    assert main(words) == 2
+    assert "1 of 44 left out, most of them: HEIC, which cannot be decoded here" in capsys.readouterr().err
+    assert main([*words, "--max-left-out", "0.1"]) == 2
+    assert "person 01/0.jpg: cannot be read as an image" in capsys.readouterr().err
+    assert main([*words, "--max-left-out", "0.1", "--on-corrupt", "skip"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.startswith(f"{tmp_path / 'out'}  42 images of 13 people; train: ")
+    assert " pairs of 5; 10 gallery, 9 probes, 3 distractors" in printed.out
+    lines = printed.err.splitlines()
+    assert [line.split(":")[1] for line in lines[:3]] == [
+        *(" 1, HEIC, which cannot be decoded here", " 1, not an image", " 1, cannot be decoded"),
+    ]
+    assert lines[3].startswith(f"left out: {again}/person 01/0.jpg: cannot be read as an image")
+    manifest = read_manifest(tmp_path / "out")
+    assert manifest["corrupt"] == [lines[3].removeprefix("left out: ")]
+    assert manifest["left_out"]["cannot be decoded"] == {"count": 1, "first": ["person 01/0.jpg"]}
+
+
+@pytest.mark.parametrize(("people", "fraction", "tested"), [(2, 0.2, 0), (30, 0.01, 0), (3, 0.4, 1)])
+def test_too_few_people_to_test_are_an_error(tmp_path: Path, people: int, fraction: float, tested: int):
+    for person in range(people):
+        (tmp_path / f"faces/{person}").mkdir(parents=True)
+        for image in range(3):
+            (tmp_path / f"faces/{person}/{image}.jpg").write_bytes(encode_jpeg(picture(person, image), 90))
+    with pytest.raises(InputError, match=rf"faces: {tested} people to test; expected 2 or more; raise test_fraction"):
+        pack(tmp_path / "faces", tmp_path / "out", PackOptions(test_fraction=fraction))

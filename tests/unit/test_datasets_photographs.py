@@ -7,7 +7,10 @@ import cv2
 import numpy as np
 import pytest
 import simplejpeg
+from PIL import Image
 
+from aroface.datasets.images import decode
+from aroface.datasets.orientation import upright
 from aroface.datasets.photographs import Photograph, read_landmarks, read_people
 from aroface.errors import InputError
 from aroface.faces.geometry import TEMPLATE, similarity_matrix, transform, warp
@@ -39,7 +42,8 @@ def test_people_and_images_are_found_in_order_and_other_files_are_left_alone(tmp
     (tmp_path / "bob" / ".hidden.jpg").touch()
     (tmp_path / "list.csv").touch()
     (tmp_path / ".cache").mkdir()
-    people = read_people(tmp_path)
+    people, total = read_people(tmp_path)
+    assert total == 3
     assert {name: [photo.path.name for photo in photos] for name, photos in people.items()} == {
         "ann": ["x.jpg"],
         "bob": ["1.PNG", "2.png"],
@@ -55,7 +59,7 @@ def test_grey_images_become_rgb(tmp_path: Path):
 def test_a_person_without_an_image_is_named(tmp_path: Path):
     save(tmp_path / "ann" / "x.jpg", picture())
     (tmp_path / "bob").mkdir()
-    with pytest.raises(InputError, match="bob: the folder holds no image; remove it"):
+    with pytest.raises(InputError, match="bob: the folder holds no image that can be used, as of 1 people; remove it"):
         read_people(tmp_path)
 
 
@@ -66,12 +70,21 @@ def test_a_folder_without_people_is_refused(tmp_path: Path):
         read_people(tmp_path / "nowhere")
 
 
-def test_an_aligned_jpeg_is_taken_as_it_is(tmp_path: Path):
-    (tmp_path / "x.jpg").write_bytes(simplejpeg.encode_jpeg(picture(), 92))
-    assert Photograph(tmp_path / "x.jpg").as_it_is() == (tmp_path / "x.jpg").read_bytes()
-    assert Photograph(save(tmp_path / "x.png", picture())).as_it_is() is None
-    assert Photograph(save(tmp_path / "large.jpg", picture(160))).as_it_is() is None
-    assert Photograph(tmp_path / "x.jpg", TEMPLATE).as_it_is() is None
+def test_one_rule_says_what_an_aligned_crop_is(tmp_path: Path):
+    data = simplejpeg.encode_jpeg(picture(), 92)
+    (tmp_path / "x.jpg").write_bytes(data)
+    assert Photograph(tmp_path / "x.jpg").jpeg() == data
+    assert Photograph(tmp_path / "x.jpg").jpeg(resize=True) == data
+    png = decode(Photograph(save(tmp_path / "x.png", picture())).jpeg(98))
+    assert np.abs(png.astype(int) - picture()).mean() < 4
+    for height, width in ((160, 160), (113, 113), (112, 96)):
+        other = Photograph(save(tmp_path / "other.jpg", cv2.resize(picture(), (width, height))))
+        assert other.size() == other.size(whole=True) == (height, width)
+        with pytest.raises(InputError, match=rf"an image of {width}×{height} pixels; expected an aligned crop of 112"):
+            other.jpeg()
+        if height == width:
+            assert decode(other.jpeg(resize=True)).shape == (112, 112, 3)
+    assert Photograph(tmp_path / "x.jpg", TEMPLATE).jpeg() != data
 
 
 def test_crops_of_another_size_are_resized_and_oblong_ones_refused(tmp_path: Path):
@@ -112,11 +125,50 @@ def test_landmarks_are_found_by_identity_and_image(tmp_path: Path):
     for name in ("ann/1.jpg", "ann/2.v1.jpg"):
         save(tmp_path / "faces" / name, picture())
     rows = [["ann", "2.v1", *range(10)], ["bob", "1.jpg", *range(1, 11)], ["ann", "1.jpg", *range(2, 12)]]
-    people = read_people(tmp_path / "faces", table(tmp_path / "points.csv", rows))
+    people, _ = read_people(tmp_path / "faces", table(tmp_path / "points.csv", rows))
     assert [photo.landmarks.reshape(-1).tolist() for photo in people["ann"]] == [
         list(range(2, 12)),
         list(range(10)),
     ]
+
+
+def test_images_are_named_with_or_without_ending_and_folders(tmp_path: Path):
+    names = ("ann/1.jfif", "ann/2", "ann/2019/3.jpg", "ann/4.JPG_large", "ann/5.png", "bob/1.jpg")
+    for name in names:
+        (tmp_path / "faces" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "faces" / name).write_bytes(simplejpeg.encode_jpeg(picture(), 92))
+    written = [("ann", "1"), ("ann", "2"), ("ann", "2019/3.jpg"), ("ann", "4"), ("ann", "photos/ann/5.png")]
+    rows = [[*who, *range(number, number + 10)] for number, who in enumerate([*written, ("bob", "1.jpg")])]
+    people, _ = read_people(tmp_path / "faces", table(tmp_path / "points.csv", rows))
+    found = {photo.path.relative_to(tmp_path / "faces").as_posix(): photo for each in people.values() for photo in each}
+    assert [found[name].landmarks[0, 0] for name in names] == [*range(6)]
+    assert [found[name].line for name in names] == [*range(2, 8)]
+
+
+@pytest.mark.parametrize("orientation", [*range(1, 9)])
+def test_photographs_are_turned_before_they_are_aligned(tmp_path: Path, orientation: int):
+    placed = similarity_matrix(1.4, 20, 0.3, 0.2)[0]
+    raw = warp(picture(), placed, 300)[:280]
+    back = {6: 8, 8: 6}.get(orientation, orientation)
+    stored = Image.fromarray(upright(raw, back))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored.save(tmp_path / "x.jpg", quality=98, exif=exif.tobytes())
+    points = transform(placed, TEMPLATE).astype(np.float32)
+    assert Photograph(tmp_path / "x.jpg", points).size() == (280, 300)
+    inner = slice(8, -8)
+    turned = Photograph(tmp_path / "x.jpg", points).face()[inner, inner].astype(int)
+    assert np.abs(turned - picture()[inner, inner]).mean() < 3
+    as_stored = Photograph(tmp_path / "x.jpg", points, "stored").face()[inner, inner].astype(int)
+    assert (np.abs(as_stored - picture()[inner, inner]).mean() > 10) == (orientation > 1)
+
+
+def test_an_aligned_crop_is_never_turned(tmp_path: Path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(picture()).save(tmp_path / "x.jpg", quality=98, exif=exif.tobytes())
+    assert Photograph(tmp_path / "x.jpg").jpeg() == (tmp_path / "x.jpg").read_bytes()
+    assert np.abs(Photograph(tmp_path / "x.jpg").face().astype(int) - picture()).mean() < 3
 
 
 def test_an_image_without_landmarks_is_named(tmp_path: Path):

@@ -16,8 +16,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aroface.datasets import recordfile
 from aroface.datasets.recordfile import RecordFile
-from aroface.datasets.recordio import RecordWriter, decode, encode, open_writer, pack, unpack
+from aroface.datasets.recordio import (
+    EXACT,
+    RecordWriter,
+    decode,
+    encode,
+    gap,
+    open_writer,
+    pack,
+    rounded_down,
+    unpack,
+)
 from aroface.errors import InputError
 
 MAGIC = bytes.fromhex("0a23d7ce")
@@ -165,6 +176,87 @@ def test_a_malformed_index_is_refused(tmp_path: Path, text: str, message: str):
 def test_a_label_that_is_no_whole_number_is_refused(tmp_path: Path):
     with pytest.raises(InputError, match=r"record 1 .*the label is 0.5"):
         RecordFile(*write(tmp_path, [pack(1.0, b"x", 0), pack(0.5, b"y", 1)]))
+
+
+@pytest.mark.parametrize("label", [float(1 << 24), float((1 << 24) + 2), 1e30])
+def test_a_label_that_float32_may_have_rounded_is_refused(tmp_path: Path, label: float):
+    with pytest.raises(InputError, match=r"record 1 .*the label is .*; expected a whole number from 0, below 16,777,2"):
+        RecordFile(*write(tmp_path, [pack(1.0, b"x", 0), pack(label, b"y", 1)]))
+
+
+def test_what_float32_holds_beyond_two_to_the_24():
+    assert gap([1, (1 << 24) - 1, 1 << 24, 17_091_658, 1 << 25]).tolist() == [1, 1, 2, 2, 4]
+    for number in (5, EXACT - 1, EXACT, EXACT + 1, EXACT + 2, EXACT + 3, 2 * EXACT + 1, 2 * EXACT + 3, 42_474_559):
+        held = rounded_down(number)
+        assert held == np.float32(held)
+        assert number - int(gap(held)) < held <= number
+
+
+class Narrow:
+    """Numbers of four bits, which are to 16 what float32 is to 2**24: every set that is larger is beyond it."""
+
+    EXACT = 16
+
+    @staticmethod
+    def gap(numbers):
+        exponents = np.floor(np.log2(np.maximum(numbers, 1)))
+        return np.maximum(2 ** (exponents - 3), 1).astype(np.int64)
+
+    @classmethod
+    def nearest(cls, number: int) -> float:
+        below = number // int(cls.gap(number)) * int(cls.gap(number))
+        above = below + int(cls.gap(number))
+        half_even = below if (below // int(cls.gap(number))) % 2 == 0 else above
+        return float(
+            below if number - below < above - number else above if number - below > above - number else half_even
+        )
+
+    @classmethod
+    def down(cls, number: int) -> float:
+        return float(number // int(cls.gap(number)) * int(cls.gap(number)))
+
+
+@pytest.mark.parametrize("header", ["nearest", "down"])
+@pytest.mark.parametrize("seed", range(40))
+def test_labels_are_right_where_the_header_is_rounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, header: str, seed: int
+):
+    """As in Glint360K, whose 17,091,657 images have ranges of keys that float32 rounds."""
+    monkeypatch.setattr(recordfile, "EXACT", Narrow.EXACT)
+    monkeypatch.setattr(recordfile, "gap", Narrow.gap)
+    rng = np.random.default_rng(seed)
+    people = int(rng.integers(1, 15))
+    sizes = rng.integers(1, 9, people)
+    ends = 1 + np.cumsum(sizes)
+    order = rng.permutation(people) if seed % 2 else np.arange(people)
+    labels = np.repeat(order % 15, sizes)
+    count = len(labels)
+    announce = getattr(Narrow, header)
+    records = [pack((announce(count + 1), announce(count + 1 + people)), b"", 0)]
+    records += [pack(float(label), b"image %d" % key, key) for key, label in enumerate(labels)]
+    records += [
+        pack((Narrow.nearest(int(end - size)), Narrow.nearest(int(end))), b"", 0)
+        for end, size in zip(ends, sizes, strict=True)
+    ]
+    found = RecordFile(*write(tmp_path, records))
+    assert found.labels.tolist() == labels.tolist()
+    assert [found.read(position) for position in range(count)] == [b"image %d" % key for key in range(count)]
+
+
+def test_rounded_ranges_cost_some_reads_for_each_person_and_no_scan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(recordfile, "EXACT", Narrow.EXACT)
+    monkeypatch.setattr(recordfile, "gap", Narrow.gap)
+    records = [pack((Narrow.nearest(402), Narrow.nearest(404)), b"", 0)]
+    records += [pack(float(key > 200), b"x", key) for key in range(1, 402)]
+    records += [pack((1.0, Narrow.nearest(201)), b"", 0), pack((Narrow.nearest(201), Narrow.nearest(402)), b"", 0)]
+    rec, idx = write(tmp_path, records)
+    asked = []
+    genuine = RecordFile._labels_at
+    monkeypatch.setattr(
+        RecordFile, "_labels_at", lambda self, rows, count: asked.append(len(rows)) or genuine(self, rows, count)
+    )
+    assert RecordFile(rec, idx).labels.tolist() == [0] * 200 + [1] * 201
+    assert sum(asked) < 2 + 2 * 40
 
 
 @pytest.mark.parametrize("missing", ["train.rec", "train.idx"])

@@ -95,6 +95,35 @@ def test_a_wrong_entry_is_one_line(old: str, new: str, message: str, tmp_path: P
         read_datasets(tmp_path / "datasets.yaml")
 
 
+SHA = "0" * 64
+ADDRESSES = [
+    ({"url": "https://example.org/a.zip"}, True),
+    ({"url": "http://example.org/a.zip"}, False),
+    ({"url": "http://example.org/a.zip", "sha256": SHA}, True),
+    ({"url": "http://127.0.0.1:80/a.zip"}, True),
+    ({"url": "http://127.0.0.1.example.org/a.zip"}, False),
+    ({"url": "http://localhost@example.org/a.zip"}, False),
+    ({"url": "ftp://example.org/a.zip", "sha256": SHA}, False),
+    ({"url": "HTTP://example.org/a.zip"}, False),
+    ({"url": "https://example.org/a.zip", "size": 0}, False),
+    ({"url": "https://example.org/a.zip", "size": 7, "max_gb": 0.5}, True),
+    ({"url": "https://example.org/a.zip", "max_gb": -1}, False),
+]
+
+
+@pytest.mark.parametrize(("address", "fine"), ADDRESSES)
+def test_plain_http_needs_a_sha256(address: dict[str, object], fine: bool, tmp_path: Path):
+    entries = yaml.safe_load((REGISTRIES / "datasets.yaml").read_text())
+    entries["ms1mv2"]["fetch"] = [{"file": "archives/a.zip", **address}]
+    (tmp_path / "datasets.yaml").write_text(yaml.safe_dump(entries))
+    if fine:
+        (item,) = read_datasets(tmp_path / "datasets.yaml")["ms1mv2"].downloads
+        assert (item.size, item.max_bytes) == ((7, 500_000_000) if "size" in address else (None, None))
+    else:
+        with pytest.raises(InputError, match=r"datasets\.yaml: ms1mv2\.fetch: 0\.(url|size|max_gb)"):
+            read_datasets(tmp_path / "datasets.yaml")
+
+
 def test_the_readme_has_the_table_of_the_registries():
     readme = (REGISTRIES.parents[1] / "README.md").read_text()
     assert "\n".join(["<!-- aroface data list --markdown -->", *markdown(REGISTRIES), ""]) in readme

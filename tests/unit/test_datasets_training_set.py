@@ -87,11 +87,11 @@ def test_labels_must_ascend_and_be_classes(tmp_path: Path):
     assert not (tmp_path / "train.rec").exists()
 
 
-def test_more_records_than_float32_ranges_count_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "_COUNTED", 6)
-    with pytest.raises(ValueError, match="7 records, but float32 ranges of keys end at 6"):
+def test_more_people_than_float32_labels_tell_apart_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "EXACT", 1)
+    with pytest.raises(InputError, match="2 people, but records' labels are float32; expected at most 1 people"):
         write(tmp_path)
-    monkeypatch.setattr(module, "_COUNTED", 7)
+    monkeypatch.setattr(module, "EXACT", 2)
     assert len(TrainingSet.open(write(tmp_path))) == 4
 
 

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from embedding_runs import DIMENSION, make_run
+from PIL import Image
 from test_faces_geometry import umeyama
 
 from aroface.datasets.generate import generate_ijb
@@ -69,6 +70,25 @@ def test_images_are_the_crops_that_opencv_aligns(tree, size):
         matrix = umeyama(faces.landmarks[row].astype(float), TEMPLATE.astype(float) * size / 112)
         expected = cv2.warpAffine(read_image(faces.path(row)), matrix, (size, size), borderValue=0.0)
         assert np.abs(image.astype(int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("orientation", [None, *range(1, 9)])
+def test_loose_crops_are_turned_as_the_released_script_turns_them(tree, tmp_path, orientation):
+    shutil.copytree(tree, tmp_path / "tree")
+    faces = read_ijb(tmp_path / "tree").faces
+    tag = Image.Exif()
+    if orientation is not None:
+        tag[0x0112] = orientation
+    Image.open(faces.path(3)).save(faces.path(3), quality=98, exif=tag.tobytes())
+    matrix = umeyama(faces.landmarks[3].astype(float), TEMPLATE.astype(float))
+    seen = cv2.imread(str(faces.path(3)), cv2.IMREAD_COLOR_RGB)
+    expected = cv2.warpAffine(seen, matrix, (112, 112), borderValue=0.0)
+    found = open_source(tmp_path / "tree", OPTIONS, 112).images(3, 4)[0]
+    assert np.array_equal(found, faces.crop(3))
+    assert np.abs(found.astype(int) - expected).mean() < 1
+    if orientation in (None, 1):
+        as_stored = cv2.warpAffine(read_image(faces.path(3)), matrix, (112, 112), borderValue=0.0)
+        assert np.abs(found.astype(int) - as_stored).max() <= 1
 
 
 def test_features_keep_their_length_and_the_lists_lie_beside_them(features_dir, run_dir, tree):

@@ -93,8 +93,9 @@ def test_from_images_to_a_record(tree, run_dir, tmp_path):
     np.testing.assert_allclose(features.values, expected, rtol=1e-4, atol=1e-4)
     record = evaluate(tmp_path)
     validate(record, "record")
-    assert record["protocol"] == {"name": "ijbs", "version": 1, "options": OPTIONS}
-    kinds = ("rank1", "rank5", "rank10", "tpir_at_fpir_1e-2", "tpir_at_fpir_1e-1")
+    assert record["protocol"] == {"name": "ijbs", "version": 2, "options": OPTIONS}
+    ranks = [f"{kind}rank{rank}" for kind in ("", "legacy_") for rank in (1, 5, 10)]
+    kinds = [*ranks, *(f"{kind}_at_fpir_{fpir}" for kind in ("tpir", "tpir_legacy") for fpir in ("1e-2", "1e-1"))]
     assert record["metrics"].keys() == {f"{name}_{kind}" for name in SEARCHES for kind in kinds}
     assert record["intervals"].keys() == record["metrics"].keys()
     counts = record["counts"]

@@ -16,7 +16,9 @@ from aroface.paper.table import render_table
 ROOT = Path(__file__).parents[2]
 SPECS = ROOT / "paper_tables" / "specs"
 PARTS = {
-    "adversary": {"arcface", "arcface_random", "arcface_aroface", "arcface_clean", "arcface_subset"},
+    "adversary": {
+        *("arcface", "arcface_random", "arcface_aroface", "arcface_scaled", "arcface_clean", "arcface_subset"),
+    },
     "factors": {"arcface", "arcface_scale_only", "arcface_rotation_only", "arcface_shift_only", "arcface_aroface"},
     "ratio": {"arcface", "arcface_ratio_125", "arcface_aroface", "arcface_ratio_375", "arcface_ratio_500"},
     "step": {"arcface", "arcface_step_05", "arcface_aroface", "arcface_step_15", "arcface_step_20"},

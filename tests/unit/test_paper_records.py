@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from made_up_records import OPTIONS, write_record
 
 from aroface.errors import InputError
+from aroface.paper import records
 from aroface.paper.records import Experiment, check_comparable, load_records, read_runs_file, select
 
 ARCFACE = Experiment("arcface", "ms1mv2", "r100")
@@ -14,6 +16,19 @@ ARCFACE = Experiment("arcface", "ms1mv2", "r100")
 
 def test_no_folder_means_no_records(tmp_path: Path):
     assert load_records(tmp_path / "records") == ()
+
+
+def test_a_record_that_is_being_replaced_is_one_that_is_not_there_yet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    kept, gone = (write_record(tmp_path, "arcface", {"rank1": 0.5}, seed=seed) for seed in (0, 1))
+    listed = records.list_files
+
+    def list_and_lose(*arguments: Any) -> list[Path]:
+        found = listed(*arguments)
+        gone.unlink()
+        return found
+
+    monkeypatch.setattr(records, "list_files", list_and_lose)
+    assert [record.path for record in load_records(tmp_path)] == [kept]
 
 
 def test_records_are_chosen_by_experiment_and_benchmark_in_the_order_of_seeds(tmp_path: Path):

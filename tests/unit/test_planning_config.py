@@ -237,7 +237,7 @@ def test_a_recipe_that_extends_itself_is_refused(folder: Folder, tmp_path: Path)
 def test_the_schema_knows_the_backbones_heads_and_options_of_the_code() -> None:
     schema = read_json(ROOT / "workflow/schemas/recipe.schema.json")
     properties = schema["properties"]
-    optional = {"low_quality", "sample_rate", "batch_norm", "gradient_compression"}
+    optional = {"low_quality", "sample_rate", "batch_norm", "gradient_compression", "growth_interval"}
     assert set(properties) == {*schema["required"]} | optional == {field.name for field in fields(Recipe)}
     assert {field.name for field in fields(Recipe) if field.default is not MISSING} == optional
     assert properties["arch"]["enum"] == list(ARCHITECTURES)
@@ -376,7 +376,7 @@ def test_what_is_laid_over_the_full_reproduction_is_valid(
         Recipe.from_mapping(run.experiment.recipe)
         AdversaryOptions.from_mapping(run.experiment.recipe["adversary"])
     if name == "ablations":
-        assert len(set(recipes)) == len(recipes) == 18
+        assert len(set(recipes)) == len(recipes) == 19
 
 
 def recipe_text(recipe: dict[str, Any]) -> str:

@@ -135,8 +135,8 @@ def test_images_of_any_size_and_number_of_channels(size):
     images, labels = torch.rand(8, 1, size, size), torch.arange(8)
     warped, targets = AlignmentAdversary(black=0.0)(images, labels, lambda x, y: x.square().sum(), nn.Identity())
     assert warped.shape == images.shape
-    assert torch.equal(warped[:6], images[targets[:6]])
-    assert not torch.equal(warped[6:], images[targets[6:]])
+    assert torch.equal(targets, labels)
+    assert sum(torch.equal(one, other) for one, other in zip(warped, images, strict=True)) == 6
     assert float(warped.min()) >= 0
 
 
@@ -158,6 +158,58 @@ def test_labels_of_any_kind_follow_their_images(labels):
     assert torch.equal(targets, labels[rows])
     assert targets.dtype == labels.dtype
     assert torch.equal(seen[0][1], labels[(seen[0][0] - 1).round().long()])
+
+
+def _numbered(count):
+    """Images that say which row they are, even warped, and labels that say it, too."""
+    return torch.arange(float(count)).view(count, 1, 1, 1).expand(count, 1, 9, 9) + 1, torch.arange(count)
+
+
+def _shown(images):
+    return (images[:, 0, 4, 4] - 1).round().long()
+
+
+@pytest.mark.parametrize("kind", ["gradient", "random", "none"])
+@pytest.mark.parametrize("on", ["all", "subset"])
+@pytest.mark.parametrize("count", [1, 4, 7, 32])
+def test_rows_stay_in_place(count, on, kind):
+    images, labels = _numbered(count)
+    adversary = AlignmentAdversary("clean", adversary_on=on, kind=kind, warped_ratio=0.5)
+    warped, targets = adversary(images, labels, lambda x, y: x.square().sum(), nn.Identity())
+    assert torch.equal(_shown(warped), labels)
+    assert torch.equal(targets, labels)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("profile", ["official", "clean"])
+def test_what_moved_is_told(profile, seed):
+    images, labels = _numbered(32)
+    arguments = (images, labels, lambda x, y: x.square().sum(), nn.Identity())
+    mixed = AlignmentAdversary(profile).augment(*arguments, torch.Generator().manual_seed(seed))
+    assert torch.equal(_shown(mixed.images), mixed.rows)
+    assert torch.equal(mixed.labels, labels[mixed.rows])
+    assert torch.equal(mixed.rows[24:], mixed.warped.rows)
+    placed = mixed.in_place()
+    assert torch.equal(_shown(placed.images), placed.rows)
+    assert torch.equal(placed.labels, labels[placed.rows])
+    assert sorted(placed.rows.tolist()) == sorted(mixed.rows.tolist())
+    used = placed.rows.unique()
+    assert torch.equal(placed.rows[used], used)  # every image that comes at all is at its row
+    assert (len(used) == 32) == (profile == "clean")
+    same, targets = AlignmentAdversary(profile)(*arguments, torch.Generator().manual_seed(seed))
+    assert torch.equal(same, placed.images)
+    assert torch.equal(targets, placed.labels)
+
+
+def test_augment_takes_what_the_call_takes():
+    images, labels = _numbered(8)
+    torch.manual_seed(3)
+    called = AlignmentAdversary()(images, labels, lambda x, y: (x.square().sum((1, 2, 3)) * y).sum(), nn.Identity())
+    torch.manual_seed(3)
+    mixed = AlignmentAdversary().augment(
+        images, labels, lambda x, y: (x.square().sum((1, 2, 3)) * y).sum(), nn.Identity()
+    )
+    assert torch.equal(mixed.in_place().images, called[0])
 
 
 def test_any_normalisation_warps_the_same_pixels():
@@ -216,9 +268,7 @@ def _half_steps(scaled):
         return scaler.scale(value) if scaled else value
 
     adversary = AlignmentAdversary("clean", warped_ratio=1.0, step_sd=0.0)
-    mixed = adversary.augment(
-        images, labels, lambda x, rows: loss(x, labels[rows]), model, torch.Generator().manual_seed(0)
-    )
+    mixed = adversary.augment(images, labels, loss, model, torch.Generator().manual_seed(0))
     before = model[0].weight.detach().clone()
     scaler.scale(criterion(model(mixed.images), mixed.labels)).backward()
     scaler.step(optimiser)

@@ -334,7 +334,23 @@ def test_a_recipe_names_a_profile_and_changes():
     adversary = AlignmentAdversary.from_mapping({"kind": "random", "profile": "clean", "warmup_epochs": 2})
     assert adversary.options == AdversaryOptions.profile("clean", kind="random", warmup_epochs=2)
     assert adversary.warmup_epochs == 2
-    assert AlignmentAdversary.from_mapping({"kind": "gradient"}).options == AdversaryOptions.profile("official")
+    unsaid = AlignmentAdversary.from_mapping({"kind": "gradient"}).options
+    assert unsaid == AdversaryOptions.profile("official", scale_loss=True)  # as before there was the option
+    said = AlignmentAdversary.from_mapping({"kind": "gradient", "scale_loss": False}).options
+    assert said == AdversaryOptions.profile("official")
+
+
+def test_the_share_of_zero_signs_is_told():
+    assert float(_augment(_adversary()).warped.zero_signs) == 0
+    assert _augment(_adversary()).warped.summary()["zero_signs"] == 0
+
+    def half(images, labels):
+        return (images.square().sum((1, 2, 3)) * (labels < 8)).sum()
+
+    assert float(_augment(_adversary(), half).warped.zero_signs) == pytest.approx(0.5)
+    random = _augment(_adversary(kind="random")).warped
+    assert random.zero_signs is None
+    assert "zero_signs" not in random.summary()
 
 
 @pytest.mark.parametrize(

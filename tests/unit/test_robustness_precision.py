@@ -45,9 +45,7 @@ class Spy:
     def attack(self, **changes):
         images, labels = _batch()
         adversary = AlignmentAdversary("clean", warped_ratio=1.0, **changes)
-        return adversary.augment(
-            images, labels, lambda warped, rows: self.loss(warped, labels[rows]), self.network, _generator()
-        )
+        return adversary.augment(images, labels, self.loss, self.network, _generator())
 
 
 @pytest.mark.parametrize(("precision", "kind"), [("same", torch.float32), ("bf16", torch.bfloat16)])

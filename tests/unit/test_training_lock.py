@@ -53,6 +53,15 @@ def test_it_says_who_holds_it_and_leaves_nothing(tmp_path, monkeypatch):
     assert not (tmp_path / OWNER).exists()
 
 
+def test_what_killed_owners_left_of_their_progress_goes(tmp_path):
+    left, other = tmp_path / f".{PROGRESS}.a1b2_c3d.json", tmp_path / f".{PROGRESS}.{'0' * 8}-1-a1b2_c3d.json"
+    for path in (left, other):
+        path.touch()
+    with locked(tmp_path):
+        assert not left.exists()
+        assert other.exists(), "another machine may be writing it"
+
+
 def test_a_killed_owner_on_this_machine_holds_nothing_up(tmp_path):
     process = hold(tmp_path)
     with pytest.raises(InputError, match=f"process {process.pid}"):

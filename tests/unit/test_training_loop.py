@@ -210,3 +210,52 @@ def test_the_log_says_what_the_data_cost(tmp_path, data):
 def test_what_torch_cannot_compile_is_refused():
     with pytest.raises(InputError, match="compile and checkpoint_activations together"):
         Conduct(compile=True, checkpoint_activations=True)
+
+
+def log_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "run" / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("error", [InputError("an image is damaged", file="lfw.bin"), OSError(5, "I/O error")])
+def test_a_validation_that_fails_is_told_and_costs_nothing(tmp_path, data, capsys, error):
+    recipe = write_recipe(tmp_path, epochs=2)
+    expected = read_json(train(recipe, data, tmp_path / "run", tmp_path / "state", Conduct()))
+
+    def fail(network: torch.nn.Module) -> dict[str, float]:
+        assert (tmp_path / "failing/state/state-000000008/common-of-001.pt").exists()
+        raise error
+
+    folder = tmp_path / "failing"
+    found = read_json(train(recipe, data, folder / "run", folder / "state", Conduct(), fail))
+    assert found["weights"] == expected["weights"]
+    assert found["validation"] == {"last": {}, "best": None}
+    assert f"no validation after step 8: {error}" in capsys.readouterr().err
+
+
+def test_a_training_that_ends_in_its_validation_does_it_again(tmp_path, data):
+    """Whatever ends it: the state was saved before; log, weights and best weights are those of one that ran on."""
+    recipe = write_recipe(tmp_path, epochs=3, batch_norm="averaged")
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+
+    def worth(network: torch.nn.Module) -> dict[str, float]:
+        return {"accuracy": float(network(torch.ones(2, 3, 112, 112)).detach().mean())}
+
+    expected = read_json(train(recipe, data, whole / "run", whole / "state", Conduct(log_every=1), worth))
+    for _ in range(3):
+        done = False
+
+        def killed(network: torch.nn.Module) -> dict[str, float]:
+            nonlocal done
+            if done:
+                raise KeyboardInterrupt
+            done = True
+            return worth(network)
+
+        with pytest.raises(KeyboardInterrupt):
+            train(recipe, data, parts / "run", parts / "state", Conduct(log_every=1), killed)
+        if len(log_of(parts)) > 17:
+            break
+    found = read_json(train(recipe, data, parts / "run", parts / "state", Conduct(log_every=1), worth))
+    assert (found["weights"], found["validation"]) == (expected["weights"], expected["validation"])
+    numbers = [[(line["step"], line.get("loss"), line.get("accuracy")) for line in log_of(f)] for f in (whole, parts)]
+    assert numbers[0] == numbers[1]

@@ -1,9 +1,14 @@
 """Several processes train what one would, go on with what others left, and stop together."""
 
 import json
+import os
+import socket
+import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import torch
 import torch.distributed as dist
@@ -17,6 +22,7 @@ from aroface.errors import InputError
 from aroface.files import read_json
 from aroface.models.checkpoint import read_weights
 from aroface.models.registry import build
+from aroface.training import ranks as module
 from aroface.training.batchnorm import SharedBatchNorm, share_batch_norm
 from aroface.training.conduct import Conduct, Interrupted
 from aroface.training.loop import Trainer
@@ -226,3 +232,34 @@ def test_a_process_too_many_for_the_gpus_is_one_line(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(InputError, match="process 3 of this machine has no GPU"), joined("cuda"):
         pass
+
+
+PATIENCE_S = 3.0
+
+
+def slow_work(rank: int, how: str) -> str:
+    """What becomes of the others while the first process works for longer than they would wait."""
+    silent = how == "silent" and rank == 0
+    module.PATIENCE, module.BEAT_S = timedelta(seconds=PATIENCE_S), 1000.0 if silent else 0.1
+    with joined("cpu") as ranks:
+        try:
+            if rank == 0:
+                with ranks.at_work():
+                    if how == "dead":  # a process that ends leaves its connections like this
+                        for each in psutil.Process().net_connections("tcp"):
+                            if each.status == psutil.CONN_ESTABLISHED:
+                                socket.socket(fileno=os.dup(each.fd)).shutdown(socket.SHUT_RDWR)
+                    time.sleep(2 * PATIENCE_S)
+            ranks.wait()
+        except RuntimeError as error:
+            return str(error)
+        return str(ranks.gather(rank))
+
+
+def test_processes_wait_for_one_at_work_as_long_as_it_lives():
+    assert run_ranks(2, slow_work, "alive") == ["[0, 1]", "[0, 1]"]
+
+
+@pytest.mark.parametrize(("how", "said"), [("dead", "Connection closed by peer"), ("silent", "Timed out")])
+def test_processes_give_up_one_at_work_that_is_dead_or_stands_still(how, said):
+    assert said in run_ranks(2, slow_work, how)[1]

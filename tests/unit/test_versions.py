@@ -68,8 +68,8 @@ def test_a_difference_is_one_line(other: Path, capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize(
     ("environment", "speaks"),
     [
-        ({"RANK": "0", "LOCAL_RANK": "0", "TORCHELASTIC_RUN_ID": versions.LAUNCHED}, False),
-        ({"RANK": "4", "LOCAL_RANK": "0", "TORCHELASTIC_RUN_ID": versions.LAUNCHED}, False),
+        ({"RANK": "0", "LOCAL_RANK": "0", "TORCHELASTIC_RUN_ID": f"{versions.LAUNCHED}-1f"}, False),
+        ({"RANK": "4", "LOCAL_RANK": "0", "TORCHELASTIC_RUN_ID": f"{versions.LAUNCHED}-1f"}, False),
         ({"RANK": "0", "LOCAL_RANK": "0", "TORCHELASTIC_RUN_ID": "none"}, True),
         ({"RANK": "4", "LOCAL_RANK": "0", "TORCHELASTIC_RUN_ID": "none"}, True),
         ({"RANK": "5", "LOCAL_RANK": "1", "TORCHELASTIC_RUN_ID": "none"}, False),

@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "workflow/scripts"))  # they are no package
 STANDIN = Path(__file__).parent / "standin"
 CALLS = "calls.txt"
-LIMIT_S = 60
+LIMIT_S = 180
 
 CONFIG: dict[str, Any] = {
     "paths": {"data": "received", "results": "results"},
@@ -92,12 +92,12 @@ class Project:
         modules = os.pathsep.join([str(STANDIN), str(ROOT / "tests/unit")])
         return {**os.environ, "PYTHONPATH": modules, "AROFACE": str(self.source), "PATH": path}
 
-    def start(self, *command: str) -> subprocess.Popen[str]:
+    def start(self, *command: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
         """Start a command in a session of its own."""
         return subprocess.Popen(
             command,
             cwd=self.folder,
-            env=self.environment(),
+            env=environment or self.environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

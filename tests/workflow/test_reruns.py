@@ -38,6 +38,19 @@ def test_everything_runs_once_and_then_nothing(done: Project, first_run: tuple[P
     assert done.calls() == []
 
 
+def test_pages_with_gaps_go_even_if_nothing_else_is_left_to_do(done: Project) -> None:
+    """As after a call that was killed when it had made the whole page."""
+    results = done.folder / "results"
+    gaps = [results / "report.partial.html", results / "tables/lfw.partial.tex"]
+    for path in gaps:
+        path.touch()
+        os.utime(path, (1, 1))
+    done.plan()
+    assert all(path.exists() for path in gaps), "a dry run changes nothing"
+    assert "Nothing to be done" in done.run().text
+    assert not any(path.exists() for path in gaps)
+
+
 def test_jobs_are_given_what_they_need(done: Project) -> None:
     run = run_of(done, "arcface_aroface", 1)
     recipe = json.loads((done.folder / f"results/recipes/{run}.json").read_text())

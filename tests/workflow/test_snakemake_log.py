@@ -39,6 +39,23 @@ class Reader:
         return self.log
 
 
+def test_what_it_waits_for_and_why_it_refuses() -> None:
+    log = SnakemakeLog()
+    for line in (
+        "Job stats:",
+        "total    3",
+        "waiting for 1 of a call that was killed, to go on:",
+        "    17 aroface train",
+    ):
+        log.feed(line)
+    assert log.notice == "waiting for 1 of a call that was killed, to go on:\n    17 aroface train"
+    log.feed("Building DAG of jobs...")
+    log.feed("Job stats:")
+    assert log.notice == ""
+    log.feed("error: .snakemake: locked by process 17")
+    assert log.refusals == ["error: .snakemake: locked by process 17"]
+
+
 def test_jobs_start_and_finish() -> None:
     reader = Reader()
     log = reader.read(

@@ -20,10 +20,10 @@ for making in PLAN.sources.makings:
             mem_mb=job_memory(RESOURCES["data"]),
             runtime=job_minutes(RESOURCES["data"]),
         params:
-            arguments=making.arguments,
-            remnants=making.out,
+            arguments=verbatim(making.arguments),
+            remnants=verbatim(making.out),
         shell:
-            "rm -rf {params.remnants:q} && python -m aroface data {params.arguments} > {log} 2>&1"
+            "rm -rf -- {params.remnants:q} && python -m aroface data {params.arguments} > {log:q} 2>&1"
 
 
 # Brings what is missing and to be had without a form into the data folder. Runs are named after the data they are
@@ -36,10 +36,10 @@ rule fetch:
         "../envs/data.yaml"
     params:
         names=PLAN.sources.to_fetch,
-        folder=PLAN.values["paths"]["data"],
+        folder=verbatim(PLAN.values["paths"]["data"]),
     shell:
-        "if [ -z '{params.names}' ]; then echo nothing to fetch > {log}; exit 0; fi;"
-        " python -m aroface data fetch {params.names:q} --data-dir {params.folder:q} | tee {log}"
+        "if [ -z '{params.names}' ]; then echo nothing to fetch > {log:q}; exit 0; fi;"
+        " python -m aroface data fetch {params.names:q} --data-dir={params.folder:q} | tee -- {log:q}"
 
 
 TOLERATED = (
@@ -68,7 +68,7 @@ for source in PLAN.sources.received:
             mem_mb=job_memory(RESOURCES["data"]),
             runtime=job_minutes(RESOURCES["data"]),
         params:
-            arguments=source.verification,
+            arguments=verbatim(source.verification),
             tolerated=TOLERATED,
         shell:
-            "python -m aroface data verify {params.arguments} --max-corrupt-fraction {params.tolerated} --threads {threads} > {log} 2>&1"
+            "python -m aroface data verify {params.arguments} --max-corrupt-fraction {params.tolerated} --threads {threads} > {log:q} 2>&1"

@@ -22,6 +22,6 @@ rule embed:
         runtime=job_minutes(RESOURCES["embed"]),
         gpus=RESOURCES["embed"]["gpus"],
     shell:
-        f"python -m aroface embed --run-dir {RESULTS}/runs/{{wildcards.run}} --benchmark {{input.spec}}"
-        f" --out {RESULTS}/features/{{wildcards.run}}/{{wildcards.benchmark}}"
-        f" --device {DEVICE} --threads {{threads}} --processes {max(1, RESOURCES['embed']['gpus'])} > {{log}} 2>&1"
+        f"python -m aroface embed --run-dir {RESULTS_WORD}/runs/{{wildcards.run}} --benchmark {{input.spec:q}}"
+        f" --out {RESULTS_WORD}/features/{{wildcards.run}}/{{wildcards.benchmark}}"
+        f" --device {DEVICE} --threads {{threads}} --processes {max(1, RESOURCES['embed']['gpus'])} > {{log:q}} 2>&1"

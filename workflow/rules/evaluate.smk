@@ -17,5 +17,5 @@ rule evaluate:
     params:
         version=lambda wildcards: PLAN.benchmarks[wildcards.benchmark].version,
     shell:
-        f"python -m aroface evaluate --features {RESULTS}/features/{{wildcards.run}}/{{wildcards.benchmark}}"
-        " --out {output} > {log} 2>&1"
+        f"python -m aroface evaluate --features {RESULTS_WORD}/features/{{wildcards.run}}/{{wildcards.benchmark}}"
+        " --out {output:q} > {log:q} 2>&1"

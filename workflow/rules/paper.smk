@@ -20,9 +20,9 @@ for table in PAPER.offered:
             mem_mb=RESOURCES["paper"]["mem_mb"],
             runtime=RESOURCES["paper"]["runtime"],
         params:
-            arguments=PAPER.table_arguments(table),
+            arguments=verbatim(PAPER.table_arguments(table)),
         shell:
-            "python -m aroface table {params.arguments} --out {output} > {log} 2>&1"
+            "python -m aroface table {params.arguments} --out {output:q} > {log:q} 2>&1"
 
 
 for figure in PAPER.figures:
@@ -45,9 +45,9 @@ for figure in PAPER.figures:
             mem_mb=RESOURCES["paper"]["mem_mb"],
             runtime=RESOURCES["paper"]["runtime"],
         params:
-            arguments=PAPER.figure_arguments(figure),
+            arguments=verbatim(PAPER.figure_arguments(figure)),
         shell:
-            "python -m aroface figure {params.arguments} > {log} 2>&1"
+            "python -m aroface figure {params.arguments} > {log:q} 2>&1"
 
 
 # Whether the reproduction holds, and which of the paper's claims do. A value that differs is news and no failure.
@@ -69,9 +69,9 @@ if PAPER.compared:
             mem_mb=RESOURCES["paper"]["mem_mb"],
             runtime=RESOURCES["paper"]["runtime"],
         params:
-            arguments=PAPER.compare_arguments(),
+            arguments=verbatim(PAPER.compare_arguments()),
         shell:
-            "python -m aroface compare {params.arguments} --out {output} > {log} 2>&1"
+            "python -m aroface compare {params.arguments} --out {output:q} > {log:q} 2>&1"
 
     rule claims:
         input:
@@ -90,9 +90,9 @@ if PAPER.compared:
             mem_mb=RESOURCES["paper"]["mem_mb"],
             runtime=RESOURCES["paper"]["runtime"],
         params:
-            arguments=PAPER.claims_arguments(),
+            arguments=verbatim(PAPER.claims_arguments()),
         shell:
-            "python -m aroface claims {params.arguments} --out {output} > {log} 2>&1"
+            "python -m aroface claims {params.arguments} --out {output:q} > {log:q} 2>&1"
 
 
 # The PDF where LaTeX is installed, else the document that makes it.
@@ -111,9 +111,9 @@ rule document:
         mem_mb=RESOURCES["paper"]["mem_mb"],
         runtime=RESOURCES["paper"]["runtime"],
     params:
-        arguments=PAPER.document_arguments(),
+        arguments=verbatim(PAPER.document_arguments()),
     shell:
-        "python -m aroface document {params.arguments} --out {output} > {log} 2>&1"
+        "python -m aroface document {params.arguments} --out {output:q} > {log:q} 2>&1"
 
 
 # One page on all of it, and a description of all of it for machines. Both show what is there of the whole plan, so they
@@ -121,7 +121,7 @@ rule document:
 REPORT_ARGUMENTS = [
     *("--root", str(ROOT)),
     *("--changes", json.dumps(workflow.config_settings.config)),
-    *("--configfile", *(os.path.relpath(file) for file in FILES)),
+    *("--configfile", *map(str, FILES)),
 ]
 
 
@@ -142,9 +142,9 @@ rule report:
         mem_mb=RESOURCES["paper"]["mem_mb"],
         runtime=RESOURCES["paper"]["runtime"],
     params:
-        arguments=shlex.join(REPORT_ARGUMENTS),
+        arguments=verbatim(shlex.join(REPORT_ARGUMENTS)),
     shell:
-        "python -m aroface report {params.arguments} --out {output} > {log} 2>&1"
+        "python -m aroface report {params.arguments} --out {output:q} > {log:q} 2>&1"
 
 
 rule crate:
@@ -161,9 +161,9 @@ rule crate:
         mem_mb=RESOURCES["paper"]["mem_mb"],
         runtime=RESOURCES["paper"]["runtime"],
     params:
-        arguments=shlex.join(REPORT_ARGUMENTS),
+        arguments=verbatim(shlex.join(REPORT_ARGUMENTS)),
     shell:
-        "python -m aroface crate {params.arguments} --out {output} > {log} 2>&1"
+        "python -m aroface crate {params.arguments} --out {output:q} > {log:q} 2>&1"
 
 
 # The tables as their authors reported them, which the repository keeps.
@@ -182,4 +182,4 @@ for table, spec in PAPER.reported.items():
         conda:
             "../envs/paper.yaml"
         shell:
-            "python -m aroface table {input} --mode reported --out {output} > {log} 2>&1"
+            "python -m aroface table {input:q} --mode reported --out {output:q} > {log:q} 2>&1"

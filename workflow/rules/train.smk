@@ -30,9 +30,9 @@ rule train:
     params:
         data=lambda wildcards: PLAN.runs[wildcards.run].source.path,
     shell:
-        "{resources.launcher} python -m aroface train --recipe {input.recipe} --data {params.data:q}"
-        f" --run-dir {RESULTS}/runs/{{wildcards.run}} --state-dir {RESULTS}/state/{{wildcards.run}}"
-        f" --loader-threads $(( ({{threads}} * {{resources.nodes}} + {PLAN.processes} - 1) / {PLAN.processes} )) {PLAN.conduct} > {{log}} 2>&1"
+        "{resources.launcher} python -m aroface train --recipe {input.recipe:q} --data {params.data:q}"
+        f" --run-dir {RESULTS_WORD}/runs/{{wildcards.run}} --state-dir {RESULTS_WORD}/state/{{wildcards.run}}"
+        f" --loader-threads $(( ({{threads}} * {{resources.nodes}} + {PLAN.processes} - 1) / {PLAN.processes} )) {PLAN.conduct} > {{log:q}} 2>&1"
 
 
 # Released weights become a run like any other. Their file is no input: it may go once it is imported, and whatever it
@@ -60,4 +60,4 @@ rule import_released:
         arguments=lambda wildcards: PLAN.runs[wildcards.run].import_arguments,
     shell:
         "python -m aroface model import {params.arguments}"
-        f" --out {RESULTS}/runs/{{wildcards.run}} > {{log}} 2>&1"
+        f" --out {RESULTS_WORD}/runs/{{wildcards.run}} > {{log:q}} 2>&1"

@@ -1,4 +1,4 @@
-"""Results that were brought into a fresh clone, whose times say nothing: what belongs together by its content stays."""
+"""Results of which Snakemake's notes say too little: what is whole, and belongs together by its content, stays."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from aroface.datasets.contents import data_hash
 from aroface.errors import InputError
 from aroface.files import read_json
 from aroface.planning.plan import Benchmark, Plan
@@ -34,6 +35,37 @@ def trust_what_was_brought(plan: Plan) -> None:
             record = plan.results / "records" / run / f"{benchmark.name}.json"
             _renew(index, checkpoint, _same_weights)
             _renew(record, index, lambda made, of, benchmark=benchmark: _same_measurement(made, of, benchmark))
+
+
+def trust_what_is_whole(plan: Plan, persistence: type[Any]) -> None:
+    """Let Snakemake take runs and data sets for whole that are there, though it was killed before it could note it.
+
+    Every output appears at once or not at all, and the names of these say what is in them. Snakemake would make them
+    again, and leave out of its plan whatever is still to be made of them: it does so with all that is behind an
+    ``ancient()`` input, whether it is there or not. What has no such name is made again, with today's parameters.
+
+    Args:
+        plan: Its runs and data sets are trusted.
+        persistence: Snakemake's class of that name, whose method ``incomplete`` is replaced.
+    """
+    incomplete, runs = persistence.incomplete, plan.results / "runs"
+    named = [*(run.source for run in plan.runs.values()), *(each.source for each in plan.benchmarks.values())]
+    sources = {source.manifest: source for source in named}
+    packed = {file for making in plan.sources.makings if making.folder is not None for file in making.manifests}
+
+    def is_whole(file: Path) -> bool:
+        source = sources.get(file)
+        if source is None or file not in packed:
+            return source is not None or runs in file.parents
+        try:  # the parts of packed photographs lie in a folder that is named after the first one
+            return data_hash(source.path) == source.manifest_hash
+        except InputError:
+            return False
+
+    async def incomplete_or_unknown(self: Any, job: Any) -> list[Any]:
+        return [file for file in await incomplete(self, job) if not is_whole(Path(file))]
+
+    persistence.incomplete = incomplete_or_unknown
 
 
 def _renew(made: Path, of: Path, belong: Callable[[Any, Any], bool]) -> None:

@@ -11,7 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, wraps
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +67,8 @@ class Profile:
     def __init__(self, site: dict[str, Any], folder: Path) -> None:
         self.jobs: int = site["jobs"]
         self.poll_seconds: int = site["poll_seconds"]
-        self.precommand = f". {shlex.quote(str(folder.resolve() / 'setup.sh'))}"
+        setup = shlex.quote(str(folder.resolve() / "setup.sh"))
+        self.precommand = f". {setup}".replace("$", "$''")  # Snakemake would expand variables in it
         self.status_command = None if plans_only(sys.argv[1:]) else status_command(site["status"])
         self.deployment = ["conda"] if site["environment"] == "conda" else None
         queue = _queue(site, "cpu")
@@ -86,6 +87,7 @@ def profile(folder: str) -> Profile:
         os.environ["AROFACE_SCRATCH"] = site["scratch"] or ""
         os.environ.setdefault("AROFACE_HANG_S", str(60 * site["hang_minutes"]))
         job_environment.check(site)
+        check_working_folder(Path.cwd())
         tell_every_end()
         return Profile(site, Path(folder))
     except InputError as error:
@@ -152,6 +154,56 @@ def status_command(wanted: str) -> str | None:
         expected=f"MinJobAge of {VISIBLE_S} s or more in slurm.conf, or slurmdbd",
         remedy="ask the site, or set status: squeue in slurm/site.yaml and keep poll_seconds short",
     )
+
+
+def check_working_folder(folder: Path) -> None:
+    """Refuse a folder in whose name Slurm sees placeholders: the logs of all jobs lie below it.
+
+    Raises:
+        InputError: One line with the character.
+    """
+    for character in "%\\":
+        if character in str(folder):
+            raise InputError(
+                f"the folder's path holds {character}, which Slurm does not take as it is in the names of logs",
+                file=str(folder),
+                remedy="rename the folder, or start from another",
+            )
+
+
+def quote_job_commands() -> None:
+    """Let Snakemake quote what it tells jobs by a shell's rules.
+
+    It quotes strings as Python writes them, ``"it's $HOME"``, and the path of Python not at all.
+    """
+    import snakemake_executor_plugin_slurm_jobstep as jobstep
+    import snakemake_interface_executor_plugins.utils as utils
+    from snakemake_interface_executor_plugins.executors.remote import RemoteExecutor
+
+    if hasattr(utils.format_cli_value, "__wrapped__"):
+        return  # done before in this process
+    utils.format_cli_value = _shell_quoted(utils.format_cli_value)
+    executors: tuple[Any, ...] = (RemoteExecutor, jobstep.Executor)
+    for executor in executors:
+        executor.get_python_executable = _quoted_path(executor.get_python_executable)
+
+
+def _shell_quoted(format_value: Callable[..., str]) -> Callable[..., str]:
+    @wraps(format_value)
+    def formatted(value: Any, quote: bool = False, base64_encode: bool = False) -> str:
+        if isinstance(value, str) and quote and not base64_encode:
+            return shlex.quote(str(value))
+        return format_value(value, quote=quote, base64_encode=base64_encode)
+
+    return formatted
+
+
+def _quoted_path(get_path: Callable[[Any], str]) -> Callable[[Any], str]:
+    @wraps(get_path)
+    def quoted_path(executor: Any) -> str:
+        return shlex.quote(get_path(executor))
+
+    return quoted_path
 
 
 def tell_every_end() -> None:

@@ -41,12 +41,20 @@ def offer_container(site: dict[str, Any], plan: Plan, root: Path) -> None:
         site: the settings.
         plan: says where data and results are.
         root: folder of the repository.
+
+    Raises:
+        InputError: the path of one of these folders holds what separates them.
     """
     if site["environment"] != CONTAINER:
         return
     os.environ["PATH"] = os.pathsep.join([str((root / FOLDER).resolve()), os.environ["PATH"]])
     os.environ["AROFACE_IMAGE"] = str((root / site["image"]).resolve())
-    os.environ["AROFACE_BIND"] = ",".join(visible(plan, root))
+    folders = visible(plan, root)
+    for folder in folders:
+        if found := {",", ":"} & {*folder}:
+            what = f"a container cannot be given a folder whose path holds {min(found)!r}"
+            raise InputError(what, file=folder, remedy="rename it, or environment: venv in slurm/site.yaml")
+    os.environ["AROFACE_BIND"] = ",".join(folders)
 
 
 def visible(plan: Plan, root: Path) -> list[str]:

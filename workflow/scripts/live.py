@@ -3,7 +3,7 @@
     python workflow/scripts/live.py -- --cores all --configfile workflow/configs/demo.yaml
 
 What Snakemake itself says goes into results/logs. Ctrl-C stops everything; trainings go on from where they were when
-the same command is given again.
+the same command is given again, also after a kill of whatever kind.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from types import FrameType
 from typing import IO, Any
 
 import psutil
+from calls import DISPLAY
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -96,6 +97,7 @@ class Snakemake:
             stderr=subprocess.STDOUT,
             text=True,
             errors="replace",
+            env={**os.environ, DISPLAY: str(os.getpid())},
             start_new_session=True,
         )
         # The first request lets trainings save their state, the second is the end of patience.
@@ -106,7 +108,8 @@ class Snakemake:
         """Show how far it is until it ends; returns its exit status."""
         reader = threading.Thread(target=self._read, daemon=True)
         reader.start()
-        before = {number: signal.signal(number, self._stop) for number in (signal.SIGINT, signal.SIGTERM)}
+        ends = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        before = {number: signal.signal(number, self._stop) for number in ends}
         try:
             with display:
                 while self._process.poll() is None:
@@ -167,7 +170,7 @@ class Display:
         self._console, self._log, self._state = console, log, state
         self._began = time.monotonic()
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
-        self._printed, self._printed_at = "", 0.0
+        self._printed, self._printed_at, self._noticed = "", 0.0, ""
 
     def __enter__(self) -> Display:
         if self._live:
@@ -185,6 +188,9 @@ class Display:
         if self._live:
             self._live.update(Group(self._headline(), _table(rows)), refresh=True)
             return
+        if self._log.notice != self._noticed:
+            self._noticed = self._log.notice
+            self._console.print(self._noticed, soft_wrap=True, highlight=False, end="\n" if self._noticed else "")
         now = time.monotonic()
         news = f"{self._log.done}/{self._log.total} " + "; ".join(" ".join(row[:2]) for row in rows)
         if self._log.total and news != self._printed and (last or now - self._printed_at >= PLAIN_EVERY_S):
@@ -214,7 +220,7 @@ class Display:
     def _headline(self) -> Table:
         grid = Table.grid(padding=(0, 2))
         bar = ProgressBar(total=max(1, self._log.total), completed=self._log.done, width=30)
-        grid.add_row(bar, self._jobs() if self._log.total else "planning")
+        grid.add_row(bar, self._log.notice or (self._jobs() if self._log.total else "planning"))
         return grid
 
 
@@ -255,19 +261,22 @@ def _show_results(console: Console, products: Products, log: SnakemakeLog) -> No
             subprocess.run([sys.executable, "-m", "aroface", "table", *words, "--format", "terminal"], check=False)
     console.print()
     for line in products.summary():
-        console.print(line, soft_wrap=True, highlight=False)
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def _show_failure(console: Console, products: Products, log: SnakemakeLog, path: Path) -> None:
+    if not log.failed and any(line.startswith("error: ") for line in log.refusals):
+        print(*log.refusals, sep="\n", file=sys.stderr)
+        return
     for line in products.summary():
-        console.print(line, soft_wrap=True, highlight=False)
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     for job in log.failed.values():
         console.print(f"[red]failed:[/] {job.rule} {job.subject}", soft_wrap=True)
         if job.log:
             _show_tail(console, Path(job.log))
     if not log.failed:
         _show_tail(console, path)
-    console.print(f"all that Snakemake said: {path}", soft_wrap=True, highlight=False)
+    console.print(f"all that Snakemake said: {path}", soft_wrap=True, highlight=False, markup=False)
 
 
 def _show_tail(console: Console, path: Path) -> None:

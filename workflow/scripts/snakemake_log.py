@@ -49,6 +49,8 @@ class SnakemakeLog:
         running: jobs by number.
         failed: jobs by number that were not started again since.
         nothing_to_do: whether everything was there already.
+        notice: what it waits for before it plans, in a few lines; empty if it does not.
+        refusals: lines that say what is missing, and why it refused to start or to end well.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -58,6 +60,8 @@ class SnakemakeLog:
         self.running: dict[str, Job] = {}
         self.failed: dict[str, Job] = {}
         self.nothing_to_do = False
+        self.notice = ""
+        self.refusals: list[str] = []
         self._clock = clock
         self._left: Counter[str] = Counter()
         self._lasted: defaultdict[str, list[float]] = defaultdict(list)
@@ -71,7 +75,13 @@ class SnakemakeLog:
             self._describe(*self._block, line.strip())
             return
         self._block = None
-        if self._counting:
+        if line.startswith("waiting for "):
+            self.notice = line
+        elif self.notice and line.startswith("  "):
+            self.notice += f"\n{line}"
+        elif line.startswith(("error: ", "missing: ")):
+            self.refusals.append(line)
+        elif self._counting:
             self._count(line)
         elif match := re.match(r"(?:local)?(?:rule|checkpoint) (\w+):$", line):
             self._block = Job(match[1], self._clock()), False
@@ -84,7 +94,7 @@ class SnakemakeLog:
         elif match := re.match(r"Provided cores: (\d+)", line):
             self.cores = int(match[1])
         elif line == "Job stats:":
-            self._counting = True
+            self._counting, self.notice = True, ""
         elif line.startswith("Nothing to be done"):
             self.nothing_to_do = True
 

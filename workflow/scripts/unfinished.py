@@ -7,7 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -18,6 +18,23 @@ NOTE = "Incomplete: some results could not be made, and -- stands for them."
 ERROR = re.compile(r"\berror\b|^aroface: |\w(Error|Exception)\b", re.IGNORECASE)
 LAST_LINES = 50
 """Of a log, in which its error is looked for: what is further up was got over."""
+
+
+AGAIN = "AROFACE_PLANNED_AGAIN"
+"""Environment variable of a Snakemake that replaced one which had ended well, and targets were missing."""
+
+
+def missing_targets(dag: Any) -> list[Path]:
+    """Files that a call was to make and that are not there.
+
+    Snakemake leaves jobs out of its plan whose only inputs are ``ancient()`` outputs of a job that runs again, even if
+    nothing has made their outputs yet.
+
+    Args:
+        dag: Snakemake's.
+    """
+    files = [file for job in dag.targetjobs for file in job.output or job.input]
+    return [Path(file) for file in dict.fromkeys(files) if not Path(file).exists()]
 
 
 class Interrupts:
@@ -56,8 +73,15 @@ def render_unfinished(paper: Products, rules: Collection[str], report: Sequence[
         _aroface("report", report, [partial(paper.report_file)])
 
 
-def remove_superseded(paper: Products) -> None:
-    """Remove what has gaps where by now there is the whole."""
+def remove_superseded(paper: Products, wanted: Callable[[], bool] = lambda: True) -> None:
+    """Remove what has gaps where by now there is the whole.
+
+    Args:
+        paper: Tables, figures and pages.
+        wanted: Whether to do it after all.
+    """
+    if not wanted():
+        return
     tables = [paper.table_file(table) for table in paper.offered]
     for path in [*tables, *paper.picture_files, *paper.verdict_files, *paper.document_files, paper.report_file]:
         if path.exists() and latest(path) == path:
@@ -107,7 +131,7 @@ def _document(paper: Products) -> None:
     fragments = [path for path in map(latest, paper.fragments) if path.exists()]
     pictures = [path for path in map(latest, paper.picture_files) if path.exists()]
     note = " ".join(part for part in (paper.plan.values["note"], NOTE) if part)
-    words = [*map(str, fragments), *(["--pictures", *map(str, pictures)] if pictures else []), "--note", note]
+    words = [*map(str, fragments), *(["--pictures", *map(str, pictures)] if pictures else []), f"--note={note}"]
     words += ["--report", str(partial(paper.report_file))]
     if fragments:
         _aroface("document", words, map(partial, paper.document_files))

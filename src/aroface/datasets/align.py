@@ -11,10 +11,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from aroface.datasets.images import Pixels, encode_jpeg, read_image
-from aroface.datasets.photographs import SUFFIXES
+from aroface.datasets.corrupt import OnCorrupt
+from aroface.datasets.images import Pixels, encode_jpeg
+from aroface.datasets.orientation import read_upright
+from aroface.datasets.person_folders import MAX_LEFT_OUT, check_name, find_images
+from aroface.datasets.photograph_checks import CORRUPT
 from aroface.datasets.tinyface import (
     ALIGNED,
+    DISTRACTORS,
     GALLERY_LIST,
     PARTS,
     PROBE_LIST,
@@ -26,6 +30,7 @@ from aroface.errors import InputError
 from aroface.faces.detection.crops import Aligned, Setting, finish, show
 from aroface.faces.detection.detector import Detector, Face
 from aroface.files import digest, read_json, write_bytes, write_json
+from aroface.omissions import Omissions
 from aroface.progress import track
 from aroface.schemas import validate
 
@@ -39,6 +44,8 @@ _KEY = "key.json"  # whose work a partial folder holds
 _INCIDENTAL = ("file", "onnxruntime", "provider")  # facts of a detector that are no other alignment
 _VERSION = 1  # to be raised when other crops come out of the same options
 
+_WITHOUT_FACE = {"crop": "no face found, written as a whole", "omit": "no face found"}
+
 NoFace = Literal["crop", "omit"]
 
 
@@ -50,10 +57,14 @@ class Options:
         setting: how the detector sees them.
         no_face: what becomes of a crop without a face: ``crop`` writes it squared and resized, ``omit`` writes nothing,
             as IJB-S has it, where a template without a face is a miss.
+        on_corrupt: what happens to an image that cannot be decoded: an error, or it is left out.
+        max_left_out: share of the images that may be left out, 0 … 1; those that ``omit`` asks for do not count.
     """
 
     setting: Setting = Setting()  # noqa: RUF009 - immutable
     no_face: NoFace = "crop"
+    on_corrupt: OnCorrupt = "error"
+    max_left_out: float = MAX_LEFT_OUT
 
 
 def align_tree(
@@ -64,6 +75,9 @@ def align_tree(
     threads: int | None = None,
 ) -> tuple[Path, dict[str, Any]]:
     """Align all images of a tree; a call that was broken off is gone on with, a finished tree is left as it is.
+
+    An image is turned by its EXIF orientation first, as viewers show it. A tree that was finished earlier stays as it
+    is, also where it has been aligned without that.
 
     Of a TinyFace tree the crops as released are aligned. They go to a folder of ``out`` that is named by how they were
     aligned (`alignment_name`), and the lists go with them, so that ``out`` is a TinyFace tree. Of any other folder each
@@ -80,18 +94,23 @@ def align_tree(
         The folder of the aligned images and the report that lies in it, `REPORT`.
 
     Raises:
-        InputError: no images, one that cannot be read, two that would get one name, or something else stands at the
-            place: not made here, or from other images or otherwise aligned.
+        InputError: no images, one that cannot be read, more left out than the options allow, two that would get one
+            name, or something else stands at the place: not made here, or from other images or otherwise aligned. What
+            was aligned until then is kept for the next call.
     """
     if source.resolve() in out.resolve().parents and not is_tinyface(source):
         raise InputError("lies in the folder that is read", file=out, remedy="name a place beside it")
-    place, files = _planned(source, out, detector, options)
+    omissions = Omissions()
+    place, files = _planned(source, out, detector, options, omissions)
+    omissions.check(len(files) + omissions.counted, options.max_left_out, file=source)
     key = _key(files, detector, options)
     if place.exists() and any(place.iterdir()):
         return place, _finished(place, key)
     partial = place.with_name(f".{place.name}.partial")
     _begin(partial, key)
-    report = _report(_align(files, partial, detector, options, threads), key, detector, options)
+    chunks = _align(files, partial, detector, options, threads)
+    _judge_corrupt(source, files, chunks, options, omissions)
+    report = _report(chunks, key, detector, options, omissions)
     validate(report, "alignment")
     write_json(partial / REPORT, report)
     for done in [*partial.glob("chunk-*.json"), partial / _KEY]:
@@ -136,35 +155,40 @@ def described(folder: Path) -> dict[str, Any]:
     return {} if report is None else {"alignment": {part: report[part] for part in ("detector", "options", "counts")}}
 
 
-def _planned(source: Path, out: Path, detector: Detector, options: Options) -> tuple[Path, dict[str, Path]]:
+def _planned(
+    source: Path, out: Path, detector: Detector, options: Options, omissions: Omissions
+) -> tuple[Path, dict[str, Path]]:
     """Where the aligned images go, and for each name there its source."""
     if not is_tinyface(source):
-        return out, _images(source)
+        return out, _images(source, omissions)
     if options.no_face == "omit":
         raise InputError("TinyFace's lists name every image", file=source, remedy="keep crops without a face")
     read_tinyface(source, RELEASED_CROPS)  # all that the lists name is there
     crops = source / RELEASED_CROPS
     names = [path for part in PARTS for path in sorted((crops / part).iterdir()) if not path.name.startswith(".")]
+    for path in names:
+        check_name(path)
+        if not path.is_file():
+            raise InputError("no file", file=path, expected="an image, or a link to one")
     place = out / alignment_name(detector, options.setting)
     return place, {path.relative_to(crops).as_posix(): path for path in names}
 
 
-def _images(source: Path) -> dict[str, Path]:
-    if not source.is_dir():
-        raise InputError("no such folder", file=source)
+def _images(source: Path, omissions: Omissions) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for directory, below, names in os.walk(source):
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        for name in sorted(names):
-            path = Path(directory) / name
-            if name.startswith(".") or path.suffix.lower() not in SUFFIXES:
-                continue
-            target = path.relative_to(source).with_suffix(".jpg").as_posix()
-            if target in found:
-                raise InputError(f"{found[target].name} would become {target} as well", file=path)
-            found[target] = path
+    for path in find_images(source, omissions):
+        target = path.relative_to(source).with_suffix(".jpg").as_posix()
+        if target in found:
+            raise InputError(f"{found[target].name} would become {target} as well", file=path)
+        found[target] = path
     if not found:
-        raise InputError("no image in it", file=source, expected="face crops, at any depth")
+        left_out = omissions.lines()
+        raise InputError(
+            "no image in it",
+            file=source,
+            expected="face crops, at any depth",
+            remedy=left_out[0] if left_out else None,
+        )
     return found
 
 
@@ -172,7 +196,8 @@ def _key(files: Mapping[str, Path], detector: Detector, options: Options) -> str
     """Hash of all that decides the crops: images by name and size, detector, options."""
     images = [[name, path.stat().st_size] for name, path in files.items()]
     facts = {name: value for name, value in detector.facts.items() if name not in _INCIDENTAL}
-    return digest([_VERSION, images, facts, asdict(options), JPEG_QUALITY])
+    how = {"setting": asdict(options.setting), "no_face": options.no_face}  # what may be left out makes no other crops
+    return digest([_VERSION, images, facts, how, JPEG_QUALITY])
 
 
 def _finished(place: Path, key: str) -> dict[str, Any]:
@@ -225,29 +250,40 @@ def _done(
         _write(partial / name, aligned, options)
         return aligned
 
-    read = _read_ahead(pool, [[files[name] for name in chunk] for chunk in todo.values()], options.setting)
-    for (record, chunk), (images, shown) in zip(todo.items(), read, strict=True):
-        aligned = list(pool.map(one, chunk, images, detector.detect(shown)))
-        write_json(record, _summary(chunk, aligned))
+    read = _read_ahead(pool, [[files[name] for name in chunk] for chunk in todo.values()], options)
+    for (record, chunk), outcomes in zip(todo.items(), read, strict=True):
+        corrupt = {name: each for name, each in zip(chunk, outcomes, strict=True) if isinstance(each, str)}
+        whole = {name: each for name, each in zip(chunk, outcomes, strict=True) if not isinstance(each, str)}
+        images, shown = [image for image, _ in whole.values()], [shown for _, shown in whole.values()]
+        aligned = list(pool.map(one, whole, images, detector.detect(shown) if shown else []))
+        write_json(record, _summary([*whole], aligned, corrupt))
         yield from chunk
 
 
 def _read_ahead(
-    pool: ThreadPoolExecutor, chunks: Sequence[Sequence[Path]], setting: Setting
-) -> Iterator[tuple[list[Pixels], list[Pixels]]]:
-    """The images of each chunk and what the detector sees of them; the next is read while one is worked on."""
+    pool: ThreadPoolExecutor, chunks: Sequence[Sequence[Path]], options: Options
+) -> Iterator[list[tuple[Pixels, Pixels] | str]]:
+    """The images of each chunk and what the detector sees of them; the next is read while one is worked on.
 
-    def one(path: Path) -> tuple[Pixels, Pixels]:
-        image = read_image(path)
-        return image, show(image, setting)
+    In place of an image that cannot be decoded stands the reason, where such images are left out.
+    """
 
-    coming: deque[list[Future[tuple[Pixels, Pixels]]]] = deque()
+    def one(path: Path) -> tuple[Pixels, Pixels] | str:
+        try:
+            image = read_upright(path)
+        except InputError as error:
+            # A disk that fails is no property of the image.
+            if options.on_corrupt == "error" or isinstance(error.__context__, OSError):
+                raise
+            return str(error)
+        return image, show(image, options.setting)
+
+    coming: deque[list[Future[tuple[Pixels, Pixels] | str]]] = deque()
     for number in range(len(chunks) + 1):
         if number < len(chunks):
             coming.append([pool.submit(one, path) for path in chunks[number]])
         if number > 0:
-            both = [future.result() for future in coming.popleft()]
-            yield [image for image, _ in both], [shown for _, shown in both]
+            yield [future.result() for future in coming.popleft()]
 
 
 def _write(target: Path, aligned: Aligned, options: Options) -> None:
@@ -257,17 +293,50 @@ def _write(target: Path, aligned: Aligned, options: Options) -> None:
     target.write_bytes(encode_jpeg(aligned.image, JPEG_QUALITY))
 
 
-def _summary(names: Sequence[str], aligned: Sequence[Aligned]) -> dict[str, Any]:
+def _summary(names: Sequence[str], aligned: Sequence[Aligned], corrupt: Mapping[str, str]) -> dict[str, Any]:
+    several = [name for name, each in zip(names, aligned, strict=True) if each.faces > 1]
     return {
         "images": len(names),
-        "several": sum(each.faces > 1 for each in aligned),
+        "several": len(several),
+        "several_faces": several,
         "without": [name for name, each in zip(names, aligned, strict=True) if each.face is None],
+        "corrupt": dict(corrupt),
     }
 
 
-def _report(chunks: Sequence[Mapping[str, Any]], key: str, detector: Detector, options: Options) -> dict[str, Any]:
+def _judge_corrupt(
+    source: Path, files: Mapping[str, Path], chunks: Sequence[Mapping[str, Any]], options: Options, omissions: Omissions
+) -> None:
+    """Count the images that could not be decoded, by this call or one before it, and refuse what may not be left out.
+
+    Raises:
+        InputError: none may be left out, more are than are allowed, or a list of TinyFace's names one.
+    """
+    corrupt = {name: reason for chunk in chunks for name, reason in chunk.get("corrupt", {}).items()}
+    if corrupt and options.on_corrupt == "error":
+        raise InputError(next(iter(corrupt.values())), remedy="choose --on-corrupt skip to leave it out")
+    omissions.extend(CORRUPT, corrupt)
+    listed = [] if not is_tinyface(source) else [name for name in corrupt if not name.startswith(f"{DISTRACTORS}/")]
+    if listed:
+        more = f", as {len(listed):,} of the images that the lists name" if len(listed) > 1 else ""
+        remedy = "the lists name it: replace it by a whole copy; the other images are aligned already"
+        raise InputError(f"{corrupt[listed[0]]}{more}", remedy=remedy)
+    omissions.check(len(files) + omissions.counted - len(corrupt), options.max_left_out, file=source)
+    if len(corrupt) == len(files):
+        raise InputError("no image that can be decoded", file=source, remedy=next(iter(corrupt.values())))
+
+
+def _report(
+    chunks: Sequence[Mapping[str, Any]], key: str, detector: Detector, options: Options, omissions: Omissions
+) -> dict[str, Any]:
     without = [name for chunk in chunks for name in chunk["without"]]
+    several = [name for chunk in chunks for name in chunk.get("several_faces", ())]
+    corrupt = [reason for chunk in chunks for reason in chunk.get("corrupt", {}).values()]
     images = sum(chunk["images"] for chunk in chunks)
+    for name in without:
+        omissions.note(_WITHOUT_FACE[options.no_face], name)
+    for name in several:
+        omissions.note("several faces, aligned by the one that fills the crop best", name)
     return {
         "schema": 1,
         "key": key,
@@ -286,4 +355,7 @@ def _report(chunks: Sequence[Mapping[str, Any]], key: str, detector: Detector, o
             "several_faces": sum(chunk["several"] for chunk in chunks),
         },
         "without_face": without,
+        "several_faces": several,
+        "corrupt": corrupt,
+        "left_out": omissions.summary(),
     }

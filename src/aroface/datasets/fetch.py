@@ -1,37 +1,54 @@
-"""Registered sets brought into the data folder: downloaded, pinned, unpacked, and looked over."""
+"""Registered sets brought into the data folder: downloaded, opened, unpacked, looked over, and only then pinned."""
 
 from __future__ import annotations
 
-import shutil
-import tarfile
-import tempfile
-import zipfile
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from aroface.datasets.download import download
+from aroface.datasets.archive import MAX_RATIO, RefusedFileError, unpack
+from aroface.datasets.connection import Limits
+from aroface.datasets.download import download, refused_path
+from aroface.datasets.received import check_received
 from aroface.datasets.registry import Download, Entry, missing
 from aroface.errors import InputError
 from aroface.files import write_text
 
 CONNECTIONS = 4
+DEFAULTS = Limits()
+_PIN_BYTES = 4096
 
 
-def fetch(entry: Entry, data_dir: Path, connections: int = CONNECTIONS) -> list[Path]:
+def fetch(
+    entry: Entry,
+    data_dir: Path,
+    connections: int = CONNECTIONS,
+    *,
+    limits: Limits = DEFAULTS,
+    max_bytes: int | None = None,
+    max_ratio: float = MAX_RATIO,
+) -> list[Path]:
     """Download what is not there yet of a registered set, and unpack it.
 
-    The hash of a file without a published one is written beside it (``NAME.sha256``, as ``sha256sum -c`` reads it) by
-    the first download; later ones are held to that.
+    The hash of a file without a published one is written beside it (``NAME.sha256``, as ``sha256sum -c`` reads it) once
+    it could be opened and has what is expected of it; later downloads are held to that. A file that is not what it
+    should be is set aside as ``NAME.refused``, so that the next call fetches it again.
 
     Args:
         entry: of the registry.
         data_dir: folder of received sets.
         connections: parts of a file fetched at once.
+        limits: Bounds of the downloads; that of the size only where the registry has none.
+        max_bytes: Size of the largest file, whatever the registry has; None takes the registry's.
+        max_ratio: Largest ratio of what an archive holds to its own size.
 
     Returns:
         What was fetched; nothing if everything was there.
 
     Raises:
-        InputError: the set has to be requested, or a download or an archive is not what it should be.
+        InputError: the set has to be requested, a download or an archive is not what it should be, or a limit is
+            reached.
     """
     line = missing(entry, data_dir)
     if line is None:
@@ -39,81 +56,67 @@ def fetch(entry: Entry, data_dir: Path, connections: int = CONNECTIONS) -> list[
     if not entry.downloads:
         raise InputError(line)
     fetched = []
-    for item in entry.downloads:
+    for number, item in enumerate(entry.downloads, 1):
         path = data_dir / item.file
-        _fetch_pinned(item, path, connections)
+        bounds = replace(limits, max_bytes=max_bytes or item.max_bytes or limits.max_bytes)
+        wanted = entry.files if number == len(entry.downloads) else ()
+        _bring(item, path, data_dir, connections, bounds, wanted, max_ratio)
         fetched.append(path)
-        if item.unpack:
-            unpack(path, data_dir)
     line = missing(entry, data_dir)
     if line is not None:
         raise InputError(f"fetched and unpacked, but not all is there: {line}", file=fetched[0])
     return fetched
 
 
-def unpack(archive: Path, folder: Path) -> list[Path]:
-    """Unpack a zip or tar archive; what it holds appears in ``folder`` whole.
-
-    Members that point out of the archive, links and devices among them, are refused.
-
-    Args:
-        archive: of any compression that the standard library reads.
-        folder: where its top-level entries go; files of the same names there are left alone, and then nothing is moved.
-
-    Returns:
-        The new top-level entries.
-
-    Raises:
-        InputError: it is no archive, it is damaged, a member is refused, or a name is taken by something else.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{archive.name}.", dir=folder))
-    try:
-        _extract(archive, temporary)
-        entries = sorted(temporary.iterdir())
-        taken = [entry.name for entry in entries if (folder / entry.name).exists()]
-        if taken:
-            raise InputError(
-                f"holds {', '.join(taken)}, which {folder} has already",
-                file=archive,
-                remedy="remove or rename that, and start again",
-            )
-        return [entry.rename(folder / entry.name) for entry in entries]
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _fetch_pinned(item: Download, path: Path, connections: int) -> None:
+def _bring(
+    item: Download,
+    path: Path,
+    data_dir: Path,
+    connections: int,
+    limits: Limits,
+    wanted: Sequence[str],
+    max_ratio: float,
+) -> None:
+    """Download one file, and pin what came if nobody has said before what should come and it can be used."""
     pin = path.with_name(f"{path.name}.sha256")
-    expected = item.sha256
-    if expected is None and pin.exists():
-        expected = pin.read_text(encoding="utf-8").split()[0]
-    found = download(item.url, path, sha256=expected, connections=connections)
+    pinned = _read_pin(pin) if item.sha256 is None and pin.is_file() else None
+    known = item.sha256 or pinned
+    try:
+        found = download(
+            item.url,
+            path,
+            sha256=known,
+            size=item.size,
+            page=item.page,
+            connections=connections,
+            limits=limits,
+        )
+    except InputError as error:
+        if pinned is None or pinned not in str(error):
+            raise
+        remedy = f"if the provider has a new version, remove {pin} to take it"
+        raise InputError(str(error), remedy=remedy) from None
+    try:
+        if item.unpack:
+            unpack(path, data_dir, wanted=wanted, max_ratio=max_ratio)
+        else:
+            check_received(path)
+    except RefusedFileError as error:
+        if known is not None:
+            raise
+        aside = refused_path(path)
+        path.replace(aside)
+        raise InputError(str(error), remedy=f"set aside as {aside.name}; the next call fetches it again") from None
     if not pin.exists():
         write_text(pin, f"{found}  {path.name}\n")
 
 
-def _extract(archive: Path, folder: Path) -> None:
-    try:
-        if zipfile.is_zipfile(archive):
-            with zipfile.ZipFile(archive) as packed:
-                _refuse_outside(packed, archive)
-                packed.extractall(folder)
-        elif tarfile.is_tarfile(archive):
-            with tarfile.open(archive) as packed_tar:
-                packed_tar.extractall(folder, filter="data")
-        else:
-            raise InputError("neither a zip nor a tar archive", file=archive)
-    except tarfile.FilterError as error:
-        raise InputError(f"a member is refused: {error}", file=archive) from None
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, RuntimeError, OSError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise
-        raise InputError(f"the archive cannot be read ({error})", file=archive) from None
-
-
-def _refuse_outside(packed: zipfile.ZipFile, archive: Path) -> None:
-    for member in packed.infolist():
-        name = Path(member.filename)
-        if name.is_absolute() or ".." in name.parts or member.external_attr >> 28 == 0o12:
-            raise InputError(f"a member is refused: {member.filename!r} points elsewhere", file=archive)
+def _read_pin(pin: Path) -> str:
+    """The hash that a ``.sha256`` file holds."""
+    with open(pin, "rb") as file:
+        words = file.read(_PIN_BYTES).decode("ascii", "replace").lower().split()
+    if not words or not re.fullmatch("[0-9a-f]{64}", words[0]):
+        raise InputError(
+            "no sha256", file=pin, expected="64 hexadecimal digits and a file name", remedy="remove it to pin anew"
+        )
+    return words[0]

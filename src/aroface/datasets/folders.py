@@ -10,6 +10,7 @@ from pathlib import Path
 
 from aroface.datasets.manifest import MANIFEST
 from aroface.errors import InputError
+from aroface.files import temporary_prefix, tidy_once
 
 
 @contextmanager
@@ -28,7 +29,8 @@ def whole_folder(path: Path) -> Iterator[Path]:
             remedy="name another place or remove it",
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    tidy_once(path.parent)
+    temporary = Path(tempfile.mkdtemp(prefix=temporary_prefix(path), dir=path.parent))
     try:
         yield temporary
         temporary.chmod(path.parent.stat().st_mode & 0o777)

@@ -58,10 +58,10 @@ def generate(request: str | PathLike[str], out: Path, workers: int | None = None
         "ijbs": generate_ijbs,
     }
     kind, seed = asked["kind"], asked["seed"]
-    if kind not in makers:
-        raise InputError(f"unknown kind {kind!r}", file=request, expected=f"one of {', '.join(makers)}")
-    if not isinstance(seed, int) or seed < 0:
-        raise InputError(f"seed {seed!r}", file=request, expected="a whole number, 0 or more")
+    if str(kind) not in makers:  # which may be a list
+        raise InputError(f"unknown kind {kind!r:.40}", file=request, expected=f"one of {', '.join(makers)}")
+    if not isinstance(seed, int) or isinstance(seed, bool) or not 0 <= seed < 2**64:
+        raise InputError(f"seed {seed!r:.40}", file=request, expected="a whole number, 0 or more")
     resolve_spec(kind, asked["spec"], file=request)
     makers[kind](asked["spec"], seed, out, workers)
 

@@ -3,7 +3,8 @@
 Layout: in ``meta/`` the lists ``{ijbb,ijbc}_face_tid_mid.txt`` (image, template, medium), ``…_name_5pts_score.txt``
 (image, x1 y1 … x5 y5, score of the detector) and ``…_template_pair_label.txt`` (template, template, 0 or 1); the images
 in ``loose_crop/``. For the search among many, ``…_1N_gallery_{S1,S2}.csv`` of IJB-B or ``…_{G1,G2}.csv`` of IJB-C and
-``…_1N_probe_mixed.csv`` (template, subject, …). Source: insightface ``recognition/_evaluation_/ijb``.
+``…_1N_probe_mixed.csv`` (template, subject, …). A loose crop with an EXIF orientation is turned before it is aligned,
+as ``cv2.imread`` of the released script does. Source: insightface ``recognition/_evaluation_/ijb``.
 """
 
 from __future__ import annotations
@@ -69,21 +70,23 @@ class Faces:
         """The file of an image; whether it is there shows when it is read."""
         return self.folder / str(self.names[position])
 
-    def crop(self, position: int) -> npt.NDArray[np.uint8]:
-        """An image aligned by its landmarks, uint8 (112, 112, 3), RGB; black where the loose crop ends.
+    def crop(self, position: int, size: int = 112) -> npt.NDArray[np.uint8]:
+        """An image aligned by its landmarks, uint8 (size, size, 3), RGB; black where the loose crop ends.
+
+        It is turned by its EXIF orientation first, as ``cv2.imread`` of the released script does: the landmarks are of
+        that frame. Crops that a program has cut out carry no such tag, and all others give the same bytes without
+        turning, so that this is no option, and features that were computed before keep their meaning.
 
         Raises:
             InputError: the image is missing or damaged, or its landmarks all coincide.
         """
-        from aroface.datasets.images import read_image  # who reads lists alone need not wait for OpenCV
-        from aroface.faces.geometry import align
+        from aroface.datasets.benchmark_checks import (  # who reads lists alone need not wait for OpenCV
+            aligned_face,
+            read_file,
+        )
 
         path = self.path(position)
-        image = read_image(path)
-        try:
-            return align(image, self.landmarks[position])
-        except InputError as error:
-            raise InputError(str(error), file=path) from None
+        return aligned_face(read_file(path), path, self.landmarks[position], size)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -41,7 +41,7 @@ _SIGHTINGS = Form((("subject", "integer"), ("file", "text")), commas=True, heade
 _GALLERY = Form((("template", "integer"), ("subject", "integer"), ("file", "text")), commas=True, header=True)
 _PROBE = Form((("file", "text"),), commas=True, header=True)
 _FILE = re.compile(r"(?:(videos)/([A-Za-z0-9-]+)|(img)/([A-Za-z0-9_-]+))\.[A-Za-z0-9]+")
-_FACE = re.compile(r"(videos_[A-Za-z0-9-]+)_([0-9]+)\.jpg|(img_[A-Za-z0-9_-]+)\.jpg")
+_FACE = re.compile(r"(videos_[A-Za-z0-9-]+)_([0-9]{1,18})\.jpg|(img_[A-Za-z0-9_-]+)\.jpg")
 
 Medium = tuple[int, str]
 """A subject and a video or still that shows it, such as (7, ``videos_4012``) or (7, ``img_101146``)."""

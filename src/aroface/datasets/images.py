@@ -9,26 +9,66 @@ import numpy as np
 import numpy.typing as npt
 import simplejpeg
 
+from aroface.datasets.image_size import JPEG_START as JPEG_START
+from aroface.datasets.image_size import PNG_START as PNG_START
+from aroface.datasets.image_size import image_size
 from aroface.errors import InputError
 
 Pixels = npt.NDArray[np.uint8]
 
-JPEG_START, PNG_START = b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
+CROP_PIXELS = 16_000_000
+"""Most pixels of an image in a record or a pair file, which hold aligned faces."""
+
+PHOTOGRAPH_MEGAPIXELS = 100.0
+"""Most pixels of an image file, which may be a photograph, in millions."""
+
+_allowed = {"pixels": int(PHOTOGRAPH_MEGAPIXELS * 1e6)}
+
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong with an image is said in one line
 
 
-def decode(data: bytes) -> Pixels:
+def allow_megapixels(megapixels: float) -> None:
+    """Set how large an image file may be, for the rest of this process.
+
+    Args:
+        megapixels: Millions of pixels; decoding takes three bytes for each.
+    """
+    _allowed["pixels"] = int(megapixels * 1e6)
+
+
+def decode(data: bytes, max_pixels: int | None = None) -> Pixels:
     """The pixels of an encoded image, uint8 (H, W, 3), RGB.
 
+    Args:
+        data: Encoded image.
+        max_pixels: Number of pixels beyond which it is refused before anything is allocated; None takes that of image
+            files, see `allow_megapixels`.
+
     Raises:
-        ValueError: the bytes are no image, or not a whole one.
+        ValueError: the bytes are no image, not a whole one, or one of more pixels.
     """
-    if data.startswith(JPEG_START):
-        return np.asarray(simplejpeg.decode_jpeg(data, "RGB"))
-    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    check_pixels(data, _allowed["pixels"] if max_pixels is None else max_pixels)
+    try:
+        if data.startswith(JPEG_START):
+            return np.asarray(simplejpeg.decode_jpeg(data, "RGB"))
+        flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except (cv2.error, MemoryError):
+        image = None
     if image is None:
         raise ValueError("the bytes are no image")
     return np.asarray(image, np.uint8)
+
+
+def check_pixels(data: bytes, max_pixels: int) -> None:
+    """Look at an image's header, and refuse more pixels than allowed.
+
+    Raises:
+        ValueError: The bytes are no image, or one of more pixels.
+    """
+    width, height = image_size(data)
+    if width * height > max_pixels:
+        raise ValueError(f"{width}×{height} pixels, more than {max_pixels / 1e6:,.4g} megapixels")
 
 
 def encode_jpeg(image: Pixels, quality: int) -> bytes:
@@ -40,7 +80,7 @@ def read_image(path: Path) -> Pixels:
     """The pixels of an image file, uint8 (H, W, 3), RGB.
 
     Raises:
-        InputError: the file is missing or is no whole image.
+        InputError: the file is missing, is no whole image, or one of more pixels than allowed.
     """
     try:
         return decode(path.read_bytes())

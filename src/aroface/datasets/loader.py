@@ -89,6 +89,7 @@ class BatchLoader:
             the epoch, ``skip`` takes the next usable image of the epoch's order instead, with its own label.
         max_corrupt_fraction: of the set's images that may be skipped; one more ends the epoch. Each rank counts those
             that it has met since it was started.
+        pin_memory: whether batches lie in pinned memory, from which a GPU copies them by itself.
 
     Attributes:
         batches_per_epoch: whole batches in an epoch.
@@ -109,6 +110,7 @@ class BatchLoader:
         flip: float = 0.5,
         on_corrupt: OnCorrupt = "error",
         max_corrupt_fraction: float = 0.001,
+        pin_memory: bool = False,
     ) -> None:
         self.batches_per_epoch = len(training_set) // (world_size * batch_size)
         if self.batches_per_epoch == 0:
@@ -125,6 +127,7 @@ class BatchLoader:
         self._threads = threads
         self._size = size
         self._flip = flip
+        self._pin_memory = pin_memory
         self._tolerance = Tolerance(on_corrupt, max_corrupt_fraction, len(training_set), training_set.name)
 
     @property
@@ -164,11 +167,10 @@ class BatchLoader:
 
     def _empty_batches(self) -> list[Batch]:
         shape = (self._batch_size, self._size, self._size, 3)
-        pinned = torch.cuda.is_available()
         rooms = [torch.empty(math.prod(shape)) for _ in range(2)]  # takes no memory before it is written to
         return [
             Batch(
-                torch.empty(shape, dtype=torch.uint8, pin_memory=pinned),
+                torch.empty(shape, dtype=torch.uint8, pin_memory=self._pin_memory),
                 torch.empty(0),
                 np.empty(0, np.int64),
                 torch.empty(0),
@@ -202,6 +204,7 @@ class BatchLoader:
 
     def _load(self, row: npt.NDArray[np.uint8], position: int) -> None:
         try:
+            # A larger image does not fit the row, which simplejpeg sees in the header: nothing is allocated for it.
             height, width = simplejpeg.decode_jpeg(self._set.jpeg(position), "RGB", buffer=row).shape[:2]
         except ValueError as error:
             raise self._set.error(position, f"the JPEG cannot be decoded ({error})") from None
@@ -222,7 +225,7 @@ class BatchLoader:
 def to_network(batch: Batch, device: torch.device | str, channels_last: bool = False) -> torch.Tensor:
     """The images as a network takes them: flipped where the batch says so, float32 (B, 3, S, S) in [-1, 1], RGB.
 
-    The values are those of torchvision's ``ToTensor`` and ``Normalize(0.5, 0.5)``, bit for bit.
+    The values are those of torchvision's ``ToTensor`` and ``Normalize(0.5, 0.5)``, bit for bit, on every device.
 
     Args:
         batch: as the loader gave it; it is not changed.
@@ -244,7 +247,8 @@ def to_network(batch: Batch, device: torch.device | str, channels_last: bool = F
     images = images.permute(0, 3, 1, 2)
     if not channels_last:
         images = images.contiguous()
-    return images.float().div_(127.5).sub_(1)
+    # A divisor on the device: by a number CUDA would multiply with its reciprocal, and 111 of 256 values would differ.
+    return images.float().div_(torch.full((), 127.5, device=images.device)).sub_(1)
 
 
 def _normalised(batch: Batch, channels_last: bool) -> torch.Tensor:

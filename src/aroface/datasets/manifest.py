@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from aroface.datasets.hashes import FileHashes
 from aroface.errors import InputError
 from aroface.files import digest, read_json, sha256_file, write_json
+from aroface.omissions import KindSummary
 from aroface.schemas import validate
 
 MANIFEST = "manifest.json"
@@ -44,7 +45,16 @@ def files_under(folder: Path) -> list[str]:
     return sorted(found)
 
 
-def write_manifest(data: Path, *, name: str, kind: str, identity: Mapping[str, Any], counts: Mapping[str, int]) -> None:
+def write_manifest(
+    data: Path,
+    *,
+    name: str,
+    kind: str,
+    identity: Mapping[str, Any],
+    counts: Mapping[str, int],
+    left_out: Mapping[str, KindSummary] | None = None,
+    corrupt: Sequence[str] = (),
+) -> None:
     """Hash the files of a set and write its manifest.
 
     Args:
@@ -53,10 +63,14 @@ def write_manifest(data: Path, *, name: str, kind: str, identity: Mapping[str, A
         kind: ``training``, ``pairs``, ``tinyface`` or, for a folder of such sets, ``package``.
         identity: all that decides the content.
         counts: such as images, identities, pairs.
+        left_out: Summary of what was left out when the set was made, see `aroface.omissions`.
+        corrupt: Images that were left out because they cannot be decoded, each with the reason.
     """
     root, names = (data.parent, [data.name]) if data.is_file() else (data, files_under(data))
     files = {item: {"size": (root / item).stat().st_size, "sha256": sha256_file(root / item)} for item in names}
     manifest = {"name": name, "kind": kind, "identity": dict(identity), "files": files, "counts": dict(counts)}
+    manifest |= {"left_out": dict(left_out)} if left_out else {}
+    manifest |= {"corrupt": list(corrupt)} if corrupt else {}
     validate(manifest, "manifest")
     write_json(manifest_path(data), manifest)
 
@@ -126,4 +140,13 @@ def listing_hash(folder: Path, hashes: FileHashes | None = None) -> str:
     if not folder.is_dir():
         raise InputError("no such folder", file=folder)
     hashes = hashes or FileHashes(folder)
-    return digest([[name, (folder / name).stat().st_size, hashes.sha256(name)] for name in files_under(folder)])
+    return digest([_listed(folder, name, hashes) for name in files_under(folder)])
+
+
+def _listed(folder: Path, name: str, hashes: FileHashes) -> list[Any]:
+    path = folder / name
+    if path.is_symlink() and not path.exists():
+        return [name, "link to", os.fsencode(path.readlink()).decode(errors="backslashreplace")]
+    if not path.is_file():  # to read a pipe would wait for ever
+        return [name, "no file"]
+    return [name, path.stat().st_size, hashes.sha256(name)]

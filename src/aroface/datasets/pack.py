@@ -6,7 +6,8 @@ pairs at low quality, and a TinyFace-like search with people of one image as dis
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +18,28 @@ from aroface.datasets.images import encode_jpeg
 from aroface.datasets.manifest import write_manifest
 from aroface.datasets.pack_options import PackOptions, packed_identities
 from aroface.datasets.pairs import Pairs, write_pairs
+from aroface.datasets.photograph_checks import check_landmarks, leave_out_corrupt, require_aligned
 from aroface.datasets.photographs import Photograph, read_people
 from aroface.datasets.sampling import PairList, sample_pairs, split_images, split_people
 from aroface.datasets.tinyface import write_tinyface
 from aroface.datasets.training_set import write_training_set
 from aroface.datasets.treatment import Treatment
 from aroface.errors import InputError
+from aroface.omissions import Omissions
 from aroface.progress import track
 
-__all__ = ["PackOptions", "pack"]
+__all__ = ["PackOptions", "Packed", "pack"]
 
 _PAIRING, _PAIR_IMAGES, _SEARCH, _PROBE_IMAGES = 1301, 1302, 1303, 1304
 
 Person = list[Photograph]
 
 
-def pack(folder: Path, out: Path, options: PackOptions | None = None) -> None:
+def pack(folder: Path, out: Path, options: PackOptions | None = None) -> Packed:
     """Write ``train/``, ``pairs.bin``, ``pairs_lq.bin`` and ``tinyface/``, each with its manifest, below ``out``.
 
-    Crops that are JPEGs of 112 × 112 pixels already are taken over byte for byte.
+    Crops that are JPEGs of 112 × 112 pixels already are taken over byte for byte. What is left out stands in the
+    package's manifest.
 
     Args:
         folder: ``person/image.jpg`` or another usual format; aligned crops unless the options name landmarks.
@@ -43,11 +47,13 @@ def pack(folder: Path, out: Path, options: PackOptions | None = None) -> None:
         options: how; by default a fifth of the people is tested.
 
     Raises:
-        InputError: a person has no image, or one and the options do not say what that means; an image is damaged or
-            has no landmarks; there are too few people; or something that was not made here stands at ``out``.
+        InputError: a person has no image, or one and the options do not say what that means; an image is damaged, is
+            no aligned crop or has no landmarks; more is left out, or more landmarks are implausible, than the options
+            allow; there are too few people; or something that was not made here stands at ``out``.
     """
     options = options or PackOptions()
-    people = read_people(folder, None if options.landmarks is None else Path(options.landmarks))
+    omissions = Omissions()
+    people, corrupt, suspects = _usable_people(folder, options, omissions)
     singles = [name for name, images in people.items() if len(images) == 1]
     if singles and options.singletons == "error":
         raise InputError(
@@ -57,6 +63,11 @@ def pack(folder: Path, out: Path, options: PackOptions | None = None) -> None:
         )
     rest, tested = split_people(people.keys() - set(singles), options.test_fraction, options.seed)
     trained = [name for name in rest if len(people[name]) >= options.min_images]
+    for name in sorted(set(rest) - set(trained)):
+        omissions.note("person with too few images to be trained on", name)
+    if "pairs" not in options.parts:
+        for name in singles:
+            omissions.note("person with one image, of no use without a test", name)
     identities = packed_identities(folder, options)
     with whole_folder(out) as package:
         counts: dict[str, int] = {"left_out": len(rest) - len(trained)}
@@ -69,7 +80,64 @@ def pack(folder: Path, out: Path, options: PackOptions | None = None) -> None:
             counts |= _pairs(package, chosen, options, identities, folder)
             others = [people[name][0] for name in singles]
             counts |= _tinyface(package / "tinyface", chosen, others, options, identities["tinyface"])
-        write_manifest(package, name=out.name, kind="package", identity=identities["all"], counts=counts)
+        write_manifest(
+            package,
+            name=out.name,
+            kind="package",
+            identity=identities["all"],
+            counts=counts,
+            left_out=omissions.summary(),
+            corrupt=corrupt,
+        )
+    return Packed(len(people), sum(map(len, people.values())), counts, omissions, corrupt, suspects)
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """What was packed.
+
+    Attributes:
+        people: Number of people.
+        images: Number of their images.
+        counts: Numbers of the parts, as the package's manifest has them.
+        omissions: What was left out.
+        corrupt: Images that cannot be decoded and were left out, each with the reason.
+        suspects: Images whose landmarks are implausible; they are packed all the same.
+    """
+
+    people: int
+    images: int
+    counts: Mapping[str, int]
+    omissions: Omissions
+    corrupt: Sequence[str]
+    suspects: Omissions
+
+    def __str__(self) -> str:
+        parts = [f"{self.images:,} images of {self.people:,} people"]
+        if "train_images" in self.counts:
+            parts.append(f"train: {self.counts['train_images']:,} of {self.counts['train_identities']:,}")
+        if "pairs" in self.counts:
+            parts.append(f"test: {self.counts['pairs']:,} pairs of {self.counts['test_identities']:,}")
+            search = (f"{self.counts[part]:,} {part}" for part in ("gallery", "probes", "distractors"))
+            parts.append(", ".join(search))
+        return "; ".join(parts)
+
+
+def _usable_people(
+    folder: Path, options: PackOptions, omissions: Omissions
+) -> tuple[dict[str, Person], list[str], Omissions]:
+    """The photographs that can be packed, those that cannot be decoded, and those with implausible landmarks."""
+    table = None if options.landmarks is None else Path(options.landmarks)
+    lost = options.lost_people
+    found = read_people(
+        folder, table, omissions=omissions, depth=options.people_depth, lost=lost, orientation=options.orientation
+    )
+    people, corrupt = leave_out_corrupt(found.photographs, folder, omissions, options.on_corrupt, lost)
+    omissions.check(found.total, options.max_left_out, file=folder)
+    if table is None:
+        require_aligned(people, resize=options.resize_crops)
+        return people, corrupt, Omissions()
+    return people, corrupt, check_landmarks(people, folder, table, options.max_suspect_landmarks)
 
 
 def _train(
@@ -92,6 +160,13 @@ def _train(
 def _pairs(
     package: Path, people: list[Person], options: PackOptions, identities: dict[str, dict[str, Any]], folder: Path
 ) -> dict[str, int]:
+    if len(people) < 2:
+        raise InputError(
+            f"{len(people)} people to test",
+            file=folder,
+            expected="2 or more",
+            remedy="raise test_fraction, or set it to 0 to test nobody",
+        )
     rng = np.random.default_rng([options.seed, _PAIRING])
     chosen = sample_pairs([len(person) for person in people], options.pairs, options.folds, rng)
     if len(chosen.same) == 0:
@@ -160,7 +235,7 @@ def _in_turn(pairs: PairList) -> Iterable[tuple[int, int]]:
 
 
 def _jpeg(photo: Photograph, options: PackOptions) -> bytes:
-    return photo.as_it_is() or encode_jpeg(photo.face(), options.jpeg_quality)
+    return photo.jpeg(options.jpeg_quality, resize=options.resize_crops)
 
 
 def _low_jpeg(photo: Photograph, options: PackOptions, treatment: Treatment, rng: np.random.Generator) -> bytes:

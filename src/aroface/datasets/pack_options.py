@@ -8,17 +8,32 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal
 
+from aroface.datasets.corrupt import OnCorrupt
 from aroface.datasets.hashes import FileHashes
+from aroface.datasets.image_formats import SUFFIXES
 from aroface.datasets.manifest import listing_hash
+from aroface.datasets.orientation import UPRIGHT, orientation_of
+from aroface.datasets.person_folders import MAX_LEFT_OUT, LostPeople, PersonFolders, find_people
 from aroface.errors import InputError
 from aroface.files import sha256_file
+from aroface.omissions import Omissions
 from aroface.schemas import validate
 
+MAX_SUSPECT = 0.02
+"""Share of the images with implausible landmarks above which they are refused, unless an option says otherwise."""
+
 Part = Literal["train", "pairs", "pairs_lq", "tinyface"]
+
+Orientation = Literal["exif", "stored"]
+"""The frame of landmarks: the photograph as viewers and ``cv2.imread`` show it, or its pixels as they are stored."""
 
 SEMANTICS = 1
 """Raised by hand whenever the same folder and options give another result than before."""
 
+_MORE_IMAGES = 2  # in place of `SEMANTICS`, where the folder holds images that the first rules left out
+_ALLOWANCES = ("on_corrupt", "max_left_out", "lost_people", "resize_crops", "max_suspect_landmarks")
+"""Options that make a set of a folder that would be refused, and never another set: they are no part of an identity."""
+_FRAMES = ("people_depth", "orientation")  # part of an identity only where they are chosen or act
 _SPLIT = ("seed", "test_fraction", "singletons", "jpeg_quality")
 _PAIRS = (*_SPLIT, "pairs", "folds")
 _MATTERS: dict[Part, tuple[str, ...]] = {
@@ -50,6 +65,13 @@ class PackOptions:
         probe_alignment: errors of these probes.
         gallery_per_identity: at most.
         probes_per_identity: at most; never more than half of a person's images.
+        people_depth: Number of folders down to a person's, where it is not found by itself.
+        orientation: Frame of the landmarks: photographs as they are shown (``exif``) or as they are stored.
+        resize_crops: Whether square images of any size are taken for aligned crops.
+        on_corrupt: What happens to an image that cannot be decoded: an error, or it is left out.
+        max_left_out: Share of the images that may be left out, 0 … 1.
+        lost_people: What happens to people of whom no image is left: an error, or they are left out.
+        max_suspect_landmarks: Share of the images whose landmarks may be implausible, 0 … 1.
     """
 
     landmarks: str | None = None
@@ -68,6 +90,13 @@ class PackOptions:
     probe_alignment: Literal["exact"] | Mapping[str, Any] = "exact"
     gallery_per_identity: int = 3
     probes_per_identity: int = 3
+    people_depth: int | None = None
+    orientation: Orientation = "exif"
+    resize_crops: bool = False
+    on_corrupt: OnCorrupt = "error"
+    max_left_out: float = MAX_LEFT_OUT
+    lost_people: LostPeople = "error"
+    max_suspect_landmarks: float = MAX_SUSPECT
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, Any], *, file: str | PathLike[str] | None = None) -> PackOptions:
@@ -114,20 +143,43 @@ def packed_identities(
         hashes: of its files, as far as they are remembered.
 
     Raises:
-        InputError: there is no such folder or landmarks file.
+        InputError: there is no such folder or landmarks file, or it holds no people.
     """
     listing = listing_hash(folder, hashes)
+    found = find_people(folder, Omissions(), depth=options.people_depth, lost="omit")
+    semantics = _MORE_IMAGES if _holds_more(folder, found) else SEMANTICS
+    frames = _frames(options, found)
     chosen: dict[str, Any] = {**asdict(options), "landmarks": _landmarks_hash(options)}
+    for name in (*_ALLOWANCES, *_FRAMES):
+        del chosen[name]
     identities = {}
     for part in options.parts:
-        matters = {name: chosen[name] for name in ("landmarks", *_MATTERS[part])}
-        identities[str(part)] = _identity(part, matters, listing)
-    return {**identities, "all": _identity("all", chosen, listing)}
+        matters = {name: chosen[name] for name in ("landmarks", *_MATTERS[part])} | frames
+        identities[str(part)] = _identity(part, matters, listing, semantics)
+    return {**identities, "all": _identity("all", chosen | frames, listing, semantics)}
 
 
-def _identity(part: str, options: Mapping[str, Any], listing: str) -> dict[str, Any]:
+def _holds_more(folder: Path, found: PersonFolders) -> bool:
+    """Whether images are taken that lie deeper than ``person/image`` or have an unusual ending."""
+    paths = (path for paths in found.people.values() for path in paths)
+    return any(len(path.relative_to(folder).parts) != 2 or path.suffix.lower() not in SUFFIXES for path in paths)
+
+
+def _frames(options: PackOptions, found: PersonFolders) -> dict[str, Any]:
+    """How deep people's folders lie, if it is chosen, and the frame of the landmarks, if any photograph is turned."""
+    chosen: dict[str, Any] = {}
+    if options.people_depth is not None:
+        chosen["people_depth"] = options.people_depth
+    paths = (path for paths in found.people.values() for path in paths)
+    turns = options.landmarks is not None and options.orientation == "exif"
+    if turns and any(orientation_of(path) != UPRIGHT for path in paths):
+        chosen["orientation"] = "exif"
+    return chosen
+
+
+def _identity(part: str, options: Mapping[str, Any], listing: str, semantics: int) -> dict[str, Any]:
     plain = {name: list(value) if isinstance(value, tuple) else value for name, value in options.items()}
-    return {"packed": part, "options": plain, "listing": listing, "semantics": SEMANTICS}
+    return {"packed": part, "options": plain, "listing": listing, "semantics": semantics}
 
 
 def _landmarks_hash(options: PackOptions) -> str | None:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aroface.datasets import safe_pickle
-from aroface.datasets.images import JPEG_START, PNG_START, Pixels, decode, resize_square
+from aroface.datasets.images import CROP_PIXELS, JPEG_START, PNG_START, Pixels, decode, resize_square
 from aroface.errors import InputError
 from aroface.files import write_bytes
 
@@ -79,7 +79,7 @@ def decode_images(images: Sequence[bytes], size: int = 112) -> Pixels:
     decoded = np.empty((len(images), size, size, 3), np.uint8)
     for number, data in enumerate(images):
         try:
-            decoded[number] = resize_square(decode(data), size)
+            decoded[number] = resize_square(decode(data, CROP_PIXELS), size)
         except ValueError as error:
             raise InputError(f"cannot be decoded ({error})", record=f"image {number}") from None
     return decoded

@@ -6,19 +6,36 @@ import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import simplejpeg
 
-from aroface.datasets.images import JPEG_START, Pixels, decode, read_image, resize_square
+from aroface.datasets.image_formats import MORE_SUFFIXES
+from aroface.datasets.images import JPEG_START, Pixels, decode, encode_jpeg, read_image, resize_square
+from aroface.datasets.orientation import orientation_of, read_upright
+from aroface.datasets.pack_options import Orientation
+from aroface.datasets.person_folders import LostPeople, find_people
+from aroface.datasets.steady import steadily
 from aroface.errors import InputError
 from aroface.faces.geometry import TEMPLATE, TEMPLATE_SIZE, similarity, warp
+from aroface.omissions import Omissions
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp", ".tif", ".tiff", ".webp"})
+JPEG_QUALITY = 95
+"""Quality of JPEGs that are written of images in other formats."""
+
 _POINTS = ("le", "re", "nose", "lm", "rm")
 _COLUMNS = tuple(f"{point}_{axis}" for point in _POINTS for axis in "xy")
 
 Landmarks = npt.NDArray[np.float32]
+
+
+class Row(NamedTuple):
+    """A row of a table of landmarks: float32 (5, 2), and the number of its line."""
+
+    points: Landmarks
+    line: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +45,19 @@ class Photograph:
     Attributes:
         path: of the file.
         landmarks: float32 (5, 2) in its pixels; None if it is an aligned crop.
+        orientation: frame of the landmarks.
+        line: line of their table.
     """
 
     path: Path
     landmarks: Landmarks | None = None
+    orientation: Orientation = "exif"
+    line: int | None = None
 
     def face(self, error: npt.NDArray[np.float64] | None = None) -> Pixels:
         """The aligned face, uint8 (112, 112, 3).
+
+        A photograph with landmarks is turned by its EXIF orientation first; an aligned crop never is.
 
         Args:
             error: (2, 3), from the aligned to an erroneous frame; a raw image is resampled once, so that what lies
@@ -43,7 +66,7 @@ class Photograph:
         Raises:
             InputError: the file is no whole image, a crop is not square, or landmarks coincide.
         """
-        image = read_image(self.path)
+        image = read_upright(self.path) if self._turned else read_image(self.path)
         try:
             if self.landmarks is None:
                 crop = resize_square(image, TEMPLATE_SIZE)
@@ -55,49 +78,109 @@ class Photograph:
             raise InputError(str(wrong), file=self.path) from None
         return warp(image, matrix if error is None else _chain(error, matrix))
 
-    def as_it_is(self) -> bytes | None:
-        """The file's bytes, if they are a whole JPEG of an aligned face of 112 × 112 pixels already."""
+    def jpeg(self, quality: int = JPEG_QUALITY, *, resize: bool = False) -> bytes:
+        """The aligned face as a JPEG: byte for byte, if the file is a JPEG of 112×112 pixels already.
+
+        Args:
+            quality: Quality of a JPEG that has to be made.
+            resize: Whether a square crop of another size is taken for an aligned one.
+
+        Raises:
+            InputError: see `face`; or without landmarks the image is no aligned crop.
+        """
         if self.landmarks is not None:
-            return None
-        data = self.path.read_bytes()
-        if not data.startswith(JPEG_START):
-            return None
-        try:
-            fits = decode(data).shape == (TEMPLATE_SIZE, TEMPLATE_SIZE, 3)
-        except ValueError as error:
-            raise InputError(f"cannot be read as an image ({error})", file=self.path) from None
-        return data if fits else None
+            return encode_jpeg(self.face(), quality)
+        data = steadily(self.path.read_bytes, self.path)
+        image = _decoded(data, self.path)
+        if not is_aligned(*image.shape[:2], resize=resize):
+            raise self.not_aligned(*image.shape[:2])
+        if data.startswith(JPEG_START) and len(image) == TEMPLATE_SIZE:
+            return data
+        return encode_jpeg(resize_square(image, TEMPLATE_SIZE), quality)
+
+    def size(self, *, whole: bool = False) -> tuple[int, int]:
+        """Height and width of the image in the frame of its landmarks.
+
+        Args:
+            whole: Whether to decode all of it, and not its header alone, where it is a JPEG.
+
+        Raises:
+            InputError: the file is no image, or with ``whole`` no whole one.
+        """
+        data = steadily(self.path.read_bytes, self.path)
+        if whole or not data.startswith(JPEG_START):
+            height, width = _decoded(data, self.path).shape[:2]
+        else:
+            height, width = _size_of_jpeg(data, self.path)
+        return (width, height) if self._turned and orientation_of(self.path) >= 5 else (height, width)
+
+    def not_aligned(self, height: int, width: int, among: str = "") -> InputError:
+        """An error that says that an image without landmarks is no aligned crop."""
+        return InputError(
+            f"an image of {width}×{height} pixels{among}",
+            file=self.path,
+            expected=f"an aligned crop of {TEMPLATE_SIZE}×{TEMPLATE_SIZE}",
+            remedy="aroface data prepare --align aligns raw crops, aroface data pack photographs with landmarks;"
+            " --resize-crops takes square images of any size for aligned crops",
+        )
+
+    @property
+    def _turned(self) -> bool:
+        return self.landmarks is not None and self.orientation == "exif"
 
 
-def read_people(folder: Path, landmarks: Path | None = None) -> dict[str, list[Photograph]]:
+def is_aligned(height: int, width: int, *, resize: bool = False) -> bool:
+    """Whether an image of this size is taken for an aligned crop: 112×112, or with ``resize`` any square."""
+    return height == width and (resize or height == TEMPLATE_SIZE)
+
+
+class People(NamedTuple):
+    """Photographs of each person by name, both in order, and the number of all images, those left out included."""
+
+    photographs: dict[str, list[Photograph]]
+    total: int
+
+
+def read_people(
+    folder: Path,
+    landmarks: Path | None = None,
+    *,
+    omissions: Omissions | None = None,
+    depth: int | None = None,
+    lost: LostPeople = "error",
+    orientation: Orientation = "exif",
+) -> People:
     """The photographs of each person by the name of the sub-folder, both in alphabetical order.
 
     Args:
-        folder: ``person/image.jpg`` (or another usual format).
-        landmarks: CSV with the columns identity, image (the file's name, with or without its ending) and le_x, le_y,
-            re_x, re_y, nose_x, nose_y, lm_x, lm_y, rm_x, rm_y in pixels, left and right as the viewer sees them.
+        folder: ``person/image.jpg``, or another layout and format that `find_people` knows.
+        landmarks: CSV with the columns identity, image (the file's name, with or without its ending; below a person's
+            folder its path there) and le_x, le_y, re_x, re_y, nose_x, nose_y, lm_x, lm_y, rm_x, rm_y in pixels, left
+            and right as the viewer sees them.
+        omissions: Account of what is left out.
+        depth: See `find_people`.
+        lost: See `find_people`.
+        orientation: Frame of the landmarks.
 
     Raises:
         InputError: there are no people, a person has no image, or an image has no landmarks.
     """
-    if not folder.is_dir():
-        raise InputError("no such folder", file=folder)
-    points = None if landmarks is None else read_landmarks(landmarks)
+    found = find_people(folder, Omissions() if omissions is None else omissions, depth=depth, lost=lost)
+    rows = None if landmarks is None else read_landmarks(landmarks)
     people = {}
-    for person in sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")):
-        files = sorted(path for path in person.iterdir() if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
-        if not files:
-            raise InputError(
-                "the folder holds no image", file=person, remedy="remove it, or put in the person's images"
-            )
-        people[person.name] = [Photograph(path, _points_of(path, points, landmarks)) for path in files]
-    if not people:
-        raise InputError("no folder of a person in it", file=folder, expected="person/image.jpg")
-    return people
+    for person, paths in found.people.items():
+        below = [Path(*path.relative_to(folder).parts[found.depth :]) for path in paths]
+        people[person] = [
+            Photograph(path)
+            if rows is None
+            else _located(path, _row_of(person, name, path, rows, landmarks), orientation)
+            for path, name in zip(paths, below, strict=True)
+        ]
+    return People(people, found.total)
 
 
-def read_landmarks(path: Path) -> dict[tuple[str, str], Landmarks]:
-    """Landmarks float32 (5, 2) by identity and image, the image's name without its ending.
+def read_landmarks(path: Path) -> dict[tuple[str, str], Row]:
+    """Landmarks by identity and image, the image's name without its ending.
 
     Raises:
         InputError: the file is missing, lacks a column, an image occurs twice or a value is no number.
@@ -108,23 +191,31 @@ def read_landmarks(path: Path) -> dict[tuple[str, str], Landmarks]:
             absent = [name for name in ("identity", "image", *_COLUMNS) if name not in (reader.fieldnames or ())]
             if absent:
                 raise InputError(f"no column {', '.join(absent)}", file=path)
-            found: dict[tuple[str, str], Landmarks] = {}
+            found: dict[tuple[str, str], Row] = {}
             for row in reader:
-                key = (row["identity"], _stem(row["image"] or ""))
+                key = (row["identity"], _stem(_below(row["image"] or "", row["identity"])))
                 if key in found:
                     raise InputError(
                         f"the image {'/'.join(key)} occurs twice", file=path, record=f"line {reader.line_num}"
                     )
-                found[key] = _numbers(row, path, reader.line_num)
+                found[key] = Row(_numbers(row, path, reader.line_num), reader.line_num)
             return found
     except FileNotFoundError:
         raise InputError("no such file", file=path) from None
+    except IsADirectoryError:
+        raise InputError("a folder", file=path, expected="a CSV file of landmarks") from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"no CSV file ({error})", file=path) from None
 
 
+def _below(name: str, person: str) -> str:
+    """An image's path below the person's folder, where it is written with what lies above."""
+    parts = name.split("/")
+    return "/".join(parts[len(parts) - parts[::-1].index(person) :]) if person in parts[:-1] else name
+
+
 def _stem(name: str) -> str:
-    return Path(name).stem if Path(name).suffix.lower() in SUFFIXES else name
+    return Path(name).with_suffix("").as_posix() if Path(name).suffix.lower() in MORE_SUFFIXES else name
 
 
 def _numbers(row: Mapping[str, str | None], path: Path, line: int) -> Landmarks:
@@ -135,17 +226,34 @@ def _numbers(row: Mapping[str, str | None], path: Path, line: int) -> Landmarks:
     return values.reshape(5, 2)
 
 
-def _points_of(
-    image: Path, points: Mapping[tuple[str, str], Landmarks] | None, landmarks: Path | None
-) -> Landmarks | None:
-    if points is None:
-        return None
-    key = (image.parent.name, image.stem)
-    if key not in points:
+def _located(path: Path, row: Row, orientation: Orientation) -> Photograph:
+    return Photograph(path, row.points, orientation, row.line)
+
+
+def _row_of(person: str, name: Path, path: Path, rows: Mapping[tuple[str, str], Row], landmarks: Path | None) -> Row:
+    """The row of an image, whose name may be written with its ending or without."""
+    keys = ((person, _stem(name.as_posix())), (person, name.with_suffix("").as_posix()))
+    found = next((rows[key] for key in keys if key in rows), None)
+    if found is None:
         raise InputError(
-            f"no landmarks of {'/'.join(key)}", file=landmarks, remedy=f"add them, or remove {image} from the folder"
+            f"no landmarks of {'/'.join(keys[1])}", file=landmarks, remedy=f"add them, or remove {path} from the folder"
         )
-    return points[key]
+    return found
+
+
+def _decoded(data: bytes, path: Path) -> Pixels:
+    try:
+        return decode(data)
+    except ValueError as error:
+        raise InputError(f"cannot be read as an image ({error})", file=path) from None
+
+
+def _size_of_jpeg(data: bytes, path: Path) -> tuple[int, int]:
+    try:
+        height, width, *_ = simplejpeg.decode_jpeg_header(data)
+    except ValueError as error:
+        raise InputError(f"cannot be read as an image ({error})", file=path) from None
+    return int(height), int(width)
 
 
 def _chain(second: npt.NDArray[np.float64], first: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

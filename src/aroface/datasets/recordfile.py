@@ -10,7 +10,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from aroface.datasets.recordio import HEADER_SIZE, LENGTH_MASK, MAGIC, SMALLEST, Record, TruncatedError, decode, unpack
+from aroface.datasets.recordio import (
+    EXACT,
+    HEADER_SIZE,
+    LENGTH_MASK,
+    MAGIC,
+    SMALLEST,
+    Record,
+    TruncatedError,
+    decode,
+    gap,
+    unpack,
+)
 from aroface.datasets.steady import SteadyFile, steadily
 from aroface.errors import InputError
 from aroface.files import atomic_open
@@ -48,6 +59,9 @@ class RecordFile:
     Two layouts are understood. With a header record (InsightFace): record 0 has the labels
     [n_images + 1, n_images + 1 + n_identities], images have the keys 1 … n_images, and one record per identity gives
     its range of keys; the index may leave the header record out. Without (a shuffled file): every record is an image.
+
+    All these numbers are float32, that is rounded beyond 2**24. So the number of images is that of the records before
+    the first identity's, and where a range may be rounded the labels of the images at its ends decide.
 
     Memory is 20 bytes an image: offset, label and extent; 28 where the keys have gaps.
 
@@ -202,27 +216,53 @@ class RecordFile:
     def _image_rows(self, rows: Rows, header: tuple[float, ...]) -> slice:
         end, last = header
         keys = rows.keys
-        if not (2 <= end <= last == len(keys) and end.is_integer() and keys[0] == 0 and keys[-1] == last - 1):
+        first = self._first_identity(rows, end) if end <= last and _is_about(len(keys), last) else None
+        if first is None or keys[0] != 0 or keys[-1] != len(keys) - 1:
             raise InputError(
                 f"the index has {len(keys)} records with the keys {keys[0]} to {keys[-1]}",
                 file=self._idx,
                 expected=f"the {last:.0f} keys 0 to {last - 1:.0f} that the header of {self.path.name} announces",
             )
-        return slice(1, int(end))
+        return slice(1, first)
+
+    def _first_identity(self, rows: Rows, announced: float) -> int | None:
+        """The key of the first identity's record, which the header announces up to rounding; None if it is not there.
+
+        Rounded, the header's number does not say whether a record is an image: that it has no content does.
+        """
+        if not (2 <= announced <= len(rows) + int(gap(announced)) and announced.is_integer()):
+            return None
+        if announced < EXACT:
+            return int(announced)
+        begin, end = int(announced - gap(announced)), min(int(announced + gap(announced)), len(rows) - 1)
+        return next((key for key in range(begin, end + 1) if _is_header(self._load_row(rows, key))), None)
 
     def _range_labels(self, images: Rows, identities: Rows) -> Int64 | None:
-        """Labels from the identities' ranges: one read for each identity instead of one for each image.
+        """Labels from the identities' ranges: some reads for each identity instead of one for each image.
 
         None if the ranges do not cover the images, each once.
         """
-        ranges = self._labels_at(identities, count=2)
-        begins, ends = ranges.T
-        ranges = ranges[(begins >= 1) & (begins < ends) & (ends <= len(images) + 1)].astype(np.int64)
-        starts, stops = ranges[np.argsort(ranges[:, 0], kind="stable")].T
-        if not np.array_equal([1, *stops.tolist()], [*starts.tolist(), len(images) + 1]):
+        count = len(images)
+        begins, ends = self._labels_at(identities, count=2).T
+        whole = (begins >= 1) & (begins < ends) & (ends <= count + 1 + gap(count + 1))
+        order = np.argsort(begins[whole], kind="stable")
+        starts, stops = begins[whole][order].astype(np.int64), ends[whole][order].astype(np.int64)
+        if not len(starts) or starts[0] != 1 or not np.array_equal(starts[1:], stops[:-1]):
             return None
-        firsts = images[starts - 1]
-        return np.repeat(self._whole(self._labels_at(firsts, count=1)[:, 0], firsts), stops - starts)
+        if not _is_about(count + 1, float(stops[-1])):
+            return None
+        # At each boundary, and as far around it as it may have been rounded, images are asked for their own labels; up
+        # to the next one all images are the last one's person's. At the end there may be a person whose range is empty
+        # after rounding.
+        boundaries = np.append(starts, stops[-1]) if count >= EXACT - 1 else starts
+        uncertain = np.where(boundaries < EXACT, 0, gap(boundaries))
+        most = int(uncertain.max())
+        around = (boundaries + step for step in range(-most, most + 1))
+        asked = [keys[np.abs(keys - boundaries) <= uncertain] for keys in around]
+        positions = np.unique(np.clip(np.concatenate(asked), 1, count)) - 1
+        chosen = images[positions]
+        labels = self._whole(self._labels_at(chosen, count=1)[:, 0], chosen)
+        return np.repeat(labels, np.diff(positions, append=count))
 
     def _cached_labels(self, images: Rows) -> Int64:
         """Labels of all records; the scan of a large file takes minutes, so its result is kept where that is allowed.
@@ -241,20 +281,25 @@ class RecordFile:
         return labels
 
     def _whole(self, labels: npt.NDArray[np.float32], rows: Rows) -> Int64:
-        wrong = ~np.isfinite(labels) | (labels < 0) | (labels >= 1 << 62) | (labels != np.floor(labels))
+        wrong = ~np.isfinite(labels) | (labels < 0) | (labels >= EXACT) | (labels != np.floor(labels))
         if wrong.any():
             row = int(np.argmax(wrong))
             raise InputError(
                 f"the label is {labels[row]:g}",
                 file=self.path,
                 record=_place(int(rows.keys[row]), int(rows.offsets[row])),
-                expected="a whole number from 0",
+                expected=f"a whole number from 0, below {EXACT:,}: float32 does not hold all beyond",
             )
         return labels.astype(np.int64)
 
 
 def _is_header(record: Record) -> bool:
     return len(record.labels) == 2 and not record.content
+
+
+def _is_about(exact: int, rounded: float) -> bool:
+    """Whether a number of a float32 label is this whole number, exactly below 2**24 and up to rounding beyond."""
+    return abs(exact - rounded) <= (0 if exact < EXACT else int(gap(exact)))
 
 
 def _place(key: int, offset: int) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
+import numpy.typing as npt
 
 from aroface.files import atomic_open
 
@@ -26,6 +27,8 @@ _IMAGE = struct.Struct("<IfQQ")
 HEADER_SIZE = _IMAGE.size
 SMALLEST = _PART.size + HEADER_SIZE
 LENGTH_MASK = (1 << _LENGTH_BITS) - 1
+EXACT = 1 << 24
+"""Labels are float32, which holds every whole number below this and some of those above."""
 
 
 class TruncatedError(ValueError):
@@ -106,6 +109,17 @@ def unpack(payload: bytes) -> Record:
     if len(payload) < begin:
         raise ValueError(f"the record announces {flag} labels in {len(payload)} bytes")
     return Record(struct.unpack_from(f"<{flag}f", payload, _IMAGE.size), payload[begin:])
+
+
+def gap(numbers: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    """How far apart the numbers are that float32 holds next to whole ones; 1 below `EXACT`."""
+    return np.maximum(np.spacing(np.asarray(numbers, np.float32)), 1).astype(np.int64)
+
+
+def rounded_down(number: int) -> float:
+    """The largest number that float32 holds and that is not above a whole one."""
+    nearest = np.float32(number)
+    return float(nearest if int(nearest) <= number else np.nextafter(nearest, np.float32(0)))
 
 
 class RecordWriter:

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeVar
 
 from aroface.errors import InputError
 from aroface.schemas import read_yaml, validate
+from aroface.shipped import shipped
 
 REGISTRIES = Path("workflow/registries")
 
@@ -23,12 +24,18 @@ class Download:
         file: its name under the data folder.
         sha256: what it must have; None if nobody has published it.
         unpack: whether it is an archive whose content belongs into the data folder.
+        size: Size in bytes; None if nobody has published it.
+        max_bytes: Size beyond which it cannot be this file; None for the default of downloads.
+        page: Address by which a browser gets it.
     """
 
     url: str
     file: str
     sha256: str | None
     unpack: bool
+    size: int | None = None
+    max_bytes: int | None = None
+    page: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +256,7 @@ def _holds(entry: Entry) -> str:
 
 
 def _read(path: str | PathLike[str], schema: str, kind: type[Kind]) -> dict[str, Kind]:
+    path = shipped(Path(path))
     entries = read_yaml(path)
     validate(entries, schema, file=path)
     found = {}
@@ -263,8 +271,19 @@ def _read(path: str | PathLike[str], schema: str, kind: type[Kind]) -> dict[str,
 
 def _downloads(written: list[dict[str, Any]], path: str | PathLike[str], key: str) -> tuple[Download, ...]:
     validate(written, "fetch", file=f"{path}: {key}.fetch")
-    return tuple(
-        Download(_address(each), each["file"], each.get("sha256"), each.get("unpack", False)) for each in written
+    return tuple(_download(each) for each in written)
+
+
+def _download(written: dict[str, Any]) -> Download:
+    most = written.get("max_gb")
+    return Download(
+        _address(written),
+        written["file"],
+        written.get("sha256"),
+        written.get("unpack", False),
+        written.get("size"),
+        None if most is None else int(most * 1e9),
+        _page(written),
     )
 
 
@@ -276,8 +295,20 @@ def _address(written: dict[str, Any]) -> str:
     return str(written["url"])
 
 
+def _page(written: dict[str, Any]) -> str:
+    """The address at which a browser shows or gets a file."""
+    if "google_drive" in written:
+        return f"https://drive.google.com/file/d/{written['google_drive']}/view"
+    if "hugging_face" in written:
+        return hugging_face(**written["hugging_face"]).replace("/resolve/", "/blob/", 1)
+    return str(written["url"])
+
+
 def google_drive(file_id: str) -> str:
-    """The address of a file on Google Drive that anybody may read; ``confirm`` passes the page about virus scans."""
+    """The address of a file on Google Drive that anybody may read.
+
+    ``confirm`` passes the page about virus scans; where it does not, `download` follows that page's form.
+    """
     return f"https://drive.usercontent.google.com/download?id={file_id}&export=download&confirm=t"
 
 

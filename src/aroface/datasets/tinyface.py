@@ -22,7 +22,7 @@ from aroface.files import write_bytes
 
 RELEASED_CROPS, ALIGNED_CROPS = "tinyface/Testing_Set", "aligned_pad_0.1_pad_high"
 GALLERY_LIST, PROBE_LIST = (f"{RELEASED_CROPS}/{part}_img_ID_pairs.mat" for part in ("gallery_match", "probe"))
-PARTS = _GALLERY, _PROBES, _DISTRACTORS = "Gallery_Match", "Probe", "Gallery_Distractor"
+PARTS = _GALLERY, _PROBES, DISTRACTORS = "Gallery_Match", "Probe", "Gallery_Distractor"
 ALIGNED = "aligned_"
 """How the name of a folder of aligned crops begins."""
 
@@ -78,7 +78,7 @@ def read_tinyface(folder: Path, crops: str | None = None) -> TinyFace:
     crops = crops or next(iter(aligned_folders(folder)), RELEASED_CROPS)
     gallery = _listed(folder / GALLERY_LIST, "gallery_set", folder / crops / _GALLERY)
     probes = _listed(folder / PROBE_LIST, "probe_set", folder / crops / _PROBES)
-    distractors = [folder / crops / _DISTRACTORS / name for name in sorted(_names(folder / crops / _DISTRACTORS))]
+    distractors = [folder / crops / DISTRACTORS / name for name in sorted(_names(folder / crops / DISTRACTORS))]
     gallery_labels, probe_labels = _labels(gallery), _labels(probes)
     unknown = np.flatnonzero(~np.isin(probe_labels, gallery_labels))
     if len(unknown):
@@ -110,7 +110,7 @@ def write_tinyface(
     root = folder / RELEASED_CROPS
     gallery_names = _write_images(root / _GALLERY, gallery)
     probe_names = _write_images(root / _PROBES, probes)
-    distractor_names = _write_images(root / _DISTRACTORS, ((0, jpeg) for jpeg in distractors), labelled=False)
+    distractor_names = _write_images(root / DISTRACTORS, ((0, jpeg) for jpeg in distractors), labelled=False)
     write_bytes(folder / GALLERY_LIST, write_strings("gallery_set", gallery_names))
     write_bytes(folder / PROBE_LIST, write_strings("probe_set", probe_names))
     return {"gallery": len(gallery_names), "probes": len(probe_names), "distractors": len(distractor_names)}

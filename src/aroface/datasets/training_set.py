@@ -12,7 +12,7 @@ import numpy as np
 from aroface.datasets.imagefolder import LAYOUT, ImageFolder, is_image_folder
 from aroface.datasets.mxnetfile import MXNetRecordFile
 from aroface.datasets.recordfile import Int64, RecordFile
-from aroface.datasets.recordio import open_writer, pack
+from aroface.datasets.recordio import EXACT, open_writer, pack, rounded_down
 from aroface.datasets.steady import steadily
 from aroface.errors import InputError
 from aroface.files import write_text
@@ -21,8 +21,6 @@ RECORDS, INDEX, PROPERTY = "train.rec", "train.idx", "property"
 FILES = (RECORDS, INDEX, PROPERTY)
 _JPEG_START = b"\xff\xd8\xff"
 _IMAGE_SIZE = 112
-_COUNTED = 1 << 24  # float32 holds the whole numbers up to this
-
 
 Reader = Literal["native", "mxnet"]
 
@@ -120,6 +118,10 @@ class TrainingSet:
 def write_training_set(folder: Path, items: Iterable[tuple[int, bytes]], num_classes: int) -> int:
     """Write ``(label, JPEG)`` items as a training set with header record and identity ranges.
 
+    Beyond 2**24 records the keys in header and ranges are rounded to what float32 holds, as in sets that MXNet wrote:
+    a reader has to trust the records' own labels. The header is rounded down, so that one that believes it takes no
+    identity's record for an image.
+
     Args:
         folder: where; made if it is not there.
         items: in ascending order of label, each label in 0 … num_classes−1. They are taken one by one.
@@ -129,8 +131,10 @@ def write_training_set(folder: Path, items: Iterable[tuple[int, bytes]], num_cla
         The number of images.
 
     Raises:
-        ValueError: a label is out of order or out of range, or the ranges pass what float32 counts exactly.
+        ValueError: a label is out of order or out of range.
+        InputError: there are more people than float32 labels can tell apart.
     """
+    check_classes(num_classes, folder)
     images = np.zeros(num_classes, np.int64)
     previous = 0
     with open_writer(folder / RECORDS, folder / INDEX) as writer:
@@ -142,14 +146,26 @@ def write_training_set(folder: Path, items: Iterable[tuple[int, bytes]], num_cla
             images[label] += 1
             previous = label
         end = 1 + int(images.sum())
-        if end + num_classes > _COUNTED:
-            raise ValueError(f"{end + num_classes} records, but float32 ranges of keys end at {_COUNTED}")
         ends = 1 + images.cumsum()
         for identity, span in enumerate(zip((ends - images).tolist(), ends.tolist(), strict=True), start=end):
             writer.write(identity, pack(span, b"", identity))
-        writer.overwrite_first(pack((end, end + num_classes), b"", 0))
+        writer.overwrite_first(pack((rounded_down(end), rounded_down(end + num_classes)), b"", 0))
     write_text(folder / PROPERTY, f"{num_classes},{_IMAGE_SIZE},{_IMAGE_SIZE}\n")
     return end - 1
+
+
+def check_classes(num_classes: int, folder: Path) -> None:
+    """Refuse to write more people than float32 labels can tell apart.
+
+    Raises:
+        InputError: there are more.
+    """
+    if num_classes > EXACT:
+        raise InputError(
+            f"{num_classes:,} people, but records' labels are float32",
+            file=folder,
+            expected=f"at most {EXACT:,} people",
+        )
 
 
 def _read_property(path: Path) -> int:
@@ -158,7 +174,7 @@ def _read_property(path: Path) -> int:
         text = steadily(lambda: path.read_text(encoding="utf-8"), path)
     except UnicodeDecodeError:
         raise InputError("not a text file", file=path, expected=expected) from None
-    found = re.fullmatch(rf"\s*([1-9]\d*)\s*,\s*{_IMAGE_SIZE}\s*,\s*{_IMAGE_SIZE}\s*", text)
+    found = re.fullmatch(rf"\s*([1-9]\d{{0,14}})\s*,\s*{_IMAGE_SIZE}\s*,\s*{_IMAGE_SIZE}\s*", text)
     if not found:
         raise InputError(f"reads {text[:40]!r}", file=path, expected=expected)
     return int(found[1])

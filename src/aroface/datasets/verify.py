@@ -15,15 +15,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from aroface.datasets.benchmark_checks import (
+    aligned_face,
+    check_ijb_labels,
+    check_ijbs_labels,
+    check_pairs,
+    pair_face,
+    read_file,
+    stored_face,
+)
 from aroface.datasets.contents import data_identity, kind_of, set_files
 from aroface.datasets.hashes import FileHashes
 from aroface.datasets.ijb import read_ijb
 from aroface.datasets.ijbs import read_ijbs
-from aroface.datasets.images import decode
+from aroface.datasets.images import CROP_PIXELS, Pixels, decode
 from aroface.datasets.manifest import files_under, manifest_path, read_manifest
 from aroface.datasets.pairs import read_pairs
 from aroface.datasets.specs import Kind
-from aroface.datasets.tinyface import read_tinyface
+from aroface.datasets.tinyface import aligned_folders, read_tinyface
 from aroface.datasets.training_set import TrainingSet
 from aroface.errors import InputError
 from aroface.faces.geometry import TEMPLATE_SIZE
@@ -65,10 +74,11 @@ def verify(
 ) -> dict[str, Any]:
     """Check a set and write its manifest with the verdicts.
 
-    Checked are: the structure, with what the readers refuse; the counts; that every image can be decoded (in a
-    training set to 112×112 pixels); the labels' range and agreement with the identities' ranges; images that occur more
-    than once and the order of the colour channels (both only noted); and, where the set has a manifest of its own,
-    every file's hash.
+    Checked are: the structure, with what the readers refuse; the counts; that every image becomes one that a network
+    gets (in a training set it has 112×112 pixels) and that the labels allow the metrics, by the checks that embedding
+    and validation make as well (:mod:`aroface.datasets.benchmark_checks`); the labels' range and agreement with the identities'
+    ranges; images that occur more than once and the order of the colour channels (both only noted); and, where the set
+    has a manifest of its own, every file's hash.
 
     Args:
         data: a training folder, a ``.bin`` file or a TinyFace folder; it is only read.
@@ -76,7 +86,8 @@ def verify(
         name: of the set.
         expected: counts that its provider publishes.
         threads: that read and decode.
-        max_corrupt_fraction: of images that may be damaged; the manifest lists them all either way.
+        max_corrupt_fraction: of a training set's images that may be damaged, none of a benchmark's; the manifest lists
+            them all either way.
 
     Returns:
         The manifest.
@@ -94,7 +105,7 @@ def verify(
     hashes.write()
     before = _earlier(manifest, files)
     findings = before or _CHECKS[kind](data, threads)
-    _judge_corrupt(findings, max_corrupt_fraction)
+    _judge_corrupt(findings, max_corrupt_fraction if kind == "training" else 0.0)
     _compare_counts(findings, expected or {})
     _compare_files(findings, data, files)
     verdicts = {check: {"passed": True, "detail": detail} for check, detail in findings.noted.items()}
@@ -125,6 +136,8 @@ def require_passed(manifest: Mapping[str, Any], data: Path) -> None:
     if failed:
         check, detail = next(iter(failed.items()))
         more = f" ({len(failed) - 1} more checks failed)" if len(failed) > 1 else ""
+        if check == "labels":  # it names the file, and another copy has them as well
+            raise InputError(f"{detail}{more}")
         raise InputError(f"{detail}{more}", file=data, record=check, remedy="copy or download it again")
 
 
@@ -146,8 +159,8 @@ def _earlier(manifest: Path, files: Mapping[str, Any]) -> Findings | None:
         validate(written, "manifest", file=manifest)
     except InputError:
         return None
-    if written["files"] != files or "verdicts" not in written:
-        return None
+    if written["files"] != files or not {"labels", "identities"} & written.get("verdicts", {}).keys():
+        return None  # the labels of a benchmark were not always checked
     again = ("counts", "manifest", "images")  # judged each time
     kept = {check: verdict for check, verdict in written["verdicts"].items() if check not in again}
     return Findings(
@@ -164,10 +177,10 @@ def _judge_corrupt(findings: Findings, allowed: float) -> None:
     count = count or 2 * findings.counts["pairs"]
     wrong = findings.corrupt
     if not wrong:
-        findings.noted["images"] = f"all {count:,} can be decoded"
+        findings.noted["images"] = f"all {count:,} can be used"
         return
     verdict = findings.noted if len(wrong) <= allowed * count else findings.failed
-    verdict["images"] = f"{len(wrong):,} of {count:,} are damaged: {_some(wrong)}"
+    verdict["images"] = f"{len(wrong):,} of {count:,} cannot be used: {_some(wrong)}"
 
 
 def _compare_counts(findings: Findings, expected: Mapping[str, int]) -> None:
@@ -202,13 +215,16 @@ def _check_training(data: Path, threads: int) -> Findings:
     few = f"{sizes.min()} to {sizes.max()} images each"
     findings.noted["identities"] = f"{len(empty)} without an image, first {empty[0]}" if len(empty) else few
 
-    def one(number: int) -> bytes:
-        return found.jpeg(number)
+    def face(data: bytes, number: int) -> Pixels:
+        try:
+            image = decode(data, CROP_PIXELS)
+        except ValueError as error:
+            raise found.error(number, f"the JPEG cannot be decoded ({error})") from None
+        if image.shape != (TEMPLATE_SIZE, TEMPLATE_SIZE, 3):
+            raise found.error(number, f"the image has {image.shape[1]}×{image.shape[0]} pixels")
+        return image
 
-    def place(number: int, what: str) -> str:
-        return str(found.error(number, what))
-
-    _check_images(findings, len(found), one, place, threads, square=True)
+    _check_images(findings, len(found), found.jpeg, face, threads)
     return findings
 
 
@@ -217,25 +233,23 @@ def _check_pairs(data: Path, threads: int) -> Findings:
     findings = Findings({"pairs": len(found.same), "genuine": int(found.same.sum())})
     same = sum(found.images[2 * pair] == found.images[2 * pair + 1] for pair in range(len(found.same)))
     findings.noted["pairs"] = f"{same} of an image and itself" if same else "each of two different images"
+    _check_labels(findings, lambda: check_pairs(found.same, data))
 
-    def place(number: int, what: str) -> str:
-        return f"image {number}: {what}"
+    def face(image: bytes, number: int) -> Pixels:
+        return pair_face(image, data, number, TEMPLATE_SIZE)
 
-    _check_images(findings, len(found.images), found.images.__getitem__, place, threads)
+    _check_images(findings, len(found.images), found.images.__getitem__, face, threads)
     return findings
 
 
 def _check_tinyface(data: Path, threads: int) -> Findings:
-    found = read_tinyface(data)
-    parts = (found.gallery, found.probes, found.distractors)
-    counts = dict(zip(("gallery", "probes", "distractors"), map(len, parts), strict=True))
+    folders: list[str | None] = [*aligned_folders(data)]
+    trees = [read_tinyface(data, crops) for crops in folders or [None]]  # options choose one of them
+    parts = [(tree.gallery, tree.probes, tree.distractors) for tree in trees]
+    counts = dict(zip(("gallery", "probes", "distractors"), map(len, parts[0]), strict=True))
     findings = Findings(counts)
-    files = [path for part in parts for path in part]
-
-    def place(number: int, what: str) -> str:
-        return f"{files[number].relative_to(data)}: {what}"
-
-    _check_images(findings, len(files), lambda number: files[number].read_bytes(), place, threads)
+    _check_labels(findings, lambda: None)  # the reader does it
+    _check_files(findings, [path for tree in parts for part in tree for path in part], threads)
     return findings
 
 
@@ -247,11 +261,12 @@ def _check_ijb(data: Path, threads: int) -> Findings:
     findings.noted["search"] = (
         "no lists of the 1:N protocol" if found.search is None else "galleries and probes are there"
     )
+    _check_labels(findings, lambda: check_ijb_labels(data, found))
 
-    def place(number: int, what: str) -> str:
-        return f"{faces.names[number]}: {what}"
+    def face(image: bytes, number: int) -> Pixels:
+        return aligned_face(image, faces.path(number), faces.landmarks[number], TEMPLATE_SIZE)
 
-    _check_images(findings, len(faces), lambda number: faces.path(number).read_bytes(), place, threads)
+    _check_images(findings, len(faces), lambda number: read_file(faces.path(number)), face, threads)
     return findings
 
 
@@ -262,12 +277,26 @@ def _check_ijbs(data: Path, threads: int) -> Findings:
     findings = Findings({"images": len(files), "templates": len(templates)})
     faceless = sum(found.count(template) == 0 for template in templates)
     findings.noted["templates"] = f"{faceless} without a face, which count as misses" if faceless else "all with faces"
-
-    def place(number: int, what: str) -> str:
-        return f"{files[number].relative_to(data)}: {what}"
-
-    _check_images(findings, len(files), lambda number: files[number].read_bytes(), place, threads)
+    _check_labels(findings, lambda: check_ijbs_labels(data, found))
+    _check_files(findings, files, threads)
     return findings
+
+
+def _check_labels(findings: Findings, check: Callable[[], None]) -> None:
+    """Note whether the labels allow the metrics of the protocol, by the check that whoever uses the set makes."""
+    try:
+        check()
+    except InputError as error:
+        findings.failed["labels"] = str(error)
+    else:
+        findings.noted["labels"] = "allow the metrics of the protocol"
+
+
+def _check_files(findings: Findings, files: Sequence[Path], threads: int) -> None:
+    def face(image: bytes, number: int) -> Pixels:
+        return stored_face(image, files[number], TEMPLATE_SIZE)
+
+    _check_images(findings, len(files), lambda number: read_file(files[number]), face, threads)
 
 
 _CHECKS: dict[Kind, Callable[[Path, int], Findings]] = {
@@ -292,12 +321,18 @@ def _check_images(
     findings: Findings,
     count: int,
     read: Callable[[int], bytes],
-    place: Callable[[int, str], str],
+    face: Callable[[bytes, int], Pixels],
     threads: int,
-    *,
-    square: bool = False,
 ) -> None:
-    """Decode all images, in threads; find those that occur twice, and whether red and blue are exchanged."""
+    """Make all images what a network gets, in threads; find copies, and whether red and blue are exchanged.
+
+    Args:
+        findings: gets the results.
+        count: number of images.
+        read: from the number of an image to its bytes.
+        face: from bytes and number to the image as it is used.
+        threads: number of threads.
+    """
 
     def look(begin: int) -> _Chunk:
         numbers = range(begin, min(begin + _CHUNK, count))
@@ -307,18 +342,10 @@ def _check_images(
             try:
                 data = read(number)
                 digests[row] = np.void(hashlib.blake2b(data, digest_size=_DIGEST).digest())
-                image = decode(data)
+                image = face(data, number)
             except InputError as error:
                 wrong.append(str(error))
                 continue
-            except FileNotFoundError:
-                wrong.append(place(number, "no such file"))
-                continue
-            except ValueError as error:
-                wrong.append(place(number, f"cannot be decoded ({error})"))
-                continue
-            if square and image.shape != (TEMPLATE_SIZE, TEMPLATE_SIZE, 3):
-                wrong.append(place(number, f"the image has {image.shape[1]}×{image.shape[0]} pixels"))
             warmth += float(image[::8, ::8, 0].mean(dtype=np.float64) - image[::8, ::8, 2].mean(dtype=np.float64))
         return _Chunk(digests, warmth, wrong)
 

@@ -15,7 +15,7 @@ import torch
 
 from aroface import semantics
 from aroface.datasets.contents import data_hash
-from aroface.device import choose_device
+from aroface.device import choose_device, gpu_facts
 from aroface.embedding.embedder import BATCH_SIZE, Embedder, Rows, load_embedder
 from aroface.embedding.protocols import OPEN_SOURCE
 from aroface.embedding.source import Images, Source
@@ -122,7 +122,7 @@ def embed_with(
     source = OPEN_SOURCE[spec["protocol"]](Path(spec["path"]), options, checkpoint["input"]["size"])
     embedder = load()
     part = range(*(source.rows * rank // ranks.world_size for rank in (ranks.rank, ranks.rank + 1)))
-    with _torch_threads(threads):
+    with _torch_threads(threads), ranks.at_work():
         seconds = write_rows(
             folder,
             index["key"],
@@ -135,7 +135,8 @@ def embed_with(
         )
         environment = _environment(embedder, batch_size)
     written = {"rows": source.rows, "dimension": embedder.dimension, "layout": dict(source.layout)}
-    wall = round(max(ranks.gather(seconds)), 2)  # all parts are there
+    ranks.wait()  # all parts are there
+    wall = round(max(ranks.gather(seconds)), 2)
     if ranks.first:
         write_index(folder, {**index, **written, "environment": environment, "wall_s": wall}, source.arrays)
     ranks.wait()
@@ -253,7 +254,7 @@ def _environment(embedder: Embedder, batch_size: int) -> dict[str, Any]:
         "git_commit": git_commit(),
         "versions": versions(),
         "lock": lock_state(),
-        "hardware": hardware(),
+        "hardware": {**hardware(), **gpu_facts(embedder.device, tf32=False)},
         "device": embedder.device.type,
         "threads": torch.get_num_threads(),
         "batch_size": batch_size,

@@ -10,7 +10,7 @@ import numpy as np
 
 from aroface.datasets.pairs import read_pairs
 from aroface.embedding.pairs import decode_numbers
-from aroface.embedding.sensitivity import spoil
+from aroface.embedding.sensitivity import order_of, spoil
 from aroface.embedding.source import Images
 from aroface.embedding.spec import resolve
 from aroface.embedding.sweep import HIGH_QUALITY, Variant, draw_directions
@@ -46,7 +46,8 @@ def example_sheets(benchmark: Mapping[str, Any]) -> tuple[Images, Images]:
     def sheet(resolution: int | None) -> Images:
         aligned = Variant(resolution)
         misaligned = Variant(resolution, "joint", 1.0)
-        rows = [spoil(crops, variant, directions, options["joint_maximum"]) for variant in (aligned, misaligned)]
+        how = (directions, options["joint_maximum"], order_of(options))
+        rows = [spoil(crops, variant, *how) for variant in (aligned, misaligned)]
         return contact_sheet(np.concatenate(rows), columns=len(chosen))
 
     return sheet(None), sheet(lowest)

@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aroface.datasets.ijb import Faces, Templates, read_ijb
-from aroface.datasets.images import read_image
+from aroface.datasets.benchmark_checks import check_ijb_labels
+from aroface.datasets.ijb import Templates, read_ijb
 from aroface.embedding.source import Images, Source
-from aroface.errors import InputError
-from aroface.faces.geometry import align
 
 THREADS = min(4, os.cpu_count() or 1)
 """Images decoded and aligned at once; libjpeg-turbo and OpenCV leave Python's lock alone meanwhile."""
@@ -34,14 +32,15 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
         size: side of the aligned images in pixels.
 
     Raises:
-        InputError: see :func:`aroface.datasets.ijb.read_ijb`; later, an image is missing or damaged, or its landmarks
-            all coincide.
+        InputError: see :func:`aroface.datasets.ijb.read_ijb`; pairs of one kind only; no probe with a mate; later, an
+            image is missing or damaged, or its landmarks all coincide.
     """
     found = read_ijb(path)
+    check_ijb_labels(path, found)
 
     def images(start: int, stop: int) -> Images:
         with ThreadPoolExecutor(THREADS, thread_name_prefix="align") as pool:
-            return np.stack(list(pool.map(lambda row: _crop(found.faces, row, size), range(start, stop))))
+            return np.stack(list(pool.map(lambda row: found.faces.crop(row, size), range(start, stop))))
 
     arrays: dict[str, NDArray[Any]] = {
         "templates": found.faces.templates,
@@ -55,15 +54,6 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
         arrays |= {f"gallery_{name}": _table(gallery) for name, gallery in galleries.items()}
         arrays["probes"] = _table(found.search.probes)
     return Source(len(found.faces), images, arrays, {"galleries": list(galleries)})
-
-
-def _crop(faces: Faces, row: int, size: int) -> Images:
-    path = faces.path(row)
-    image = read_image(path)
-    try:
-        return align(image, faces.landmarks[row], size)
-    except InputError as error:
-        raise InputError(str(error), file=path) from None
 
 
 def _table(templates: Templates) -> NDArray[np.int64]:

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aroface.datasets.align import described
+from aroface.datasets.benchmark_checks import check_ijbs_labels, read_file, stored_face
 from aroface.datasets.ijbs import FACES, IJBS, Template, read_ijbs
-from aroface.embedding.source import Images, Source, read_face
+from aroface.embedding.source import Images, Source
 
 _MEDIA_AT_HAND = 4  # whose lists of files are kept: neighbouring batches are of the same video
 
@@ -32,9 +33,10 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
     - ``gallery_{single,booking,surveillance}_{1,2}`` and ``probes_{single_booking,surveillance,uav}``: templates.
 
     Raises:
-        InputError: see :func:`aroface.datasets.ijbs.read_ijbs`.
+        InputError: see :func:`aroface.datasets.ijbs.read_ijbs`; or no probe has a mate in a gallery.
     """
     tree = read_ijbs(path)
+    check_ijbs_labels(path, tree)
     media = tree.media
     offsets = np.cumsum([0, *(len(tree.frames[medium]) for medium in media)], dtype=np.int64)
     files_of = lru_cache(_MEDIA_AT_HAND)(lambda number: tree.files(media[number]))
@@ -43,7 +45,8 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
         rows = np.arange(start, stop)
         numbers = np.searchsorted(offsets, rows, side="right") - 1
         places = zip(numbers.tolist(), (rows - offsets[numbers]).tolist(), strict=True)
-        return np.stack([read_face(files_of(number)[place], size) for number, place in places])
+        files = [files_of(number)[place] for number, place in places]
+        return np.stack([stored_face(read_file(file), file, size) for file in files])
 
     arrays = {"medium_offsets": offsets, **_template_arrays(tree)}
     return Source(int(offsets[-1]), images, arrays, described(path / FACES))

@@ -8,19 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from aroface.datasets.images import decode, resize_square
+from aroface.datasets.benchmark_checks import check_pairs, pair_face
 from aroface.datasets.pairs import Pairs, read_pairs
 from aroface.embedding.source import Images, Source
-from aroface.errors import InputError
 
 
 def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
     """The images of a ``.bin`` file, with the array ``same``; nothing is done to them.
 
     Raises:
-        InputError: see :func:`aroface.datasets.pairs.read_pairs`.
+        InputError: see :func:`aroface.datasets.pairs.read_pairs` and :func:`aroface.datasets.benchmark_checks.check_pairs`.
     """
     pairs = read_pairs(path)
+    check_pairs(pairs.same, path)
 
     def images(start: int, stop: int) -> Images:
         return decode_numbers(pairs, path, range(start, stop), size)
@@ -34,11 +34,4 @@ def decode_numbers(pairs: Pairs, path: Path, numbers: Iterable[int], size: int) 
     Raises:
         InputError: an image is damaged or not square; the line has its number.
     """
-    return np.stack([_decode(pairs.images[number], path, number, size) for number in numbers])
-
-
-def _decode(data: bytes, path: Path, number: int, size: int) -> Images:
-    try:
-        return resize_square(decode(data), size)
-    except ValueError as error:
-        raise InputError(f"cannot be decoded ({error})", file=path, record=f"image {number}") from None
+    return np.stack([pair_face(pairs.images[number], path, number, size) for number in numbers])

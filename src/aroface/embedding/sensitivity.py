@@ -1,19 +1,22 @@
 """Protocol ``sensitivity``: a pair set whose second images are aligned wrongly, at several image qualities.
 
-A poor face whose alignment failed is a small image that was resampled through the wrong similarity. So an image is
-first reduced in its aligned frame, averaged down to r pixels and interpolated up again, and then warped once. The
-upsampled image is smooth on the scale of a pixel, so the second interpolation costs it nothing. The margin that the
-warp draws in is black and has the same shape at every quality: the stored crop is all that is known of the photograph.
+A poor face whose alignment failed is a small image that was resampled through the wrong similarity. The option
+``order`` says what happens first. ``camera``: the image is warped, then averaged down to r pixels and interpolated up
+again, so that the pixels' grid stays while the face moves, as on a sensor. ``reduced_first``, which is also what a
+specification without the option means: the image is reduced in its aligned frame and then warped, so that the grid
+moves with the face, which underestimates what a shift costs at a low quality. The margin that the warp draws in is
+black: the stored crop is all that is known of the photograph.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from aroface.datasets.benchmark_checks import check_pairs
 from aroface.datasets.pairs import read_pairs
 from aroface.embedding.pairs import decode_numbers
 from aroface.embedding.source import Images, Source
@@ -21,6 +24,7 @@ from aroface.embedding.sweep import Directions, Variant, choose_pairs, draw_dire
 from aroface.faces.degrade import downsample
 from aroface.faces.geometry import warp
 
+Order = Literal["camera", "reduced_first"]
 _FIRST, _SECOND = 0, 1
 _Block = tuple[int, Variant]
 
@@ -38,10 +42,11 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
         size: side of the images in pixels.
 
     Raises:
-        InputError: see :func:`aroface.datasets.pairs.read_pairs`.
+        InputError: see :func:`aroface.datasets.pairs.read_pairs` and :func:`aroface.datasets.benchmark_checks.check_pairs`.
     """
     pairs = read_pairs(path)
     chosen = choose_pairs(pairs.same, options["max_pairs"])
+    check_pairs(pairs.same[chosen], path)
     directions = draw_directions(len(pairs.same), options["seed"])[chosen]
     blocks, table = _plan(options, len(chosen))
 
@@ -49,16 +54,40 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
         parts = []
         for (side, variant), rows in _segments(blocks, len(chosen), start, stop):
             crops = decode_numbers(pairs, path, 2 * chosen[rows] + side, size)
-            parts.append(spoil(crops, variant, directions[rows], options["joint_maximum"]))
+            parts.append(spoil(crops, variant, directions[rows], options["joint_maximum"], order_of(options)))
         return np.concatenate(parts)
 
     return Source(len(blocks) * len(chosen), images, {"same": pairs.same[chosen]}, {"variants": table})
 
 
-def spoil(images: Images, variant: Variant, directions: Directions, joint_maximum: Mapping[str, float]) -> Images:
-    """Reduce aligned images (N, size, size, 3) to the variant's quality, then align them wrongly."""
-    if variant.resolution is not None:
-        images = downsample(images, variant.resolution)
+def order_of(options: Mapping[str, Any]) -> Order:
+    """The order of degradations that a specification's options mean."""
+    order: Order = options.get("order", "reduced_first")
+    return order
+
+
+def spoil(
+    images: Images, variant: Variant, directions: Directions, joint_maximum: Mapping[str, float], order: Order
+) -> Images:
+    """Reduce aligned images (N, size, size, 3) to the variant's quality and align them wrongly, in this order or that.
+
+    Args:
+        images: aligned faces.
+        variant: quality and error.
+        directions: of the N errors.
+        joint_maximum: see :func:`aroface.embedding.sweep.error_matrices`.
+        order: see the module.
+    """
+    if order == "camera":
+        return _reduced(_misaligned(images, variant, directions, joint_maximum), variant)
+    return _misaligned(_reduced(images, variant), variant, directions, joint_maximum)
+
+
+def _reduced(images: Images, variant: Variant) -> Images:
+    return images if variant.resolution is None else downsample(images, variant.resolution)
+
+
+def _misaligned(images: Images, variant: Variant, directions: Directions, joint_maximum: Mapping[str, float]) -> Images:
     if variant.factor is None:
         return images
     size = images.shape[1]

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-from aroface.datasets.images import read_image, resize_square
-from aroface.errors import InputError
 
 Images = NDArray[np.uint8]
 
@@ -32,15 +28,3 @@ class Source:
     images: Callable[[int, int], Images]
     arrays: Mapping[str, NDArray[Any]]
     layout: Mapping[str, Any] = field(default_factory=dict)
-
-
-def read_face(file: Path, size: int) -> Images:
-    """A stored crop at ``size`` × ``size`` pixels, uint8 (size, size, 3), RGB.
-
-    Raises:
-        InputError: the file is missing, no whole image, or not square.
-    """
-    try:
-        return resize_square(read_image(file), size)
-    except ValueError as error:
-        raise InputError(str(error), file=file, remedy="align the images first: these are not face crops") from None

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from aroface.datasets.align import described, read_report
+from aroface.datasets.benchmark_checks import read_file, stored_face
 from aroface.datasets.tinyface import ALIGNED, RELEASED_CROPS, aligned_folders, read_tinyface
-from aroface.embedding.source import Images, Source, read_face
+from aroface.embedding.source import Images, Source
 from aroface.errors import InputError
 
 DISTRACTOR_LABEL = -100  # as in the released evaluation script
@@ -31,7 +32,7 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
     distractors = np.full(len(faces.distractors), DISTRACTOR_LABEL, dtype=np.int64)
 
     def images(start: int, stop: int) -> Images:
-        return np.stack([read_face(file, size) for file in files[start:stop]])
+        return np.stack([stored_face(read_file(file), file, size) for file in files[start:stop]])
 
     arrays = {
         "probe_labels": faces.probe_labels,

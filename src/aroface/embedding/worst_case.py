@@ -18,11 +18,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from aroface.datasets.pairs import read_pairs
+from aroface.device import exact_float32
 from aroface.embedding.embedder import Embedder, Fusion, Images, Rows
 from aroface.embedding.pairs import decode_numbers
+from aroface.embedding.sensitivity import order_of
 from aroface.embedding.store import StoredFeatures, open_features, write_index, write_rows
 from aroface.embedding.sweep import choose_pairs
 from aroface.errors import InputError
+from aroface.faces.augment import AREA, CUBIC, weights
 from aroface.faces.degrade import downsample
 from aroface.files import digest
 from aroface.progress import track
@@ -40,6 +43,7 @@ def misalign(
     same: NDArray[np.bool_],
     level: float,
     joint_maximum: Mapping[str, float],
+    resolution: int | None = None,
 ) -> Images:
     """Warp each image the way that the module says.
 
@@ -50,6 +54,7 @@ def misalign(
         same: (N,) whether a pair shows one person.
         level: multiple of the joint maximum.
         joint_maximum: ``scale``, ``degrees`` and ``shift`` (length, as a fraction of the width) at level 1.
+        resolution: side in pixels that images are reduced to after they were warped; None for no reduction.
 
     Returns:
         uint8 (N, size, size, 3).
@@ -64,6 +69,8 @@ def misalign(
     anchors = nn.functional.normalize(torch.from_numpy(np.array(partners, np.float32)).to(embedder.device))
 
     def error(warped: Tensor, rows: Tensor) -> Tensor:
+        if resolution is not None:
+            warped = _reduce(warped, resolution)
         features = nn.functional.normalize(network(embedder.prepare(warped)).float())
         return ((features * anchors[rows]).sum(1) * towards[rows]).sum()
 
@@ -82,12 +89,23 @@ def misalign(
         start_sd_shift=0.0,
     )
     batch = torch.from_numpy(np.ascontiguousarray(images)).to(embedder.device).permute(0, 3, 1, 2).float()
-    mixed = adversary.augment(batch, torch.arange(len(images)), error, network, torch.Generator().manual_seed(0))
+    numbers = torch.arange(len(images), device=embedder.device)
+    with exact_float32():
+        mixed = adversary.augment(batch, numbers, error, network, torch.Generator().manual_seed(0))
     assert mixed.warped is not None, "all images are warped"
     pixels = mixed.warped.images.detach().round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
     ordered = np.empty_like(pixels)
     ordered[mixed.warped.rows.cpu().numpy()] = pixels
-    return ordered
+    return ordered if resolution is None else downsample(ordered, resolution)
+
+
+def _reduce(images: Tensor, resolution: int) -> Tensor:
+    """What `downsample` does, differentiably and without rounding to bytes."""
+    size = images.shape[-1]
+    for kind, before, after in ((AREA, size, resolution), (CUBIC, resolution, size)):
+        matrix = torch.from_numpy(weights(kind, before, after)).to(images)
+        images = (matrix @ images @ matrix.T).clamp(0, 255)
+    return images
 
 
 def embed_worst_case(
@@ -134,9 +152,10 @@ def embed_worst_case(
         if level is None:
             return partners
         images = decode_numbers(pairs, path, 2 * chosen[rows] + 1, embedder.size)
-        if resolution is not None:
+        after = resolution if order_of(options) == "camera" else None
+        if resolution is not None and after is None:
             images = downsample(images, resolution)
-        warped = misalign(embedder, images, partners, same[rows], level, maximum)
+        warped = misalign(embedder, images, partners, same[rows], level, maximum, after)
         return _embed(embedder, warped, flip, fusion, batch_size)
 
     def batches(start: int) -> Iterator[Rows]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from aroface.datasets.benchmark_checks import IJBS_SEARCHES
 from aroface.embedding.store import StoredFeatures
 from aroface.errors import InputError
 from aroface.evaluation import bootstrap
@@ -19,11 +20,8 @@ from aroface.evaluation.outcome import Outcome
 RANKS = (1, 5, 10)
 FPIRS = {"1e-2": 1e-2, "1e-1": 1e-1}
 SEARCHES = {
-    "surveillance_to_single": ("probes_single_booking", "gallery_single"),
-    "surveillance_to_booking": ("probes_single_booking", "gallery_booking"),
-    "surveillance_to_surveillance": ("probes_surveillance", "gallery_surveillance"),
-    "uav_to_single": ("probes_uav", "gallery_single"),
-    "uav_to_booking": ("probes_uav", "gallery_booking"),
+    name: (f"probes_{probes.replace('-', '_')}", f"gallery_{gallery}")
+    for name, (probes, gallery) in IJBS_SEARCHES.items()
 }
 """By name of a search, the arrays with its probes and, but for ``_1`` and ``_2``, its two galleries."""
 
@@ -50,6 +48,10 @@ def evaluate(features: StoredFeatures) -> Outcome:
     galleries as one (closed set). ``{search}_tpir_at_fpir_{1e-2,1e-1}``: the mean over the two galleries of
     :func:`aroface.evaluation.ijbs_search.tpir_at_fpir` (open set). A rate that is not defined, for want of probes with
     or without a mate, is left out.
+
+    ``{search}_legacy_rank{1,5,10}`` and ``{search}_tpir_legacy_at_fpir_{1e-2,1e-1}`` are what the released script
+    gives, which credits people without a face by their mate's place in the gallery; see
+    :func:`aroface.evaluation.ijbs_search.search`. They differ where scores tie, as those of such people do.
 
     Intervals come from a bootstrap over the probes, drawn among those with a mate in the first, in the second and in no
     gallery apart. Probes of the same person or video count as independent though they are not, so intervals are rather
@@ -100,6 +102,7 @@ def measure_search(name: str, searched: Searched) -> Measure:
     """The metrics of one search, their names beginning with its ``name``."""
     closed, parts = searched.closed, searched.parts
     hits = {f"{name}_rank{rank}": closed.ranks <= rank for rank in RANKS}
+    hits |= {f"{name}_legacy_rank{rank}": closed.legacy_ranks <= rank for rank in RANKS}
     opened = all(part.mated.any() and not part.mated.all() for part in parts)
 
     def statistic(weights: NDArray[np.int64]) -> Mapping[str, Floats]:
@@ -107,8 +110,10 @@ def measure_search(name: str, searched: Searched) -> Measure:
         ranks: dict[str, Floats] = {metric: (weights @ hit) / found for metric, hit in hits.items()}
         if not opened:
             return ranks
+        searches = {"tpir": parts, "tpir_legacy": [part.legacy for part in parts]}
         rates = {
-            f"{name}_tpir_at_fpir_{word}": np.mean([tpir_at_fpir(part, fpir, weights) for part in parts], axis=0)
+            f"{name}_{kind}_at_fpir_{word}": np.mean([tpir_at_fpir(part, fpir, weights) for part in each], axis=0)
+            for kind, each in searches.items()
             for word, fpir in FPIRS.items()
         }
         return ranks | rates

@@ -5,7 +5,8 @@ For galleries of some thousand templates; :mod:`aroface.evaluation.identificatio
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,12 +30,21 @@ class Search:
         ranks: (P,) rank of the best mate, 1 the best; `NEVER` without a mate, or if the probe or all mates are zero.
         mate_scores: (P,) score of the best mate that is not zero, minus infinity without one.
         best_scores: (P,) the best score of all, minus infinity in an empty gallery.
+        legacy_ranks: (P,) as the released script ranks: see :func:`search`.
+        legacy_mate_scores: (P,) score of the best mate, zero or not, minus infinity without one.
     """
 
     mated: Booleans
     ranks: Integers
     mate_scores: Floats
     best_scores: Floats
+    legacy_ranks: Integers
+    legacy_mate_scores: Floats
+
+    @property
+    def legacy(self) -> Search:
+        """The same search with the released script's ranks for its own."""
+        return replace(self, ranks=self.legacy_ranks, mate_scores=self.legacy_mate_scores)
 
 
 def search(
@@ -47,6 +57,10 @@ def search(
     have the same score however a product of matrices sums it up. A zero template stands for a person of whom no face
     was found. It has the score 0 with all others, and is a miss: it finds nothing and nothing finds it.
 
+    The ``legacy`` ranks are those of the released script, which reverses an ascending sort: of equal scores the last in
+    the gallery is the best. A probe without a face then finds the gallery's last templates, and is a hit where its mate
+    is one of them.
+
     Args:
         probes: (P, D) unit vectors, or zero.
         subjects: (P,) people.
@@ -58,19 +72,30 @@ def search(
         _search(probes[rows], subjects[rows], gallery, gallery_subjects)
         for rows in (slice(start, start + probe_block) for start in range(0, len(probes), probe_block))
     ]
-    mated, ranks, mate_scores, best_scores = (np.concatenate(each) for each in zip(*parts, strict=True))
-    return Search(mated, ranks, mate_scores, best_scores)
+    return Search(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 
 def _search(
     probes: Floats, subjects: Integers, gallery: Floats, gallery_subjects: Integers
-) -> tuple[Booleans, Integers, Floats, Floats]:
+) -> tuple[NDArray[Any], ...]:
+    """The attributes of `Search` for some of the probes."""
     scores = np.round(probes @ gallery.T, _DECIMALS)
     mates = subjects[:, None] == gallery_subjects[None, :]
     mate_scores = np.where(mates & gallery.any(axis=1), scores, -np.inf).max(axis=1, initial=-np.inf)
     ahead = np.count_nonzero(~mates & (scores >= mate_scores[:, None]), axis=1)
     found = probes.any(axis=1) & (mate_scores > -np.inf)
-    return mates.any(axis=1), np.where(found, 1 + ahead, NEVER), mate_scores, scores.max(axis=1, initial=-np.inf)
+    right = mates.any(axis=1), np.where(found, 1 + ahead, NEVER), mate_scores, scores.max(axis=1, initial=-np.inf)
+    return *right, *_legacy(scores, mates)
+
+
+def _legacy(scores: Floats, mates: Booleans) -> tuple[Integers, Floats]:
+    """Rank and score of the best mate where the last of equal scores is the best."""
+    best = np.where(mates, scores, -np.inf).max(axis=1, initial=-np.inf)
+    numbers = np.arange(scores.shape[1])
+    last = np.where(mates & (scores == best[:, None]), numbers, -1).max(axis=1, initial=-1)
+    ties = (scores == best[:, None]) & (numbers > last[:, None])
+    ahead = np.count_nonzero(~mates & ((scores > best[:, None]) | ties), axis=1)
+    return np.where(last >= 0, 1 + ahead, NEVER), best
 
 
 def tpir_at_fpir(found: Search, fpir: float, weights: Integers | None = None) -> Floats:

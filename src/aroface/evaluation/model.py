@@ -14,6 +14,7 @@ from aroface.embedding.foreign import Model
 from aroface.embedding.spec import resolve
 from aroface.errors import InputError
 from aroface.evaluation.evaluate import evaluate
+from aroface.files import named_path
 
 ALIGNMENT = "as_stored"
 
@@ -59,20 +60,18 @@ def record_of(name: str, path: Path) -> str:
 
 
 def named_file(word: str, option: str) -> tuple[str, Path]:
-    """``NAME=PATH``, or a path alone, which is named by its stem.
+    """``NAME=PATH``, or a path alone, which is named by its stem; a path that is there wins.
 
     Raises:
         InputError: a part is empty, or the file is not there.
     """
-    name, found, place = word.partition("=")
-    if not found:
-        name, place = Path(word).stem, word
-    if not name or not place:
+    name, path = named_path(word)
+    if path.exists() and word:
+        return name or path.stem, path
+    if not word or word.startswith("=") or word.endswith("="):
         raise InputError(f"{word!r}", record=option, expected="NAME=PATH or PATH")
-    path = Path(place)
-    if not path.exists():
-        raise InputError("no such file or folder", file=path)
-    return name, path
+    remedy = f"nor is there {word}" if name else None
+    raise InputError("no such file or folder", file=path, remedy=remedy)
 
 
 def benchmark_name(name: str) -> str:

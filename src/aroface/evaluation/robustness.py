@@ -21,6 +21,7 @@ from torch import nn
 from aroface.embedding.benchmark import embed_with
 from aroface.embedding.embedder import BATCH_SIZE
 from aroface.embedding.foreign import Model
+from aroface.embedding.sensitivity import Order
 from aroface.embedding.spec import resolve
 from aroface.embedding.store import StoredFeatures, open_features
 from aroface.embedding.sweep import HIGH_QUALITY, LEVELS
@@ -55,6 +56,7 @@ class Grid:
         flip: whether the embedding of the mirrored image is added.
         seed: of the errors' directions.
         worst_case: whether the adversary's errors, of the sizes of ``joint``, are measured as well.
+        order: whether probes are misaligned before they are reduced; see :mod:`aroface.embedding.sensitivity`.
     """
 
     qualities: tuple[str | int, ...] = (HIGH_QUALITY, 24, 14)
@@ -67,6 +69,7 @@ class Grid:
     flip: bool = True
     seed: int = 0
     worst_case: bool = False
+    order: Order = "camera"
 
     def check(self) -> None:
         """Refuse what makes no report, before anything is embedded.
@@ -98,6 +101,7 @@ class Grid:
             "max_pairs": self.max_pairs,
             "seed": self.seed,
             "metric": [*self.metrics],
+            "order": self.order,
             **{option: sorted(getattr(self, option)) for option in LEVELS.values()},
         }
         spec = resolve({"name": "robustness", "protocol": "sensitivity", "path": str(path), "options": options})

@@ -9,33 +9,37 @@ import numpy as np
 import torch
 from torch import nn
 
+from aroface.datasets.benchmark_checks import check_pairs, pair_face
 from aroface.datasets.pairs import read_pairs
 from aroface.embedding.embedder import BATCH_SIZE, Embedder
 from aroface.embedding.pairs import decode_numbers
-from aroface.errors import InputError
 from aroface.evaluation.verification import accuracy, pair_distances
 
 _SIZE = 112
 
 
-def pair_validation(sets: Mapping[str, Path]) -> Callable[[nn.Module], dict[str, float]]:
+def pair_validation(sets: Mapping[str, Path], *, check_images: bool = True) -> Callable[[nn.Module], dict[str, float]]:
     """A function from a backbone, in evaluation mode, to its ten-fold accuracy on each set.
 
     The images are read anew each time: they take longer to embed than to decode, and half a gigabyte to keep.
 
     Args:
         sets: files of labelled pairs (``.bin``) by name.
+        check_images: whether all images are decoded once before, so that a damaged one is refused now and not after
+            an epoch; of several processes one does it.
 
     Returns:
         The function; its keys are ``{name}_accuracy``, its values in [0, 1].
 
     Raises:
-        InputError: a set is missing, malformed, or without pairs of both kinds.
+        InputError: a set is missing, malformed, without pairs of both kinds or with fewer than folds, or an image is
+            damaged or not square.
     """
     read = {name: read_pairs(path) for name, path in sets.items()}
     for name, pairs in read.items():
-        if pairs.same.all() or not pairs.same.any():
-            raise InputError("pairs of one kind only", file=sets[name], expected="genuine and impostor pairs")
+        check_pairs(pairs.same, sets[name])
+        for number, image in enumerate(pairs.images if check_images else ()):
+            pair_face(image, sets[name], number, _SIZE)
 
     def validate(network: nn.Module) -> dict[str, float]:
         device = next(network.parameters()).device

@@ -74,7 +74,8 @@ def _gradients(gradient: Tensor, maps: Tensor, slopes: Tensor, *, of_slopes: boo
     # Rows of one memory order: one pixel of all channels, or one channel of one image.
     inputs, above, below = (_rows(each, last) for each in (maps, gradient, towards_maps))
     factors = slopes if last else slopes.repeat(len(maps))[:, None]
-    of_rows = torch.zeros_like(slopes if last else factors, dtype=torch.float32)
+    exact = torch.promote_types(slopes.dtype, torch.float32)
+    of_rows = torch.zeros_like(slopes if last else factors, dtype=exact)
     step = max(1, _PART * torch.get_num_threads() // inputs.shape[1])
     negative = torch.empty_like(inputs[:step])
     for begin in range(0, len(inputs), step):
@@ -85,9 +86,9 @@ def _gradients(gradient: Tensor, maps: Tensor, slopes: Tensor, *, of_slopes: boo
         out.addcmul_(part, factors if last else factors[rows])
         part.mul_(inputs[rows])
         if last:
-            of_rows += part.sum(0, dtype=torch.float32)
+            of_rows += part.sum(0, dtype=exact)
         else:
-            of_rows[rows] = part.sum(1, keepdim=True, dtype=torch.float32)
+            of_rows[rows] = part.sum(1, keepdim=True, dtype=exact)
     return towards_maps, (of_rows if last else of_rows.view(len(maps), -1).sum(0)).to(slopes.dtype)
 
 

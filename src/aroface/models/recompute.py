@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+from aroface.models.statistics import copied_statistics
 
 
 def recomputed(block: nn.Module, maps: Tensor) -> Tensor:
@@ -40,15 +40,11 @@ def recomputed(block: nn.Module, maps: Tensor) -> Tensor:
 def _untouched_statistics(norms: Sequence[_BatchNorm], tracked: Sequence[bool]) -> Iterator[None]:
     """Let the body see copies of the running statistics, and ``tracked`` as the flags that say whether they move."""
     flags = [norm.track_running_stats for norm in norms]
-    buffers = [{name: getattr(norm, name) for name in _STATISTICS} for norm in norms]
-    for norm, flag, kept in zip(norms, tracked, buffers, strict=True):
+    for norm, flag in zip(norms, tracked, strict=True):
         norm.track_running_stats = flag
-        for name, value in kept.items():
-            setattr(norm, name, None if value is None else value.clone())
     try:
-        yield
+        with copied_statistics(norms):
+            yield
     finally:
-        for norm, flag, kept in zip(norms, flags, buffers, strict=True):
+        for norm, flag in zip(norms, flags, strict=True):
             norm.track_running_stats = flag
-            for name, value in kept.items():
-                setattr(norm, name, value)

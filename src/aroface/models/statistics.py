@@ -2,21 +2,50 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from aroface.models.temporary import temporarily
 
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 
-def frozen_statistics(module: nn.Module) -> AbstractContextManager[None]:
+
+@contextmanager
+def frozen_statistics(module: nn.Module) -> Iterator[None]:
     """Keep the running statistics of all batch norms in ``module`` still while the body runs.
 
     In training mode batch norm goes on normalising by the batch's own mean and variance; running mean, running variance
     and ``num_batches_tracked`` are not touched. In evaluation mode nothing changes.
     """
-    return temporarily(False, "track_running_stats", _norms(module))
+    synchronised: list[_BatchNorm] = []
+    others: list[_BatchNorm] = []
+    for norm in _norms(module):
+        needs_copies = isinstance(norm, nn.SyncBatchNorm) and norm.track_running_stats
+        (synchronised if needs_copies else others).append(norm)
+    with temporarily(False, "track_running_stats", others), copied_statistics(synchronised):
+        yield
+
+
+@contextmanager
+def copied_statistics(norms: Iterable[_BatchNorm]) -> Iterator[None]:
+    """Let batch norms see, and move, copies of their running statistics while the body runs.
+
+    `torch.nn.SyncBatchNorm` needs some: without them its kernel on CUDA expects counts in the type of the input, which
+    is half precision under autocast, and is given float32.
+    """
+    kept = [(norm, {name: getattr(norm, name) for name in _STATISTICS}) for norm in norms]
+    for norm, statistics in kept:
+        for name, value in statistics.items():
+            setattr(norm, name, None if value is None else value.clone())
+    try:
+        yield
+    finally:
+        for norm, statistics in kept:
+            for name, value in statistics.items():
+                setattr(norm, name, value)
 
 
 def running_statistics(module: nn.Module) -> AbstractContextManager[None]:

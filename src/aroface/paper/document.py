@@ -13,7 +13,7 @@ from pathlib import Path
 
 from aroface.errors import InputError
 from aroface.files import atomic_path, write_text
-from aroface.paper.latex import environment
+from aroface.paper.latex import check_name, environment, is_plain_name
 
 TITLE = "ARoFace: tables and figures"
 PROGRAMS = ("latexmk", "pdflatex", "kpsewhich")
@@ -53,25 +53,30 @@ def write_document(
     Args:
         fragments: tables and figures as ``write_table`` and ``figure_fae`` write them, in the order of the document.
         pictures: PDF files that the figures show; the fragments name them without their folders.
-        out: the ``.tex`` file. It refers to the others by relative paths, so it can be compiled where it stands.
+        out: the ``.tex`` file. It refers to the others by relative paths, so it can be compiled where it stands;
+            fragments whose path LaTeX cannot read are copied into it.
         note: what the numbers are, as the first paragraph.
         report: the file that explains each cell, which need not be there yet; None for a document without links.
 
     Raises:
-        InputError: two pictures of one name, of which LaTeX would take the first twice.
+        InputError: two pictures of one name, of which LaTeX would take the first twice, or one in a folder whose path
+            LaTeX cannot read.
     """
     folder = Path(out).resolve().parent
     names = [Path(picture).name for picture in pictures]
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"{names.count(name)} pictures are named {name}", expected="a name of its own for each")
+    picture_folders = dict.fromkeys(_relative(Path(picture).parent, folder) for picture in pictures)
+    for each in picture_folders:
+        check_name(each, out)
     template = environment().get_template("document.tex.j2")
     text = template.render(
         title=TITLE,
         note=note,
         report=None if report is None else _relative(report, folder),
-        fragments=[_relative(fragment, folder) for fragment in fragments],
-        picture_folders=dict.fromkeys(_relative(Path(picture).parent, folder) for picture in pictures),
+        fragments=[_fragment(_relative(fragment, folder), Path(fragment)) for fragment in fragments],
+        picture_folders=picture_folders,
     )
     write_text(out, text)
 
@@ -143,6 +148,12 @@ def _latexmk(source: Path, folder: Path) -> str:
         error = re.search(r"^(.+:\d+: .+|! .+)$", log, re.MULTILINE)
         raise InputError(f"LaTeX stopped: {error[1] if error else done.stderr.decode(errors='replace')}", file=source)
     return log
+
+
+def _fragment(name: str, path: Path) -> dict[str, str | None]:
+    """A fragment as the template takes it: its path, or its text where LaTeX cannot read that path."""
+    plain = is_plain_name(name)
+    return {"name": name if plain else path.stem, "text": None if plain else path.read_text(encoding="utf-8")}
 
 
 def _relative(path: str | PathLike[str], folder: Path) -> str:

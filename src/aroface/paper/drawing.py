@@ -85,6 +85,12 @@ class Look:
     marker: str
 
 
+def figure_text(label: str) -> str:
+    """A label as matplotlib prints it in the figures' typeface: no dollar sign of it begins mathematics."""
+    # Computer Modern's roman has a dot accent where other fonts have the underscore.
+    return label.replace("$", r"\$").replace("_", r"$\_$")
+
+
 def looks(
     experiments: Sequence[Experiment], labels: Mapping[str, str], among: Iterable[Experiment] = ()
 ) -> dict[Experiment, Look]:
@@ -105,8 +111,7 @@ def looks(
         head, _, treatment = experiment.method.partition("_")
         details = [labels.get(getattr(experiment, key), getattr(experiment, key)) for key in several]
         name = labels.get(experiment.method, experiment.method) + (f" ({', '.join(details)})" if details else "")
-        # Computer Modern's roman has a dot accent where other fonts have the underscore.
-        name = name.replace("_", r"$\_$")
+        name = figure_text(name)
         own = COLOURS[heads.index(head) % len(COLOURS)]
         others = [colour for colour in COLOURS if colour not in COLOURS[: len(heads)]]
         lines = (TREATMENTS.get(treatment, OTHER_TREATMENT), *FURTHER)

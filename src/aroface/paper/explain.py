@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Unpack
 
 from aroface.errors import InputError
-from aroface.files import read_json
+from aroface.files import read_json_if_there
 from aroface.paper.estimates import estimate, paired_difference, percent
 from aroface.paper.measure import Line, lines, measure, point_of
 from aroface.paper.records import RELEASED, Record, Selection, load_records, selected
@@ -215,7 +215,7 @@ def _chain(record: Record, trace: Trace) -> list[Fact]:
     source = record.provenance
     checkpoint = trace.results / "runs" / record.run / "checkpoint.json"
     recipe = trace.results / "recipes" / f"{record.run}.json"
-    run = read_json(checkpoint) if checkpoint.exists() else None
+    run = read_json_if_there(checkpoint)
     return [
         Fact("record", record.path.as_posix(), path=record.path),
         Fact("protocol", f"{record.protocol['name']}, version {record.protocol['version']}"),

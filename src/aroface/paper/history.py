@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aroface.errors import InputError
-from aroface.files import read_json
+from aroface.files import list_files, read_json_if_there
 from aroface.paper.records import Experiment
 from aroface.paper.text import listing, over_seeds
 from aroface.schemas import validate
@@ -81,7 +81,7 @@ def load_histories(
     """
     if runs is None and not Path(folder).is_dir():
         raise InputError("no such folder", file=folder, expected="a folder of runs")
-    names = runs if runs is not None else (path.parent.name for path in Path(folder).glob(f"*/{CHECKPOINT}"))
+    names = runs if runs is not None else (path.parent.name for path in list_files(folder, f"*/{CHECKPOINT}"))
     found: dict[tuple[Experiment, int], History] = {}
     gaps = []
     for name in sorted(names):
@@ -89,10 +89,10 @@ def load_histories(
         if match is None:
             continue
         place = Path(folder) / name
-        if not (place / HISTORY).exists():
+        history = _read(place / HISTORY)
+        if history is None:
             gaps.append(Gap(Experiment(match[1], match[2], match[3]), int(match[4]), _adversary(place)))
             continue
-        history = _read(place / HISTORY)
         rival = found.setdefault((history.experiment, history.seed), history)
         if rival is not history:
             raise InputError(
@@ -104,8 +104,10 @@ def load_histories(
     return tuple(found.values()), tuple(gaps)
 
 
-def _read(path: Path) -> History:
-    content = read_json(path)
+def _read(path: Path) -> History | None:
+    content = read_json_if_there(path)
+    if content is None:
+        return None
     validate(content, "history", file=path)
     if content["run"] != path.parent.name:
         raise InputError("the history is in the wrong place", file=path, expected=f"{content['run']}/{HISTORY}")
@@ -116,10 +118,8 @@ def _read(path: Path) -> History:
 
 def _adversary(run_dir: Path) -> str | None:
     """What the checkpoint of a training that has no history says of its adversary."""
-    if not (run_dir / CHECKPOINT).exists():
-        return None
     try:
-        return str(read_json(run_dir / CHECKPOINT)["recipe"]["adversary"]["kind"])
+        return str((read_json_if_there(run_dir / CHECKPOINT) or {})["recipe"]["adversary"]["kind"])
     except (KeyError, TypeError):
         return None
 

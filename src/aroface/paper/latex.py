@@ -6,11 +6,13 @@ import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from functools import cache
+from os import PathLike
 from pathlib import Path
 from urllib.parse import quote
 
 import jinja2
 
+from aroface.errors import InputError
 from aroface.paper.anchors import column_anchor, row_anchor
 from aroface.paper.grid import MISSING, Cell, Grid, GridRow, heading_levels, stacked
 
@@ -50,7 +52,30 @@ ESCAPES = str.maketrans(
 )
 
 
+_UNREADABLE = re.compile(r'[#%$\\"{}^\x00-\x1f\x7f]|^[|~]')
+"""Of a file's name: what TeX reads as something else, however the name is written."""
+
 RAISED = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether TeX can read a file of this name."""
+    return _UNREADABLE.search(name) is None
+
+
+def check_name(name: str, file: str | PathLike[str]) -> None:
+    """Refuse a path that TeX cannot read.
+
+    Args:
+        name: The path.
+        file: The file that would name it.
+
+    Raises:
+        InputError: One line with the character.
+    """
+    if found := _UNREADABLE.search(name):
+        remedy = f"use paths without any of # % $ ^ \\ {{ }} and {chr(34)}"
+        raise InputError(f"LaTeX cannot read {name!r}, which holds {found[0]!r}", file=file, remedy=remedy)
 
 
 def escape(text: str) -> str:
@@ -91,6 +116,7 @@ def environment() -> jinja2.Environment:
     )
     environment.filters["tex"] = escape
     environment.filters["uri"] = lambda path: quote(path).replace("~", "%7E")
+    environment.filters["plain"] = lambda name: _UNREADABLE.sub("?", name)
     return environment
 
 
@@ -113,7 +139,11 @@ def render_figure(picture: str, caption: str, label: str) -> str:
         picture: file name of the picture, found through the document's graphics path.
         caption: plain text.
         label: LaTeX label.
+
+    Raises:
+        InputError: The name holds a character that LaTeX cannot read in one.
     """
+    check_name(picture, picture)
     template = environment().get_template("figure.tex.j2")
     return template.render(picture=picture, caption=caption, label=label)
 

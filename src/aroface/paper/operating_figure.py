@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from aroface.evaluation.operating_points import admitted
-from aroface.paper.drawing import LEFT, TEXT_WIDTH, Look, draw_legend, legend_height, looks, place
+from aroface.paper.drawing import LEFT, TEXT_WIDTH, Look, draw_legend, figure_text, legend_height, looks, place
 from aroface.paper.operating import KINDS, Kind, Operating, operating_curves
 from aroface.paper.records import Experiment, Selection, load_records, selected
 from aroface.paper.saving import save_figure
@@ -112,7 +112,7 @@ def _method(experiment: Experiment) -> Experiment:
 
 def _set_name(dataset: str, arch: str, sets: Sequence[tuple[str, str]], labels: Mapping[str, str]) -> str:
     several = len({each for _, each in sets}) > 1
-    return (labels.get(dataset, dataset) + (f", {arch}" if several else "")).replace("_", r"$\_$")
+    return figure_text(labels.get(dataset, dataset) + (f", {arch}" if several else ""))
 
 
 def _few(curve: Operating) -> int:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from aroface.errors import InputError
-from aroface.files import read_json
+from aroface.files import list_files, read_json, read_json_if_there
 from aroface.schemas import validate
 
 COLOUR = "color"
@@ -88,6 +88,8 @@ def selected(shown: Selection) -> tuple[Collection[str] | None, Sequence[Experim
 def load_records(folder: str | PathLike[str], runs: Collection[str] | None = None) -> tuple[Record, ...]:
     """Read every ``{run}/{benchmark}.json`` under ``folder``, in the order of their names.
 
+    A record that is being replaced, and so missing at this moment, is left out like one that is not there yet.
+
     Args:
         folder: ``results/records``; a folder that does not exist holds no records.
         runs: names of the runs that count; None counts every run that is there.
@@ -100,11 +102,12 @@ def load_records(folder: str | PathLike[str], runs: Collection[str] | None = Non
         raise InputError("a file", file=folder, expected="a folder of records")
     paths = (
         path
-        for path in sorted(Path(folder).glob("*/*.json"))
+        for path in list_files(folder, "*/*.json")
         # A record that is being written at this moment has a temporary name that begins with a dot.
         if not path.name.startswith(".") and (runs is None or path.parent.name in runs)
     )
-    return tuple(read_record(path) for path in paths)
+    contents = ((path, read_json_if_there(path)) for path in paths)
+    return tuple(_record(path, content) for path, content in contents if content is not None)
 
 
 def read_runs_file(path: str | PathLike[str] | None) -> Selection:
@@ -136,7 +139,11 @@ def read_record(path: Path) -> Record:
     Raises:
         InputError: the file is no valid record, or lies under another run's or benchmark's name.
     """
-    content = read_json(path)
+    return _record(path, read_json(path))
+
+
+def _record(path: Path, content: Any) -> Record:
+    """Check the content of one record."""
     validate(content, "record", file=path)
     place = f"{content['run']}/{content['benchmark']}.json"
     if path.parts[-2:] != tuple(place.split("/")):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aroface.files import read_json
+from aroface.files import read_json_if_there
 from aroface.paper.anchors import run_anchor
 from aroface.paper.explain import commit_text
 from aroface.paper.grid import MISSING
@@ -123,7 +123,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     Raises:
         InputError: the file is not JSON.
     """
-    value = read_json(path) if path.is_file() else {}
+    value = None if path.is_dir() else read_json_if_there(path)
     return value if isinstance(value, dict) else {}
 
 

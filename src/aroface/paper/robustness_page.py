@@ -107,7 +107,8 @@ def page(found: Robustness, points: float, crops: NDArray[np.uint8], *, words: b
 
 def short(name: str) -> str:
     """A model's name as panels have room for it."""
-    return name if len(name) <= NAME else f"{name[: NAME - 1]}…"
+    name = name if len(name) <= NAME else f"{name[: NAME - 1]}…"
+    return f" {name}" if name.startswith("_") else name  # matplotlib keeps such a name out of legends
 
 
 def columns_of_crops(found: Robustness) -> list[tuple[str | None, float]]:

@@ -87,7 +87,7 @@ def example_crops(found: Robustness) -> NDArray[np.uint8]:
         [
             np.concatenate(
                 [
-                    spoil(crop, Variant(resolution, factor, level), directions, found.joint_maximum)
+                    spoil(crop, Variant(resolution, factor, level), directions, found.joint_maximum, found.grid.order)
                     for factor, level in columns_of_crops(found)
                 ]
             )

@@ -33,13 +33,14 @@ def save_figure(out: str | PathLike[str], draw: Callable[[], Figure], caption: s
         caption: what the figure shows, in plain text.
         note: last sentence of the caption.
     """
+    stem = Path(out).name
+    whole = one_line(f"{caption} {note}" if note else caption)
+    fragment = render_figure(f"{stem}.pdf", whole, f"fig:{stem}")
     with matplotlib.rc_context(STYLE):
         figure = draw()
         for suffix in _METADATA:
             write_bytes(f"{out}.{suffix}", picture(figure, suffix))
-    stem = Path(out).name
-    whole = one_line(f"{caption} {note}" if note else caption)
-    write_text(f"{out}.tex", render_figure(f"{stem}.pdf", whole, f"fig:{stem}"))
+    write_text(f"{out}.tex", fragment)
 
 
 def picture(figure: Figure, form: str) -> bytes:

@@ -13,7 +13,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from aroface.paper.drawing import LEFT, PANEL_TITLE, TEXT_WIDTH, Look, draw_legend, legend_height, looks, place
+from aroface.paper.drawing import (
+    LEFT,
+    PANEL_TITLE,
+    TEXT_WIDTH,
+    Look,
+    draw_legend,
+    figure_text,
+    legend_height,
+    looks,
+    place,
+)
 from aroface.paper.history import NO_ADVERSARY, History, by_experiment, gap_words, load_histories, seed_words
 from aroface.paper.records import Experiment, Selection, selected
 from aroface.paper.saving import save_figure
@@ -100,7 +110,7 @@ def draw_training(found: Courses, labels: Mapping[str, str], among: Iterable[Exp
     for number, block in enumerate(blocks):
         panels = _place_panels(figure, number * block_height, rows, len(block), len(blocks[0]))
         for column, (dataset, arch) in zip(zip(*panels, strict=True), block, strict=True):
-            name = labels.get(dataset, dataset).replace("_", r"$\_$")
+            name = figure_text(labels.get(dataset, dataset))
             column[0].set_title(f"{name}, {arch}" if len(archs) > 1 else name)
             shown = {each: group for each, group in found.items() if (each.dataset, each.arch) == (dataset, arch)}
             _draw_column(column, shown, styles)

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from aroface.datasets.registry import Checkpoint, read_checkpoints
 from aroface.errors import InputError
-from aroface.schemas import read_yaml, validate
+from aroface.planning.paths import check_configured
+from aroface.schemas import parse_yaml, read_yaml, validate
+from aroface.shipped import shipped
 
 DEFAULTS = Path("workflow/configs/defaults.yaml")
 METHODS = Path("workflow/registries/methods.yaml")
@@ -26,7 +26,15 @@ COMMAND_LINE = "--config"
 RELEASED_SEED = 0  # nobody says what it was; there is one of each
 
 # What a recipe may leave out, and what that means. Said or not, it is the same recipe and has the same hash.
-_OPTIONAL = {"sample_rate": 1, "batch_norm": "local", "gradient_compression": "none"}
+_OPTIONAL: dict[str, Any] = {
+    "sample_rate": 1,
+    "batch_norm": "local",
+    "gradient_compression": "none",
+    "growth_interval": 2000,
+    "adversary": {"scale_loss": True},
+}
+# What only has an effect under fp16: said under another precision, it is the same recipe as well.
+_UNDER_FP16: dict[str, Any] = {"growth_interval": None, "adversary": {"scale_loss": None}}
 
 # A mapping that names another kind of thing takes none of the options of the one beneath.
 _DECIDING_KEY = {"head": "name", "schedule": "kind"}
@@ -91,17 +99,21 @@ def read_configuration(
     Raises:
         InputError: one line with file and key.
     """
-    values = read_yaml(root / DEFAULTS)
+    values = read_yaml(shipped(root / DEFAULTS))
     layers: list[tuple[str, Any]] = [(str(file), read_yaml(file)) for file in files]
     if changes:
         # Snakemake takes `True` for a truth value and `true` for a word; in YAML both are the value.
-        read = {key: yaml.safe_load(value) if isinstance(value, str) else value for key, value in changes.items()}
+        read = {
+            key: parse_yaml(value, file=f"{COMMAND_LINE}: {key}") if isinstance(value, str) else value
+            for key, value in changes.items()
+        }
         layers.append((COMMAND_LINE, read))
     for file, layer in layers:
         if not isinstance(layer, Mapping):
             raise InputError("no mapping", file=file, expected="keys such as experiments and benchmarks")
         values = lay_over(values, layer)
         validate(values, "config", file=file)
+        check_configured(layer, file=file)
     return Configuration(" + ".join(str(file) for file in files), values)
 
 
@@ -140,6 +152,7 @@ def read_recipes(root: Path = Path()) -> dict[str, dict[str, Any]]:
 
 
 def _read_registry(path: Path, schema: str) -> dict[str, dict[str, Any]]:
+    path = shipped(path)
     entries: dict[str, dict[str, Any]] = read_yaml(path)
     validate(entries, schema, file=path)
     return entries
@@ -219,7 +232,7 @@ def resolve_recipe(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str,
 
     Returns:
         The recipe; one without an adversary says nothing else of it, so that the adversary's options leave it alone,
-        and none says what it may leave out.
+        and none says what it may leave out or what has no effect on it.
 
     Raises:
         InputError: names the part that made the recipe invalid, and the key.
@@ -231,7 +244,22 @@ def resolve_recipe(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str,
             validate(recipe, "recipe", file=place)
     if recipe["adversary"]["kind"] == "none":
         recipe = {**recipe, "adversary": {"kind": "none"}}
-    return {key: value for key, value in recipe.items() if key not in _OPTIONAL or value != _OPTIONAL[key]}
+    if recipe["precision"] != "fp16":
+        recipe = _without(recipe, _UNDER_FP16, whatever=True)
+    if recipe["adversary"]["kind"] == "random":  # it takes no gradient
+        recipe = _without(recipe, {"adversary": {"scale_loss": None}}, whatever=True)
+    return _without(recipe, _OPTIONAL)
+
+
+def _without(recipe: Mapping[str, Any], left_out: Mapping[str, Any], *, whatever: bool = False) -> dict[str, Any]:
+    """The recipe without the keys of ``left_out`` that have the same value there, or ``whatever`` value they have."""
+    kept: dict[str, Any] = {}
+    for key, value in recipe.items():
+        if key in left_out and isinstance(left_out[key], Mapping) and isinstance(value, Mapping):
+            kept[key] = _without(value, left_out[key], whatever=whatever)
+        elif key not in left_out or not (whatever or value == left_out[key]):
+            kept[key] = value
+    return kept
 
 
 def _recipe_layers(

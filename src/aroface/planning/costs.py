@@ -37,6 +37,7 @@ from aroface.planning.config import Experiment
 from aroface.planning.plan import Benchmark, Plan
 from aroface.planning.sources import Source
 from aroface.schemas import read_yaml, validate
+from aroface.shipped import shipped
 from aroface.training.schedule import linear_scaling
 
 THROUGHPUT = REGISTRIES / "throughput.yaml"
@@ -220,8 +221,9 @@ def plan_costs(plan: Plan, *, root: Path = Path()) -> Costs:
     Raises:
         InputError: ``throughput.yaml`` is malformed, or does not have the configured type of GPU.
     """
-    throughput = read_yaml(root / THROUGHPUT)
-    validate(throughput, "throughput", file=root / THROUGHPUT)
+    known = shipped(root / THROUGHPUT)
+    throughput = read_yaml(known)
+    validate(throughput, "throughput", file=known)
     device = _device(plan, throughput)
     folder = root / REGISTRIES
     entries = {**read_datasets(folder / "datasets.yaml"), **read_benchmarks(folder / "benchmarks.yaml")}

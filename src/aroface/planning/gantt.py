@@ -13,7 +13,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from aroface.files import write_bytes
-from aroface.paper.drawing import COLOURS, STYLE
+from aroface.paper.drawing import COLOURS, STYLE, figure_text
 from aroface.paper.saving import picture
 from aroface.planning.costs_report import days_text, plural
 from aroface.planning.plan import Plan
@@ -40,7 +40,7 @@ def draw_schedule(schedule: Schedule, out: Path, plan: Plan) -> None:
         plan: has the names of runs.
     """
     labels = {run.name: _labels(run.name, plan) for run in plan.runs.values()}
-    datasets = {run.name: plan.labels.get(run.source.name, run.source.name) for run in plan.runs.values()}
+    datasets = {run.name: figure_text(plan.labels.get(run.source.name, run.source.name)) for run in plan.runs.values()}
     with matplotlib.rc_context({**STYLE, "axes.grid": False}):
         figure = _draw(schedule, labels, datasets)
         for suffix in ("pdf", "png"):
@@ -121,7 +121,7 @@ def _title(schedule: Schedule) -> str:
 def _labels(name: str, plan: Plan) -> list[str]:
     """What a run is called on its bar, one word a line."""
     run = plan.runs[name]
-    method = plan.labels.get(run.experiment.method, run.experiment.method).replace("_", UNDERSCORE)
+    method = figure_text(plan.labels.get(run.experiment.method, run.experiment.method))
     head, plus, treatment = method.partition("+")
     words = [head, *(f"{plus}{treatment}".split(", ") if plus else [])]
     return [*words, f"{run.experiment.arch} s{run.seed}"]

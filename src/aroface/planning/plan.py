@@ -26,6 +26,7 @@ from aroface.planning.config import (
     read_experiments,
     read_methods,
 )
+from aroface.planning.paths import command_path
 from aroface.planning.sources import Source, Sources, write_if_new
 from aroface.training.recipe import recipe_hash
 
@@ -142,7 +143,7 @@ class Plan:
     @property
     def results(self) -> Path:
         """Folder of all that is computed."""
-        return Path(self.values["paths"]["results"])
+        return command_path(self.values["paths"]["results"])
 
     @property
     def runs_file(self) -> Path:
@@ -268,12 +269,19 @@ def make_plan(files: Sequence[Path], changes: Mapping[str, Any] | None = None, *
 
 
 def offer_package(root: Path) -> None:
-    """Let jobs find the python that runs this process, and this package in whatever environment they activate."""
+    """Let jobs find the python that runs this process, and this package in whatever environment they activate.
+
+    Raises:
+        InputError: The path of one of these folders holds what separates folders there.
+    """
     _extend("PATH", Path(sys.executable).parent, first=True)
     _extend("PYTHONPATH", root.resolve() / "src", first=False)
 
 
 def _extend(variable: str, folder: Path, *, first: bool) -> None:
+    if os.pathsep in str(folder):
+        what = f"{folder}: a path with {os.pathsep!r} cannot stand in {variable}"
+        raise InputError(what, remedy="rename the folder or move the repository")
     others = [part for part in os.environ.get(variable, "").split(os.pathsep) if part]
     os.environ[variable] = os.pathsep.join([str(folder), *others] if first else [*others, str(folder)])
 

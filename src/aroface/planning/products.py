@@ -13,6 +13,7 @@ from aroface.paper.claims import Claims, DropClaim, read_claims
 from aroface.paper.document import latex_missing
 from aroface.paper.spec import Spec, read_spec
 from aroface.planning.figures import KINDS, Figure, read_figures
+from aroface.planning.paths import command_path
 from aroface.planning.plan import Benchmark, Plan
 
 SPECS = Path("paper_tables/specs")
@@ -214,12 +215,12 @@ class Products:
         words: list[str | Path] = [*self.fragments]
         words += ["--pictures", *self.picture_files] if self.figures else []
         words += ["--report", self.report_file]
-        return _join([*words, "--note", note] if note else words)
+        return _join([*words, *_option("--note", note)] if note else words)
 
     def _choice(self) -> Sequence[str | Path]:
         note = self.plan.values["note"]
         choice: list[str | Path] = ["--runs-file", self.plan.runs_file]
-        return choice if note is None else [*choice, "--caption-note", note]
+        return choice if note is None else [*choice, *_option("--caption-note", note)]
 
     def _selected(self) -> Sequence[str | Path]:
         return ["--records", self.plan.results / "records", "--runs-file", self.plan.runs_file]
@@ -248,7 +249,7 @@ def find_products(plan: Plan, *, root: Path = Path()) -> Products:
     tables: dict[str, Spec] = {}
     read = cache(read_spec)  # a table of the plan is most often one of the repository's
     for number, file in enumerate(plan.values["tables"]):
-        spec = read(root / file)
+        spec = read(command_path(root / file))
         if spec.name in tables:
             raise InputError(f"a second table {spec.name!r}", file=plan.file, record=f"tables.{number}")
         tables[spec.name] = spec
@@ -279,6 +280,11 @@ def latest(path: Path) -> Path:
     if gaps.exists() and not (path.exists() and path.stat().st_mtime_ns >= gaps.stat().st_mtime_ns):
         return gaps
     return path
+
+
+def _option(name: str, text: str) -> list[str]:
+    """An option with any text as its value, also one that begins with a dash."""
+    return [f"{name}={text}"] if text.startswith("-") else [name, text]
 
 
 def _join(arguments: Iterable[str | Path]) -> str:

@@ -24,6 +24,7 @@ from aroface.datasets.specs import Kind, alignment_words, generated_identity, re
 from aroface.errors import InputError
 from aroface.files import HASH_DIGITS, read_json, write_json
 from aroface.planning.config import Configuration
+from aroface.planning.paths import command_path
 
 DATASETS = Path("workflow/registries/datasets.yaml")
 BENCHMARKS = Path("workflow/registries/benchmarks.yaml")
@@ -137,7 +138,9 @@ class Sources:
 
     def __init__(self, configuration: Configuration, *, root: Path = Path()) -> None:
         self._file = configuration.file
-        self._data_dir, self._results = (Path(configuration.values["paths"][name]) for name in ("data", "results"))
+        self._data_dir, self._results = (
+            command_path(configuration.values["paths"][name]) for name in ("data", "results")
+        )
         self._datasets = read_datasets(root / DATASETS)
         self._benchmarks = read_benchmarks(root / BENCHMARKS)
         self._found: dict[str, Source] = {}
@@ -280,7 +283,7 @@ def _generated(name: str, declared: Mapping[str, Any], results: Path, place: str
 
 def _packed(name: str, declared: Mapping[str, Any], results: Path, place: str) -> tuple[Making, list[Source]]:
     options = PackOptions.from_mapping(declared["pack"], file=place)
-    folder = Path(declared["folder"])
+    folder = command_path(declared["folder"])
     if not folder.is_dir():
         remedy = "lay a file over it that says where the photographs are, as workflow/configs/folder.yaml explains"
         raise InputError(f"no folder {folder}", file=place, record="folder", remedy=remedy)

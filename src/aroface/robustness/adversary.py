@@ -28,7 +28,7 @@ from aroface.robustness.options import AdversaryOptions
 from aroface.robustness.warp import BLACK, Similarity, landmark_displacement, limit_displacement, warp
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-"""From warped images (n, 3, H, W) and the rows int64 (n,) of the batch that they show to a scalar loss.
+"""From warped images (n, C, H, W) and their labels (n, ...) to a scalar loss.
 
 It runs backbone and classifier in training mode. Under fp16 it should multiply by the GradScaler's factor: only the
 gradient's signs are used, and unscaled ones underflow to zero. What it runs it may run under an autocast of its own.
@@ -49,6 +49,8 @@ class Warped:
         displacement_px: (n, 5), how far each landmark of the ArcFace template moved.
         corners: int64 (n,), which way each warp went from its start: 8 for zooming out, 4 for a positive angle, 2 and 1
             for a positive shift along x and y, added up; 0 to 15.
+        zero_signs: float scalar, share of the gradient's signs that were zero, over all images that were attacked and
+            all steps; None without a gradient. Under fp16 an unscaled loss can make it 1.
     """
 
     images: Tensor
@@ -56,29 +58,52 @@ class Warped:
     warps: Similarity
     displacement_px: Tensor
     corners: Tensor
+    zero_signs: Tensor | None = None
 
     def summary(self) -> dict[str, Any]:
-        """Numbers for a log: mean and largest displacement in pixels, and how often each corner was chosen."""
-        return {
+        """Numbers for a log: displacement in pixels, how often each corner was chosen, and the share of zero signs."""
+        found: dict[str, Any] = {
             "displacement_mean_px": float(self.displacement_px.mean()),
             "displacement_max_px": float(self.displacement_px.max()),
             "corners": torch.bincount(self.corners, minlength=CORNERS).tolist(),
         }
+        return found if self.zero_signs is None else {**found, "zero_signs": float(self.zero_signs)}
 
 
 @dataclass(frozen=True, slots=True)
 class Mixed:
-    """A batch to train on: clean images, then warped ones.
+    """A batch to train on: clean images, then warped ones, as the authors' code has them.
 
     Attributes:
-        images: (B, 3, H, W).
-        labels: int64 (B,).
+        images: (B, C, H, W).
+        labels: (B, ...), of these images.
         warped: the warped part, None where there is none.
+        rows: int64 (B,), the row of the original batch that each image and label is from. Whatever else there is for
+            each image of the batch is to be taken by it: ``extra[mixed.rows]``.
     """
 
     images: Tensor
     labels: Tensor
     warped: Warped | None
+    rows: Tensor
+
+    def in_place(self) -> Mixed:
+        """The same images and labels, each at the row that it is from, clean or warped.
+
+        With ``mix: disjoint`` that is all of them: ``rows`` is 0 to B - 1. With ``independent`` some images come twice
+        and others not at all: then the clean one of the two is at its own row, and the warped one takes, in ascending
+        order, that of an image which does not come at all, with its own label; ``rows`` says which.
+        """
+        order = self.rows.argsort(stable=True)
+        ordered = self.rows[order]
+        again = torch.zeros_like(ordered, dtype=torch.bool)
+        again[1:] = ordered[1:] == ordered[:-1]
+        free = torch.ones_like(again)
+        free[ordered] = False
+        source = torch.empty_like(order)
+        source[ordered[~again]] = order[~again]
+        source[free] = order[again]
+        return Mixed(self.images[source], self.labels[source], self.warped, self.rows[source])
 
 
 class AlignmentAdversary:
@@ -139,7 +164,7 @@ class AlignmentAdversary:
             images: floating (B, C, H, W), H = W, of any normalisation; see ``black``.
             labels: whatever the loss needs of each image, in rows: (B, ...) of any type, on the images' device.
             loss: from images (n, C, H, W) and their labels to a scalar: what the training minimises, in training mode.
-                Mixed precision is its own affair: it enters autocast itself, or the caller has. Under fp16 it should
+                Called once per ascent step, and only for kind ``gradient``. Mixed precision is its own affair: it enters autocast itself, or the caller has. Under fp16 it should
                 return ``scaler.scale(loss)``, for tiny gradients underflow to zero and only their signs matter here. It
                 may call a DistributedDataParallel, whose gradients are not synchronised meanwhile, or the module in it.
             model: the module whose batch norm is kept still where the options say so, bare or in a
@@ -148,16 +173,14 @@ class AlignmentAdversary:
             strength: factor of the warps' distance from the identity, 0 to 1, for a warm-up.
 
         Returns:
-            B images, clean ones first, and their labels.
+            B images and their labels. Row i is of image i of the batch, clean or warped, so that whatever else there is
+            for each image still fits. Only under ``mix: independent``, the authors' way, do some images come twice, in
+            the rows of others that do not come at all; then take the rest by :attr:`Mixed.rows` of :meth:`augment`.
 
         Raises:
-            InputError: images or labels of another shape or type, or a model with a static graph.
+            InputError: images or labels of another shape, type or device, or a model with a static graph.
         """
-        if generator is None:
-            generator = self.generator = self.generator or _seeded_by_torch()
-        mixed = self.augment(
-            images, labels, lambda warped, rows: loss(warped, labels[rows]), model, generator, strength=strength
-        )
+        mixed = self.augment(images, labels, loss, model, generator, strength=strength).in_place()
         return mixed.images, mixed.labels
 
     def augment(
@@ -165,36 +188,39 @@ class AlignmentAdversary:
         images: Tensor,
         labels: Tensor,
         loss: Loss,
-        backbone: nn.Module,
-        generator: torch.Generator,
+        model: nn.Module,
+        generator: torch.Generator | None = None,
         *,
         strength: float = 1.0,
     ) -> Mixed:
-        """What :meth:`__call__` does, told in full.
+        """What :meth:`__call__` does, told in full and in the authors' order: clean images, then warped ones.
 
         Args:
             images: as there.
             labels: as there.
-            loss: the training loss; see :data:`Loss`. Called once per ascent step, and only for kind ``gradient``.
-            backbone: the ``model`` there.
-            generator: source of all draws, on any device; the draws do not depend on the device of ``images``.
-            strength: factor of the warps' distance from the identity, 0 to 1, for a warm-up.
+            loss: as there.
+            model: as there.
+            generator: as there; on any device, the draws do not depend on that of ``images``.
+            strength: as there.
 
         Returns:
-            B images with their labels, and how some of them were warped.
+            B images with their labels, which rows of the batch they are from, and how some of them were warped;
+            :meth:`Mixed.in_place` puts them where they came from.
 
         Raises:
             InputError: as there.
         """
-        _check(images, labels, backbone)
+        _check(images, labels, model)
+        if generator is None:
+            generator = self.generator = self.generator or _seeded_by_torch()
         options = self.options
         clean, used = split(len(images), options.warped_ratio, options.mix, generator)
         if options.kind == "none" or len(used) == 0:
-            return Mixed(images, labels, None)
+            return Mixed(images, labels, None, torch.arange(len(images), device=images.device))
         clean, used = clean.to(images.device), used.to(images.device)
         everything = options.kind == "gradient" and options.adversary_on == "all"
         attacked = torch.arange(len(images), device=images.device) if everything else used
-        start, end = self._attack(images[attacked], attacked, loss, backbone, generator, strength)
+        start, end, zeros = self._attack(images[attacked], labels[attacked], loss, model, generator, strength)
         if everything:
             start, end = start.rows(used), end.rows(used)
         warped = Warped(
@@ -203,28 +229,36 @@ class AlignmentAdversary:
             warps=end,
             displacement_px=landmark_displacement(end, images.shape[-1], options.fill),
             corners=_corners(start, end),
+            zero_signs=zeros,
         )
-        return Mixed(torch.cat([images[clean], warped.images]), labels[torch.cat([clean, used])], warped)
+        rows = torch.cat([clean, used])
+        return Mixed(torch.cat([images[clean], warped.images]), labels[rows], warped, rows)
 
     def _attack(
         self,
         images: Tensor,
-        rows: Tensor,
+        labels: Tensor,
         loss: Loss,
-        backbone: nn.Module,
+        model: nn.Module,
         generator: torch.Generator,
         strength: float,
-    ) -> tuple[Similarity, Similarity]:
-        """Draw a start for each image and climb from there; returns where each warp started and ended."""
+    ) -> tuple[Similarity, Similarity, Tensor | None]:
+        """Draw a start for each image and climb from there.
+
+        Returns:
+            Where each warp started and ended, and the share of zero signs on the way; None without a gradient.
+        """
         options = self.options
         factors = (options.step_scale, options.step_theta, options.step_shift)
         sizes = strength * _normal((3,), options.step_mean, options.step_sd, generator, images)
         start = self._start(len(images), generator, images, strength)
         coin = _coin_signs(len(images), generator, images) if options.kind == "random" else None
         now = start
-        with _undisturbed(backbone, options):
+        zeros: list[Tensor] = []
+        with _undisturbed(model, options):
             for _ in range(options.steps):
-                signs = coin or self._gradient_signs(images, rows, now, loss)
+                signs = coin or self._gradient_signs(images, labels, now, loss)
+                zeros += [] if coin else [_share_of_zeros(signs)]
                 moved = Similarity(
                     *(
                         part + factor * size * sign
@@ -234,7 +268,7 @@ class AlignmentAdversary:
                 now = _clip(moved, start, released=options.clip == "released")
                 if options.landmark_budget_px is not None:
                     now = limit_displacement(now, options.landmark_budget_px, images.shape[-1], options.fill)
-        return start, now
+        return start, now, torch.stack(zeros).mean() if zeros else None
 
     def _start(self, count: int, generator: torch.Generator, like: Tensor, strength: float) -> Similarity:
         options = self.options
@@ -245,13 +279,13 @@ class AlignmentAdversary:
             strength * draw((count, 2), 0.0, options.start_sd_shift, generator, like),
         )
 
-    def _gradient_signs(self, images: Tensor, rows: Tensor, warps: Similarity, loss: Loss) -> Similarity:
+    def _gradient_signs(self, images: Tensor, labels: Tensor, warps: Similarity, loss: Loss) -> Similarity:
         """The signs of the loss's gradient towards each parameter of each warp; 0 where it is not a number."""
         leaves = Similarity(*(part.detach().requires_grad_() for part in warps))
         with torch.enable_grad():
             warped = self._warp(images.detach(), leaves)
             with _precision(self.options.precision, images.device):
-                value = loss(warped, rows)
+                value = loss(warped, labels)
         gradients = torch.autograd.grad(value, leaves)
         return Similarity(*(gradient.nan_to_num().sign() for gradient in gradients))
 
@@ -290,6 +324,13 @@ def _check(images: Tensor, labels: Tensor, model: nn.Module) -> None:
         )
     if labels.shape[:1] != images.shape[:1]:
         raise InputError(f"labels are {tuple(labels.shape)}", record="adversary", expected=f"{len(images)} rows")
+    if labels.device != images.device:
+        raise InputError(
+            f"labels are on {labels.device}, images on {images.device}",
+            record="adversary",
+            expected="labels on the images' device",
+            remedy="labels.to(images.device)",
+        )
     if isinstance(model, DistributedDataParallel) and model.static_graph:
         raise InputError(
             "the model is a DistributedDataParallel with static_graph",
@@ -330,6 +371,10 @@ def _coin_signs(count: int, generator: torch.Generator, like: Tensor) -> Similar
     coins = torch.randint(0, 2, (count, 4), generator=generator, device=generator.device)
     signs = _place(2 * coins - 1, like)
     return Similarity(signs[:, 0], signs[:, 1], signs[:, 2:])
+
+
+def _share_of_zeros(signs: Similarity) -> Tensor:
+    return torch.cat([part.flatten() for part in signs]).eq(0).float().mean()
 
 
 def _clip(warps: Similarity, start: Similarity, *, released: bool) -> Similarity:

@@ -20,6 +20,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "adversary_on": "all",
         "mix": "independent",
         "update_batch_norm": True,
+        "scale_loss": False,
     },
     "clean": {
         "fill": "exact",
@@ -27,9 +28,14 @@ PROFILES: dict[str, dict[str, Any]] = {
         "adversary_on": "all",
         "mix": "disjoint",
         "update_batch_norm": False,
+        "scale_loss": True,
     },
 }
 """``official`` repeats the ARoFace authors' code where that can change results, ``clean`` does the principled thing."""
+
+UNSAID: dict[str, Any] = {"scale_loss": True}
+"""What a recipe means that does not name an option, whatever its profile says: what every training did before there was
+the option. So a finished run keeps its meaning, and recipes that repeat the authors' code say so themselves."""
 
 _NOT_NEGATIVE = (
     *("step_mean", "step_sd", "step_scale", "step_theta", "step_shift"),
@@ -75,6 +81,10 @@ class AdversaryOptions:
         precision: of the attack's forward and backward passes. ``bf16`` runs them under autocast to bfloat16 where the
             hardware is faster at it: of the gradient only signs are used. What the loss function switches off by an
             autocast of its own stays off. ``same`` leaves the precision to the loss function.
+        scale_loss: whether under fp16 the loss of the attack is multiplied by the GradScaler's factor. Only the
+            gradient's signs matter, and without it small gradients, those of images that are easy, underflow to zero,
+            so that such an image stays at its start. The authors' code does not multiply. Read by this project's own
+            training, and without effect there unless its precision is fp16; a loop of one's own has it in its loss.
         landmark_budget_px: no landmark of the ArcFace template moves further than this; None for no limit.
         warmup_epochs: over so many first epochs the training loop raises the strength from 0 to 1.
     """
@@ -98,6 +108,7 @@ class AdversaryOptions:
     statistics: Literal["batch", "running"] = "batch"
     update_batch_norm: bool = False
     precision: Literal["same", "bf16"] = "same"
+    scale_loss: bool = True
     landmark_budget_px: float | None = None
     warmup_epochs: float = 0.0
 
@@ -138,10 +149,12 @@ class AdversaryOptions:
     def from_mapping(cls, mapping: Mapping[str, Any]) -> AdversaryOptions:
         """The options that a recipe holds: a ``profile`` (``official`` where none is named) and changes to it.
 
+        What :data:`UNSAID` lists is as it says where the recipe does not name it.
+
         Raises:
             InputError: as :meth:`profile`.
         """
-        changes = {**mapping}
+        changes = {**UNSAID, **mapping}
         return cls.profile(changes.pop("profile", "official"), **changes)
 
 

@@ -54,7 +54,7 @@ def share_batch_norm(module: nn.Module, ranks: Ranks) -> nn.Module:
     """Let every batch norm of ``module`` see the batch of all processes; with one process nothing changes."""
     if ranks.world_size == 1:
         return module
-    if ranks.device.type == "cuda":
+    if ranks.device.type != "cpu":
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
         return converted
     for name, child in module.named_children():

@@ -49,6 +49,9 @@ def write_history(
         "validation": _validation(entries),
         "displacements": displacements,
     }
+    zeros = {entry["step"]: entry["zero_signs"] for entry in entries if "zero_signs" in entry}
+    if zeros:
+        content["zero_signs"] = _rounded(fmean(zeros.values()))
     path = run_dir / HISTORY
     write_json(path, content)
     return path
@@ -96,7 +99,7 @@ def _entries(path: Path) -> Iterable[dict[str, Any]]:
     for line in whole_lines(path):
         try:
             entry = json.loads(line)
-        except json.JSONDecodeError:  # a damaged line must not cost a training its end
+        except (ValueError, RecursionError):  # a damaged line must not cost a training its end
             continue
         if isinstance(entry, dict) and {*entry} >= _SAID and ("loss" not in entry or "lr" in entry):
             yield entry

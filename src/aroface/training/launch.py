@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import secrets
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,6 +22,9 @@ GRACE_S = 300
 
 PORTS = range(20_000, 32_000)
 """Where the processes of several nodes meet, by the number of the job: below the ports that systems give away."""
+
+TOKEN = "AROFACE_RENDEZVOUS"
+"""Environment variable with a random word that the nodes of one start share; ``slurm/launch.sh`` sets it."""
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
@@ -78,6 +82,19 @@ def first_host(nodes: str) -> str:
     return re.sub(r"\[([^\],-]+)[^\]]*\]", r"\1", first)
 
 
+def run_id(nodes: Nodes | None, environment: Mapping[str, str]) -> str:
+    """Identifier of one start, equal on all of its nodes; random, unless the nodes were given no random word.
+
+    Args:
+        nodes: nodes of the step; None for this machine alone.
+        environment: as Slurm and ``slurm/launch.sh`` set it.
+    """
+    if nodes is None:
+        return f"{LAUNCHED}-{secrets.token_hex(16)}"
+    step = "-".join(environment.get(name, "") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID"))
+    return f"{LAUNCHED}-{environment.get(TOKEN) or step}"
+
+
 def launch(processes: int, arguments: Sequence[str]) -> int:
     """Start ``aroface`` with these arguments in several processes and wait for them; returns the exit status.
 
@@ -95,19 +112,21 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    from aroface.training.rendezvous import BACKEND, register
+
     nodes = nodes_of_step(os.environ)
     count = nodes.count if nodes else 1
     if processes % count:
         what, expected = f"{processes} processes on {count} nodes", "as many on each node"
         raise InputError(what, record="--processes", expected=expected)
+    register()
     config = LaunchConfig(
         min_nodes=count,
         max_nodes=count,
         nproc_per_node=processes // count,
-        run_id=LAUNCHED,
-        rdzv_backend="static" if nodes else "c10d",
-        rdzv_endpoint=f"{nodes.head}:{nodes.port}" if nodes else "localhost:0",
-        rdzv_configs={"rank": nodes.rank} if nodes else {},
+        run_id=run_id(nodes, os.environ),
+        rdzv_backend=BACKEND,
+        rdzv_configs={"nodes": nodes},
         max_restarts=0,
         logs_specs=DefaultLogsSpecs(),
         signals_to_handle="SIGHUP",  # the others are handled here

@@ -60,6 +60,8 @@ def locked(folder: Path) -> Iterator[None]:
     """
     with _open(folder) as file:
         mine = _take(folder, _kernel_lock(file.fileno()))
+        for leftover in folder.glob(f".{PROGRESS}.{'[a-z0-9_]' * 8}.json"):  # of a version that did not clear away
+            leftover.unlink(missing_ok=True)
         ended = threading.Event()
         heart = threading.Thread(target=_beat, args=(folder, mine, ended), name="heartbeat", daemon=True)
         heart.start()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +41,7 @@ class TrainingLog:
         self._began = self._written = self._spoken = time.monotonic()
         run_dir.mkdir(parents=True, exist_ok=True)
         path = run_dir / LOG
-        kept = [line for line in whole_lines(path) if json.loads(line)["step"] < start]
+        kept = [line for line in whole_lines(path) if _kept(json.loads(line), start)]
         write_text(path, "".join(f"{line}\n" for line in kept))
         self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - closed by close()
         self._board = SummaryWriter(str(run_dir / "tensorboard"), purge_step=start)
@@ -91,11 +93,21 @@ class TrainingLog:
         }
         write_json(self._progress_file, progress)
 
+    def alive(self) -> None:
+        """Tell the watch over ``progress.json`` that something is being done, though no step."""
+        with suppress(OSError):
+            os.utime(self._progress_file)
+
     def close(self) -> None:
         """Flush and close everything."""
         self._bar.stop()
         self._board.close()
         self._file.close()
+
+
+def _kept(line: dict[str, Any], start: int) -> bool:
+    """Whether a line was written before the state of step ``start``: a validation after that step is done again."""
+    return bool(line["step"] < start - 1 or (line["step"] == start - 1 and "loss" in line))
 
 
 def whole_lines(path: Path) -> list[str]:

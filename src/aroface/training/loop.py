@@ -22,6 +22,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from aroface.datasets.corrupt import Corrupt
 from aroface.datasets.loader import Batch, to_network
+from aroface.device import set_tf32
 from aroface.errors import InputError
 from aroface.faces.augment import LowQualityOptions, low_quality
 from aroface.faces.sheet import contact_sheet, write_sheet
@@ -43,7 +44,7 @@ from aroface.training.pace import Pace
 from aroface.training.ranks import Agreement, Ranks, average_buffers, check_equal, share_of
 from aroface.training.recipe import Recipe, Run
 from aroface.training.schedule import learning_rate, linear_scaling, strength
-from aroface.training.watch import LossWatch
+from aroface.training.watch import LossQueue, LossWatch
 
 SHEET_IMAGES = 16
 BEST = "best.safetensors"
@@ -113,6 +114,7 @@ class Trainer:
         self.best: dict[str, Any] | None = None
         self.validation: dict[str, float] = {}
         self._watch = LossWatch()
+        self._losses = LossQueue()
         self._skipped_before: dict[int, Corrupt] = {}
         self._signal = 0
 
@@ -143,7 +145,8 @@ class Trainer:
             momentum=recipe.optimiser.momentum,
         )
         scaler = ShardedGradScaler if ranks.world_size > 1 else torch.amp.GradScaler
-        self.scaler = scaler(ranks.device.type, enabled=recipe.precision == "fp16")
+        half = recipe.precision == "fp16"
+        self.scaler = scaler(ranks.device.type, growth_interval=recipe.growth_interval, enabled=half)
         # The adversary goes through the bare network: the reducer of gradients is not made for a second pass.
         self.network: nn.Module = self.backbone
         if conduct.compile:
@@ -181,11 +184,19 @@ class Trainer:
 
         Args:
             steps: at least 2.
+
+        Raises:
+            InputError: no step updated the weights, so that neither memory nor speed would be those of a training.
         """
+        if self.scaler.is_enabled():  # at the usual scale the first steps overflow and their updates are left out
+            self.scaler.load_state_dict({**self.scaler.state_dict(), "scale": 1.0})
         times = [time.monotonic()]
         for _, batch in zip(range(steps), self.loader.epoch(0), strict=False):
             float(self._update(batch, None)[0])
             times.append(time.monotonic())
+        if not self.optimiser.state:
+            remedy = "lower the learning rate, or choose another precision"
+            raise InputError("no step of the dry run updated the weights", file=self.run.name, remedy=remedy)
         return (times[-1] - times[1]) / (len(times) - 2)
 
     def train(self) -> None:
@@ -217,6 +228,8 @@ class Trainer:
         pace = Pace(self.recipe.batch_size)
         agreement = Agreement(self.ranks, 2)
         due = False
+        if self._validation_due():  # the state was saved before it
+            self._validate(log)
         while self.step < self.steps:
             epoch, start = divmod(self.step, self.steps_per_epoch)
             for batch in pace.waiting(self.loader.epoch(epoch, start)):
@@ -229,21 +242,23 @@ class Trainer:
                     check_equal(self.backbone, self.ranks, self.run.name, self.step)
                 stop, busy = agreement.exchange(self._signal, keeper.busy)
                 if stop:
-                    self._save(keeper, loss, batch)
+                    self._save(keeper)
                     keeper.wait()
                     raise Interrupted(f"stopped by {signal.Signals(stop).name} after step {self.step}")
                 due = due or self.step % self.conduct.save_every == 0
-                if (due and not busy) or self.step == self.steps:
-                    self._save(keeper, loss, batch)
+                if (due and not busy) or self.step == self.steps or self._validation_due():
+                    self._save(keeper)
                     due = False
-            self._validate(log, epoch + 1)
+            if self._validation_due():
+                keeper.wait()  # whatever befalls the validation, no step is lost
+                self._validate(log)
         agreement.finish()
 
     def _update(self, batch: Batch, log: TrainingLog | None) -> tuple[Tensor, Numbers]:
         """One step of the optimiser; returns the loss over all processes and what else the log may want to know."""
         recipe, step, device = self.recipe, self.step, self.ranks.device
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(recipe.schedule, recipe.optimiser.lr, step, self.steps, self.steps_per_epoch)
+            group["lr"] = self._learning_rate(step)
         images = to_network(batch, device, channels_last=True)
         labels = batch.labels.to(device, non_blocking=True)
         power = strength(self.adversary.warmup_epochs, step, self.steps_per_epoch)
@@ -286,6 +301,10 @@ class Trainer:
 
         return torch.stack(losses).mean(), numbers
 
+    def _learning_rate(self, step: int) -> float:
+        schedule, lr = self.recipe.schedule, self.recipe.optimiser.lr
+        return learning_rate(schedule, lr, step, self.steps, self.steps_per_epoch)
+
     def _pass(self, images: Tensor, labels: Tensor, power: float, part: int) -> tuple[Tensor, Warped | None]:
         """The loss of one forward pass, in the adversary's presence, and what it warped."""
         torch.manual_seed(self._seed("network", part))
@@ -294,9 +313,9 @@ class Trainer:
             images = low_quality(images, draw, LowQualityOptions(**self.recipe.low_quality))
         main, other = self._generator("head", part), self._generator("adversary's head", part)
 
-        def adversary_loss(warped: Tensor, rows: Tensor) -> Tensor:
-            loss = self._loss(self.network, warped, labels[rows], other, main=False)
-            return self.scaler.scale(loss)
+        def adversary_loss(warped: Tensor, theirs: Tensor) -> Tensor:
+            loss = self._loss(self.network, warped, theirs, other, main=False)
+            return self.scaler.scale(loss) if self.adversary.options.scale_loss else loss
 
         generator = self._generator("adversary", part)
         mixed = self.adversary.augment(images, labels, adversary_loss, self.backbone, generator, strength=power)
@@ -332,43 +351,72 @@ class Trainer:
     ) -> None:
         step = self.step
         wanted = step % self.conduct.log_every == 0 or step + 1 == self.steps
-        if not wanted and self.ranks.device.type != "cpu":  # reading the loss is free on the CPU and a wait on CUDA
-            return
-        value = self._check(loss, batch, step)
-        if log is not None:
-            log.tick(step, epoch, value, pace.images_per_s)
+        self._losses.send(loss, step, batch.indices)
+        known = self._check(all_of_them=wanted)
+        if log is not None and known is not None:
+            log.tick(step, epoch, known, pace.images_per_s)
             if wanted:
                 speed = {"images_per_s": round(pace.images_per_s, 1), "data_wait": round(pace.data_wait, 3)}
-                log.scalars(step, {"epoch": epoch, "loss": value, **speed, **numbers()})
+                log.scalars(step, {"epoch": epoch, "loss": known, **speed, **numbers()})
 
-    def _check(self, loss: Tensor, batch: Batch, step: int) -> float:
-        """The loss as a number, which must be one to go on with."""
-        value = float(loss)
-        trouble = self._watch.trouble(value)
-        if trouble is not None:
-            raise InputError(
-                f"{trouble} at step {step}, learning rate {self.optimiser.param_groups[0]['lr']:.3g}",
-                file=self.run.name,
-                record=f"batch of records {_shorten(batch.indices)}",
-                remedy="lower the learning rate or look at these records; the state before it is kept",
-            )
+    def _check(self, *, all_of_them: bool) -> float | None:
+        """The last of the losses that have arrived, all of which must be such that a training can go on."""
+        value = None
+        for value, step, records in self._losses.arrived(all_of_them=all_of_them):
+            trouble = self._watch.trouble(value)
+            if trouble is not None:
+                raise InputError(
+                    f"{trouble} at step {step}, learning rate {self._learning_rate(step):.3g}",
+                    file=self.run.name,
+                    record=f"batch of records {_shorten(records)}",
+                    remedy="lower the learning rate or look at these records; the state before it is kept",
+                )
         return value
 
-    def _validate(self, log: TrainingLog | None, epochs: int) -> None:
-        """After an epoch: what the backbone is worth, and its weights if none before were worth more."""
-        if self.validate is None or (epochs % self.conduct.validate_every and epochs < self.recipe.epochs):
-            return
+    def _validation_due(self) -> bool:
+        """Whether an epoch has ended whose backbone is to be validated."""
+        epochs, steps = divmod(self.step, self.steps_per_epoch)
+        if self.validate is None or steps or not epochs:
+            return False
+        return epochs % self.conduct.validate_every == 0 or epochs == self.recipe.epochs
+
+    def _validate(self, log: TrainingLog | None) -> None:
+        """After an epoch: what the backbone is worth, and its weights if none before were worth more.
+
+        A validation file that cannot be read any more is told, and the training goes on: its weights do not depend on
+        the accuracy, and to end would end every later start at the same place.
+        """
         self._settle()
-        if log is not None:
-            self.backbone.eval()
-            self.validation = self.validate(self.backbone)
-            self.backbone.train()
-            log.scalars(self.step - 1, {"epoch": epochs - 1, **self.validation})
-            mean = float(np.mean([*self.validation.values()]))
-            if self.best is None or mean > self.best["mean"]:
-                self.best = {"epoch": epochs, "step": self.step, "mean": mean, "metrics": self.validation}
-                save_weights(self.run_dir / BEST, self.backbone, {"arch": self.recipe.arch, "run": self.run.name})
+        if log is not None and self.validate is not None:
+            with self.ranks.at_work():
+                try:
+                    self.validation = self._measure(self.validate, log)
+                except (InputError, OSError) as error:
+                    self.validation = {}
+                    what = f"no validation after step {self.step}: {error}"
+                    console.print(what, style="yellow", soft_wrap=True, markup=False, highlight=False)
+                else:
+                    self._record(log)
         self.ranks.wait()
+
+    def _measure(self, validate: Validate, log: TrainingLog) -> dict[str, float]:
+        """Validate the backbone; each batch is a sign for the watch over hanging trainings."""
+        self.backbone.eval()
+        progress = self.backbone.register_forward_hook(lambda *_: log.alive())
+        try:
+            return validate(self.backbone)
+        finally:
+            progress.remove()
+            self.backbone.train()
+
+    def _record(self, log: TrainingLog) -> None:
+        """Log a validation, and keep the weights if none before were worth more."""
+        epochs = self.step // self.steps_per_epoch
+        log.scalars(self.step - 1, {"epoch": epochs - 1, **self.validation})
+        mean = float(np.mean([*self.validation.values()]))
+        if self.best is None or mean > self.best["mean"]:
+            self.best = {"epoch": epochs, "step": self.step, "mean": mean, "metrics": self.validation}
+            save_weights(self.run_dir / BEST, self.backbone, {"arch": self.recipe.arch, "run": self.run.name})
 
     def _settle(self) -> None:
         """Make the running statistics what the recipe wants saved."""
@@ -384,9 +432,8 @@ class Trainer:
         write_sheet(self.run_dir / "sheets" / f"step_{self.step:08d}.png", sheet)
         log.image(self.step, "clean above warped", sheet)
 
-    def _save(self, keeper: states.Keeper, loss: Tensor, batch: Batch) -> None:
-        if self.ranks.device.type != "cpu":  # a state that has lost its way must not push out those that have not
-            self._check(loss, batch, self.step - 1)
+    def _save(self, keeper: states.Keeper) -> None:
+        self._check(all_of_them=True)  # a state that has lost its way must not push out those that have not
         common, own = self._snapshot()
         keeper.save(self.step, common, own)
 
@@ -472,6 +519,7 @@ def _apart(reduced: nn.Module) -> Any:
 
 def _configure(recipe: Recipe) -> None:
     torch.set_num_threads(recipe.cpu_threads)
+    set_tf32(recipe.tf32)
     if recipe.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         # grid_sample's CUDA backward pass is listed as non-deterministic for the gradient of its input, which is

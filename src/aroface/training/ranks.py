@@ -5,8 +5,11 @@ One process a device, as torchrun starts them. Without torchrun there is one pro
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+import socket
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -20,6 +23,9 @@ from aroface.errors import InputError
 
 PATIENCE = timedelta(minutes=15)
 """A process that waits longer for another takes it for dead and ends, so that a training never hangs for ever."""
+
+BEAT_S = 5.0
+"""Seconds between two signs of life of a process that others wait for."""
 
 Value = TypeVar("Value")
 
@@ -54,17 +60,53 @@ class Ranks:
         return bool(answer)
 
     def gather(self, mine: Value) -> list[Value]:
-        """The small object of every process, by rank."""
+        """The small value of every process, by rank; of JSON's types, so that nothing received is unpickled."""
         if self.control is None:
             return [mine]
-        everyone: list[Any] = [None] * self.world_size
-        dist.all_gather_object(everyone, mine, group=self.control)
-        return everyone
+        text = torch.frombuffer(bytearray(json.dumps(mine).encode()), dtype=torch.uint8)
+        lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.world_size)]
+        dist.all_gather(lengths, torch.tensor([len(text)]), group=self.control)
+        texts = [text.new_zeros(int(max(lengths))) for _ in lengths]
+        dist.all_gather(texts, nn.functional.pad(text, (0, len(texts[0]) - len(text))), group=self.control)
+        return [json.loads(bytes(each[: int(length)].tolist())) for each, length in zip(texts, lengths, strict=True)]
 
     def wait(self) -> None:
-        """Go on when all processes have come here."""
-        if self.control is not None:
-            dist.barrier(group=self.control)
+        """Return when all processes have come here; one that is :meth:`at_work` is waited for as long as it lives."""
+        while not self.all_agree(True):
+            pass
+
+    @contextmanager
+    def at_work(self) -> Iterator[None]:
+        """Tell those that :meth:`wait` every few seconds that this process is alive and will come.
+
+        Meant for work of unequal length, during which nothing else is exchanged through ``control``. A process that
+        dies closes its connections, and one that stands still is given up after :data:`PATIENCE`.
+        """
+        if self.control is None:
+            yield
+            return
+        done, errors = threading.Event(), list[RuntimeError]()
+
+        def answer() -> None:
+            try:
+                while not done.is_set():
+                    self.all_agree(False)
+                    done.wait(BEAT_S)
+            except RuntimeError as error:  # gloo's, when another process has ended
+                errors.append(error)
+
+        thread = threading.Thread(target=answer, name="at work", daemon=True)
+        thread.start()
+        try:
+            yield
+        except BaseException:
+            done.set()
+            thread.join(BEAT_S)  # the others may not be waiting yet, and this process is about to end
+            raise
+        done.set()
+        thread.join()
+        if errors:
+            raise errors[0]
 
 
 @contextmanager
@@ -90,6 +132,8 @@ def joined(device: str) -> Iterator[Ranks]:
     if not found and os.environ.get("WORLD_SIZE", "1") == "1":
         yield Ranks(where)
         return
+    if not found:
+        os.environ.update(stay_on_loopback(os.environ))
     if not found and where.type == "cuda":
         dist.init_process_group("nccl", timeout=PATIENCE, device_id=where)
     elif not found:
@@ -100,6 +144,27 @@ def joined(device: str) -> Iterator[Ranks]:
     finally:
         if not found:
             dist.destroy_process_group()
+
+
+def loopback_interface() -> str | None:
+    """Name of this machine's loopback interface: ``lo`` on Linux, ``lo0`` on macOS; None if there is neither."""
+    there = {name for _, name in socket.if_nameindex()}
+    return next((name for name in ("lo", "lo0") if name in there), None)
+
+
+def stay_on_loopback(environment: Mapping[str, str]) -> dict[str, str]:
+    """Environment variables that keep gloo and NCCL on the loopback interface, where all processes are on one machine.
+
+    Several machines: none, so that what the user says about their networks holds.
+
+    Args:
+        environment: as torchrun sets it for a process.
+    """
+    interface = loopback_interface()
+    size = environment.get("WORLD_SIZE", "1")
+    if interface is None or environment.get("LOCAL_WORLD_SIZE", size) != size:
+        return {}
+    return {"GLOO_SOCKET_IFNAME": interface, "NCCL_SOCKET_IFNAME": interface}
 
 
 class Agreement:

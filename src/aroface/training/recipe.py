@@ -67,11 +67,15 @@ class Recipe:
         flip: probability of a horizontal flip.
         cpu_threads: threads of CPU arithmetic. They decide the order of floating-point sums, hence the bits.
         deterministic: whether CUDA kernels with a fixed order of summation are asked for.
+        tf32: whether CUDA's convolutions may round float32 to TF32, as PyTorch's default has it and so the released
+            code; what is computed in half precision is not concerned.
         low_quality: options of AdaFace's augmentations (`LowQualityOptions`); None for none.
         sample_rate: share of the other classes that take part in a step (Partial FC, arXiv 2203.15565).
         batch_norm: what several processes do about batch norm: each normalises by its own images and the first one's
             running statistics are saved (``local``, as the released code does), or their mean is (``averaged``), or all
             normalise by the images of all (``synchronised``).
+        growth_interval: steps without an overflow after which fp16's loss scale doubles (of ``GradScaler``, whose own
+            default is 2,000; the ARoFace authors' code has 100). Nothing under another precision.
         gradient_compression: in which precision gradients travel between processes.
     """
 
@@ -87,10 +91,12 @@ class Recipe:
     flip: float
     cpu_threads: int
     deterministic: bool
+    tf32: bool = False
     low_quality: dict[str, Any] | None = None
     sample_rate: float = 1.0
     batch_norm: Literal["local", "averaged", "synchronised"] = "local"
     gradient_compression: Literal["none", "fp16"] = "none"
+    growth_interval: int = 2000
 
     @classmethod
     def from_mapping(cls, mapping: dict[str, Any], file: str | PathLike[str] | None = None) -> Recipe:

@@ -81,7 +81,7 @@ def rehearse(run: Run, num_classes: int, images: int, conduct: Conduct, folder: 
 
 
 def _report(run: Run, trainer: Trainer, ranks: Ranks, seconds: float) -> dict[str, Any]:
-    if ranks.device.type == "cuda":
+    if ranks.device.type != "cpu":
         memory, device = torch.cuda.max_memory_allocated(), torch.cuda.get_device_name()
     else:
         unit = 1 if sys.platform == "darwin" else 1024

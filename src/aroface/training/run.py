@@ -15,7 +15,7 @@ from aroface.datasets.contents import data_hash
 from aroface.datasets.loader import BatchLoader
 from aroface.datasets.registry import find_entry
 from aroface.datasets.training_set import TrainingSet
-from aroface.device import choose_device
+from aroface.device import choose_device, gpu_facts
 from aroface.errors import InputError
 from aroface.files import FULL_DISK, read_json, sha256_file, write_json, writing
 from aroface.models.checkpoint import save_weights
@@ -25,7 +25,7 @@ from aroface.training.conduct import Conduct, Validate
 from aroface.training.history import write_history
 from aroface.training.loop import BEST, Trainer
 from aroface.training.ranks import Ranks, joined, share_of
-from aroface.training.recipe import Run, read_run
+from aroface.training.recipe import Recipe, Run, read_run
 from aroface.training.state import locked
 from aroface.versions import lock_state
 
@@ -64,8 +64,8 @@ def train(
         return checkpoint
     choose_device(conduct.device)
     check_data(run, data)
-    environment = describe_environment(run.recipe.cpu_threads)
     with joined(conduct.device) as ranks, locked(state_dir) if ranks.first else nullcontext():
+        environment = describe_environment(run.recipe, ranks.device)
         training_set = TrainingSet.open(data, conduct.reader)
         loader = _loader(run, training_set, conduct, ranks)
         trainer = Trainer(run, training_set.num_classes, loader, run_dir, state_dir, conduct, ranks, validate)
@@ -118,6 +118,7 @@ def _loader(run: Run, training_set: TrainingSet, conduct: Conduct, ranks: Ranks)
         ranks.world_size,
         threads=conduct.loader_threads,
         flip=run.recipe.flip,
+        pin_memory=ranks.device.type != "cpu",
         on_corrupt=conduct.on_corrupt,
         max_corrupt_fraction=conduct.max_corrupt_fraction,
     )
@@ -126,8 +127,8 @@ def _loader(run: Run, training_set: TrainingSet, conduct: Conduct, ranks: Ranks)
 def _displacements(trainer: Trainer) -> dict[str, Any] | None:
     """What the adversary did on all processes, if there is one and all of it was counted."""
     counted = trainer.displacements
-    shares = trainer.ranks.gather(None if counted is None else counted.counts.cpu())
-    whole = [share for share in shares if share is not None]
+    shares = trainer.ranks.gather(None if counted is None else counted.counts.tolist())
+    whole = [torch.tensor(share) for share in shares if share is not None]
     if len(whole) < len(shares):
         return None
     batch, images = trainer.recipe.batch_size, (trainer.steps, trainer.steps_per_epoch)
@@ -167,13 +168,11 @@ def check_data(run: Run, data: Path) -> None:
         )
 
 
-def describe_environment(threads: int) -> dict[str, Any]:
+def describe_environment(recipe: Recipe, device: torch.device) -> dict[str, Any]:
     """Commit, versions and hardware; to be asked before a training, while they are what it started from."""
-    machine = hardware()
-    if torch.cuda.is_available():
-        machine["gpu"] = torch.cuda.get_device_name()
+    machine = {**hardware(), **gpu_facts(device, tf32=recipe.tf32)}
     found = {"git_commit": git_commit(), "versions": versions(), "lock": lock_state()}
-    return {**found, "hardware": machine, "threads": threads}
+    return {**found, "hardware": machine, "threads": recipe.cpu_threads}
 
 
 def _describe(run: Run, trainer: Trainer, weights: Path, environment: dict[str, Any]) -> dict[str, Any]:

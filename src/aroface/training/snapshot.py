@@ -15,21 +15,23 @@ _MOMENTUM = "momentum_buffer"
 
 
 def of_backbone(backbone: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
-    """Parameters and momentum of the backbone, by name; the same on all processes."""
-    momenta = optimiser.state
-    trained = {name: part for name, part in backbone.named_parameters() if part in momenta}
+    """Parameters and momentum of the backbone, by name; the same on all processes.
+
+    A parameter that was never updated has no momentum: see :func:`_momentum`.
+    """
+    momenta = {name: _momentum(optimiser, part) for name, part in backbone.named_parameters()}
     return {
         "backbone": dict(backbone.named_parameters()),
-        "momentum": {name: momenta[part][_MOMENTUM] for name, part in trained.items()},
+        "momentum": {name: momentum for name, momentum in momenta.items() if momentum is not None},
     }
 
 
 def of_classifier(classifier: Classifier, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
-    """This process's classes with their momentum, and the objective's running statistics."""
+    """This process's classes with their momentum, if they have one, and the objective's running statistics."""
     return {
         "objective": classifier.objective.state_dict(),
         "weight": classifier.weight,
-        "weight_momentum": optimiser.state[classifier.weight][_MOMENTUM],
+        "weight_momentum": _momentum(optimiser, classifier.weight),
     }
 
 
@@ -60,11 +62,19 @@ def to_classifier(
         optimiser: gets their momentum.
     """
     mine, weight = classifier.rows, classifier.weight
-    optimiser.state[weight][_MOMENTUM] = torch.zeros_like(weight)
-    places = {"weight": weight.detach(), "weight_momentum": optimiser.state[weight][_MOMENTUM]}
+    places = {"weight": weight.detach()}
+    if any(share["weight_momentum"] is not None for share in shares.values()):
+        optimiser.state[weight][_MOMENTUM] = torch.zeros_like(weight)
+        places["weight_momentum"] = optimiser.state[weight][_MOMENTUM]
     for writer, share in shares.items():
         theirs = shard(num_classes, writer, writers)
         begin, end = max(mine.start, theirs.start), min(mine.stop, theirs.stop)
         for key, place in places.items() if begin < end else ():
             place[begin - mine.start : end - mine.start] = share[key][begin - theirs.start : end - theirs.start]
     classifier.objective.load_state_dict(next(iter(shares.values()))["objective"])
+
+
+def _momentum(optimiser: torch.optim.Optimizer, parameter: Tensor) -> Tensor | None:
+    """Momentum of a parameter; None before its first update, which under fp16 may come late, or without momentum."""
+    momentum: Tensor | None = optimiser.state.get(parameter, {}).get(_MOMENTUM)
+    return momentum

@@ -46,6 +46,7 @@ class Keeper:
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="state")
         self._writing: Future[None] | None = None
         self._room: dict[str, Tensor] = {}
+        self._on_gpu = False  # until something is copied from there: a training on the CPU must not touch a GPU
 
     @property
     def busy(self) -> bool:
@@ -81,7 +82,7 @@ class Keeper:
         files = {saved.own_file(self._rank): self._copy(own, "own")}
         if self._rank == 0:
             files[saved.common_file] = self._copy({"step": step, "world_size": self._world_size, **common}, "common")
-        if torch.cuda.is_available():
+        if self._on_gpu:
             torch.cuda.synchronize()
         self._writing = self._writer.submit(self._write, files)
         return folder
@@ -108,6 +109,7 @@ class Keeper:
             return [self._copy(each, f"{place}/{number}") for number, each in enumerate(value)]
         if not isinstance(value, Tensor):
             return value
+        self._on_gpu |= value.is_cuda
         room = self._room.get(place)
         if room is None or room.shape != value.shape or room.dtype != value.dtype:
             room = torch.empty(value.shape, dtype=value.dtype, pin_memory=value.is_cuda)

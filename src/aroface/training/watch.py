@@ -1,12 +1,73 @@
-"""When a loss says that a training is lost."""
+"""When a loss says that a training is lost, and how losses come to the host without waiting for the device."""
 
 from __future__ import annotations
 
 import math
+from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 BEGINNING = 20
 DIVERGED = 2.0
+LAG = 4
+"""Steps that a device may be behind the host."""
+
+
+class Loss(NamedTuple):
+    """The loss of a step.
+
+    Attributes:
+        value: mean over the batch.
+        step: its number.
+        records: positions in the training set of the images of this process.
+    """
+
+    value: float
+    step: int
+    records: NDArray[np.int64]
+
+
+class LossQueue:
+    """Losses on their way to the host.
+
+    On the CPU each arrives at once. On a GPU each is copied beside the computation and arrives `LAG` steps later, when
+    the copy has long been made, so that no step waits for the one before; at the same step on every process, so that
+    all of them stop together.
+    """
+
+    def __init__(self) -> None:
+        self._under_way: deque[tuple[Tensor, Any, int, NDArray[np.int64]]] = deque()
+
+    def send(self, loss: Tensor, step: int, records: NDArray[np.int64]) -> None:
+        """Begin to copy the loss of a step."""
+        copied = None
+        if loss.is_cuda:
+            place = torch.empty_like(loss, device="cpu", pin_memory=True)
+            loss = place.copy_(loss, non_blocking=True)
+            copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            copied.record()
+        self._under_way.append((loss, copied, step, records))
+
+    def arrived(self, *, all_of_them: bool = False) -> Iterator[Loss]:
+        """The losses that have arrived and were not asked for before, in order.
+
+        Args:
+            all_of_them: wait for those that are under way.
+        """
+        while self._under_way:
+            loss, copied, step, records = self._under_way[0]
+            if copied is not None:
+                if len(self._under_way) <= LAG and not all_of_them:
+                    return
+                copied.synchronize()
+            self._under_way.popleft()
+            yield Loss(float(loss), step, records)
 
 
 @dataclass(slots=True)

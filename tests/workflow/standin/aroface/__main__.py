@@ -1,8 +1,9 @@
 """Stands in for the ``aroface`` command: writes what the workflow waits for, and a line on what it was asked.
 
 ``STANDIN_FAILS`` makes verbs fail: their names, with a part of the command line each if not always, by semicolons.
-``STANDIN_WAITS`` makes trainings wait, until there is a file of that name or they are interrupted. ``STANDIN_RENDERS``
-makes records of made-up numbers, and has them rendered by the command itself.
+``STANDIN_WAITS`` makes trainings wait, until there is a file of that name or they are interrupted. ``STANDIN_HOLDS``
+names a verb, with a part of the command line, that makes a file ``held`` and waits for a file ``go``.
+``STANDIN_RENDERS`` makes records of made-up numbers, and has them rendered by the command itself.
 """
 
 import argparse
@@ -26,6 +27,7 @@ def main() -> int:
         if words[0] == verb and part in " ".join(words):
             print(f"{verb} was told to fail")
             return 1
+    hold(words)
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, nargs="+", default=[None])
     for option in ("run-dir", "state-dir", "format", "manifest"):
@@ -64,6 +66,16 @@ def main() -> int:
         for path in (options.out, *others):
             write(path)
     return 0
+
+
+def hold(words: list[str]) -> None:
+    """Wait if these words were told to."""
+    verb, _, part = os.environ.get("STANDIN_HOLDS", "").partition(" ")
+    if words[0] != verb or part not in " ".join(words):
+        return
+    Path("held").touch()
+    while not Path("go").exists():
+        time.sleep(0.05)
 
 
 def train(run_dir: Path, state_dir: Path) -> None:

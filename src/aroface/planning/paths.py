@@ -1,0 +1,67 @@
+"""Paths that reach Snakemake, a shell and command lines: which of them cannot, and none that looks like an option."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from aroface.errors import InputError
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_FILLED_IN = re.compile(r"[{}]|<[a-z][a-z0-9_]*>")  # Snakemake's wildcards and path variables
+_NO_UTF8 = re.compile("[\ud800-\udfff]")
+
+
+def check_path(
+    path: str | os.PathLike[str], *, file: str | None = None, record: str | None = None, pattern: bool = False
+) -> None:
+    """Refuse a path that a log, a JSON file or Snakemake cannot hold.
+
+    Args:
+        path: The path as it was written.
+        file: File that names it, for the error line.
+        record: Key in that file.
+        pattern: Whether Snakemake reads it as the pattern of an input or output, in which it fills in wildcards.
+
+    Raises:
+        InputError: The path holds a line break or another control character, is not UTF-8, or holds what Snakemake
+            fills in.
+    """
+    text = os.fspath(path)
+    if found := _CONTROL.search(text):
+        what, remedy = f"{text!r} holds the control character {found[0]!r}", "choose a name without it"
+    elif _NO_UTF8.search(text):
+        what, remedy = f"{text!a} is not UTF-8", "choose a name in UTF-8"
+    elif pattern and (found := _FILLED_IN.search(text)):
+        what, remedy = f"{text!r} holds {found[0]!r}, which Snakemake fills in", "choose a name without it"
+    else:
+        return
+    raise InputError(what, file=file, record=record, remedy=remedy)
+
+
+def command_path(path: str | os.PathLike[str]) -> Path:
+    """A path that no command takes for an option: an absolute one where the relative one begins with a dash."""
+    return Path(path).absolute() if os.fspath(path).startswith("-") else Path(path)
+
+
+def check_configured(values: Mapping[str, Any], *, file: str) -> None:
+    """Check every path of a configuration, or of a part of one.
+
+    Raises:
+        InputError: One line with file and key.
+    """
+    for record, path in _configured(values):
+        check_path(path, file=file, record=record, pattern=record == "paths.results" or record.startswith("tables."))
+
+
+def _configured(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, path in values.get("paths", {}).items():
+        yield f"paths.{name}", path
+    for number, path in enumerate(values.get("tables", ())):
+        yield f"tables.{number}", path
+    for name, declared in values.get("data", {}).items():
+        if "folder" in declared:
+            yield f"data.{name}.folder", declared["folder"]
