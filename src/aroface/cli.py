@@ -10,8 +10,9 @@ import io
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from aroface import __version__
 from aroface.cli_data import add_data_verbs
@@ -230,24 +231,29 @@ def _evaluate(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb.add_argument("--out", type=Path, help="the record (needed with --features); metrics are printed as well")
 
 
-def _do_evaluate(options: Arguments) -> None:
+def _do_evaluate(options: Arguments) -> int:
     if options.model:
-        records = evaluate_foreign(options)
-    elif options.out is None:
+        return evaluate_foreign(options, _show_record)
+    if options.out is None:
         raise InputError("--features needs --out", expected="the file of the record")
-    else:
-        from aroface.evaluation.evaluate import evaluate_features
+    from aroface.evaluation.evaluate import evaluate_features
 
-        command = f"aroface evaluate --features {options.features} --out {options.out}"
-        records = [evaluate_features(options.features, options.out, command=command)]
-    for record in records:
-        if options.model:
-            counts = record["counts"]
-            print(f"{record['benchmark']}: {counts['genuine']} genuine and {counts['impostors']} impostor pairs")
-        for name, value in record["metrics"].items():
-            low, high = record["intervals"].get(name, (None, None))
-            interval = "" if low is None else f"  [{low:.4f}, {high:.4f}]"
-            print(f"{name:26} {value:.4f}{interval}")
+    command = f"aroface evaluate --features {options.features} --out {options.out}"
+    _print_metrics(evaluate_features(options.features, options.out, command=command))
+    return 0
+
+
+def _show_record(record: Mapping[str, Any]) -> None:
+    counts = record["counts"]
+    print(f"{record['benchmark']}: {counts['genuine']} genuine and {counts['impostors']} impostor pairs")
+    _print_metrics(record)
+
+
+def _print_metrics(record: Mapping[str, Any]) -> None:
+    for name, value in record["metrics"].items():
+        low, high = record["intervals"].get(name, (None, None))
+        interval = "" if low is None else f"  [{low:.4f}, {high:.4f}]"
+        print(f"{name:26} {value:.4f}{interval}", flush=True)
 
 
 def _table(verbs: Verbs[argparse.ArgumentParser]) -> None:

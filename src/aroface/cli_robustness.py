@@ -6,6 +6,7 @@ import argparse
 import shlex
 import signal
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def _add_input_options(verb: argparse.ArgumentParser) -> None:
     group.add_argument("--output", metavar="NAME", help="an ONNX file's output (default: the first of N×D, D above 1)")
     group.add_argument("--no-flip", action="store_true", help="do not add the embedding of the mirrored image")
     add_device(group)
-    group.add_argument("--batch-size", type=positive, default=128, metavar="N", help="images at once (%(default)s)")
+    group.add_argument("--batch-size", type=positive, metavar="N", help="images at once (what fits the device; told)")
     group.add_argument("--threads", type=positive, metavar="N", help="of CPU arithmetic (default: all cores)")
     add_time_limit(group)
 
@@ -61,8 +62,12 @@ def _open(path: Path, name: str, options: Arguments) -> Any:
     return open_model(path, name=name, declared=said, **how)
 
 
-def evaluate_foreign(options: Arguments) -> list[dict[str, Any]]:
-    """Evaluate ``--model`` on each ``--benchmark``, and write the records where ``--out`` says so."""
+def evaluate_foreign(options: Arguments, show: Callable[[dict[str, Any]], None]) -> int:
+    """Evaluate ``--model`` on each ``--benchmark``; show each record, and write it where ``--out`` says so.
+
+    Returns:
+        The exit status: 2 if a file could not be evaluated, which is told when all others are done.
+    """
     from aroface.evaluation.model import benchmark_name, evaluate_model, named_file
     from aroface.files import write_json
 
@@ -78,7 +83,8 @@ def evaluate_foreign(options: Arguments) -> list[dict[str, Any]]:
         raise InputError(f"one file for {len(benchmarks)} records", file=options.out, remedy=remedy)
     name, path = named_file(options.model, "--model")
     model = _open(path, name, options)
-    records = evaluate_model(
+    _tell_batch(options, [model])
+    found = evaluate_model(
         model,
         benchmarks,
         flip=not options.no_flip,
@@ -86,10 +92,26 @@ def evaluate_foreign(options: Arguments) -> list[dict[str, Any]]:
         threads=options.threads,
         command=shlex.join(["aroface", *options.words]),
     )
-    for benchmark, record in records.items():
+    errors = []
+    for benchmark, record in found:
+        if isinstance(record, InputError):
+            errors.append(record)
+            continue
+        show(record)
         if options.out is not None:
             write_json(options.out if one_file else options.out / record["run"] / f"{benchmark}.json", record)
-    return list(records.values())
+    if errors and options.debug:
+        raise errors[0]
+    for error in errors:
+        print(f"aroface: error: {error}", file=sys.stderr)
+    return 2 if errors else 0
+
+
+def _tell_batch(options: Arguments, models: Sequence[Any]) -> None:
+    """Say how many images are embedded at once, where the user does not."""
+    if options.batch_size is None:
+        sizes = sorted({model.embedder.batch_size for model in models})
+        print(f"{' or '.join(map(str, sizes))} images at once (--batch-size)", file=sys.stderr)
 
 
 def add_robustness_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -160,6 +182,7 @@ def _do_robustness(options: Arguments) -> int:
     for word in options.model:
         name, path = named_file(word, "--model")
         models.append(_open(path, name, options))
+    _tell_batch(options, models)
     try:
         found = measure_robustness(
             models,

@@ -17,7 +17,6 @@ from aroface.datasets.benchmark_checks import FOLDS
 from aroface.datasets.images import encode_jpeg
 from aroface.datasets.loader import BatchLoader
 from aroface.datasets.pairs import Pairs, read_pairs, write_pairs
-from aroface.datasets.specs import FOLDS
 from aroface.datasets.training_set import TrainingSet, write_training_set
 from aroface.datasets.verify import require_passed, verify
 from aroface.embedding.protocols import OPEN_SOURCE

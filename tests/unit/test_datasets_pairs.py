@@ -46,6 +46,52 @@ def test_files_of_this_python_are_read(tmp_path: Path, protocol: int, content: o
     assert pairs.same.tolist() == SAME
 
 
+INTEGERS = [f"{order}{kind}" for kind in ("i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1") for order in "<>"]
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("kind", INTEGERS)
+def test_numpys_integers_are_labels(tmp_path: Path, kind: str, protocol: int):
+    labels = np.array([1, 0], kind)
+    for same in (labels, [labels[0], labels[1]], [labels[0], False]):
+        assert read(tmp_path, pickle.dumps((IMAGES, same), protocol)).same.tolist() == SAME
+
+
+@pytest.mark.parametrize(
+    "labels", [np.array([2, 0]), np.array([-1, 0], np.int8), np.array([1.0, 0.0]), np.array(["1", "0"])]
+)
+def test_other_labels_are_one_line(tmp_path: Path, labels: np.ndarray):
+    for same in (labels, list(labels)):
+        with pytest.raises(InputError, match=r"pair 0: the entry is|of something else than integers"):
+            read(tmp_path, pickle.dumps((IMAGES, same)))
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        b"cnumpy\ndtype\n(I7\ntR",
+        b"cnumpy\ndtype\n(Vi8\ntR(I3\nV?\ntb",
+        b"cnumpy\ndtype\n(Vi8\ntR",
+    ],
+)
+def test_types_of_another_form_are_one_line(tmp_path: Path, array: bytes):
+    labels = b"cnumpy.core.multiarray\nscalar\n(" + array + b"S'abc'\ntR"
+    with pytest.raises(InputError, match=r"lfw\.bin: "):
+        read(tmp_path, b"((l(" + labels + b"lt.")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"<html><title>Sign in</title>", r"a web page \(Sign in\)"),
+        (b"version https://git-lfs.github.com/spec/v1", "a Git LFS"),
+    ],
+)
+def test_what_lies_in_place_of_a_pair_file_is_called_by_its_name(tmp_path: Path, content: bytes, words: str):
+    with pytest.raises(InputError, match=words):
+        read(tmp_path, content)
+
+
 class Call:
     def __init__(self, function: object, *arguments: object) -> None:
         self.call = function, arguments
@@ -108,7 +154,7 @@ def test_what_is_no_genuine_pickle_is_one_line(tmp_path: Path, opcodes: bytes):
         (([*ARRAYS[:3], np.zeros(4, np.float32)], SAME), "image 3: an array of something else than uint8"),
         ((IMAGES, [True, 2]), "pair 1: the entry is 2; expected true or false"),
         ((IMAGES, [True, "yes"]), "pair 1: the entry is 'yes'"),
-        ((IMAGES, np.ones(2)), "something else than uint8 or bool"),
+        ((IMAGES, np.ones(2)), "something else than integers or bools"),
         ((IMAGES,), "holds something else"),
         ((5, SAME), "a int instead of a list"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -20,6 +21,7 @@ from aroface.embedding.embedder import load_embedder
 from aroface.embedding.foreign import Declared, open_model
 from aroface.errors import InputError
 from aroface.faces.detection.scrfd import Scrfd
+from aroface.files import write_json
 from aroface.models.export import export_model
 from aroface.onnx_program import reason
 from aroface.schemas import validate
@@ -393,3 +395,52 @@ def test_the_point_of_onnxruntimes_words_is_passed_on(words, kept, dropped):
     assert all(part in line for part in kept)
     assert not any(part in line for part in dropped)
     assert len(line) <= 310
+
+
+def test_each_record_is_there_when_it_is_done_and_a_bad_file_is_a_line_at_the_end(tmp_path, capsys, monkeypatch):
+    model = write_onnx(tmp_path / "model.onnx")
+    files = {name: face_pairs(tmp_path / f"{name}.bin", 20, seed) for seed, name in enumerate(("a", "b", "c", "d"))}
+    files["b"].write_bytes(b"no pickle")
+    image = encode_jpeg(IMAGES[0], 95)
+    write_pairs(files["c"], Pairs([image[:300] if n == 7 else image for n in range(40)], np.arange(20) % 2 == 0))
+    words = ["evaluate", "--model", str(model), "--benchmark", *(f"{name}={file}" for name, file in files.items())]
+    seen, told = [], []
+    write = write_json
+
+    def look(path, record):
+        so_far = capsys.readouterr()
+        seen.append(so_far.out.splitlines()[0])
+        told.append(so_far.err)
+        write(path, record)
+
+    monkeypatch.setattr("aroface.files.write_json", look)
+    assert main([*words, "--out", str(tmp_path / "records")]) == 2
+    assert seen == [f"{name}: 10 genuine and 10 impostor pairs" for name in ("a", "d")]
+    assert sorted(path.name for path in (tmp_path / "records").rglob("*.json")) == ["a.json", "d.json"]
+    assert told == ["16 images at once (--batch-size)\n", ""]
+    errors = capsys.readouterr().err.splitlines()
+    assert [line.partition(" image 7")[0] for line in errors] == [
+        f"aroface: error: {files['b']}: {errors[0].partition('b.bin: ')[2]}",
+        f"aroface: error: {files['c']}:",
+    ]
+    with pytest.raises(InputError, match=r"b\.bin"):
+        main(["--debug", *words])
+
+
+@pytest.mark.parametrize("same", [np.ones(20, bool), np.arange(7) % 2 == 0])
+def test_errors_of_pairs_name_their_file(tmp_path, capsys, same):
+    images = [encode_jpeg(IMAGES[number % 5], 95) for number in range(2 * len(same))]
+    write_pairs(tmp_path / "lfw.bin", Pairs(images, same))
+    model = write_onnx(tmp_path / "model.onnx")
+    assert main(["evaluate", "--model", str(model), "--benchmark", str(tmp_path / "lfw.bin")]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(f"aroface: error: {tmp_path / 'lfw.bin'}: ")
+
+
+def test_the_size_of_a_batch_fits_what_computes(tmp_path, capsys, monkeypatch):
+    embedder = open_model(write_onnx(tmp_path / "model.onnx"), device="cpu").embedder
+    assert embedder.batch_size == 16
+    embedder.network._program.provider = "CUDAExecutionProvider"
+    assert embedder.batch_size == 128
+    run = load_embedder(make_run(tmp_path, 0), "cpu")
+    assert run.batch_size == 16
+    assert replace(run, device=torch.device("cuda")).batch_size == 128

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from aroface.datasets import safe_pickle
 from aroface.datasets.images import CROP_PIXELS, JPEG_START, PNG_START, Pixels, decode, resize_square
 from aroface.errors import InputError
+from aroface.file_content import refuse_placeholder
 from aroface.files import write_bytes
 
 _FORM = "a pickle of (2N JPEG or PNG images, N booleans)"
@@ -39,10 +40,9 @@ def read_pairs(path: Path) -> Pairs:
         InputError: the file is missing, is no such pickle, names a global that genuine files do not, has another
             number of images than twice its pairs, or an entry is no image.
     """
+    refuse_placeholder(path, _FORM)
     try:
         content = safe_pickle.loads(path.read_bytes())
-    except FileNotFoundError:
-        raise InputError("no such file", file=path) from None
     except ValueError as error:
         raise InputError(str(error), file=path, expected=_FORM) from None
     except InputError as error:
@@ -88,7 +88,7 @@ def decode_images(images: Sequence[bytes], size: int = 112) -> Pixels:
 def _items(entries: Any, path: Path) -> Sequence[Any]:
     if isinstance(entries, safe_pickle.Array):
         try:
-            return [bool(value) for value in entries.values()]
+            return entries.integers()
         except ValueError as error:
             raise InputError(str(error), file=path, expected=_FORM) from None
     if not isinstance(entries, list | tuple):

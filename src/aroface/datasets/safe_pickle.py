@@ -9,13 +9,17 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
+import re
 from collections.abc import Callable
 from typing import Any
+
+import numpy as np
 
 from aroface.errors import InputError
 
 # They take a class from copyreg's registry, for which `find_class` may not be asked.
 _REGISTRY_OPCODES = ("EXT1", "EXT2", "EXT4")
+_INTEGER = re.compile("[iu][1248]|b1")  # codes of NumPy's integers and bools
 _OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 
 
@@ -40,17 +44,37 @@ class Array:
             raise ValueError("an array of something else than uint8 or bool")
         return bytes(self.data)
 
+    def integers(self) -> list[int]:
+        """The array's items, if they are integers or bools.
+
+        Raises:
+            ValueError: they are of another type, or cut short.
+        """
+        kind = self.dtype.integer_type() if isinstance(self.dtype, DType) else None
+        if kind is None or not isinstance(self.data, bytes | bytearray) or len(self.data) % kind.itemsize:
+            raise ValueError("an array of something else than integers or bools")
+        return [int(value) for value in np.frombuffer(bytes(self.data), kind)]
+
 
 class DType:
-    """Stand-in of a NumPy data type: its code, such as ``u1``."""
+    """Stand-in of a NumPy data type: its code, such as ``u1``, and its byte order."""
 
     code = ""
+    order = "<"
 
     def __init__(self, code: str | bytes, *_: object) -> None:
         self.code = code.decode("ascii") if isinstance(code, bytes) else code
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        """Byte order and the like mean nothing for single bytes."""
+        """Keep the byte order, ``<``, ``>`` or ``|``; the rest means nothing for numbers."""
+        order = state[1]
+        self.order = order.decode("ascii") if isinstance(order, bytes) else str(order)
+
+    def integer_type(self) -> np.dtype[Any] | None:
+        """NumPy's type of integers or bools that this is; None for any other."""
+        if not isinstance(self.code, str) or not _INTEGER.fullmatch(self.code):
+            return None
+        return np.dtype(f"{self.order}{self.code}" if self.order in ("<", ">") else self.code)
 
 
 def _stand_ins() -> dict[tuple[str, str], Callable[..., Any] | type]:
@@ -67,8 +91,9 @@ def _stand_ins() -> dict[tuple[str, str], Callable[..., Any] | type]:
         array.__setstate__((1, shape, dtype, False, data))
         return array
 
-    def scalar(dtype: DType, data: bytes | str) -> bool:
-        return frombuffer(data, dtype, ()).values() != b"\0"
+    def scalar(dtype: DType, data: bytes | str) -> int:
+        (value,) = frombuffer(data, dtype, ()).integers()
+        return value
 
     def encode(text: str, encoding: str | bytes) -> bytes:
         if encoding not in ("latin1", b"latin1"):

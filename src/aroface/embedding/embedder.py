@@ -22,6 +22,8 @@ Network = Callable[[Tensor], Tensor]
 """From normalised images, float (N, 3, size, size), to embeddings (N, dimension); a module, or another's program."""
 
 BATCH_SIZE = 128
+CPU_BATCH_SIZE = 16
+"""Images in one forward pass on a CPU, where more only take memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,12 @@ class Embedder:
         if not flip:
             return self._forward(batch, fusion)
         return self._forward(batch, fusion) + self._forward(batch.flip(3), fusion)
+
+    @property
+    def batch_size(self) -> int:
+        """Number of images in one forward pass that fits what computes."""
+        on_cpu = self.device.type == "cpu" and not getattr(self.network, "on_gpu", False)
+        return CPU_BATCH_SIZE if on_cpu else BATCH_SIZE
 
     def prepare(self, images: Tensor) -> Tensor:
         """What the network takes of RGB images (N, 3, size, size) with values in 0..255, differentiably."""

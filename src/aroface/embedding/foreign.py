@@ -398,6 +398,11 @@ class OnnxNetwork:
     def __init__(self, program: Program, given: _Input, output: _Output) -> None:
         self._program, self._given, self._output = program, given, output
 
+    @property
+    def on_gpu(self) -> bool:
+        """Whether a GPU computes, though images and embeddings are on the CPU."""
+        return bool(self._program.provider != "CPUExecutionProvider")
+
     def __call__(self, images: Tensor) -> Tensor:
         """Map float (N, 3, size, size) to float32 (N, dimension), on the CPU.
 

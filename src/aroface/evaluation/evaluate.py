@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from aroface import semantics
@@ -25,18 +27,23 @@ PROTOCOLS: dict[str, Callable[[StoredFeatures], Outcome]] = {
 """What turns stored features into what a record holds, by the name of the protocol."""
 
 
-def evaluate(features_dir: str | PathLike[str], *, command: str | None = None) -> dict[str, Any]:
+def evaluate(
+    features_dir: str | PathLike[str], *, command: str | None = None, source: str | PathLike[str] | None = None
+) -> dict[str, Any]:
     """Evaluate a complete folder of features and return its record.
 
     Args:
         features_dir: ``results/features/{run}/{benchmark}``.
         command: the command line that makes the record again, for its provenance.
+        source: what error lines name in place of a folder of features that does not stay.
 
     Raises:
         InputError: the folder is incomplete, of an unknown protocol, or its labels do not allow the protocol's metrics.
     """
     started = time.monotonic()
     features = open_features(features_dir)
+    if source is not None:
+        features = replace(features, folder=Path(source))
     name = features.index["protocol"]["name"]
     if name not in PROTOCOLS:
         raise InputError(f"protocol {name!r}", file=features.folder, expected=f"one of {', '.join(PROTOCOLS)}")

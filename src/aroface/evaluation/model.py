@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from aroface.embedding.benchmark import embed_with
-from aroface.embedding.embedder import BATCH_SIZE
 from aroface.embedding.foreign import Model
 from aroface.embedding.spec import resolve
 from aroface.errors import InputError
@@ -24,34 +23,47 @@ def evaluate_model(
     benchmarks: Mapping[str, Path],
     *,
     flip: bool = True,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     threads: int | None = None,
     command: str | None = None,
-) -> dict[str, dict[str, Any]]:
-    """The records of a model under the protocol ``pairs``; features are kept only as long as that takes.
+) -> Iterator[tuple[str, dict[str, Any] | InputError]]:
+    """The records of a model under the protocol ``pairs``, each as soon as it is there.
+
+    Features are kept only as long as that takes.
 
     Args:
         model: any.
         benchmarks: ``.bin`` files of aligned pairs by name.
         flip: whether the embedding of the mirrored image is added.
-        batch_size: images in one forward pass.
+        batch_size: images in one forward pass; by default as many as fit what computes.
         threads: threads of torch's arithmetic on the CPU.
         command: the command line, for the records' provenance.
 
+    Yields:
+        The name of a benchmark and its record, or what is wrong with its file: malformed, an embedding not finite.
+
     Raises:
-        InputError: a file is malformed, a name is none, or an embedding is not finite.
+        InputError: a name is none; before anything is embedded.
     """
     options = {"color": model.embedder.color, "flip": flip, "fusion": "sum", "alignment": ALIGNMENT}
     specs = [
         resolve({"name": name, "protocol": "pairs", "path": str(path), "options": options}, record_of(name, path))
         for name, path in benchmarks.items()
     ]
-    records = {}
-    for spec in specs:
-        with tempfile.TemporaryDirectory(prefix="aroface-") as folder:
+    images = batch_size or model.embedder.batch_size
+    return ((spec["name"], _record(model, spec, images, threads, command)) for spec in specs)
+
+
+def _record(
+    model: Model, spec: Mapping[str, Any], batch_size: int, threads: int | None, command: str | None
+) -> dict[str, Any] | InputError:
+    """The record of one benchmark, or what is wrong with it."""
+    with tempfile.TemporaryDirectory(prefix="aroface-") as folder:
+        try:
             embed_with(model.checkpoint, lambda: model.embedder, spec, folder, batch_size=batch_size, threads=threads)
-            records[spec["name"]] = evaluate(folder, command=command)
-    return records
+            return evaluate(folder, command=command, source=spec["path"])
+        except InputError as error:
+            return error
 
 
 def record_of(name: str, path: Path) -> str:

@@ -22,7 +22,6 @@ from torch import nn
 
 from aroface import __version__
 from aroface.embedding.benchmark import embed_with
-from aroface.embedding.embedder import BATCH_SIZE
 from aroface.embedding.foreign import Model
 from aroface.embedding.sensitivity import Order
 from aroface.embedding.spec import resolve
@@ -267,7 +266,7 @@ def measure_robustness(
     out: str | PathLike[str],
     grid: Grid,
     *,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
     threads: int | None = None,
     command: str = "",
 ) -> Robustness:
@@ -281,7 +280,7 @@ def measure_robustness(
         pairs: a ``.bin`` file of labelled pairs.
         out: folder.
         grid: what is swept.
-        batch_size: images in one forward pass.
+        batch_size: images in one forward pass; by default as many as fit what computes.
         threads: threads of torch's arithmetic on the CPU.
         command: the command line, for the report.
 
@@ -293,6 +292,7 @@ def measure_robustness(
     sweeps, counts, maximum, notes = [], {}, {}, []
     for number, model in enumerate(models, start=1):
         prefix = f"{number}/{len(models)} {model.name}"
+        images = batch_size or model.embedder.batch_size
         measured: dict[Condition, dict[str, Quantity]] = {}
         for quality in grid.qualities:
             folder = Path(out) / "features" / _slug(model) / quality_key(quality)
@@ -302,7 +302,7 @@ def measure_robustness(
                 lambda model=model: model.embedder,  # type: ignore[misc]
                 {**spec, "name": f"{prefix}, {quality_key(quality)}"},
                 folder,
-                batch_size=batch_size,
+                batch_size=images,
                 threads=threads,
             )
             features = open_features(folder)
@@ -311,7 +311,7 @@ def measure_robustness(
             counts, maximum = pair_counts(same), spec["options"]["joint_maximum"]
             measured |= _measure_all(features, features.index["layout"]["variants"], grid.metrics, prefix)
             if grid.worst_case and isinstance(model.embedder.network, nn.Module):
-                measured |= _measure_worst(model, features, pairs, folder, quality, grid, batch_size, prefix)
+                measured |= _measure_worst(model, features, pairs, folder, quality, grid, images, prefix)
         if grid.worst_case and not isinstance(model.embedder.network, nn.Module):
             notes.append(f"No worst case of {model.name}: an ONNX model has no gradients.")
         sweeps.append(Sweep(model.name, _words(model), measured))
