@@ -116,7 +116,7 @@ def _check_plain(value: Any, file: str | PathLike[str] | None) -> None:
         key, item = left.pop()
         if isinstance(item, Mapping):
             for name in item:
-                _check_scalar(f"{key}.{name}".lstrip("."), name, file)
+                _check_scalar(key, name, file)
                 if not isinstance(name, str):
                     remedy = "write the key in quotes"
                     raise InputError(f"the key {printable(str(name), 40)} is no text", file=file, remedy=remedy)
@@ -139,7 +139,8 @@ def _check_scalar(key: str, item: Any, file: str | PathLike[str] | None) -> None
     elif item is not None:
         what = f"a {type(item).__name__}, neither text nor number"
     if what:
-        raise InputError(what, file=file, record=printable(key, 200) or None)
+        expected = "printable text" if isinstance(item, str) else None
+        raise InputError(what, file=file, record=printable(key, 200) or None, expected=expected)
 
 
 def read_yaml(path: str | PathLike[str]) -> Any:

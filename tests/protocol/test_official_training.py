@@ -144,7 +144,9 @@ def test_twenty_steps_are_the_official_ones(head: str, world: int) -> None:
     official, losses = transcription(found, head, recipe.optimiser.lr)
     for own, buffers in zip(found, official.buffers, strict=True):
         for name, value in {**official.parameters, **buffers}.items():
-            torch.testing.assert_close(own["end"][name], value, atol=1e-12, rtol=1e-12, msg=lambda text, name=name: f"{name}: {text}")
+            torch.testing.assert_close(
+                own["end"][name], value, atol=1e-12, rtol=1e-12, msg=lambda text, name=name: f"{name}: {text}"
+            )
         assert own["losses"] == pytest.approx(losses, abs=1e-11)
     classes = torch.cat([each["classes_end"] for each in found])
     torch.testing.assert_close(classes, official.weight, atol=1e-12, rtol=1e-12)
