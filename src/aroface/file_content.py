@@ -31,7 +31,7 @@ def refuse_placeholder(path: str | PathLike[str], expected: str | None = None) -
         with place.open("rb") as file:
             head = file.read(_HEAD)
     except FileNotFoundError:
-        raise InputError("no such file", file=path, expected=expected) from None
+        raise InputError("no such file", file=path) from None
     if not head:
         raise InputError("an empty file", file=path, expected=expected, remedy="get it again")
     if head.startswith(_POINTER):
