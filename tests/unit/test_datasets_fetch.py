@@ -145,12 +145,12 @@ def tensors() -> bytes:
 
 
 NO_CHECKPOINTS = [
-    ("model.pt", b"", "the file is empty"),
+    ("model.pt", b"", "an empty file"),
     ("model.pt", torch_file()[:-30], "no whole PyTorch file"),
     ("model.ckpt", zipped({"readme": b""}), "without the parts of a PyTorch file"),
-    ("model.pt", b"\n <HTML><head>", "the file is a web page"),
-    ("model.safetensors", b"<!doctype html>", "the file is a web page"),
-    ("model.onnx", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "the file is a Git LFS pointer"),
+    ("model.pt", b"\n <HTML><head>", "a web page, not the file"),
+    ("model.safetensors", b"<!doctype html>", "a web page, not the file"),
+    ("model.onnx", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "a Git LFS pointer, not the file"),
     ("model.onnx", b"\xff" * 99, "no whole ONNX file"),
     ("model.onnx", b"\x08\x07", "an ONNX file without a network"),
     ("model.safetensors", tensors()[:-1], "no whole safetensors file"),

@@ -7,9 +7,9 @@ import zipfile
 from pathlib import Path
 
 from aroface.datasets.archive import RefusedFileError
+from aroface.errors import InputError
+from aroface.file_content import refuse_placeholder
 
-_PAGE_STARTS = (b"<!doctype html", b"<html", b"<head", b"<?xml")
-_POINTER = b"version https://git-lfs"
 _LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the magic number that torch.save wrote until 2020
 _TORCH = (".pt", ".pth", ".ckpt")
 
@@ -23,14 +23,12 @@ def check_received(path: Path) -> None:
     Raises:
         RefusedFileError: It is empty, a web page, a Git LFS pointer, or a checkpoint or network that is not whole.
     """
+    try:
+        refuse_placeholder(path)
+    except InputError as error:
+        raise RefusedFileError(str(error)) from None
     with open(path, "rb") as file:
-        start = file.read(512)
-    if not start:
-        raise RefusedFileError("the file is empty", file=path)
-    if start.lstrip().lower().startswith(_PAGE_STARTS):
-        raise RefusedFileError("the file is a web page", file=path)
-    if start.startswith(_POINTER):
-        raise RefusedFileError("the file is a Git LFS pointer, not the file that it stands for", file=path)
+        start = file.read(len(_LEGACY_TORCH))
     if path.suffix in _TORCH and not start.startswith(_LEGACY_TORCH):
         _check_torch(path)
     if path.suffix == ".safetensors":
