@@ -23,6 +23,7 @@ from aroface.errors import InputError
 from aroface.files import DEPTH, parse_json, read_json
 from aroface.models.run_folder import read_checkpoint
 from aroface.paper.records import read_record, read_runs_file
+from aroface.planning.config import read_configuration
 from aroface.schemas import parse_yaml, read_yaml, validate
 from aroface.training.recipe import read_run
 
@@ -264,6 +265,13 @@ def test_a_memory_of_other_types_is_none(files: Any, schema: Any, tmp_path: Path
     (tmp_path / "a").write_bytes(b"")
     (tmp_path / "memory").write_text(json.dumps({"schema": schema, "folder": str(tmp_path.resolve()), "files": files}))
     assert FileHashes(tmp_path, tmp_path / "memory").sha256("a").startswith("e3b0c442")
+
+
+@pytest.mark.parametrize("value", ["[" * 20_000, "2001-99-99", "!!int x", "{[1]: 2}", "\x1b"])
+def test_odd_keys_of_the_command_line_are_one_line(value: str) -> None:
+    with pytest.raises(InputError, match="budget_gpu_hours: ") as caught:
+        read_configuration([], {"budget_gpu_hours": value})
+    assert str(caught.value).isprintable()
 
 
 FILES = [
