@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -238,7 +239,7 @@ def _do_evaluate(options: Arguments) -> None:
     else:
         from aroface.evaluation.evaluate import evaluate_features
 
-        command = f"aroface evaluate --features {options.features} --out {options.out}"
+        command = shlex.join(["aroface", "evaluate", "--features", str(options.features), "--out", str(options.out)])
         records = [evaluate_features(options.features, options.out, command=command)]
     for record in records:
         if options.model:
