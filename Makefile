@@ -9,7 +9,7 @@ CORES  ?= 2
 bin    := $(VENV)/bin
 export PYTHONNOUSERSITE := 1
 
-.PHONY: demo claim test test-mxnet test-slurm lint format lock clean help
+.PHONY: demo claim test test-mxnet test-slurm lint format lock lock-check clean help
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -66,6 +66,10 @@ format: $(VENV)/.ready
 # make lock   pins what pyproject.toml asks for today, in requirements.lock and environment.yml
 lock:
 	workflow/scripts/lock.sh $(PYTHON)
+
+# make lock-check   asks the package index whether every pin has a wheel for each version of Python that is tried
+lock-check: $(VENV)/.ready
+	workflow/scripts/lock_check.sh $(bin)/python 3.11 3.12 3.13
 
 clean:
 	rm -rf $(VENV) $(MXNET) results/demo results/claim

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -238,7 +239,7 @@ def _do_evaluate(options: Arguments) -> int:
         raise InputError("--features needs --out", expected="the file of the record")
     from aroface.evaluation.evaluate import evaluate_features
 
-    command = f"aroface evaluate --features {options.features} --out {options.out}"
+    command = shlex.join(["aroface", "evaluate", "--features", str(options.features), "--out", str(options.out)])
     _print_metrics(evaluate_features(options.features, options.out, command=command))
     return 0
 

@@ -16,10 +16,14 @@ def printable(text: str, most: int | None = None) -> str:
         most: Number of characters to keep; None keeps all.
     """
     kept = text if most is None or len(text) <= most else f"{text[: most - 1]}…"
-    line = " ".join(kept.split())
-    if line.isprintable():
-        return line
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in line)
+    return escaped(" ".join(kept.split()))
+
+
+def escaped(text: str) -> str:
+    """Text in which each control character, line break, invisible character and lone surrogate is an escape."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
 
 
 class InputError(Exception):

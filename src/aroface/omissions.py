@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from os import PathLike
 from typing import TypedDict
 
-from aroface.errors import InputError
+from aroface.errors import InputError, escaped
 
 FIRST = 10
 """Names that are kept of each kind."""
@@ -52,7 +52,7 @@ class Omissions:
             summary = self._kinds.setdefault(kind, {"count": 0, "first": []})
             summary["count"] += 1
             if len(summary["first"]) < FIRST:
-                summary["first"].append(printable(name))
+                summary["first"].append(escaped(str(name)))
 
     def note(self, kind: str, name: str | PathLike[str]) -> None:
         """Count one item that is left out as a matter of course: told, but no part of the share that `check` bounds."""
@@ -117,8 +117,3 @@ def summary_lines(summary: Mapping[str, KindSummary], word: str = "left out") ->
         names = ", ".join(each["first"]) + (f", … ({more:,} more)" if more else "")
         lines.append(" ".join(f"{word}: {each['count']:,}, {kind}: {names}".split()))
     return lines
-
-
-def printable(name: str | PathLike[str]) -> str:
-    """A name without what a terminal obeys and UTF-8 lacks: each such character as a backslash and its number."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in str(name))

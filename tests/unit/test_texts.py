@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -141,3 +142,13 @@ def test_huge_number_of_classes_is_one_line(tmp_path: Path, digits: int) -> None
     (tmp_path / "property").write_text(f"{'9' * digits},112,112\n")
     with pytest.raises(InputError, match=r"property: reads '9+.*expected one line: number of classes,112,112$"):
         _read_property(tmp_path / "property")
+
+
+def test_commands_for_people_are_quoted(tmp_path: Path) -> None:
+    """They are pasted into shells."""
+    from aroface.datasets.registry import missing, read_benchmarks
+
+    entry = read_benchmarks(Path("workflow/registries/benchmarks.yaml"))["lfw"]
+    line = missing(entry, tmp_path / "it's $(here)")
+    assert line is not None
+    assert shlex.join(["--data-dir", f"{tmp_path}/it's $(here)"]) in line

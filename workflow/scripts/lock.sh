@@ -11,6 +11,8 @@ trap 'rm -rf "$scratch"' EXIT
 {
     echo "# Written by 'make lock'. Every package of the project and of its tests, with the version it was tested with."
     echo "# PyTorch's own dependencies on CUDA packages are pinned by PyTorch itself."
+    echo "# Packages without any wheel, which pip builds itself and which need no compiler; make lock-check knows them by this:"
+    echo "# only as source: connection_pool"
     cat "$scratch/pins"
 } >requirements.lock
 {

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aroface.errors import InputError
-from aroface.omissions import printable
+from aroface.errors import InputError, escaped
 
 
 def check_name(path: Path) -> None:
@@ -17,7 +16,7 @@ def check_name(path: Path) -> None:
     name = path.name
     if name.isprintable():
         return
-    shown = path.with_name(printable(name))
+    shown = path.with_name(escaped(name))
     if any(0xD800 <= ord(char) < 0xE000 for char in name):
         raise InputError(
             "the name is not UTF-8", file=shown, remedy="rename it, for example by convmv -f latin1 -t utf-8"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -211,7 +212,7 @@ def missing(entry: Entry, data_dir: Path) -> str | None:
     what = f"{entry.title}: not in {data_dir}: {', '.join(absent)}; "
     terms = f"{entry.provider} ({entry.licence}), {entry.request}, there named {entry.listed_as}"
     if entry.downloads:
-        return f"{what}aroface data fetch {entry.key} --data-dir {data_dir} gets it from {terms}"
+        return f"{what}aroface data fetch {entry.key} --data-dir {shlex.quote(str(data_dir))} gets it from {terms}"
     return f"{what}request it from {terms}, and put the files under these names into {data_dir}"
 
 

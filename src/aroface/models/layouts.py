@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -10,11 +9,12 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-import yaml
 from torch import Tensor
 
 from aroface.errors import InputError
+from aroface.files import read_json
 from aroface.models.unpickle import InertObject
+from aroface.schemas import read_yaml
 
 Color = Literal["RGB", "BGR"]
 
@@ -97,13 +97,12 @@ def _named_color(value: object, config: Path) -> Color:
 
 def _read_config(path: Path) -> Mapping[str, object]:
     """A config, empty where there is none."""
+    if not path.is_file() or path.stat().st_size > _LARGEST_CONFIG:
+        return {}
     try:
-        if not path.is_file() or path.stat().st_size > _LARGEST_CONFIG:
-            return {}
-        text = path.read_text()
-        config = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
-    except (OSError, ValueError, yaml.YAMLError, RecursionError):
-        raise InputError("cannot be read, though it may say the order of the channels", file=path) from None
+        config = read_json(path) if path.suffix == ".json" else read_yaml(path)
+    except InputError as error:
+        raise InputError(str(error), remedy="mend it, or remove it: it may say the order of the channels") from None
     return config if isinstance(config, Mapping) else {}
 
 

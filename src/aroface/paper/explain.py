@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -227,7 +228,7 @@ def _chain(record: Record, trace: Trace) -> list[Fact]:
         *([Fact(*_origin(run))] if run else []),
         Fact("commit", commit_text(source["git_commit"])),
         Fact("command", source["command"] or "unknown"),
-        Fact("again", f"{trace.workflow} {record.path.as_posix()}"),
+        Fact("again", f"{trace.workflow} {shlex.quote(record.path.as_posix())}"),
     ]
 
 
