@@ -97,9 +97,7 @@ class AdaFaceTraining:
         self.running = [[*self.running[0]] for _ in images]
         trained = {name: value.requires_grad_() for name, value in self.parameters.items()}
         losses = []
-        for own, running, image, label, mask in zip(
-            self.buffers, self.running, images, labels, masks, strict=True
-        ):
+        for own, running, image, label, mask in zip(self.buffers, self.running, images, labels, masks, strict=True):
             features = ir({**trained, **own}, image, mask, stem_stride=self.stem_stride, strides=self.strides)
             losses.append(adaface_loss(features, trained["kernel"], label, running))
         loss = torch.stack(losses).mean()

@@ -14,7 +14,16 @@ import torch.distributed as dist
 import yaml
 from adaface_training import AdaFaceTraining
 from gloo import run_ranks
-from test_official_training import CLASSES, DIMENSION, STRIDES, TINY, NoiseBatches, double, images_of, tiny_network
+from test_official_training import (
+    CLASSES,
+    DIMENSION,
+    STRIDES,
+    TINY,
+    NoiseBatches,
+    double,
+    images_of,
+    tiny_network,
+)
 
 from aroface.datasets.loader import Batch
 from aroface.planning.config import lay_over
@@ -74,7 +83,7 @@ def project(rank: int, world: int) -> dict[str, Any]:
             "classes": trainer.classifier.weight.detach().clone(),
         }
         losses = []
-        for step in range(STEPS):  # noqa: B007 - dropout looks at it
+        for step in range(STEPS):
             losses.append(float(trainer._update(batches.batch(step), None)[0]))
             trainer.step += 1
         found["losses"] = losses
@@ -99,7 +108,9 @@ def test_the_steps_are_adafaces(world: int) -> None:
         assert own["losses"] == pytest.approx(losses, abs=1e-11)
         for name, value in {**official.parameters, **official.buffers[rank]}.items():
             if name != "kernel" and name not in absent:
-                torch.testing.assert_close(own["end"][name], value, atol=1e-11, rtol=1e-11, msg=lambda text, name=name: f"{name}: {text}")
+                torch.testing.assert_close(
+                    own["end"][name], value, atol=1e-11, rtol=1e-11, msg=lambda text, name=name: f"{name}: {text}"
+                )
         for name in absent:
             assert torch.equal(own["end"][name], own["start"][name])
         torch.testing.assert_close(own["norms"], official.running[rank], atol=1e-11, rtol=1e-11)

@@ -77,6 +77,11 @@ def tiny_network() -> Any:
     return patch.dict(ARCHITECTURES, tiny=_iresnet("tiny", TINY))
 
 
+def close(value: torch.Tensor, expected: torch.Tensor, name: str, tolerance: float) -> None:
+    """Compare two tensors, with a message that names them."""
+    torch.testing.assert_close(value, expected, atol=tolerance, rtol=tolerance, msg=lambda text: f"{name}: {text}")
+
+
 def recipe_of(head: str, **changes: Any) -> Recipe:
     """The recipe ``released512`` of the rows with the adversary, on a tiny network."""
     recipes = yaml.safe_load(Path("workflow/registries/recipes.yaml").read_text())
@@ -144,7 +149,9 @@ def test_twenty_steps_are_the_official_ones(head: str, world: int) -> None:
     official, losses = transcription(found, head, recipe.optimiser.lr)
     for own, buffers in zip(found, official.buffers, strict=True):
         for name, value in {**official.parameters, **buffers}.items():
-            torch.testing.assert_close(own["end"][name], value, atol=1e-12, rtol=1e-12, msg=lambda text, name=name: f"{name}: {text}")
+            torch.testing.assert_close(
+                own["end"][name], value, atol=1e-12, rtol=1e-12, msg=lambda text, name=name: f"{name}: {text}"
+            )
         assert own["losses"] == pytest.approx(losses, abs=1e-11)
     classes = torch.cat([each["classes_end"] for each in found])
     torch.testing.assert_close(classes, official.weight, atol=1e-12, rtol=1e-12)
