@@ -14,7 +14,16 @@ import torch.distributed as dist
 import yaml
 from adaface_training import AdaFaceTraining
 from gloo import run_ranks
-from test_official_training import CLASSES, DIMENSION, STRIDES, TINY, NoiseBatches, double, images_of, tiny_network
+from test_official_training import (
+    CLASSES,
+    DIMENSION,
+    STRIDES,
+    TINY,
+    NoiseBatches,
+    double,
+    images_of,
+    tiny_network,
+)
 
 from aroface.datasets.loader import Batch
 from aroface.planning.config import lay_over

@@ -77,6 +77,11 @@ def tiny_network() -> Any:
     return patch.dict(ARCHITECTURES, tiny=_iresnet("tiny", TINY))
 
 
+def close(value: torch.Tensor, expected: torch.Tensor, name: str, tolerance: float) -> None:
+    """Compare two tensors, with a message that names them."""
+    torch.testing.assert_close(value, expected, atol=tolerance, rtol=tolerance, msg=lambda text: f"{name}: {text}")
+
+
 def recipe_of(head: str, **changes: Any) -> Recipe:
     """The recipe ``released512`` of the rows with the adversary, on a tiny network."""
     recipes = yaml.safe_load(Path("workflow/registries/recipes.yaml").read_text())

@@ -12,7 +12,7 @@ import pytest
 import simplejpeg
 import torch
 
-from aroface.datasets.loader import Batch, BatchLoader, epoch_order, to_network
+from aroface.datasets.loader import Batch, BatchLoader, epoch_order, last_share, to_network
 from aroface.datasets.training_set import TrainingSet, write_training_set
 from aroface.errors import InputError
 
@@ -93,6 +93,33 @@ def test_shards_are_disjoint_and_together_the_order_of_one_process(n: int, world
     assert set(everything.tolist()) == set(whole.tolist())
     rows = np.stack([shard.reshape(-1, batch_size) for shard in shards], axis=1)
     assert np.array_equal(rows.reshape(-1), whole)
+
+
+@pytest.mark.parametrize(("n", "world", "size", "last"), [
+    (64, 1, 24, 16), (64, 2, 12, 8), (64, 3, 7, 1), (64, 1, 9, 0), (64, 1, 16, 0), (64, 3, 5, 2), (25, 2, 12, 0)
+])  # fmt: skip
+def test_what_is_left_over_is_shared_equally(n: int, world: int, size: int, last: int):
+    assert last_share(n, world, size) == (last if last > 1 else 0)
+
+
+@pytest.mark.parametrize(("world", "size"), [(1, 14), (2, 7), (3, 5), (1, 5)])
+def test_the_last_batch_may_be_kept(faces: TrainingSet, world: int, size: int):
+    n = len(faces)
+    loaders = [BatchLoader(faces, size, 3, rank, world, keep_last=True) for rank in range(world)]
+    whole = BatchLoader(faces, size, 3, 0, world)
+    last = last_share(n, world, size)
+    assert {loader.images_per_epoch for loader in loaders} == {world * (whole.batches_per_epoch * size + last)}
+    epochs = [[snapshot(batch) for batch in loader.epoch(1)] for loader in loaders]
+    assert {len(epoch) for epoch in epochs} == {loaders[0].batches_per_epoch}
+    assert same(epochs[0][: whole.batches_per_epoch], [snapshot(batch) for batch in whole.epoch(1)])
+    if last:
+        assert all(len(array) == last for epoch in epochs for array in epoch[-1])
+        resumed = [snapshot(batch) for batch in loaders[-1].epoch(1, start=loaders[-1].batches_per_epoch - 1)]
+        assert same(resumed, epochs[-1][-1:])
+    seen = [int(index) for batches in loaders for batch in batches.epoch(1) for index in batch.indices]
+    assert len(seen) == loaders[0].images_per_epoch
+    if loaders[0].images_per_epoch >= n:
+        assert {*seen} == {*range(n)}
 
 
 @pytest.mark.parametrize("threads", [1, 3])

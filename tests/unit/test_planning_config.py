@@ -26,6 +26,7 @@ from aroface.planning.config import (
     read_configuration,
     read_experiments,
     read_recipes,
+    resolve_recipe,
 )
 from aroface.planning.plan import Plan, make_plan
 from aroface.planning.products import find_products
@@ -250,6 +251,33 @@ def test_the_schema_knows_the_backbones_heads_and_options_of_the_code() -> None:
     assert set(properties["adversary"]["properties"]) == {"profile"} | {
         field.name for field in fields(AdversaryOptions)
     }
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ({"growth_interval": 2000}, {}),
+        ({"adversary": {"scale_loss": True}}, {}),
+        ({"precision": "fp32", "growth_interval": 100}, {"precision": "fp32"}),
+        ({"precision": "bf16", "adversary": {"scale_loss": False}}, {"precision": "bf16"}),
+        ({"adversary": {"kind": "random", "scale_loss": False}}, {"adversary": {"kind": "random"}}),
+        ({"backbone": {"dropout": 0.0}, "last_batch": "dropped", "images_per_pass": None}, {}),
+        ({"optimiser": {"decay_batch_norm": True}, "class_update": "drawn", "class_draw": "step"}, {}),
+    ],
+)
+def test_what_is_said_without_need_leaves_the_recipe_as_it_is(said: dict[str, Any], meant: dict[str, Any]) -> None:
+    base = yaml.safe_load((ROOT / "workflow/registries/recipes.yaml").read_text())["page2048"]["recipe"]
+    base = lay_over(base, {"adversary": {"kind": "gradient", "scale_loss": True}, "growth_interval": 2000})
+    assert resolve_recipe([("base", base), ("said", said)]) == resolve_recipe([("base", base), ("meant", meant)])
+
+
+@pytest.mark.parametrize(
+    "changes", [{"growth_interval": 100}, {"adversary": {"scale_loss": False}}, {"backbone": {"dropout": 0.1}}]
+)
+def test_what_matters_changes_the_recipe(changes: dict[str, Any]) -> None:
+    base = yaml.safe_load((ROOT / "workflow/registries/recipes.yaml").read_text())["page2048"]["recipe"]
+    base = lay_over(base, {"adversary": {"kind": "gradient", "scale_loss": True}, "growth_interval": 2000})
+    assert resolve_recipe([("base", base), ("changes", changes)]) != resolve_recipe([("base", base)])
 
 
 def test_every_protocol_has_a_version() -> None:

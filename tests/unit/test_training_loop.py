@@ -1,11 +1,15 @@
 import json
 import shutil
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import fp16_compress_hook
+from torch.nn.parallel import DistributedDataParallel
 from training_runs import BATCH, IMAGES, sign, write_data, write_recipe
 
 from aroface.datasets.generate import generate_pairs
@@ -18,10 +22,12 @@ from aroface.errors import InputError
 from aroface.evaluation.validation import pair_validation
 from aroface.evaluation.verification import accuracy, pair_distances
 from aroface.files import read_json, sha256_file
+from aroface.models.checkpoint import read_weights
 from aroface.models.registry import build
+from aroface.schemas import validate
 from aroface.training import watch
 from aroface.training.conduct import Conduct
-from aroface.training.loop import Trainer
+from aroface.training.loop import Trainer, _parameter_groups, _round_gradients
 from aroface.training.ranks import Ranks
 from aroface.training.recipe import read_run
 from aroface.training.run import train
@@ -58,8 +64,24 @@ def run(tmp_path: Path, data: Path, **changes: Any) -> tuple[dict[str, Any], lis
         {"precision": "fp16", "adversary": {"kind": "gradient", "profile": "clean", **ADVERSARY}},
         {"sample_rate": 0.5, "batch_norm": "averaged", "gradient_compression": "fp16"},
         {"low_quality": {"crop": 0.5, "resolution": 0.5, "photometric": 0.5, "grey": "bgr"}},
+        {
+            "sample_rate": 0.3,
+            "class_update": "all",
+            "class_draw": "pass",
+            "gradient_compression": "fp16_always",
+            "adversary": {"kind": "gradient", "profile": "official", **ADVERSARY},
+        },
     ],
-    ids=["bf16 official", "adaface clean", "random", "plain", "fp16", "sampled classes", "low quality"],
+    ids=[
+        "bf16 official",
+        "adaface clean",
+        "random",
+        "plain",
+        "fp16",
+        "sampled classes",
+        "low quality",
+        "classes drawn",
+    ],
 )
 def test_every_kind_of_recipe_trains(tmp_path, data, changes):
     checkpoint, log = run(tmp_path, data, **changes)
@@ -78,6 +100,100 @@ def test_every_kind_of_recipe_trains(tmp_path, data, changes):
     assert sheets == (["step_00000000.png", "step_00000004.png"] if warped else [])
     if warped:
         assert sum(log[0]["corners"]) == BATCH // 4
+
+
+ADAFACE_TRAINING = {
+    "head": ADAFACE,
+    "backbone": {"dropout": 0.4, "initialisation": "kaiming", "plain_features": True, "identity_shortcut": True},
+    "class_weights": "unit",
+    "optimiser": {"decay_batch_norm": False, "clip_norm": None},
+    "batch_norm": "broadcast",
+    "autocast": "everything",
+    "last_batch": "kept",
+    "batch_size": 24,
+    "images_per_pass": 12,
+}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_adafaces_training_keeps_the_last_batch(tmp_path, data, precision):
+    checkpoint, log = run(tmp_path, data, precision=precision, **ADAFACE_TRAINING)
+    assert checkpoint["progress"] == {"epochs": 1, "steps": 3, "images": IMAGES}
+    assert checkpoint["execution"]["images_per_pass"] == 12
+    assert all(line["loss"] > 0 and line["grad_norm"] > 0 for line in log)
+
+
+def test_weights_that_were_trained_as_adafaces_load_as_any(tmp_path, data):
+    run(tmp_path, data, **ADAFACE_TRAINING)
+    weights, _ = read_weights(tmp_path / "run" / "model.safetensors")
+    build("r8s4", 16).load_state_dict(weights, strict=True)
+    assert (weights["features.weight"] == 1).all()
+    assert (weights["features.bias"] == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "spared"),
+    [
+        ({}, set()),
+        ({"decay_batch_norm": False}, {"batch norm"}),
+        ({"decay_norm_and_bias": False}, {"batch norm", "slope", "bias"}),
+        ({"decay_norm_and_bias": False, "decay_batch_norm": False}, {"batch norm", "slope", "bias"}),
+    ],
+)
+def test_what_decays(tmp_path, changes, spared):
+    recipe = read_run(write_recipe(tmp_path, optimiser=changes)).recipe
+    network = torch.nn.ModuleDict(
+        {"batch norm": torch.nn.BatchNorm2d(3), "slope": torch.nn.PReLU(3), "layer": torch.nn.Linear(3, 2)}
+    )
+    groups = _parameter_groups(recipe, network, torch.nn.Linear(2, 2, bias=False))
+    still = {id(each) for group in groups if not group["weight_decay"] for each in group["params"]}
+    found = {
+        "bias" if name == "layer.bias" else name.split(".")[0]
+        for name, each in network.named_parameters()
+        if id(each) in still
+    }
+    assert found == spared
+
+
+def test_a_single_process_rounds_gradients_as_a_compressed_one():
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        images, gradients = torch.randn(5, 6), []
+        for wrapped in (True, False):
+            torch.manual_seed(0)
+            network = torch.nn.Sequential(torch.nn.Linear(6, 4), torch.nn.BatchNorm1d(4))
+            module = DistributedDataParallel(network) if wrapped else network
+            if wrapped:
+                module.register_comm_hook(None, fp16_compress_hook)
+            (1e-3 * module(images).square()).sum().backward()
+            exact = [each.grad.clone() for each in network.parameters()]
+            if not wrapped:
+                _round_gradients(network)
+            gradients.append([each.grad for each in network.parameters()])
+        assert all(torch.equal(one, other) for one, other in zip(*gradients, strict=True))
+        assert not all(torch.equal(one, other) for one, other in zip(exact, gradients[1], strict=True))
+    finally:
+        dist.destroy_process_group()
+
+
+@pytest.mark.parametrize(("compression", "rounds"), [("none", False), ("fp16", False), ("fp16_always", True)])
+def test_which_compression_rounds_a_single_process(tmp_path, data, monkeypatch, compression, rounds):
+    called = []
+    monkeypatch.setattr("aroface.training.loop._round_gradients", called.append)
+    run(tmp_path, data, gradient_compression=compression)
+    assert bool(called) == rounds
+
+
+def test_the_recipe_decides_the_scaler_and_whether_the_attack_is_scaled(tmp_path, data):
+    adversary = {"kind": "gradient", "profile": "official", **ADVERSARY}
+    _, log = run(tmp_path, data, precision="fp16", growth_interval=1, adversary=adversary)
+    scales = [line["loss_scale"] for line in log]
+    assert max(scales) > min(scales)
+    assert any(later > earlier for earlier, later in pairwise(scales)), "it grows after each step without an overflow"
+    assert all(0 <= line["zero_signs"] <= 1 for line in log)
+    history = read_json(tmp_path / "run" / "history.json")
+    assert history["zero_signs"] == pytest.approx(np.mean([line["zero_signs"] for line in log]))
+    validate(history, "history")
 
 
 def test_the_adversary_gains_strength_over_its_warm_up(tmp_path, data):

@@ -26,7 +26,17 @@ from aroface.training import ranks as module
 from aroface.training.batchnorm import SharedBatchNorm, share_batch_norm
 from aroface.training.conduct import Conduct, Interrupted
 from aroface.training.loop import Trainer
-from aroface.training.ranks import Agreement, Ranks, average_buffers, check_equal, joined, share_of
+from aroface.training.ranks import (
+    Agreement,
+    Ranks,
+    average_buffers,
+    check_equal,
+    joined,
+    pass_of,
+    passes_of,
+    share_of,
+    take_first_buffers,
+)
 from aroface.training.recipe import read_run
 from aroface.training.run import train
 
@@ -263,3 +273,39 @@ def test_processes_wait_for_one_at_work_as_long_as_it_lives():
 @pytest.mark.parametrize(("how", "said"), [("dead", "Connection closed by peer"), ("silent", "Timed out")])
 def test_processes_give_up_one_at_work_that_is_dead_or_stands_still(how, said):
     assert said in run_ranks(2, slow_work, how)[1]
+
+
+@pytest.mark.parametrize(
+    ("images", "most", "sizes"), [(8, 8, [8]), (12, 4, [4, 4, 4]), (10, 4, [4, 4, 2]), (9, 4, [4, 5]), (1, 4, [1])]
+)
+def test_passes_take_all_rows_and_never_a_single_one_at_the_end(images, most, sizes):
+    passes = passes_of(images, most)
+    assert [len(range(images)[part]) for part in passes] == sizes
+    assert [row for part in passes for row in range(images)[part]] == [*range(images)]
+
+
+@pytest.mark.parametrize(
+    ("world", "micro", "images"),
+    [(1, None, 256), (2, None, 256), (1, 256, 256), (2, 300, 256), (4, None, None), (1, 128, None), (2, 64, None)],
+)
+def test_a_recipe_may_ask_for_the_images_of_a_pass(world, micro, images):
+    ranks = Ranks(torch.device("cpu"), 0, world)
+    if images is not None:
+        assert pass_of(512, ranks, micro, 256) == images
+    else:
+        with pytest.raises(InputError, match=r"images_per_pass: .* in each pass; expected 256, .*--processes 2"):
+            pass_of(512, ranks, micro, 256)
+
+
+def test_buffers_of_the_first_process_are_everybodys():
+    for mine in run_ranks(2, shared_buffers):
+        assert mine == [0.5, 0.5, 20.0, 1.0]
+
+
+def shared_buffers(rank: int) -> list[float]:
+    norm, head = nn.BatchNorm1d(2), nn.Module()
+    norm.running_mean.fill_(rank + 0.5)
+    head.register_buffer("norm_mean", torch.tensor(20.0 + rank))
+    with joined("cpu") as ranks:
+        take_first_buffers([norm, head], ranks)
+    return [*norm.running_mean.tolist(), float(head.norm_mean), float(norm.running_var[0])]
