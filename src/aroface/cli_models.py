@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from aroface.cli_verbs import Arguments, Verbs, add_group, add_verb
+from aroface.cli_verbs import Arguments, Verbs, above_zero, add_group, add_verb, finite
 
 
 def add_model_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -24,6 +24,8 @@ def add_model_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
     )
     verb.add_argument("--out", type=Path, required=True, help="the run folder")
     _add_color(verb)
+    verb.add_argument("--mean", type=finite, metavar="M", help="subtracted from pixel values in 0..255 (127.5)")
+    verb.add_argument("--std", type=above_zero, metavar="S", help="what they are divided by afterwards (127.5)")
     verb.add_argument("--arch", help="what the file must hold (default: whatever it holds)")
     verb.add_argument("--name", help="of the run (default: the folder's)")
     verb.add_argument("--method", default="released", help="that trained it, for tables (%(default)s)")
@@ -60,7 +62,7 @@ def _do_import(options: Arguments) -> None:
     from aroface.models.info import describe
     from aroface.models.released import import_checkpoint
 
-    given = {name: getattr(options, name) for name in ("color", "arch", "name", "method", "dataset")}
+    given = {name: getattr(options, name) for name in ("color", "mean", "std", "arch", "name", "method", "dataset")}
     import_checkpoint(options.file, options.out, **given)
     print(*describe(options.out), sep="\n")
 

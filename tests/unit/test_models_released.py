@@ -226,3 +226,22 @@ def test_an_ir_network_that_does_not_tell_its_colours_is_described_but_not_impor
     assert main(["model", "import", str(tmp_path / "model.pt"), "--out", str(tmp_path / "run")]) == 2
     assert "does not tell the order of its colour channels; expected --color BGR" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+def test_magfaces_wrapping_asks_for_what_its_networks_take(tmp_path, state, capsys):
+    wrapped = {f"features.module.{name}": value for name, value in state.items()} | {"fc.weight": torch.zeros(9, 16)}
+    torch.save({"arch": "iresnet", "state_dict": wrapped}, tmp_path / "magface.pth")
+    words = ["model", "import", str(tmp_path / "magface.pth"), "--out", str(tmp_path / "run")]
+    assert main(words) == 2
+    assert "expected --color BGR --mean 0 --std 255" in capsys.readouterr().err
+    assert main([*words, "--color", "BGR", "--mean", "0", "--std", "255"]) == 0
+    assert capsys.readouterr().err == "left out: 1, tensors that are no part of the backbone: fc.weight\n"
+    form = read_json(tmp_path / "run/checkpoint.json")["input"]
+    assert form == {"size": 112, "color": "RGB", "mean": 0.0, "std": 255.0}
+    images = _faces()
+    model = build("r8s4", 16).eval()
+    model.load_state_dict(state)
+    with torch.inference_mode():
+        expected = model(torch.tensor(images[..., ::-1].copy()).permute(0, 3, 1, 2).float() / 255).numpy()
+    found = load_embedder(tmp_path / "run", "cpu").embed(images, flip=False)
+    np.testing.assert_allclose(found, expected, atol=1e-5 * abs(expected).max())

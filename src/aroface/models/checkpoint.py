@@ -174,8 +174,8 @@ def load_foreign(path: str | PathLike[str], color: Color | None = None, *, look:
         path: the file or folder.
         color: order of the channels that the weights were trained on; by default what a ``config.json`` or
             ``model.yaml`` beside them says (``color_space``), else RGB for insightface's names and BGR for AdaFace's
-            Lightning checkpoints. Other IR networks do not tell it. For BGR the input channels of the first
-            convolution are reversed.
+            Lightning checkpoints. Other IR networks, and MagFace's files, do not tell it. For BGR the input channels of
+            the first convolution are reversed.
         look: whether the weights are only looked at: an order that nothing tells is no error then.
 
     Raises:
@@ -203,12 +203,16 @@ def _color(color: Color | None, layout: Layout, found: Backbone, file: Path, loo
     described = described_color(file)
     if described is not None:
         return described
+    if look and (found.magface or (layout == "adaface" and not found.lightning)):
+        return "RGB", UNTOLD
+    if found.magface:
+        what = "wrapped as MagFace's networks are, which take BGR and pixels from 0 to 1"
+        expected = "--color BGR --mean 0 --std 255, or what the weights were trained on"
+        raise InputError(what, file=file, expected=expected)
     if layout == "insightface":
         return "RGB", "as this layout's are (--color says otherwise)"
     if found.lightning:
         return "BGR", "as AdaFace's Lightning checkpoints are (--color says otherwise)"
-    if look:
-        return "RGB", UNTOLD
     raise InputError(
         "an IR network, which does not tell the order of its colour channels",
         file=file,

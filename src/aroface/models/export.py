@@ -23,6 +23,7 @@ from aroface.models.unpickle import read_torch_file
 
 Format = Literal["safetensors", "pt", "onnx", "torch-export"]
 FORMATS: tuple[Format, ...] = get_args(Format)
+_SUFFIXES: dict[Format, str] = {"safetensors": "safetensors", "pt": "pt", "onnx": "onnx", "torch-export": "pt2"}
 
 TOLERANCE = 1e-4
 """Largest difference from the network that an exported program may show, relative to the largest value."""
@@ -61,13 +62,17 @@ def export_model(
         normalised: whether a program's embeddings have unit length; state dicts cannot say so.
 
     Raises:
-        InputError: no such run, or what was written is not the network; then what stood at ``out`` is left alone.
+        InputError: no such run, a folder at ``out``, or what was written is not the network; then what stood at ``out``
+            is left alone.
     """
     if form not in FORMATS:
         raise InputError(f"unknown format {form!r}", expected=f"one of {', '.join(FORMATS)}")
     if normalised and form in ("safetensors", "pt"):
         remedy = "export as onnx or torch-export, or normalise after the network"
         raise InputError("weights alone cannot say that embeddings are normalised", record=form, remedy=remedy)
+    if Path(out).is_dir():
+        what, remedy = "a folder", f"name a file in it, such as {Path(out) / f'model.{_SUFFIXES[form]}'}"
+        raise InputError(what, file=out, record="--out", expected="the file to write", remedy=remedy)
     backbone, checkpoint = load_backbone(run_dir)
     backbone.requires_grad_(False)
     described = {

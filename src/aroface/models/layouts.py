@@ -26,6 +26,7 @@ _MARKS = (
 """Names that a backbone of each family has; what stands before them is a wrapper's prefix."""
 
 _LIGHTNING_PREFIX = "model."
+_MAGFACE_PREFIX = "features.module."
 _DEEPEST = 4  # levels of dictionaries in a training's state
 _AVERAGED = ("ema", "averaged", "teacher", "swa")
 _WEIGHTS = ("pretrained_model/model.pt", "model.safetensors", "model.pt", "pytorch_model.bin", "backbone.pth")
@@ -43,11 +44,13 @@ class Backbone:
         tensors: by their names without a prefix.
         left_out: names of the file's other tensors beside them.
         lightning: whether it lies as AdaFace's training by Lightning saves it.
+        magface: whether it lies as MagFace's training saves it.
     """
 
     tensors: dict[str, Tensor]
     left_out: tuple[str, ...] = ()
     lightning: bool = False
+    magface: bool = False
 
 
 def weights_in(path: str | PathLike[str]) -> Path:
@@ -128,7 +131,7 @@ def find_backbone(loaded: object, path: Path) -> Backbone:
     _refuse_quantised(inside, _names_of(loaded, where), path)
     left_out = tuple(sorted(name for name in tensors if not name.startswith(prefix)))
     lightning = where[-1:] == ("state_dict",) and prefix == _LIGHTNING_PREFIX
-    return Backbone(inside, left_out, lightning)
+    return Backbone(inside, left_out, lightning, prefix.endswith(_MAGFACE_PREFIX))
 
 
 def with_counters(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from aroface.models.checkpoint import Foreign, load_foreign, save_weights
 from aroface.models.layouts import Color
 from aroface.models.registry import ARCHITECTURES, build
 from aroface.models.run_folder import CHECKPOINT, WEIGHTS
+from aroface.omissions import Omissions
 from aroface.provenance import git_commit, hardware, versions
 from aroface.versions import lock_state
 
@@ -26,6 +27,8 @@ def import_checkpoint(
     out: str | PathLike[str],
     *,
     color: Color | None = None,
+    mean: float | None = None,
+    std: float | None = None,
     arch: str | None = None,
     name: str | None = None,
     method: str = RELEASED,
@@ -39,6 +42,8 @@ def import_checkpoint(
         file: as :func:`aroface.models.checkpoint.load_foreign` reads it.
         out: the run folder; one that an import made is made again.
         color: order of the channels that the weights were trained on; by default that of the file's layout.
+        mean: subtracted from pixel values in 0..255, 127.5 by default.
+        std: what they are divided by afterwards, 127.5 by default.
         arch: what the file must hold; by default whatever it holds.
         name: of the run; by default the folder's.
         method: what trained the weights, for the rows of tables.
@@ -60,13 +65,18 @@ def import_checkpoint(
     found = load_foreign(file, color)
     if arch not in (None, found.arch):
         raise InputError(f"holds {found.arch}", file=file, expected=arch)
+    omissions = Omissions()
+    omissions.extend("tensors that are no part of the backbone", found.left_out)
+    omissions.tell()
+    given = {key: value for key, value in (("mean", mean), ("std", std)) if value is not None}
+    form = {**_INPUT, **given}
     run = name or folder.resolve().name
     model = build(found.arch, found.embedding_size)
     model.load_state_dict(found.state)
     (folder / CHECKPOINT).unlink(missing_ok=True)
     save_weights(folder / WEIGHTS, model, {"arch": found.arch, "run": run})
     experiment = {"method": method, "dataset": dataset, "arch": found.arch, "seed": 0}
-    write_json(folder / CHECKPOINT, {"schema": SCHEMA, "run": run, **_describe(found, folder, experiment)})
+    write_json(folder / CHECKPOINT, {"schema": SCHEMA, "run": run, **_describe(found, folder, experiment, form)})
     return folder / CHECKPOINT
 
 
@@ -75,14 +85,14 @@ def _refuse_trained(folder: Path) -> None:
         raise InputError("holds a trained run", file=folder, expected="a folder of its own", remedy="choose another")
 
 
-def _describe(found: Foreign, folder: Path, experiment: dict[str, Any]) -> dict[str, Any]:
+def _describe(found: Foreign, folder: Path, experiment: dict[str, Any], form: dict[str, Any]) -> dict[str, Any]:
     weights, file = folder / WEIGHTS, found.file
     return {
         "experiment": experiment,
         "recipe": None,
         "recipe_hash": None,
         "weights": {"file": weights.name, "sha256": sha256_file(weights)},
-        "input": _INPUT,
+        "input": form,
         "embedding_size": found.embedding_size,
         "source": RELEASED,
         "released": {
