@@ -55,8 +55,6 @@ from unfinished import (
 FILES = workflow.config_settings.configfiles or [ROOT / "config.yaml"]
 
 try:
-    if workflow.is_main_process:
-        check_call(workflow)
     PLAN = make_plan(
         [Path(os.path.relpath(file)) for file in FILES],
         workflow.config_settings.config,
@@ -131,6 +129,7 @@ onstart:
     jobs = list(workflow.persistence.dag.needrun_jobs())
     if on_slurm():
         try:
+            check_call(workflow)
             earlier = wait_for_earlier_jobs(
                 {comment_of(job.rule.name, job.wildcards) for job in jobs}
             )
