@@ -140,4 +140,5 @@ def _decoded(data: bytes, file: Path, record: str | None) -> Pixels:
     try:
         return decode(data)
     except ValueError as error:
-        raise InputError(f"cannot be decoded ({error})", file=file, record=record) from None
+        what = "cannot be decoded" if record else "cannot be read as an image"
+        raise InputError(f"{what} ({error})", file=file, record=record) from None
