@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from aroface import semantics
+from aroface.datasets.generate import generate_tinyface
 from aroface.errors import InputError
 from aroface.evaluation.evaluate import PROTOCOLS
 from aroface.files import read_json
@@ -140,6 +141,11 @@ def edit(config: dict[str, Any], path: str, value: object) -> None:
         ("benchmarks.0.protocol", "tinyface", "test.yaml: benchmarks.0: protocol tinyface on pairs"),
         ("benchmarks.0.options", {"flip": 1}, "test.yaml: benchmarks.0: options.flip: 1 is not of type 'boolean'"),
         ("benchmarks.0.trained_on", ["ms1mv3"], "benchmarks: pairs_clean: trained_on: no experiment trains on ms1mv3"),
+        (
+            "benchmarks.0.options.color",
+            "BGR",
+            "test.yaml: benchmarks.0.options.color: the colour order BGR; expected RGB",
+        ),
         ("benchmarks", ["tinyface", "tinyface"], "test.yaml: benchmarks.1: tinyface is declared twice"),
         ("tables", ["paper_tables/specs/no.yaml"], "paper_tables/specs/no.yaml: no such file"),
         ("tables", [f"paper_tables/specs/{name}lfw.yaml" for name in ("", "demo/")], "tables.1: a second table 'lfw'"),
@@ -506,3 +512,16 @@ def test_planning_imports_neither_torch_nor_snakemake() -> None:
     script = f"import sys, aroface.planning.products, aroface.planning.costs_report; print(sorted({heavy}))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+def test_crops_that_a_benchmark_does_not_name_are_refused_before_anything_is_trained(folder: Folder) -> None:
+    spec = {"identities": 2, "gallery_per_identity": 1, "probes_per_identity": 1, "distractors": 1}
+    generate_tinyface(spec, 1, folder.path / "TinyFace", workers=1)
+    for part in ("Gallery_Match", "Probe", "Gallery_Distractor"):
+        (folder.path / "TinyFace/aligned_pad_0.1_pad_high" / part).mkdir(parents=True)
+    folder.config["benchmarks"] = ["tinyface"]
+    folder.plan()
+    folder.config["benchmarks"] = [{"name": "t", "data": "tinyface", "options": {"alignment": "aligned_other"}}]
+    expected = "TinyFace: the images are taken from aligned_pad_0.1_pad_high; expected alignment 'aligned_other'"
+    with pytest.raises(InputError, match=expected):
+        folder.plan()
