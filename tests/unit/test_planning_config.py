@@ -420,6 +420,7 @@ SHOWN = {
     *{(method, "webface12m") for method in ("adaface", "adaface_aroface")},
     ("adaface", "ms1mv3"),
 }
+CONTROLS = {("adaface_control", "webface4m"), ("adaface_control", "webface12m")}
 AUTHORS = {("arcface_aroface", "ms1mv2"), ("arcface_aroface", "ms1mv3"), ("cosface_aroface", "webface4m")}
 AUTHORS |= {("cosface_aroface", "webface12m")}
 
@@ -444,12 +445,15 @@ def test_every_experiment_of_the_paper_is_declared_with_its_recipe(
         }
 
     paper, everything, released = recipes(), recipes(folder / "paper_all.yaml"), recipes(folder / "released512.yaml")
-    assert set(paper) == SHOWN
-    assert set(everything) == SHOWN | AUTHORS | {("cosface", "webface12m")}
+    assert set(paper) == SHOWN | CONTROLS
+    assert set(everything) == SHOWN | CONTROLS | AUTHORS | {("cosface", "webface12m")}
     assert everything.items() >= paper.items()
     assert set(released) == AUTHORS
     for (method, dataset), found in {**everything, **released}.items():
         batch, lr = (512, 0.05) if (method, dataset) in released and found[2] == 512 else (2048, 0.2)
+        if method == "adaface":  # trained as AdaFace's own code does
+            assert found == ("r100", 26, 512, 0.1, "none")
+            continue
         epochs, profile = 28 if dataset == "ms1mv2" else 20, "official" if method.endswith("aroface") else "none"
         assert found == ("r100", epochs, batch, lr, profile)
 
