@@ -271,6 +271,20 @@ def test_what_is_said_without_need_leaves_the_recipe_as_it_is(said: dict[str, An
     assert resolve_recipe([("base", base), ("said", said)]) == resolve_recipe([("base", base), ("meant", meant)])
 
 
+def test_another_profile_does_not_inherit_what_the_recipe_says_of_its_own() -> None:
+    base = yaml.safe_load((ROOT / "workflow/registries/recipes.yaml").read_text())["page2048"]["recipe"]
+    assert base["adversary"]["scale_loss"] is False
+
+    def adversary(**changes: Any) -> AdversaryOptions:
+        recipe = resolve_recipe([("base", base), ("changes", {"adversary": {"kind": "gradient", **changes}})])
+        return AdversaryOptions.from_mapping(recipe["adversary"])
+
+    assert not adversary().scale_loss
+    assert not adversary(profile="official").scale_loss
+    assert adversary(profile="clean").scale_loss
+    assert not adversary(profile="clean", scale_loss=False).scale_loss
+
+
 @pytest.mark.parametrize(
     "changes", [{"growth_interval": 100}, {"adversary": {"scale_loss": False}}, {"backbone": {"dropout": 0.1}}]
 )
