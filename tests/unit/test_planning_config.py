@@ -277,6 +277,20 @@ def test_what_is_said_without_need_leaves_the_recipe_as_it_is(said: dict[str, An
     assert resolve_recipe([("base", base), ("said", said)]) == resolve_recipe([("base", base), ("meant", meant)])
 
 
+def test_another_profile_does_not_inherit_what_the_recipe_says_of_its_own() -> None:
+    base = yaml.safe_load((ROOT / "workflow/registries/recipes.yaml").read_text())["page2048"]["recipe"]
+    assert base["adversary"]["scale_loss"] is False
+
+    def adversary(**changes: Any) -> AdversaryOptions:
+        recipe = resolve_recipe([("base", base), ("changes", {"adversary": {"kind": "gradient", **changes}})])
+        return AdversaryOptions.from_mapping(recipe["adversary"])
+
+    assert not adversary().scale_loss
+    assert not adversary(profile="official").scale_loss
+    assert adversary(profile="clean").scale_loss
+    assert not adversary(profile="clean", scale_loss=False).scale_loss
+
+
 @pytest.mark.parametrize(
     "changes", [{"growth_interval": 100}, {"adversary": {"scale_loss": False}}, {"backbone": {"dropout": 0.1}}]
 )
@@ -426,6 +440,7 @@ SHOWN = {
     *{(method, "webface12m") for method in ("adaface", "adaface_aroface")},
     ("adaface", "ms1mv3"),
 }
+CONTROLS = {("adaface_control", "webface4m"), ("adaface_control", "webface12m")}
 AUTHORS = {("arcface_aroface", "ms1mv2"), ("arcface_aroface", "ms1mv3"), ("cosface_aroface", "webface4m")}
 AUTHORS |= {("cosface_aroface", "webface12m")}
 
@@ -450,12 +465,15 @@ def test_every_experiment_of_the_paper_is_declared_with_its_recipe(
         }
 
     paper, everything, released = recipes(), recipes(folder / "paper_all.yaml"), recipes(folder / "released512.yaml")
-    assert set(paper) == SHOWN
-    assert set(everything) == SHOWN | AUTHORS | {("cosface", "webface12m")}
+    assert set(paper) == SHOWN | CONTROLS
+    assert set(everything) == SHOWN | CONTROLS | AUTHORS | {("cosface", "webface12m")}
     assert everything.items() >= paper.items()
     assert set(released) == AUTHORS
     for (method, dataset), found in {**everything, **released}.items():
         batch, lr = (512, 0.05) if (method, dataset) in released and found[2] == 512 else (2048, 0.2)
+        if method == "adaface":  # trained as AdaFace's own code does
+            assert found == ("r100", 26, 512, 0.1, "none")
+            continue
         epochs, profile = 28 if dataset == "ms1mv2" else 20, "official" if method.endswith("aroface") else "none"
         assert found == ("r100", epochs, batch, lr, profile)
 
