@@ -240,7 +240,7 @@ def test_a_missing_package_is_one_line(tmp_path: Path, monkeypatch, package: str
 
 
 def test_what_is_no_detector_is_one_line(tmp_path: Path):
-    with pytest.raises(InputError, match=r"nowhere\.onnx: no such file; expected an ONNX file of the SCRFD family"):
+    with pytest.raises(InputError, match=r"nowhere\.onnx: no such file$"):
         Scrfd(tmp_path / "nowhere.onnx")
     (tmp_path / "text.onnx").write_text("no network, some text")
     with pytest.raises(InputError, match=r"text\.onnx: no ONNX model"):
