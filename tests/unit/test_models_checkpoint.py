@@ -296,7 +296,7 @@ def test_an_average_beside_the_weights_is_not_taken_for_them(tmp_path, small):
             None,
             ("config.json", "[" * 100_000),
             None,
-            "config.json: more than 64 levels of brackets; .*the order of the channels",
+            "config.json: more than 64 levels of brackets; .*order of the channels",
         ),
         ("net.", None, ("model.yaml", "{"), None, "model.yaml: .*not YAML .*the order of the channels"),
     ],
