@@ -71,8 +71,6 @@ FILES = [
 
 try:
     check_path(workflow.basedir, record="this folder", pattern=True)
-    if workflow.is_main_process:
-        check_call(workflow)
     PLAN = make_plan(
         FILES,
         workflow.config_settings.config,
@@ -157,6 +155,7 @@ onstart:
     earlier = workflow.execution_settings.lock and wait_for_processes(EARLIER)
     if on_slurm():
         try:
+            check_call(workflow)
             earlier |= wait_for_earlier_jobs(
                 {comment_of(job.rule.name, job.wildcards) for job in jobs}
             )

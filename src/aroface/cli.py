@@ -59,6 +59,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _let_the_first_speak()
         print(f"aroface: error: {error}", file=sys.stderr)
         return 2
+    except UnicodeEncodeError as error:  # the name of a file or folder in a hash or a list
+        if options.debug or "surrogates" not in error.reason:
+            raise
+        begin, end = max(0, error.start - 40), error.end + 40
+        name = ascii(error.object[begin:end])
+        _let_the_first_speak()
+        print(f"aroface: error: {name} is not UTF-8; rename files and folders of such names", file=sys.stderr)
+        return 2
     except BrokenPipeError:  # the reader of a pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import yaml
 from matplotlib import cbook
@@ -152,3 +155,16 @@ def test_commands_for_people_are_quoted(tmp_path: Path) -> None:
     line = missing(entry, tmp_path / "it's $(here)")
     assert line is not None
     assert shlex.join(["--data-dir", f"{tmp_path}/it's $(here)"]) in line
+
+
+def test_folder_that_is_not_utf8_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in (b"anna", b"ren\xe9", b"otto", b"ida"):
+        folder = tmp_path / "people" / os.fsdecode(name)
+        folder.mkdir(parents=True)
+        for number in range(2):
+            image = cv2.imencode(".png", np.full((112, 112, 3), number, np.uint8))[1]
+            (folder / f"{number}.png").write_bytes(image.tobytes())
+    words = ["data", "pack", str(tmp_path / "people"), "--out", str(tmp_path / "packed"), "--test-fraction", "0.5"]
+    assert main(words) == 2
+    line = r"aroface: error: '.*ren\\udce9.*' is not UTF-8; rename files and folders of such names\n"
+    assert re.fullmatch(line, capsys.readouterr().err)

@@ -22,6 +22,7 @@ from aroface.errors import InputError
 from aroface.evaluation.validation import pair_validation
 from aroface.evaluation.verification import accuracy, pair_distances
 from aroface.files import read_json, sha256_file
+from aroface.heads.classifier import Classifier
 from aroface.models.checkpoint import read_weights
 from aroface.models.registry import build
 from aroface.schemas import validate
@@ -194,6 +195,20 @@ def test_the_recipe_decides_the_scaler_and_whether_the_attack_is_scaled(tmp_path
     history = read_json(tmp_path / "run" / "history.json")
     assert history["zero_signs"] == pytest.approx(np.mean([line["zero_signs"] for line in log]))
     validate(history, "history")
+
+
+@pytest.mark.parametrize(("draw", "draws"), [("step", 1), ("pass", 2)])
+def test_classes_are_drawn_once_a_step_or_for_each_pass(tmp_path, data, monkeypatch, draw, draws):
+    drawn, choose = [], Classifier.choose
+
+    def spy(classifier, labels, generator):
+        choose(classifier, labels, generator)
+        drawn.append(classifier._chosen)
+
+    monkeypatch.setattr(Classifier, "choose", spy)
+    adversary = {"kind": "gradient", "profile": "official", **ADVERSARY}
+    run(tmp_path, data, sample_rate=0.5, class_draw=draw, adversary=adversary)
+    assert len(drawn) == draws * IMAGES // BATCH
 
 
 def test_the_adversary_gains_strength_over_its_warm_up(tmp_path, data):

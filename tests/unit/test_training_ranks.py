@@ -16,6 +16,7 @@ from gloo import run_ranks
 from torch import nn
 from training_runs import BATCH, write_data, write_recipe
 
+from aroface.cli import main
 from aroface.datasets.loader import BatchLoader
 from aroface.datasets.training_set import TrainingSet
 from aroface.errors import InputError
@@ -309,3 +310,18 @@ def shared_buffers(rank: int) -> list[float]:
     with joined("cpu") as ranks:
         take_first_buffers([norm, head], ranks)
     return [*norm.running_mean.tolist(), float(head.norm_mean), float(norm.running_var[0])]
+
+
+@pytest.mark.parametrize(("asked", "images", "started"), [(4, 4, 2), (2, 4, 2), (4, None, 4), (3, 8, 1), (4, 2, 4)])
+def test_no_more_processes_are_started_than_the_recipe_has_passes_for(
+    tmp_path, monkeypatch, capsys, asked, images, started
+):
+    found = []
+    monkeypatch.setattr("aroface.training.launch.launch", lambda processes, words: found.append(processes) or 0)
+    monkeypatch.setattr("aroface.training.run.train", lambda *arguments: found.append(1))
+    changes = {} if images is None else {"images_per_pass": images}
+    words = ["--recipe", str(write_recipe(tmp_path, **changes)), "--data", "d", "--run-dir", "r", "--state-dir", "s"]
+    assert main(["train", *words, "--processes", str(asked), "--device", "cpu"]) == 0
+    assert found == [started]
+    told = f"{started} of {asked} processes: the recipe takes {images} images at once, of a batch of {BATCH}"
+    assert (told in capsys.readouterr().err) == (started < asked)

@@ -26,6 +26,7 @@ BASE = {
     "epochs": 1,
     "batch_size": BATCH,
     "precision": "fp32",
+    "gradient_compression": "fp16",
     "cpu_threads": 1,
 }
 

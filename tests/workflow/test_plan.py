@@ -37,8 +37,8 @@ def test_the_whole_paper_is_planned_and_summed_up_once_at_the_end(project: Proje
         *("to do", "to train", "features", "time", "longest chain"),
         *["missing"] * 14,
     ]
-    assert "jobs: 14 data sets, 57 trainings, 525 sets of features, 525 evaluations, " in end[0]
-    assert re.match(r"to train: 57 runs on 4 × A100 80 GB each .*: about [\d,]+ GPU-hours, .* of disk$", end[1])
+    assert "jobs: 14 data sets, 64 trainings, 592 sets of features, 592 evaluations, " in end[0]
+    assert re.match(r"to train: 64 runs on 4 × A100 80 GB each .*: about [\d,]+ GPU-hours, .* of disk$", end[1])
     assert re.match(r"time: about [\d.]+ days on 16 GPUs \(4 × 4\), .*; 4 GPUs: \S+ days, 8 GPUs: .*, 32 GPUs:", end[3])
     assert "This was a dry-run" in lines[-len(end) - 1]
     page = (ROOT / "docs/cluster.md").read_text()

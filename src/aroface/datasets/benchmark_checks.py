@@ -6,18 +6,16 @@ step refuses.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from aroface.datasets.ijb import IJB, Search, read_ijb
-from aroface.datasets.ijbs import IJBS, read_ijbs
+from aroface.datasets.ijb import IJB
+from aroface.datasets.ijbs import IJBS
 from aroface.datasets.images import CROP_PIXELS, Pixels, decode, resize_square
 from aroface.datasets.orientation import orientation_in, upright
-from aroface.datasets.pairs import read_pairs
-from aroface.datasets.specs import FOLDS, Kind
+from aroface.datasets.specs import FOLDS
 from aroface.errors import InputError
 from aroface.faces.geometry import align
 
@@ -94,57 +92,25 @@ def check_pairs(same: Booleans, file: Path, *, folds: bool = True) -> None:
         raise InputError(what, file=file, expected="genuine and impostor pairs")
 
 
-def check_search(search: Search, file: Path) -> None:
-    """Check that the search of IJB-B and IJB-C has an answer.
+def check_ijb_labels(data: Path, found: IJB) -> None:
+    """Check that the metrics of IJB-B or IJB-C are defined on what was read from the tree ``data``.
 
     Raises:
-        InputError: no probe has a mate in a gallery.
+        InputError: pairs of templates of one kind only, or no probe with a mate in a gallery.
     """
-    enrolled = np.concatenate([gallery.subjects for gallery in search.galleries.values()])
-    check_mates(bool(np.isin(search.probes.subjects, enrolled).any()), len(search.probes), file)
-
-
-def check_mates(found: bool, probes: int, file: Path) -> None:
-    """Refuse a search in which no probe has a mate.
-
-    Raises:
-        InputError: ``found`` is false.
-    """
-    if not found:
-        expected = "subjects of the lists of probes in those of the galleries"
-        raise InputError(f"none of {probes} probes has a mate in a gallery", file=file, expected=expected)
-
-
-def check_labels(kind: Kind, data: Path) -> None:
-    """Check that the labels of a benchmark allow the metrics of its protocol; its images are not read.
-
-    Args:
-        kind: what ``data`` holds; a training set has no such labels.
-        data: a ``.bin`` file or the folder of a tree.
-
-    Raises:
-        InputError: they do not, or a list is missing or malformed.
-    """
-    if kind in _LABELS:
-        _LABELS[kind](data)
-
-
-def check_pair_labels(data: Path) -> None:
-    """Check the labels of a file of pairs; see :func:`check_labels`."""
-    check_pairs(read_pairs(data).same, data)
-
-
-def check_ijb_labels(data: Path, found: IJB | None = None) -> None:
-    """Check the labels of an IJB-B or IJB-C tree; see :func:`check_labels`."""
-    found = found or read_ijb(data)
     check_pairs(found.same, data, folds=False)
     if found.search is not None:
-        check_search(found.search, data)
+        enrolled = np.concatenate([gallery.subjects for gallery in found.search.galleries.values()])
+        probes = found.search.probes.subjects
+        _check_mates(bool(np.isin(probes, enrolled).any()), len(probes), data)
 
 
-def check_ijbs_labels(data: Path, found: IJBS | None = None) -> None:
-    """Check the labels of an IJB-S tree; see :func:`check_labels`."""
-    found = found or read_ijbs(data)
+def check_ijbs_labels(data: Path, found: IJBS) -> None:
+    """Check that some metric of IJB-S is defined on what was read from the tree ``data``.
+
+    Raises:
+        InputError: no probe of any search has a mate in a gallery.
+    """
     enrolled = {
         kind: {template.subject for gallery in both for template in gallery} for kind, both in found.galleries.items()
     }
@@ -153,14 +119,13 @@ def check_ijbs_labels(data: Path, found: IJBS | None = None) -> None:
         for probes, gallery in IJBS_SEARCHES.values()
         for template in found.probes[probes]
     )
-    check_mates(mated, len({template for part in found.probes.values() for template in part}), data)
+    _check_mates(mated, len({template for part in found.probes.values() for template in part}), data)
 
 
-_LABELS: dict[Kind, Callable[[Path], None]] = {
-    "pairs": check_pair_labels,
-    "ijb": check_ijb_labels,
-    "ijbs": check_ijbs_labels,
-}
+def _check_mates(found: bool, probes: int, file: Path) -> None:
+    if not found:
+        expected = "subjects of the lists of probes in those of the galleries"
+        raise InputError(f"none of {probes} probes has a mate in a gallery", file=file, expected=expected)
 
 
 def _square(data: bytes, file: Path, record: str | None, size: int, max_pixels: int | None = None) -> Pixels:
@@ -176,4 +141,5 @@ def _decoded(data: bytes, file: Path, record: str | None, max_pixels: int | None
     try:
         return decode(data, max_pixels)
     except ValueError as error:
-        raise InputError(f"cannot be decoded ({error})", file=file, record=record) from None
+        what = "cannot be decoded" if record else "cannot be read as an image"
+        raise InputError(f"{what} ({error})", file=file, record=record) from None

@@ -46,6 +46,7 @@ _OPTIONAL: dict[str, Any] = {
 }
 # What only has an effect under fp16: said under another precision, it is the same recipe as well.
 _UNDER_FP16: dict[str, Any] = {"growth_interval": None, "adversary": {"scale_loss": None}}
+_OF_PROFILE: dict[str, Any] = {"adversary": {"scale_loss": None}}
 
 # A mapping that names another kind of thing takes none of the options of the one beneath.
 _DECIDING_KEY = {"head": "name", "schedule": "kind"}
@@ -304,6 +305,10 @@ def resolve_recipe(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str,
     recipe: dict[str, Any] = {}
     for place, layer in layers:
         if layer:
+            profile = layer.get("adversary", {}).get("profile")
+            if recipe and profile not in (None, recipe["adversary"].get("profile")):
+                # What the recipe beneath says of its own profile does not hold for another one.
+                recipe = _without(recipe, _OF_PROFILE, whatever=True)
             recipe = lay_over(recipe, layer)
             validate(recipe, "recipe", file=place)
     if recipe["adversary"]["kind"] == "none":
@@ -311,7 +316,7 @@ def resolve_recipe(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str,
     if recipe["precision"] != "fp16":
         recipe = _without(recipe, _UNDER_FP16, whatever=True)
     if recipe["adversary"]["kind"] == "random":  # it takes no gradient
-        recipe = _without(recipe, {"adversary": {"scale_loss": None}}, whatever=True)
+        recipe = _without(recipe, _OF_PROFILE, whatever=True)
     return _without(recipe, _OPTIONAL)
 
 

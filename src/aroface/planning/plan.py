@@ -33,6 +33,7 @@ from aroface.training.recipe import recipe_hash
 
 SCHEMA = 1
 
+_COLOR = "RGB"  # of the input of trained and of imported networks
 _NO_OPTIONS = ("processes", "validate", "gpu_type")  # of ``training``: said in another way, or not to the training
 
 
@@ -346,6 +347,10 @@ def _benchmarks(configuration: Configuration, sources: Sources) -> dict[str, Ben
         if {"sensitivity": "pairs"}.get(spec["protocol"], spec["protocol"]) != source.kind:
             raise InputError(f"protocol {spec['protocol']} on {source.kind}", file=configuration.file, record=record)
         spec = resolve(spec, file=f"{configuration.file}: {record}")
+        if spec["options"]["color"] != _COLOR:
+            what = f"the colour order {spec['options']['color']}"
+            expected = f"{_COLOR}, which all networks of the workflow take: imported weights are turned"
+            raise InputError(what, file=configuration.file, record=f"{record}.options.color", expected=expected)
         if source.kind == "tinyface" and source.target is not None:
             chosen_crops(source.target, spec["options"]["alignment"])  # better now than after the training
         if spec["name"] in benchmarks:

@@ -70,7 +70,8 @@ def to_classifier(
         theirs = shard(num_classes, writer, writers)
         begin, end = max(mine.start, theirs.start), min(mine.stop, theirs.stop)
         for key, place in places.items() if begin < end else ():
-            place[begin - mine.start : end - mine.start] = share[key][begin - theirs.start : end - theirs.start]
+            if share[key] is not None:
+                place[begin - mine.start : end - mine.start] = share[key][begin - theirs.start : end - theirs.start]
     classifier.objective.load_state_dict(next(iter(shares.values()))["objective"])
 
 
