@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import tarfile
+import zipfile
 from pathlib import Path
+from typing import Any
 
 from aroface.datasets.generate import (
     generate_ijb,
@@ -34,3 +38,33 @@ def make_sets(root: Path) -> dict[str, Path]:
     for kind, place in PLACES.items():
         MAKERS[kind](SPECS[kind], 1, root / place, workers=1)
     return {kind: root / place for kind, place in PLACES.items()}
+
+
+CONFIG: dict[str, Any] = {
+    "recipe": "tiny",
+    "seeds": [0],
+    "experiments": [{"method": "arcface", "dataset": "faces"}],
+    "data": {
+        "faces": {"seed": 1, "generate": {"training": {"identities": 12, "images_per_identity": 6}}},
+        "clean": {"seed": 2, "generate": {"pairs": {"identities": 10, "pairs": 80}}},
+    },
+    "benchmarks": [{"name": "pairs_clean", "data": "clean"}],
+    "tables": [],
+}
+"""The smallest configuration of rendered faces."""
+
+
+def archive(path: Path, members: dict[str, bytes]) -> Path:
+    """A zip or compressed tar archive of these members, by the suffix of its name."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if path.suffix == ".zip":
+        with zipfile.ZipFile(path, "w") as packed:
+            for name, data in members.items():
+                packed.writestr(name, data)
+    else:
+        with tarfile.open(path, "w:gz") as packed_tar:
+            for name, data in members.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                packed_tar.addfile(info, io.BytesIO(data))
+    return path

@@ -16,25 +16,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from small_sets import archive
 
 from aroface.datasets import archive as module
 from aroface.datasets.archive import RefusedFileError, unpack
 from aroface.errors import InputError
-
-
-def archive(path: Path, members: dict[str, bytes]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path, "w") as packed:
-            for name, data in members.items():
-                packed.writestr(name, data)
-    else:
-        with tarfile.open(path, "w:gz") as packed_tar:
-            for name, data in members.items():
-                info = tarfile.TarInfo(name)
-                info.size = len(data)
-                packed_tar.addfile(info, io.BytesIO(data))
-    return path
 
 
 @pytest.mark.parametrize("name", ["faces.zip", "faces.tar.gz"])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import io
-import tarfile
 import zipfile
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from small_sets import archive
 
 from aroface.datasets import fetch as module
 from aroface.datasets.connection import Limits
@@ -22,21 +22,6 @@ ENTRY = replace(
     files=("faces/lfw.bin", "faces/property"),
     downloads=(Download("https://example.org/faces.zip", "archives/faces.zip", None, unpack=True),),
 )
-
-
-def archive(path: Path, members: dict[str, bytes]) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if path.suffix == ".zip":
-        with zipfile.ZipFile(path, "w") as packed:
-            for name, data in members.items():
-                packed.writestr(name, data)
-    else:
-        with tarfile.open(path, "w:gz") as packed_tar:
-            for name, data in members.items():
-                info = tarfile.TarInfo(name)
-                info.size = len(data)
-                packed_tar.addfile(info, io.BytesIO(data))
-    return path
 
 
 class Web:

@@ -79,7 +79,7 @@ def test_cosines_are_rounded_as_autocast_rounds_them(head: str, dtype: torch.dty
             target = objective.target(cosines[rows, labels], terms)
             loss = F.cross_entropy(objective.others(cosines, terms).index_put((rows, labels), target), labels)
         loss.backward()
-        found[name] = (float(loss), own.grad, classifier.weight.grad)
+        found[name] = (float(loss.detach()), own.grad, classifier.weight.grad)
     assert found["ours"][0] == pytest.approx(found["autocast"][0], rel=1e-4)
     assert abs(found["plain"][0] - found["autocast"][0]) > 10 * abs(found["ours"][0] - found["autocast"][0])
     coarse = torch.finfo(dtype).eps

@@ -9,6 +9,7 @@ from typing import Any
 import made_up_records
 import pytest
 import yaml
+from small_sets import CONFIG
 
 from aroface.errors import InputError
 from aroface.files import read_json
@@ -17,17 +18,7 @@ from aroface.paper.records import load_records, read_runs_file
 from aroface.paper.table import render_table
 from aroface.planning.plan import Plan, make_plan
 
-BASE: dict[str, Any] = {
-    "recipe": "tiny",
-    "seeds": [0, 1],
-    "experiments": [{"method": "arcface", "dataset": "faces"}],
-    "data": {
-        "faces": {"seed": 1, "generate": {"training": {"identities": 12, "images_per_identity": 6}}},
-        "clean": {"seed": 2, "generate": {"pairs": {"identities": 10, "pairs": 80}}},
-    },
-    "benchmarks": [{"name": "pairs_clean", "data": "clean"}],
-    "tables": [],
-}
+BASE = {**CONFIG, "seeds": [0, 1]}
 ARCFACE = {"method": "arcface", "dataset": "faces"}
 ADAFACE = {"method": "adaface", "dataset": "faces"}
 SWEEP = {"sweep": {"optimiser.lr": [0.05, 0.07]}}

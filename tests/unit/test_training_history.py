@@ -185,7 +185,7 @@ def train_until(rank: int, recipe: Path, data: Path, folder: Path, stop: int | N
             trainer.train()
         except Interrupted:
             assert stop is not None
-        moved = _displacements(trainer)
+        moved = _displacements(trainer, loader.images_per_epoch)
         ranks.wait()
         if not ranks.first:
             return None

@@ -11,21 +11,11 @@ from pathlib import Path
 
 import pytest
 import yaml
+from small_sets import CONFIG
 
 from aroface.shipped import shipped
 
 ROOT = Path(__file__).parents[2]
-CONFIG = {
-    "recipe": "tiny",
-    "seeds": [0],
-    "experiments": [{"method": "arcface", "dataset": "faces"}],
-    "data": {
-        "faces": {"seed": 1, "generate": {"training": {"identities": 12, "images_per_identity": 6}}},
-        "clean": {"seed": 2, "generate": {"pairs": {"identities": 10, "pairs": 80}}},
-    },
-    "benchmarks": [{"name": "pairs_clean", "data": "clean"}],
-    "tables": [],
-}
 
 
 @pytest.fixture(scope="module")

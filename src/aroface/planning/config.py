@@ -34,6 +34,7 @@ _OPTIONAL: dict[str, Any] = {
     "batch_norm": "local",
     "gradient_compression": "none",
     "growth_interval": 2000,
+    "tf32": False,
     "backbone": {"dropout": 0, "initialisation": "normal", "plain_features": False, "identity_shortcut": False},
     "class_weights": "normal",
     "autocast": "convolutions",
