@@ -9,6 +9,7 @@ import argparse
 import io
 import os
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -42,7 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Returns:
-        The exit status: 0 done, 1 what was checked does not hold, 2 bad input, 75 interrupted: start again.
+        The exit status: 0 done, 1 what was checked does not hold, 2 bad input, 75 a training that goes on when it is
+        started again, 130 ended by Ctrl-C.
     """
     parser = _parser()
     options = parser.parse_args(arguments)
@@ -67,6 +69,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _let_the_first_speak()
         print(f"aroface: error: {name} is not UTF-8; rename files and folders of such names", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        if options.debug:
+            raise
+        print("aroface: interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
     except BrokenPipeError:  # the reader of a pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -99,6 +106,8 @@ def _line(error: OSError) -> str | None:
 
 def _let_the_first_speak() -> None:
     """Among several processes of torchrun's, leave an error to the first one if it has the same: it ends the others."""
+    if "RANK" not in os.environ:  # a process of its own: no error has to wait for torch
+        return
     from aroface.training.launch import is_first
 
     if not is_first():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -301,11 +301,11 @@ def _do_prepare(options: Arguments) -> None:
     print(f"{options.out}  {prepared.images:,} images of {prepared.people:,} people")
 
 
-def _tell(report: Mapping[str, Any]) -> None:
-    """What a report or manifest says that was left out."""
+def _tell(report: Mapping[str, Any], taken: Container[str] = ()) -> None:
+    """What a report or manifest says that was left out, or is worth a note though it was ``taken``."""
     from aroface.omissions import summary_lines
 
-    for line in summary_lines(report.get("left_out", {})):
+    for line in summary_lines(report.get("left_out", {}), taken=taken):
         print(line, file=sys.stderr)
 
 
@@ -316,7 +316,7 @@ def _tell_corrupt(reasons: Sequence[str]) -> None:
 
 
 def _do_align(options: Arguments) -> None:
-    from aroface.datasets.align import Options, align_tree
+    from aroface.datasets.align import TAKEN, Options, align_tree
     from aroface.datasets.detectors import open_detector
     from aroface.errors import InputError
 
@@ -335,7 +335,7 @@ def _do_align(options: Arguments) -> None:
     )
     how = Options(no_face=options.no_face, **_given(options, *_OMISSIONS))
     place, report = align_tree(options.source, options.out, detector, how, options.threads)
-    _tell(report)
+    _tell(report, TAKEN)
     _tell_corrupt(report.get("corrupt", ()))
     counts = report["counts"]
     without = f"{counts['without_face']:,} without a face ({counts['without_face'] / counts['images']:.2%})"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from os import PathLike
 from typing import TypedDict
 
@@ -109,11 +109,20 @@ class Omissions:
             )
 
 
-def summary_lines(summary: Mapping[str, KindSummary], word: str = "left out") -> list[str]:
-    """The lines of a summary, as `Omissions.lines`; of a report file that was written earlier, for example."""
+def summary_lines(
+    summary: Mapping[str, KindSummary], word: str = "left out", *, taken: Container[str] = ()
+) -> list[str]:
+    """The lines of a summary, as `Omissions.lines`; of a report file that was written earlier, for example.
+
+    Args:
+        summary: Counts and first names by kind.
+        word: First words of a line.
+        taken: Kinds that are named although nothing of them is left out; their lines begin with ``noted``.
+    """
     lines = []
     for kind, each in summary.items():
         more = each["count"] - len(each["first"])
         names = ", ".join(each["first"]) + (f", … ({more:,} more)" if more else "")
-        lines.append(" ".join(f"{word}: {each['count']:,}, {kind}: {names}".split()))
+        first = "noted" if kind in taken else word
+        lines.append(" ".join(f"{first}: {each['count']:,}, {kind}: {names}".split()))
     return lines

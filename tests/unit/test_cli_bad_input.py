@@ -4,6 +4,8 @@ import json
 import pickle
 import resource
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -234,3 +236,35 @@ def test_every_verb_teaches_by_an_example(capsys):
             main([*words, "--help"])
         assert stop.value.code == 0
         assert f"aroface {' '.join(words)}" in capsys.readouterr().out.split("example:")[1]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("data", "list"),
+        ("data", "prepare", "faces", "--out", "set"),
+        ("evaluate", "--model", "my.onnx", "--benchmark", "lfw.bin"),
+        ("robustness", "--model", "my.onnx", "--pairs", "lfw.bin"),
+        ("train", "--recipe", "recipe.json", "--dry-run"),
+        ("table", "table.yaml"),
+        ("claims",),
+    ],
+)
+def test_ctrl_c_is_one_line_at_any_moment(capsys, monkeypatch, words):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("aroface.cli.check_versions", interrupt)
+    assert main(words) == 130
+    assert capsys.readouterr().err == "aroface: interrupted\n"
+    with pytest.raises(KeyboardInterrupt):
+        main(["--debug", *words])
+
+
+def test_an_error_does_not_wait_for_torch(tmp_path):
+    code = (
+        "import sys; from aroface.cli import main; status = main(['table', 'absent.yaml']);"
+        "sys.exit(status if 'torch' not in sys.modules else 9)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (found.returncode, found.stderr) == (2, "aroface: error: absent.yaml: no such file\n")

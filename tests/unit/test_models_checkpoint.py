@@ -270,13 +270,15 @@ def test_counters_of_batch_norm_may_be_missing(tmp_path, tensors, arch):
     build(found.arch, 16).load_state_dict(found.state)
 
 
-def test_an_average_beside_the_weights_is_not_taken_for_them(tmp_path, small):
+def test_an_average_beside_the_weights_is_not_taken_for_them(tmp_path, small, capsys):
     state = small.state_dict()
     average = {name: value * 0 for name, value in state.items()}
     torch.save({"model": state, "model_ema": average}, tmp_path / "model.pt")
     assert torch.equal(load_foreign(tmp_path / "model.pt").state["conv1.weight"], state["conv1.weight"])
+    assert "model.pt: weights are taken from 'model', not from 'model_ema'\n" in capsys.readouterr().err
     torch.save({"ema": average}, tmp_path / "model.pt")
     assert not load_foreign(tmp_path / "model.pt").state["conv1.weight"].any()
+    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize(
@@ -392,6 +394,27 @@ def test_quantised_weights_are_called_so(tmp_path, small, form):
     (file,) = tmp_path.iterdir()
     with pytest.raises(InputError, match="holds quantised weights; expected floating-point weights; take the weights"):
         load_foreign(file)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda weight: weight.to(torch.int8), "int8"),
+        (lambda weight: weight > 0, "bool"),
+        (lambda weight: weight.to(torch.float8_e4m3fn), "float8_e4m3fn"),
+        (lambda weight: weight.to(torch.complex64), "complex64"),
+        (lambda weight: weight.to_sparse(), "sparse_coo"),
+        (lambda weight: weight.to("meta"), "without values"),
+        (lambda weight: torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]), "a nested tensor"),
+    ],
+)
+@pytest.mark.parametrize("name", ["conv1.weight", "features.bias"])
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+def test_values_that_no_network_can_copy_are_one_line(tmp_path, small, change, words, name):
+    state = dict(small.state_dict())
+    torch.save({**state, name: change(state[name])}, tmp_path / "model.pt")
+    with pytest.raises(InputError, match=rf"model\.pt: {name}: {words}; expected dense float16, .* to float32"):
+        load_foreign(tmp_path / "model.pt")
 
 
 @pytest.mark.parametrize("name", ["model.pt", "model.safetensors", "model.ckpt"])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from aroface.errors import InputError
-from aroface.omissions import FIRST, Omissions
+from aroface.omissions import FIRST, KindSummary, Omissions, summary_lines
 
 
 def test_counts_and_first_names_by_kind(capsys: pytest.CaptureFixture[str]) -> None:
@@ -38,3 +38,12 @@ def test_share_above_the_allowed_one_is_an_error(count: int, total: int, allowed
         return
     with pytest.raises(InputError, match=r"faces: 2 of 100 left out, .*not an image .*first: 0.*--max-left-out"):
         omissions.check(total, allowed, file="faces")
+
+
+def test_what_is_taken_all_the_same_is_not_called_left_out() -> None:
+    summary: dict[str, KindSummary] = {
+        "several faces": {"count": 2, "first": ["a.jpg", "b.jpg"]},
+        "not an image": {"count": 1, "first": ["c.txt"]},
+    }
+    lines = ["noted: 2, several faces: a.jpg, b.jpg", "left out: 1, not an image: c.txt"]
+    assert summary_lines(summary, taken={"several faces"}) == lines

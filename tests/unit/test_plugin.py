@@ -7,6 +7,7 @@ import sys
 import textwrap
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -362,6 +363,8 @@ def test_two_ranks_draw_unlike_warps_and_keep_equal_weights(tmp_path):
         (torch.rand(4, 3, 8, 9), torch.arange(4), r"images are torch.float32 \(4, 3, 8, 9\); expected floating"),
         (torch.rand(3, 8, 8), torch.arange(3), r"images are torch.float32 \(3, 8, 8\)"),
         (torch.zeros(4, 3, 8, 8, dtype=torch.uint8), torch.arange(4), r"images are torch.uint8 \(4, 3, 8, 8\)"),
+        (torch.rand(4, 3, 8, 8), [0, 1, 2, 3], "labels are a list; expected a tensor with a row for each image"),
+        (torch.rand(4, 3, 8, 8).numpy(), torch.arange(4), "images are a ndarray; expected a tensor"),
         (torch.rand(4, 3, 8, 8), torch.arange(5), r"labels are \(5,\); expected 4 rows"),
     ],
 )
@@ -399,3 +402,19 @@ def test_the_package_alone_loads_no_torch():
         assert "torch" in sys.modules
     """
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], check=True)
+
+
+@pytest.mark.parametrize("black", [float("nan"), float("inf"), (), (0.0, float("nan"), 0.0), (0.0, 0.0), (0.0,) * 4])
+def test_a_black_that_does_not_fit_the_images_is_one_line(black):
+    images, labels, model = torch.rand(4, 3, 8, 8), torch.arange(4), nn.Flatten()
+    with pytest.raises(InputError, match=r"black (is|has) .*; expected (a finite|one) number, or one for each channel"):
+        AlignmentAdversary("clean", black=black)(images, labels, lambda x, _: x.square().mean(), model)
+
+
+@pytest.mark.parametrize("black", [0, np.float32(0), torch.tensor(0.0), [0.0], (0.0, 0.0, 0.0), np.zeros(3)])
+def test_black_is_one_number_or_one_a_channel(black):
+    images, labels, model = torch.ones(8, 3, 8, 8), torch.arange(8), nn.Flatten()
+    adversary = AlignmentAdversary("clean", black=black, kind="random", start_sd_shift=0.3)
+    found, _ = adversary(images, labels, lambda x, _: x.square().mean(), model)
+    assert found.min() >= 0
+    assert found.min() < 0.9

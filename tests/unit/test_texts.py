@@ -166,5 +166,5 @@ def test_folder_that_is_not_utf8_is_one_line(tmp_path: Path, capsys: pytest.Capt
             (folder / f"{number}.png").write_bytes(image.tobytes())
     words = ["data", "pack", str(tmp_path / "people"), "--out", str(tmp_path / "packed"), "--test-fraction", "0.5"]
     assert main(words) == 2
-    line = r"aroface: error: '.*ren\\udce9.*' is not UTF-8; rename files and folders of such names\n"
+    line = r"aroface: error: .*people/ren\\udce9: the name is not UTF-8; rename it, for example by convmv .*\n"
     assert re.fullmatch(line, capsys.readouterr().err)

@@ -46,6 +46,10 @@ _INCIDENTAL = ("file", "onnxruntime", "provider")  # facts of a detector that ar
 _VERSION = 1  # to be raised when other crops come out of the same options
 
 _WITHOUT_FACE = {"crop": "no face found, written as a whole", "omit": "no face found"}
+_SEVERAL = "several faces, aligned by the one that fills the crop best"
+
+TAKEN = frozenset({_WITHOUT_FACE["crop"], _SEVERAL})
+"""What the account of a report names although it is not left out."""
 
 NoFace = Literal["crop", "omit"]
 
@@ -337,7 +341,7 @@ def _report(
     for name in without:
         omissions.note(_WITHOUT_FACE[options.no_face], name)
     for name in several:
-        omissions.note("several faces, aligned by the one that fills the crop best", name)
+        omissions.note(_SEVERAL, name)
     return {
         "schema": 1,
         "key": key,

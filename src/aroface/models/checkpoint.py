@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -31,6 +32,8 @@ _HEADER_KEY = "aroface"
 _WORDS = 200  # characters of another library's message that are passed on
 _PROGRAMS = (".onnx", ".pt2")
 _LARGEST_VIEW = 2**27  # values of a tensor that may be repetitions; the largest of a backbone has 2²⁴
+_FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_COUNTERS = (torch.int32, torch.int64)
 _FIRST_CONVOLUTION = ("conv1.weight", "layers.0.layers.0.weight")
 
 
@@ -184,8 +187,12 @@ def load_foreign(path: str | PathLike[str], color: Color | None = None, *, look:
     """
     file = weights_in(path)
     found = find_backbone(_read(file), file)
+    if found.averages:
+        others = " and ".join(map(repr, found.averages[:3]))
+        print(f"{file}: weights are taken from {found.place or 'the top'!r}, not from {others}", file=sys.stderr)
     layout: Layout = "adaface" if is_adaface(found.tensors) else "insightface"
     tensors = with_counters(found.tensors)
+    _check_kind(tensors, file)
     _check_size(tensors, file)
     state = to_iresnet(tensors) if layout == "adaface" else tensors
     embedding_size = _embedding_size(state, file)
@@ -236,6 +243,20 @@ def _architecture(state: StateDict, embedding_size: int, path: Path) -> str:
     nearest = max(candidates, key=lambda arch: _overlap(state, candidates[arch]))
     check_fit(state, candidates[nearest], path, nearest)
     raise AssertionError("unreachable: the shapes differ and the comparison found no difference")
+
+
+def _check_kind(state: StateDict, path: Path) -> None:
+    """Refuse what cannot be copied into a network value by value: no values, other layouts, codes of a compression."""
+    for name, value in state.items():
+        counter = name.endswith(".num_batches_tracked")
+        if value.is_nested or value.layout is not torch.strided or value.is_meta:
+            kind = "a nested tensor" if value.is_nested else "without values" if value.is_meta else f"{value.layout}"
+        elif value.dtype in _FLOATS or (counter and value.dtype in _COUNTERS):
+            continue
+        else:
+            kind = f"{value.dtype}"
+        what, expected = kind.removeprefix("torch."), "dense float16, bfloat16, float32 or float64"
+        raise InputError(what, file=path, record=name, expected=expected, remedy="convert the weights to float32")
 
 
 def _check_size(state: StateDict, path: Path) -> None:

@@ -45,12 +45,16 @@ class Backbone:
         left_out: names of the file's other tensors beside them.
         lightning: whether it lies as AdaFace's training by Lightning saves it.
         magface: whether it lies as MagFace's training saves it.
+        place: keys and prefix that lead to it, with dots between.
+        averages: places of the copies that a training averages beside it, which are not taken.
     """
 
     tensors: dict[str, Tensor]
     left_out: tuple[str, ...] = ()
     lightning: bool = False
     magface: bool = False
+    place: str = ""
+    averages: tuple[str, ...] = ()
 
 
 def weights_in(path: str | PathLike[str]) -> Path:
@@ -124,14 +128,20 @@ def find_backbone(loaded: object, path: Path) -> Backbone:
     if not found:
         _refuse(loaded, dictionaries, path)
     if len(found) > 1:
-        names = " and ".join(repr(".".join((*where, prefix)).rstrip(".")) for where, prefix in list(found)[:3])
+        names = " and ".join(repr(_dotted(*each)) for each in list(found)[:3])
         raise InputError(f"holds several backbones: {names}", file=path, remedy="save the one that is meant alone")
     (((where, prefix), tensors),) = found.items()
     inside = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
     _refuse_quantised(inside, _names_of(loaded, where), path)
     left_out = tuple(sorted(name for name in tensors if not name.startswith(prefix)))
     lightning = where[-1:] == ("state_dict",) and prefix == _LIGHTNING_PREFIX
-    return Backbone(inside, left_out, lightning, prefix.endswith(_MAGFACE_PREFIX))
+    averages = tuple(_dotted(*each) for each in every if each not in found)
+    magface = prefix.endswith(_MAGFACE_PREFIX)
+    return Backbone(inside, left_out, lightning, magface, _dotted(where, prefix), averages)
+
+
+def _dotted(where: tuple[str, ...], prefix: str) -> str:
+    return ".".join((*where, prefix)).rstrip(".")
 
 
 def with_counters(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

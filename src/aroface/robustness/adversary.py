@@ -134,6 +134,7 @@ class AlignmentAdversary:
             AdversaryOptions.profile(options, **changes) if isinstance(options, str) else replace(options, **changes)
         )
         self.black = black
+        _check_black(black)
         self.generator: torch.Generator | None = None
 
     @classmethod
@@ -212,6 +213,10 @@ class AlignmentAdversary:
             InputError: as there.
         """
         _check(images, labels, model)
+        levels = torch.as_tensor(self.black).numel()
+        if levels not in (1, images.shape[1]):
+            what = f"black has {levels} numbers, images {images.shape[1]} channels"
+            raise InputError(what, record="adversary", expected="one number, or one for each channel")
         if generator is None:
             generator = self.generator = self.generator or _seeded_by_torch()
         options = self.options
@@ -291,7 +296,11 @@ class AlignmentAdversary:
         return Similarity(*(gradient.nan_to_num().sign() for gradient in gradients))
 
     def _warp(self, images: Tensor, warps: Similarity) -> Tensor:
-        black = self.black if isinstance(self.black, int | float) else images.new_tensor(self.black).view(-1, 1, 1)
+        black: float | Tensor
+        if isinstance(self.black, int | float):
+            black = self.black
+        else:
+            black = torch.as_tensor(self.black, dtype=images.dtype, device=images.device).view(-1, 1, 1)
         return warp(images, *warps, fill=self.options.fill, black=black)
 
 
@@ -318,7 +327,18 @@ def split(count: int, ratio: float, mix: str, generator: torch.Generator) -> tup
     return first[:clean], second[: count - clean]
 
 
+def _check_black(black: float | Sequence[float]) -> None:
+    levels = torch.as_tensor(black)
+    if levels.numel() == 0 or not bool(levels.isfinite().all()):
+        raise InputError(f"black is {black}", record="adversary", expected="a finite number, or one for each channel")
+
+
 def _check(images: Tensor, labels: Tensor, model: nn.Module) -> None:
+    given: tuple[tuple[str, object], ...] = (("images", images), ("labels", labels))
+    for name, value in given:
+        if not isinstance(value, Tensor):
+            kind = type(value).__name__
+            raise InputError(f"{name} are a {kind}", record="adversary", expected="a tensor with a row for each image")
     if images.ndim != 4 or images.shape[2] != images.shape[3] or not images.is_floating_point():
         raise InputError(
             f"images are {images.dtype} {tuple(images.shape)}", record="adversary", expected="floating (B, C, H, H)"
