@@ -50,8 +50,11 @@ def _add_input_options(verb: argparse.ArgumentParser) -> None:
 
 
 def _crop(text: str) -> tuple[int, int]:
-    height, _, width = text.replace("×", "x").partition("x")
-    return positive(height), positive(width)
+    try:
+        height, width = map(positive, text.replace("×", "x").split("x"))
+    except (ValueError, argparse.ArgumentTypeError):
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not HxW, such as 112x96") from None
+    return height, width
 
 
 def _open(path: Path, name: str, options: Arguments) -> Any:

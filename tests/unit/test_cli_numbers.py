@@ -100,3 +100,10 @@ def test_a_file_as_the_folder_of_an_import_is_one_line(tmp_path, capsys):
     (tmp_path / "file").write_text("something")
     assert main(["model", "import", str(tmp_path / "x.pt"), "--out", str(tmp_path / "file")]) == 2
     assert "file: a file; expected a folder for the run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["112", "112x", "x96", "0x96", "axb", "112x96x3"])
+def test_a_crop_that_is_none_is_told_its_form(text, capsys):
+    with pytest.raises(SystemExit):
+        main(["evaluate", "--model", "my.onnx", "--benchmark", "lfw.bin", f"--crop={text}"])
+    assert capsys.readouterr().err.endswith(f"argument --crop: '{text}' is not HxW, such as 112x96\n")
