@@ -212,10 +212,10 @@ def test_a_set_that_nobody_has_counted_costs_nobody_knows(tmp_path: Path) -> Non
 @pytest.mark.parametrize("degrade", ["probe", "both"])
 def test_rows_of_a_sensitivity_sweep_are_those_that_are_embedded(tmp_path: Path, degrade: str) -> None:
     options = {"qualities": ["hq", 24], "scale": [0.1], "degrees": [5, 10], "shift": [], "joint": [1.0], "seed": 0}
-    options |= {"degrade": degrade, "max_pairs": 6, "joint_maximum": {"scale": 0.1, "degrees": 10, "shift": 0.06}}
-    write_pairs(tmp_path / "pairs.bin", Pairs([b"\xff\xd8\xff image"] * 20, np.arange(10) % 2 == 0))
+    options |= {"degrade": degrade, "max_pairs": 12, "joint_maximum": {"scale": 0.1, "degrees": 10, "shift": 0.06}}
+    write_pairs(tmp_path / "pairs.bin", Pairs([b"\xff\xd8\xff image"] * 40, np.arange(20) % 2 == 0))
     embedded = open_source(tmp_path / "pairs.bin", options, 112).rows
-    assert feature_rows({"protocol": "sensitivity", "options": options}, {"pairs": 10}) == embedded
+    assert feature_rows({"protocol": "sensitivity", "options": options}, {"pairs": 20}) == embedded
 
 
 def test_the_registry_says_where_each_number_comes_from() -> None:

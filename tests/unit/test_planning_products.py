@@ -134,7 +134,7 @@ def test_verdicts_are_part_of_all_where_the_plans_tables_have_reported_values(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     paper = products(monkeypatch, tmp_path, "config.yaml")
-    assert {*paper.tables} == {"tinyface", "ijbs", "ijbb", "ijbc", "lfw", "fae"}
+    assert {*paper.tables} == {"tinyface", "ijbs", "ijbb", "ijbc", "lfw", "fae", "adaface"}
     assert paper.compared == ("ijbs", "tinyface")
     assert [path.name for path in paper.verdict_files] == [
         *("compare.md", "compare.json"), *("claims.md", "claims.json", "claims.tex")

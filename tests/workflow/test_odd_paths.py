@@ -114,7 +114,7 @@ def test_commands_split_into_the_words_they_were_joined_of(
         ("paths.results", "a <b> c", "'a <b> c' holds '<b>', which Snakemake fills in"),
         ("paths.results", "a\nb", r"'a\nb' holds the control character '\n'; choose a name without it"),
         ("paths.data", "a\tb", r"'a\tb' holds the control character"),
-        ("data.mine.folder", "a\x1b[0m", r"'a\x1b[0m' holds a control character"),
+        ("data.mine.folder", "a\x1b[0m", r"'a\x1b[0m' holds the control character U+001B"),
     ],
 )
 def test_impossible_paths_are_one_line(tmp_path: Path, key: str, path: str, expected: str) -> None:
