@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from os import PathLike
 
+LONGEST_RECORD = 300
+"""Characters of a record, key or name in a file that an error line shows: whoever made the file chose it."""
+
 
 def printable(text: str, most: int | None = None) -> str:
     """Text from outside on one line that any terminal can print.
@@ -49,7 +52,9 @@ class InputError(Exception):
         expected: object = None,
         remedy: str | None = None,
     ) -> None:
-        place = [str(part) for part in (file, record) if part is not None]
+        place = [] if file is None else [str(file)]
+        if record is not None:
+            place.append(printable(str(record), LONGEST_RECORD))
         message = ": ".join([*place, what])
         if expected is not None:
             message += f"; expected {expected}"

@@ -187,6 +187,21 @@ def test_a_folder_in_place_of_a_file_and_a_file_in_place_of_a_folder(tmp_path, f
     assert "a file; expected a folder of records" in failing("compare", "--specs", table.parent, "--records", table)
 
 
+@pytest.mark.parametrize(
+    ("option", "place", "message"),
+    [
+        *((option, "x" * 300, "File name too long") for option in ("--out", "--records", "--runs-file")),
+        ("--runs-file", "loop", "symbolic links"),
+        ("--out", "loop", "File exists"),
+    ],
+)
+def test_places_that_no_disk_has(option, place, message, tmp_path, failing):
+    (tmp_path / "loop").symlink_to("loop")
+    table = ROOT / "paper_tables/specs/tinyface.yaml"
+    line = failing("table", table, option, tmp_path / place / "file")
+    assert message in line and str(tmp_path / place) in line
+
+
 @pytest.mark.parametrize(("text", "message"), [("{bad", "not JSON"), ("[1]", "[1] is not a JSON object")])
 def test_changes_that_are_none(text, message, tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import cv2
@@ -61,6 +62,26 @@ def test_a_sheet_shows_its_images(sets: dict[str, Path], kind: str, tmp_path: Pa
     ]
     shown = np.array([tile.std() > 5 for tile in tiles]).reshape(-1, 12)
     assert shown.sum(axis=1).tolist() == ROWS[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "file", "place"),
+    [
+        ("training", "train.rec", r"train\.rec: record 1 \(byte "),
+        ("pairs", "", r"\.bin: image 0: "),
+        ("tinyface", "**/*.jpg", r"\.jpg: "),
+        ("ijb", "loose_crop/*.jpg", r"\.jpg: "),
+        ("ijbs", "faces/**/*.jpg", r"\.jpg: "),
+    ],
+)
+def test_a_damaged_image_of_a_sheet_is_named(tmp_path: Path, kind: str, file: str, place: str):
+    data = make_sets(tmp_path)[kind]
+    frame = b"\xff\xc0\x00\x11\x08"
+    for path in data.glob(file) if file else [data]:
+        path.write_bytes(re.sub(re.escape(frame) + b"..", frame + b"\xff\xdc", path.read_bytes(), flags=re.DOTALL))
+    with pytest.raises(InputError, match=rf"^{re.escape(str(data.parent))}.*{place}.*(pixels|decode|read)"):
+        sheet(data, tmp_path / "sheet.png")
+    assert not (tmp_path / "sheet.png").exists()
 
 
 def test_what_is_no_set_is_named(tmp_path: Path):

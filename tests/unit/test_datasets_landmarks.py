@@ -116,6 +116,14 @@ def test_below_the_share_they_are_listed(tmp_path: Path, capsys):
     assert main([*words, "--test-fraction", "0", "--max-suspect-landmarks", "0"]) == 2
 
 
+@pytest.mark.parametrize("value", [1e154, 1e300, -1e300, np.inf, np.nan])
+def test_points_beyond_all_numbers_are_one_line(tmp_path: Path, value: float, capsys):
+    folder, table = photographs(tmp_path, 1, lambda points: points * value)
+    assert main(["data", "pack", str(folder), "--landmarks", str(table), "--out", str(tmp_path / "out")]) == 2
+    (line,) = capsys.readouterr().err.splitlines()  # which NumPy's warnings would be part of
+    assert f"{table}: line 2: " in line and "not finite" in line
+
+
 def test_points_that_coincide_name_their_row(tmp_path: Path):
     folder, table = photographs(tmp_path, 3, lambda points: points * 0)
     people, _ = read_people(folder, table)

@@ -196,6 +196,16 @@ def test_images_that_no_list_names_are_told(sets: Path, kind: str, folder: str, 
         assert read_json(sets / "verified.json")["left_out"]["named by no list"]["count"] == 3
 
 
+@pytest.mark.parametrize("kind", ["tinyface", "ijb", "ijbs"])
+def test_images_that_were_too_large_are_read_again(sets: Path, kind: str, capsys: pytest.CaptureFixture[str]):
+    words = ["data", "verify", str(sets / PLACES[kind]), "--manifest", str(sets / "verified.json"), "--threads", "1"]
+    assert main([*words, "--max-megapixels", "0.001"]) == 2
+    printed = capsys.readouterr()
+    assert "more than 0.001 megapixels" in printed.err and "the manifest lists them all" in printed.err
+    assert main([*words, "--max-megapixels", "100"]) == 0
+    assert "images       ok: all" in capsys.readouterr().out
+
+
 def test_images_that_are_not_there_are_no_copies_of_each_other():
     findings = module.Findings({"images": 5})
 

@@ -6,6 +6,7 @@ import pickle
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from foreign_models import write_onnx
@@ -217,6 +218,17 @@ def test_an_onnx_file_is_described(tmp_path, capsys):
     path.write_bytes(b"no model")
     assert main(["model", "info", str(path)]) == 2
     assert "no ONNX model" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["\x1b[31mred", "two\nlines", "a\rb", "\u202ereversed", "[" * 100_000, "\x7f", "\x85"])
+def test_whatever_an_onnx_file_says_is_printable(tmp_path, capsys, text):
+    model = onnx.load(write_onnx(tmp_path / "model.onnx", metadata={"aroface.source": text}))
+    model.producer_name = model.producer_version = text
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = text
+    onnx.save(model, tmp_path / "model.onnx")
+    assert main(["model", "info", str(tmp_path / "model.onnx")]) == 0
+    lines = capsys.readouterr().out.split("\n")
+    assert len(lines) == 8 and all(line.isprintable() and len(line) < 400 for line in lines)
 
 
 def test_an_ir_network_that_does_not_tell_its_colours_is_described_but_not_imported(tmp_path, capsys):

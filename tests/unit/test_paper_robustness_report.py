@@ -8,6 +8,7 @@ import io
 import os
 import shlex
 import struct
+import warnings
 from datetime import UTC, datetime
 
 import matplotlib
@@ -88,6 +89,16 @@ def test_one_model_at_one_quality_has_less_to_say(found):
     assert "Models" not in said
     with matplotlib.rc_context(STYLE):
         assert page(one, 2.0, example_crops(one)).get_figheight() * 25.4 < 297
+
+
+@pytest.mark.parametrize("value", [0.0, 0.5, 1.0])
+def test_a_metric_that_nothing_changes_is_drawn(found, value):
+    same = {name: Quantity(value, np.full(1000, value)) for name in GRID.metrics}
+    flat = [Sweep(each.name, each.description, dict.fromkeys(each.measured, same)) for each in found.sweeps]
+    one = Robustness(found.pairs, GRID, MAXIMUM, found.counts, flat)
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.simplefilter("error")
+        page(one, 1.0, example_crops(one))
 
 
 def bands(figure) -> list[float]:

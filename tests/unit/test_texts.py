@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from made_up_records import write_record
 from matplotlib import cbook
 from matplotlib.text import Text
 
@@ -128,6 +129,26 @@ def test_no_pattern_ends_before_a_line_break(path: Path) -> None:
 def test_names_end_where_they_end(schema: str, value: Any, key: str) -> None:
     with pytest.raises(InputError, match=rf"^file: {key}'.*\\n' does not match .*\$'$"):
         validate(value, schema, file="file")
+
+
+@pytest.mark.parametrize("key", ["run", "benchmark", "experiment.method", "experiment.dataset", "experiment.arch"])
+@pytest.mark.parametrize("text", ["a\n", "a\tb", "\r"])
+def test_names_in_records_are_one_line(tmp_path: Path, key: str, text: str) -> None:
+    path = write_record(tmp_path, "arcface", {"rank1": 0.5})
+    record = read_json(path)
+    validate(record, "record")
+    holder, _, name = key.rpartition(".")
+    (record[holder] if holder else record)[name] = text
+    with pytest.raises(InputError, match=rf"^file: {key}: '.*' does not match"):
+        validate(record, "record", file="file")
+
+
+@pytest.mark.parametrize("text", ["a" * 100_000, "\x1b" * 1000, "a b " * 5000])
+def test_places_in_a_file_are_cut(text: str) -> None:
+    line = str(InputError("missing", file="f" * 500, record=text, remedy="get it again"))
+    assert line.startswith(f"{'f' * 500}: {text.encode('unicode_escape').decode()[:100]}")
+    assert line.endswith("…: missing; get it again")
+    assert len(line) < 2000
 
 
 def test_name_that_is_not_utf8_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
+from aroface.datasets.benchmark_checks import pair_face
 from aroface.datasets.contents import kind_of
 from aroface.datasets.ijb import ijb_facts, read_faces
 from aroface.datasets.ijbs import ijbs_facts, read_ijbs
-from aroface.datasets.images import Pixels, read_image, resize_square
+from aroface.datasets.images import CROP_PIXELS, Pixels, decode, read_image, resize_square
 from aroface.datasets.manifest import manifest_hash, manifest_path, read_manifest
-from aroface.datasets.pairs import decode_images, read_pairs
+from aroface.datasets.pairs import read_pairs
 from aroface.datasets.specs import Kind
 from aroface.datasets.tinyface import read_tinyface
 from aroface.datasets.training_set import TrainingSet
@@ -87,14 +88,22 @@ def _tinyface_facts(data: Path) -> dict[str, object]:
 def _training_rows(data: Path) -> list[list[Pixels]]:
     found = TrainingSet.open(data)
     people = [np.flatnonzero(found.labels == label)[:_COLUMNS] for label in range(min(_ROWS, found.num_classes))]
-    return [list(decode_images([found.jpeg(int(position)) for position in person])) for person in people]
+    return [[_record(found, int(position)) for position in person] for person in people]
+
+
+def _record(found: TrainingSet, position: int) -> Pixels:
+    try:
+        return resize_square(decode(found.jpeg(position), CROP_PIXELS), _SIZE)
+    except ValueError as error:
+        raise found.error(position, f"the JPEG cannot be decoded ({error})") from None
 
 
 def _pairs_rows(data: Path) -> list[list[Pixels]]:
     found = read_pairs(data)
     shown = np.unique(np.linspace(0, len(found.same) - 1, _COLUMNS * _ROWS // 2).astype(int)).tolist()
     rows = [shown[begin : begin + _COLUMNS] for begin in range(0, len(shown), _COLUMNS)]
-    return [list(decode_images([found.images[2 * pair + which] for pair in row])) for row in rows for which in (0, 1)]
+    halves = ([2 * pair + which for pair in row] for row in rows for which in (0, 1))
+    return [[pair_face(found.images[number], data, number, _SIZE) for number in half] for half in halves]
 
 
 def _tinyface_rows(data: Path) -> list[list[Pixels]]:

@@ -220,7 +220,8 @@ def _stem(name: str) -> str:
 
 def _numbers(row: Mapping[str, str | None], path: Path, line: int) -> Landmarks:
     try:
-        values = np.array([float(row[name] or "") for name in _COLUMNS], np.float32)
+        with np.errstate(over="ignore"):  # infinite ones are refused with the others that are no landmarks
+            values = np.array([float(row[name] or "") for name in _COLUMNS]).astype(np.float32)
     except ValueError as error:
         raise InputError(f"{error}", file=path, record=f"line {line}", expected="coordinates in pixels") from None
     return values.reshape(5, 2)

@@ -50,10 +50,11 @@ def similarity(source: npt.ArrayLike, target: npt.ArrayLike) -> npt.NDArray[np.f
         InputError: a coordinate is not finite, or all the source points of one set coincide.
     """
     here, there = np.broadcast_arrays(np.asarray(source, np.float64), np.asarray(target, np.float64))
-    here_mean, there_mean = here.mean(axis=-2), there.mean(axis=-2)
-    x, y = np.moveaxis(here - here_mean[..., None, :], -1, 0)
-    u, v = np.moveaxis(there - there_mean[..., None, :], -1, 0)
-    spread = (x * x + y * y).sum(axis=-1)
+    with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is an error below
+        here_mean, there_mean = here.mean(axis=-2), there.mean(axis=-2)
+        x, y = np.moveaxis(here - here_mean[..., None, :], -1, 0)
+        u, v = np.moveaxis(there - there_mean[..., None, :], -1, 0)
+        spread = (x * x + y * y).sum(axis=-1)
     usable = np.isfinite(spread) & np.isfinite(there_mean).all(axis=-1) & (spread > 1e-12)
     if not usable.all():
         raise InputError(

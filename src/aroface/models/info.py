@@ -7,6 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from aroface.errors import escaped, printable
 from aroface.files import sha256_file
 from aroface.models.checkpoint import load_foreign
 from aroface.models.layouts import Color, holds_weights
@@ -93,12 +94,13 @@ def _onnx_lines(file: Path) -> list[str]:
     held = {tensor.name for tensor in model.graph.initializer}
     inputs = [each for each in model.graph.input if each.name not in held]
     opsets = ", ".join(f"{each.domain or 'ai.onnx'} {each.version}" for each in model.opset_import)
-    producer = f", by {model.producer_name} {model.producer_version}".rstrip() if model.producer_name else ""
+    made_by = printable(f"{model.producer_name} {model.producer_version}", _METADATA)
+    producer = f", by {made_by}" if model.producer_name else ""
     return [
         _line("architecture", f"ONNX program of {len(model.graph.node):,} nodes, opset {opsets}{producer}"),
         *(_line("input", _declared(each)) for each in inputs),
         *(_line("output", _declared(each)) for each in model.graph.output),
-        *(_line("metadata", f"{each.key} {each.value}"[:_METADATA]) for each in model.metadata_props),
+        *(_line("metadata", printable(f"{each.key} {each.value}", _METADATA)) for each in model.metadata_props),
         *(_line("weights", f"{each}, {_bytes(each)}") for each in weights),
         _line("file", f"{file}, {_bytes(file)}"),
         _line("", f"sha256 {sha256_file(file)}"),
@@ -112,7 +114,8 @@ def _declared(value: Any) -> str:
     kind = value.type.tensor_type
     sides = [str(axis.dim_value) if axis.HasField("dim_value") else axis.dim_param or "?" for axis in kind.shape.dim]
     shape = "×".join(sides) if kind.HasField("shape") else "a shape that is not declared"
-    return f"{value.name}: {shape}, {onnx.TensorProto.DataType.Name(kind.elem_type).lower()}"
+    name, shape = printable(value.name, _METADATA), printable(shape, _METADATA)
+    return f"{name}: {shape}, {onnx.TensorProto.DataType.Name(kind.elem_type).lower()}"
 
 
 def _network_lines(arch: str, embedding_size: int, input_size: int = 112) -> list[str]:
@@ -135,7 +138,7 @@ def architectures() -> list[str]:
 
 
 def _line(label: str, text: str) -> str:
-    return f"{label:{LABEL_WIDTH}}{text}"
+    return f"{label:{LABEL_WIDTH}}{escaped(text)}"
 
 
 def _bytes(file: Path) -> str:

@@ -239,7 +239,7 @@ def _bounds(found: Robustness, metric: str) -> tuple[float, float]:
         if condition.other is None
     ]
     low, high = 100 * min(low for low, _ in ends), 100 * max(high for _, high in ends)
-    space = 0.05 * (high - low)
+    space = 0.05 * (high - low) or 1.0  # where all values are the same
     return max(low - space, 0.0), min(high + space, 100.0)
 
 
