@@ -168,9 +168,10 @@ def _quality(text: str) -> str | int:
 
 def _do_robustness(options: Arguments) -> int:
     from aroface.evaluation.model import named_file
-    from aroface.evaluation.robustness import Grid, measure_robustness
+    from aroface.evaluation.robustness import Grid, measure_robustness, remaining_work
     from aroface.paper.robustness_findings import few_impostors
     from aroface.paper.robustness_report import write_report
+    from aroface.planning.costs_report import hours_text
 
     swept = ("qualities", "scale", "degrees", "shift", "joint")
     changes: dict[str, Any] = {key: tuple(getattr(options, key)) for key in swept if getattr(options, key) is not None}
@@ -187,6 +188,10 @@ def _do_robustness(options: Arguments) -> int:
         models.append(_open(path, name, options))
     _tell_batch(options, models)
     try:
+        images, seconds = remaining_work(models, options.pairs, options.out, grid, batch_size=options.batch_size)
+        if images:
+            advice = "--max-pairs and --qualities make it shorter"
+            print(f"{images:,} images to embed, about {hours_text(seconds / 3600)}; {advice}", file=sys.stderr)
         found = measure_robustness(
             models,
             options.pairs,

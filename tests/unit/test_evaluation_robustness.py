@@ -16,6 +16,7 @@ from torch import nn
 
 from aroface.embedding.embedder import Embedder
 from aroface.embedding.foreign import Model, open_model
+from aroface.embedding.store import open_features
 from aroface.embedding.sweep import Variant, draw_directions, error_matrices
 from aroface.embedding.worst_case import misalign
 from aroface.errors import InputError
@@ -28,6 +29,7 @@ from aroface.evaluation.robustness import (
     Sweep,
     coarse,
     measure_robustness,
+    remaining_work,
     table,
     tolerated,
 )
@@ -102,6 +104,18 @@ def test_finished_parts_are_kept(measured, monkeypatch):
         }
     with pytest.raises(AssertionError, match="embedded again"):
         measure_robustness(models, pairs, out, replace(GRID, qualities=("hq", 20)))
+
+
+def test_what_is_left_to_embed_is_told_before(measured):
+    models, pairs, out, _ = measured
+    assert remaining_work(models, pairs, out, GRID) == (0, 0.0)
+    count, seconds = remaining_work(models, pairs, out.with_name("elsewhere"), GRID)
+    rows = [
+        len(open_features(index.parent).values) for index in out.rglob("index.json") if "-" not in index.parent.name
+    ]
+    assert (count, seconds > 0) == (sum(rows), True)
+    more, _ = remaining_work(models, pairs, out, replace(GRID, qualities=(*GRID.qualities, 8)))
+    assert more == sum(rows) / len(GRID.qualities)
 
 
 def test_models_of_equal_weights_do_not_differ(tmp_path):

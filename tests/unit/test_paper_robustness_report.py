@@ -6,6 +6,7 @@ import csv
 import html
 import io
 import os
+import re
 import shlex
 import struct
 import warnings
@@ -257,8 +258,9 @@ def test_an_interruption_is_one_line_and_says_that_the_same_call_goes_on(tmp_pat
 
     monkeypatch.setattr(robustness, "embed_with", interrupt)
     assert main(words) == 130
-    *_, line = capsys.readouterr().err.strip().splitlines()
+    *told, line = capsys.readouterr().err.strip().splitlines()
     assert str(tmp_path / "out" / "features") in line and "the same command goes on" in line
+    assert re.fullmatch(r"[\d,]+ images to embed, about \d+ (s|min); --max-pairs and .*", told[-1])
 
 
 def test_the_verb_goes_from_models_to_files(tmp_path, capsys, monkeypatch):
@@ -272,6 +274,7 @@ def test_the_verb_goes_from_models_to_files(tmp_path, capsys, monkeypatch):
     assert [line.rpartition(".")[2] for line in printed] == ["pdf", "png", "html", "csv"]
     assert "tolerated_error_at_2_points_of_accuracy" in (tmp_path / "out" / "robustness.csv").read_text()
     for extra, error in (
+        (["--tolerance", "100"], "--tolerance: 100 points; expected more than 0, less than 100"),
         (["--worst-case"], "the worst case needs gradients"),
         (["--qualities", "3"], "3"),
         (["--model", str(model)], "2 models are called 'quarters'"),

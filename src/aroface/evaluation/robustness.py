@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,7 +24,7 @@ from torch import nn
 from aroface import __version__
 from aroface.embedding.benchmark import embed_with
 from aroface.embedding.foreign import Model
-from aroface.embedding.sensitivity import Order
+from aroface.embedding.sensitivity import Order, open_source
 from aroface.embedding.spec import resolve
 from aroface.embedding.store import INDEX, StoredFeatures, open_features
 from aroface.embedding.sweep import HIGH_QUALITY, LEVELS
@@ -317,6 +318,44 @@ def measure_robustness(
         sweeps.append(Sweep(model.name, _words(model), measured))
     facts = _facts(models, pairs, grid, Path(out) / "features", command)
     return Robustness(pairs, grid, maximum, counts, sweeps, notes, facts)
+
+
+def remaining_work(
+    models: Sequence[Model], pairs: Path, out: str | PathLike[str], grid: Grid, *, batch_size: int | None = None
+) -> tuple[int, float]:
+    """What `measure_robustness` has to embed, and how long that may take by a trial batch of each model.
+
+    Returns:
+        Number of images of all models together, without what lies in ``out``, and seconds; worst cases come on top.
+
+    Raises:
+        InputError: see `measure_robustness`.
+    """
+    _check_models(models, grid)
+    rows: dict[str | int, int] = {}
+    images, seconds = 0, 0.0
+    for model in models:
+        folder = Path(out) / "features" / _slug(model)
+        todo = [quality for quality in grid.qualities if not (folder / quality_key(quality) / INDEX).exists()]
+        for quality in todo:
+            if quality not in rows:
+                spec = grid.spec(pairs, model.embedder.color, quality)
+                rows[quality] = open_source(pairs, spec["options"], model.embedder.size).rows
+        count = sum(rows[quality] for quality in todo)
+        images += count
+        seconds += count * _seconds_an_image(model, grid, batch_size) if count else 0.0
+    return images, seconds
+
+
+def _seconds_an_image(model: Model, grid: Grid, batch_size: int | None) -> float:
+    """Time of an image in the second of two batches of noise; the first one prepares."""
+    count, side = batch_size or model.embedder.batch_size, model.embedder.size
+    noise = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8)
+    begin = 0.0
+    for _ in range(2):
+        begin = time.perf_counter()
+        model.embedder.embed(noise, flip=grid.flip, batch_size=count)
+    return (time.perf_counter() - begin) / count
 
 
 def _facts(models: Sequence[Model], pairs: Path, grid: Grid, features: Path, command: str) -> Facts:
