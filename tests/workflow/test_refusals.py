@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Project
+
+from aroface.planning.config import look_before_snakemake
 
 
 @pytest.mark.parametrize(
@@ -25,6 +28,48 @@ def test_a_wrong_configuration_is_one_line(project: Project, change: dict[str, A
     errors = [each for each in outcome.text.splitlines() if not each.startswith("Using ")]
     assert len(errors) == 1
     assert errors[0].startswith(f"error: {line}")
+
+
+UNREADABLE = {
+    "brackets": ("[" * 20_000, "more than 64 levels"),
+    "question marks": ("? " * 5000 + "1", "more than 64 levels"),
+    "a date": ("note: 2001-02-30", "timestamp '2001-02-30' cannot be read"),
+    "an integer": ("note: " + "9" * 6000, "cannot be read"),
+    "a program": ('__use_yte__: true\n__definitions__: [\'open("pwned", "w")\']', "makes Snakemake run"),
+    "a tag": ("note: !!python/object/apply:os.system [touch pwned]", "could not determine a constructor"),
+    "no UTF-8": (b"note: Jos\xe9", "no UTF-8"),
+    "no file": (None, "no such file"),
+}
+
+
+@pytest.mark.parametrize("form", [["--configfile", "{}"], ["--configfile={}"], ["--configf", "test.yaml", "{}", "-n"]])
+@pytest.mark.parametrize("kind", UNREADABLE)
+def test_files_that_snakemake_cannot_read_are_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, kind: str, form: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    text, words = UNREADABLE[kind]
+    Path("test.yaml").write_text("seeds: [0]")
+    if text is not None:
+        Path("odd.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(SystemExit) as ended:
+        look_before_snakemake([*(word.format("odd.yaml") for word in form), "--cores", "1"])
+    assert ended.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: odd.yaml: ") and words in line
+    assert not Path("pwned").exists()
+
+
+def test_snakemake_does_not_read_what_cannot_be_read(project: Project) -> None:
+    project.write()
+    project.plan()
+    with (project.folder / "test.yaml").open("a") as file:
+        file.write(f"\n{UNREADABLE['a program'][0]}\n")
+    outcome = project.run("--dry-run")
+    assert outcome.status == 2
+    errors = [each for each in outcome.text.splitlines() if not each.startswith("Using ")]
+    assert len(errors) == 1 and errors[0].startswith("error: test.yaml: ")
+    assert not (project.folder / "pwned").exists()
 
 
 def test_the_full_reproduction_names_every_job_and_every_missing_set(project: Project) -> None:

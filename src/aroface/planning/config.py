@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ METHODS = Path("workflow/registries/methods.yaml")
 RECIPES = Path("workflow/registries/recipes.yaml")
 CHECKPOINTS = Path("workflow/registries/checkpoints.yaml")
 COMMAND_LINE = "--config"
+TEMPLATES = "__use_yte__"  # Snakemake's key by which a file asks to be processed as a program
 RELEASED_SEED = 0  # nobody says what it was; there is one of each
 
 # What a recipe may leave out, and what that means. Said or not, it is the same recipe and has the same hash.
@@ -111,6 +113,34 @@ class Experiment:
     def described(self) -> dict[str, str]:
         """The key as a mapping, as table rows have it."""
         return {**self.trained, "method": self.variant}
+
+
+def look_before_snakemake(words: Sequence[str]) -> None:
+    """Read the configuration files of Snakemake's command line before Snakemake does.
+
+    Its own reader has no bounds, ends in tracebacks, and runs the Python that a file may hold for its templates. Exits
+    with one line and status 2 where something is wrong.
+
+    Args:
+        words: Arguments of the command line.
+    """
+    files: list[str] = []
+    takes = False
+    for word in words:
+        if word.startswith("-"):
+            option, _, value = word.partition("=")
+            takes = option.startswith("--configf") and not value
+            files += [value] if option.startswith("--configf") and value else []
+        elif takes:
+            files.append(word)
+    try:
+        for file in files:
+            found = read_yaml(file)
+            if isinstance(found, Mapping) and TEMPLATES in found:
+                raise InputError("makes Snakemake run what the file holds", file=file, record=TEMPLATES)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def read_configuration(
