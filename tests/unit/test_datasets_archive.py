@@ -41,10 +41,7 @@ def test_archives_appear_whole_or_not_at_all(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("member", ["../outside", "/absolute", "faces/../../outside"])
 def test_members_that_point_elsewhere_are_refused(name: str, member: str, tmp_path: Path) -> None:
     packed = archive(tmp_path / "deep" / name, {member: b"evil"})
-    if name.endswith(".zip") or ".." in member:
-        with pytest.raises(InputError, match="a member is refused"):
-            unpack(packed, tmp_path / "deep/out")
-    else:  # tar's data filter takes the leading slash away
+    with pytest.raises(InputError, match="a member is refused"):
         unpack(packed, tmp_path / "deep/out")
     assert not (tmp_path / "outside").exists()
     assert not (tmp_path / "deep/outside").exists()

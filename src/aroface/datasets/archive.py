@@ -181,7 +181,8 @@ def _extract_tar(archive: Path, folder: Path, tally: _Tally) -> None:
         start = file.read(16)
     opener = next((each for magic, each in _OPENERS.items() if start.startswith(magic)), open)
     with opener(archive, "rb") as stream, _opened(stream, archive, start) as packed:
-        packed.extractall(folder, members=_checked_members(packed, archive, tally), filter="data")
+        packed.extraction_filter = getattr(tarfile, "data_filter", None)  # which Python has from 3.11.4 on
+        packed.extractall(folder, members=_checked_members(packed, archive, tally))
         stream.seek(packed.offset)
         if any(stream.read(tarfile.BLOCKSIZE)):  # tarfile takes a damaged header for the end
             raise RefusedFileError(f"the archive is damaged at byte {packed.offset:,}", file=archive)
@@ -208,9 +209,12 @@ def _opened(stream: IO[bytes], archive: Path, start: bytes) -> tarfile.TarFile:
 
 def _checked_members(packed: tarfile.TarFile, archive: Path, tally: _Tally) -> Iterator[tarfile.TarInfo]:
     for member in packed:
-        if ".." in PurePosixPath(member.name).parts or not (member.isfile() or member.isdir()):
+        name = PurePosixPath(member.name)
+        if name.is_absolute() or ".." in name.parts or not (member.isfile() or member.isdir()):
             raise _refused(archive, member.name, "points elsewhere, or is neither file nor folder")
         tally.add(member.name, member.size)
+        member.mode = 0o755 if member.isdir() else 0o644
+        member.uid, member.gid, member.uname, member.gname = os.getuid(), os.getgid(), "", ""
         yield member
 
 
