@@ -45,6 +45,8 @@ FORMATS = [
     "avif",
 ]
 SHAPES = [(1, 1), (37, 91), (200, 300)]
+WRITTEN = [(ending, shape) for ending in FORMATS for shape in SHAPES if (ending, shape) != ("jp2", (1, 1))]
+"""What OpenCV writes."""
 
 
 @pytest.fixture(autouse=True)
@@ -57,8 +59,7 @@ def encoded(ending: str, shape: tuple[int, int]) -> bytes:
     pixels = np.random.default_rng(shape[0]).integers(0, 255, (*shape, 3), np.uint8)
     image = pixels[..., 0] if ending in ("pbm", "pgm") else pixels
     done, data = cv2.imencode(f".{ending}", image.astype(np.float32) if ending in ("pfm", "hdr") else image)
-    if not done:
-        pytest.skip(f"OpenCV does not write {ending} of this size")
+    assert done
     return data.tobytes()
 
 
@@ -89,8 +90,7 @@ VARIANTS: dict[str, Callable[[], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("ending", FORMATS)
+@pytest.mark.parametrize(("ending", "shape"), WRITTEN)
 def test_the_size_is_the_decoders(ending: str, shape: tuple[int, int]) -> None:
     data = encoded(ending, shape)
     assert image_size(data) == (shape[1], shape[0])
