@@ -12,7 +12,7 @@ log=$(readlink /proc/$$/fd/1)
 kept=${log%.log}-$SLURM_JOB_ID.log
 [ -f "$log" ] && ln "$log" "$kept" 2>/dev/null
 
-# What only the processes of this start know, and all of its nodes have in common.
+# A random word that only the processes of this start know, the same on all of its nodes.
 AROFACE_RENDEZVOUS=$(od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
 export AROFACE_RENDEZVOUS
 

@@ -302,7 +302,7 @@ def _do_prepare(options: Arguments) -> None:
 
 
 def _tell(report: Mapping[str, Any], taken: Container[str] = ()) -> None:
-    """What a report or manifest says that was left out, or is worth a note though it was ``taken``."""
+    """Print what a report or manifest says was left out, or ``taken`` but worth a note."""
     from aroface.omissions import summary_lines
 
     for line in summary_lines(report.get("left_out", {}), taken=taken):

@@ -29,7 +29,7 @@ def choose_device(name: str | None) -> torch.device:
 
 
 def gpu_facts(device: torch.device, *, tf32: bool) -> dict[str, Any]:
-    """What a record says of a GPU: its name, and whether float32 could be rounded to TF32; nothing of a CPU."""
+    """Facts about a GPU for a record: its name, and whether float32 could be rounded to TF32; empty for a CPU."""
     return {} if device.type == "cpu" else {"gpu": torch.cuda.get_device_name(device), "tf32": tf32}
 
 

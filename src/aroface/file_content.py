@@ -1,4 +1,4 @@
-"""What lies in place of a file that was to be downloaded: a web page, a Git LFS pointer, nothing."""
+"""Placeholders of a file that was to be downloaded: a web page, a Git LFS pointer, an empty file."""
 
 from __future__ import annotations
 

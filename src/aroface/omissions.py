@@ -20,14 +20,14 @@ FIRST = 10
 
 
 class KindSummary(TypedDict):
-    """What was left out of one kind: how many, and the first names."""
+    """Summary of one kind of omission: count and first names."""
 
     count: int
     first: list[str]
 
 
 class Omissions:
-    """What a command left out, by kind; safe to add to from several threads.
+    """Account of what a command left out, by kind; safe to add to from several threads.
 
     A kind is a short noun phrase that says why, such as ``not an image`` or ``no face found``.
 

@@ -181,7 +181,7 @@ def weight_files(path: Path, model: Any) -> list[Path]:
 
 
 def reason(error: Exception) -> str:
-    """What is wrong, of onnxruntime's words: without its codes, source places and line breaks, and short.
+    """Cause in onnxruntime's message, without its codes, source places and line breaks, shortened.
 
     The point stands at the beginning or at the end of a long message, so that its middle is left out.
     """

@@ -20,7 +20,7 @@ PACKAGES = ("numpy", "opencv-python-headless", "pandas", "safetensors", "scipy",
 STRICT = "AROFACE_STRICT_VERSIONS"
 """Environment variable that, set to something, makes other versions an error."""
 LAUNCHED = "aroface"
-"""What the identifiers of torchrun's runs begin with where ``aroface`` itself launches the processes of a training."""
+"""Prefix of the identifiers of torchrun's runs that ``aroface`` itself launches."""
 
 
 def find_lock() -> Path | None:

@@ -22,7 +22,7 @@ BUFFERS = ("running_mean", "running_var", "num_batches_tracked")
 
 @dataclass
 class Draws:
-    """What is random in one step of one process: step sizes, starts, and which images are kept and which warped."""
+    """Random draws of one step of one process: step sizes, starts, and the rows that are kept and warped."""
 
     steps: Tensor
     scale: Tensor
@@ -33,7 +33,7 @@ class Draws:
 
 
 def is_buffer(name: str) -> bool:
-    """Whether a name of a state dict is that of a running statistic."""
+    """Tell whether a name of a state dict is that of a running statistic."""
     return name.endswith(BUFFERS)
 
 

@@ -100,7 +100,7 @@ def trainer_of(recipe: Recipe, ranks: Ranks, folder: Path) -> loop.Trainer:
 
 
 def draws_of(trainer: loop.Trainer, count: int) -> Draws:
-    """What the project's adversary is about to draw, in its order."""
+    """Draws that the project's adversary is about to make, in its order."""
     generator = trainer._generator("adversary")
     kept = torch.randperm(count, generator=generator)[: int(0.75 * count)]
     warped = torch.randperm(count, generator=generator)[: count - int(0.75 * count)]

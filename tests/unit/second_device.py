@@ -38,7 +38,7 @@ RUBBISH = 0xA5
 aten = torch.ops.aten
 
 calls: Counter[str] = Counter()
-"""How often the process asked the device for what by name: ``synchronize``, ``pin``, ``wait`` for a value ..."""
+"""Number of requests to the device by name: ``synchronize``, ``pin``, ``wait`` for a value ..."""
 
 _TO_HOST = {aten._local_scalar_dense.default, aten.nonzero.default, aten.equal.default, aten.is_nonzero.default}
 _INDEXING = {

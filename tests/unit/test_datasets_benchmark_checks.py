@@ -1,4 +1,4 @@
-"""What an evaluation refuses of a set, verifying the set has refused before, in the same words."""
+"""Sets that an evaluation refuses are refused when they are verified, in the same words."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ FORMATS = [
 ]
 SHAPES = [(1, 1), (37, 91), (200, 300)]
 WRITTEN = [(ending, shape) for ending in FORMATS for shape in SHAPES if (ending, shape) != ("jp2", (1, 1))]
-"""What OpenCV writes."""
+"""Formats and sizes that OpenCV writes."""
 
 
 @pytest.fixture(autouse=True)

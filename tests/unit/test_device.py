@@ -45,13 +45,13 @@ def test_freed_memory_is_used_again_without_the_kernel() -> None:
 
 
 def tf32() -> tuple[bool, bool]:
-    """Whether convolutions and matrix products may round to TF32."""
+    """Settings of TF32 for convolutions and matrix products."""
     return torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
 
 
 @pytest.fixture
 def during_convolutions(monkeypatch) -> list[tuple[bool, bool]]:
-    """What held in each forward pass of the first convolution; PyTorch's defaults hold before and after."""
+    """Settings in each forward pass of the first convolution; PyTorch's defaults hold before and after."""
     found, convolve = [], nn.Conv2d.forward
 
     def spy(module, images):

@@ -27,7 +27,7 @@ def rows_of(section: str) -> list[dict[str, str]]:
 
 
 def value(cell: str) -> Any:
-    """What a cell says in backticks."""
+    """Words of a cell in backticks."""
     return yaml.safe_load(re.fullmatch(r"`(.*)`", cell)[1])  # type: ignore[index]
 
 

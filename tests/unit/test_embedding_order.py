@@ -1,4 +1,4 @@
-"""Whether a probe is misaligned before it is reduced or after."""
+"""Order of misalignment and reduction of a probe."""
 
 from __future__ import annotations
 

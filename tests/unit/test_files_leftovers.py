@@ -1,4 +1,4 @@
-"""What killed processes leave of atomic writes is removed by the next one, and nothing else is."""
+"""Temporaries that killed processes leave of atomic writes are removed by the next one, and nothing else is."""
 
 import os
 import subprocess

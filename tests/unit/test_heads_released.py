@@ -1,4 +1,4 @@
-"""What the released codes do and this project does only on request: each option against a plain transcription."""
+"""Options that repeat the released codes' behaviour: each against a plain transcription."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What runs on a GPU, run on a device that is strict about devices: results are the CPU's, bit for bit."""
+"""Device code on a device that is strict about devices: results are the CPU's, bit for bit."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def same(one: Any, other: Any) -> bool:
-    """Whether two results have the same bits, wherever they are."""
+    """Tell whether two results have the same bits, wherever they are."""
     if isinstance(one, torch.Tensor):
         return torch.equal(one.detach().cpu(), other.detach().cpu())
     if isinstance(one, dict):

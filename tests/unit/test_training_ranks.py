@@ -249,7 +249,7 @@ PATIENCE_S = 3.0
 
 
 def slow_work(rank: int, how: str) -> str:
-    """What becomes of the others while the first process works for longer than they would wait."""
+    """Outcome for the others while the first process works for longer than they would wait."""
     silent = how == "silent" and rank == 0
     module.PATIENCE, module.BEAT_S = timedelta(seconds=PATIENCE_S), 1000.0 if silent else 0.1
     with joined("cpu") as ranks:

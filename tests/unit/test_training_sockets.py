@@ -1,4 +1,4 @@
-"""Where the processes of a training listen, and that nothing that is put into their store is executed."""
+"""Listening sockets of a training, and no execution of anything that is put into its store."""
 
 import ast
 import base64

@@ -51,7 +51,7 @@ def undisturbed(template: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
 
 
 def results_of(project: Project) -> dict[str, str]:
-    """What there is, but for logs, by its content."""
+    """All results but logs, by their content."""
     results = project.folder / "results"
     files = [path for path in results.rglob("*") if path.is_file() and results / "logs" not in path.parents]
     return {str(path.relative_to(results)): sha256_file(path) for path in files}
@@ -90,7 +90,7 @@ def job_at(moment: str, project: Project) -> psutil.Process:
 
 
 def made_by(project: Project) -> Counter[str]:
-    """How often the jobs of each verb were started."""
+    """Number of starts of the jobs of each verb."""
     calls = [call for call in project.calls() if "--mode reported" not in call and "terminal" not in call]
     return Counter(call.split()[0] for call in calls)
 
@@ -104,7 +104,7 @@ def let_orphans_end(project: Project) -> None:
 def test_snakemake_alone_is_killed_and_its_jobs_end(
     project: Project, undisturbed: dict[str, str], monkeypatch: pytest.MonkeyPatch, moment: str
 ) -> None:
-    """What they made is whole, nothing makes it again, and nothing behind it is left out."""
+    """Their outputs are whole, nothing makes them again, and nothing behind them is left out."""
     process = begin(project, moment, monkeypatch)
     os.kill(process.pid, signal.SIGKILL)
     let_orphans_end(project)

@@ -155,7 +155,7 @@ echo 7""",
 
 
 def test_slurm_job_starts_in_a_folder_of_any_name(template: Path, tmp_path: Path) -> None:
-    """What sbatch is given runs: Snakemake quotes its jobs' arguments as Python does, and Python's path not at all."""
+    """The script for sbatch runs: Snakemake quotes its jobs' arguments as Python does, and Python's path not at all."""
     name = 'it\'s "$HOME" $(touch pwned); `touch pwned` & #1'
     project = small(tmp_path / name, template)
     project.config["paths"]["results"] = f"{name} results"

@@ -69,7 +69,7 @@ class Call:
 
     @cached_property
     def identity(self) -> str:
-        """What no other call has; without blanks."""
+        """Unique identity of the call, without blanks."""
         return f"{self.boot}:{self.pid}:{self.start}".replace(" ", "")
 
     def __str__(self) -> str:
@@ -187,7 +187,7 @@ def start_again() -> NoReturn:
 
 
 def _checked(decide: Callable[..., Call | None], *arguments: Any) -> Call | None:
-    """What is decided; a refusal ends the process in one line."""
+    """Decide; a refusal ends the process in one line."""
     try:
         return decide(*arguments)
     except InputError as error:
@@ -276,7 +276,7 @@ def _unrecorded() -> list[psutil.Process]:
 
 
 def _is_snakemake(words: Sequence[str]) -> bool:
-    """Whether a command line is that of a call, not of a job of one."""
+    """Tell whether a command line is that of a call, not of a job of one."""
     called = any(Path(word).name == "snakemake" for word in words[:2]) or [*words[1:3]] == ["-m", "snakemake"]
     return called and "--mode" not in words
 
@@ -309,7 +309,7 @@ def _recorded(call: Call, folder: Path) -> Iterator[None]:
 
 
 def _is_held(path: Path) -> bool:
-    """Whether a process holds the kernel's lock of a record."""
+    """Tell whether a process holds the kernel's lock of a record."""
     try:
         with open(path, encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -341,7 +341,7 @@ def _forget(call: Call, folder: Path) -> None:
 
 
 def _start_of(pid: int) -> float | None:
-    """When a living process was started; None if there is none."""
+    """Start of a living process; None if there is none."""
     with suppress(OSError, ValueError, IndexError):
         state, *numbers = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         return None if state in "ZX" else float(numbers[18])  # in ticks since the machine's start, whatever its clock

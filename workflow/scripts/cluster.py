@@ -270,7 +270,7 @@ def job_key(job: Any) -> tuple[str, ...]:
 
 
 def sbatch_words(message: str) -> str:
-    """What sbatch said, out of a message of Snakemake's plugin, in one line."""
+    """Words of sbatch in a message of Snakemake's plugin, in one line."""
     found = re.search(r"error message was '?(.*?)'?\.?\n *(?:sbatch call|$)", f"{message}\n", re.DOTALL)
     return " ".join((found[1] if found else message).split())
 

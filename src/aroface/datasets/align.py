@@ -49,7 +49,7 @@ _WITHOUT_FACE = {"crop": "no face found, written as a whole", "omit": "no face f
 _SEVERAL = "several faces, aligned by the one that fills the crop best"
 
 TAKEN = frozenset({_WITHOUT_FACE["crop"], _SEVERAL})
-"""What the account of a report names although it is not left out."""
+"""Kinds that a report's account names although they are not left out."""
 
 NoFace = Literal["crop", "omit"]
 

@@ -229,7 +229,7 @@ def _refused(archive: Path, name: str, why: str) -> RefusedFileError:
 
 
 def _what_else(start: bytes) -> str:
-    """What a file is that is no archive, as far as its first bytes tell."""
+    """Name the kind of a file that is no archive, as far as its first bytes tell."""
     if not start:
         return ": it is empty"
     kind = next((each for magic, each in _KINDS.items() if start.startswith(magic)), None)

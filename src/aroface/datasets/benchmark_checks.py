@@ -1,4 +1,4 @@
-"""What evaluation asks of the images and labels of a benchmark: one check for verifying a set and for using it.
+"""Requirements of evaluation on the images and labels of a benchmark: one check for verifying a set and for using it.
 
 An image as it is given to a network comes from one of the functions here, so that what verifying a set passes no later
 step refuses.

@@ -218,7 +218,7 @@ def _check_scheme(url: str, before: str) -> None:
 
 
 def _in_short(error: BaseException) -> str:
-    """What went wrong, in a few words: our own of a bound, else those of the innermost reason."""
+    """Error in a few words: that of the bound which was reached, else the innermost reason."""
     inner: BaseException | None = error
     while inner is not None:
         for each in (inner, *inner.args):

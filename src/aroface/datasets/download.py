@@ -54,7 +54,7 @@ class Remote:
 
 @dataclass(frozen=True)
 class _Transfer:
-    """What all requests of one download share; ``stop`` ends those that still run."""
+    """State that all requests of one download share; ``stop`` ends those that still run."""
 
     session: requests.Session
     path: Path
@@ -123,7 +123,7 @@ def download(
 
 
 def refused_path(path: Path) -> Path:
-    """Where a downloaded file is set aside that is not what it should be."""
+    """Path under which a downloaded file is set aside that is not the expected one."""
     return path.with_name(f"{path.name}.refused")
 
 
@@ -330,7 +330,7 @@ def _fetch_range(transfer: _Transfer, remote: Remote, begin: int, end: int, bar:
 
 
 def _check_part(answer: requests.Response, remote: Remote, begin: int) -> None:
-    """Whether an answer is the part that was asked for, of the file that was asked about."""
+    """Check that an answer is the requested part of the requested file."""
     span = answer.headers.get("Content-Range", "").strip().lower()
     if answer.status_code != 206 or not span.startswith(f"bytes {begin}-"):
         what = "the server gives out parts no longer"

@@ -1,4 +1,4 @@
-"""Whether five landmarks can belong to a face in an image: of its frame, in the template's order, of a face's shape."""
+"""Plausibility of five landmarks: inside the image, in the template's order, in the shape of a face."""
 
 from __future__ import annotations
 
@@ -64,14 +64,14 @@ def suspicion(points: npt.ArrayLike, height: int, width: int) -> str | None:
 
 
 def _opposed(points: npt.NDArray[np.float64]) -> bool:
-    """Whether the line from eye to eye runs against that from corner to corner of the mouth."""
+    """Tell whether the line between the eyes and that between the corners of the mouth have opposite directions."""
     left, right, _, mouth_left, mouth_right = points
     height = np.linalg.norm((left + right - mouth_left - mouth_right) / 2)
     return bool((right - left) @ (mouth_right - mouth_left) < -((_OPPOSED * height) ** 2))
 
 
 def _height_of_nose(points: npt.NDArray[np.float64]) -> float:
-    """Where the nose lies on the way from the eyes, 0, to the mouth, 1."""
+    """Position of the nose between the eyes (0) and the mouth (1)."""
     left, right, nose, mouth_left, mouth_right = points
     eyes = (left + right) / 2
     way = (mouth_left + mouth_right) / 2 - eyes

@@ -1,4 +1,4 @@
-"""How a camera was held: the EXIF orientation of an image file, and the image as a viewer shows it."""
+"""EXIF orientation of an image file, and the image as a viewer shows it."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def pack(folder: Path, out: Path, options: PackOptions | None = None) -> Packed:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """What was packed.
+    """Result of packing.
 
     Attributes:
         people: Number of people.

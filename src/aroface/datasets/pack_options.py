@@ -160,13 +160,13 @@ def packed_identities(
 
 
 def _holds_more(folder: Path, found: PersonFolders) -> bool:
-    """Whether images are taken that lie deeper than ``person/image`` or have an unusual ending."""
+    """Tell whether some images lie deeper than ``person/image`` or have an unusual ending."""
     paths = (path for paths in found.people.values() for path in paths)
     return any(len(path.relative_to(folder).parts) != 2 or path.suffix.lower() not in SUFFIXES for path in paths)
 
 
 def _frames(options: PackOptions, found: PersonFolders) -> dict[str, Any]:
-    """How deep people's folders lie, if it is chosen, and the frame of the landmarks, if any photograph is turned."""
+    """Depth of people's folders, if it is chosen, and frame of the landmarks, if any photograph is turned."""
     chosen: dict[str, Any] = {}
     if options.people_depth is not None:
         chosen["people_depth"] = options.people_depth

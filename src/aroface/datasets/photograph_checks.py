@@ -1,4 +1,4 @@
-"""Which images of people can be used: whole ones, aligned or with landmarks that can belong to a face in them."""
+"""Selection of usable images of people: whole ones, aligned or with plausible landmarks."""
 
 from __future__ import annotations
 

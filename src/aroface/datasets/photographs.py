@@ -130,7 +130,7 @@ class Photograph:
 
 
 def is_aligned(height: int, width: int, *, resize: bool = False) -> bool:
-    """Whether an image of this size is taken for an aligned crop: 112×112, or with ``resize`` any square."""
+    """Tell whether an image of this size counts as an aligned crop: 112×112, or with ``resize`` any square."""
     return height == width and (resize or height == TEMPLATE_SIZE)
 
 

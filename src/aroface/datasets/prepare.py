@@ -31,7 +31,7 @@ _ORDER = 1401  # purpose of the random stream
 
 @dataclass(frozen=True, slots=True)
 class PrepareOptions:
-    """How a training set is written, and what may be left out of it.
+    """Options of writing a training set, and bounds of what may be left out of it.
 
     Attributes:
         shuffle: Whether records are written in random order, without a header record: reading goes on in sequence
@@ -57,7 +57,7 @@ class PrepareOptions:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What was written: numbers of images and people, what was left out, and the damaged images among that."""
+    """Result of preparing: numbers of images and people, omissions, and the damaged images among them."""
 
     images: int
     people: int

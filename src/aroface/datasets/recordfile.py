@@ -298,7 +298,7 @@ def _is_header(record: Record) -> bool:
 
 
 def _is_about(exact: int, rounded: float) -> bool:
-    """Whether a number of a float32 label is this whole number, exactly below 2**24 and up to rounding beyond."""
+    """Tell whether a float32 label stands for this whole number: exactly below 2**24, up to rounding beyond."""
     return abs(exact - rounded) <= (0 if exact < EXACT else int(gap(exact)))
 
 

@@ -112,7 +112,7 @@ def unpack(payload: bytes) -> Record:
 
 
 def gap(numbers: npt.ArrayLike) -> npt.NDArray[np.int64]:
-    """How far apart the numbers are that float32 holds next to whole ones; 1 below `EXACT`."""
+    """Distance between neighbouring float32 numbers near whole ones, at least 1."""
     return np.maximum(np.spacing(np.asarray(numbers, np.float32)), 1).astype(np.int64)
 
 

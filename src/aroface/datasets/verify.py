@@ -338,7 +338,7 @@ _CHECKS: dict[Kind, Callable[[Path, int], Findings]] = {
 
 @dataclass(slots=True)
 class _Chunk:
-    """What some images have shown.
+    """Findings about a chunk of images.
 
     Attributes:
         digests: hashes of those that could be read, one after the other.
@@ -400,7 +400,7 @@ def _check_images(
 
 
 def _duplicates(joined: bytes) -> str:
-    """How many of the images that could be read are copies of others among them."""
+    """Count in words the images that are copies of others, among those that could be read."""
     if not joined:
         return "no image could be read"
     digests = np.frombuffer(joined, f"V{_DIGEST}")

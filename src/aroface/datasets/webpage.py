@@ -43,7 +43,7 @@ class WebPageError(Exception):
 
 @dataclass
 class WebPage:
-    """What matters of a web page.
+    """A web page, reduced to what a download needs of it.
 
     Attributes:
         url: Its address.
@@ -84,7 +84,7 @@ class WebPage:
 
 
 def is_page(answer: requests.Response) -> bool:
-    """Whether an answer is a web page, by its ``Content-Type`` (whatever its case)."""
+    """Tell whether an answer is a web page, by its ``Content-Type`` in any case."""
     return answer.headers.get("Content-Type", "").partition(";")[0].strip().lower() in _KINDS
 
 
@@ -123,7 +123,7 @@ def _attributes(tag: str) -> dict[str, str]:
 
 
 def _text(content: str) -> str:
-    """What a page says, its tags, scripts and styles left out."""
+    """Text of a page without tags, scripts and styles."""
     first, *others = re.split(r"<(?:script|style)\b", content, flags=re.I)
     shown = [first, *(each.partition("</")[2] for each in others)]
     return html.unescape(" ".join(re.sub(r"<[^<>]*>?", " ", " ".join(shown)).split()))

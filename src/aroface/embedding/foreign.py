@@ -166,7 +166,7 @@ def _open_onnx(
 
 
 def _own_words(metadata: Mapping[str, str], path: Path) -> tuple[dict[str, Any], str]:
-    """What an exported run says of its input, and its architecture; nothing and ``onnx`` of any other file.
+    """Input options and architecture in an exported run's metadata; empty and ``onnx`` for any other file.
 
     Raises:
         InputError: the metadata are of another form.
@@ -346,7 +346,7 @@ def _alone(program: Program, given: _Input, name: str, image: NDArray[Any]) -> N
 
 
 def _agree(together: NDArray[Any], alone: NDArray[Any]) -> bool:
-    """Whether rows (N, D) of one batch are those of its images alone, but for rounding.
+    """Tell whether rows (N, D) of one batch equal those of its images alone, but for rounding.
 
     Rounding is judged by the precision of the rows, and by how much the images differ: what makes two images alike is
     no rounding, however small it is.
@@ -400,7 +400,7 @@ class OnnxNetwork:
 
     @property
     def on_gpu(self) -> bool:
-        """Whether a GPU computes, though images and embeddings are on the CPU."""
+        """True if a GPU computes, although images and embeddings are on the CPU."""
         return bool(self._program.provider != "CPUExecutionProvider")
 
     def __call__(self, images: Tensor) -> Tensor:

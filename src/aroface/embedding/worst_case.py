@@ -100,7 +100,7 @@ def misalign(
 
 
 def _reduce(images: Tensor, resolution: int) -> Tensor:
-    """What `downsample` does, differentiably and without rounding to bytes."""
+    """Reduce images as `downsample` does, differentiably and without rounding to bytes."""
     size = images.shape[-1]
     for kind, before, after in ((AREA, size, resolution), (CUBIC, resolution, size)):
         matrix = torch.from_numpy(weights(kind, before, after)).to(images)

@@ -202,7 +202,7 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Where a report comes from.
+    """Origin of a report.
 
     Attributes:
         made: when the last features were completed, or what ``SOURCE_DATE_EPOCH`` says.
@@ -323,7 +323,7 @@ def measure_robustness(
 def remaining_work(
     models: Sequence[Model], pairs: Path, out: str | PathLike[str], grid: Grid, *, batch_size: int | None = None
 ) -> tuple[int, float]:
-    """What `measure_robustness` has to embed, and how long that may take by a trial batch of each model.
+    """Estimate the images that `measure_robustness` has to embed, and their time, by a trial batch of each model.
 
     Returns:
         Number of images of all models together, without what lies in ``out``, and seconds; worst cases come on top.

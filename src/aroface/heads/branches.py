@@ -127,7 +127,7 @@ def _backward(ctx: Any, of_target: Tensor, of_reduced: Tensor) -> tuple[Tensor, 
             block = of_rows[start : start + len(vectors)]
             if dtype is None:
                 torch.mm(of_cosines.T, features, out=block)
-                # What points along the weight changes only its length; sums over the batch are fewer than over D.
+                # The part along the weight changes only its length; sums over the batch are fewer than over D.
                 along = (of_cosines * cosines.detach()).sum(0).unsqueeze(1)
             else:
                 block.copy_(_products(of_cosines.T, features.T, dtype))

@@ -88,7 +88,7 @@ def _file_lines(path: Path, color: Color | None) -> list[str]:
 
 
 def _onnx_lines(file: Path) -> list[str]:
-    """What an ONNX file declares; whether it is so shows when it is run."""
+    """Declarations of an ONNX file, which running it may contradict."""
     model = read_graph(file)
     weights = weight_files(file, model)
     held = {tensor.name for tensor in model.graph.initializer}

@@ -1,4 +1,4 @@
-"""Where a backbone lies in what others release: keys of a training's state, prefixes of wrappers, config files."""
+"""Layouts of released weights: keys of a training's state, prefixes of wrappers, config files."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def weights_in(path: str | PathLike[str]) -> Path:
 
 
 def holds_weights(folder: Path) -> bool:
-    """Whether a folder is one of released weights, and not that of a run."""
+    """Tell whether a folder holds released weights and is not that of a run."""
     return not (folder / "checkpoint.json").exists() and any((folder / name).is_file() for name in _WEIGHTS)
 
 
@@ -167,18 +167,18 @@ def _tensor_dictionaries(value: object, where: tuple[str, ...]) -> Iterator[tupl
 
 
 def _prefixes(tensors: Mapping[str, Tensor]) -> list[str]:
-    """What stands before the marks; of one that begins as another, the other, since marks recur further inside."""
+    """Prefixes before the marks; of two that begin alike the shorter one, since marks recur further inside."""
     prefixes = {name.removesuffix(mark) for name in tensors for mark in _MARKS if _ends(name, mark)}
     return sorted(each for each in prefixes if not any(each != other and each.startswith(other) for other in prefixes))
 
 
 def _ends(name: str, mark: str) -> bool:
-    """Whether a name is the mark, or ends in it behind a dot."""
+    """Tell whether a name is the mark, or ends in it after a dot."""
     return name == mark or name.endswith(f".{mark}")
 
 
 def _is_average(where: tuple[str, ...], prefix: str) -> bool:
-    """Whether a copy of the weights is meant that a training averages beside them."""
+    """Tell whether a name means a running average of the weights."""
     words = {word for part in (*where, *prefix.split(".")) for word in part.lower().split("_")}
     return bool(words & {*_AVERAGED})
 

@@ -10,7 +10,7 @@ from aroface.errors import InputError
 
 @dataclass(frozen=True, slots=True)
 class BackboneOptions:
-    """What of a backbone matters for its training and not for the model that comes of it; IResNets only.
+    """Options of a backbone that affect its training only, not the exported model; IResNets only.
 
     The defaults are insightface's, the other values AdaFace's (``net.py`` of its code). Weights of any of them are
     those of a plain IResNet of the same shape: they load, export and evaluate as such.

@@ -24,7 +24,7 @@ _FOUND = re.compile(r"WeightsUnpickler error: .*|unsupported GLOBAL \S+")
 
 
 class InertObject:
-    """What stands in place of an object whose class is not loaded: it takes any arguments and state and ignores them.
+    """Stand-in for an object whose class is not loaded; it takes any arguments and state and ignores them.
 
     Attributes:
         class_name: Name of the class in the file.
@@ -72,7 +72,7 @@ def read_torch_file(path: str | PathLike[str]) -> Any:
 
 
 def _reason(error: Exception) -> str:
-    """What torch found: its own text begins with the advice to switch the restriction off."""
+    """Cause in torch's message, without its advice to switch the restriction off."""
     found = _FOUND.search(str(error))
     words = found[0].rstrip(": ") if found else re.split(r"\n|\. ", str(error), maxsplit=1)[0] or type(error).__name__
     return words if len(words) <= _WORDS else f"{words[:_WORDS]} …"

@@ -59,7 +59,7 @@ RAISED = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 
 
 def is_plain_name(name: str) -> bool:
-    """Whether TeX can read a file of this name."""
+    """Tell whether TeX can read a file of this name."""
     return _UNREADABLE.search(name) is None
 
 

@@ -38,7 +38,7 @@ def variant(method: str, label: str) -> str:
 
 
 def method_of(run: str, method: str, runs: Collection[str] | None) -> str:
-    """What the configuration calls the method of a run, where ``runs`` maps runs to such names; else ``method``."""
+    """Configuration's name for the method of a run, where ``runs`` maps runs to such names; else ``method``."""
     return (runs.get(run) or method) if isinstance(runs, Mapping) else method
 
 

@@ -298,7 +298,7 @@ _ORDERS = {
 
 
 def made_words(facts: Facts) -> str:
-    """Where the report comes from."""
+    """Origin of the report in words."""
     command = f" by: {facts.command}" if facts.command else ""
     hashes = ", ".join(f"{name} {sha256}" for name, sha256 in facts.files)
     return f"{facts.made:%Y-%m-%d} with aroface {facts.version}{command}. sha256: {hashes}."

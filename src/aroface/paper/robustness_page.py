@@ -189,12 +189,12 @@ def _heading(figure: Figure, left: float, top: float, text: str) -> float:
 
 
 def curves_heading(found: Robustness) -> str:
-    """What the curves show."""
+    """Heading of the curves."""
     return f"{metric_name(found.grid.metrics[0])[1]} against the size of the error in the probes"
 
 
 def maps_heading(found: Robustness) -> str:
-    """What the heat maps show."""
+    """Heading of the heat maps."""
     rest = "" if len(_few(found.qualities)) == len(found.qualities) else "; other qualities in the table of all numbers"
     return f"Loss under two errors at once, in points (in brackets: not significant){rest}"
 
@@ -450,7 +450,7 @@ _MAPS_HEADING = 4.4  # inches that the words above the heat maps take
 
 
 def _beside_maps(found: Robustness) -> bool:
-    """Whether the heat maps are so few that example faces have room beside them."""
+    """Tell whether example faces have room beside the heat maps."""
     return _maps_width(found) + _CROPS_WIDTH + 0.4 <= WIDTH
 
 

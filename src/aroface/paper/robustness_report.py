@@ -105,7 +105,7 @@ def write_report(found: Robustness, out: str | PathLike[str], points: float) -> 
 
 
 def _metadata(found: Robustness) -> dict[str, dict[str, Any]]:
-    """What PDF and PNG say of themselves."""
+    """Metadata of the PDF and PNG files."""
     models = ", ".join(sweep.name for sweep in found.sweeps)
     said: dict[str, Any] = {"Title": f"{TITLE}: {models}"}
     if found.facts is None:

@@ -47,7 +47,7 @@ _OPTIONAL: dict[str, Any] = {
     "adversary": {"scale_loss": True},
     "optimiser": {"decay_batch_norm": True},
 }
-# What only has an effect under fp16: said under another precision, it is the same recipe as well.
+# Options without effect unless the precision is fp16: elsewhere the recipe is the same with and without them.
 _UNDER_FP16: dict[str, Any] = {"growth_interval": None, "adversary": {"scale_loss": None}}
 _OF_PROFILE: dict[str, Any] = {"adversary": {"scale_loss": None}}
 
@@ -265,7 +265,7 @@ def _label(own: str, point: Mapping[str, Any]) -> str:
 
 
 def _changes(point: Mapping[str, Any]) -> dict[str, Any]:
-    """What a point of a sweep changes of the recipe."""
+    """Changes of the recipe at a point of a sweep."""
     changes: dict[str, Any] = {}
     for key, value in point.items():
         for name in reversed(key.split(".")):
@@ -338,7 +338,7 @@ def resolve_recipe(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str,
         if layer:
             profile = layer.get("adversary", {}).get("profile")
             if recipe and profile not in (None, recipe["adversary"].get("profile")):
-                # What the recipe beneath says of its own profile does not hold for another one.
+                # Values that the recipe beneath states for its own profile do not hold for another one.
                 recipe = _without(recipe, _OF_PROFILE, whatever=True)
             recipe = lay_over(recipe, layer)
             validate(recipe, "recipe", file=place)

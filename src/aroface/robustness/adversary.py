@@ -195,7 +195,7 @@ class AlignmentAdversary:
         *,
         strength: float = 1.0,
     ) -> Mixed:
-        """What :meth:`__call__` does, told in full and in the authors' order: clean images, then warped ones.
+        """Mix a batch as :meth:`__call__` does, but in the authors' order: clean images, then warped ones.
 
         Args:
             images: as there.

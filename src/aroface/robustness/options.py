@@ -34,8 +34,8 @@ PROFILES: dict[str, dict[str, Any]] = {
 """``official`` repeats the ARoFace authors' code where that can change results, ``clean`` does the principled thing."""
 
 UNSAID: dict[str, Any] = {"scale_loss": True}
-"""What a recipe means that does not name an option, whatever its profile says: what every training did before there was
-the option. So a finished run keeps its meaning, and recipes that repeat the authors' code say so themselves."""
+"""Values of options that a recipe does not name, whatever its profile: the behaviour from before the option existed.
+So a finished run keeps its meaning, and recipes that repeat the authors' code state the option themselves."""
 
 _NOT_NEGATIVE = (
     *("step_mean", "step_sd", "step_scale", "step_theta", "step_shift"),

@@ -106,7 +106,7 @@ class TrainingLog:
 
 
 def _kept(line: dict[str, Any], start: int) -> bool:
-    """Whether a line was written before the state of step ``start``: a validation after that step is done again."""
+    """Tell whether a line was written before the state of step ``start``: a validation after that step is repeated."""
     return bool(line["step"] < start - 1 or (line["step"] == start - 1 and "loss" in line))
 
 

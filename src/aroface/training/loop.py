@@ -179,7 +179,7 @@ class Trainer:
                 self.reduced.register_comm_hook(None, fp16_compress_hook)
 
     def _rounding(self) -> torch.dtype | None:
-        """What the last layers and the cosines are rounded to, and let the backbone know; None for float32."""
+        """Set and return the type that the last layers and the cosines are rounded to; None for float32."""
         recipe = self.recipe
         if recipe.autocast == "convolutions" or recipe.precision == "fp32":
             return None
@@ -411,7 +411,7 @@ class Trainer:
         return value
 
     def _validation_due(self) -> bool:
-        """Whether an epoch has ended whose backbone is to be validated."""
+        """Tell whether an epoch has just ended after which to validate."""
         epochs, steps = divmod(self.step, self.steps_per_epoch)
         if self.validate is None or steps or not epochs:
             return False

@@ -53,7 +53,7 @@ class _Rendezvous(RendezvousHandler):
 
     @property
     def use_agent_store(self) -> bool:
-        """Whether the processes use the launcher's store."""
+        """True: the processes use the launcher's store."""
         return True
 
     def next_rendezvous(self) -> RendezvousInfo:
@@ -65,7 +65,7 @@ class _Rendezvous(RendezvousHandler):
         return RendezvousInfo(PrefixStore(self._run_id, self._store), rank, count, address)
 
     def is_closed(self) -> bool:
-        """Whether nobody may join any more: never, as the number of nodes is fixed."""
+        """False: the number of nodes is fixed, so that joining never ends."""
         return False
 
     def set_closed(self) -> None:
@@ -80,7 +80,7 @@ class _Rendezvous(RendezvousHandler):
         return self._run_id
 
     def shutdown(self) -> bool:
-        """Whether it is closed: the store ends with the process."""
+        """True: the store ends with the process."""
         return True
 
 

@@ -1,4 +1,4 @@
-"""When a loss says that a training is lost, and how losses come to the host without waiting for the device."""
+"""Detection of divergence from the loss, and losses that reach the host without waiting for the device."""
 
 from __future__ import annotations
 

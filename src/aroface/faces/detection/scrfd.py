@@ -104,7 +104,7 @@ class Scrfd:
         return 1
 
     def _agrees(self, images: Sequence[Image], canvas: tuple[int, int], alone: Sequence[Anchors]) -> bool:
-        """Whether images in one batch give what they give alone."""
+        """Tell whether the outputs for images in one batch equal those for each alone."""
         try:
             together = _decode(self._outputs(images, canvas), len(images), canvas, self._path)
         except TimeLimitError:
@@ -184,10 +184,10 @@ def _decode(outputs: Sequence[npt.NDArray[Any]], count: int, canvas: tuple[int, 
 
 
 def _agree(together: Anchors, alone: Sequence[Anchors]) -> bool:
-    """Whether scores, boxes and points of several images in one batch are those of each alone, but for rounding."""
+    """Tell whether scores, boxes and points of images in one batch equal those of each alone, but for rounding."""
     for number, values in enumerate(together):
         single = np.concatenate([each[number] for each in alone])
-        # Where the images differ less than by rounding, they are told apart by what difference there is.
+        # Images that differ by less than rounding are told apart by the difference that is left.
         spread = float(np.abs(single - single[:1]).max(initial=0))
         allowed = max(min(_ROUNDING * float(np.abs(single).max(initial=0)), spread / 4), 1e-6)
         if not np.allclose(values, single, rtol=1e-6, atol=allowed, equal_nan=True):
