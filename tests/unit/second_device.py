@@ -22,6 +22,7 @@ import contextlib
 import functools
 import importlib
 import multiprocessing
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -431,6 +432,7 @@ def install() -> torch.device:
     device = f"{NAME}:0"
     if _kept:
         return torch.device(device)
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # a real GPU is hidden from this process: it would answer first
     for each in ("torch._dynamo", "torch.distributed.fsdp.sharded_grad_scaler"):
         importlib.import_module(each)  # which PyTorch would do later, under the mode
     module = _Module()

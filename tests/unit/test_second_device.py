@@ -44,8 +44,6 @@ from aroface.training.recipe import read_run
 from aroface.training.rehearsal import rehearse
 from aroface.training.run import train
 
-pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="the stand-in takes the place of CUDA")
-
 IMAGES = 24
 GRADIENT = {"kind": "gradient", "profile": "clean", "step_mean": 0.1, "warped_ratio": 0.25, "warmup_epochs": 0}
 OFFICIAL = {**GRADIENT, "profile": "official"}
