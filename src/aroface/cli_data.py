@@ -7,9 +7,12 @@ import os
 import sys
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aroface.cli_verbs import Arguments, Verbs, above_zero, add_group, add_time_limit, add_verb, positive
+
+if TYPE_CHECKING:
+    from aroface.omissions import KindSummary
 
 _PEOPLE = ("people_depth", "lost_people", "resize_crops")
 _OMISSIONS = ("on_corrupt", "max_left_out")
@@ -235,9 +238,8 @@ def _do_pack(options: Arguments) -> None:
     if not isinstance(written, dict):
         raise InputError("no mapping", file=options.options, expected="options such as test_fraction")
     packed = pack(options.folder, options.out, PackOptions.from_mapping({**written, **given}, file=options.options))
-    packed.omissions.tell()
+    _tell(packed.omissions.summary(), packed.corrupt)
     packed.suspects.tell()
-    _tell_corrupt(packed.corrupt)
     print(f"{options.out}  {packed}")
 
 
@@ -282,7 +284,7 @@ def _do_verify(options: Arguments) -> None:
     allowed = options.max_corrupt_fraction
     found = verify(data, manifest, name=name, expected=counts, threads=threads, max_corrupt_fraction=allowed)
     print(*verdict_lines(found), sep="\n")
-    _tell(found)
+    _tell(found.get("left_out", {}))
     print(f"written to   {manifest}")
     require_passed(found, data)
 
@@ -296,23 +298,17 @@ def _do_prepare(options: Arguments) -> None:
 
     how = PrepareOptions(**_given(options, "shuffle", "seed", *_PEOPLE, *_OMISSIONS))
     prepared = prepare(options.source, options.out, how)
-    prepared.omissions.tell()
-    _tell_corrupt(prepared.corrupt)
+    _tell(prepared.omissions.summary(), prepared.corrupt)
     print(f"{options.out}  {prepared.images:,} images of {prepared.people:,} people")
 
 
-def _tell(report: Mapping[str, Any], taken: Container[str] = ()) -> None:
-    """Print what a report or manifest says was left out, or ``taken`` but worth a note."""
+def _tell(left_out: Mapping[str, KindSummary], corrupt: Sequence[str] = (), taken: Container[str] = ()) -> None:
+    """Print a summary of what was left out, with the reason of each damaged image, or ``taken`` but worth a note."""
+    from aroface.datasets.photograph_checks import CORRUPT
     from aroface.omissions import summary_lines
 
-    for line in summary_lines(report.get("left_out", {}), taken=taken):
+    for line in summary_lines(left_out, taken=taken, reasons={CORRUPT: corrupt}):
         print(line, file=sys.stderr)
-
-
-def _tell_corrupt(reasons: Sequence[str]) -> None:
-    """All images that were left out because they cannot be decoded, a line each."""
-    for reason in reasons:
-        print(f"left out: {reason}", file=sys.stderr)
 
 
 def _do_align(options: Arguments) -> None:
@@ -335,8 +331,7 @@ def _do_align(options: Arguments) -> None:
     )
     how = Options(no_face=options.no_face, **_given(options, *_OMISSIONS))
     place, report = align_tree(options.source, options.out, detector, how, options.threads)
-    _tell(report, TAKEN)
-    _tell_corrupt(report.get("corrupt", ()))
+    _tell(report.get("left_out", {}), report.get("corrupt", ()), TAKEN)
     counts = report["counts"]
     without = f"{counts['without_face']:,} without a face ({counts['without_face'] / counts['images']:.2%})"
     print(f"{place}  {counts['images']:,} images, {without}, {counts['several_faces']:,} with several")

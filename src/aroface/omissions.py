@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from os import PathLike
 from typing import TypedDict
 
@@ -110,7 +110,11 @@ class Omissions:
 
 
 def summary_lines(
-    summary: Mapping[str, KindSummary], word: str = "left out", *, taken: Container[str] = ()
+    summary: Mapping[str, KindSummary],
+    word: str = "left out",
+    *,
+    taken: Container[str] = (),
+    reasons: Mapping[str, Sequence[str]] | None = None,
 ) -> list[str]:
     """The lines of a summary, as `Omissions.lines`; of a report file that was written earlier, for example.
 
@@ -118,11 +122,15 @@ def summary_lines(
         summary: Counts and first names by kind.
         word: First words of a line.
         taken: Kinds that are named although nothing of them is left out; their lines begin with ``noted``.
+        reasons: By kind, a message for each of its items; each is a line of its own, in place of the first names.
     """
     lines = []
     for kind, each in summary.items():
-        more = each["count"] - len(each["first"])
-        names = ", ".join(each["first"]) + (f", … ({more:,} more)" if more else "")
         first = "noted" if kind in taken else word
-        lines.append(" ".join(f"{first}: {each['count']:,}, {kind}: {names}".split()))
+        line = f"{first}: {each['count']:,}, {kind}"
+        messages = (reasons or {}).get(kind, ())
+        if not messages:
+            more = each["count"] - len(each["first"])
+            line += ": " + ", ".join(each["first"]) + (f", … ({more:,} more)" if more else "")
+        lines += [" ".join(line.split()), *(f"{first}: {message}" for message in messages)]
     return lines

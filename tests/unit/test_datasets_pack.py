@@ -291,6 +291,7 @@ def test_what_is_left_out_stands_in_the_manifest_and_on_the_terminal(folder: Pat
         *(" 1, HEIC, which cannot be decoded here", " 1, not an image", " 1, cannot be decoded"),
     ]
     assert lines[3].startswith(f"left out: {again}/person 01/0.jpg: cannot be read as an image")
+    assert printed.err.count("person 01/0.jpg") == 1
     manifest = read_manifest(tmp_path / "out")
     assert manifest["corrupt"] == [lines[3].removeprefix("left out: ")]
     assert manifest["left_out"]["cannot be decoded"] == {"count": 1, "first": ["person 01/0.jpg"]}

@@ -47,3 +47,16 @@ def test_what_is_taken_all_the_same_is_not_called_left_out() -> None:
     }
     lines = ["noted: 2, several faces: a.jpg, b.jpg", "left out: 1, not an image: c.txt"]
     assert summary_lines(summary, taken={"several faces"}) == lines
+
+
+def test_messages_take_the_place_of_names() -> None:
+    omissions = Omissions()
+    omissions.extend("cannot be decoded", ["a.jpg", "b.jpg"])
+    omissions.add("not an image", "c.txt")
+    messages = {"cannot be decoded": ["faces/a.jpg: cut short", "faces/b.jpg: no image"]}
+    assert summary_lines(omissions.summary(), reasons=messages) == [
+        "left out: 2, cannot be decoded",
+        "left out: faces/a.jpg: cut short",
+        "left out: faces/b.jpg: no image",
+        "left out: 1, not an image: c.txt",
+    ]
