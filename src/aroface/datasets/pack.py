@@ -60,7 +60,7 @@ def pack(folder: Path, out: Path, options: PackOptions | None = None) -> Packed:
         raise InputError(
             f"one image only, as of {len(singles)} of {len(people)} people",
             file=folder / singles[0],
-            remedy="add images, or choose singletons: distractors",
+            remedy="add images, or choose singletons: distractors (--singletons)",
         )
     rest, tested = split_people(people.keys() - set(singles), options.test_fraction, options.seed)
     trained = [name for name in rest if len(people[name]) >= options.min_images]
@@ -149,7 +149,7 @@ def _train(
             f"{len(people)} people to train on",
             file=folder,
             expected="2 or more",
-            remedy="lower test_fraction or min_images",
+            remedy="lower test_fraction or min_images (--test-fraction, --options)",
         )
     labelled = [(label, photo) for label, person in enumerate(people) for photo in person]
     items = ((label, _jpeg(photo, options)) for label, photo in track(labelled, "packing the training set"))
@@ -166,7 +166,7 @@ def _pairs(
             f"{len(people)} people to test",
             file=folder,
             expected="2 or more",
-            remedy="raise test_fraction, or set it to 0 to test nobody",
+            remedy="raise test_fraction (--test-fraction), or set it to 0 to test nobody",
         )
     rng = np.random.default_rng([options.seed, _PAIRING])
     chosen = sample_pairs([len(person) for person in people], options.pairs, options.folds, rng)
@@ -175,7 +175,7 @@ def _pairs(
             f"{len(people)} people to test give {len(chosen.same)} pairs for {options.folds} folds",
             file=folder,
             expected=f"at least {FOLDS} pairs",
-            remedy="raise test_fraction or pairs, or lower folds",
+            remedy="raise test_fraction or pairs, or lower folds (--test-fraction, --options)",
         )
     counts = {"identities": len(people), "pairs": len(chosen.same)}
     for name, images in (
