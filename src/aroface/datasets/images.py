@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -22,18 +23,29 @@ CROP_PIXELS = 16_000_000
 PHOTOGRAPH_MEGAPIXELS = 100.0
 """Most pixels of an image file, which may be a photograph, in millions."""
 
-_allowed = {"pixels": int(PHOTOGRAPH_MEGAPIXELS * 1e6)}
+
+
+@dataclass(slots=True)
+class _Limit:
+    """Limit of image files: number of pixels, and the option that set it, for messages."""
+
+    pixels: int = int(PHOTOGRAPH_MEGAPIXELS * 1e6)
+    option: str = ""
+
+
+_limit = _Limit()
 
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong with an image is said in one line
 
 
-def allow_megapixels(megapixels: float) -> None:
-    """Set how large an image file may be, for the rest of this process.
+def allow_megapixels(megapixels: float, option: str = "--max-megapixels") -> None:
+    """Set the limit of image files for the rest of this process.
 
     Args:
         megapixels: Millions of pixels; decoding takes three bytes for each.
+        option: Option by which the user can raise it, for messages; empty where there is none.
     """
-    _allowed["pixels"] = int(megapixels * 1e6)
+    _limit.pixels, _limit.option = int(megapixels * 1e6), option
 
 
 def decode(data: bytes, max_pixels: int | None = None) -> Pixels:
@@ -47,7 +59,10 @@ def decode(data: bytes, max_pixels: int | None = None) -> Pixels:
     Raises:
         ValueError: the bytes are no image, not a whole one, or one of more pixels.
     """
-    check_pixels(data, _allowed["pixels"] if max_pixels is None else max_pixels)
+    if max_pixels is None:
+        check_pixels(data, _limit.pixels, _limit.option)
+    else:
+        check_pixels(data, max_pixels)
     try:
         if data.startswith(JPEG_START):
             return np.asarray(simplejpeg.decode_jpeg(data, "RGB"))
@@ -60,15 +75,21 @@ def decode(data: bytes, max_pixels: int | None = None) -> Pixels:
     return np.asarray(image, np.uint8)
 
 
-def check_pixels(data: bytes, max_pixels: int) -> None:
+def check_pixels(data: bytes, max_pixels: int, option: str = "") -> None:
     """Look at an image's header, and refuse more pixels than allowed.
+
+    Args:
+        data: Encoded image.
+        max_pixels: Largest number of pixels.
+        option: Option that sets it, for the message.
 
     Raises:
         ValueError: The bytes are no image, or one of more pixels.
     """
     width, height = image_size(data)
     if width * height > max_pixels:
-        raise ValueError(f"{width}×{height} pixels, more than {max_pixels / 1e6:,.4g} megapixels")
+        limit = f"{max_pixels / 1e6:,.4g} megapixels" + (f": see {option}" if option else "")
+        raise ValueError(f"{width}×{height} pixels, more than {limit}")
 
 
 def encode_jpeg(image: Pixels, quality: int) -> bytes:
