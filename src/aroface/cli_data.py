@@ -9,7 +9,17 @@ from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from aroface.cli_verbs import Arguments, Verbs, above_zero, add_group, add_time_limit, add_verb, positive
+from aroface.cli_verbs import (
+    Arguments,
+    Verbs,
+    above_zero,
+    add_group,
+    add_time_limit,
+    add_verb,
+    natural,
+    positive,
+    share,
+)
 
 if TYPE_CHECKING:
     from aroface.omissions import KindSummary
@@ -48,10 +58,10 @@ faces.yaml:
     verb.add_argument("--out", type=Path, required=True, help="folder for train/, pairs.bin, pairs_lq.bin, tinyface/")
     verb.add_argument("--options", type=Path, help="YAML or JSON file with any of the options")
     verb.add_argument("--landmarks", type=Path, help="CSV of five landmarks: the images are raw and get aligned")
-    verb.add_argument("--test-fraction", type=float, metavar="SHARE", help="of the people; the others are trained on")
+    verb.add_argument("--test-fraction", type=share, metavar="SHARE", help="of the people; the others are trained on")
     verb.add_argument("--probe-resolution", type=positive, metavar="PIXELS", help="of the TinyFace-like probes")
     verb.add_argument("--singletons", choices=("error", "distractors"), help="people with a single image")
-    verb.add_argument("--seed", type=int, help="of every random choice")
+    verb.add_argument("--seed", type=natural, help="of every random choice")
     _add_max_megapixels(verb)
     verb.add_argument(
         "--orientation",
@@ -60,7 +70,7 @@ faces.yaml:
     )
     verb.add_argument(
         "--max-suspect-landmarks",
-        type=_share,
+        type=share,
         metavar="SHARE",
         help="of images whose landmarks cannot be a face's: outside, exchanged, of another frame (0.02)",
     )
@@ -113,7 +123,7 @@ faces.yaml:
     verb.add_argument("--threads", type=positive, metavar="N", help="that read and decode (default: all cores)")
     verb.add_argument(
         "--max-corrupt-fraction",
-        type=float,
+        type=share,
         default=0.0,
         metavar="SHARE",
         help="of a training set's images that may be damaged (0)",
@@ -135,7 +145,7 @@ faces.yaml:
     )
     verb.add_argument("--out", type=Path, required=True, help="folder for train.rec, train.idx, property; or for faces")
     verb.add_argument("--shuffle", action="store_true", help="write the images in random order, for disks that seek")
-    verb.add_argument("--seed", type=int, default=0, help="of that order (%(default)s)")
+    verb.add_argument("--seed", type=natural, default=0, help="of that order (%(default)s)")
     _add_max_megapixels(verb)
     _add_omission_options(verb)
     _add_people_options(verb)
@@ -168,16 +178,8 @@ def _add_omission_options(verb: argparse.ArgumentParser) -> None:
         "--on-corrupt", choices=("error", "skip"), help="images that cannot be decoded: an error (default), or left out"
     )
     verb.add_argument(
-        "--max-left-out", type=_share, metavar="SHARE", help="of the images that may be left out, all told (0.02)"
+        "--max-left-out", type=share, metavar="SHARE", help="of the images that may be left out, all told (0.02)"
     )
-
-
-def _share(text: str) -> float:
-    """A number from 0 to 1, as an option's value."""
-    number = float(text)
-    if not 0 <= number <= 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a share, from 0 to 1")
-    return number
 
 
 def _given(options: Arguments, *names: str) -> dict[str, Any]:
@@ -191,7 +193,7 @@ def _add_align_options(verb: argparse.ArgumentParser) -> None:
     align.add_argument(
         "--detector", default="scrfd_2.5g", metavar="NAME|FILE.onnx", help="registered or an SCRFD file (%(default)s)"
     )
-    align.add_argument("--threshold", type=float, default=0.5, metavar="SCORE", help="of a face (%(default)s)")
+    align.add_argument("--threshold", type=share, default=0.5, metavar="SCORE", help="of a face (%(default)s)")
     align.add_argument(
         "--no-face",
         choices=("crop", "omit"),

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from aroface.cli_verbs import Arguments, Verbs, add_device, add_verb, positive
+from aroface.cli_verbs import Arguments, Verbs, add_device, add_verb, positive, share
 from aroface.errors import InputError
 from aroface.files import named_path
 
@@ -88,7 +88,7 @@ def _add_data(verb: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--max-corrupt-fraction",
-        type=float,
+        type=share,
         default=0.001,
         metavar="SHARE",
         help="of images that may be skipped (%(default)s)",

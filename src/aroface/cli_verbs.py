@@ -82,6 +82,16 @@ def above_zero(text: str) -> float:
     return _number(text, float, lambda number: number > 0, "a finite number above 0")
 
 
+def natural(text: str) -> int:
+    """A whole number from 0 on, such as a seed, as an option's value."""
+    return int(_number(text, int, lambda number: 0 <= number <= _LARGEST, "a whole number from 0 on"))
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1, as an option's value."""
+    return _number(text, float, lambda number: 0 <= number <= 1, "a share, from 0 to 1")
+
+
 _LARGEST = 2**31 - 1  # what other libraries take
 
 

@@ -1,4 +1,4 @@
-"""Numbers on the command line of the verbs for models: none is taken that is none, and all bad ones end alike."""
+"""Numbers on the command line: none is taken that is none, and all bad ones end alike."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from foreign_models import face_pairs, write_onnx
 
 from aroface.cli import _parser, main
 
-VERBS = ("evaluate", "robustness", "model", "embed")
+VERBS = ("evaluate", "robustness", "model", "embed", "data", "train")
 NO_NUMBERS = ("nan", "inf", "-inf", "1e999", "", "x", "0x10", "9" * 5000)
 
 
@@ -38,6 +38,7 @@ OPTIONS = [
 def test_the_table_holds_the_numeric_options():
     found = {action.option_strings[0] for _, action in OPTIONS}
     assert {"--mean", "--std", "--size", "--crop", "--shift", "--batch-size", "--tolerance", "--time-limit"} <= found
+    assert {"--seed", "--test-fraction", "--max-left-out", "--max-corrupt-fraction", "--max-size"} <= found
 
 
 @pytest.mark.parametrize(("names", "action"), OPTIONS, ids=lambda each: getattr(each, "option_strings", [""])[0])
@@ -84,6 +85,14 @@ def test_numbers_out_of_range_end_in_one_line(tmp_path, capsys, option, values):
             line = capsys.readouterr().err.splitlines()[-1]
             assert "error: " in line
             assert len(line) < 300
+
+
+@pytest.mark.parametrize("option", ["--max-left-out=1.01", "--max-left-out=-0.1", "--seed=-1", "--seed=1.5"])
+def test_shares_and_seeds_out_of_range_end_in_one_line(tmp_path, capsys, option):
+    with pytest.raises(SystemExit) as ended:
+        main(["data", "prepare", str(tmp_path), "--out", str(tmp_path / "out"), option])
+    assert ended.value.code == 2
+    assert f"error: argument {option.partition('=')[0]}: " in capsys.readouterr().err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("form", ["onnx", "pt", "safetensors", "torch-export"])

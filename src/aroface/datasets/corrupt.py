@@ -117,6 +117,6 @@ class Tolerance:
         return InputError(
             f"{len(corrupt)} of its {self._images} images, met so far, cannot be used",
             file=self._name,
-            expected=f"at most {self._allowed} (max_corrupt_fraction {self._max_fraction:g})",
+            expected=f"at most {self._allowed} (--max-corrupt-fraction {self._max_fraction:g})",
             remedy=f"the last: {corrupt[-1].reason}; the record's class is {corrupt[-1].label}",
         )

@@ -144,8 +144,10 @@ def require_passed(manifest: Mapping[str, Any], data: Path) -> None:
         more = f" ({len(failed) - 1} more checks failed)" if len(failed) > 1 else ""
         if check == "labels":  # it names the file, and another copy has them as well
             raise InputError(f"{detail}{more}")
-        again = "copy or download it again"
-        remedy = f"mend them, or {again}; the manifest lists them all" if check == "images" else again
+        remedy = "copy or download it again"
+        if check == "images":
+            remedy = f"mend them, or {remedy}; the manifest lists them all"
+            remedy += "; --max-corrupt-fraction allows more" if manifest["kind"] == "training" else ""
         raise InputError(f"{detail}{more}", file=data, record=check, remedy=remedy)
 
 
