@@ -267,9 +267,25 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     """Read a JSON file.
 
     Raises:
-        InputError: the file is missing, is a folder, is too large, or is not JSON as `parse_json` takes it.
+        InputError: the file is missing, is no regular file, is too large, or is not JSON as `parse_json` takes it.
     """
+    refuse_special(path, "a JSON file")
     return parse_json(read_document(path, "a JSON file", JSON_BYTES), file=path)
+
+
+def refuse_special(path: str | os.PathLike[str], expected: str) -> None:
+    """Refuse a pipe, a socket or a device: reading it may wait for ever.
+
+    Args:
+        path: File, folder or link; also one that is missing, which is left to whoever opens it.
+        expected: What it should be, for the error line.
+
+    Raises:
+        InputError: It is none of these.
+    """
+    place = Path(path)
+    if place.exists() and not place.is_file() and not place.is_dir():
+        raise InputError("neither file nor folder", file=path, expected=expected)
 
 
 def read_document(path: str | os.PathLike[str], expected: str, most: int) -> str:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,19 @@ def test_a_record_that_is_being_replaced_is_one_that_is_not_there_yet(tmp_path: 
 
     monkeypatch.setattr(records, "list_files", list_and_lose)
     assert [record.path for record in load_records(tmp_path)] == [kept]
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_pipe_in_place_of_a_record_is_one_line(tmp_path: Path, link: bool):
+    """Opening it would wait for somebody who writes into it."""
+    write_record(tmp_path, "arcface", {"rank1": 0.5})
+    place = tmp_path / "run/lfw.json"
+    place.parent.mkdir()
+    os.mkfifo(tmp_path / "pipe" if link else place)
+    if link:
+        place.symlink_to(tmp_path / "pipe")
+    with pytest.raises(InputError, match=r"run/lfw\.json: neither file nor folder; expected a JSON file"):
+        load_records(tmp_path)
 
 
 def test_records_are_chosen_by_experiment_and_benchmark_in_the_order_of_seeds(tmp_path: Path):

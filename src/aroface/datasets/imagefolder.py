@@ -125,7 +125,7 @@ def _entries(folder: Path) -> list[tuple[str, bool]]:
     for name, is_folder, is_file in found:
         check_name(folder / name)
         if not is_folder and not is_file:  # to read a pipe would wait for ever
-            raise InputError("is neither file nor folder", file=folder / name, expected=LAYOUT)
+            raise InputError("neither file nor folder", file=folder / name, expected=LAYOUT)
     return [(name, is_folder) for name, is_folder, _ in found]
 
 

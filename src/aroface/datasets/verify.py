@@ -35,7 +35,7 @@ from aroface.datasets.tinyface import PARTS, aligned_folders, read_tinyface
 from aroface.datasets.training_set import TrainingSet
 from aroface.errors import InputError
 from aroface.faces.geometry import TEMPLATE_SIZE
-from aroface.files import read_json, write_json
+from aroface.files import read_json, refuse_special, write_json
 from aroface.omissions import KindSummary, Omissions
 from aroface.progress import track
 from aroface.schemas import validate
@@ -156,8 +156,7 @@ def _files(folder: Path, part: str) -> list[str]:
     if path.is_dir():
         found = [f"{part}/{file}" for file in files_under(path)]
         for file in found:
-            if not (folder / file).is_file() and (folder / file).exists():  # to read a pipe would wait for ever
-                raise InputError("no file", file=folder / file, expected="an image, or a link to one")
+            refuse_special(folder / file, "an image, or a link to one")
         return found
     if not path.is_file():
         raise InputError("no such file", file=path)
