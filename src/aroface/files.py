@@ -7,18 +7,16 @@ import hashlib
 import json
 import math
 import os
-import platform
 import re
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from functools import cache
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from aroface.errors import InputError, printable
+from aroface.leftovers import temporary_prefix, tidy_once
 
 HASH_DIGITS = 8
 """Digits of a hash that stand in the name of a file or folder."""
@@ -38,9 +36,6 @@ REFUSED = (
 )
 """Numbers of the errors by which a place turns out not to be a file or folder that may be read or written."""
 
-ABANDONED_S = 86400.0
-"""A temporary file of another machine, or of before the last start, that nobody wrote to for so long is removed."""
-
 _NAMED = re.compile(r"(\w[\w .,:+@()-]*)=(.+)", re.DOTALL)
 DEPTH = 64
 """Levels of lists and mappings within each other that a JSON or YAML file may have."""
@@ -52,10 +47,6 @@ _DIGITS = 21  # of an integer with its sign: enough for 64 bits
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _NUMPY = re.compile(r"^\d+ requested and \d+ written|^Not enough free space")
 _RUST = re.compile(r"\(os error (\d+)\)")
-_TEMPORARY = re.compile(r"\..+\.([0-9a-f]{8})-(\d+)-[a-z0-9_]{8}(\.\w+)?")
-
-_tidied: set[Path] = set()
-"""Folders in which this process has removed what killed ones had left."""
 
 
 class NoRoomError(OSError):
@@ -94,62 +85,6 @@ def atomic_path(path: str | os.PathLike[str], size: int | None = None) -> Iterat
                 error.filename = str(target)  # a failed write does not know its file
             temporary.unlink(missing_ok=True)
             raise
-
-
-def temporary_prefix(path: Path) -> str:
-    """Beginning of the name of a temporary file or folder beside ``path``: hidden, with the process that writes it."""
-    return f".{path.name}.{_namespace()}-{os.getpid()}-"
-
-
-def tidy_once(folder: Path) -> None:
-    """Remove temporary files and folders of processes that were killed, once for each process and folder.
-
-    A file goes if its process is known to be dead, or after a day without a write if it was another machine's; a
-    folder only in the first case.
-    """
-    real = Path(os.path.realpath(folder))
-    if real in _tidied:
-        return
-    _tidied.add(real)
-    with suppress(OSError), os.scandir(real) as entries:
-        left = [(Path(entry.path), match) for entry in entries if (match := _TEMPORARY.fullmatch(entry.name))]
-        for path, match in left:
-            here = match[1] == _namespace()
-            if _is_dead(int(match[2])) if here else not path.is_dir() and _is_abandoned(path):
-                _remove(path)
-
-
-def _is_dead(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        return False
-    return False
-
-
-def _is_abandoned(path: Path) -> bool:
-    with suppress(OSError):
-        return time.time() - path.stat().st_mtime > ABANDONED_S
-    return False
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with suppress(OSError):
-            path.unlink()
-
-
-@cache
-def _namespace() -> str:
-    """Eight hexadecimal digits that only processes have in common which see each other's numbers."""
-    known = [platform.node()]
-    with suppress(OSError):
-        known = [Path("/proc/sys/kernel/random/boot_id").read_text().strip(), str(Path("/proc/self/ns/pid").readlink())]
-    return hashlib.sha256("\n".join(known).encode()).hexdigest()[:8]
 
 
 @contextmanager

@@ -303,7 +303,8 @@ def test_one_more_than_allowed_ends_with_one_error(torn: TrainingSet, threads: i
     loader = BatchLoader(torn, 12, seed=3, threads=threads, on_corrupt="skip", max_corrupt_fraction=4 / 60)
     read = 0
     with pytest.raises(
-        InputError, match=r"5 of its 60 images.*expected at most 4 \(--max-corrupt-fraction 0.0666667\); the last: .*no JPEG"
+        InputError,
+        match=r"5 of its 60 images.*expected at most 4 \(--max-corrupt-fraction 0.0666667\); the last: .*no JPEG",
     ):
         for _ in loader.epoch(2):
             read += 1

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from aroface import files
+from aroface import files, leftovers
 from aroface.datasets.folders import whole_folder
-from aroface.files import atomic_path, list_files, read_json_if_there, temporary_prefix, write_json
+from aroface.files import atomic_path, list_files, read_json_if_there, write_json
+from aroface.leftovers import temporary_prefix
 
 WRITE = """
 import sys, time
@@ -25,7 +26,7 @@ with atomic_path(Path(sys.argv[1])) as temporary:
 
 @pytest.fixture(autouse=True)
 def _fresh_process(monkeypatch):
-    monkeypatch.setattr(files, "_tidied", set())
+    monkeypatch.setattr(leftovers, "_tidied", set())
 
 
 def begun(path: Path) -> "subprocess.Popen[str]":
@@ -50,7 +51,7 @@ def test_a_living_writer_is_left_alone_and_a_killed_one_cleared_away(tmp_path):
         assert len(names(tmp_path)) == 2, "it writes still"
     finally:
         end(process)
-    files._tidied.clear()
+    leftovers._tidied.clear()
     write_json(tmp_path / "progress.json", {})
     assert names(tmp_path) == ["owner.json", "progress.json"]
 
@@ -59,11 +60,11 @@ def test_a_living_writer_is_left_alone_and_a_killed_one_cleared_away(tmp_path):
     ("name", "age_s", "stays"),
     [
         (".progress.json.01234567-1-abcd_123.json", 60, True),  # of another machine, which may be writing it
-        (".progress.json.01234567-1-abcd_123.json", 2 * files.ABANDONED_S, False),
-        (".progress.json.abcd_123.json", 2 * files.ABANDONED_S, True),
-        (".hidden", 2 * files.ABANDONED_S, True),
-        ("model.01234567-1-abcd_123.json", 2 * files.ABANDONED_S, True),
-        (".état.01234567-1-abcd_123", 2 * files.ABANDONED_S, False),
+        (".progress.json.01234567-1-abcd_123.json", 2 * leftovers.ABANDONED_S, False),
+        (".progress.json.abcd_123.json", 2 * leftovers.ABANDONED_S, True),
+        (".hidden", 2 * leftovers.ABANDONED_S, True),
+        ("model.01234567-1-abcd_123.json", 2 * leftovers.ABANDONED_S, True),
+        (".état.01234567-1-abcd_123", 2 * leftovers.ABANDONED_S, False),
     ],
 )
 def test_only_what_nobody_writes_any_more_is_removed(tmp_path, name, age_s, stays):
@@ -88,7 +89,7 @@ def test_half_a_folder_goes_when_its_writer_is_known_to_be_dead(tmp_path):
 def test_a_folder_is_looked_through_once(tmp_path, monkeypatch):
     looked = []
     scan = os.scandir
-    monkeypatch.setattr(files.os, "scandir", lambda path: looked.append(path) or scan(path))
+    monkeypatch.setattr(leftovers.os, "scandir", lambda path: looked.append(path) or scan(path))
     for _ in range(3):
         with atomic_path(tmp_path / "x") as temporary:
             temporary.touch()

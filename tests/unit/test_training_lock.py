@@ -274,7 +274,7 @@ def touch(path, real=os.utime):
     real(path, ns=(now, now))
 
 lock.BEAT_S, lock.STALE_S, lock.LATE_S = 0.1, 3 * delay, 1.5 * delay
-lock._boot, lock._kernel_lock = lambda: name, lambda file: None
+lock.boot_id, lock._kernel_lock = lambda: name, lambda file: None
 lock._read, lock._time_of = read, lambda path: (seen(path) or [None, 0])[1]
 lock.write_json, lock._create, os.utime = write, create, touch
 threading.Thread(target=look, daemon=True).start()

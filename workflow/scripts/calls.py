@@ -27,6 +27,7 @@ from typing import Any, NoReturn
 import psutil
 
 from aroface.errors import InputError
+from aroface.processes import boot_id
 
 CALLS = Path(".snakemake/calls")
 SHARED = ".calls"
@@ -96,7 +97,7 @@ def this_call() -> Call:
     began = datetime.fromtimestamp(psutil.Process().create_time())
     return Call(
         platform.node(),
-        _boot(),
+        boot_id(),
         os.getpid(),
         _start_of(os.getpid()),
         began.isoformat(timespec="seconds"),
@@ -349,12 +350,6 @@ def _start_of(pid: int) -> float | None:
         process = psutil.Process(pid)
         return None if process.status() == psutil.STATUS_ZOMBIE else process.create_time()
     return None
-
-
-def _boot() -> str:
-    with suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return platform.node()
 
 
 def _display() -> int | None:

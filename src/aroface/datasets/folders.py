@@ -10,7 +10,7 @@ from pathlib import Path
 
 from aroface.datasets.manifest import MANIFEST
 from aroface.errors import InputError
-from aroface.files import temporary_prefix, tidy_once
+from aroface.leftovers import temporary_prefix, tidy_once
 
 
 @contextmanager

@@ -24,7 +24,6 @@ PHOTOGRAPH_MEGAPIXELS = 100.0
 """Most pixels of an image file, which may be a photograph, in millions."""
 
 
-
 @dataclass(slots=True)
 class _Limit:
     """Limit of image files: number of pixels, and the option that set it, for messages."""

@@ -28,6 +28,7 @@ from typing import IO, Any
 
 from aroface.errors import InputError
 from aroface.files import FULL_DISK, write_json, writing
+from aroface.processes import boot_id
 from aroface.training.conduct import EXIT_INTERRUPTED
 
 LOCK, OWNER, PROGRESS = "lock", "owner.json", "progress.json"
@@ -216,16 +217,9 @@ def _myself() -> dict[str, Any]:
         "pid": os.getpid(),
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
         "since": datetime.now(UTC).isoformat(timespec="seconds"),
-        "boot": _boot(),
+        "boot": boot_id(),
         "token": uuid.uuid4().hex,
     }
-
-
-def _boot() -> str:
-    """What only processes under the same running kernel have in common."""
-    with suppress(OSError):
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return platform.node()
 
 
 def _owner(folder: Path) -> dict[str, Any] | None:
