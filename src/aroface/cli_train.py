@@ -132,16 +132,15 @@ def _do_train(options: Arguments) -> int:
 
 
 def _as_many_as_fit(options: Arguments) -> int:
-    """The processes that are asked for, or fewer where the recipe says how many images each of them takes at once."""
-    from aroface.training.recipe import read_run
+    """The number of processes asked for, or fewer, with a line that says why; see `fitting_processes`."""
+    from aroface.training.recipe import fitting_processes, read_run
 
     recipe = read_run(options.recipe).recipe
     asked: int = options.processes
-    if recipe.images_per_pass is None or recipe.batch_size // recipe.images_per_pass >= asked:
-        return asked
-    fit = recipe.batch_size // recipe.images_per_pass
-    what = f"{fit} of {asked} processes: the recipe takes {recipe.images_per_pass} images at once"
-    print(f"aroface: {what}, of a batch of {recipe.batch_size}", file=sys.stderr)
+    fit = fitting_processes(asked, recipe.batch_size, recipe.images_per_pass)
+    if fit < asked:
+        what = f"{fit} of {asked} processes: the recipe takes {recipe.images_per_pass} images at once"
+        print(f"aroface: {what}, of a batch of {recipe.batch_size}", file=sys.stderr)
     return fit
 
 

@@ -23,6 +23,7 @@ from aroface.planning.costs import (
     Costs,
     adversary_factor,
     device_memory,
+    devices_needed,
     feature_rows,
     plan_costs,
 )
@@ -96,6 +97,29 @@ def test_the_papers_recipe_by_hand(tmp_path: Path, gpus: int) -> None:
     assert plain.memory == by_hand
     assert plain.fits_on == 2
     assert plain.features == 512 * 4 * (4443 + 153_428 + 3728)
+
+
+@pytest.mark.parametrize(("gpus", "devices", "images"), [(1, 1, 256), (2, 2, 256), (4, 2, 256), (8, 2, 256)])
+def test_a_recipe_may_limit_the_devices(tmp_path: Path, gpus: int, devices: int, images: int) -> None:
+    """AdaFace's takes 256 images at once, of a batch of 512; another training has all GPUs."""
+    experiments = [*FULL["experiments"], {"method": "adaface", "dataset": "ms1mv3", "recipe": "adaface_official"}]
+    costs = costs_of(tmp_path, {**FULL, "experiments": experiments}, gpus=gpus)
+    plain, _, limited = costs.trainings
+    assert limited.hours is not None and limited.wall_hours == limited.hours / devices
+    assert (plain.devices, limited.devices) == (gpus, devices)
+    rows = -(-93_431 // devices)
+    by_hand = 65_156_160 * 14 + 12 * 512 * rows + 8 * 512 * 512 + 12 * images * devices * 4096 + 3.5e9
+    assert limited.memory == by_hand + find_footprint("r100", 512, "fp16").activation_bytes * images
+    assert headline(costs).startswith(f"to train: 6 runs on {devices}{f' or {gpus}' if gpus > devices else ''} × A100")
+
+
+def test_more_devices_than_a_recipe_keeps_busy_do_not_help() -> None:
+    recipe = {"batch_size": 512, "images_per_pass": 256, "embedding_size": 512, "precision": "fp16"}
+    footprint = find_footprint("r100", 512, "fp16")
+    needed = {gpus: device_memory(footprint, recipe, 93_431, gpus) for gpus in (1, 2, 4)}
+    assert devices_needed(footprint, recipe, 93_431, needed[2]) == 2
+    assert devices_needed(footprint, recipe, 93_431, needed[4]) is None
+    assert devices_needed(footprint, {**recipe, "images_per_pass": None}, 93_431, needed[4]) == 4
 
 
 def test_without_a_rate_multiply_adds_and_an_assumption_decide(tmp_path: Path) -> None:

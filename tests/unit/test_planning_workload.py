@@ -62,6 +62,23 @@ def test_hours_by_hand(tmp_path: Path) -> None:
     assert jobs["verify_tinyface"].hours == pytest.approx(0.2 / 60 + rows / 16_000 / 3600)
 
 
+@pytest.mark.parametrize(
+    ("gpus", "nodes", "expected"), [(4, 1, (2, 1)), (8, 2, (2, 1)), (2, 2, (2, 2)), (1, 1, (1, 1)), (0, 1, (0, 1))]
+)
+def test_a_training_holds_only_the_gpus_that_it_keeps_busy(
+    tmp_path: Path, gpus: int, nodes: int, expected: tuple[int, int]
+) -> None:
+    experiment = {"method": "adaface", "dataset": "ms1mv3", "recipe": "adaface_official", "seeds": [0]}
+    plan = plan_of(tmp_path, {"experiments": [experiment], "resources": {"train": {"gpus": gpus, "runtime": 2880}}})
+    costs = plan_costs(plan, root=ROOT)
+    (run,) = plan.runs
+    job = next(each for each in workload(plan, costs, tasks_to_do(plan), Site(16, 8, nodes, None)) if run in each.name)
+    assert (job.kind, job.gpus, job.nodes) == ("train", *expected)
+    assert job.hours == pytest.approx(job.restart + costs.hours_of([run]) / max(1, gpus and expected[0]))
+    alone = workload(plan, costs, [Task("train", run)], Site(16, 8, 1, None, scheduler=False))
+    assert [each.gpus for each in alone] == [gpus], "without a scheduler every training begins with the first GPU"
+
+
 def test_only_what_is_not_there_is_to_do(tmp_path: Path) -> None:
     plan = planned(tmp_path)
     costs = plan_costs(plan, root=ROOT)

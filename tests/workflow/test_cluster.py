@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cluster
 import earlier_jobs
@@ -24,7 +25,7 @@ from unfinished import failures
 
 from aroface.errors import InputError
 from aroface.files import read_json
-from aroface.planning.plan import make_plan
+from aroface.planning.plan import Plan, make_plan
 
 SITE = {"account": "mine", "gpu": {"partition": "gpu", "type": "a100", "max_hours": 24}, "cpu": {"partition": "cpu"}}
 GPU_JOB = {"gpus": 4, "threads": 8, "mem_mb": 1000, "runtime": 2880, "retries": 5}
@@ -38,9 +39,16 @@ def site(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     return settings
 
 
-def plan_of(tmp_path: Path, **changes: object) -> object:
+def plan_of(tmp_path: Path, **changes: object) -> Plan:
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(changes))
     return make_plan([ROOT / "config.yaml", tmp_path / "mine.yaml"], root=ROOT)
+
+
+def asked_for(plan: Plan, method: str = "arcface") -> dict[str, Any]:
+    """What the rule asks for the training of the first run of a method."""
+    run = next(name for name, each in plan.runs.items() if each.experiment.method == method)
+    wildcards = SimpleNamespace(run=run)
+    return {name: value(wildcards) for name, value in cluster.training_resources(plan).items()}
 
 
 def test_the_example_has_every_key_and_is_valid() -> None:
@@ -100,7 +108,7 @@ def test_a_type_of_gpu_may_have_a_hyphen(
     """As Slurm itself finds them: the plugin refuses such a gres, and another way of asking for it in the extras."""
     (tmp_path / "site.yaml").write_text("gpu: {type: nvidia_a100-sxm4-80gb}\n")
     monkeypatch.setenv(cluster.SITE, json.dumps(cluster.read_site(tmp_path / "site.yaml")))
-    asked = cluster.job_resources(GPU_JOB), cluster.training_resources(plan_of(tmp_path))
+    asked = cluster.job_resources(GPU_JOB), asked_for(plan_of(tmp_path))
     for resources in asked:
         assert "gres" not in resources
         assert "--gpus-per-node=nvidia_a100-sxm4-80gb:4" in resources["slurm_extra"].split()
@@ -108,10 +116,12 @@ def test_a_type_of_gpu_may_have_a_hyphen(
     assert "--signal=USR1@120" in asked[1]["slurm_extra"].split()
 
 
-def test_without_the_profile_nothing_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_profile_nothing_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(cluster.SITE, raising=False)
     assert cluster.job_resources(GPU_JOB) == {}
-    assert cluster.training_resources(SimpleNamespace()) == {"nodes": 1, "launcher": ""}
+    asked = {"processes": 4, "gpus": 4, "nodes": 1, "launcher": ""}
+    assert asked_for(plan_of(tmp_path)) == asked
+    assert asked_for(plan_of(tmp_path), "adaface") == {**asked, "processes": 2}, "GPUs are the first of the machine"
     assert cluster.job_minutes(GPU_JOB)(None, 2) == 2 * 2880
 
 
@@ -130,17 +140,49 @@ def test_one_setting_spreads_a_training_over_nodes(
     tmp_path: Path, site: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = plan_of(tmp_path, resources={"train": {"gpus": 8}})
-    one = cluster.training_resources(plan)
+    one = asked_for(plan)
     assert (one["nodes"], one["gres"], one["mpi"]) == (1, "gpu:a100:8", "")
     assert "tasks" not in one
     monkeypatch.setenv(cluster.SITE, json.dumps(site | {"nodes": 2}))
-    two = cluster.training_resources(plan)
+    two = asked_for(plan)
     assert (two["nodes"], two["gres"], two["tasks"]) == (2, "gpu:a100:4", 2)
     assert two["mpi"]
     assert "--signal=USR1@120" in two["slurm_extra"]
     monkeypatch.setenv(cluster.SITE, json.dumps(site | {"nodes": 3}))
-    with pytest.raises(InputError, match=r"slurm/site.yaml: nodes: 8 processes of a training on 3 nodes"):
+    with pytest.raises(InputError, match=r"slurm/site.yaml: nodes: 8 processes on 8 GPUs of \w+ on 3 nodes"):
         cluster.training_resources(plan)
+
+
+@pytest.mark.parametrize(
+    ("gpus", "nodes", "expected"),
+    [
+        (1, 1, (1, 1, 1)),
+        (2, 1, (2, 2, 1)),
+        (4, 1, (2, 2, 1)),
+        (8, 2, (2, 2, 1)),
+        (8, 4, (2, 2, 1)),
+        (2, 2, (2, 2, 2)),
+        (8, 8, (2, 2, 2)),
+    ],
+)
+def test_a_training_gets_only_devices_that_it_keeps_busy(
+    tmp_path: Path,
+    site: dict[str, object],
+    monkeypatch: pytest.MonkeyPatch,
+    gpus: int,
+    nodes: int,
+    expected: tuple[int, int, int],
+) -> None:
+    """AdaFace's recipe takes 256 of its 512 images at once."""
+    monkeypatch.setenv(cluster.SITE, json.dumps(site | {"nodes": nodes}))
+    plan = plan_of(tmp_path, resources={"train": {"gpus": gpus}})
+    few, many = asked_for(plan, "adaface"), asked_for(plan)
+    assert (few["processes"], few["gpus"], few["nodes"]) == expected
+    assert few["gres"] == f"gpu:a100:{expected[1] // expected[2]}"
+    assert few["launcher"].split()[2] == str(expected[2])
+    assert (few["mpi"], few.get("tasks", 1)) == ("srun" if expected[2] > 1 else "", expected[2])
+    assert (many["processes"], many["gpus"], many["nodes"]) == (gpus, gpus, nodes)
+    assert few.keys() == many.keys()
 
 
 def test_a_training_asks_for_its_estimate_and_then_for_all_there_is(
@@ -366,7 +408,7 @@ def test_a_users_own_options_of_sbatch_leave_those_that_a_training_needs(
         assert "call = get_submit_command(" in inspect.getsource(getattr(plugin.Executor, name))
     monkeypatch.setattr(plugin, "get_submit_command", lambda job, params: f"sbatch {job.resources['slurm_extra']}")
     cluster.merge_extras()
-    resources = {**cluster.training_resources(plan_of(tmp_path)), "slurm_extra": given}
+    resources = {**asked_for(plan_of(tmp_path)), "slurm_extra": given}
     assert plugin.get_submit_command(job_of("train", **resources), {}) == f"sbatch {given}{added}"
 
 

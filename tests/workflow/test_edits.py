@@ -229,6 +229,7 @@ EDITS: dict[str, tuple[Callable[[Project], None], set[str]]] = {
         ),
         NOTHING,
     ),
+    "the number of devices": (change(resources={"train": {"gpus": 2}}, training={"processes": 2}), NOTHING),
     "the order of keys": (other_order, NOTHING),
     "2 as 2.0": (experiment(0, overrides={"epochs": 2.0, "optimiser": {"momentum": 0.90}}), NOTHING),
     "a learning rate": (experiment(0, overrides={"optimiser": {"lr": 0.05}}), chain("new a0") | RENDERING),

@@ -38,7 +38,7 @@ def test_the_whole_paper_is_planned_and_summed_up_once_at_the_end(project: Proje
         *["missing"] * 14,
     ]
     assert "jobs: 14 data sets, 64 trainings, 592 sets of features, 592 evaluations, " in end[0]
-    assert re.match(r"to train: 64 runs on 4 × A100 80 GB each .*: about [\d,]+ GPU-hours, .* of disk$", end[1])
+    assert re.match(r"to train: 64 runs on 2 or 4 × A100 80 GB each .*: about [\d,]+ GPU-hours, .* of disk$", end[1])
     assert re.match(r"time: about [\d.]+ days on 16 GPUs \(4 × 4\), .*; 4 GPUs: \S+ days, 8 GPUs: .*, 32 GPUs:", end[3])
     assert "This was a dry-run" in lines[-len(end) - 1]
     page = (ROOT / "docs/cluster.md").read_text()
@@ -55,6 +55,13 @@ def test_the_whole_paper_is_planned_and_summed_up_once_at_the_end(project: Proje
 def test_one_machines_gpus_are_those_that_it_is_called_with(project: Project) -> None:
     outcome = project.plan("--resources=gpus=8", "table_lfw", config=None)
     assert re.search(r"^time: about \S+ \w+ on 8 GPUs, ", outcome.text, re.M)
+
+
+def test_a_training_has_as_many_processes_as_it_keeps_busy(project: Project) -> None:
+    text = project.plan("--resources=gpus=8", "-p", "table_fae", config=None).text
+    commands = re.findall(r"aroface train --recipe results/recipes/(\w+)-.* - 1\) / (\d) \)\) --processes (\d) ", text)
+    assert {*commands} >= {("adaface", "2", "2"), ("arcface", "4", "4")}
+    assert all(many == few == ("2" if method == "adaface" else "4") for method, few, many in commands)
 
 
 def test_nothing_to_do_is_nothing_to_say(done: Project) -> None:

@@ -2,6 +2,7 @@
 # The resumable state is no output: Snakemake deletes outputs before a rerun and must not delete days of training.
 # Nor is history.json, for a new output would train finished runs again: figures take it where it is there.
 # Trainings come first: they are the longest jobs, and what is left at the end should be short.
+# How many devices a training has is a resource: no number of them makes a finished run stale.
 # Retries are the main process's: a job on a cluster must not try again within its allocation, whose time may be over.
 TRAINING_TIME = TrainingTime(PLAN, ROOT)
 
@@ -26,13 +27,13 @@ rule train:
         **TRAINING_RESOURCES,
         mem_mb=RESOURCES["train"]["mem_mb"],
         runtime=TRAINING_TIME.limit,
-        gpus=RESOURCES["train"]["gpus"],
     params:
         data=lambda wildcards: PLAN.runs[wildcards.run].source.path,
     shell:
         "{resources.launcher} python -m aroface train --recipe {input.recipe:q} --data {params.data:q}"
         f" --run-dir {RESULTS_WORD}/runs/{{wildcards.run}} --state-dir {RESULTS_WORD}/state/{{wildcards.run}}"
-        f" --loader-threads $(( ({{threads}} * {{resources.nodes}} + {PLAN.processes} - 1) / {PLAN.processes} )) {PLAN.conduct} > {{log:q}} 2>&1"
+        " --loader-threads $(( ({threads} * {resources.nodes} + {resources.processes} - 1) / {resources.processes} ))"
+        f" --processes {{resources.processes}} {PLAN.conduct} > {{log:q}} 2>&1"
 
 
 # Released weights become a run like any other. Their file is no input: it may go once it is imported, and whatever it

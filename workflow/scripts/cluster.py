@@ -345,36 +345,51 @@ def job_resources(asked: dict[str, Any]) -> dict[str, Any]:
     return {**_queue(site_settings(), kind), **_extras(_gpus(asked["gpus"]))}
 
 
-def training_resources(plan: Plan) -> dict[str, Any]:
-    """What Slurm is asked for a training, and how it is started on its nodes.
+def training_resources(plan: Plan) -> dict[str, Callable[[Any], Any]]:
+    """Devices of the trainings of a plan, what Slurm is asked for them, and how they are started on their nodes.
+
+    Returns:
+        Functions from a job's wildcards, by the names of the resources.
+
+    Raises:
+        InputError: The processes of a training cannot be split evenly over the nodes.
+    """
+    trained = [name for name, run in plan.runs.items() if run.experiment.recipe is not None]
+    found = {name: resources_of(plan, name) for name in trained}
+    names = dict.fromkeys(name for resources in found.values() for name in resources)
+    return {name: _of_run(found, name) for name in names}
+
+
+def _of_run(found: dict[str, dict[str, Any]], name: str) -> Callable[[Any], Any]:
+    return lambda wildcards: found[wildcards.run][name]
+
+
+def resources_of(plan: Plan, run: str) -> dict[str, Any]:
+    """Resources of the training of one run; the same names for all runs of a plan.
 
     The shell of a training on several nodes, and of one alone, runs beside Slurm's step, not in it: the warning
     before the time limit goes to the training and not to Snakemake.
 
     Raises:
-        InputError: its processes cannot be split evenly over the nodes.
+        InputError: Its processes cannot be split evenly over the nodes.
     """
+    experiment = plan.runs[run].experiment
+    asked = plan.values["resources"]["train"]
     if not on_slurm():
-        return {"nodes": 1, "launcher": ""}
-    site, asked = site_settings(), plan.values["resources"]["train"]
-    nodes = site["nodes"]
-    for what, number in (("processes", plan.processes), ("GPUs", asked["gpus"])):
-        if number % nodes:
-            raise InputError(
-                f"{number} {what} of a training on {nodes} nodes",
-                file="slurm/site.yaml",
-                record="nodes",
-                expected="as many on each node",
-                remedy="see training.processes and resources.train.gpus of the configuration",
-            )
-    together = {"mpi": "srun", "tasks": nodes} if nodes > 1 else {"mpi": ""}
-    gpus = _gpus(asked["gpus"] // nodes)
+        # Every training begins with the machine's first GPU, so that one holds all that are configured.
+        return {**plan.devices(experiment)._asdict(), "gpus": asked["gpus"], "launcher": ""}
+    site = site_settings()
+    devices = plan.devices(experiment, site["nodes"])
+    nodes = devices.nodes
+    together = {"tasks": nodes} if site["nodes"] > 1 else {}
+    gpus = _gpus(devices.gpus // nodes)
     extra = ["--ntasks-per-node=1", f"--signal=USR1@{site['warning_seconds']}", gpus.pop("slurm_extra", "")]
     return {
-        **_queue(site, "gpu" if asked["gpus"] else "cpu"),
+        **_queue(site, "gpu" if devices.gpus else "cpu"),
         **gpus,
         **together,
-        "nodes": nodes,
+        **devices._asdict(),
+        "mpi": "srun" if nodes > 1 else "",
         "tasks_per_gpu": 0,
         "cpus_per_task": asked["threads"],
         **_extras({"slurm_extra": " ".join(filter(None, extra))}),
@@ -448,8 +463,7 @@ class TrainingTime:
             costs = plan_costs(self._plan, root=self._root)
         except InputError:
             return {}  # said before anything is started
-        known = [each for each in costs.trainings if each.hours is not None]
-        return {run: (each.hours or 0) / costs.device.count for each in known for run in each.runs}
+        return {run: each.wall_hours for each in costs.trainings if each.wall_hours is not None for run in each.runs}
 
 
 def _generous(hours: float) -> float:

@@ -38,6 +38,7 @@ from aroface.planning.plan import Benchmark, Plan
 from aroface.planning.sources import Source
 from aroface.schemas import read_yaml, validate
 from aroface.shipped import shipped
+from aroface.training.recipe import fitting_processes
 from aroface.training.schedule import linear_scaling
 
 THROUGHPUT = REGISTRIES / "throughput.yaml"
@@ -68,7 +69,6 @@ class Device:
         label: as people call it.
         memory: bytes that a training may fill; None where no limit is known.
         flops: sustained floating-point operations a second, by precision; of one thread where it is a CPU.
-        count: of one training.
         assumed: whether the configuration leaves its type open.
     """
 
@@ -76,7 +76,6 @@ class Device:
     label: str
     memory: float | None
     flops: Mapping[str, float]
-    count: int
     assumed: bool
 
     @property
@@ -98,6 +97,7 @@ class Training:
         images_per_s: of one device, the adversary included.
         measured: whether that follows from a measured rate rather than from an assumption.
         hours: device-hours.
+        devices: number of devices of one run.
         memory: bytes of each device.
         fits_on: the smallest power of two of devices whose memory is enough; None if that is not known, or none is.
         weights: bytes on disk.
@@ -114,6 +114,7 @@ class Training:
     images_per_s: float | None
     measured: bool
     hours: float | None
+    devices: int
     memory: float | None
     fits_on: int | None
     weights: float
@@ -125,6 +126,11 @@ class Training:
     def done(self) -> list[str]:
         """Its finished runs."""
         return [run for run, hours in self.runs.items() if hours is not None]
+
+    @property
+    def wall_hours(self) -> float | None:
+        """Hours on the clock of one run."""
+        return None if self.hours is None else self.hours / self.devices
 
     @property
     def disk(self) -> float:
@@ -179,15 +185,16 @@ class Costs:
 
     def hours_of(self, runs: Iterable[str]) -> float:
         """Estimated device-hours of some runs."""
-        return sum(self._estimates[run] for run in runs)
+        return sum(self.training_of[run].hours or 0 for run in runs)
 
     @cached_property
-    def _estimates(self) -> dict[str, float]:
-        return {run: each.hours or 0 for each in self.trainings for run in each.runs}
+    def training_of(self) -> dict[str, Training]:
+        """The training of each run."""
+        return {run: each for each in self.trainings for run in each.runs}
 
     def longest(self, runs: Iterable[str]) -> float:
         """Hours on the clock of the longest of some runs."""
-        return max((self.hours_of([run]) / self.device.count for run in runs), default=0)
+        return max((self.training_of[run].wall_hours or 0 for run in runs), default=0)
 
     def over_budget(self, runs: Iterable[str]) -> bool:
         """Whether some runs need more GPU-hours than the budget has; those of CPUs need none."""
@@ -285,7 +292,8 @@ def device_memory(
     """Bytes that each of ``gpus`` needs for a training, or the CPU if there is none; this module's head says why."""
     devices = max(1, gpus)
     batch, features = recipe["batch_size"], recipe["embedding_size"]
-    rows, images = -(-classes // devices), min(-(-batch // devices), micro_batch or batch)
+    most = recipe.get("images_per_pass") or micro_batch or batch
+    rows, images = -(-classes // devices), min(-(-batch // devices), most)
     parameters = footprint.parameters * (3 * _FLOAT + (0 if recipe["precision"] == "fp32" else 2))
     shard = 3 * _FLOAT * rows * features
     gathered = 2 * _FLOAT * features * batch
@@ -297,8 +305,12 @@ def device_memory(
 def devices_needed(
     footprint: Footprint, recipe: Mapping[str, Any], classes: int, limit: float, micro_batch: int | None = None
 ) -> int | None:
-    """The smallest power of two of devices that hold a training in ``limit`` bytes each; None if 64 do not."""
-    numbers = (2**power for power in range(7))
+    """The smallest power of two of devices that hold a training in ``limit`` bytes each; None if 64 do not.
+
+    Devices that the training would not keep busy do not count.
+    """
+    most = fitting_processes(64, recipe["batch_size"], recipe.get("images_per_pass"))
+    numbers = (2**power for power in range(most.bit_length()))
     return next((n for n in numbers if device_memory(footprint, recipe, classes, n, micro_batch) <= limit), None)
 
 
@@ -368,10 +380,10 @@ def _sources(plan: Plan) -> dict[str, Source]:
 
 
 def _device(plan: Plan, throughput: Mapping[str, Any]) -> Device:
-    training, gpus = plan.values["training"], plan.values["resources"]["train"]["gpus"]
+    training = plan.values["training"]
     key = training["gpu_type"] or throughput["default_device"]
-    if training["device"] == CPU or not gpus:
-        key, gpus = CPU, 1
+    if training["device"] == CPU or not plan.values["resources"]["train"]["gpus"]:
+        key = CPU
     if key not in throughput["devices"] or (key == CPU and training["gpu_type"] == CPU):
         known = ", ".join(each for each in throughput["devices"] if each != CPU)
         what, remedy = f"unknown type {key!r}", f"or a new entry in {THROUGHPUT}"
@@ -379,7 +391,7 @@ def _device(plan: Plan, throughput: Mapping[str, Any]) -> Device:
     entry = throughput["devices"][key]
     memory = None if entry["memory_gb"] is None else entry["memory_gb"] * 1e9 * USABLE
     flops = {precision: 1e12 * value for precision, value in entry["sustained_tflops"].items()}
-    return Device(key, entry["label"], memory, flops, gpus, key != CPU and training["gpu_type"] is None)
+    return Device(key, entry["label"], memory, flops, key != CPU and training["gpu_type"] is None)
 
 
 def _training(
@@ -392,7 +404,7 @@ def _training(
     plan: Plan,
     rows: Mapping[str, int | None],
 ) -> Training:
-    footprint = _footprint(recipe)
+    footprint, devices = _footprint(recipe), plan.devices(experiment).gpus if device.is_gpu else 1
     evaluated = [each for each in plan.benchmarks.values() if each.evaluates(experiment)]
     disk = {
         "weights": float(_FLOAT * footprint.parameters),
@@ -400,7 +412,9 @@ def _training(
         "records": float(sum(_record_bytes(each) for each in evaluated)),
     }
     if not counts.keys() >= {"images", "identities"}:
-        return Training(experiment, recipe, runs, None, None, None, False, None, None, None, state=None, **disk)
+        return Training(
+            experiment, recipe, runs, None, None, None, False, None, devices, None, None, state=None, **disk
+        )
     classes, batch = counts["identities"], recipe["batch_size"]
     steps = counts["images"] // batch
     images = steps * batch
@@ -408,14 +422,26 @@ def _training(
     seconds *= adversary_factor(recipe["adversary"], throughput["adversary"]["gpu" if device.is_gpu else "cpu"])
     hours = recipe["epochs"] * images * seconds / 3600
     parts = plan.values["training"]["micro_batch"]
-    memory = device_memory(footprint, recipe, classes, device.count if device.is_gpu else 0, parts)
+    memory = device_memory(footprint, recipe, classes, devices if device.is_gpu else 0, parts)
     fits_on = devices_needed(footprint, recipe, classes, device.memory, parts) if device.memory else None
     trained = footprint.parameters + classes * recipe["embedding_size"]
     whole = recipe["epochs"] * steps
     states = min(plan.values["training"]["keep"], -(-whole // plan.values["training"]["save_every"]))
     state = float(states * 2 * _FLOAT * trained)  # weights and momentum
     return Training(
-        experiment, recipe, runs, images, whole, 1 / seconds, measured, hours, memory, fits_on, state=state, **disk
+        experiment,
+        recipe,
+        runs,
+        images,
+        whole,
+        1 / seconds,
+        measured,
+        hours,
+        devices,
+        memory,
+        fits_on,
+        state=state,
+        **disk,
     )
 
 

@@ -74,7 +74,7 @@ def headline(costs: Costs, runs: Iterable[str] | None = None) -> str:
     chosen = costs.unfinished if runs is None else list(runs)
     if not chosen:
         return "nothing to train: all runs are finished"
-    by_run = {run: each for each in costs.trainings for run in each.runs}
+    by_run = costs.training_of
     unknown = sum(by_run[run].hours is None for run in chosen)
     disk = sum(by_run[run].disk / len(by_run[run].runs) for run in chosen)
     hours = costs.hours_of(chosen)
@@ -91,8 +91,13 @@ def as_json(costs: Costs, missing: Iterable[str]) -> dict[str, Any]:
     """All numbers, without rounding: hours are of devices unless they say wall, sizes are bytes."""
     device = costs.device
     return {
-        "device": {"type": device.key, "assumed": device.assumed, "count": device.count, "memory": device.memory},
-        "experiments": [_entry(costs, each) for each in costs.trainings],
+        "device": {
+            "type": device.key,
+            "assumed": device.assumed,
+            "count": max(_device_counts(costs), default=0),
+            "memory": device.memory,
+        },
+        "experiments": [_entry(each) for each in costs.trainings],
         "totals": {
             "runs": len(_runs(costs)),
             "unfinished": len(costs.unfinished),
@@ -143,7 +148,6 @@ def _scaled(value: float, units: tuple[str, ...]) -> str:
 def _row(costs: Costs, each: Training) -> tuple[str, ...]:
     recipe, device = each.recipe, costs.device
     whole = None if each.images is None else recipe["epochs"] * each.images
-    one = None if each.hours is None else each.hours / device.count
     finished = len(each.done) == len(each.runs)
     per_s = whole / each.total_hours * len(each.runs) / 3600 if finished and whole and each.total_hours else None
     rate = _UNKNOWN if each.images_per_s is None else f"{per_s or each.images_per_s:,.0f}"
@@ -155,7 +159,7 @@ def _row(costs: Costs, each: Training) -> tuple[str, ...]:
         number_text(whole),
         _UNKNOWN if each.steps is None else f"{each.steps:,}",
         rate,
-        hours_text(_mean_hours(each) / device.count if finished else one),
+        hours_text(_mean_hours(each) / each.devices if finished else each.wall_hours),
         hours_text(None if each.hours is None and not each.done else each.total_hours),
         " + ".join(_origins(each)) or _UNKNOWN,
         f"{'! ' if tight else ''}{bytes_text(each.memory)}",
@@ -189,7 +193,13 @@ def _device(costs: Costs) -> str:
     if not device.is_gpu:
         threads = {each.recipe["cpu_threads"] for each in costs.trainings}
         return f"the CPU ({plural(threads.pop(), 'thread')} each)" if len(threads) == 1 else "the CPU"
-    return f"{device.count} × {device.label} each{' (assumed: training.gpu_type is not set)' if device.assumed else ''}"
+    counts = " or ".join(map(str, _device_counts(costs)))
+    return f"{counts} × {device.label} each{' (assumed: training.gpu_type is not set)' if device.assumed else ''}"
+
+
+def _device_counts(costs: Costs) -> list[int]:
+    """Numbers of devices that trainings have, each once."""
+    return sorted({each.devices for each in costs.trainings})
 
 
 def _memory_notes(costs: Costs) -> Iterator[str]:
@@ -235,7 +245,7 @@ def plural(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def _entry(costs: Costs, each: Training) -> dict[str, Any]:
+def _entry(each: Training) -> dict[str, Any]:
     recipe = each.recipe
     runs = {run: {"finished": hours is not None, "device_hours": hours} for run, hours in each.runs.items()}
     return {
@@ -251,7 +261,8 @@ def _entry(costs: Costs, each: Training) -> dict[str, Any]:
         "images_per_s_per_device": each.images_per_s,
         "basis": _origins(each),
         "device_hours_per_run": each.hours,
-        "wall_hours_per_run": None if each.hours is None else each.hours / costs.device.count,
+        "wall_hours_per_run": each.wall_hours,
+        "devices_per_run": each.devices,
         "memory_per_device": each.memory,
         "fits_on": each.fits_on,
         "weights": each.weights,

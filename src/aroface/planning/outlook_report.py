@@ -42,7 +42,7 @@ def summary(plan: Plan, tasks: Iterable[Task], *, root: Path = Path(), gpus: int
     try:
         costs = plan_costs(plan, root=root)
         said += [headline(costs, trained)] if trained else []
-        said += time_lines(plan, costs, asked, root=root, gpus=gpus, gpus_per_node=gpus)
+        said += time_lines(plan, costs, asked, root=root, gpus=gpus, gpus_per_node=gpus, scheduler=gpus is None)
         said += _refused(costs, trained)
     except InputError as error:
         said.append(f"costs: unknown: {error}")

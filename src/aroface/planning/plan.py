@@ -12,7 +12,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from aroface import semantics
 from aroface.datasets.tinyface import chosen_crops
@@ -29,7 +29,7 @@ from aroface.planning.config import (
 )
 from aroface.planning.paths import command_path
 from aroface.planning.sources import Source, Sources, write_if_new
-from aroface.training.recipe import recipe_hash
+from aroface.training.recipe import fitting_processes, recipe_hash
 
 SCHEMA = 1
 
@@ -114,6 +114,20 @@ class Benchmark:
         return asked and (self.trained_on is None or experiment.dataset in self.trained_on)
 
 
+class Devices(NamedTuple):
+    """What one training runs on, over all of its nodes.
+
+    Attributes:
+        processes: Number of processes, one a GPU.
+        gpus: Number of GPUs; 0 on CPUs.
+        nodes: Number of nodes, each with an equal share of both.
+    """
+
+    processes: int
+    gpus: int
+    nodes: int
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """All that a configuration asks for.
@@ -152,15 +166,40 @@ class Plan:
         """Where :meth:`write` lists the runs, for tables and figures."""
         return self.results / "plan" / f"runs-{digest(self._listing(), HASH_DIGITS)}.json"
 
-    @property
-    def processes(self) -> int:
-        """Processes of one training."""
-        return int(self.values["training"]["processes"] or max(1, self.values["resources"]["train"]["gpus"]))
+    def devices(self, experiment: Experiment, nodes: int = 1) -> Devices:
+        """What a training of an experiment runs on.
+
+        Some recipes keep only so many processes busy. Such a training gets no more GPUs than processes, and no more
+        nodes than it needs with the share that each node has of a training on all GPUs.
+
+        Args:
+            experiment: One that is trained.
+            nodes: Number of nodes that a training on all GPUs of the configuration is spread over.
+
+        Raises:
+            InputError: The processes or GPUs cannot be split evenly over the nodes.
+        """
+        gpus = int(self.values["resources"]["train"]["gpus"])
+        asked = int(self.values["training"]["processes"] or max(1, gpus))
+        recipe = experiment.recipe or {}
+        processes = fitting_processes(asked, recipe.get("batch_size", asked), recipe.get("images_per_pass"))
+        gpus = min(gpus, processes)
+        share = -(-asked // nodes)
+        for fewer in range(1, nodes + 1):
+            if processes % fewer == gpus % fewer == 0 and processes // fewer <= share:
+                return Devices(processes, gpus, fewer)
+        raise InputError(
+            f"{processes} processes on {gpus} GPUs of {experiment.variant} on {nodes} nodes",
+            file="slurm/site.yaml",
+            record="nodes",
+            expected="as many on each node",
+            remedy="see training.processes and resources.train.gpus of the configuration",
+        )
 
     @property
     def conduct(self) -> str:
-        """Arguments of ``aroface train`` that say how a training is carried out."""
-        words = ["--processes", str(self.processes)]
+        """Arguments of ``aroface train`` that say how a training is carried out, beside the number of processes."""
+        words: list[str] = []
         for name, value in self.values["training"].items():
             option = f"--{name.replace('_', '-')}"
             if name in _NO_OPTIONS or value is None or value is False:

@@ -63,15 +63,25 @@ class Site:
         gpus_per_node: of one node.
         nodes: that a training is spread over.
         max_hours: time limit of a GPU job; None where the configuration alone says.
+        scheduler: whether jobs that run at once get different GPUs, as from Slurm. On a machine without it a training
+            holds all GPUs of the configuration, for every one begins with the first.
     """
 
     gpus: int
     gpus_per_node: int
     nodes: int
     max_hours: float | None
+    scheduler: bool = True
 
 
-def find_site(plan: Plan, *, root: Path = Path(), gpus: int | None = None, gpus_per_node: int | None = None) -> Site:
+def find_site(
+    plan: Plan,
+    *,
+    root: Path = Path(),
+    gpus: int | None = None,
+    gpus_per_node: int | None = None,
+    scheduler: bool = True,
+) -> Site:
     """What ``slurm/site.yaml`` and the configuration say of GPUs, where the caller does not say otherwise.
 
     Args:
@@ -79,6 +89,7 @@ def find_site(plan: Plan, *, root: Path = Path(), gpus: int | None = None, gpus_
         root: folder of the repository.
         gpus: all of them; 16 where nobody says, or what one training takes, in whole nodes.
         gpus_per_node: 4 where nobody says, or what one training takes of a node.
+        scheduler: see `Site`.
 
     Raises:
         InputError: the file is malformed.
@@ -89,7 +100,7 @@ def find_site(plan: Plan, *, root: Path = Path(), gpus: int | None = None, gpus_
     asked = plan.values["resources"]["train"]["gpus"]
     per_node = gpus_per_node or queue.get("per_node") or max(DEFAULT_GPUS_PER_NODE, -(-asked // nodes))
     number = gpus or queue.get("count") or per_node * -(-max(DEFAULT_GPUS, asked) // per_node)
-    return Site(number, per_node, nodes, queue.get("max_hours"))
+    return Site(number, per_node, nodes, queue.get("max_hours"), scheduler)
 
 
 def tasks_to_do(plan: Plan) -> list[Task]:
@@ -210,7 +221,6 @@ class _Hours:
     def __init__(self, plan: Plan, costs: Costs) -> None:
         self._plan, self._costs = plan, costs
         self._jobs = costs.throughput["jobs"]
-        self._trained = {run: each for each in costs.trainings for run in each.runs}
 
     def start(self, gpus: int) -> float:
         """Until a job computes."""
@@ -220,8 +230,7 @@ class _Hours:
         """Hours on the clock, without a time limit."""
         resources = self._plan.values["resources"]
         if task.kind == "train" and task.run:
-            hours = self._costs.hours_of([task.run]) / self._costs.device.count
-            return self.start(resources["train"]["gpus"]) + hours
+            return self.start(resources["train"]["gpus"]) + self._costs.longest([task.run])
         if task.kind == "embed" and task.run and task.benchmark:
             hours = self._embedding(self._plan.runs[task.run], task.benchmark)
             return self.start(resources["embed"]["gpus"]) + hours
@@ -257,8 +266,9 @@ def _job(task: Task, chosen: Mapping[str, Task], plan: Plan, hours: _Hours, site
     if task.kind == "train":
         asked = resources["train"]
         limit = min(asked["runtime"] / 60, site.max_hours or float("inf"))
-        nodes = site.nodes if asked["gpus"] else 1
-        return Job(task.name, task.kind, hours.of(task), asked["gpus"], nodes, needs, limit, hours.start(asked["gpus"]))
+        _, gpus, nodes = plan.devices(plan.runs[str(task.run)].experiment, site.nodes if asked["gpus"] else 1)
+        gpus = gpus if site.scheduler else asked["gpus"]
+        return Job(task.name, task.kind, hours.of(task), gpus, nodes, needs, limit, hours.start(gpus))
     gpus = resources["embed"]["gpus"] if task.kind == "embed" else 0
     return Job(task.name, task.kind, hours.of(task), gpus, needs=needs)
 

@@ -168,6 +168,17 @@ class Run:
         return int(self.experiment["seed"])
 
 
+def fitting_processes(asked: int, batch_size: int, images_per_pass: int | None) -> int:
+    """Number of processes that a training keeps busy: those asked for, or fewer where a recipe limits them.
+
+    Args:
+        asked: Number of processes there could be, at least 1.
+        batch_size: Images of one step over all processes.
+        images_per_pass: Images that the recipe requires in each forward pass; None for any number.
+    """
+    return asked if images_per_pass is None else min(asked, max(1, batch_size // images_per_pass))
+
+
 def recipe_hash(recipe: dict[str, Any], manifest_hash: str, seed: int, semantics: int) -> str:
     """Hash of all that decides a run's weights, insensitive to key order and to ``24`` against ``24.0``."""
     return digest({"recipe": recipe, "data": manifest_hash, "seed": seed, "semantics": semantics})
