@@ -14,7 +14,7 @@ from aroface.datasets.recordio import decode, encode, open_writer, pack
 pytestmark = pytest.mark.mxnet
 
 MAGIC = bytes.fromhex("0a23d7ce")
-SCALARS = (0.0, 1.0, 3.0, 85741.0, float(2**24))
+SCALARS = (0.0, 1.0, 3.0, 85741.0, float(2**24 - 1))
 ARRAYS = ((2.0,), (4.0, 7.0), (1.0, 0.5, -2.25), tuple(float(n) for n in range(12)))
 
 
