@@ -19,20 +19,20 @@ from pathlib import Path
 from snakemake.persistence import PersistenceBase
 from snakemake.utils import min_version
 
-from aroface.planning.costs import plan_costs
-from aroface.planning.costs_report import headline
+from aroface.planning.forecast.costs import plan_costs
+from aroface.planning.forecast.costs_text import headline
 from aroface.errors import InputError
 from aroface.planning.paths import check_path, command_path
 from aroface.planning.plan import make_plan, offer_package
 from aroface.planning.products import find_products
-from aroface.versions import STRICT
+from aroface.environment_lock import STRICT
 
 min_version("9.27")
 
 ROOT = command_path(os.path.relpath(workflow.basedir))
-sys.path.insert(0, str(ROOT / "workflow" / "scripts"))
+sys.path.insert(0, str(ROOT / "workflow" / "lib"))
 
-from brought import trust_what_is_whole, trust_what_was_brought
+from imported_results import trust_what_is_whole, trust_what_was_brought
 from calls import end_with_display, guard, start_again
 from cluster import (
     REFUSALS,
@@ -47,7 +47,7 @@ from cluster import (
     training_resources,
 )
 from dry_run import print_summary
-from earlier_jobs import (
+from orphaned_jobs import (
     comment_of,
     processes_of_killed_calls,
     wait_for_earlier_jobs,
@@ -55,7 +55,7 @@ from earlier_jobs import (
 )
 from job_environment import offer_container
 from parameters import verbatim
-from unfinished import (
+from partial_results import (
     AGAIN,
     Interrupts,
     failures,

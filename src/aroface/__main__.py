@@ -2,6 +2,6 @@
 
 import sys
 
-from aroface.cli import main
+from aroface.cli.main import main
 
 sys.exit(main())

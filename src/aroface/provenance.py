@@ -1,4 +1,4 @@
-"""Where a result comes from: commit, package versions, hardware; :mod:`aroface.versions` has the lock."""
+"""Where a result comes from: commit, package versions, hardware; :mod:`aroface.environment_lock` has the lock."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from aroface.versions import PACKAGES
+from aroface.environment_lock import PACKAGES
 
 
 def git_commit() -> str | None:

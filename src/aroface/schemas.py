@@ -22,7 +22,7 @@ except ImportError:
     from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
 
 _END = r"\Z"
-_PLACES = (Path(__file__).parent / "_schemas", Path(__file__).parents[2] / "workflow" / "schemas")
+_SCHEMAS = Path(__file__).parent / "_schemas"
 
 
 YAML_BYTES = 8_000_000
@@ -64,11 +64,7 @@ class _Loader(_SafeLoader):
 
 @cache
 def _validator(name: str) -> jsonschema.Draft202012Validator:
-    for place in _PLACES:
-        path = place / f"{name}.schema.json"
-        if path.exists():
-            return jsonschema.Draft202012Validator(_whole_text(read_json(path)))
-    raise FileNotFoundError(f"{name}.schema.json in none of {[str(place) for place in _PLACES]}")
+    return jsonschema.Draft202012Validator(_whole_text(read_json(_SCHEMAS / f"{name}.schema.json")))
 
 
 def _whole_text(schema: Any) -> Any:
@@ -90,7 +86,7 @@ def _ended(pattern: str) -> str:
 
 
 def validate(value: Any, schema: str, *, file: str | PathLike[str] | None = None) -> None:
-    """Check ``value`` against ``workflow/schemas/{schema}.schema.json``.
+    """Check ``value`` against ``_schemas/{schema}.schema.json`` of the package.
 
     Raises:
         InputError: one line with the file, the key and what was expected there.

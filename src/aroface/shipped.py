@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-_PACKAGE = Path(__file__).parent
+PACKAGE = Path(__file__).parent
 _CARRIED = {"workflow/registries": "_registries", "workflow/configs": "_configs"}
 
 
@@ -21,6 +21,6 @@ def shipped(path: Path) -> Path:
         return path
     for folder, carried in _CARRIED.items():
         if path.parent.as_posix().endswith(folder):
-            places = (_PACKAGE / carried / path.name, _PACKAGE.parents[1] / folder / path.name)
+            places = (PACKAGE / carried / path.name, PACKAGE.parents[1] / folder / path.name)
             return next((each for each in places if each.exists()), path)
     return path

@@ -62,7 +62,7 @@ def decode(file):
 
 def training_set(folder, reader):
     """A training set as the project reads it here: labels, hashes in two threads, and where an image is."""
-    from aroface.datasets.training_set import TrainingSet
+    from aroface.datasets.formats.training_set import TrainingSet
 
     found = TrainingSet.open(Path(folder), reader=reader)
     with ThreadPoolExecutor(2) as pool:

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from aroface.datasets.generate import generate_training
+from aroface.datasets.formats.training_set import TrainingSet
 from aroface.datasets.images import decode, encode_jpeg
-from aroface.datasets.training_set import TrainingSet
+from aroface.datasets.synthetic.generate import generate_training
 
 pytestmark = pytest.mark.mxnet
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from aroface.datasets.recordfile import RecordFile
-from aroface.datasets.recordio import decode, encode, open_writer, pack
+from aroface.datasets.formats.indexed_records import RecordFile
+from aroface.datasets.formats.recordio import decode, encode, open_writer, pack
 
 pytestmark = pytest.mark.mxnet
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from aroface.datasets.generate import generate_training
-from aroface.datasets.training_set import FILES, TrainingSet, write_training_set
+from aroface.datasets.formats.training_set import FILES, TrainingSet, write_training_set
+from aroface.datasets.synthetic.generate import generate_training
 
 pytestmark = pytest.mark.mxnet
 
@@ -111,7 +111,7 @@ def test_forked_workers_read_by_mxnet(python, layout, jpegs):
 import json, multiprocessing, sys
 from hashlib import sha256
 from pathlib import Path
-from aroface.datasets.training_set import TrainingSet
+from aroface.datasets.formats.training_set import TrainingSet
 found = TrainingSet.open(Path(sys.argv[1]), reader="mxnet")
 def read(position): return sha256(found.jpeg(position)).hexdigest()
 with multiprocessing.get_context("fork").Pool(3) as pool:

@@ -16,17 +16,16 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
 
-import lab as lab_module
 import psutil
 import pytest
 import yaml
-from lab import Lab, wait_until
 
+import slurm_lab as lab_module
 from aroface.training.state import _whole
+from slurm_lab import Lab, wait_until
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "unit"))  # for its toys
 TINY = "workflow/configs/tiny.yaml"
 LIMIT_S = 600
 IMPATIENT = """
@@ -97,7 +96,7 @@ class Project:
             shutil.copy(ROOT / name, folder)
         for name in ("profiles", "workflow", "paper_tables", "slurm"):
             shutil.copytree(ROOT / name, folder / name, dirs_exist_ok=True)
-        with open(folder / "workflow" / "scripts" / "cluster.py", "a") as file:
+        with open(folder / "workflow" / "lib" / "cluster.py", "a") as file:
             file.write(IMPATIENT)
         self.configure()
 

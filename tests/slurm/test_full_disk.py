@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from disk import Disk
-from embedding_runs import make_run
-from training_runs import jpeg, write_data, write_recipe
 
-from aroface.cli import main
-from aroface.datasets.pairs import Pairs, write_pairs
+from aroface.cli.main import main
+from aroface.datasets.formats.pairs import Pairs, write_pairs
 from aroface.files import read_json, write_json
+from embedding_runs import make_run
+from small_disk import Disk
+from training_runs import jpeg, write_data, write_recipe
 
 MB = 1_000_000
 WANT = re.compile(

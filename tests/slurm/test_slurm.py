@@ -15,9 +15,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import psutil
-from conftest import ROOT, Chain, Project
-from disk import Disk
-from lab import Lab, wait_until
+from tests.slurm.conftest import ROOT, Chain, Project
+
+from slurm_lab import Lab, wait_until
+from small_disk import Disk
 
 
 def test_the_chain_with_a_training_on_two_nodes(chain: Chain, lab: Lab) -> None:

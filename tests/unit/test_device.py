@@ -10,15 +10,15 @@ import sys
 import pytest
 import torch
 from torch import nn
-from training_runs import write_data, write_recipe
 
 from aroface.device import exact_float32, set_tf32
 from aroface.embedding.embedder import Embedder
 from aroface.embedding.worst_case import misalign
 from aroface.files import read_json
 from aroface.models.registry import build
-from aroface.training.conduct import Conduct
-from aroface.training.run import train
+from aroface.training.execution import Conduct
+from aroface.training.train import train
+from training_runs import write_data, write_recipe
 
 FAULTS = """
 import json, resource, torch

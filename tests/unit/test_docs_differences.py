@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
+from aroface.adversary.options import PROFILES, UNSAID, AdversaryOptions
 from aroface.heads.registry import HEADS
 from aroface.models.options import BackboneOptions
 from aroface.planning.config import _OPTIONAL, _recipe_layers, lay_over, read_recipes
-from aroface.robustness.options import PROFILES, UNSAID, AdversaryOptions
 from aroface.training.recipe import Optimiser, Recipe
 
 PAGE = Path("docs/differences.md")

@@ -67,14 +67,14 @@ def test_conda_environments_use_the_python_of_the_lock():
 
 ENTRIES = {
     "data": [f"aroface.datasets.{verb}" for verb in ("generate", "pack", "fetch", "verify", "prepare")],
-    "train": ["aroface.training.run", "aroface.embedding.benchmark"],
+    "train": ["aroface.training.train", "aroface.embedding.embed"],
     "evaluate": ["aroface.evaluation.evaluate"],
     "paper": [
         *(
-            f"aroface.paper.{page}"
+            f"aroface.reporting.{page}"
             for page in ("table", "figures", "training_figure", "displacements_figure", "document")
         ),
-        "aroface.embedding.examples",
+        "aroface.embedding.example_faces",
         "aroface.planning.report_material",
     ],
 }

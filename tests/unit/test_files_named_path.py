@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from aroface.errors import InputError
-from aroface.evaluation.model import named_file
+from aroface.evaluation.external_model import named_file
 from aroface.files import named_path
 
 THERE = ["m.onnx", "epoch=24-step=100.onnx", "lr=0.1/lfw.bin", "=x", "a=b/c=d.bin", "name=", "it's=1 $x.bin"]

@@ -11,21 +11,21 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from made_up_records import write_record
 
 from aroface import files, schemas
-from aroface.cli import main
-from aroface.datasets.align import read_report
+from aroface.cli.main import main
 from aroface.datasets.hashes import FileHashes
 from aroface.datasets.manifest import read_manifest
-from aroface.embedding.store import open_features
+from aroface.datasets.preparation.align import read_report
+from aroface.embedding.feature_store import open_features
 from aroface.errors import InputError
 from aroface.files import DEPTH, parse_json, read_json
 from aroface.models.run_folder import read_checkpoint
-from aroface.paper.records import read_record, read_runs_file
 from aroface.planning.config import read_configuration
+from aroface.reporting.records import read_record, read_runs_file
 from aroface.schemas import parse_yaml, read_yaml, validate
 from aroface.training.recipe import read_run
+from made_up_records import write_record
 
 LAUGHS = "a: &a [1, 1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
     f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join(['*' + chr(97 + n)] * 9)}]\n" for n in range(20)

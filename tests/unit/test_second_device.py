@@ -9,19 +9,16 @@ from typing import Any
 
 import numpy as np
 import pytest
-import second_device
 import torch
-import training_runs
-from embedding_runs import network as embedding_network
-from foreign_models import face_pairs
-from gloo import run_ranks
-from second_device import NAME, device_process, run_there
 from torch import nn
-from training_runs import write_data, write_recipe
 
+import second_device
+import training_runs
+from aroface.adversary.alignment import AlignmentAdversary
+from aroface.datasets.formats.pairs import read_pairs
+from aroface.datasets.formats.training_set import TrainingSet
 from aroface.datasets.loader import Batch, BatchLoader, to_network
-from aroface.datasets.pairs import read_pairs
-from aroface.datasets.training_set import TrainingSet
+from aroface.distributed.process_group import Ranks
 from aroface.embedding.embedder import Embedder
 from aroface.embedding.pairs import decode_numbers
 from aroface.embedding.worst_case import misalign
@@ -29,20 +26,23 @@ from aroface.errors import InputError
 from aroface.evaluation.validation import pair_validation
 from aroface.faces.augment import LowQualityOptions, low_quality
 from aroface.files import read_json
-from aroface.heads.classifier import Classifier
-from aroface.heads.optimiser import _update_rows
+from aroface.heads.partial_fc import Classifier
 from aroface.heads.registry import build as build_head
 from aroface.models import prelu
 from aroface.models.checkpoint import read_weights
-from aroface.models.statistics import frozen_statistics
-from aroface.robustness.adversary import AlignmentAdversary
-from aroface.training import watch
-from aroface.training.conduct import Conduct, Interrupted
-from aroface.training.loop import Trainer
-from aroface.training.ranks import Ranks
+from aroface.models.module_contexts import frozen_statistics
+from aroface.training import divergence
+from aroface.training.dry_run import rehearse
+from aroface.training.execution import Conduct, Interrupted
 from aroface.training.recipe import read_run
-from aroface.training.rehearsal import rehearse
-from aroface.training.run import train
+from aroface.training.row_sgd import _update_rows
+from aroface.training.train import train
+from aroface.training.trainer import Trainer
+from embedding_runs import network as embedding_network
+from foreign_models import face_pairs
+from gloo import run_ranks
+from second_device import NAME, device_process, run_there
+from training_runs import write_data, write_recipe
 
 IMAGES = 24
 GRADIENT = {"kind": "gradient", "profile": "clean", "step_mean": 0.1, "warped_ratio": 0.25, "warmup_epochs": 0}
@@ -239,7 +239,7 @@ def test_a_loss_that_is_lost_ends_the_training_a_few_steps_later(there, tmp_path
     recipe = write_recipe(tmp_path, optimiser={"lr": 1e30}, epochs=4)
     (words, seen), (others, later) = (there(lost, recipe, data, tmp_path, device) for device in ("cpu", NAME))
     assert words == others
-    assert later == seen + watch.LAG
+    assert later == seen + divergence.LAG
 
 
 def dry(recipe: Path, folder: Path) -> tuple[dict[str, Any], bool]:

@@ -12,20 +12,20 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from made_up_records import write_record
 from matplotlib import cbook
 from matplotlib.text import Text
 
-from aroface.cli import main
+from aroface.cli.main import main
 from aroface.errors import InputError
 from aroface.files import read_json, write_json
-from aroface.paper.document import compile_document, latex_missing
-from aroface.paper.drawing import figure_text, looks
-from aroface.paper.records import Experiment
-from aroface.paper.table import render_table, write_table
+from aroface.reporting.document import compile_document, latex_missing
+from aroface.reporting.figures.layout import figure_text, looks
+from aroface.reporting.records import Experiment
+from aroface.reporting.tables.render import render_table, write_table
 from aroface.schemas import validate
+from made_up_records import write_record
 
-SCHEMAS = sorted(Path("workflow/schemas").glob("*.schema.json"))
+SCHEMAS = sorted(Path("src/aroface/_schemas").glob("*.schema.json"))
 WORKING = [
     "{run}", "{", "}}", "{0}", "%(x)s", "50 % of", "$x$ and $", "$\\frac{1}$", "a_b^c", "\\input{x}", "#1 & ~",
     "<b>&amp;", "[red]x[/red]", "| a | *b*", "=1+1", "-- x", "größe 中", "\\VAR{x} %% if", "'\"`", "{{ x }}",
@@ -161,7 +161,7 @@ def test_name_that_is_not_utf8_is_one_line(tmp_path: Path, capsys: pytest.Captur
 
 @pytest.mark.parametrize("digits", [16, 20, 5000])
 def test_huge_number_of_classes_is_one_line(tmp_path: Path, digits: int) -> None:
-    from aroface.datasets.training_set import _read_property
+    from aroface.datasets.formats.training_set import _read_property
 
     (tmp_path / "property").write_text(f"{'9' * digits},112,112\n")
     with pytest.raises(InputError, match=r"property: reads '9+.*expected one line: number of classes,112,112$"):

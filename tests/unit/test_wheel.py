@@ -11,11 +11,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from small_sets import CONFIG
 
 from aroface.shipped import shipped
-
-ROOT = Path(__file__).parents[2]
+from repository import ROOT
+from small_sets import CONFIG
 
 
 @pytest.fixture(scope="module")

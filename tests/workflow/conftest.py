@@ -1,137 +1,14 @@
-"""A project for each test; its ``aroface`` command writes its outputs at once and notes what it was asked."""
+"""Projects that tests of the workflow begin with: new ones and finished ones."""
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
-import signal
-import subprocess
-import sys
-from copy import deepcopy
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / "workflow/scripts"))  # they are no package
-STANDIN = Path(__file__).parent / "standin"
-CALLS = "calls.txt"
-LIMIT_S = 180
-
-CONFIG: dict[str, Any] = {
-    "paths": {"data": "received", "results": "results"},
-    "recipe": "tiny",
-    "seeds": [0, 1],
-    "experiments": [{"method": "arcface", "dataset": "faces"}, {"method": "arcface_aroface", "dataset": "faces"}],
-    "data": {
-        "faces": {"seed": 1, "generate": {"training": {"identities": 12, "images_per_identity": 6}}},
-        "clean": {"seed": 2, "generate": {"pairs": {"identities": 10, "pairs": 80}}},
-    },
-    "benchmarks": [
-        {
-            "name": "pairs_clean",
-            "protocol": "pairs",
-            "data": "clean",
-            "options": {"color": "RGB", "flip": True, "fusion": "sum", "alignment": "rendered"},
-        },
-    ],
-    "tables": ["paper_tables/specs/demo/lfw.yaml"],
-}
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a command ended and what it printed."""
-
-    status: int
-    text: str
-
-    @property
-    def planned(self) -> list[str]:
-        """Jobs of a dry run: the rule, and its run and benchmark where it has any."""
-        blocks = re.findall(r"^(?:local)?rule (\w+):\n((?: {4}.*\n)*)", self.text, re.MULTILINE)
-        names = [
-            " ".join([rule, *re.findall(r"(?:run|benchmark)=([\w-]+)", "".join(re.findall("wildcards.*", block)))])
-            for rule, block in blocks
-        ]
-        return [name for name in names if name != "all"]
-
-    @property
-    def trained(self) -> list[str]:
-        """Runs that a dry run would train."""
-        return [name.removeprefix("train ") for name in self.planned if name.startswith("train ")]
-
-
-class Project:
-    """A copy of the workflow in a folder of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.config: dict[str, Any] = deepcopy(CONFIG)
-        self.source = ROOT / "src" / "aroface"
-        self.write()
-
-    def write(self) -> None:
-        """Write the configuration that ``run`` uses."""
-        (self.folder / "test.yaml").write_text(yaml.safe_dump(self.config, sort_keys=False))
-
-    def calls(self) -> list[str]:
-        """What the command was asked since the last time, a line each."""
-        path = self.folder / CALLS
-        lines = path.read_text().splitlines() if path.exists() else []
-        path.unlink(missing_ok=True)
-        return lines
-
-    def environment(self) -> dict[str, str]:
-        """The environment in which ``python -m aroface`` is the stand-in."""
-        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        modules = os.pathsep.join([str(STANDIN), str(ROOT / "tests/unit")])
-        return {**os.environ, "PYTHONPATH": modules, "AROFACE": str(self.source), "PATH": path}
-
-    def start(self, *command: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
-        """Start a command in a session of its own."""
-        return subprocess.Popen(
-            command,
-            cwd=self.folder,
-            env=environment or self.environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            start_new_session=True,
-        )
-
-    def run(self, *arguments: str, config: str | None = "test.yaml") -> Outcome:
-        """Run Snakemake and wait for it; it is killed with all its jobs if it takes too long."""
-        files = ["--configfile", config] if config else []
-        process = self.start(sys.executable, "-m", "snakemake", "--cores", "2", *arguments, *files)
-        return finish(process)
-
-    def plan(self, *arguments: str, config: str | None = "test.yaml") -> Outcome:
-        """What Snakemake would do."""
-        outcome = self.run("--dry-run", *arguments, config=config)
-        assert outcome.status == 0, outcome.text
-        return outcome
-
-
-def finish(process: subprocess.Popen[str], limit_s: float = LIMIT_S) -> Outcome:
-    """Wait for a process; kill it with all it started if it takes too long."""
-    try:
-        text, _ = process.communicate(timeout=limit_s)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        text, _ = process.communicate()
-        raise AssertionError(f"still running after {limit_s} s:\n{text}") from None
-    return Outcome(process.returncode, text)
-
-
-def copy_of(template: Path, folder: Path) -> Project:
-    """A project with the files of another, whose times are new, as a careless copy has them."""
-    shutil.copytree(template, folder, dirs_exist_ok=True, copy_function=shutil.copyfile, symlinks=True)
-    return Project(folder)
+from repository import ROOT
+from workflow_project import Outcome, Project, copy_of
 
 
 @pytest.fixture(scope="session")

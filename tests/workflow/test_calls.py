@@ -14,10 +14,11 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import calls
-import earlier_jobs
 import psutil
 import pytest
+
+import calls
+import orphaned_jobs
 from calls import CALLS, Call, known_calls, this_call
 
 HOLD = (
@@ -252,15 +253,15 @@ def test_only_jobs_of_this_folder_whose_call_has_ended_are_waited_for(
             processes[name] = subprocess.Popen(wait)
             psutil.Process(processes[name].pid).cmdline()
         monkeypatch.delenv("SLURM_JOB_ID")
-        assert earlier_jobs.processes_of_killed_calls(slurm=True) == [], "Slurm is asked for its own"
-        found = earlier_jobs.processes_of_killed_calls()
+        assert orphaned_jobs.processes_of_killed_calls(slurm=True) == [], "Slurm is asked for its own"
+        found = orphaned_jobs.processes_of_killed_calls()
         assert [process.pid for process in found] == [processes["orphan"].pid]
-        monkeypatch.setattr(earlier_jobs.time, "sleep", lambda seconds: processes["orphan"].kill())
-        assert earlier_jobs.wait_for_processes(found)
+        monkeypatch.setattr(orphaned_jobs.time, "sleep", lambda seconds: processes["orphan"].kill())
+        assert orphaned_jobs.wait_for_processes(found)
         said = capsys.readouterr().err
         assert f"    {found[0].pid} aroface train" in said
         assert f"not to wait: kill {found[0].pid} " in said
-        assert not earlier_jobs.wait_for_processes([])
+        assert not orphaned_jobs.wait_for_processes([])
     finally:
         for process in processes.values():
             process.kill()

@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 
 import yaml
-from conftest import ROOT, Outcome, finish
 
-from aroface.paper.records import load_records
+from aroface.reporting.records import load_records
+from repository import ROOT
+from workflow_project import Outcome, finish
 
 COMMAND = [sys.executable, "workflow/scripts/live.py", "--", "--cores", "2"]
 COMMAND += ["--configfile", "workflow/configs/tiny.yaml"]

@@ -13,19 +13,19 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import cluster
-import earlier_jobs
 import pytest
 import snakemake_executor_plugin_slurm as plugin
 import yaml
-from conftest import ROOT
 from snakemake.settings.types import RemoteExecutionSettings
 from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
-from unfinished import failures
 
+import cluster
+import orphaned_jobs
 from aroface.errors import InputError
 from aroface.files import read_json
 from aroface.planning.plan import Plan, make_plan
+from partial_results import failures
+from repository import ROOT
 
 SITE = {"account": "mine", "gpu": {"partition": "gpu", "type": "a100", "max_hours": 24}, "cpu": {"partition": "cpu"}}
 GPU_JOB = {"gpus": 4, "threads": 8, "mem_mb": 1000, "runtime": 2880, "retries": 5}
@@ -260,26 +260,26 @@ def test_jobs_of_a_killed_call_are_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Those that make what is to be made now, submitted from this folder; not others."""
-    comment = earlier_jobs.comment_of("train", ["arcface-x"])
+    comment = orphaned_jobs.comment_of("train", ["arcface-x"])
     queue = tmp_path / "queue"
     queue.write_text(f"17|RUNNING|{tmp_path}|{comment}\n18|PENDING|{tmp_path}|rule_other\n19|RUNNING|/|{comment}\n")
     script(tmp_path / "squeue", f"cat {queue}")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.setattr(earlier_jobs, "LOOK_EVERY_S", 0.01)
-    monkeypatch.setattr(earlier_jobs.time, "sleep", lambda seconds: queue.write_text(""))
-    assert earlier_jobs.wait_for_earlier_jobs({comment}, tmp_path)
+    monkeypatch.setattr(orphaned_jobs, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(orphaned_jobs.time, "sleep", lambda seconds: queue.write_text(""))
+    assert orphaned_jobs.wait_for_earlier_jobs({comment}, tmp_path)
     said = capsys.readouterr().err
     assert "17 running rule_train_wildcards_arcface-x" in said
     assert re.search(r"scancel 17 ", said)
-    assert not earlier_jobs.wait_for_earlier_jobs({comment}, tmp_path)
+    assert not orphaned_jobs.wait_for_earlier_jobs({comment}, tmp_path)
 
 
 def test_a_slurm_that_does_not_answer_starts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script(tmp_path / "squeue", "echo down >&2; exit 1")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.setattr(earlier_jobs, "LOOK_EVERY_S", 0.0)
+    monkeypatch.setattr(orphaned_jobs, "LOOK_EVERY_S", 0.0)
     with pytest.raises(InputError, match="squeue does not answer: down"):
-        earlier_jobs.wait_for_earlier_jobs({"rule_train"}, tmp_path)
+        orphaned_jobs.wait_for_earlier_jobs({"rule_train"}, tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -328,9 +328,9 @@ def script(path: Path, body: str) -> None:
 
 def test_a_missing_squeue_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(earlier_jobs.time, "sleep", None)
+    monkeypatch.setattr(orphaned_jobs.time, "sleep", None)
     with pytest.raises(InputError, match="squeue: no such command; start from a login node"):
-        earlier_jobs.wait_for_earlier_jobs({"rule_train"}, tmp_path)
+        orphaned_jobs.wait_for_earlier_jobs({"rule_train"}, tmp_path)
 
 
 def test_a_slurm_that_is_away_is_told_while_it_is_asked_again(
@@ -338,8 +338,8 @@ def test_a_slurm_that_is_away_is_told_while_it_is_asked_again(
 ) -> None:
     script(tmp_path / "squeue", f"[ -e {tmp_path}/up ] || {{ echo down >&2; exit 1; }}")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.setattr(earlier_jobs.time, "sleep", lambda seconds: (tmp_path / "up").touch())
-    assert not earlier_jobs.wait_for_earlier_jobs({"rule_train"}, tmp_path)
+    monkeypatch.setattr(orphaned_jobs.time, "sleep", lambda seconds: (tmp_path / "up").touch())
+    assert not orphaned_jobs.wait_for_earlier_jobs({"rule_train"}, tmp_path)
     assert capsys.readouterr().err == "squeue does not answer: down; asking again for 5 minutes\n"
 
 

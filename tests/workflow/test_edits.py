@@ -16,7 +16,9 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, Project, copy_of
+
+from repository import ROOT
+from workflow_project import Project, copy_of
 
 LFW, TINYFACE = "paper_tables/specs/demo/lfw.yaml", "paper_tables/specs/tinyface.yaml"
 NAMES = {"arcface-faces-r8s4-s": "a", "arcface_aroface-ms1mv3-r100-s": "b", "cosface-faces-r8s4-s": "c"}
@@ -93,7 +95,7 @@ def edit(project: Project, file: str, old: str, new: str) -> None:
 
 def remark(project: Project) -> None:
     for name in (
-        *("Snakefile", "workflow/rules/train.smk", "workflow/rules/evaluate.smk", "workflow/scripts/cluster.py"),
+        *("Snakefile", "workflow/rules/train.smk", "workflow/rules/evaluate.smk", "workflow/lib/cluster.py"),
         *("workflow/registries/recipes.yaml", "workflow/registries/methods.yaml", "workflow/registries/datasets.yaml"),
         *("workflow/registries/benchmarks.yaml", "workflow/configs/defaults.yaml", "test.yaml"),
     ):

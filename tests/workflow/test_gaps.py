@@ -12,10 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, Outcome, Project, copy_of, finish
-from test_live import wait_for
+from tests.workflow.test_live import wait_for
 
-from aroface.paper.document import latex_missing
+from aroface.reporting.document import latex_missing
+from repository import ROOT
+from workflow_project import Outcome, Project, copy_of, finish
 
 SEARCH = {"tinyface": {"identities": 10, "gallery_per_identity": 2, "probes_per_identity": 2, "distractors": 20}}
 SWEEP = {"qualities": ["hq", 16], "scale": [0.1], "degrees": [10], "shift": [0.06], "joint": [1.0]}

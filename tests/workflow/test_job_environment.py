@@ -11,14 +11,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-import cluster
-import job_environment
 import pytest
 import yaml
-from conftest import ROOT, Outcome, Project
 
+import cluster
+import job_environment
 from aroface.errors import InputError
 from aroface.planning.plan import make_plan
+from repository import ROOT
+from workflow_project import Outcome, Project
 
 # Notes what it was asked, and runs the rest of its words here: the image's python is this one.
 APPTAINER = """#!/bin/sh

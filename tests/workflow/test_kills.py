@@ -14,10 +14,10 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import Project, copy_of, finish
-from test_live import ARGUMENTS, wait_for
+from tests.workflow.test_live import ARGUMENTS, wait_for
 
 from aroface.files import sha256_file
+from workflow_project import Project, copy_of, finish
 
 HOLDS, WAITS = "STANDIN_HOLDS", "STANDIN_WAITS"
 MOMENTS = ("data faces-", "train", "embed", "evaluate", "table demo/lfw")

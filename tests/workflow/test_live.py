@@ -11,11 +11,12 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import live
 import psutil
 import pytest
-from conftest import Project, finish
+
+import live
 from snakemake_log import SnakemakeLog
+from workflow_project import Project, finish
 
 ARGUMENTS = ("workflow/scripts/live.py", "--", "--cores", "2", "--configfile", "test.yaml")
 

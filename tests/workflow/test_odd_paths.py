@@ -11,20 +11,21 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-import cluster
-import earlier_jobs
-import job_environment
 import pytest
 import yaml
-from conftest import CONFIG, ROOT, Project, copy_of, finish
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import cluster
+import job_environment
+import orphaned_jobs
 from aroface.errors import InputError
 from aroface.planning.config import read_configuration
 from aroface.planning.paths import check_path, command_path
 from aroface.planning.plan import make_plan
 from aroface.planning.products import find_products
+from repository import ROOT
+from workflow_project import CONFIG, Project, copy_of, finish
 
 NAMES = [
     "my 'results' $HOME; touch pwned #1",
@@ -199,6 +200,6 @@ def test_folder_that_a_container_cannot_have_is_one_line(tmp_path: Path, monkeyp
 
 def test_queue_is_read_with_any_folder() -> None:
     line = f"7|RUNNING|/a|b {string.punctuation}|rule_train_wildcards_x"
-    assert earlier_jobs._queued(line) == earlier_jobs.Queued(
+    assert orphaned_jobs._queued(line) == orphaned_jobs.Queued(
         "7", "RUNNING", f"/a|b {string.punctuation}", "rule_train_wildcards_x"
     )

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 
 import yaml
-from conftest import ROOT, Project
+
+from repository import ROOT
+from workflow_project import Project
 
 WHOLE_PAPER = "workflow/configs/everything.yaml"
 

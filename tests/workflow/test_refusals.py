@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Project
 
 from aroface.planning.config import look_before_snakemake
+from workflow_project import Project
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import torch
 import yaml
-from conftest import Project
-from test_chain import run
+from tests.workflow.test_chain import run
 
 from aroface.files import sha256_file
 from aroface.models.registry import build
-from aroface.paper.records import load_records
+from aroface.reporting.records import load_records
+from workflow_project import Project
 
 KEYS = ["arcface_aroface_ms1mv3_r100", "adaface_ms1mv2_r100"]
 FILES = ["checkpoints/arcface_aroface_ms1mv3_r100.pt", "checkpoints/adaface_ms1mv2_r100.ckpt"]

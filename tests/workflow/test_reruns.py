@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from conftest import Outcome, Project
+from workflow_project import Outcome, Project
 
 PAGES = ("document", "report", "crate")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from conftest import ROOT  # noqa: F401 - makes workflow/scripts importable
 from snakemake_log import Job, SnakemakeLog
 
 START = """\

@@ -24,18 +24,21 @@ from types import FrameType
 from typing import IO, Any
 
 import psutil
-from calls import DISPLAY
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
-from snakemake_log import Job, SnakemakeLog
 
 from aroface.errors import InputError
 from aroface.planning.plan import make_plan
 from aroface.planning.products import Products, find_products
 
 ROOT = Path(os.path.relpath(Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(ROOT / "workflow" / "lib"))
+
+from calls import DISPLAY  # noqa: E402
+from snakemake_log import Job, SnakemakeLog  # noqa: E402
+
 INTERRUPTED = 130
 REFRESH_S = 0.5
 PLAIN_EVERY_S = 10.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aroface.datasets.steady import steadily
+from aroface.datasets.retrying_reads import steadily
 
 HEAD = 64
 """Bytes from which a format is recognised."""

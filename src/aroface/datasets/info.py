@@ -8,16 +8,16 @@ from pathlib import Path
 
 import numpy as np
 
-from aroface.datasets.benchmark_checks import pair_face
-from aroface.datasets.contents import kind_of
-from aroface.datasets.ijb import ijb_facts, read_faces
-from aroface.datasets.ijbs import ijbs_facts, read_ijbs
+from aroface.datasets.formats.checks import pair_face
+from aroface.datasets.formats.ijb import ijb_facts, read_faces
+from aroface.datasets.formats.ijbs import ijbs_facts, read_ijbs
+from aroface.datasets.formats.pairs import read_pairs
+from aroface.datasets.formats.tinyface import read_tinyface
+from aroface.datasets.formats.training_set import TrainingSet
+from aroface.datasets.identity import kind_of
 from aroface.datasets.images import CROP_PIXELS, Pixels, decode, read_image, resize_square
 from aroface.datasets.manifest import manifest_hash, manifest_path, read_manifest
-from aroface.datasets.pairs import read_pairs
-from aroface.datasets.specs import Kind
-from aroface.datasets.tinyface import read_tinyface
-from aroface.datasets.training_set import TrainingSet
+from aroface.datasets.synthetic.spec import Kind
 from aroface.faces.sheet import contact_sheet, write_sheet
 
 _COLUMNS, _ROWS, _SIZE = 12, 6, 112

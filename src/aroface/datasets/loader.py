@@ -21,8 +21,8 @@ import numpy.typing as npt
 import simplejpeg
 import torch
 
-from aroface.datasets.corrupt import Corrupt, Filled, OnCorrupt, Tolerance
-from aroface.datasets.training_set import TrainingSet
+from aroface.datasets.corrupt_images import Corrupt, Filled, OnCorrupt, Tolerance
+from aroface.datasets.formats.training_set import TrainingSet
 from aroface.errors import InputError
 
 _ORDER, _FLIPS = 1101, 1102  # purposes of the random streams

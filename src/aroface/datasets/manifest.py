@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from aroface.datasets.file_names import check_name
 from aroface.datasets.hashes import FileHashes
-from aroface.datasets.names import check_name
 from aroface.errors import InputError
 from aroface.files import digest, read_json, sha256_file, write_json
 from aroface.omissions import KindSummary

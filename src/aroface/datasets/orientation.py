@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aroface.datasets.image_formats import HEAD, format_of
-from aroface.datasets.steady import steadily
+from aroface.datasets.retrying_reads import steadily
 
 Pixels = npt.NDArray[np.uint8]
 

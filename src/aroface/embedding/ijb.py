@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aroface.datasets.benchmark_checks import check_ijb_labels
-from aroface.datasets.ijb import Templates, read_ijb
-from aroface.embedding.source import Images, Source
+from aroface.datasets.formats.checks import check_ijb_labels
+from aroface.datasets.formats.ijb import Templates, read_ijb
+from aroface.embedding.image_source import Images, Source
 
 THREADS = min(4, os.cpu_count() or 1)
 """Images decoded and aligned at once; libjpeg-turbo and OpenCV leave Python's lock alone meanwhile."""
@@ -32,8 +32,8 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
         size: side of the aligned images in pixels.
 
     Raises:
-        InputError: see :func:`aroface.datasets.ijb.read_ijb`; pairs of one kind only; no probe with a mate; later, an
-            image is missing or damaged, or its landmarks all coincide.
+        InputError: see :func:`~aroface.datasets.formats.ijb.read_ijb`; pairs of one kind only; no probe with a mate;
+            later, an image is missing or damaged, or its landmarks all coincide.
     """
     found = read_ijb(path)
     check_ijb_labels(path, found)

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aroface.datasets.align import described
-from aroface.datasets.benchmark_checks import check_ijbs_labels, read_file, stored_face
-from aroface.datasets.ijbs import FACES, IJBS, Template, read_ijbs
-from aroface.embedding.source import Images, Source
+from aroface.datasets.formats.checks import check_ijbs_labels, read_file, stored_face
+from aroface.datasets.formats.ijbs import FACES, IJBS, Template, read_ijbs
+from aroface.datasets.preparation.align import described
+from aroface.embedding.image_source import Images, Source
 
 _MEDIA_AT_HAND = 4  # whose lists of files are kept: neighbouring batches are of the same video
 
@@ -33,7 +33,7 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
     - ``gallery_{single,booking,surveillance}_{1,2}`` and ``probes_{single_booking,surveillance,uav}``: templates.
 
     Raises:
-        InputError: see :func:`aroface.datasets.ijbs.read_ijbs`; or no probe has a mate in a gallery.
+        InputError: see :func:`aroface.datasets.formats.ijbs.read_ijbs`; or no probe has a mate in a gallery.
     """
     tree = read_ijbs(path)
     check_ijbs_labels(path, tree)

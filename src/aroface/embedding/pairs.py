@@ -8,17 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from aroface.datasets.benchmark_checks import check_pairs, pair_face
-from aroface.datasets.pairs import Pairs, read_pairs
-from aroface.embedding.source import Images, Source
+from aroface.datasets.formats.checks import check_pairs, pair_face
+from aroface.datasets.formats.pairs import Pairs, read_pairs
+from aroface.embedding.image_source import Images, Source
 
 
 def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
     """The images of a ``.bin`` file, with the array ``same``; nothing is done to them.
 
     Raises:
-        InputError: see :func:`aroface.datasets.pairs.read_pairs` and
-            :func:`aroface.datasets.benchmark_checks.check_pairs`.
+        InputError: see :func:`aroface.datasets.formats.pairs.read_pairs` and
+            :func:`aroface.datasets.formats.checks.check_pairs`.
     """
     pairs = read_pairs(path)
     check_pairs(pairs.same, path)

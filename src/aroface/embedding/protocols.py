@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from aroface.embedding import ijb, ijbs, pairs, sensitivity, tinyface
-from aroface.embedding.source import Source
+from aroface.embedding.image_source import Source
 
 OPEN_SOURCE: dict[str, Callable[[Path, Mapping[str, Any], int], Source]] = {
     "ijb": ijb.open_source,

@@ -16,11 +16,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from aroface.datasets.benchmark_checks import check_pairs
-from aroface.datasets.pairs import read_pairs
+from aroface.datasets.formats.checks import check_pairs
+from aroface.datasets.formats.pairs import read_pairs
+from aroface.embedding.alignment_sweep import (
+    Directions,
+    Variant,
+    choose_pairs,
+    draw_directions,
+    error_matrices,
+    variants,
+)
+from aroface.embedding.image_source import Images, Source
 from aroface.embedding.pairs import decode_numbers
-from aroface.embedding.source import Images, Source
-from aroface.embedding.sweep import Directions, Variant, choose_pairs, draw_directions, error_matrices, variants
 from aroface.faces.degrade import downsample
 from aroface.faces.geometry import warp
 
@@ -32,7 +39,7 @@ _Block = tuple[int, Variant]
 def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
     """All variants of the N pairs of a ``.bin`` file, as blocks of N rows: one image of every pair.
 
-    ``layout`` lists the variants as :func:`aroface.embedding.sweep.variants` orders them, each with the rows at which
+    ``layout`` lists the variants as `alignment_sweep.variants` orders them, each with the rows at which
     its first and its second images begin; variants share their first images where only the probe is degraded.
     The array ``same`` belongs to the N pairs.
 
@@ -42,8 +49,8 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
         size: side of the images in pixels.
 
     Raises:
-        InputError: see :func:`aroface.datasets.pairs.read_pairs` and
-            :func:`aroface.datasets.benchmark_checks.check_pairs`.
+        InputError: see :func:`aroface.datasets.formats.pairs.read_pairs` and
+            :func:`aroface.datasets.formats.checks.check_pairs`.
     """
     pairs = read_pairs(path)
     chosen = choose_pairs(pairs.same, options["max_pairs"])
@@ -76,7 +83,7 @@ def spoil(
         images: aligned faces.
         variant: quality and error.
         directions: of the N errors.
-        joint_maximum: see :func:`aroface.embedding.sweep.error_matrices`.
+        joint_maximum: see :func:`aroface.embedding.alignment_sweep.error_matrices`.
         order: see the module.
     """
     if order == "camera":

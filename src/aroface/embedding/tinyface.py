@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from aroface.datasets.align import described, read_report
-from aroface.datasets.benchmark_checks import read_file, stored_face
-from aroface.datasets.tinyface import chosen_crops, read_tinyface
-from aroface.embedding.source import Images, Source
+from aroface.datasets.formats.checks import read_file, stored_face
+from aroface.datasets.formats.tinyface import chosen_crops, read_tinyface
+from aroface.datasets.preparation.align import described, read_report
+from aroface.embedding.image_source import Images, Source
 from aroface.errors import InputError
 
 DISTRACTOR_LABEL = -100  # as in the released evaluation script
@@ -23,8 +23,8 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
     Of crops that were aligned here the layout has detector, options and counts as ``alignment``.
 
     Raises:
-        InputError: see :func:`aroface.datasets.tinyface.read_tinyface`; or the tree has not the crops that the options
-            name.
+        InputError: see :func:`~aroface.datasets.formats.tinyface.read_tinyface`; or the tree lacks the crops
+            that the options name.
     """
     crops = chosen_crops(path, options["alignment"])
     faces = read_tinyface(path, crops)

@@ -1,6 +1,6 @@
 """The alignment error of a given size that hurts a pair most, as far as one gradient step can tell.
 
-For each pair the adversary of :mod:`aroface.robustness.adversary` ascends what makes the pair be called wrongly: minus
+For each pair the adversary of :mod:`aroface.adversary.alignment` ascends what makes the pair be called wrongly: minus
 the cosine similarity of its two images where they show one person, the similarity where they show two. It starts at
 perfect alignment and takes one step in the gradient's signs, as long in scale, angle and shift as the joint error of
 the same level: only the direction differs from that of a random error, so the two can be compared.
@@ -17,19 +17,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from aroface.datasets.pairs import read_pairs
+from aroface.adversary.alignment import AlignmentAdversary
+from aroface.datasets.formats.pairs import read_pairs
 from aroface.device import exact_float32
+from aroface.embedding.alignment_sweep import choose_pairs
 from aroface.embedding.embedder import Embedder, Fusion, Images, Rows
+from aroface.embedding.feature_store import StoredFeatures, open_features, write_index, write_rows
 from aroface.embedding.pairs import decode_numbers
 from aroface.embedding.sensitivity import order_of
-from aroface.embedding.store import StoredFeatures, open_features, write_index, write_rows
-from aroface.embedding.sweep import choose_pairs
 from aroface.errors import InputError
 from aroface.faces.augment import AREA, CUBIC, weights
 from aroface.faces.degrade import downsample
 from aroface.files import digest
 from aroface.progress import track
-from aroface.robustness.adversary import AlignmentAdversary
 
 FACTOR = "worst"
 SEMANTICS = 1

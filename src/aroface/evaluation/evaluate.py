@@ -9,11 +9,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from aroface import semantics
-from aroface.embedding.store import StoredFeatures, open_features
+from aroface import result_versions
+from aroface.embedding.feature_store import StoredFeatures, open_features
 from aroface.errors import InputError
-from aroface.evaluation import ijb, ijbs, pairs, sensitivity, tinyface
-from aroface.evaluation.outcome import Outcome
+from aroface.evaluation.protocols import ijb, ijbs, pairs, sensitivity, tinyface
+from aroface.evaluation.protocols.outcome import Outcome
 from aroface.evaluation.record import build_record
 from aroface.files import write_json
 
@@ -49,7 +49,9 @@ def evaluate(
         raise InputError(f"protocol {name!r}", file=features.folder, expected=f"one of {', '.join(PROTOCOLS)}")
     outcome = PROTOCOLS[name](features)
     seconds = time.monotonic() - started
-    return build_record(features.index, outcome, version=semantics.PROTOCOLS[name], seconds=seconds, command=command)
+    return build_record(
+        features.index, outcome, version=result_versions.PROTOCOLS[name], seconds=seconds, command=command
+    )
 
 
 def evaluate_features(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from aroface.evaluation.outcome import Outcome
+from aroface.environment_lock import lock_state
+from aroface.evaluation.protocols.outcome import Outcome
 from aroface.provenance import git_commit, versions
 from aroface.schemas import validate
-from aroface.versions import lock_state
 
 SCHEMA = 1
 
@@ -19,7 +19,7 @@ def build_record(
     """Join what was measured and where it comes from.
 
     Args:
-        index: ``index.json`` of the features, see :func:`aroface.embedding.benchmark.embed_benchmark`.
+        index: ``index.json`` of the features, see :func:`aroface.embedding.embed.embed_benchmark`.
         outcome: what the protocol's evaluation found.
         version: of that evaluation; raised by hand when its numbers change their meaning.
         seconds: wall time of the evaluation.

@@ -22,17 +22,17 @@ from numpy.typing import NDArray
 from torch import nn
 
 from aroface import __version__
-from aroface.embedding.benchmark import embed_with
-from aroface.embedding.foreign import Model
+from aroface.embedding.alignment_sweep import HIGH_QUALITY, LEVELS
+from aroface.embedding.benchmark_spec import resolve
+from aroface.embedding.embed import embed_with
+from aroface.embedding.external_model import Model
+from aroface.embedding.feature_store import INDEX, StoredFeatures, open_features
 from aroface.embedding.sensitivity import Order, open_source
-from aroface.embedding.spec import resolve
-from aroface.embedding.store import INDEX, StoredFeatures, open_features
-from aroface.embedding.sweep import HIGH_QUALITY, LEVELS
 from aroface.embedding.worst_case import FACTOR as WORST
 from aroface.embedding.worst_case import embed_worst_case
 from aroface.errors import InputError
-from aroface.evaluation.pairs import check_kinds, pair_counts
-from aroface.evaluation.sensitivity import measure
+from aroface.evaluation.protocols.pairs import check_kinds, pair_counts
+from aroface.evaluation.protocols.sensitivity import measure
 from aroface.files import digest, sha256_file
 from aroface.progress import track
 
@@ -90,7 +90,7 @@ class Grid:
             self.spec(Path("pairs.bin"), "RGB", quality)
 
     def spec(self, path: Path, color: str, quality: str | int) -> dict[str, Any]:
-        """The specification of one quality's part, as :func:`aroface.embedding.benchmark.embed_with` takes it.
+        """The specification of one quality's part, as :func:`aroface.embedding.embed.embed_with` takes it.
 
         Raises:
             InputError: a level or quality out of range.

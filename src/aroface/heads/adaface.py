@@ -13,8 +13,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from aroface.heads.collectives import sum_over_ranks
-from aroface.heads.objective import Gradient, MarginOptions, Objective, require, with_gradient
+from aroface.distributed.collectives import sum_over_ranks
+from aroface.heads.base import Gradient, MarginOptions, Objective, require, with_gradient
 
 EPSILON = 1e-3
 LARGEST_COSINE = 1 - EPSILON
@@ -28,7 +28,7 @@ class AdaFaceOptions(MarginOptions):
     Attributes:
         h: how many standard deviations of the norm span the margin's range, > 0 (concentration of equation 16).
         alpha: weight of the newest batch in the running statistics, in (0, 1].
-        gradient: see :data:`aroface.heads.objective.Gradient`.
+        gradient: see :data:`aroface.heads.base.Gradient`.
         norm_stats: whether each rank follows the norms of its own batch, or all follow those of the global one.
     """
 

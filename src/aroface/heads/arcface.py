@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from aroface.heads.objective import Gradient, MarginOptions, Objective, turned, with_gradient
+from aroface.heads.base import Gradient, MarginOptions, Objective, turned, with_gradient
 
 
 @dataclass(frozen=True, slots=True)

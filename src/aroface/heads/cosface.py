@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from aroface.heads.objective import MarginOptions, Objective
+from aroface.heads.base import MarginOptions, Objective
 
 
 @dataclass(frozen=True, slots=True)

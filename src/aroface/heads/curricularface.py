@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from aroface.heads.objective import Gradient, MarginOptions, Objective, require, turned, with_gradient
+from aroface.heads.base import Gradient, MarginOptions, Objective, require, turned, with_gradient
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class CurricularFaceOptions(MarginOptions):
 
     Attributes:
         alpha: weight of the newest batch in the running mean t of the target cosines, in (0, 1].
-        gradient: of the target's logit, see :data:`aroface.heads.objective.Gradient`.
+        gradient: of the target's logit, see :data:`aroface.heads.base.Gradient`.
         guard: as ArcFace's.
     """
 

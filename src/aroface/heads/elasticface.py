@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from aroface.heads.objective import Gradient, MarginOptions, Objective, require, turned, with_gradient
+from aroface.heads.base import Gradient, MarginOptions, Objective, require, turned, with_gradient
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class ElasticFaceOptions(MarginOptions):
         plus: give the largest margin of the batch to the sample farthest from its class, and so on down, instead of
             drawing them independently. ``released`` hands the sorted margins out by the inverse of that order, as the
             authors' code does, which mixes them again. Over the batch of all ranks, where that code has one rank's.
-        gradient: of ``arc``, see :data:`aroface.heads.objective.Gradient`; that of ``cos`` is both.
+        gradient: of ``arc``, see :data:`aroface.heads.base.Gradient`; that of ``cos`` is both.
     """
 
     variant: Literal["arc", "cos"] = "arc"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from aroface.heads.objective import Objective, ObjectiveOptions, require, turned
+from aroface.heads.base import Objective, ObjectiveOptions, require, turned
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,14 @@ from typing import Any
 from aroface.errors import InputError
 from aroface.heads.adaface import AdaFace, AdaFaceOptions
 from aroface.heads.arcface import ArcFace, ArcFaceOptions
+from aroface.heads.base import Objective, ObjectiveOptions
 from aroface.heads.cosface import CosFace, CosFaceOptions
 from aroface.heads.curricularface import CurricularFace, CurricularFaceOptions
 from aroface.heads.elasticface import ElasticFace, ElasticFaceOptions
 from aroface.heads.magface import MagFace, MagFaceOptions
-from aroface.heads.objective import Objective, ObjectiveOptions
-from aroface.heads.options import typed_options
 from aroface.heads.sface import SFace, SFaceOptions
 from aroface.heads.softmax import Softmax
+from aroface.typed_options import typed_options
 
 HEADS: dict[str, tuple[Callable[[Any], Objective], type]] = {
     "arcface": (ArcFace, ArcFaceOptions),

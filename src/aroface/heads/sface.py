@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from aroface.heads.objective import Objective, ObjectiveOptions, Reduction, require
+from aroface.heads.base import Objective, ObjectiveOptions, Reduction, require
 
 
 @dataclass(frozen=True, slots=True)

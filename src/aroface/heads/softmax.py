@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from aroface.heads.objective import Objective, ObjectiveOptions
+from aroface.heads.base import Objective, ObjectiveOptions
 
 
 class Softmax(Objective):

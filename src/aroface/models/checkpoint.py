@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from aroface.errors import InputError
 from aroface.file_content import refuse_placeholder
 from aroface.files import atomic_path, canonical
-from aroface.models.adaface import is_adaface, to_iresnet
+from aroface.models.adaface_keys import is_adaface, to_iresnet
 from aroface.models.layouts import Backbone, Color, described_color, find_backbone, weights_in, with_counters
 from aroface.models.registry import ARCHITECTURES, build
 from aroface.models.unpickle import read_torch_file

@@ -10,9 +10,9 @@ from typing import Any
 from aroface.errors import escaped, printable
 from aroface.files import sha256_file
 from aroface.models.checkpoint import load_foreign
+from aroface.models.import_released import UNKNOWN
 from aroface.models.layouts import Color, holds_weights
 from aroface.models.registry import ARCHITECTURES, measure
-from aroface.models.released import UNKNOWN
 from aroface.models.run_folder import read_checkpoint, weights_of
 from aroface.onnx_program import SUFFIX, read_graph, weight_files
 

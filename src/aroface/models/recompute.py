@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
-from aroface.models.statistics import copied_statistics
+from aroface.models.module_contexts import copied_statistics
 
 
 def recomputed(block: nn.Module, maps: Tensor) -> Tensor:

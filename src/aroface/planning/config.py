@@ -17,8 +17,8 @@ from typing import Any
 
 from aroface.datasets.registry import Checkpoint, read_checkpoints
 from aroface.errors import InputError
-from aroface.paper.records import variant
 from aroface.planning.paths import check_configured
+from aroface.reporting.records import variant
 from aroface.schemas import parse_yaml, read_yaml, validate
 from aroface.shipped import shipped
 

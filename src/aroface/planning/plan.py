@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from aroface import semantics
-from aroface.datasets.tinyface import chosen_crops
-from aroface.embedding.spec import resolve
+from aroface import result_versions
+from aroface.datasets.formats.tinyface import chosen_crops
+from aroface.embedding.benchmark_spec import resolve
 from aroface.errors import InputError
 from aroface.files import HASH_DIGITS, digest
 from aroface.planning.config import (
@@ -27,8 +27,8 @@ from aroface.planning.config import (
     read_experiments,
     read_methods,
 )
+from aroface.planning.data_sources import Source, Sources, write_if_new
 from aroface.planning.paths import command_path
-from aroface.planning.sources import Source, Sources, write_if_new
 from aroface.training.recipe import fitting_processes, recipe_hash
 
 SCHEMA = 1
@@ -66,13 +66,13 @@ class Run:
         released = self.experiment.released
         if released is not None:
             described = {"checkpoint": released.key, "color": released.color, "file_hash": self.source.manifest_hash}
-            return {**named, "released": described, "semantics": semantics.IMPORT}
+            return {**named, "released": described, "semantics": result_versions.IMPORT}
         return {
             **named,
             "recipe": self.experiment.recipe,
             "recipe_hash": self.hash,
             "data": {"name": self.source.name, "manifest_hash": self.source.manifest_hash},
-            "semantics": semantics.TRAINING,
+            "semantics": result_versions.TRAINING,
         }
 
     @property
@@ -106,7 +106,7 @@ class Benchmark:
     @property
     def version(self) -> int:
         """Version of the protocol."""
-        return semantics.PROTOCOLS[self.spec["protocol"]]
+        return result_versions.PROTOCOLS[self.spec["protocol"]]
 
     def evaluates(self, experiment: Experiment) -> bool:
         """Whether the runs of this experiment are evaluated on it."""
@@ -337,13 +337,13 @@ def _runs(configuration: Configuration, sources: Sources, root: Path) -> dict[st
         released, key = experiment.released, experiment.trained.values()
         if released is not None:
             source = sources.released(released)
-            hash_ = digest({"file": source.manifest_hash, "color": released.color, "semantics": semantics.IMPORT})
+            hash_ = digest({"file": source.manifest_hash, "color": released.color, "semantics": result_versions.IMPORT})
             name = "-".join([*key, "released", hash_[:HASH_DIGITS]])
             runs[name] = Run(name, experiment, experiment.seeds[0], source, hash_)
             continue
         source = sources.training_set(experiment.dataset, f"{experiment.record}.dataset")
         for seed in experiment.seeds:
-            hash_ = recipe_hash(experiment.recipe or {}, source.manifest_hash, seed, semantics.TRAINING)
+            hash_ = recipe_hash(experiment.recipe or {}, source.manifest_hash, seed, result_versions.TRAINING)
             name = "-".join([*key, f"s{seed}", hash_[:HASH_DIGITS]])
             if name in runs:
                 other = runs[name].experiment
@@ -395,7 +395,7 @@ def _benchmarks(configuration: Configuration, sources: Sources) -> dict[str, Ben
         if spec["name"] in benchmarks:
             raise InputError(f"{spec['name']} is declared twice", file=configuration.file, record=record)
         decisive = {key: spec[key] for key in ("protocol", "options")}
-        hash_ = digest({**decisive, "data": source.manifest_hash, "semantics": semantics.EMBEDDING}, HASH_DIGITS)
+        hash_ = digest({**decisive, "data": source.manifest_hash, "semantics": result_versions.EMBEDDING}, HASH_DIGITS)
         trained_on = declared.get("trained_on")
         file = source.path.parents[2] / "benchmarks" / f"{spec['name']}-{hash_}.json"
         benchmarks[spec["name"]] = Benchmark(spec["name"], source, spec, file, trained_on and frozenset(trained_on))

@@ -9,12 +9,12 @@ from functools import cache
 from pathlib import Path
 
 from aroface.errors import InputError
-from aroface.paper.claims import Claims, DropClaim, read_claims
-from aroface.paper.document import latex_missing
-from aroface.paper.spec import Spec, read_spec
-from aroface.planning.figures import KINDS, Figure, read_figures
+from aroface.planning.figure_inputs import KINDS, Figure, read_figures
 from aroface.planning.paths import command_path
 from aroface.planning.plan import Benchmark, Plan
+from aroface.reporting.claims.claims import Claims, DropClaim, read_claims
+from aroface.reporting.document import latex_missing
+from aroface.reporting.tables.spec import Spec, read_spec
 
 SPECS = Path("paper_tables/specs")
 CLAIMS = Path("paper_tables/claims.yaml")

@@ -6,19 +6,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from aroface.datasets.registry import REGISTRIES, Entry, read_all
-from aroface.paper.crate import Software
-from aroface.paper.records import Experiment
-from aroface.paper.report import Material, Picture
-from aroface.paper.report_dag import Step
-from aroface.paper.report_data import PlannedData
-from aroface.paper.report_runs import PlannedRun
-from aroface.paper.spec import Spec, read_spec
 from aroface.planning.config import DEFAULTS
-from aroface.planning.costs import plan_costs
-from aroface.planning.costs_report import headline, legend
+from aroface.planning.data_sources import Source
+from aroface.planning.forecast.costs import plan_costs
+from aroface.planning.forecast.costs_text import headline, legend
 from aroface.planning.plan import Plan
 from aroface.planning.products import CLAIMS, SPECS, Products, latest
-from aroface.planning.sources import Source
+from aroface.reporting.crate import Software
+from aroface.reporting.html_report.dag import Step
+from aroface.reporting.html_report.data import PlannedData
+from aroface.reporting.html_report.page import Material, Picture
+from aroface.reporting.html_report.runs import PlannedRun
+from aroface.reporting.records import Experiment
+from aroface.reporting.tables.spec import Spec, read_spec
 
 
 def report_material(products: Products, *, workflow: str, root: Path = Path()) -> Material:

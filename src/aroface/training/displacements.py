@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from aroface.adversary.alignment import Warped
+from aroface.adversary.options import AdversaryOptions
+from aroface.adversary.warp import Similarity, landmark_displacement
 from aroface.faces.geometry import TEMPLATE_SIZE
-from aroface.robustness.adversary import Warped
-from aroface.robustness.options import AdversaryOptions
-from aroface.robustness.warp import Similarity, landmark_displacement
 
 QUANTITIES: dict[str, tuple[float, float]] = {
     "scale": (0.5, 1.5),

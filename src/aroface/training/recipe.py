@@ -38,7 +38,7 @@ class Optimiser:
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Learning rate as a function of the step; see :func:`aroface.training.schedule.learning_rate`.
+    """Learning rate as a function of the step; see :func:`aroface.training.lr_schedule.learning_rate`.
 
     Attributes:
         kind: ``polynomial`` decay to zero over all steps, or division at given epochs (``step``).
@@ -57,7 +57,7 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A resolved recipe, as ``workflow/schemas/recipe.schema.json`` describes it.
+    """A resolved recipe, as ``recipe.schema.json`` describes it.
 
     Attributes:
         arch: name in the registry of backbones.

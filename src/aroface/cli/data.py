@@ -1,0 +1,351 @@
+"""The verbs of ``aroface data``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Container, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aroface.cli.arguments import (
+    Arguments,
+    Verbs,
+    above_zero,
+    add_group,
+    add_time_limit,
+    add_verb,
+    natural,
+    positive,
+    share,
+)
+
+if TYPE_CHECKING:
+    from aroface.omissions import KindSummary
+
+_PEOPLE = ("people_depth", "lost_people", "resize_crops")
+_OMISSIONS = ("on_corrupt", "max_left_out")
+
+
+def add_data_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    """Declare ``aroface data`` and its verbs."""
+    kinds = add_group(verbs, "data", "fetch, verify, make, pack and look at data sets")
+    verb = add_verb(
+        kinds,
+        "generate",
+        "render a synthetic set in the formats of the real ones",
+        """aroface data generate faces.yaml --out data/faces
+
+faces.yaml:
+  name: faces
+  kind: training          # or pairs (--out is a .bin file), tinyface, ijb, ijbs
+  seed: 0
+  spec: {identities: 1000, images_per_identity: 20}""",
+        _do_generate,
+    )
+    verb.add_argument("spec", type=Path, help="YAML or JSON: name, kind, seed and spec")
+    verb.add_argument("--out", type=Path, required=True, help="the set's folder, or its .bin file")
+    verb.add_argument("--workers", type=positive, metavar="N", help="processes that draw (default: all cores)")
+    verb = add_verb(
+        kinds,
+        "pack",
+        "turn a folder of photographs, one sub-folder a person, into training and test sets",
+        "aroface data pack photographs --out data/mine --test-fraction 0.3 --probe-resolution 16",
+        _do_pack,
+    )
+    verb.add_argument("folder", type=Path, help="person/image.jpg, in any usual format and at any depth")
+    verb.add_argument("--out", type=Path, required=True, help="folder for train/, pairs.bin, pairs_lq.bin, tinyface/")
+    verb.add_argument("--options", type=Path, help="YAML or JSON file with any of the options")
+    verb.add_argument("--landmarks", type=Path, help="CSV of five landmarks: the images are raw and get aligned")
+    verb.add_argument("--test-fraction", type=share, metavar="SHARE", help="of the people; the others are trained on")
+    verb.add_argument("--probe-resolution", type=positive, metavar="PIXELS", help="of the TinyFace-like probes")
+    verb.add_argument("--singletons", choices=("error", "distractors"), help="people with a single image")
+    verb.add_argument("--seed", type=natural, help="of every random choice")
+    _add_max_megapixels(verb)
+    verb.add_argument(
+        "--orientation",
+        choices=("exif", "stored"),
+        help="frame of the landmarks: photographs as viewers show them, turned by EXIF (default), or as stored",
+    )
+    verb.add_argument(
+        "--max-suspect-landmarks",
+        type=share,
+        metavar="SHARE",
+        help="of images whose landmarks cannot be a face's: outside, exchanged, of another frame (0.02)",
+    )
+    _add_people_options(verb)
+    _add_omission_options(verb)
+    verb = add_verb(
+        kinds,
+        "list",
+        "list the sets and checkpoints of the paper and what is there",
+        "aroface data list",
+        _do_list,
+    )
+    _add_data_dir(verb)
+    verb.add_argument("--markdown", action="store_true", help="as the table of the README")
+    verb = add_verb(
+        kinds,
+        "fetch",
+        "download and unpack registered sets, going on where an earlier download ended",
+        "aroface data fetch ms1mv3 adaface_ms1mv2_r100 --data-dir data",
+        _do_fetch,
+    )
+    verb.add_argument("names", nargs="+", metavar="NAME", help="as aroface data list names them")
+    _add_data_dir(verb)
+    verb.add_argument("--connections", type=positive, default=4, metavar="N", help="at once for a file (%(default)s)")
+    verb.add_argument("--max-size", type=above_zero, metavar="GB", help="of a file (default: as registered, or 64)")
+    verb.add_argument(
+        "--min-rate", type=above_zero, default=1.0, metavar="KB/S", help="lowest rate of a connection (%(default)g)"
+    )
+    verb.add_argument(
+        "--max-wait", type=above_zero, default=60.0, metavar="S", help="longest wait between attempts (%(default)g)"
+    )
+    verb.add_argument(
+        "--max-ratio",
+        type=above_zero,
+        default=20.0,
+        metavar="RATIO",
+        help="of what an archive holds to its own size (%(default)g)",
+    )
+    verb = add_verb(
+        kinds,
+        "verify",
+        "read a whole set, say what it holds and what is wrong with it, and write its manifest",
+        "aroface data verify ms1mv3\n  aroface data verify results/demo/data/synthetic-*/train",
+        _do_verify,
+    )
+    verb.add_argument("set", help="as aroface data list names it, or a folder or .bin file")
+    _add_data_dir(verb)
+    verb.add_argument("--name", help="registered set that a folder or file holds: its counts are compared")
+    verb.add_argument("--manifest", type=Path, help="file to write (results/data/NAME.manifest.json)")
+    verb.add_argument("--threads", type=positive, metavar="N", help="that read and decode (default: all cores)")
+    verb.add_argument(
+        "--max-corrupt-fraction",
+        type=share,
+        default=0.0,
+        metavar="SHARE",
+        help="of a training set's images that may be damaged (0)",
+    )
+    _add_max_megapixels(verb)
+    verb = add_verb(
+        kinds,
+        "prepare",
+        "turn what a provider gives out into the layout that is read here",
+        "aroface data prepare data/WebFace4M_shards --out data/WebFace4M\n"
+        "  aroface data prepare data/faces_emore --out data/faces_emore_shuffled --shuffle\n"
+        "  aroface data prepare data/TinyFace --align --out data/TinyFace_scrfd",
+        _do_prepare,
+    )
+    verb.add_argument(
+        "source",
+        type=Path,
+        help="folders of aligned crops, one a person, at any depth; a record set; with --align raw crops at any depth",
+    )
+    verb.add_argument("--out", type=Path, required=True, help="folder for train.rec, train.idx, property; or for faces")
+    verb.add_argument("--shuffle", action="store_true", help="write the images in random order, for disks that seek")
+    verb.add_argument("--seed", type=natural, default=0, help="of that order (%(default)s)")
+    _add_max_megapixels(verb)
+    _add_omission_options(verb)
+    _add_people_options(verb)
+    _add_align_options(verb)
+    verb = add_verb(
+        kinds,
+        "info",
+        "say what a set holds and draw a contact sheet of it",
+        "aroface data info results/demo/data/synthetic-*/train --sheet faces.png",
+        _do_info,
+    )
+    verb.add_argument("data", help="as aroface data list names it, or a training folder, .bin file or TinyFace folder")
+    _add_data_dir(verb)
+    verb.add_argument("--sheet", type=Path, metavar="PNG", help="draw its first images")
+
+
+def _add_people_options(verb: argparse.ArgumentParser) -> None:
+    people = verb.add_argument_group("folders of people")
+    people.add_argument(
+        "--people-depth", type=positive, metavar="N", help="folders down to a person's, where it is not found by itself"
+    )
+    people.add_argument("--lost-people", choices=("error", "omit"), help="people of whom no image can be taken (error)")
+    people.add_argument(
+        "--resize-crops", action="store_const", const=True, help="take square images of any size for aligned crops"
+    )
+
+
+def _add_omission_options(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--on-corrupt", choices=("error", "skip"), help="images that cannot be decoded: an error (default), or left out"
+    )
+    verb.add_argument(
+        "--max-left-out", type=share, metavar="SHARE", help="of the images that may be left out, all told (0.02)"
+    )
+
+
+def _given(options: Arguments, *names: str) -> dict[str, Any]:
+    """The options that are given on the command line."""
+    return {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+
+
+def _add_align_options(verb: argparse.ArgumentParser) -> None:
+    align = verb.add_argument_group("alignment of raw crops, as of TinyFace and IJB-S")
+    align.add_argument("--align", action="store_true", help="find the face in each crop and align it by five points")
+    align.add_argument(
+        "--detector", default="scrfd_2.5g", metavar="NAME|FILE.onnx", help="registered or an SCRFD file (%(default)s)"
+    )
+    align.add_argument("--threshold", type=share, default=0.5, metavar="SCORE", help="of a face (%(default)s)")
+    align.add_argument(
+        "--no-face",
+        choices=("crop", "omit"),
+        default="crop",
+        help="write a crop without a face squared and resized (%(default)s), or omit it, as IJB-S has it",
+    )
+    align.add_argument("--threads", type=positive, metavar="N", help="(default: all cores)")
+    add_time_limit(align)
+    _add_data_dir(align)
+
+
+def _add_max_megapixels(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--max-megapixels", type=above_zero, default=100.0, metavar="N", help="of an image file (%(default)g)"
+    )
+
+
+def _allow_megapixels(options: Arguments) -> None:
+    from aroface.datasets.images import allow_megapixels
+
+    allow_megapixels(options.max_megapixels)
+
+
+def _add_data_dir(verb: argparse._ActionsContainer) -> None:
+    verb.add_argument("--data-dir", type=Path, default=Path("data"), help="where received sets lie (%(default)s)")
+
+
+def _do_generate(options: Arguments) -> None:
+    from aroface.datasets.synthetic.generate import generate
+
+    generate(options.spec, options.out, options.workers)
+    print(options.out)
+
+
+def _do_pack(options: Arguments) -> None:
+    from aroface.datasets.preparation.pack import PackOptions, pack
+    from aroface.errors import InputError
+    from aroface.schemas import read_yaml
+
+    _allow_megapixels(options)
+    chosen = ("landmarks", "test_fraction", "probe_resolution", "singletons", "seed", "orientation")
+    given = _given(options, *chosen, "max_suspect_landmarks", *_PEOPLE, *_OMISSIONS)
+    written = read_yaml(options.options) if options.options else {}
+    if not isinstance(written, dict):
+        raise InputError("no mapping", file=options.options, expected="options such as test_fraction")
+    packed = pack(options.folder, options.out, PackOptions.from_mapping({**written, **given}, file=options.options))
+    _tell(packed.omissions.summary(), packed.corrupt)
+    packed.suspects.tell()
+    print(f"{options.out}  {packed}")
+
+
+def _do_list(options: Arguments) -> None:
+    from aroface.datasets.registry import listing, markdown
+
+    for line in markdown() if options.markdown else listing(options.data_dir):
+        print(line)
+
+
+def _do_fetch(options: Arguments) -> None:
+    from aroface.datasets.preparation.connection import Limits
+    from aroface.datasets.preparation.fetch import fetch
+    from aroface.datasets.registry import find_entry
+
+    limits = Limits(max_wait_s=options.max_wait, min_rate=options.min_rate * 1e3)
+    max_bytes = None if options.max_size is None else int(options.max_size * 1e9)
+    for entry in [find_entry(name) for name in options.names]:
+        fetched = fetch(
+            entry,
+            options.data_dir,
+            options.connections,
+            limits=limits,
+            max_bytes=max_bytes,
+            max_ratio=options.max_ratio,
+        )
+        print(f"{entry.key}  {', '.join(map(str, fetched)) or 'is there'}")
+
+
+def _do_verify(options: Arguments) -> None:
+    from aroface.datasets.preparation.verify import require_passed, verdict_lines, verify
+    from aroface.datasets.registry import find_entry, place_of
+
+    _allow_megapixels(options)
+    data = place_of(options.set, options.data_dir)
+    name = options.name or options.set
+    registered = options.name is not None or not Path(options.set).exists()
+    counts = find_entry(name).counts if registered else {}
+    file_name = f"{name if registered else data.resolve().name}.manifest.json"
+    manifest = options.manifest or Path("results/data") / file_name
+    threads = options.threads or os.cpu_count() or 1
+    allowed = options.max_corrupt_fraction
+    found = verify(data, manifest, name=name, expected=counts, threads=threads, max_corrupt_fraction=allowed)
+    print(*verdict_lines(found), sep="\n")
+    _tell(found.get("left_out", {}))
+    print(f"written to   {manifest}")
+    require_passed(found, data)
+
+
+def _do_prepare(options: Arguments) -> None:
+    _allow_megapixels(options)
+    if options.align:
+        _do_align(options)
+        return
+    from aroface.datasets.preparation.prepare import PrepareOptions, prepare
+
+    how = PrepareOptions(**_given(options, "shuffle", "seed", *_PEOPLE, *_OMISSIONS))
+    prepared = prepare(options.source, options.out, how)
+    _tell(prepared.omissions.summary(), prepared.corrupt)
+    print(f"{options.out}  {prepared.images:,} images of {prepared.people:,} people")
+
+
+def _tell(left_out: Mapping[str, KindSummary], corrupt: Sequence[str] = (), taken: Container[str] = ()) -> None:
+    """Print a summary of what was left out, with the reason of each damaged image, or ``taken`` but worth a note."""
+    from aroface.datasets.preparation.photograph_checks import CORRUPT
+    from aroface.omissions import summary_lines
+
+    for line in summary_lines(left_out, taken=taken, reasons={CORRUPT: corrupt}):
+        print(line, file=sys.stderr)
+
+
+def _do_align(options: Arguments) -> None:
+    from aroface.datasets.preparation.align import TAKEN, Options, align_tree
+    from aroface.datasets.preparation.detectors import open_detector
+    from aroface.errors import InputError
+
+    if options.shuffle:
+        raise InputError("--shuffle is for training sets", remedy="leave it out: aligned crops keep their names")
+    for name in _given(options, *_PEOPLE):
+        raise InputError(
+            f"--{name.replace('_', '-')} is for training sets", remedy="leave it out: every image is aligned"
+        )
+    detector = open_detector(
+        options.detector,
+        options.data_dir,
+        threshold=options.threshold,
+        threads=options.threads,
+        time_limit=options.time_limit,
+    )
+    how = Options(no_face=options.no_face, **_given(options, *_OMISSIONS))
+    place, report = align_tree(options.source, options.out, detector, how, options.threads)
+    _tell(report.get("left_out", {}), report.get("corrupt", ()), TAKEN)
+    counts = report["counts"]
+    without = f"{counts['without_face']:,} without a face ({counts['without_face'] / counts['images']:.2%})"
+    print(f"{place}  {counts['images']:,} images, {without}, {counts['several_faces']:,} with several")
+
+
+def _do_info(options: Arguments) -> None:
+    from aroface.datasets.info import describe, sheet
+    from aroface.datasets.registry import place_of
+
+    data = place_of(options.data, options.data_dir)
+    for line in describe(data):
+        print(line)
+    if options.sheet:
+        sheet(data, options.sheet)
+        print(f"contact sheet  {options.sheet}")

@@ -1,0 +1,85 @@
+"""The verbs of ``aroface model``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from aroface.cli.arguments import Arguments, Verbs, above_zero, add_group, add_verb, finite
+
+
+def add_model_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    """Declare ``aroface model`` and its verbs."""
+    kinds = add_group(verbs, "model", "import released checkpoints, export trained ones, look at either")
+    verb = add_verb(
+        kinds,
+        "import",
+        "make a run folder of released weights: of insightface, ARoFace, AdaFace, CVLface, TFace, or like theirs",
+        "aroface model import adaface_ir101_webface4m.ckpt --out results/runs/adaface\n"
+        "  aroface embed --run-dir results/runs/adaface --benchmark lfw.json --out results/features/adaface/lfw",
+        _do_import,
+    )
+    verb.add_argument(
+        "file", type=Path, help="state dict (.pt, .pth, .safetensors), Lightning's .ckpt, or CVLface's folder"
+    )
+    verb.add_argument("--out", type=Path, required=True, help="the run folder")
+    _add_color(verb)
+    verb.add_argument("--mean", type=finite, metavar="M", help="subtracted from pixel values in 0..255 (127.5)")
+    verb.add_argument("--std", type=above_zero, metavar="S", help="what they are divided by afterwards (127.5)")
+    verb.add_argument("--arch", help="what the file must hold (default: whatever it holds)")
+    verb.add_argument("--name", help="of the run (default: the folder's)")
+    verb.add_argument("--method", default="released", help="that trained it, for tables (%(default)s)")
+    verb.add_argument("--dataset", default="unknown", help="that it was trained on, for tables (%(default)s)")
+    verb = add_verb(
+        kinds,
+        "export",
+        "write a run's backbone for other programs, checked",
+        "aroface model export results/runs/RUN --format onnx --out model.onnx --normalised",
+        _do_export,
+    )
+    verb.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="a finished run")
+    verb.add_argument("--format", choices=("safetensors", "pt", "onnx", "torch-export"), required=True)
+    verb.add_argument("--out", type=Path, required=True, help="the file")
+    verb.add_argument("--normalised", action="store_true", help="embeddings of unit length (onnx, torch-export)")
+    verb = add_verb(
+        kinds,
+        "info",
+        "say what a run folder, a file of weights or an ONNX file holds, and where it comes from",
+        "aroface model info backbone.pth\n  aroface model info results/runs/RUN",
+        _do_info,
+    )
+    verb.add_argument("model", type=Path, metavar="FILE_OR_FOLDER")
+    _add_color(verb)
+    add_verb(kinds, "list", "list the architectures", "aroface model list", _do_list)
+
+
+def _add_color(verb: argparse.ArgumentParser) -> None:
+    words = "channels that the weights take (default: as a config beside them says; AdaFace's .ckpt BGR; others RGB)"
+    verb.add_argument("--color", choices=("RGB", "BGR"), help=words)
+
+
+def _do_import(options: Arguments) -> None:
+    from aroface.models.import_released import import_checkpoint
+    from aroface.models.info import describe
+
+    given = {name: getattr(options, name) for name in ("color", "mean", "std", "arch", "name", "method", "dataset")}
+    import_checkpoint(options.file, options.out, **given)
+    print(*describe(options.out), sep="\n")
+
+
+def _do_export(options: Arguments) -> None:
+    from aroface.models.export import export_model
+
+    print(export_model(options.run_dir, options.out, options.format, normalised=options.normalised))
+
+
+def _do_info(options: Arguments) -> None:
+    from aroface.models.info import describe
+
+    print(*describe(options.model, options.color), sep="\n")
+
+
+def _do_list(options: Arguments) -> None:
+    from aroface.models.info import architectures
+
+    print(*architectures(), sep="\n")

@@ -1,0 +1,221 @@
+"""The verbs ``aroface compare``, ``claims``, ``report`` and ``crate``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from aroface import __version__
+from aroface.cli.arguments import Arguments, Verbs, add_configuration, add_verb, workflow_command
+from aroface.errors import InputError, printable
+from aroface.files import parse_json, write_text
+
+if TYPE_CHECKING:
+    from aroface.reporting.html_report.page import Material
+
+SPECS = Path("paper_tables/specs")
+CLAIMS = Path("paper_tables/claims.yaml")
+SUFFIXES = {".txt": "terminal", ".md": "markdown", ".tex": "latex", ".json": "json"}
+Forms = Mapping[str, Callable[[], str]]
+"""A report in each of its forms, made when asked for."""
+
+
+def add_paper_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    """Declare the verbs."""
+    _compare(verbs)
+    _claims(verbs)
+    _report(verbs)
+    _crate(verbs)
+
+
+def _add_common(verb: argparse.ArgumentParser, formats: Sequence[str]) -> None:
+    verb.add_argument("--records", type=Path, default=Path("results/records"), help="folder of records (%(default)s)")
+    verb.add_argument("--runs-file", type=Path, help="the workflow's list of current runs; all records where left out")
+    verb.add_argument("--specs", type=Path, default=SPECS, help="folder of the tables' specifications (%(default)s)")
+    form = verb.add_mutually_exclusive_group()
+    form.add_argument("--format", choices=formats, default="terminal", help="default: %(default)s")
+    form.add_argument("--json", action="store_true", help="all numbers, for machines")
+    suffixes = ", ".join(suffix for suffix, format in SUFFIXES.items() if format in (*formats, "json"))
+    form.add_argument(
+        "--out",
+        type=Path,
+        nargs="+",
+        metavar="FILE",
+        help=f"write files instead, each in the form of its name: {suffixes}",
+    )
+    verb.add_argument("--exit-zero", action="store_true", help="exit with status 0 whatever is found")
+
+
+def _compare(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = add_verb(
+        verbs,
+        "compare",
+        "compare reproduced values with the reported ones, cell by cell; exit status 1 if one does not hold",
+        "aroface compare --table tinyface --records results/records",
+        _do_compare,
+    )
+    verb.add_argument("--table", action="append", metavar="NAME", help="may be repeated (default: all with values)")
+    _add_common(verb, ("terminal", "markdown"))
+
+
+def _do_compare(options: Arguments) -> int:
+    from aroface.reporting.claims import compare_text
+    from aroface.reporting.claims.compare import compare, reported_specs
+    from aroface.reporting.records import read_runs_file
+
+    specs = reported_specs(options.specs, options.table)
+    report = compare(specs, options.records, **read_runs_file(options.runs_file))
+    forms: Forms = {
+        "terminal": lambda: compare_text.terminal(report),
+        "markdown": lambda: compare_text.markdown(report),
+        "json": lambda: _json(compare_text.as_json(report)),
+    }
+    _show(options, forms)
+    return 0 if report.holds or options.exit_zero else 1
+
+
+def _claims(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = add_verb(
+        verbs,
+        "claims",
+        "check the paper's claims against reported and reproduced values; exit status 1 if one is refuted",
+        "aroface claims --records results/records",
+        _do_claims,
+    )
+    verb.add_argument("--claims", type=Path, default=CLAIMS, metavar="FILE", help="what is claimed (%(default)s)")
+    verb.add_argument("--lint", action="store_true", help="only list what is odd in the source; exit status 0")
+    _add_common(verb, ("terminal", "markdown", "latex"))
+
+
+def _do_claims(options: Arguments) -> int:
+    from aroface.reporting.claims import claims_text
+    from aroface.reporting.claims.claims import read_claims
+    from aroface.reporting.claims.lint import lint
+    from aroface.reporting.claims.verdicts import judge_claims
+    from aroface.reporting.records import read_runs_file
+    from aroface.reporting.tables.spec import read_spec
+
+    specs = [read_spec(path) for path in sorted(options.specs.glob("*.yaml"))]
+    if not specs:
+        raise InputError("no tables", file=options.specs, expected="specifications of tables, as YAML")
+    claims = read_claims(options.claims, specs)
+    findings = lint(specs, claims)
+    if options.lint:
+        _show(
+            options,
+            {
+                "terminal": lambda: claims_text.lint_terminal(findings),
+                "markdown": lambda: claims_text.lint_markdown(findings),
+                "json": lambda: _json(claims_text.lint_json(findings)),
+            },
+        )
+        return 0
+    judged = judge_claims(claims, options.records, **read_runs_file(options.runs_file))
+    _show(
+        options,
+        {
+            "terminal": lambda: claims_text.terminal(judged, findings),
+            "markdown": lambda: claims_text.markdown(judged, findings),
+            "latex": lambda: claims_text.latex(judged),
+            "json": lambda: _json(claims_text.as_json(judged, findings)),
+        },
+    )
+    refuted = any("refuted" in (each.paper_verdict, each.reproduction_verdict) for each in judged)
+    return int(refuted and not options.exit_zero)
+
+
+def _show(options: Arguments, forms: Forms) -> None:
+    """Print a report in the form that was asked for, or write it into files, each in the form of its name.
+
+    Raises:
+        InputError: there is no such form of it.
+    """
+    wanted = {path: SUFFIXES.get(path.suffix) for path in options.out or ()}
+    chosen = "json" if options.json else options.format
+    for place, form in wanted.items() or {None: chosen}.items():
+        if form not in forms:
+            raise InputError(
+                "no such form of this report",
+                file=place,
+                record=None if place else chosen,
+                expected=f"one of {', '.join(suffix for suffix, form in SUFFIXES.items() if form in forms)}",
+            )
+    if not wanted:
+        print(forms[chosen](), end="")
+    for place, form in wanted.items():
+        write_text(place, forms[form or ""]())
+        print(place)
+
+
+def _report(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = add_verb(
+        verbs,
+        "report",
+        "write one HTML file with every number, what stands behind it, and what is missing",
+        "aroface report --configfile workflow/configs/demo.yaml --out results/demo/report.html",
+        _do_report,
+    )
+    verb.add_argument("--out", type=Path, required=True, help="the HTML file; its links are relative to its folder")
+    _add_plan(verb)
+
+
+def _add_plan(verb: argparse.ArgumentParser) -> None:
+    add_configuration(verb)
+    verb.add_argument("--changes", type=_changes, default={}, metavar="JSON", help="keys laid over these files")
+    verb.add_argument("--root", type=Path, default=Path(), help="folder of the repository (%(default)s)")
+
+
+def _changes(text: str) -> dict[str, Any]:
+    """Keys of a configuration and their values, as an option's value."""
+    try:
+        value = parse_json(text)
+    except InputError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    if not isinstance(value, dict):
+        raise argparse.ArgumentTypeError(f"{printable(text, 100)} is not a JSON object")
+    return value
+
+
+def _do_report(options: Arguments) -> None:
+    from aroface.reporting.html_report.page import write_report
+
+    write_report(_material(options), options.out)
+    print(options.out)
+
+
+def _crate(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = add_verb(
+        verbs,
+        "crate",
+        "describe all that was made as a Research Object Crate (RO-Crate 1.1), for archives and other machines",
+        "aroface crate --configfile workflow/configs/demo.yaml --out results/demo/ro-crate-metadata.json",
+        _do_crate,
+    )
+    verb.add_argument("--out", type=Path, required=True, help="ro-crate-metadata.json in the folder of the results")
+    _add_plan(verb)
+
+
+def _do_crate(options: Arguments) -> None:
+    from aroface.planning.report_material import software
+    from aroface.reporting.crate import write_crate
+
+    write_crate(_material(options), software(options.configfile, __version__, root=options.root), options.out)
+    print(options.out)
+
+
+def _material(options: Arguments) -> Material:
+    from aroface.planning.plan import make_plan
+    from aroface.planning.products import find_products
+    from aroface.planning.report_material import report_material
+
+    plan = make_plan(options.configfile, options.changes, root=options.root)
+    plan.write()
+    workflow = workflow_command(options.configfile)
+    return report_material(find_products(plan, root=options.root), workflow=workflow, root=options.root)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

@@ -1,0 +1,180 @@
+"""A training set: a folder with ``train.rec``, ``train.idx`` and ``property`` as InsightFace has it, or of images."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal, Protocol, get_args
+
+import numpy as np
+
+from aroface.datasets.formats.image_folder import LAYOUT, ImageFolder, is_image_folder
+from aroface.datasets.formats.indexed_records import Int64, RecordFile
+from aroface.datasets.formats.mxnet_records import MXNetRecordFile
+from aroface.datasets.formats.recordio import EXACT, open_writer, pack, rounded_down
+from aroface.datasets.retrying_reads import steadily
+from aroface.errors import InputError
+from aroface.files import write_text
+
+RECORDS, INDEX, PROPERTY = "train.rec", "train.idx", "property"
+FILES = (RECORDS, INDEX, PROPERTY)
+_JPEG_START = b"\xff\xd8\xff"
+_IMAGE_SIZE = 112
+
+Reader = Literal["native", "mxnet"]
+
+
+class Images(Protocol):
+    """Encoded images and their labels by position; `RecordFile`, `MXNetRecordFile` and `ImageFolder` are such."""
+
+    labels: Int64
+
+    def read(self, position: int) -> bytes:
+        """The encoded image at ``position``."""
+
+    def where(self, position: int) -> tuple[Path, str | None]:
+        """File and, within it, record of an image, for messages."""
+
+    def will_need(self, positions: Iterable[int]) -> None:
+        """Ask the kernel to fetch these images in the background, if that is possible."""
+
+
+class TrainingSet:
+    """The JPEGs and labels of a training set, by position 0 … N−1; made by `TrainingSet.open`.
+
+    Attributes:
+        name: the folder's name.
+        num_classes: number of identities C.
+        labels: int64 (N,), each in 0 … C−1.
+    """
+
+    def __init__(self, name: str, num_classes: int, images: Images) -> None:
+        self.name = name
+        self.num_classes = num_classes
+        self.labels: Int64 = images.labels
+        self._images = images
+
+    @classmethod
+    def open(cls, folder: Path, reader: Reader = "native") -> TrainingSet:
+        """Open the set in ``folder`` and check its index and labels.
+
+        Args:
+            folder: in the InsightFace layout, or one sub-folder a person of JPEG files (see `imagefolder`).
+            reader: of record files: this project's own, or MXNet where it is installed.
+
+        Raises:
+            InputError: a file is missing or malformed, a label is not below the number of classes, or MXNet is asked
+                for and cannot be imported.
+        """
+        if reader not in get_args(Reader):
+            raise InputError(f"no reader {reader!r}", expected=f"one of {', '.join(get_args(Reader))}")
+        name = folder.resolve().name
+        if not (folder / RECORDS).exists():
+            if not is_image_folder(folder):
+                raise InputError(
+                    "no such file", file=folder / RECORDS, expected=f"it and {INDEX} and {PROPERTY}, or {LAYOUT}"
+                )
+            if reader != "native":
+                raise InputError("holds image files, no records for MXNet to read", file=folder, expected=RECORDS)
+            images = ImageFolder(folder)
+            return cls(name, images.num_classes, images)
+        num_classes = _read_property(folder / PROPERTY)
+        records = (RecordFile if reader == "native" else MXNetRecordFile)(folder / RECORDS, folder / INDEX)
+        worst = int(np.argmax(records.labels))
+        if records.labels[worst] >= num_classes:
+            raise InputError(
+                f"the label is {records.labels[worst]}",
+                file=folder / RECORDS,
+                record=records.where(worst)[1],
+                expected=f"a label below {num_classes}, the number of classes in {PROPERTY}",
+            )
+        return cls(name, num_classes, records)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def jpeg(self, position: int) -> bytes:
+        """The encoded image at ``position``.
+
+        Raises:
+            InputError: it cannot be read, is damaged or is no JPEG.
+        """
+        content = self._images.read(position)
+        if not content.startswith(_JPEG_START):
+            raise self.error(position, f"the {'record' if self._images.where(position)[1] else 'file'} is no JPEG")
+        return content
+
+    def will_need(self, positions: Iterable[int]) -> None:
+        """Ask the kernel to fetch these images in the background."""
+        self._images.will_need(positions)
+
+    def error(self, position: int, what: str) -> InputError:
+        """An error that names the file, and the record, of the image at ``position``."""
+        file, record = self._images.where(position)
+        return InputError(what, file=file, record=record, expected=f"a JPEG of {_IMAGE_SIZE}×{_IMAGE_SIZE} pixels")
+
+
+def write_training_set(folder: Path, items: Iterable[tuple[int, bytes]], num_classes: int) -> int:
+    """Write ``(label, JPEG)`` items as a training set with header record and identity ranges.
+
+    Beyond 2**24 records the keys in header and ranges are rounded to what float32 holds, as in sets that MXNet wrote:
+    a reader has to trust the records' own labels. The header is rounded down, so that one that believes it takes no
+    identity's record for an image.
+
+    Args:
+        folder: where; made if it is not there.
+        items: in ascending order of label, each label in 0 … num_classes−1. They are taken one by one.
+        num_classes: number of identities.
+
+    Returns:
+        The number of images.
+
+    Raises:
+        ValueError: a label is out of order or out of range.
+        InputError: there are more people than float32 labels can tell apart.
+    """
+    check_classes(num_classes, folder)
+    images = np.zeros(num_classes, np.int64)
+    previous = 0
+    with open_writer(folder / RECORDS, folder / INDEX) as writer:
+        writer.write(0, pack((0.0, 0.0), b"", 0))
+        for key, (label, jpeg) in enumerate(items, start=1):
+            if not previous <= label < num_classes:
+                raise ValueError(f"label {label} after {previous}, with {num_classes} classes")
+            writer.write(key, pack(float(label), jpeg, key))
+            images[label] += 1
+            previous = label
+        end = 1 + int(images.sum())
+        ends = 1 + images.cumsum()
+        for identity, span in enumerate(zip((ends - images).tolist(), ends.tolist(), strict=True), start=end):
+            writer.write(identity, pack(span, b"", identity))
+        writer.overwrite_first(pack((rounded_down(end), rounded_down(end + num_classes)), b"", 0))
+    write_text(folder / PROPERTY, f"{num_classes},{_IMAGE_SIZE},{_IMAGE_SIZE}\n")
+    return end - 1
+
+
+def check_classes(num_classes: int, folder: Path) -> None:
+    """Refuse to write more people than float32 labels can tell apart.
+
+    Raises:
+        InputError: there are more.
+    """
+    if num_classes > EXACT:
+        raise InputError(
+            f"{num_classes:,} people, but records' labels are float32",
+            file=folder,
+            expected=f"at most {EXACT:,} people",
+        )
+
+
+def _read_property(path: Path) -> int:
+    expected = f"one line: number of classes,{_IMAGE_SIZE},{_IMAGE_SIZE}"
+    try:
+        text = steadily(lambda: path.read_text(encoding="utf-8"), path)
+    except UnicodeDecodeError:
+        raise InputError("not a text file", file=path, expected=expected) from None
+    found = re.fullmatch(rf"\s*([1-9]\d{{0,14}})\s*,\s*{_IMAGE_SIZE}\s*,\s*{_IMAGE_SIZE}\s*", text)
+    if not found:
+        raise InputError(f"reads {text[:40]!r}", file=path, expected=expected)
+    return int(found[1])

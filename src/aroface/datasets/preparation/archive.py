@@ -1,0 +1,236 @@
+"""Archives unpacked within bounds: what they declare, their ratio, the free space; no links, no paths that lead out."""
+
+from __future__ import annotations
+
+import bz2
+import errno
+import gzip
+import lzma
+import os
+import shutil
+import struct
+import tarfile
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import IO, Any, cast
+
+from aroface.datasets.preparation.download import RESERVE_BYTES
+from aroface.errors import InputError, printable
+from aroface.files import amount, free_bytes
+
+MAX_RATIO = 20.0
+"""Largest ratio of what an archive holds to its own size; archives of JPEG files have about 1."""
+
+MAX_MEMBERS = 20_000_000
+_SMALL_BYTES = 64 << 20  # an archive may always hold this much: of small files the ratio says little
+_NAME_BYTES, _PATH_BYTES = 255, 2000  # that file systems take of one name, and of all of a path
+_HEADER_BYTES = 8 << 20  # that a tar file's header may have; member data are read in smaller blocks
+_OPENERS: dict[bytes, Callable[[Path, Any], Any]] = {
+    b"\x1f\x8b": gzip.open,
+    b"BZh": bz2.open,
+    b"\xfd7zXZ": lzma.open,
+    b"\x5d\x00\x00": lzma.open,
+}
+_KINDS = {b"Rar!": "a RAR archive", b"7z\xbc\xaf": "a 7z archive", b"(\xb5/\xfd": "a Zstandard archive"}
+_BROKEN = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    IndexError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    lzma.LZMAError,
+)
+_OURS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
+
+
+class RefusedFileError(InputError):
+    """A received file is not what it should be, whatever one allows: it is no use to keep it under its name."""
+
+
+@dataclass
+class _Tally:
+    """Bounds of an archive's members, which are added one by one."""
+
+    archive: Path
+    max_bytes: float
+    free: int
+    members: int = 0
+    bytes: int = 0
+
+    def add(self, name: str, size: int) -> None:
+        _check_name(self.archive, name)
+        self.members += 1
+        self.bytes += size
+        if size < 0 or self.members > MAX_MEMBERS:
+            raise RefusedFileError(f"holds more than {MAX_MEMBERS:,} files, or one below 0 bytes", file=self.archive)
+        if self.bytes > self.max_bytes:
+            packed = self.archive.stat().st_size
+            raise InputError(
+                f"of {amount(packed)} unfolds to {amount(self.bytes)} or more",
+                file=self.archive,
+                expected=f"at most {amount(self.max_bytes)}",
+                remedy="remove it, or allow more by --max-ratio if it is really that large",
+            )
+        if self.bytes + RESERVE_BYTES > self.free:
+            what = f"unfolds to {amount(self.bytes)} or more, and {amount(self.free)} are free"
+            raise InputError(what, file=self.archive, remedy="free some space, and start again")
+
+
+class _TarStream:
+    """A decompressed stream as tarfile reads it: no header of absurd size, and no step back, which would start anew."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._position = self._there = 0
+        self._last = b""
+
+    def read(self, size: int = -1) -> bytes:
+        if not 0 <= size <= _HEADER_BYTES:
+            raise tarfile.ReadError(f"a header of {size:,} bytes")
+        if size == 1 and self._position == self._there - 1:  # tarfile looks whether a member's last byte is there
+            self._position += 1
+            return self._last
+        if self._position != self._there:
+            self._there = self._stream.seek(self._position)
+        data = self._stream.read(size)
+        self._last = data[-1:] or self._last
+        self._position = self._there = self._there + len(data)
+        return data
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, position: int) -> int:
+        self._position = position
+        return position
+
+
+def unpack(archive: Path, folder: Path, *, wanted: Sequence[str] = (), max_ratio: float = MAX_RATIO) -> list[Path]:
+    """Unpack a zip or tar archive; what it holds appears in ``folder`` whole.
+
+    Members that point out of the archive, links and devices among them, are refused.
+
+    Args:
+        archive: of any compression that the standard library reads.
+        folder: where its top-level entries go; files of the same names there are left alone, and then nothing is moved.
+        wanted: Names below ``folder`` that have to be there afterwards.
+        max_ratio: Largest ratio of what it holds to its own size.
+
+    Returns:
+        The new top-level entries.
+
+    Raises:
+        RefusedFileError: it is no archive, it is damaged, a member is refused, or it lacks a wanted file.
+        InputError: it holds more than the ratio or the free space allows, or a name is taken by something else.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=".unpacking.", dir=folder))
+    try:
+        size = archive.stat().st_size
+        _extract(archive, temporary, _Tally(archive, max(_SMALL_BYTES, max_ratio * size), free_bytes(folder)))
+        absent = [name for name in wanted if not (temporary / name).exists() and not (folder / name).exists()]
+        if absent:
+            raise RefusedFileError(f"unpacked, but not all is there: {', '.join(absent)}", file=archive)
+        entries = sorted(temporary.iterdir())
+        taken = [entry.name for entry in entries if (folder / entry.name).exists()]
+        if taken:
+            raise InputError(
+                f"holds {', '.join(taken)}, which {folder} has already",
+                file=archive,
+                remedy="remove or rename that, and start again",
+            )
+        return [entry.rename(folder / entry.name) for entry in entries]
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _extract(archive: Path, folder: Path, tally: _Tally) -> None:
+    try:
+        if zipfile.is_zipfile(archive):
+            _extract_zip(archive, folder, tally)
+        else:
+            _extract_tar(archive, folder, tally)
+    except _BROKEN as error:
+        raise RefusedFileError(f"the archive cannot be read ({printable(str(error), 200)})", file=archive) from None
+    except OSError as error:
+        if error.errno in _OURS:
+            raise
+        raise RefusedFileError(f"the archive cannot be read ({error.strerror or error})", file=archive) from None
+
+
+def _extract_zip(archive: Path, folder: Path, tally: _Tally) -> None:
+    with zipfile.ZipFile(archive) as packed:
+        for member in packed.infolist():
+            name = Path(member.filename)
+            if name.is_absolute() or ".." in name.parts or member.external_attr >> 28 == 0o12:
+                raise _refused(archive, member.filename, "points elsewhere")
+            tally.add(member.filename, member.file_size)
+        packed.extractall(folder)
+
+
+def _extract_tar(archive: Path, folder: Path, tally: _Tally) -> None:
+    with open(archive, "rb") as file:
+        start = file.read(16)
+    opener = next((each for magic, each in _OPENERS.items() if start.startswith(magic)), open)
+    with opener(archive, "rb") as stream, _opened(stream, archive, start) as packed:
+        packed.extraction_filter = getattr(tarfile, "data_filter", None)  # which Python has from 3.11.4 on
+        packed.extractall(folder, members=_checked_members(packed, archive, tally))
+        stream.seek(packed.offset)
+        if any(stream.read(tarfile.BLOCKSIZE)):  # tarfile takes a damaged header for the end
+            raise RefusedFileError(f"the archive is damaged at byte {packed.offset:,}", file=archive)
+        _drain(stream, archive)
+
+
+def _drain(stream: IO[bytes], archive: Path) -> None:
+    """Read what follows the last member, since the checksum of all stands at the end."""
+    left = _SMALL_BYTES
+    while block := stream.read(1 << 20):
+        left -= len(block)
+        if left < 0:
+            raise RefusedFileError("the archive goes on after its end", file=archive)
+
+
+def _opened(stream: IO[bytes], archive: Path, start: bytes) -> tarfile.TarFile:
+    try:
+        return tarfile.open(fileobj=cast("Any", _TarStream(stream)), mode="r:")
+    except (*_BROKEN, OSError) as error:
+        if isinstance(error, OSError) and error.errno in _OURS:
+            raise
+        raise RefusedFileError(f"neither a zip nor a tar archive{_what_else(start)}", file=archive) from None
+
+
+def _checked_members(packed: tarfile.TarFile, archive: Path, tally: _Tally) -> Iterator[tarfile.TarInfo]:
+    for member in packed:
+        name = PurePosixPath(member.name)
+        if name.is_absolute() or ".." in name.parts or not (member.isfile() or member.isdir()):
+            raise _refused(archive, member.name, "points elsewhere, or is neither file nor folder")
+        tally.add(member.name, member.size)
+        member.mode = 0o755 if member.isdir() else 0o644
+        member.uid, member.gid, member.uname, member.gname = os.getuid(), os.getgid(), "", ""
+        yield member
+
+
+def _check_name(archive: Path, name: str) -> None:
+    parts = [os.fsencode(part) for part in PurePosixPath(name).parts]
+    if any(len(part) > _NAME_BYTES for part in parts) or sum(map(len, parts)) + len(parts) > _PATH_BYTES:
+        raise _refused(archive, name, f"has a name of {len(name)} characters")
+
+
+def _refused(archive: Path, name: str, why: str) -> RefusedFileError:
+    return RefusedFileError(f'a member is refused: "{printable(name, 80)}" {why}', file=archive)
+
+
+def _what_else(start: bytes) -> str:
+    """Name the kind of a file that is no archive, as far as its first bytes tell."""
+    if not start:
+        return ": it is empty"
+    kind = next((each for magic, each in _KINDS.items() if start.startswith(magic)), None)
+    return f": it is {kind}, unpack it by hand" if kind else ": it is damaged or cut, or something else"

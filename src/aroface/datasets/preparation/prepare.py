@@ -1,0 +1,197 @@
+"""What providers give out, as the layout that is read here: trees of crops, and record files in another order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from aroface.datasets.corrupt_images import OnCorrupt
+from aroface.datasets.folders import whole_folder
+from aroface.datasets.formats.recordio import open_writer, pack
+from aroface.datasets.formats.training_set import (
+    INDEX,
+    PROPERTY,
+    RECORDS,
+    TrainingSet,
+    check_classes,
+    write_training_set,
+)
+from aroface.datasets.identity import data_identity
+from aroface.datasets.images import decode
+from aroface.datasets.manifest import write_manifest
+from aroface.datasets.preparation.person_folders import MAX_LEFT_OUT, LostPeople
+from aroface.datasets.preparation.photograph_checks import CORRUPT, leave_out_corrupt
+from aroface.datasets.preparation.photographs import JPEG_QUALITY, read_people
+from aroface.errors import InputError
+from aroface.faces.geometry import TEMPLATE_SIZE
+from aroface.files import write_text
+from aroface.omissions import Omissions
+from aroface.progress import track
+
+IDENTITIES = "identities.txt"
+_ORDER = 1401  # purpose of the random stream
+
+
+@dataclass(frozen=True, slots=True)
+class PrepareOptions:
+    """Options of writing a training set, and bounds of what may be left out of it.
+
+    Attributes:
+        shuffle: Whether records are written in random order, without a header record: reading goes on in sequence
+            where a disk seeks slowly. Otherwise they are in class order, with header and ranges.
+        seed: Seed of that order.
+        jpeg_quality: Quality of crops in other formats than JPEG, which are encoded again.
+        people_depth: Number of folders down to a person's, where it is not found by itself.
+        resize_crops: Whether square images of any size are taken for aligned crops.
+        on_corrupt: What happens to an image that cannot be decoded: an error, or it is left out.
+        max_left_out: Share of the images that may be left out, 0 … 1.
+        lost_people: What happens to people of whom no image is left: an error, or they are left out.
+    """
+
+    shuffle: bool = False
+    seed: int = 0
+    jpeg_quality: int = JPEG_QUALITY
+    people_depth: int | None = None
+    resize_crops: bool = False
+    on_corrupt: OnCorrupt = "error"
+    max_left_out: float = MAX_LEFT_OUT
+    lost_people: LostPeople = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Result of preparing: numbers of images and people, omissions, and the damaged images among them."""
+
+    images: int
+    people: int
+    omissions: Omissions
+    corrupt: Sequence[str]
+
+
+def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> Prepared:
+    """Write a training set; JPEGs are taken over byte for byte, one image at a time.
+
+    Args:
+        source: a folder with ``train.rec``, or folders of aligned 112×112 crops, one a person, at any depth (archives
+            of WebFace unpack to such folders below folders of parts); ``identities.txt`` then names the people.
+        out: the set; it appears when it is whole.
+        options: how.
+
+    Raises:
+        InputError: no such set, an image is no aligned crop, two folders of people have one name, more is left out than
+            the options allow, or something that was not made here stands at ``out``.
+    """
+    options = options or PrepareOptions()
+    omissions = Omissions()
+    images = _records(source, omissions, options) if (source / RECORDS).exists() else _tree(source, omissions, options)
+    count, classes = len(images.labels), images.classes
+    rng = np.random.default_rng([options.seed, _ORDER])
+    order = rng.permutation(count) if options.shuffle else np.argsort(images.labels, kind="stable")
+    with whole_folder(out) as folder:
+        numbers = track(order.tolist(), "writing", count)
+        items = ((int(images.labels[number]), images.jpeg(number)) for number in numbers)
+        if options.shuffle:
+            _write_shuffled(folder, items, classes)
+        else:
+            write_training_set(folder, items, classes)
+        if images.people:
+            write_text(folder / IDENTITIES, "".join(f"{name}\n" for name in images.people))
+        identity = data_identity(folder)
+        counts = {"identities": classes, "images": count}
+        write_manifest(
+            folder,
+            name=out.name,
+            kind="training",
+            identity=identity,
+            counts=counts,
+            left_out=omissions.summary(),
+            corrupt=images.corrupt,
+        )
+    return Prepared(count, classes, omissions, images.corrupt)
+
+
+@dataclass(frozen=True, slots=True)
+class _Images:
+    """Labelled JPEGs.
+
+    Attributes:
+        labels: int64 (N,).
+        classes: number of people.
+        jpeg: from number to bytes.
+        people: their names, where they have any.
+        corrupt: those that were left out because they cannot be decoded, each with the reason.
+    """
+
+    labels: npt.NDArray[np.int64]
+    classes: int
+    jpeg: Callable[[int], bytes]
+    people: list[str]
+    corrupt: list[str]
+
+
+def _records(source: Path, omissions: Omissions, options: PrepareOptions) -> _Images:
+    """The images of a record set; labels stay as they are, also where a person loses all images."""
+    if options.people_depth is not None or options.resize_crops:
+        raise InputError(
+            "holds records, no folders of people", file=source, remedy="leave out --people-depth and --resize-crops"
+        )
+    found = TrainingSet.open(source)
+    if options.on_corrupt == "error":
+        return _Images(found.labels, found.num_classes, found.jpeg, [], [])
+    reasons = [_fault(found, number) for number in track(range(len(found)), "decoding")]
+    corrupt = [reason for reason in reasons if reason is not None]
+    omissions.extend(CORRUPT, corrupt)
+    omissions.check(len(found), options.max_left_out, file=source)
+    whole = np.flatnonzero([reason is None for reason in reasons])
+    lost = np.setdiff1d(found.labels, found.labels[whole])
+    if len(lost) and options.lost_people == "error":
+        raise InputError(
+            f"class {lost[0]} has no image that can be decoded, as {len(lost):,} classes have not",
+            file=source,
+            remedy="choose --lost-people omit to keep the class without an image",
+        )
+    for label in lost.tolist():
+        omissions.note("class without an image", str(label))
+    return _Images(found.labels[whole], found.num_classes, lambda number: found.jpeg(int(whole[number])), [], corrupt)
+
+
+def _fault(images: TrainingSet, number: int) -> str | None:
+    """Why an image cannot be decoded."""
+    try:
+        decode(images.jpeg(number))
+    except InputError as error:
+        if isinstance(error.__context__, OSError):  # a disk that fails is no property of the image
+            raise
+        return str(error)
+    except ValueError as error:
+        return str(images.error(number, f"cannot be decoded ({error})"))
+    return None
+
+
+def _tree(source: Path, omissions: Omissions, options: PrepareOptions) -> _Images:
+    lost = options.lost_people
+    found = read_people(source, omissions=omissions, depth=options.people_depth, lost=lost)
+    photographs, corrupt = leave_out_corrupt(found.photographs, source, omissions, options.on_corrupt, lost)
+    omissions.check(found.total, options.max_left_out, file=source)
+    if len(photographs) < 2:
+        raise InputError(f"images of {len(photographs)} people", file=source, expected="a folder for each of 2 or more")
+    people = sorted(photographs)
+    photos = [photo for name in people for photo in photographs[name]]
+    labels = np.repeat(np.arange(len(people)), [len(photographs[name]) for name in people])
+
+    def jpeg(number: int) -> bytes:
+        return photos[number].jpeg(options.jpeg_quality, resize=options.resize_crops)
+
+    return _Images(labels, len(people), jpeg, people, corrupt)
+
+
+def _write_shuffled(folder: Path, items: Iterator[tuple[int, bytes]], classes: int) -> None:
+    check_classes(classes, folder)
+    with open_writer(folder / RECORDS, folder / INDEX) as writer:
+        for key, (label, jpeg) in enumerate(items):
+            writer.write(key, pack(float(label), jpeg, key))
+    write_text(folder / PROPERTY, f"{classes},{TEMPLATE_SIZE},{TEMPLATE_SIZE}\n")

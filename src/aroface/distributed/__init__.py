@@ -1,0 +1,1 @@
+"""Processes of one job: process group, collectives, shards and launch."""

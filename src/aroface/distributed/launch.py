@@ -1,0 +1,170 @@
+"""Several processes of one training by torchrun's own launcher: on this machine, or on the nodes of a Slurm step."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import secrets
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+
+from aroface.environment_lock import LAUNCHED
+from aroface.errors import InputError
+from aroface.training.execution import EXIT_INTERRUPTED
+
+GRACE_S = 300
+"""After a signal the processes may take so long to save their state."""
+
+PORTS = range(20_000, 32_000)
+"""Where the processes of several nodes meet, by the number of the job: below the ports that systems give away."""
+
+TOKEN = "AROFACE_RENDEZVOUS"
+"""Environment variable with a random word that the nodes of one start share; ``slurm/launch.sh`` sets it."""
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+
+@dataclass(frozen=True, slots=True)
+class Nodes:
+    """The nodes of a Slurm step, on each of which one launcher runs.
+
+    Attributes:
+        count: how many they are.
+        rank: number of this one.
+        head: name of the first one.
+        port: of the first one, where all meet.
+    """
+
+    count: int
+    rank: int
+    head: str
+    port: int
+
+
+def under_torchrun() -> bool:
+    """Whether this process is one that torchrun started."""
+    return "TORCHELASTIC_RUN_ID" in os.environ or "LOCAL_RANK" in os.environ
+
+
+def is_first() -> bool:
+    """Whether this is the process that says what all have done."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def nodes_of_step(environment: Mapping[str, str]) -> Nodes | None:
+    """The nodes that this process shares a Slurm step with; None if it is alone or not started by ``srun``.
+
+    Args:
+        environment: as Slurm sets it for each task of a step.
+
+    Raises:
+        InputError: the step has several tasks on a node.
+    """
+    count = int(environment.get("SLURM_STEP_NUM_NODES", "1"))
+    if count == 1:
+        return None
+    tasks = int(environment["SLURM_STEP_NUM_TASKS"])
+    if tasks != count:
+        what, remedy = f"{tasks} tasks on {count} nodes", "srun --ntasks-per-node=1: each starts its node's processes"
+        raise InputError(what, record="SLURM_STEP_NUM_TASKS", expected="one task on each node", remedy=remedy)
+    port = PORTS[int(environment["SLURM_JOB_ID"]) % len(PORTS)]
+    return Nodes(count, int(environment["SLURM_NODEID"]), first_host(environment["SLURM_STEP_NODELIST"]), port)
+
+
+def first_host(nodes: str) -> str:
+    """The first of some nodes as Slurm writes them: ``gpu[003-005,9]-ib,other`` is ``gpu003-ib`` and others."""
+    first = re.split(r",(?![^\[]*\])", nodes)[0]
+    return re.sub(r"\[([^\],-]+)[^\]]*\]", r"\1", first)
+
+
+def run_id(nodes: Nodes | None, environment: Mapping[str, str]) -> str:
+    """Identifier of one start, equal on all of its nodes; random, unless the nodes were given no random word.
+
+    Args:
+        nodes: nodes of the step; None for this machine alone.
+        environment: as Slurm and ``slurm/launch.sh`` set it.
+    """
+    if nodes is None:
+        return f"{LAUNCHED}-{secrets.token_hex(16)}"
+    step = "-".join(environment.get(name, "") for name in ("SLURM_JOB_ID", "SLURM_STEP_ID"))
+    return f"{LAUNCHED}-{environment.get(TOKEN) or step}"
+
+
+def launch(processes: int, arguments: Sequence[str]) -> int:
+    """Start ``aroface`` with these arguments in several processes and wait for them; returns the exit status.
+
+    Within a Slurm step of several nodes each node starts its part of the processes. A signal that asks for an end is
+    passed on to all of them. If one process fails, the others are ended; the status is that of the first that failed.
+
+    Args:
+        processes: of the training, one a device.
+        arguments: of the command line, without the program's name.
+
+    Raises:
+        InputError: the processes cannot be split evenly over the nodes.
+    """
+    from torch.distributed.elastic.multiprocessing.api import DefaultLogsSpecs, SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    from aroface.distributed.rendezvous import BACKEND, register
+
+    nodes = nodes_of_step(os.environ)
+    count = nodes.count if nodes else 1
+    if processes % count:
+        what, expected = f"{processes} processes on {count} nodes", "as many on each node"
+        raise InputError(what, record="--processes", expected=expected)
+    register()
+    config = LaunchConfig(
+        min_nodes=count,
+        max_nodes=count,
+        nproc_per_node=processes // count,
+        run_id=run_id(nodes, os.environ),
+        rdzv_backend=BACKEND,
+        rdzv_configs={"nodes": nodes},
+        max_restarts=0,
+        logs_specs=DefaultLogsSpecs(),
+        signals_to_handle="SIGHUP",  # the others are handled here
+        shutdown_timeout=GRACE_S,
+    )
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    for name in ["torch.distributed", *logging.root.manager.loggerDict]:
+        if name.startswith("torch.distributed"):  # each has a level of its own
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # the processes speak for themselves
+    try:
+        with _passing_on():
+            elastic_launch(config, sys.executable)("-m", "aroface", *arguments)
+    except SignalException:
+        return EXIT_INTERRUPTED
+    except ChildFailedError as error:
+        status: int = error.get_first_failure()[1].exitcode
+        return status if status > 0 else 128 - status  # killed by a signal, as a shell would say it
+    return 0
+
+
+@contextmanager
+def _passing_on() -> Iterator[None]:
+    """Pass the first signal on to the processes, as another one than came.
+
+    Slurm signals all processes of a step, the launcher's among them. One that is given the same signal again ends at
+    once, without saving its state; given another one, it goes on saving.
+    """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        for each in SIGNALS:
+            signal.signal(each, lambda number, frame: None)
+        other = signal.SIGTERM if number == signal.SIGUSR1 else signal.SIGUSR1
+        raise SignalException(f"signal {number}", sigval=other)
+
+    before = {number: signal.signal(number, forward) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,261 @@
+"""Embed a benchmark with a finished run or another model: the features that every later evaluation starts from."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from aroface import result_versions
+from aroface.datasets.identity import data_hash
+from aroface.device import choose_device, gpu_facts
+from aroface.distributed.process_group import Ranks, joined
+from aroface.embedding.benchmark_spec import resolve
+from aroface.embedding.embedder import BATCH_SIZE, Embedder, Rows, load_embedder
+from aroface.embedding.feature_store import INDEX, Precision, write_index, write_rows
+from aroface.embedding.image_source import Images, Source
+from aroface.embedding.protocols import OPEN_SOURCE
+from aroface.environment_lock import lock_state
+from aroface.errors import InputError
+from aroface.files import digest, read_json
+from aroface.models.run_folder import CHECKPOINT, read_checkpoint
+from aroface.progress import track
+from aroface.provenance import git_commit, hardware, versions
+
+SCHEMA = 1
+
+
+_EVALUATION_ONLY = ("metric", "norm_weighting", "detector_weighting")  # options that leave the features alone
+_ALIKE = 1e-5  # largest difference between unit vectors that are called the same
+_ENOUGH = 8  # different images after which embeddings that are all the same are not waited for any longer
+_AHEAD = 2  # batches decoded while one is embedded
+
+
+def embed_benchmark(
+    run_dir: str | PathLike[str],
+    benchmark: Mapping[str, Any],
+    out: str | PathLike[str],
+    *,
+    device: str | None = None,
+    batch_size: int = BATCH_SIZE,
+    threads: int | None = None,
+    precision: Precision = "float32",
+) -> Path:
+    """Write the features of one benchmark under one run; do nothing where they are complete.
+
+    A call that was killed is gone on with at its last whole shard. Other weights, another benchmark or other options
+    than those of the features that are there start anew. Under torchrun each process embeds a part of the rows.
+
+    Args:
+        run_dir: ``results/runs/{run}``.
+        benchmark: specification, see :mod:`aroface.embedding.benchmark_spec`.
+        out: ``results/features/{run}/{benchmark}``.
+        device: torch device; by default the GPU if there is one.
+        batch_size: images in one forward pass.
+        threads: threads of CPU arithmetic; torch's own choice by default.
+        precision: of the stored features, which are computed in float32.
+
+    Returns:
+        The path of ``index.json``.
+
+    Raises:
+        InputError: a wrong specification, run, benchmark or weights; colours the network was not trained on; features
+            that are not finite; no room on the disk.
+    """
+    spec = resolve(benchmark)
+    checkpoint = read_checkpoint(run_dir)
+    _check_color(checkpoint, spec["options"]["color"], run_dir)
+    with joined(choose_device(device).type) as ranks:
+        return embed_with(
+            checkpoint,
+            lambda: load_embedder(run_dir, device),
+            spec,
+            out,
+            batch_size=batch_size,
+            threads=threads,
+            precision=precision,
+            ranks=ranks,
+        )
+
+
+def embed_with(
+    checkpoint: Mapping[str, Any],
+    load: Callable[[], Embedder],
+    spec: Mapping[str, Any],
+    out: str | PathLike[str],
+    *,
+    batch_size: int = BATCH_SIZE,
+    threads: int | None = None,
+    precision: Precision = "float32",
+    ranks: Ranks | None = None,
+) -> Path:
+    """As :func:`embed_benchmark`, with any embedder.
+
+    Args:
+        checkpoint: who the model is, in the words of ``checkpoint.json``.
+        load: called only where there is something to embed.
+        spec: a resolved specification.
+        out: folder of the features.
+        batch_size: images in one forward pass.
+        threads: threads of CPU arithmetic; torch's own choice by default.
+        precision: as there.
+        ranks: the processes that share the rows; this one alone by default.
+
+    Returns:
+        The path of ``index.json``.
+
+    Raises:
+        InputError: as there.
+    """
+    folder, options = Path(out), spec["options"]
+    ranks = ranks or Ranks(torch.device("cpu"))
+    index = _index(checkpoint, spec, precision)
+    if _is_complete(folder, index):
+        return folder / INDEX
+    source = OPEN_SOURCE[spec["protocol"]](Path(spec["path"]), options, checkpoint["input"]["size"])
+    embedder = load()
+    part = range(*(source.rows * rank // ranks.world_size for rank in (ranks.rank, ranks.rank + 1)))
+    with _torch_threads(threads), ranks.at_work():
+        seconds = write_rows(
+            folder,
+            index["key"],
+            (source.rows, embedder.dimension),
+            lambda start: _distinct(
+                _batches(source, embedder, spec, batch_size, range(start, part.stop)), checkpoint, spec
+            ),
+            part=part,
+            precision=precision,
+        )
+        environment = _environment(embedder, batch_size)
+    written = {"rows": source.rows, "dimension": embedder.dimension, "layout": dict(source.layout)}
+    ranks.wait()  # all parts are there
+    wall = round(max(ranks.gather(seconds)), 2)
+    if ranks.first:
+        write_index(folder, {**index, **written, "environment": environment, "wall_s": wall}, source.arrays)
+    ranks.wait()
+    return folder / INDEX
+
+
+def _index(checkpoint: Mapping[str, Any], spec: Mapping[str, Any], precision: Precision) -> dict[str, Any]:
+    """What is known of the features before they are made; ``key`` hashes all that decides their values."""
+    options, files = spec["options"], data_hash(Path(spec["path"]))
+    weights = checkpoint["weights"]["sha256"]
+    stored = {} if precision == "float32" else {"precision": precision}
+    decisive = {
+        "semantics": result_versions.EMBEDDING,
+        "weights": weights,
+        "arch": checkpoint["experiment"]["arch"],
+        "input": checkpoint["input"],
+        "benchmark": files,
+        "protocol": spec["protocol"],
+        "options": {name: value for name, value in options.items() if name not in _EVALUATION_ONLY},
+        **stored,
+    }
+    described = {name: checkpoint[name] for name in ("run", "experiment", "source", "recipe", "recipe_hash", "data")}
+    return {
+        "schema": SCHEMA,
+        "key": digest(decisive),
+        **stored,
+        "benchmark": spec["name"],
+        "benchmark_manifest_hash": files,
+        "protocol": {"name": spec["protocol"], "options": options},
+        "checkpoint": {**described, "weights_sha256": weights},
+    }
+
+
+def _is_complete(folder: Path, index: Mapping[str, Any]) -> bool:
+    if not (folder / INDEX).exists():
+        return False
+    stored = read_json(folder / INDEX)
+    return all(stored.get(name) == value for name, value in index.items())
+
+
+def _check_color(checkpoint: Mapping[str, Any], color: str, run_dir: str | PathLike[str]) -> None:
+    trained_on = checkpoint["input"]["color"]
+    if color != trained_on:
+        raise InputError(
+            f"the network was trained on {trained_on}",
+            file=Path(run_dir) / CHECKPOINT,
+            expected=f"{color} as the benchmark's options say",
+            remedy="name the network's own order there",
+        )
+
+
+def _batches(
+    source: Source, embedder: Embedder, spec: Mapping[str, Any], batch_size: int, part: range
+) -> Iterator[tuple[Images, Rows]]:
+    """Some rows' images and embeddings; the next images are decoded while the network is busy."""
+    options = spec["options"]
+    bounds = [(low, min(low + batch_size, part.stop)) for low in part[::batch_size]]
+    with ThreadPoolExecutor(1, thread_name_prefix="decode") as pool:
+        coming = deque(pool.submit(source.images, *each) for each in bounds[:_AHEAD])
+        for number in track(range(len(bounds)), f"embed {spec['name']}"):
+            images = coming.popleft().result()
+            coming.extend(pool.submit(source.images, *each) for each in bounds[number + _AHEAD : number + _AHEAD + 1])
+            rows = embedder.embed(images, flip=options["flip"], fusion=options["fusion"], batch_size=batch_size)
+            if not np.isfinite(rows).all():
+                first = bounds[number][0] + int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])
+                raise InputError(
+                    "the embedding is not finite",
+                    file=spec["path"],
+                    record=f"row {first}",
+                    remedy="the weights are of no use, or take other input: colour order, mean, std",
+                )
+            yield images, rows
+
+
+def _distinct(
+    batches: Iterator[tuple[Images, Rows]], checkpoint: Mapping[str, Any], spec: Mapping[str, Any]
+) -> Iterator[Rows]:
+    """The embeddings, as long as they are not all of one direction though the images differ.
+
+    Raises:
+        InputError: the network has collapsed, or what is taken for its embedding is none.
+    """
+    first: tuple[Images, Rows] | None = None
+    different, alike = 0, True
+    for images, rows in batches:
+        if alike and len(rows):
+            lengths = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
+            units = rows / np.where(lengths > 0, lengths, 1)
+            first = first or (images[0], units[0])
+            alike = bool(np.abs(units - first[1]).max() <= _ALIKE)
+            different += int(np.count_nonzero((images != first[0]).any(axis=(1, 2, 3))))
+            if alike and different >= _ENOUGH:
+                break
+        yield rows
+    if alike and different:
+        raise InputError(
+            f"the embeddings do not distinguish images: {different} different ones of {spec['path']} have the same",
+            file=checkpoint["weights"]["file"],
+            remedy="the network has collapsed, or its embeddings are another output (--output)",
+        )
+
+
+@contextmanager
+def _torch_threads(number: int | None) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _environment(embedder: Embedder, batch_size: int) -> dict[str, Any]:
+    return {
+        "git_commit": git_commit(),
+        "versions": versions(),
+        "lock": lock_state(),
+        "hardware": {**hardware(), **gpu_facts(embedder.device, tf32=False)},
+        "device": embedder.device.type,
+        "threads": torch.get_num_threads(),
+        "batch_size": batch_size,
+    }

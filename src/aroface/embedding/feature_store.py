@@ -1,0 +1,173 @@
+"""Features on disk: written batch by batch, resumable after a kill, whole only where ``index.json`` stands.
+
+``features.npy`` is a plain NumPy file (rows, dimension) in float32 or float16; ``progress.json`` says how many of its
+rows are known to be on disk and of what (a hash of weights, benchmark and options). Several processes write a part of
+the rows each, with a ``progress-{first}-{end}.json`` of their own. Rows are written as bytes rather than through a
+memory map: a full disk then is an error that can be reported, not a signal that kills the process.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from aroface.errors import InputError
+from aroface.files import atomic_open, read_json, write_json, writing
+
+Rows = NDArray[np.float32]
+
+FEATURES = "features.npy"
+INDEX = "index.json"
+PROGRESS = "progress.json"
+SHARD_ROWS = 4096
+Precision = Literal["float32", "float16"]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFeatures:
+    """A complete folder of features.
+
+    Attributes:
+        folder: where it lies.
+        index: content of ``index.json``.
+        values: float32 or float16 (rows, dimension), not normalised, memory-mapped read-only.
+        arrays: what the protocol needs beside them (labels, which pairs are genuine), by name.
+    """
+
+    folder: Path
+    index: Mapping[str, Any]
+    values: Rows
+    arrays: Mapping[str, NDArray[Any]]
+
+
+def open_features(folder: str | PathLike[str]) -> StoredFeatures:
+    """Open a folder that :func:`aroface.embedding.embed.embed_benchmark` has completed.
+
+    Raises:
+        InputError: the folder is incomplete, or a file in it is not as the index says.
+    """
+    folder = Path(folder)
+    if not (folder / INDEX).exists():
+        raise InputError("no complete features", file=folder, expected=INDEX, remedy="run aroface embed to the end")
+    index = read_json(folder / INDEX)
+    try:
+        shape, dtype = (index["rows"], index["dimension"]), _dtype(index.get("precision", "float32"))
+        listed = {name: (tuple(entry["shape"]), np.dtype(entry["dtype"])) for name, entry in index["arrays"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        remedy = "delete its folder and embed again"
+        raise InputError("no index of features", file=folder / INDEX, remedy=remedy) from None
+    values = _load(folder / FEATURES, shape, dtype)
+    arrays = {name: np.array(_load(folder / f"{name}.npy", *entry)) for name, entry in listed.items()}
+    return StoredFeatures(folder, index, values, arrays)
+
+
+def _load(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"damaged ({error})", file=path, remedy="delete its folder and embed again") from None
+    if array.shape != shape or array.dtype != dtype:
+        raise InputError(f"{array.dtype} {array.shape}", file=path, expected=f"{dtype} {shape} as in {INDEX}")
+    return array
+
+
+def write_rows(
+    folder: Path,
+    key: str,
+    shape: tuple[int, int],
+    batches: Callable[[int], Iterator[Rows]],
+    *,
+    part: range | None = None,
+    precision: Precision = "float32",
+    shard_rows: int = SHARD_ROWS,
+) -> float:
+    """Fill ``features.npy``, or a part of it, going on after the last shard that an earlier, killed call has completed.
+
+    Args:
+        folder: where the features go. A folder begun under another key is begun anew.
+        key: hash of all that decides the values.
+        shape: rows and dimension of the whole file.
+        batches: yields the rows from a given one on, to the end of the part, batch by batch, in order.
+        part: the rows that this call is for; all by default. Calls for the other parts may run at the same time; what
+            was done in other parts than these is done again.
+        precision: of the file.
+        shard_rows: after how many rows they are flushed to the disk and counted as done, at the end of a batch.
+
+    Returns:
+        Seconds spent on the rows, those of earlier calls included. Where the disk is full, what is done is kept.
+    """
+    part, dtype = part if part is not None else range(shape[0]), _dtype(precision)
+    header, row_bytes = _header(shape, dtype), shape[1] * dtype.itemsize
+    progress = folder / (PROGRESS if part == range(shape[0]) else f"progress-{part.start}-{part.stop}.json")
+    done, earlier = _begin(folder, progress, key, header, row_bytes, part)
+    started = time.monotonic() - earlier
+    size = len(header) + shape[0] * row_bytes
+    with writing(folder / FEATURES, size), open(folder / FEATURES, "r+b") as file:
+        file.seek(len(header) + done * row_bytes)
+        written = done
+        for rows in batches(done):
+            file.write(np.ascontiguousarray(rows, dtype=dtype).data)
+            written += len(rows)
+            if written - done >= shard_rows or written == part.stop:
+                file.flush()
+                os.fsync(file.fileno())
+                done = written
+                _mark(progress, key, done, time.monotonic() - started)
+    if done != part.stop:
+        raise ValueError(f"{written - part.start} rows came, not {len(part)}")
+    return time.monotonic() - started
+
+
+def _begin(folder: Path, progress: Path, key: str, header: bytes, row_bytes: int, part: range) -> tuple[int, float]:
+    """The row to go on with and the seconds that those before it took, after making the folder ready."""
+    features = folder / FEATURES
+    if features.exists() and progress.exists():
+        found = read_json(progress)
+        enough = features.stat().st_size >= len(header) + found["rows"] * row_bytes
+        if found["key"] == key and enough:
+            return found["rows"], found["seconds"]
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in (folder / INDEX, progress):
+        stale.unlink(missing_ok=True)
+    flags = os.O_CREAT | os.O_RDWR  # others may be writing their parts
+    with writing(features, len(header)), open(os.open(features, flags, 0o666), "r+b") as file:
+        file.write(header)
+    _mark(progress, key, part.start, 0.0)
+    return part.start, 0.0
+
+
+def _mark(progress: Path, key: str, rows: int, seconds: float) -> None:
+    write_json(progress, {"key": key, "rows": rows, "seconds": seconds})
+
+
+def _dtype(precision: Precision) -> np.dtype[Any]:
+    return np.dtype(precision).newbyteorder("<")
+
+
+def _header(shape: tuple[int, int], dtype: np.dtype[Any]) -> bytes:
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": dtype.str, "fortran_order": False, "shape": shape})
+    return buffer.getvalue()
+
+
+def write_index(folder: Path, index: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
+    """Complete a folder: write ``arrays`` as ``{name}.npy`` and then ``index.json``, which describes them.
+
+    What a longer file of an earlier key left behind the last row is cut off.
+    """
+    dtype, shape = _dtype(index.get("precision", "float32")), (index["rows"], index["dimension"])
+    os.truncate(folder / FEATURES, len(_header(shape, dtype)) + shape[0] * shape[1] * dtype.itemsize)
+    for name, array in arrays.items():
+        with atomic_open(folder / f"{name}.npy") as file:
+            np.save(file, array, allow_pickle=False)
+    described = {name: {"dtype": array.dtype.str, "shape": list(array.shape)} for name, array in arrays.items()}
+    write_json(folder / INDEX, {**index, "arrays": described})

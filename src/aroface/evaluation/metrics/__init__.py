@@ -1,0 +1,1 @@
+"""Metrics of verification and identification on scores and features."""

@@ -1,0 +1,120 @@
+"""Protocol ``pairs``: LFW, CFP, AgeDB-30, CALFW, CPLFW and other labelled pairs of images."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aroface.embedding.feature_store import StoredFeatures
+from aroface.errors import InputError
+from aroface.evaluation.metrics.operating_curves import tar_far
+from aroface.evaluation.metrics.verification import (
+    Booleans,
+    Floats,
+    Integers,
+    accuracy,
+    auc,
+    eer,
+    pair_distances,
+    rightly_called,
+    roc,
+    tar_at_far,
+    val,
+)
+from aroface.evaluation.protocols.outcome import Outcome
+from aroface.evaluation.statistics import bootstrap
+from aroface.evaluation.statistics.exact import clopper_pearson
+from aroface.evaluation.statistics.weighted_metrics import Measure
+
+STRICT_FARS = {"1e-1": 1e-1, "1e-2": 1e-2, "1e-3": 1e-3}
+_STRICT = "tar_strict_at_far_{}"
+
+
+def evaluate(features: StoredFeatures) -> Outcome:
+    """Evaluate stored features, rows 2i and 2i + 1 being pair i, against the array ``same``.
+
+    Intervals come from a bootstrap over the genuine and over the impostor pairs. It draws pairs as if they were
+    independent, though people and images recur in several; so intervals are rather too narrow. Those of
+    ``tar_strict_at_far_*_binomial`` are exact ones of the rate of genuine pairs accepted at the threshold as it was
+    found, which they take for given (Clopper and Pearson, Biometrika 1934): unlike the bootstrap's they do not shrink
+    to nothing at 0 and 1. The curve of TAR against FAR has ``tar_strict_at_far_*`` as its values.
+
+    Raises:
+        InputError: fewer pairs than folds, or pairs of one kind only.
+    """
+    same, distances = _labelled_distances(features)
+    measure = _measure(distances, same)
+    metrics = measure.values()
+    genuine = int(np.count_nonzero(same))
+    binomial = {
+        f"{name}_binomial": clopper_pearson(round(metrics[name] * genuine), genuine)
+        for name in map(_STRICT.format, STRICT_FARS)
+    }
+    bootstrapped = {name: ends for name, ends in measure.intervals().items() if not name.endswith("_std")}
+    curves = {"tar_far": tar_far(-distances[same], -distances[~same])}
+    return Outcome(metrics, bootstrapped | binomial, pair_counts(same), curves=curves)
+
+
+def measures(features: StoredFeatures) -> list[Measure]:
+    """The metrics as functions of how often each pair counts.
+
+    Raises:
+        InputError: see :func:`evaluate`.
+    """
+    same, distances = _labelled_distances(features)
+    return [_measure(distances, same)]
+
+
+def _labelled_distances(features: StoredFeatures) -> tuple[Booleans, Floats]:
+    same = features.arrays["same"]
+    check_kinds(same, features)
+    return same, pair_distances(features.values[0::2], features.values[1::2])
+
+
+def _measure(distances: Floats, same: Booleans) -> Measure:
+    hits = {"accuracy": rightly_called(distances, same)}
+    return Measure(same, lambda weights: pair_metrics(distances, same, weights), hits)
+
+
+def pair_metrics(distances: Floats, same: Booleans, weights: Integers | None = None) -> dict[str, Floats]:
+    """All metrics of labelled pairs by the names they have in a record, each (...).
+
+    ``tar_at_far_1e-3`` is the VAL of insightface, a mean over folds on a grid of thresholds; ``tar_strict_at_far_*`` is
+    the largest TAR over all thresholds and all pairs whose FAR does not exceed the target.
+
+    Args:
+        distances: (N,) squared distances of unit features.
+        same: (N,) whether a pair shows one person.
+        weights: (..., N) multiplicities, ones by default.
+    """
+    mean, sd = accuracy(distances, same, weights)
+    curve = roc(distances, same, weights)
+    strict = {_STRICT.format(name): tar_at_far(curve, far) for name, far in STRICT_FARS.items()}
+    return {
+        "accuracy": mean,
+        "accuracy_std": sd,
+        "tar_at_far_1e-3": val(distances, same, 1e-3, weights)[0],
+        **strict,
+        "auc": auc(curve),
+        "eer": eer(curve),
+    }
+
+
+def check_kinds(same: Booleans, features: StoredFeatures) -> None:
+    """Refuse a set without genuine or without impostor pairs: no rate is defined on it."""
+    if same.all() or not same.any():
+        raise InputError(
+            f"all {len(same)} pairs are {'genuine' if same.any() else 'impostors'}",
+            file=features.folder,
+            expected="pairs of both kinds",
+        )
+
+
+def pair_counts(same: Booleans) -> dict[str, int]:
+    """How many pairs of which kind a metric is measured on, and by how many replicates its interval."""
+    genuine = int(np.count_nonzero(same))
+    return {
+        "pairs": len(same),
+        "genuine": genuine,
+        "impostors": len(same) - genuine,
+        "bootstrap_replicates": bootstrap.REPLICATES,
+    }

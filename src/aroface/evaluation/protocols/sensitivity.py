@@ -1,0 +1,146 @@
+"""Protocol ``sensitivity``: what alignment errors of growing size cost, at each image quality."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from aroface.embedding.feature_store import StoredFeatures
+from aroface.evaluation.metrics.verification import (
+    Booleans,
+    Floats,
+    Integers,
+    accuracy,
+    auc,
+    pair_distances,
+    rightly_called,
+    roc,
+    tar_at_far,
+)
+from aroface.evaluation.protocols.outcome import Outcome
+from aroface.evaluation.protocols.pairs import check_kinds, pair_counts
+from aroface.evaluation.statistics import bootstrap
+from aroface.evaluation.statistics.weighted_metrics import Measure
+from aroface.progress import track
+
+FARS = {"tar_strict_at_far_1e-1": 1e-1, "tar_strict_at_far_1e-2": 1e-2, "tar_strict_at_far_1e-3": 1e-3}
+
+
+def evaluate(features: StoredFeatures) -> Outcome:
+    """Turn the stored features of all variants of a pair set into curves of metric against size of error.
+
+    A curve is one quality and one factor. It opens at level 0 with the quality's undistorted variant, against which the
+    drops are taken. All variants are resampled by the same draws of pairs, so the intervals of drops are paired. The
+    record's metrics are the undistorted variants', named ``{metric}_{quality}``; TAR is the largest over all thresholds
+    and pairs whose FAR does not exceed the target.
+
+    Raises:
+        InputError: fewer pairs than folds, or pairs of one kind only.
+    """
+    same = features.arrays["same"]
+    check_kinds(same, features)
+    names: Sequence[str] = features.index["protocol"]["options"]["metric"]
+    variants = features.index["layout"]["variants"]
+    conditions = [measure(features, variant, same, names) for variant in track(variants, "variants")]
+    clean = {condition.quality: condition for condition in conditions if condition.factor is None}
+    series = [
+        _point(condition, clean[quality], factor, name)
+        for (quality, factor), curve in groupby(conditions, key=lambda condition: (condition.quality, condition.factor))
+        if factor is not None
+        for condition in (clean[quality], *curve)
+        for name in names
+    ]
+    return Outcome(
+        {f"{name}_{quality}": each.values[name] for quality, each in clean.items() for name in names},
+        {
+            f"{name}_{quality}": bootstrap.interval(each.samples[name])
+            for quality, each in clean.items()
+            for name in names
+        },
+        {**pair_counts(same), "variants": len(variants)},
+        series,
+    )
+
+
+def measures(features: StoredFeatures) -> list[Measure]:
+    """The metrics of the undistorted variant of each quality, as functions of how often each pair counts.
+
+    Raises:
+        InputError: see :func:`evaluate`.
+    """
+    same = features.arrays["same"]
+    check_kinds(same, features)
+    names: Sequence[str] = features.index["protocol"]["options"]["metric"]
+    clean = [variant for variant in features.index["layout"]["variants"] if variant["factor"] is None]
+    return [_clean_measure(_distances(features, variant, same), same, names, variant["quality"]) for variant in clean]
+
+
+def _clean_measure(distances: Floats, same: Booleans, names: Sequence[str], quality: str) -> Measure:
+    def statistic(weights: Integers) -> dict[str, Floats]:
+        return {f"{name}_{quality}": value for name, value in _metrics(distances, same, names, weights).items()}
+
+    hits = {f"accuracy_{quality}": rightly_called(distances, same)} if "accuracy" in names else {}
+    return Measure(same, statistic, hits)
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One variant of the pair set, measured: the metrics' values and bootstrap samples. No factor: undistorted."""
+
+    quality: str
+    factor: str | None
+    level: float
+    values: Mapping[str, float]
+    samples: Mapping[str, Floats]
+
+
+def measure(features: StoredFeatures, variant: Mapping[str, Any], same: Booleans, names: Sequence[str]) -> Condition:
+    """Measure one variant of ``layout``: its metrics by ``names``, and their bootstrap samples."""
+    distances = _distances(features, variant, same)
+    values = {name: value.item() for name, value in _metrics(distances, same, names).items()}
+    samples = bootstrap.samples(lambda weights: _metrics(distances, same, names, weights), same)
+    return Condition(variant["quality"], variant["factor"], variant["level"], values, samples)
+
+
+def _distances(features: StoredFeatures, variant: Mapping[str, Any], same: Booleans) -> Floats:
+    first, second = (features.values[variant[side] : variant[side] + len(same)] for side in ("first", "second"))
+    return pair_distances(first, second)
+
+
+def _metrics(
+    distances: Floats, same: Booleans, names: Sequence[str], weights: Integers | None = None
+) -> dict[str, Floats]:
+    curve = roc(distances, same, weights)
+    values = {name: tar_at_far(curve, FARS[name]) for name in names if name in FARS}
+    if "auc" in names:
+        values["auc"] = auc(curve)
+    if "accuracy" in names:
+        values["accuracy"] = accuracy(distances, same, weights)[0]
+    return values
+
+
+def _point(condition: Condition, clean: Condition, factor: str, metric: str) -> dict[str, Any]:
+    """One point of one curve; ``significant`` says that the interval of the drop lies above zero."""
+    value, samples = condition.values[metric], condition.samples[metric]
+    reference, references = clean.values[metric], clean.samples[metric]
+    low, high = bootstrap.interval(samples)
+    drop_low, drop_high = bootstrap.interval(references - samples)
+    relative: tuple[float | None, ...] = (None, None, None)
+    if reference > 0 and references.min() > 0:
+        relative = (1 - value / reference, *bootstrap.interval(1 - samples / references))
+    return {
+        "quality": condition.quality,
+        "factor": factor,
+        "level": condition.level,
+        "metric": metric,
+        "value": value,
+        "low": low,
+        "high": high,
+        "drop": reference - value,
+        "drop_low": drop_low,
+        "drop_high": drop_high,
+        **dict(zip(("relative_drop", "relative_drop_low", "relative_drop_high"), relative, strict=True)),
+        "significant": drop_low > 0,
+    }

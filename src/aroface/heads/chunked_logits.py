@@ -1,0 +1,200 @@
+"""The target's branch and that of the other classes, on one rank's classes, without ever holding all their logits.
+
+The forward pass goes over the classes in chunks and keeps one number for each sample; the backward pass makes each
+chunk's logits again. Gradients of the weights are written where they stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from aroface.distributed.sharding import CLASSES_AT_ONCE
+from aroface.heads.base import Objective
+
+_NOTHING = -1e30
+"""Log-sum-exp of no class at all: finite, so that no difference of two is undefined."""
+
+_SMALLEST_LENGTH = 1e-12
+"""As in `torch.nn.functional.normalize`."""
+
+
+def target_cosines(
+    features: Tensor, weight: Tensor, columns: Tensor, rows: Tensor | None, dtype: torch.dtype | None = None
+) -> Tensor:
+    """Cosines (B,) between unit features (B, D) and the target classes' weights, 0 where those are elsewhere.
+
+    Args:
+        features: unit features (B, D).
+        weight: (R, D), not normalised.
+        columns: int64 (B,), the target's place among ``rows``, or -1 where it is elsewhere.
+        rows: int64 (n,), the rows of ``weight`` that take part; None for all.
+        dtype: to which autocast would round both and their products; None for no rounding.
+    """
+    here = columns >= 0
+    vectors = weight.index_select(0, _row_numbers(columns.clamp_min(0), rows))
+    products = _rounded(features, dtype) * _rounded(F.normalize(vectors), dtype)
+    return _rounded(products.sum(1), dtype).clamp(-1, 1) * here
+
+
+def branches(
+    features: Tensor,
+    weight: Tensor,
+    target: Tensor,
+    columns: Tensor,
+    rows: Tensor | None,
+    objective: Objective,
+    dtype: torch.dtype | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Give the target cosines their gradient, and reduce the scaled logits of the other classes.
+
+    Args:
+        features: as in :func:`target_cosines`.
+        weight: as in :func:`target_cosines`; its gradient is sparse over ``rows`` if those are given.
+        target: (B,) target cosines of all samples, wherever their classes are.
+        columns: as in :func:`target_cosines`.
+        rows: as in :func:`target_cosines`.
+        objective: gives ``other_terms``, ``others`` and ``reduction``.
+        dtype: as in :func:`target_cosines`; gradients are rounded to it as well where autocast would.
+
+    Returns:
+        ``target`` with a gradient for the samples whose class is here, and the reduction (B,) over the other classes
+        that are here.
+    """
+    result: tuple[Tensor, Tensor] = _Branches.apply(  # type: ignore[no-untyped-call]
+        features, weight, target, columns, rows, objective, dtype
+    )
+    return result
+
+
+class _Branches(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        features: Tensor,
+        weight: Tensor,
+        target: Tensor,
+        columns: Tensor,
+        rows: Tensor | None,
+        objective: Objective,
+        dtype: torch.dtype | None,
+    ) -> tuple[Tensor, Tensor]:
+        is_sum = objective.reduction == "sum"
+        terms = objective.other_terms(target)
+        reduced = torch.full_like(target, 0 if is_sum else _NOTHING)
+        for start, vectors in _chunks(weight, rows):
+            logits = objective.others(_products(features, F.normalize(vectors), dtype).clamp_(-1, 1), terms)
+            _fill_targets(logits, columns - start, 0 if is_sum else -torch.inf)
+            reduced = reduced + logits.sum(1) if is_sum else torch.logaddexp(reduced, torch.logsumexp(logits, 1))
+        ctx.objective, ctx.dtype = objective, dtype
+        ctx.save_for_backward(features, weight, terms, columns, rows, reduced)
+        return target.clone(), reduced
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, of_target: Tensor, of_reduced: Tensor) -> tuple[Tensor | None, ...]:
+        with torch.autocast(of_target.device.type, enabled=False):
+            of_features, of_weight = _backward(ctx, of_target, of_reduced)
+        return of_features, of_weight, None, None, None, None, None
+
+
+def _backward(ctx: Any, of_target: Tensor, of_reduced: Tensor) -> tuple[Tensor, Tensor | None]:
+    features, weight, terms, columns, rows, reduced = ctx.saved_tensors
+    objective: Objective = ctx.objective
+    dtype: torch.dtype | None = ctx.dtype
+    of_features = torch.zeros_like(features)
+    of_rows: Tensor | None = None
+    if ctx.needs_input_grad[1]:
+        of_rows = weight.new_empty(len(weight) if rows is None else len(rows), weight.shape[1])
+    for start, vectors in _chunks(weight, rows):
+        lengths = torch.linalg.vector_norm(vectors, dim=1, keepdim=True).clamp_min_(_SMALLEST_LENGTH)
+        units = vectors / lengths
+        cosines = _products(features, units, dtype).clamp_(-1, 1).requires_grad_()
+        with torch.enable_grad():
+            logits = objective.others(cosines, terms)
+        of_logits = _gradient_of_reduction(logits.detach(), reduced, of_reduced, objective)
+        _fill_targets(of_logits, columns - start, 0)
+        (of_cosines,) = torch.autograd.grad(logits, cosines, of_logits)
+        if dtype is None:
+            of_features.addmm_(of_cosines, units)
+        else:
+            of_features += _products(of_cosines, units.T, dtype)
+        if of_rows is not None:
+            block = of_rows[start : start + len(vectors)]
+            if dtype is None:
+                torch.mm(of_cosines.T, features, out=block)
+                # The part along the weight changes only its length; sums over the batch are fewer than over D.
+                along = (of_cosines * cosines.detach()).sum(0).unsqueeze(1)
+            else:
+                block.copy_(_products(of_cosines.T, features.T, dtype))
+                along = (block * units).sum(1, keepdim=True)
+            block.addcmul_(units, along, value=-1).div_(lengths)
+    _add_target(features, weight, columns, rows, of_target, of_features, of_rows, dtype)
+    if of_rows is None or rows is None:
+        return of_features, of_rows
+    return of_features, torch.sparse_coo_tensor(
+        rows.unsqueeze(0), of_rows, weight.shape, is_coalesced=True, check_invariants=False
+    )
+
+
+def _gradient_of_reduction(logits: Tensor, reduced: Tensor, of_reduced: Tensor, objective: Objective) -> Tensor:
+    """Gradient (B, C) of the logits (B, C), from that of what they were reduced to."""
+    if objective.reduction == "sum":
+        return of_reduced.unsqueeze(1).repeat(1, logits.shape[1])
+    return (logits - reduced.unsqueeze(1)).exp_().mul_(of_reduced.unsqueeze(1))
+
+
+def _add_target(
+    features: Tensor,
+    weight: Tensor,
+    columns: Tensor,
+    rows: Tensor | None,
+    of_target: Tensor,
+    of_features: Tensor,
+    of_rows: Tensor | None,
+    dtype: torch.dtype | None,
+) -> None:
+    """Add the gradients of the target's branch to ``of_features`` and ``of_rows``."""
+    here = (columns >= 0).nonzero().squeeze(1)
+    own_features = features[here].requires_grad_()
+    vectors = weight.index_select(0, _row_numbers(columns[here], rows)).requires_grad_()
+    with torch.enable_grad():
+        cosines = (_rounded(own_features, dtype) * _rounded(F.normalize(vectors), dtype)).sum(1)
+    of_own, of_vectors = torch.autograd.grad(cosines, (own_features, vectors), _rounded(of_target[here], dtype))
+    of_features.index_add_(0, here, of_own)
+    if of_rows is not None:
+        of_rows.index_add_(0, columns[here], of_vectors)
+
+
+def _products(one: Tensor, other: Tensor, dtype: torch.dtype | None) -> Tensor:
+    """``one @ other.T``, operands and result rounded to ``dtype`` as autocast does."""
+    return F.linear(one, other) if dtype is None else F.linear(one.to(dtype), other.to(dtype)).to(one.dtype)
+
+
+def _rounded(values: Tensor, dtype: torch.dtype | None) -> Tensor:
+    return values if dtype is None else values.to(dtype).to(values.dtype)
+
+
+def _chunks(weight: Tensor, rows: Tensor | None) -> Iterator[tuple[int, Tensor]]:
+    """The weights that take part, a chunk at a time, each with the place of its first."""
+    for start in range(0, len(weight) if rows is None else len(rows), CLASSES_AT_ONCE):
+        stop = start + CLASSES_AT_ONCE
+        yield start, weight[start:stop] if rows is None else weight.index_select(0, rows[start:stop])
+
+
+def _row_numbers(columns: Tensor, rows: Tensor | None) -> Tensor:
+    return columns if rows is None else rows[columns]
+
+
+def _fill_targets(matrix: Tensor, columns: Tensor, value: float) -> None:
+    """Set ``matrix`` (B, C) to ``value`` in the columns (B,), in place; a column out of range stands for none."""
+    samples = torch.arange(len(matrix), device=matrix.device)
+    inside = (columns >= 0) & (columns < matrix.shape[1])
+    columns = columns.clamp(
+        0, matrix.shape[1] - 1
+    )  # no sample is singled out: CUDA would have to wait for their number
+    matrix[samples, columns] = torch.where(inside, value, matrix[samples, columns])

@@ -1,0 +1,215 @@
+"""The classifier of training: unit features against unit class weights, through an objective, sharded over ranks.
+
+Partial FC (An et al., arXiv 2203.15565): each rank holds some of the classes' weights and sees the features of all
+ranks. What the ranks exchange are features, labels and a few numbers for each sample, never weights or logits.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from aroface.distributed import collectives
+from aroface.distributed.sharding import shard
+from aroface.errors import InputError
+from aroface.files import digest
+from aroface.heads.base import Objective
+from aroface.heads.chunked_logits import branches, target_cosines
+
+INITIAL_SD = 0.01
+"""Standard deviation of the initial weights, as in insightface's ``arcface_torch``."""
+
+_BLOCK = 1024
+"""Classes whose initial weights are drawn together."""
+
+
+class Classifier(nn.Module):
+    """This rank's classes: ``shard(num_classes, rank, world_size)`` of the default process group, all without one.
+
+    Args:
+        num_classes: identities in the training set, at least 2 and one for each rank.
+        embedding_size: features per face, D.
+        objective: the objective; it becomes a part of this module.
+        seed: of the initial weights, which do not depend on the number of ranks.
+        sample_rate: share of this rank's classes that take part in a step, in (0, 1]; see :meth:`choose`.
+        device: where the weights live.
+        initial: ``normal``: weights from N(0, 0.01), as insightface's ``arcface_torch`` has them, of length .23 in 512
+            dimensions; ``unit``: directions of uniform draws from [-1, 1], of length 1, as AdaFace has them. The
+            shorter a class's weight, the further a step turns it.
+        dtype: to which the cosines are rounded, as autocast would do; None for float32.
+
+    The state belongs to the rank: its rows of the weights, and the objective's statistics, which differ between ranks
+    where they are those of a rank's own samples.
+
+    Attributes:
+        weight: (R, D), the weights of the classes ``rows``; not normalised.
+        rows: range of the classes that this rank holds.
+
+    Raises:
+        InputError: too few classes, or a sample rate out of its range.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        embedding_size: int,
+        objective: Objective,
+        *,
+        seed: int,
+        sample_rate: float = 1.0,
+        device: torch.device | str | None = None,
+        initial: Literal["normal", "unit"] = "normal",
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        if num_classes < 2:
+            raise InputError(f"{num_classes} classes", expected="at least 2")
+        if not 0 < sample_rate <= 1:
+            raise InputError(f"sample_rate is {sample_rate}", expected="0 < sample_rate <= 1")
+        self.num_classes = num_classes
+        self.sample_rate = sample_rate
+        self.rows = shard(num_classes, collectives.rank(), collectives.world_size())
+        self.weight = nn.Parameter(_initial_weights(self.rows, embedding_size, seed, device, initial))
+        self._dtype = dtype
+        self.objective = objective.to(self.weight.device)
+        self._chosen: Tensor | None = None
+
+    @torch.no_grad()
+    def choose(self, labels: Tensor, generator: torch.Generator | None = None) -> None:
+        """Draw the classes that take part from now on; with a sample rate of 1 all do, and nothing is done.
+
+        All classes of the ranks' ``labels`` take part, and others at random until ``int(sample_rate * R)`` of this
+        rank's R classes do (at least one; more where the labels' are more). To be called on all ranks, once for each
+        step of the optimiser, before its first pass.
+
+        Args:
+            labels: int64 (n,), this rank's labels of the whole step; n is the same on all ranks.
+            generator: source of the draw, on any device; None stands for torch's own.
+
+        Raises:
+            InputError: as :meth:`forward`.
+        """
+        if self.sample_rate == 1:
+            return
+        labels = labels.to(self.weight.device)
+        self._check(labels)
+        places = collectives.gather(labels) - self.rows.start
+        chosen = torch.unique(places[(places >= 0) & (places < len(self.rows))])
+        wanted = max(1, int(self.sample_rate * len(self.rows)))
+        if wanted > len(chosen):
+            draws = torch.rand(len(self.rows), generator=generator, device=generator.device if generator else None)
+            draws = draws.to(self.weight.device)
+            draws[chosen] = 2.0
+            chosen = draws.topk(wanted).indices.sort().values
+        self._chosen = chosen
+
+    def forward(
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        *,
+        update_statistics: bool = True,
+        weight_gradient: bool = True,
+        checked: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Mean loss of the ranks' samples, a float32 scalar, the same on all ranks.
+
+        Its gradient towards the weights is that of this mean. Its gradient towards the embeddings is multiplied by the
+        number of ranks, so that DistributedDataParallel, which averages over the ranks, arrives at that of this mean.
+
+        Args:
+            embeddings: (b, D), not normalised; b is the same on all ranks.
+            labels: int64 (b,), in [0, num_classes).
+            update_statistics: whether running statistics of the objective may move; the adversary's pass says no.
+            weight_gradient: whether a gradient towards the weights may be asked for; saying no saves its computation.
+            checked: whether sizes and labels are compared between the ranks first. The device has to be waited for
+                then, which a loop that knows them to be right may save.
+            generator: source of what is random in the objective.
+
+        Raises:
+            InputError: batches of different sizes or a label out of range on any rank; every rank raises it.
+            ValueError: labels of a wrong shape or type, or not among those that :meth:`choose` was given.
+        """
+        if labels.shape != embeddings.shape[:1] or labels.dtype != torch.int64:
+            raise ValueError(f"labels are {labels.dtype} {(*labels.shape,)}; expected int64 ({len(embeddings)},)")
+        with torch.autocast(embeddings.device.type, enabled=False):
+            if checked:
+                self._check(labels)
+            embeddings = embeddings.float()
+            terms, penalty = self._sample_terms(embeddings, generator, update_statistics)
+            features = collectives.gather_features(F.normalize(embeddings))
+            columns = self._columns(collectives.gather(labels))
+            weight = self.weight if weight_gradient else self.weight.detach()
+            with torch.no_grad():
+                target = collectives.sum_over_ranks(
+                    target_cosines(features, weight, columns, self._chosen, self._dtype)
+                )
+            if update_statistics:
+                self.objective.observe(target)
+            target, others = branches(features, weight, target, columns, self._chosen, self.objective, self._dtype)
+            partials = collectives.gather_partials(others)
+            others = partials.sum(0) if self.objective.reduction == "sum" else torch.logsumexp(partials, 0)
+            losses = self.objective.loss(self.objective.target(target, terms), others)
+            return (losses + penalty).mean()
+
+    def _sample_terms(
+        self, embeddings: Tensor, generator: torch.Generator | None, update_statistics: bool
+    ) -> tuple[Tensor, Tensor]:
+        """The objective's terms (B, k) and penalties (B,) of the ranks' samples."""
+        norms = torch.linalg.vector_norm(embeddings, dim=1)
+        terms = self.objective.sample_terms(norms, generator, update_statistics=update_statistics)
+        everyone = collectives.gather_own(torch.cat([terms, self.objective.penalty(norms).unsqueeze(1)], 1))
+        return everyone[:, :-1], everyone[:, -1]
+
+    def _check(self, labels: Tensor) -> None:
+        """Refuse, on all ranks alike, what would leave some of them waiting for the others."""
+        mine = [len(labels), *(labels.aminmax() if len(labels) else (0, 0))]
+        report = torch.stack([torch.as_tensor(number, device=labels.device) for number in mine])
+        reports = collectives.gather(report.unsqueeze(0)).tolist()
+        sizes = [size for size, _, _ in reports]
+        if len({*sizes}) > 1 or not sizes[0]:
+            raise InputError(
+                f"{', '.join(map(str, sizes))} samples on the ranks", record="batch", expected="as many on each, some"
+            )
+        for owner, (_, lowest, highest) in enumerate(reports):
+            if lowest < 0 or highest >= self.num_classes:
+                raise InputError(
+                    f"label {lowest if lowest < 0 else highest}",
+                    record=f"batch of rank {owner}",
+                    expected=f"0 to {self.num_classes - 1}",
+                )
+
+    def _columns(self, labels: Tensor) -> Tensor:
+        """Place (B,) of each label among the classes here that take part, -1 where it is on another rank."""
+        places = labels - self.rows.start
+        here = (places >= 0) & (places < len(self.rows))
+        if self.sample_rate == 1:
+            return torch.where(here, places, -1)
+        if self._chosen is None:
+            raise ValueError("no classes are chosen; call choose before each step")
+        columns = torch.searchsorted(self._chosen, places).clamp_max(len(self._chosen) - 1)
+        found = here & (self._chosen[columns] == places)
+        if not collectives.sum_over_ranks(found.long()).all():
+            raise ValueError("a label is not among the chosen classes; give choose the labels of the whole step")
+        return torch.where(found, columns, -1)
+
+
+def _initial_weights(
+    rows: range, embedding_size: int, seed: int, device: torch.device | str | None, initial: str
+) -> Tensor:
+    """Draw the weights of the classes ``rows``, block by block, so that they depend on nothing else."""
+    weight = torch.empty(len(rows), embedding_size, device=device)
+    for block in range(rows.start // _BLOCK, -(-rows.stop // _BLOCK)):
+        generator = torch.Generator().manual_seed(int(digest([seed, "classes", block], 16), 16) >> 1)
+        drawn = torch.empty(_BLOCK, embedding_size)
+        if initial == "unit":
+            drawn = F.normalize(drawn.uniform_(-1, 1, generator=generator))
+        else:
+            drawn.normal_(0, INITIAL_SD, generator=generator)
+        first, last = max(rows.start, block * _BLOCK), min(rows.stop, (block + 1) * _BLOCK)
+        weight[first - rows.start : last - rows.start] = drawn[first - block * _BLOCK : last - block * _BLOCK]
+    return weight

@@ -1,0 +1,112 @@
+"""From a checkpoint that others released to a run folder like that of a training."""
+
+from __future__ import annotations
+
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from aroface.environment_lock import lock_state
+from aroface.errors import InputError
+from aroface.files import read_json, sha256_file, write_json
+from aroface.models.checkpoint import Foreign, load_foreign, save_weights
+from aroface.models.layouts import Color
+from aroface.models.registry import ARCHITECTURES, build
+from aroface.models.run_folder import CHECKPOINT, WEIGHTS
+from aroface.omissions import Omissions
+from aroface.provenance import git_commit, hardware, versions
+
+SCHEMA = 1
+RELEASED = "released"
+UNKNOWN = "unknown"
+_INPUT = {"size": 112, "color": "RGB", "mean": 127.5, "std": 127.5}
+
+
+def import_checkpoint(
+    file: str | PathLike[str],
+    out: str | PathLike[str],
+    *,
+    color: Color | None = None,
+    mean: float | None = None,
+    std: float | None = None,
+    arch: str | None = None,
+    name: str | None = None,
+    method: str = RELEASED,
+    dataset: str = UNKNOWN,
+) -> Path:
+    """Write ``model.safetensors`` and, last, ``checkpoint.json``: everything downstream takes them for a finished run.
+
+    The weights written take RGB, whatever the file's take; what was found and done is in ``released``.
+
+    Args:
+        file: as :func:`aroface.models.checkpoint.load_foreign` reads it.
+        out: the run folder; one that an import made is made again.
+        color: order of the channels that the weights were trained on; by default that of the file's layout.
+        mean: subtracted from pixel values in 0..255, 127.5 by default.
+        std: what they are divided by afterwards, 127.5 by default.
+        arch: what the file must hold; by default whatever it holds.
+        name: of the run; by default the folder's.
+        method: what trained the weights, for the rows of tables.
+        dataset: what they were trained on, for the rows of tables.
+
+    Returns:
+        The path of ``checkpoint.json``.
+
+    Raises:
+        InputError: no such checkpoint (see :func:`aroface.models.checkpoint.load_foreign`), or one of another
+            architecture; or the folder holds a trained run.
+    """
+    if arch is not None and arch not in ARCHITECTURES:
+        raise InputError(f"unknown architecture {arch!r}", expected=f"one of {', '.join(ARCHITECTURES)}")
+    folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise InputError("a file", file=folder, expected="a folder for the run", remedy="name another by --out")
+    _refuse_trained(folder)
+    found = load_foreign(file, color)
+    if arch not in (None, found.arch):
+        raise InputError(f"holds {found.arch}", file=file, expected=arch)
+    omissions = Omissions()
+    omissions.extend("tensors that are no part of the backbone", found.left_out)
+    omissions.tell()
+    given = {key: value for key, value in (("mean", mean), ("std", std)) if value is not None}
+    form = {**_INPUT, **given}
+    run = name or folder.resolve().name
+    model = build(found.arch, found.embedding_size)
+    model.load_state_dict(found.state)
+    (folder / CHECKPOINT).unlink(missing_ok=True)
+    save_weights(folder / WEIGHTS, model, {"arch": found.arch, "run": run})
+    experiment = {"method": method, "dataset": dataset, "arch": found.arch, "seed": 0}
+    write_json(folder / CHECKPOINT, {"schema": SCHEMA, "run": run, **_describe(found, folder, experiment, form)})
+    return folder / CHECKPOINT
+
+
+def _refuse_trained(folder: Path) -> None:
+    if (folder / CHECKPOINT).exists() and read_json(folder / CHECKPOINT).get("source") != RELEASED:
+        raise InputError("holds a trained run", file=folder, expected="a folder of its own", remedy="choose another")
+
+
+def _describe(found: Foreign, folder: Path, experiment: dict[str, Any], form: dict[str, Any]) -> dict[str, Any]:
+    weights, file = folder / WEIGHTS, found.file
+    return {
+        "experiment": experiment,
+        "recipe": None,
+        "recipe_hash": None,
+        "weights": {"file": weights.name, "sha256": sha256_file(weights)},
+        "input": form,
+        "embedding_size": found.embedding_size,
+        "source": RELEASED,
+        "released": {
+            "file": file.name,
+            "size": file.stat().st_size,
+            "sha256": sha256_file(file),
+            "layout": found.layout,
+            "color": found.color,
+        },
+        "data": {"name": experiment["dataset"], "manifest_hash": None},
+        "environment": {
+            "git_commit": git_commit(),
+            "versions": versions(),
+            "lock": lock_state(),
+            "hardware": hardware(),
+        },
+    }

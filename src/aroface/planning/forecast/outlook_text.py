@@ -1,0 +1,140 @@
+"""What is to be done and when it would be done, in words: for the end of a dry run and for ``aroface plan``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from aroface.errors import InputError
+from aroface.planning.forecast.costs import Costs, plan_costs
+from aroface.planning.forecast.costs_text import days_text, headline, hours_text, plural
+from aroface.planning.forecast.simulation import Job
+from aroface.planning.forecast.workload import Outlook, Task, count_kinds, find_outlook, find_site
+from aroface.planning.plan import Plan
+
+_NAMES = {
+    "data": "data set",
+    "import": "import",
+    "train": "training",
+    "embed": "set of features",
+    "evaluate": "evaluation",
+    "render": "table, figure or document",
+}
+_PLURALS = {"embed": "sets of features", "render": "tables, figures and documents"}
+
+
+def summary(plan: Plan, tasks: Iterable[Task], *, root: Path = Path(), gpus: int | None = None) -> list[str]:
+    """All that is to be known of some jobs before they are started; nothing where there are none.
+
+    Args:
+        plan: of the configuration.
+        tasks: the jobs.
+        root: folder of the repository.
+        gpus: of one machine, where there is no cluster.
+    """
+    asked = list(tasks)
+    if not asked:
+        return []
+    trained = [task.run for task in asked if task.kind == "train" and task.run]
+    needed = {plan.missing_for(task.rule, _wildcards(task)) for task in asked}
+    said = [jobs_line(asked)]
+    try:
+        costs = plan_costs(plan, root=root)
+        said += [headline(costs, trained)] if trained else []
+        said += time_lines(plan, costs, asked, root=root, gpus=gpus, gpus_per_node=gpus, scheduler=gpus is None)
+        said += _refused(costs, trained)
+    except InputError as error:
+        said.append(f"costs: unknown: {error}")
+    return [*said, *(f"missing: {line}" for line in plan.missing() if line in needed)]
+
+
+def time_lines(plan: Plan, costs: Costs, tasks: Sequence[Task], **where: Any) -> list[str]:
+    """What features take and when all is done; why that is not known, if jobs do not fit on the GPUs.
+
+    Args:
+        plan: of the configuration.
+        costs: of that plan.
+        tasks: its jobs.
+        where: as :func:`aroface.planning.forecast.workload.find_site` takes it.
+    """
+    try:
+        return outlook_lines(find_outlook(plan, costs, tasks, find_site(plan, **where)))
+    except InputError as error:
+        return [f"time: unknown: {error}"]
+
+
+def outlook_lines(outlook: Outlook) -> list[str]:
+    """What features take, and when all is done."""
+    return [*_feature_lines(outlook), *_time_lines(outlook)]
+
+
+def _wildcards(task: Task) -> dict[str, str]:
+    named = {"run": task.run, "benchmark": task.benchmark}
+    return {name: value for name, value in named.items() if value}
+
+
+def _refused(costs: Costs, runs: list[str]) -> list[str]:
+    try:
+        costs.check_budget(runs)
+    except InputError as error:
+        return [f"budget: {error}"]
+    return []
+
+
+def jobs_line(tasks: Iterable[Task]) -> str:
+    """How many jobs there are of each kind."""
+    counts = count_kinds(tasks)
+    words = [
+        f"{number:,} {_PLURALS[kind]}" if number > 1 and kind in _PLURALS else plural(number, _NAMES[kind])
+        for kind, number in counts.items()
+    ]
+    return f"to do: {plural(sum(counts.values()), 'job')}: {', '.join(words)}" if words else "to do: nothing"
+
+
+def _feature_lines(outlook: Outlook) -> list[str]:
+    """What features take of GPUs, if they do."""
+    hours = outlook.feature_hours
+    if not hours:
+        return []
+    some = f", without {', '.join(outlook.uncounted)}, whose images nobody has counted yet" if outlook.uncounted else ""
+    return [f"features: about {hours:,.{0 if hours >= 10 else 1}f} GPU-hours{some}"]
+
+
+def _time_lines(outlook: Outlook) -> list[str]:
+    """When everything would be done, on the site's GPUs and on others, and the chain that it cannot be faster than."""
+    if not outlook.jobs:
+        return []
+    chain = f"longest chain: {days_text(outlook.chain_hours)}: {' → '.join(map(_job_text, outlook.chain))}"
+    if not any(job.gpus for job in outlook.jobs):
+        return [chain]
+    cluster = outlook.schedule.cluster
+    nodes = f" ({cluster.nodes} × {cluster.gpus_per_node})" if cluster.nodes > 1 else ""
+    others = [f"{gpus} GPUs: {days_text(hours)}" for gpus, hours in outlook.makespans.items() if gpus != cluster.gpus]
+    return [
+        f"time: about {days_text(outlook.makespan)} on {plural(cluster.gpus, 'GPU')}{nodes}, "
+        f"{100 * outlook.schedule.utilisation:.3g} % of them in use, without waiting in a queue"
+        + (f"; {', '.join(others)}" if others else ""),
+        chain,
+    ]
+
+
+def outlook_json(outlook: Outlook) -> dict[str, Any]:
+    """All numbers, without rounding; hours are on the clock unless they say GPU."""
+    return {
+        "jobs": dict(outlook.counts),
+        "gpus": outlook.schedule.cluster.gpus,
+        "gpus_per_node": outlook.schedule.cluster.gpus_per_node,
+        "makespan_hours": outlook.makespan,
+        "utilisation": outlook.schedule.utilisation,
+        "makespan_hours_by_gpus": {str(gpus): hours for gpus, hours in outlook.makespans.items()},
+        "longest_chain_hours": outlook.chain_hours,
+        "longest_chain": [job.name for job in outlook.chain],
+        "feature_gpu_hours": outlook.feature_hours,
+    }
+
+
+def _job_text(job: Job) -> str:
+    attempts = len(job.attempts)
+    several = f" in {attempts} jobs of at most {hours_text(job.limit)}" if attempts > 1 else ""
+    return f"{job.name} ({hours_text(job.whole)}{several})"

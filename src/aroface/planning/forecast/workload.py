@@ -1,0 +1,297 @@
+"""The jobs of a plan, with what each takes and needs: for the time until everything is done.
+
+A training takes the start of a job and what :mod:`.costs` says, nothing more where that is not known.
+Features of ``R`` rows take, with the device's sustained floating-point operations a second ``S``,
+
+    start + R · (2 with flip, else 1) · 2 · multiply_adds / (S(fp32) · devices)
+
+Starts, verification and evaluation are what ``throughput.yaml`` says under ``jobs``. Making sets and rendering take no
+time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from aroface.errors import InputError
+from aroface.models.footprint_table import find_footprint
+from aroface.planning.data_sources import Source
+from aroface.planning.forecast.costs import CPU, Costs
+from aroface.planning.forecast.simulation import Job, Schedule, chain_hours, cluster_of, longest_chain, simulate
+from aroface.planning.plan import Plan, Run
+from aroface.schemas import read_yaml, validate
+
+SITE = Path("slurm/site.yaml")
+DEFAULT_GPUS, DEFAULT_GPUS_PER_NODE = 16, 4
+COMPARED_GPUS = (4, 8, 16, 32)
+KINDS = ("data", "import", "train", "embed", "evaluate", "render")
+
+_OPERATIONS = 2  # of a multiply-add
+_DATA_VERBS = ("verify", "generate", "pack", "fetch")
+
+
+class Task(NamedTuple):
+    """A job of the workflow: its rule, and its run and benchmark where it has any."""
+
+    rule: str
+    run: str | None = None
+    benchmark: str | None = None
+
+    @property
+    def kind(self) -> str:
+        """One of :data:`KINDS`."""
+        known = {"train": "train", "embed": "embed", "evaluate": "evaluate", "import_released": "import"}
+        return known.get(self.rule, "data" if self.rule.split("_")[0] in _DATA_VERBS else "render")
+
+    @property
+    def name(self) -> str:
+        """Rule, run and benchmark."""
+        return " ".join(part for part in self if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """How many GPUs a plan may count on.
+
+    Attributes:
+        gpus: all of them.
+        gpus_per_node: of one node.
+        nodes: that a training is spread over.
+        max_hours: time limit of a GPU job; None where the configuration alone says.
+        scheduler: whether jobs that run at once get different GPUs, as from Slurm. On a machine without it a training
+            holds all GPUs of the configuration, for every one begins with the first.
+    """
+
+    gpus: int
+    gpus_per_node: int
+    nodes: int
+    max_hours: float | None
+    scheduler: bool = True
+
+
+def find_site(
+    plan: Plan,
+    *,
+    root: Path = Path(),
+    gpus: int | None = None,
+    gpus_per_node: int | None = None,
+    scheduler: bool = True,
+) -> Site:
+    """What ``slurm/site.yaml`` and the configuration say of GPUs, where the caller does not say otherwise.
+
+    Args:
+        plan: of the configuration.
+        root: folder of the repository.
+        gpus: all of them; 16 where nobody says, or what one training takes, in whole nodes.
+        gpus_per_node: 4 where nobody says, or what one training takes of a node.
+        scheduler: see `Site`.
+
+    Raises:
+        InputError: the file is malformed.
+    """
+    said: Mapping[str, Any] = (read_yaml(root / SITE) or {}) if (root / SITE).exists() else {}
+    validate(said, "site", file=root / SITE)
+    queue, nodes = said.get("gpu", {}), said.get("nodes", 1)
+    asked = plan.values["resources"]["train"]["gpus"]
+    per_node = gpus_per_node or queue.get("per_node") or max(DEFAULT_GPUS_PER_NODE, -(-asked // nodes))
+    number = gpus or queue.get("count") or per_node * -(-max(DEFAULT_GPUS, asked) // per_node)
+    return Site(number, per_node, nodes, queue.get("max_hours"), scheduler)
+
+
+def tasks_to_do(plan: Plan) -> list[Task]:
+    """The jobs of a plan whose results are not there yet, without those that render them.
+
+    Snakemake may find more: results that are older than what they were made from.
+    """
+    if plan.values["render_only"]:
+        return []
+    found, sets = [], {}
+    for run in plan.runs.values():
+        trained = (plan.results / "runs" / run.name / "checkpoint.json").exists()
+        if not trained:
+            found.append(Task("train" if run.experiment.released is None else "import_released", run.name))
+            sets[run.source.name] = run.source
+        for benchmark in plan.benchmarks.values():
+            if not benchmark.evaluates(run.experiment):
+                continue
+            if (plan.results / "records" / run.name / f"{benchmark.name}.json").exists():
+                continue
+            if not (plan.results / "features" / run.name / benchmark.name / "index.json").exists():
+                found.append(Task("embed", run.name, benchmark.name))
+                sets[benchmark.source.name] = benchmark.source
+            found.append(Task("evaluate", run.name, benchmark.name))
+    made = {name: _data_rule(plan, source) for name, source in sets.items() if not source.manifest.exists()}
+    return [*(Task(rule) for rule in dict.fromkeys(made.values()) if rule), *found]
+
+
+def workload(plan: Plan, costs: Costs, tasks: Iterable[Task], site: Site) -> list[Job]:
+    """Jobs with hours, GPUs and what they wait for, in the plan's order, of the tasks that are to be done.
+
+    Args:
+        plan: of the configuration.
+        costs: of that plan.
+        tasks: rendering may be among them and is left out.
+        site: says on how many nodes a training runs, and for how long.
+
+    Raises:
+        InputError: a time limit is too short for anything to get done.
+    """
+    order = {name: place for place, name in enumerate([*plan.runs, *plan.benchmarks])}
+
+    def place(task: Task) -> tuple[Any, ...]:
+        return KINDS.index(task.kind), order.get(task.run or "", 0), order.get(task.benchmark or "", 0), task.rule
+
+    chosen = {task.name: task for task in sorted(tasks, key=place) if task.kind != "render"}
+    made = _Hours(plan, costs)
+    return [_job(task, chosen, plan, made, site) for task in chosen.values()]
+
+
+def count_kinds(tasks: Iterable[Task]) -> dict[str, int]:
+    """How many tasks there are of each kind, those that occur."""
+    counts = Counter(task.kind for task in tasks)
+    return {kind: counts[kind] for kind in KINDS if counts[kind]}
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a plan's jobs come to on a certain number of GPUs.
+
+    Attributes:
+        counts: number of jobs by kind.
+        jobs: those that take time.
+        chain: the longest one of them.
+        makespans: hours until everything is done, by number of GPUs, where all jobs fit.
+        feature_hours: GPU-hours of features.
+        uncounted: benchmarks among them of which nobody knows the number of images yet.
+        schedule: on the site's GPUs.
+    """
+
+    counts: Mapping[str, int]
+    jobs: Sequence[Job]
+    chain: Sequence[Job]
+    makespans: Mapping[int, float]
+    feature_hours: float
+    uncounted: Sequence[str]
+    schedule: Schedule
+
+    @property
+    def makespan(self) -> float:
+        """Hours until everything is done on the site's GPUs."""
+        return self.schedule.makespan
+
+    @property
+    def chain_hours(self) -> float:
+        """Hours of the longest chain."""
+        return chain_hours(self.chain)
+
+
+def find_outlook(plan: Plan, costs: Costs, tasks: Iterable[Task], site: Site) -> Outlook:
+    """Simulate the tasks on the site's GPUs, and on 4, 8, 16 and 32 that fit.
+
+    Raises:
+        InputError: a job does not fit on the site's nodes.
+    """
+    asked = list(tasks)
+    jobs = workload(plan, costs, asked, site)
+    schedule = simulate(jobs, cluster_of(site.gpus, site.gpus_per_node, jobs))
+    makespans = {schedule.cluster.gpus: schedule.makespan}
+    for gpus in COMPARED_GPUS:
+        with suppress(InputError):  # it does not fit on so few
+            cluster = cluster_of(gpus, site.gpus_per_node, jobs)
+            makespans[gpus] = makespans.get(gpus) or simulate(jobs, cluster).makespan
+    return Outlook(
+        count_kinds(asked),
+        jobs,
+        longest_chain(jobs),
+        dict(sorted(makespans.items())),
+        sum(job.gpus * job.whole for job in jobs if job.kind == "embed"),
+        sorted({task.benchmark for task in asked if task.benchmark in costs.uncounted}),
+        schedule,
+    )
+
+
+class _Hours:
+    """Estimates of jobs by kind."""
+
+    def __init__(self, plan: Plan, costs: Costs) -> None:
+        self._plan, self._costs = plan, costs
+        self._jobs = costs.throughput["jobs"]
+
+    def start(self, gpus: int) -> float:
+        """Until a job computes."""
+        return float(self._jobs["start_minutes"]["gpu" if gpus else "cpu"] / 60)
+
+    def of(self, task: Task) -> float:
+        """Hours on the clock, without a time limit."""
+        resources = self._plan.values["resources"]
+        if task.kind == "train" and task.run:
+            return self.start(resources["train"]["gpus"]) + self._costs.longest([task.run])
+        if task.kind == "embed" and task.run and task.benchmark:
+            hours = self._embedding(self._plan.runs[task.run], task.benchmark)
+            return self.start(resources["embed"]["gpus"]) + hours
+        if task.kind == "evaluate" and task.benchmark:
+            rows = self._costs.rows[task.benchmark] or 0
+            return self.start(0) + float(rows / self._jobs["evaluated_rows_per_s"] / 3600)
+        speed = self._jobs["verified_images_per_s"] * resources["data"]["threads"]
+        return self.start(0) + float(self._images(task.rule) / speed / 3600)
+
+    def _embedding(self, run: Run, benchmark: str) -> float:
+        recipe = run.experiment.recipe or {"embedding_size": 512}
+        footprint = find_footprint(run.experiment.arch, recipe["embedding_size"], "fp32")
+        asked = self._plan.values["resources"]["embed"]
+        training, throughput = self._plan.values["training"], self._costs.throughput
+        on_gpu = asked["gpus"] and training["device"] != CPU
+        device = (training["gpu_type"] or throughput["default_device"]) if on_gpu else CPU
+        speed = 1e12 * throughput["devices"][device]["sustained_tflops"]["fp32"]
+        passes = 2 if self._plan.benchmarks[benchmark].spec["options"].get("flip") else 1
+        work = (self._costs.rows[benchmark] or 0) * passes * _OPERATIONS * footprint.multiply_adds
+        return float(work / speed / (asked["gpus"] if on_gpu else asked["threads"]) / 3600)
+
+    def _images(self, rule: str) -> int:
+        """Images of the set that a rule verifies; 0 of one that it makes."""
+        counts = self._costs.counts.get(rule.removeprefix("verify_"), {}) if rule.startswith("verify_") else {}
+        if "pairs" in counts and "images" not in counts:
+            return 2 * counts["pairs"]
+        return sum(counts.get(part, 0) for part in ("images", "gallery", "distractors", "probes"))
+
+
+def _job(task: Task, chosen: Mapping[str, Task], plan: Plan, hours: _Hours, site: Site) -> Job:
+    needs = tuple(name for name in _needs(task, plan) if name in chosen)
+    resources = plan.values["resources"]
+    if task.kind == "train":
+        asked = resources["train"]
+        limit = min(asked["runtime"] / 60, site.max_hours or float("inf"))
+        _, gpus, nodes = plan.devices(plan.runs[str(task.run)].experiment, site.nodes if asked["gpus"] else 1)
+        gpus = gpus if site.scheduler else asked["gpus"]
+        return Job(task.name, task.kind, hours.of(task), gpus, nodes, needs, limit, hours.start(gpus))
+    gpus = resources["embed"]["gpus"] if task.kind == "embed" else 0
+    return Job(task.name, task.kind, hours.of(task), gpus, needs=needs)
+
+
+def _needs(task: Task, plan: Plan) -> list[str]:
+    """Names of the tasks that make what a task starts from."""
+    if task.run is None:
+        return []
+    run = plan.runs[task.run]
+    if task.kind in ("train", "import"):
+        return [_data_rule(plan, run.source) or ""]
+    if task.kind == "evaluate":
+        return [Task("embed", task.run, task.benchmark).name]
+    source = plan.benchmarks[str(task.benchmark)].source
+    rule = "train" if run.experiment.released is None else "import_released"
+    return [Task(rule, task.run).name, _data_rule(plan, source) or ""]
+
+
+def _data_rule(plan: Plan, source: Source) -> str | None:
+    """The rule that makes or verifies a set; None of released weights, which nothing does."""
+    if source.kind == "checkpoint":
+        return None
+    if source.received:
+        return f"verify_{source.name}"
+    makings = (making for making in plan.sources.makings if source.manifest in making.manifests)
+    return next((f"{making.verb}_{making.name}" for making in makings), None)

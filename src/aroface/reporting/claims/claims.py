@@ -1,0 +1,138 @@
+"""The paper's claims: what each says of the tables, as a YAML file under ``paper_tables`` has it, checked and typed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from os import PathLike
+from pathlib import Path
+from typing import Any, Literal
+
+from aroface.errors import InputError
+from aroface.reporting.records import Experiment
+from aroface.reporting.tables.spec import Row, Source, Spec
+from aroface.schemas import read_yaml, validate
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two rows of a table by their addresses, the second to be subtracted from the first."""
+
+    of: str
+    minus: str
+
+
+@dataclass(frozen=True, slots=True)
+class DifferenceClaim:
+    """A claim on differences of rows.
+
+    Attributes:
+        id: its name.
+        claim: in the authors' words or short for them.
+        stands: where in the paper.
+        kind: ``gain``: so many points; ``improves``: above zero; ``no_loss``: no loss of more than a margin.
+        table: name of the table.
+        columns: ids of its columns.
+        pairs: rows to be compared.
+        claimed: points of a gain as printed.
+        margin: points that count as no loss.
+    """
+
+    id: str
+    claim: str
+    stands: str
+    kind: Literal["gain", "improves", "no_loss"]
+    table: str
+    columns: tuple[str, ...]
+    pairs: tuple[Pair, ...]
+    claimed: str | None = None
+    margin: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class DropClaim:
+    """A claim on what alignment errors take of a metric; the attributes are the schema's."""
+
+    id: str
+    claim: str
+    stands: str
+    claimed: Decimal
+    unprinted: str
+    benchmark: str
+    metric: str
+    quality: str
+    factor: str
+    level: float
+    experiments: tuple[Experiment, ...]
+    stand_in: str | None = None
+    kind: Literal["drop"] = "drop"
+
+
+Claim = DifferenceClaim | DropClaim
+
+
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """All claims of a paper and the tables that they speak of."""
+
+    path: Path
+    source: Source
+    claims: tuple[Claim, ...]
+    specs: Mapping[str, Spec]
+
+    def row(self, table: str, address: str) -> Row:
+        """A row of a table by its address."""
+        return next(row for row in self.specs[table].rows or () if row.key == address)
+
+
+def read_claims(path: str | PathLike[str], specs: Iterable[Spec]) -> Claims:
+    """Read and check a file of claims.
+
+    Args:
+        path: such as ``paper_tables/claims.yaml``.
+        specs: the tables there are.
+
+    Raises:
+        InputError: the file does not follow the schema, names a claim twice, or names a table, row or column that is
+            not there.
+    """
+    path = Path(path)
+    content = read_yaml(path)
+    validate(content, "claims", file=path)
+    claims = tuple(map(_claim, content["claims"]))
+    for name, count in Counter(claim.id for claim in claims).items():
+        if count > 1:
+            raise InputError(f"claim {name} stands {count} times", file=path, expected="once")
+    tables = {spec.name: spec for spec in specs}
+    for claim in claims:
+        if isinstance(claim, DifferenceClaim):
+            _check(path, claim, tables)
+    return Claims(path, Source(**content["source"]), claims, tables)
+
+
+def _claim(content: Mapping[str, Any]) -> Claim:
+    if content["kind"] == "drop":
+        experiments = tuple(Experiment(**each) for each in content["experiments"])
+        return DropClaim(**{**content, "claimed": Decimal(content["claimed"]), "experiments": experiments})
+    changed = {
+        "columns": tuple(content["columns"]),
+        "pairs": tuple(Pair(**pair) for pair in content["pairs"]),
+        "margin": Decimal(content.get("margin", "0")),
+    }
+    return DifferenceClaim(**{**content, **changed})
+
+
+def _check(path: Path, claim: DifferenceClaim, tables: Mapping[str, Spec]) -> None:
+    _check_known(path, claim, "table", [claim.table], tables)
+    spec = tables[claim.table]
+    _check_known(path, claim, "column", claim.columns, [column.id for column in spec.columns])
+    named = [address for pair in claim.pairs for address in (pair.of, pair.minus)]
+    _check_known(path, claim, "row", named, [row.key for row in spec.rows or ()])
+
+
+def _check_known(path: Path, claim: Claim, what: str, names: Iterable[str], known: Iterable[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise InputError(f"no {what} {name!r}", file=path, record=claim.id, expected=f"one of {', '.join(known)}")

@@ -1,0 +1,174 @@
+"""Claims, verdicts and findings, for a terminal, a page in Markdown, and machines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any, get_args
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from aroface.reporting.claims.lint import Finding
+from aroface.reporting.claims.verdicts import Evidence, Judgement, Verdict, combined, criterion
+from aroface.reporting.tables.grid import MISSING
+from aroface.reporting.tables.latex import environment, escape
+from aroface.reporting.tables.seed_notes import p_text
+from aroface.reporting.text import markdown_table, markdown_text, plural, print_wide
+
+HEADS = ("Values", "Verdict", "What", "Value", "95 % interval", "Seeds", "Remark")
+STYLES: dict[str, str] = {"confirmed": "green", "refuted": "bold red"}
+
+
+def terminal(judgements: Sequence[Judgement], findings: Sequence[Finding]) -> str:
+    """A block for each claim, the findings in the source, and a summary."""
+    parts: list[Table | Text | str] = []
+    for each in judgements:
+        parts += [Text(_title(each), style="bold"), Text(f"Reproduced values: {criterion(each.claim)}.", style="dim")]
+        drawn = Table(box=box.SIMPLE, pad_edge=False, show_header=True)
+        for head in HEADS:
+            drawn.add_column(head, no_wrap=True, justify="right" if head in ("Value", "Seeds") else "left")
+        for cells in _rows(each):
+            drawn.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in cells))
+        parts.append(drawn)
+    return print_wide([*parts, *_finding_lines(findings), *summary(judgements, findings)])
+
+
+def lint_terminal(findings: Sequence[Finding]) -> str:
+    """The findings alone."""
+    return print_wide([*_finding_lines(findings), *([] if findings else ["nothing found"])])
+
+
+def markdown(judgements: Sequence[Judgement], findings: Sequence[Finding]) -> str:
+    """The same as GitHub-flavoured Markdown."""
+    parts = []
+    for each in judgements:
+        parts += [f"## {markdown_text(_title(each))}", f"Reproduced values: {markdown_text(criterion(each.claim))}."]
+        parts.append(markdown_table(HEADS, list(_rows(each)), right=(3, 5)))
+    if findings:
+        parts += ["## Findings in the source", _finding_table(findings)]
+    return "\n\n".join([*parts, *summary(judgements, findings)]) + "\n"
+
+
+def lint_markdown(findings: Sequence[Finding]) -> str:
+    """The findings alone."""
+    return (_finding_table(findings) if findings else "nothing found") + "\n"
+
+
+def latex(judgements: Sequence[Judgement]) -> str:
+    """A table of the claims with both verdicts, to be put into a document as those of the paper are."""
+    rows = [
+        (each.claim.claim.replace(" %", "\u00a0%"), each.claim.stands, _said(each.paper), _said(each.reproduction))
+        for each in judgements
+    ]
+    lines = [" & ".join(rf"\raggedright {escape(cell)}" for cell in row) for row in rows]
+    return environment().get_template("claims.tex.j2").render(rows=lines)
+
+
+def as_json(judgements: Sequence[Judgement], findings: Sequence[Finding]) -> dict[str, Any]:
+    """All of it, numbers as numbers: points, or per cent of a drop."""
+    return {
+        "claims": [
+            {
+                "id": each.claim.id,
+                "claim": each.claim.claim,
+                "stands": each.claim.stands,
+                "kind": each.claim.kind,
+                "criterion": criterion(each.claim),
+                "paper": {"verdict": each.paper_verdict, "evidence": [*map(_entry, each.paper)]},
+                "reproduction": {"verdict": each.reproduction_verdict, "evidence": [*map(_entry, each.reproduction)]},
+            }
+            for each in judgements
+        ],
+        "findings": lint_json(findings),
+    }
+
+
+def lint_json(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+    """The findings alone."""
+    return [
+        {"rule": each.rule, "place": each.place, "text": each.text, "explained": each.explained} for each in findings
+    ]
+
+
+def summary(judgements: Sequence[Judgement], findings: Sequence[Finding]) -> list[str]:
+    """How many claims are borne out."""
+    paper = _count([each.paper_verdict for each in judgements])
+    reproduction = _count([each.reproduction_verdict for each in judgements])
+    lines = [f"paper: {paper}", f"reproduction: {reproduction}"]
+    return [*lines, f"source: {plural(len(findings), 'finding')}"] if findings else lines
+
+
+def _title(each: Judgement) -> str:
+    return f"{each.claim.id}: {each.claim.claim} ({each.claim.stands})"
+
+
+def _rows(each: Judgement) -> Iterator[tuple[str, ...]]:
+    """A line for each side's verdict; where it rests on several numbers, one for each of them below."""
+    for side, evidence in (("paper", each.paper), ("reproduction", each.reproduction)):
+        if len(evidence) == 1:
+            yield (side, *_cells(evidence[0]))
+        elif len({(item.verdict, item.value, item.remark) for item in evidence}) == 1 and evidence[0].value is None:
+            yield (side, evidence[0].verdict, f"all {len(evidence)}", MISSING, "", "", evidence[0].remark)
+        else:
+            counts = _count([item.verdict for item in evidence])
+            yield (side, combined(evidence), f"{len(evidence)} comparisons", "", "", "", counts)
+            for item in evidence:
+                yield ("", *_cells(item))
+
+
+def _cells(item: Evidence) -> tuple[str, ...]:
+    value = MISSING if item.value is None else item.value.replace("-", "−")
+    interval = "" if item.low is None else f"[{item.low}, {item.high}]".replace("-", "−")
+    p = "" if item.p_value is None else p_text(item.p_value)
+    remark = "; ".join(part for part in (p, item.remark) if part)
+    return (item.verdict, item.what, value, interval, str(item.seeds or ""), remark)
+
+
+def _said(evidence: Sequence[Evidence]) -> str:
+    """One side's verdict, with the value that it rests on or the number of comparisons."""
+    verdict = combined(evidence)
+    if len(evidence) > 1:
+        count = sum(item.verdict == verdict for item in evidence)
+        return f"{verdict} ({count} of {len(evidence)})"
+    _, _, value, interval, _, _ = _cells(evidence[0])
+    return verdict if value == MISSING else f"{verdict}: {value} {interval}".rstrip()
+
+
+def _count(verdicts: Sequence[Verdict]) -> str:
+    found = Counter(verdicts)
+    return ", ".join(f"{found[verdict]} {verdict}" for verdict in get_args(Verdict) if found[verdict])
+
+
+def _finding_lines(findings: Sequence[Finding]) -> Iterator[Table | Text]:
+    if not findings:
+        return
+    yield Text("Findings in the source", style="bold")
+    drawn = Table(box=box.SIMPLE, pad_edge=False)
+    for head in ("Rule", "Place", "Finding"):
+        drawn.add_column(head, no_wrap=True)
+    for each in findings:
+        drawn.add_row(*map(Text, _finding_cells(each)))
+    yield drawn
+
+
+def _finding_table(findings: Sequence[Finding]) -> str:
+    return markdown_table(("Rule", "Place", "Finding"), [_finding_cells(each) for each in findings])
+
+
+def _finding_cells(each: Finding) -> tuple[str, str, str]:
+    return each.rule, each.place, each.text + (" (explained in the specification)" if each.explained else "")
+
+
+def _entry(item: Evidence) -> dict[str, Any]:
+    numbers = {name: getattr(item, name) for name in ("value", "low", "high")}
+    return {
+        "what": item.what,
+        "verdict": item.verdict,
+        **{name: None if digits is None else float(digits) for name, digits in numbers.items()},
+        "seeds": item.seeds,
+        "p_value": item.p_value,
+        "remark": item.remark,
+        "cells": ["/".join(cell) for cell in item.cells],
+    }

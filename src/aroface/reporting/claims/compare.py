@@ -1,0 +1,184 @@
+"""Reported against reproduced, cell by cell: does the reproduction hold?"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from os import PathLike
+from pathlib import Path
+from typing import Literal, Unpack
+
+from aroface.errors import InputError
+from aroface.reporting.claims.gap_causes import causes
+from aroface.reporting.records import Experiment, Record, Selection, load_records, selected
+from aroface.reporting.tables.cells import Line, check_columns, lines, measure
+from aroface.reporting.tables.seed_statistics import estimate, percent, prediction_interval, rounded
+from aroface.reporting.tables.spec import Column, Spec, read_spec
+
+Verdict = Literal["holds", "differs", "check the preprocessing", "not reproduced yet"]
+Source = Literal["released", "trained"]
+
+TOLERANCES: Mapping[Source, Decimal] = {"released": Decimal("0.1"), "trained": Decimal("1.5")}
+"""Points by which a reproduced value may differ, by where its weights come from.
+
+A released checkpoint differs by hardware and decoding alone. Networks that others trained again by AdaFace's recipe
+came out .3 points lower on IJB and 1.2 on TinyFace (AdaFace #39 and #76), so 1.5 of a network trained again.
+"""
+
+CHECK = Decimal(5)
+"""Points beyond which no seed explains a gap: public threads on such gaps end in the preprocessing (``hints``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One reported value and what became of it.
+
+    Attributes:
+        table: name of the table.
+        row: the row's address.
+        column: the column's id.
+        heading: the column's heading with that of its group.
+        reported: the authors' digits, in per cent.
+        reproduced: mean over seeds, in per cent; None where there is no result.
+        sd: standard deviation over seeds; None for one seed.
+        further: where one further seed falls with a probability of 95 %, which the authors' run may be taken for; None
+            for one seed.
+        seeds: number of seeds.
+        source: where the weights come from; None where there is no result.
+        difference: reproduced minus reported, of printed digits, with its sign.
+        tolerance: by the source.
+        verdict: what it comes to.
+        causes: likely ones, where the preprocessing is to be checked.
+    """
+
+    table: str
+    row: str
+    column: str
+    heading: str
+    reported: str
+    verdict: Verdict
+    reproduced: str | None = None
+    sd: str | None = None
+    further: tuple[str, str] | None = None
+    seeds: int = 0
+    source: Source | None = None
+    difference: str | None = None
+    tolerance: Decimal | None = None
+    causes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """All comparisons.
+
+    Attributes:
+        comparisons: in the order of tables, rows and columns.
+        others: by table, the rows of models that only their own authors can make: reported, and not reproduced here.
+    """
+
+    comparisons: tuple[Comparison, ...]
+    others: Mapping[str, tuple[str, ...]]
+
+    @property
+    def holds(self) -> bool:
+        """Whether every value that was reproduced holds; true where nothing was."""
+        return all(each.verdict in ("holds", "not reproduced yet") for each in self.comparisons)
+
+
+def compare(
+    specs: Iterable[Spec],
+    records: str | PathLike[str],
+    **shown: Unpack[Selection],
+) -> Report:
+    """Compare each value that the authors reported with the records.
+
+    Args:
+        specs: the tables.
+        records: folder of the records.
+        shown: see :class:`aroface.reporting.records.Selection`.
+
+    Raises:
+        InputError: records that are invalid, ambiguous or not comparable.
+    """
+    runs, known, labels = selected(shown)
+    found = load_records(records, runs)
+    comparisons: list[Comparison] = []
+    others: dict[str, tuple[str, ...]] = {}
+    for spec in specs:
+        table = lines(spec, found, known, labels)
+        check_columns(
+            measure(spec, column, line.experiment, found, line.row.quality)
+            for line in table
+            if line.experiment
+            for column in spec.columns
+        )
+        others[spec.name] = tuple(line.row.key for line in table if line.row.reported and line.experiment is None)
+        comparisons += [
+            _compare(spec, line, line.experiment, column, line.row.reported[column.id] or "", found)
+            for line in table
+            for column in spec.columns
+            if line.experiment and line.row.reported.get(column.id) is not None
+        ]
+    return Report(tuple(comparisons), others)
+
+
+def reported_specs(folder: str | PathLike[str], tables: Collection[str] | None = None) -> list[Spec]:
+    """The specifications with values of the authors in a folder, in the order of their names.
+
+    Args:
+        folder: such as ``paper_tables/specs``.
+        tables: names of those that are wanted, in their order; None for all.
+
+    Raises:
+        InputError: there are none, or not the one that is wanted.
+    """
+    specs = {spec.name: spec for spec in map(read_spec, sorted(Path(folder).glob("*.yaml"))) if spec.source}
+    if not specs:
+        raise InputError("no tables with reported values", file=folder, expected="specifications of tables, as YAML")
+    for name in tables or ():
+        if name not in specs:
+            raise InputError(
+                f"no table {name!r} with reported values", file=folder, expected=f"one of {', '.join(specs)}"
+            )
+    return [specs[name] for name in dict.fromkeys(tables)] if tables else [*specs.values()]
+
+
+def heading(column: Column) -> str:
+    """A column's heading with that of its group, in one line."""
+    group = (column.group or "").replace("-\n", "-").replace("\n", " ")
+    return f"{group} {column.label}".strip()
+
+
+def _compare(
+    spec: Spec, line: Line, experiment: Experiment, column: Column, reported: str, records: Sequence[Record]
+) -> Comparison:
+    place = (spec.name, line.row.key, column.id, heading(column), reported)
+    measured = measure(spec, column, experiment, records, line.row.quality)
+    found = estimate(measured.values)
+    if found is None:
+        return Comparison(*place, "not reproduced yet")
+    source: Source = "released" if all(record.released for record in measured.records) else "trained"
+    reproduced = percent(found.mean, column.decimals)
+    gap = Decimal(reproduced) - Decimal(reported)
+    verdict = judge(gap, source)
+    predicted = prediction_interval(measured.values)
+    return Comparison(
+        *place,
+        verdict,
+        reproduced=reproduced,
+        sd=None if found.sd is None else percent(found.sd, column.decimals),
+        further=predicted and (percent(predicted[0], column.decimals), percent(predicted[1], column.decimals)),
+        seeds=found.n,
+        source=source,
+        difference=rounded(gap, column.decimals, signed=True),
+        tolerance=TOLERANCES[source],
+        causes=causes(measured.records[0]) if verdict == "check the preprocessing" else (),
+    )
+
+
+def judge(gap: Decimal, source: Source) -> Verdict:
+    """What a difference of printed digits, in points, comes to."""
+    if abs(gap) <= TOLERANCES[source]:
+        return "holds"
+    return "check the preprocessing" if abs(gap) > CHECK else "differs"

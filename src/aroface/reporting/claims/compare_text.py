@@ -1,0 +1,145 @@
+"""What :func:`aroface.reporting.claims.compare.compare` found, for a terminal, a page in Markdown, and machines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any, get_args
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from aroface.reporting.claims.compare import CHECK, TOLERANCES, Comparison, Report, Verdict
+from aroface.reporting.tables.grid import MISSING
+from aroface.reporting.text import markdown_table, plural, print_wide
+
+HEADS = ("Row", "Column", "Paper", "Reproduced", "Seeds", "Further seed", "Δ", "Tolerance", "Verdict")
+RIGHT = ("Paper", "Seeds", "Δ", "Tolerance")
+STYLES: dict[Verdict, str] = {"holds": "green", "differs": "red", "check the preprocessing": "bold red"}
+
+
+def terminal(report: Report) -> str:
+    """A table for each table, likely causes of large gaps, and a summary."""
+    parts: list[Table | str] = []
+    for name, group in groupby(report.comparisons, key=lambda each: each.table):
+        drawn = Table(title=name, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
+        for head in HEADS:
+            drawn.add_column(head, justify="right" if head in RIGHT else "left", no_wrap=True)
+        for row in _rows(list(group)):
+            *cells, verdict = row
+            drawn.add_row(*map(Text, cells), Text(verdict, style=_style(verdict)))
+        parts.append(drawn)
+    return print_wide([*parts, *_causes(report), "", *summary(report)])
+
+
+def markdown(report: Report) -> str:
+    """The same as GitHub-flavoured Markdown."""
+    parts = []
+    for name, group in groupby(report.comparisons, key=lambda each: each.table):
+        parts.append(f"## {name}")
+        parts.append(markdown_table(HEADS, list(_rows(list(group))), right=[HEADS.index(head) for head in RIGHT]))
+    causes = "\n".join(f"- {line.strip(' -')}" if line.startswith(" ") else f"\n{line}\n" for line in _causes(report))
+    return "\n\n".join(part for part in [*parts, causes.strip("\n"), "\n".join(summary(report))] if part) + "\n"
+
+
+def as_json(report: Report) -> dict[str, Any]:
+    """All comparisons, numbers as numbers: percentages, differences and tolerances in points."""
+    return {
+        "tolerances": {source: float(points) for source, points in TOLERANCES.items()},
+        "check_beyond": float(CHECK),
+        "holds": report.holds,
+        "counts": {verdict: count for verdict, count in _counts(report.comparisons).items() if count},
+        "cells": [_entry(each) for each in report.comparisons],
+        "others": {table: list(rows) for table, rows in report.others.items() if rows},
+    }
+
+
+def summary(report: Report) -> list[str]:
+    """How many values hold, in each table; by which tolerance."""
+    lines = []
+    for name, group in groupby(report.comparisons, key=lambda each: each.table):
+        cells = list(group)
+        counts = _counts(cells)
+        words = [
+            f"{counts[verdict]} {_plural_verdict(verdict, counts[verdict])}" for verdict in counts if counts[verdict]
+        ]
+        others = report.others.get(name, ())
+        left = f"; {plural(len(others), 'row')} of others' models left out: {', '.join(others)}" if others else ""
+        lines.append(f"{name}: {plural(len(cells), 'value')}: {', '.join(words)}{left}")
+    lines.append(
+        f"A value holds within ±{TOLERANCES['released']} points of a released checkpoint and ±{TOLERANCES['trained']} "
+        f"of a network trained again; beyond {CHECK} points look at the preprocessing first. Further seed: where one "
+        "more falls in 95 % of cases."
+    )
+    return lines
+
+
+def _plural_verdict(verdict: Verdict, count: int) -> str:
+    if verdict == "check the preprocessing":
+        return f"beyond {CHECK} points"
+    return verdict.rstrip("s") if count > 1 and verdict in ("holds", "differs") else verdict
+
+
+def _counts(comparisons: Sequence[Comparison]) -> dict[Verdict, int]:
+    found = Counter(each.verdict for each in comparisons)
+    return {verdict: found[verdict] for verdict in get_args(Verdict)}
+
+
+def _rows(comparisons: Sequence[Comparison]) -> Iterator[tuple[str, ...]]:
+    """Printed rows of one table; a row of it with nothing reproduced takes one."""
+    for name, group in groupby(comparisons, key=lambda each: each.row):
+        cells = list(group)
+        if all(each.reproduced is None for each in cells):
+            # The paper has values here, which "--" would deny.
+            yield (name, f"all {len(cells)}", "", MISSING, "", "", "", "", cells[0].verdict)
+            continue
+        for number, each in enumerate(cells):
+            yield (name if number == 0 else "", *_cells(each))
+
+
+def _cells(each: Comparison) -> tuple[str, ...]:
+    if each.reproduced is None:
+        return (each.heading, each.reported, MISSING, "", "", "", "", each.verdict)
+    spread = f" ± {each.sd}" if each.sd else ""
+    seeds = "released" if each.source == "released" else str(each.seeds)
+    gap = (each.difference or "").replace("-", "−")
+    further = f"[{', '.join(each.further)}]" if each.further else ""
+    value = each.reproduced + spread
+    return (each.heading, each.reported, value, seeds, further, gap, f"±{each.tolerance}", each.verdict)
+
+
+def _causes(report: Report) -> Iterator[str]:
+    """The likely causes of each table's large gaps, those of one kind once."""
+    seen: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for each in report.comparisons:
+        if each.causes:
+            seen.setdefault((each.table, each.causes), []).append(f"{each.row}, {each.heading}")
+    for (table, causes), places in seen.items():
+        yield f"{table}: likely causes of the gaps beyond {CHECK} points ({'; '.join(places)})"
+        for cause in causes:
+            yield f"  - {cause}"
+
+
+def _entry(each: Comparison) -> dict[str, Any]:
+    def number(text: object) -> float | None:
+        return None if text is None else float(str(text))
+
+    return {
+        "cell": f"{each.table}/{each.row}/{each.column}",
+        "reported": number(each.reported),
+        "reproduced": number(each.reproduced),
+        "sd": number(each.sd),
+        "further_seed": [number(end) for end in each.further] if each.further else None,
+        "seeds": each.seeds,
+        "source": each.source,
+        "difference": number(each.difference),
+        "tolerance": number(each.tolerance),
+        "verdict": each.verdict,
+        "causes": list(each.causes),
+    }
+
+
+def _style(verdict: str) -> str:
+    return next((style for name, style in STYLES.items() if name == verdict), "dim")

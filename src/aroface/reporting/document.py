@@ -1,0 +1,160 @@
+"""One PDF of all tables and figures, by the LaTeX that is installed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+
+from aroface.errors import InputError
+from aroface.files import atomic_path, write_text
+from aroface.reporting.tables.latex import check_name, environment, is_plain_name
+
+TITLE = "ARoFace: tables and figures"
+PROGRAMS = ("latexmk", "pdflatex", "kpsewhich")
+PACKAGES = ("amssymb.sty", "booktabs.sty", "graphicx.sty", "glyphtounicode.tex")
+HINT = (
+    "on Debian or Ubuntu: apt-get install latexmk texlive-latex-recommended texlive-publishers; elsewhere: TeX Live "
+    "from https://tug.org/texlive with latexmk, booktabs, amsfonts and, for Springer's pages, llncs"
+)
+EPOCH = "0"
+
+
+def latex_missing() -> str | None:
+    """One line that says what of LaTeX is missing and how to get it; None if all is there.
+
+    ``llncs.cls`` is not asked for: without it the document has LNCS's text width in the article class.
+    """
+    programs = [program for program in PROGRAMS if shutil.which(program) is None]
+    if programs:
+        return f"LaTeX is not installed ({', '.join(programs)} not found); {HINT}"
+    found = subprocess.run(["kpsewhich", *PACKAGES], capture_output=True, text=True).stdout.split("\n")
+    packages = sorted({*PACKAGES} - {Path(line).name for line in found})
+    if packages:
+        return f"LaTeX lacks {', '.join(packages)}; {HINT}"
+    return None
+
+
+def write_document(
+    fragments: Sequence[str | PathLike[str]],
+    pictures: Sequence[str | PathLike[str]],
+    out: str | PathLike[str],
+    *,
+    note: str,
+    report: str | PathLike[str] | None = None,
+) -> None:
+    """Write a LaTeX document that puts the fragments on LNCS pages.
+
+    Args:
+        fragments: tables and figures as ``write_table`` and ``figure_fae`` write them, in the order of the document.
+        pictures: PDF files that the figures show; the fragments name them without their folders.
+        out: the ``.tex`` file. It refers to the others by relative paths, so it can be compiled where it stands;
+            fragments whose path LaTeX cannot read are copied into it.
+        note: what the numbers are, as the first paragraph.
+        report: the file that explains each cell, which need not be there yet; None for a document without links.
+
+    Raises:
+        InputError: two pictures of one name, of which LaTeX would take the first twice, or one in a folder whose path
+            LaTeX cannot read.
+    """
+    folder = Path(out).resolve().parent
+    names = [Path(picture).name for picture in pictures]
+    for name in names:
+        if names.count(name) > 1:
+            raise InputError(f"{names.count(name)} pictures are named {name}", expected="a name of its own for each")
+    picture_folders = dict.fromkeys(_relative(Path(picture).parent, folder) for picture in pictures)
+    for each in picture_folders:
+        check_name(each, out)
+    template = environment().get_template("document.tex.j2")
+    text = template.render(
+        title=TITLE,
+        note=note,
+        report=None if report is None else _relative(report, folder),
+        fragments=[_fragment(_relative(fragment, folder), Path(fragment)) for fragment in fragments],
+        picture_folders=picture_folders,
+    )
+    write_text(out, text)
+
+
+def compile_document(
+    fragments: Sequence[str | PathLike[str]],
+    pictures: Sequence[str | PathLike[str]],
+    out: str | PathLike[str],
+    *,
+    note: str,
+    report: str | PathLike[str] | None = None,
+) -> None:
+    """Write the document beside ``out`` (as ``.tex``) and compile it; equal input gives a PDF of equal bytes.
+
+    Args:
+        fragments: see :func:`write_document`.
+        pictures: see :func:`write_document`.
+        out: the PDF file.
+        note: see :func:`write_document`.
+        report: see :func:`write_document`.
+
+    Raises:
+        InputError: LaTeX is not installed, stops at an error, or could not fit something into the text width.
+    """
+    source = Path(out).with_suffix(".tex").resolve()
+    write_document(fragments, pictures, source, note=note, report=report)
+    missing = latex_missing()
+    if missing:
+        raise InputError(missing, file=out)
+    with tempfile.TemporaryDirectory(prefix="aroface-latex-") as folder:
+        log = _latexmk(source, Path(folder))
+        check_log(log, source)
+        with atomic_path(out) as temporary:
+            shutil.copyfile(Path(folder, source.with_suffix(".pdf").name), temporary)
+
+
+def check_log(log: str, source: Path) -> None:
+    """Refuse a document in which something sticks out of the text.
+
+    Raises:
+        InputError: names the fragment, how far it sticks out, and what to do.
+    """
+    fragment = source.name
+    for line in log.splitlines():
+        if place := re.match(r"\(aroface: (.*)\)$", line):
+            fragment = place[1]
+        if found := re.match(r"Overfull \\hbox \((.*?) too wide\)", line):
+            raise InputError(
+                f"Overfull \\hbox: {found[1]} wider than the text",
+                file=source,
+                record=fragment,
+                remedy="set a smaller size or gap_pt, or spread: below, in the layout of the table's specification",
+            )
+
+
+def _latexmk(source: Path, folder: Path) -> str:
+    command = ["latexmk", "-norc", "-pdf", "-interaction=nonstopmode", "-halt-on-error", "-file-line-error"]
+    command += ["-pdflatex=pdflatex -no-shell-escape %O %S", f"-outdir={folder}", source.name]
+    surroundings = {
+        **os.environ,
+        "SOURCE_DATE_EPOCH": EPOCH,
+        "FORCE_SOURCE_DATE": "1",
+        "max_print_line": "10000",  # TeX would break the log's lines at 79 characters
+    }
+    done = subprocess.run(command, cwd=source.parent, env=surroundings, capture_output=True)
+    path = folder / source.with_suffix(".log").name
+    log = path.read_text(encoding="utf-8", errors="replace") if path.exists() else done.stdout.decode(errors="replace")
+    if done.returncode:
+        error = re.search(r"^(.+:\d+: .+|! .+)$", log, re.MULTILINE)
+        raise InputError(f"LaTeX stopped: {error[1] if error else done.stderr.decode(errors='replace')}", file=source)
+    return log
+
+
+def _fragment(name: str, path: Path) -> dict[str, str | None]:
+    """A fragment as the template takes it: its path, or its text where LaTeX cannot read that path."""
+    plain = is_plain_name(name)
+    return {"name": name if plain else path.stem, "text": None if plain else path.read_text(encoding="utf-8")}
+
+
+def _relative(path: str | PathLike[str], folder: Path) -> str:
+    return Path(os.path.relpath(Path(path).resolve(), folder)).as_posix()

@@ -1,0 +1,175 @@
+"""What alignment errors cost: curves of a metric against the size of the error, from sensitivity records."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from aroface.errors import InputError
+from aroface.reporting.records import Experiment, Record, check_comparable, select
+
+PROTOCOL = "sensitivity"
+FULL_QUALITY = "hq"
+FACTORS = ("scale", "rotation", "shift", "joint")
+# What a metric is called, and with its unit.
+METRICS = {
+    "accuracy": ("Accuracy", "Accuracy (%)"),
+    "auc": ("Area under the ROC curve", "Area under ROC (%)"),
+    "tar_strict_at_far_1e-1": ("TAR at FAR = 10 %", "TAR (%) at FAR = 10 %"),
+    "tar_strict_at_far_1e-2": ("TAR at FAR = 1 %", "TAR (%) at FAR = 1 %"),
+    "tar_strict_at_far_1e-3": ("TAR at FAR = 0.1 %", "TAR (%) at FAR = 0.1 %"),
+    "tar_strict_at_far_1e-4": ("TAR at FAR = 0.01 %", "TAR (%) at FAR = 0.01 %"),
+    "tar_strict_at_far_1e-5": ("TAR at FAR = 0.001 %", "TAR (%) at FAR = 0.001 %"),
+}
+Points = Mapping[tuple[str, str, float], Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One method at one quality under one kind of error.
+
+    Attributes:
+        quality: ``hq``, or ``r`` and the resolution in pixels that the probes were reduced to.
+        factor: kind of alignment error.
+        levels: sizes of the error in the factor's unit, ascending, with 0 for none.
+        values: the metric, fractions in [0, 1], mean over seeds.
+        low: lower end of the 95 % bootstrap interval, mean over seeds.
+        high: upper end.
+        significant: whether in every seed the interval of the drop lies above zero.
+        drop: the undistorted value minus this one, mean over seeds.
+        drop_low: lower end of its 95 % bootstrap interval, mean over seeds.
+        drop_high: upper end.
+    """
+
+    quality: str
+    factor: str
+    levels: tuple[float, ...]
+    values: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    significant: tuple[bool, ...]
+    drop: tuple[float, ...]
+    drop_low: tuple[float, ...]
+    drop_high: tuple[float, ...]
+
+
+def quality_name(quality: str) -> str:
+    """``hq`` and ``r24`` in words."""
+    return "full quality" if quality == FULL_QUALITY else f"{quality[1:]} px"
+
+
+def metric_name(metric: str) -> tuple[str, str]:
+    """A metric in words, without and with its unit."""
+    plain = metric.replace("_", " ")
+    return METRICS.get(metric, (plain, f"{plain} (%)"))
+
+
+def sensitivity_records(
+    records: Sequence[Record], benchmark: str, experiments: Sequence[Experiment] | None = None
+) -> dict[Experiment, tuple[Record, ...]]:
+    """The sensitivity records of each experiment on ``benchmark``; see :func:`records_of`."""
+    return records_of((PROTOCOL,), records, benchmark, experiments)
+
+
+def records_of(
+    protocols: Sequence[str],
+    records: Sequence[Record],
+    benchmark: str,
+    experiments: Sequence[Experiment] | None = None,
+) -> dict[Experiment, tuple[Record, ...]]:
+    """The records of each experiment on ``benchmark``, one a seed; experiments without any are left out.
+
+    Args:
+        protocols: of which the benchmark must be one.
+        records: all records that count.
+        benchmark: key of the benchmark.
+        experiments: those that are shown, in order; None takes all that have records.
+
+    Raises:
+        InputError: there are none at all, the benchmark is of another protocol, or they are not comparable.
+    """
+    protocol = " or ".join(protocols)
+    if experiments is None:
+        experiments = sorted({record.experiment for record in records if record.benchmark == benchmark})
+    chosen = {experiment: select(records, experiment, benchmark) for experiment in experiments}
+    chosen = {experiment: found for experiment, found in chosen.items() if found}
+    every = [record for found in chosen.values() for record in found]
+    for record in every:
+        if record.protocol["name"] not in protocols:
+            raise InputError(f"protocol {record.protocol['name']}", file=record.path, expected=protocol)
+    if not every:
+        known = sorted({record.benchmark for record in records if record.protocol["name"] in protocols})
+        raise InputError(
+            f"no records of {benchmark}",
+            expected=f"one of {', '.join(known)}" if known else f"records of protocol {protocol}",
+            remedy=None if known else "run aroface evaluate on the features of such a benchmark first",
+        )
+    check_comparable(every)
+    return chosen
+
+
+def curves(records: Sequence[Record], metric: str) -> dict[tuple[str, str], Curve]:
+    """The curves of one experiment by quality and factor, averaged over its seeds.
+
+    Args:
+        records: its sensitivity records, one a seed.
+        metric: metric of the series.
+
+    Raises:
+        InputError: a record has no such metric, or not the points of the first.
+    """
+    seeds = [_points(record, metric) for record in records]
+    for record, points in zip(records, seeds, strict=True):
+        if points.keys() != seeds[0].keys():
+            raise InputError("another sweep", file=record.path, expected=f"the levels of {records[0].run}")
+    return {
+        (quality, factor): _curve(quality, factor, seeds)
+        for quality, factor in dict.fromkeys((quality, factor) for quality, factor, _ in seeds[0])
+    }
+
+
+def _curve(quality: str, factor: str, seeds: Sequence[Points]) -> Curve:
+    levels = tuple(sorted(level for each, kind, level in seeds[0] if (each, kind) == (quality, factor)))
+    points = [[seed[quality, factor, level] for seed in seeds] for level in levels]
+
+    def means(key: str) -> tuple[float, ...]:
+        return tuple(statistics.fmean(point[key] for point in alike) for alike in points)
+
+    significant = tuple(all(point["drop_low"] > 0 for point in alike) for alike in points)
+    ends = means("value"), means("low"), means("high")
+    return Curve(quality, factor, levels, *ends, significant, means("drop"), means("drop_low"), means("drop_high"))
+
+
+def qualities(found: Sequence[Mapping[tuple[str, str], Curve]], low: str | None = None) -> tuple[str, ...]:
+    """Full quality and one low quality, for a figure that has room for two.
+
+    Args:
+        found: curves of each experiment.
+        low: the low quality; None takes the lowest resolution.
+
+    Raises:
+        InputError: there is no such quality.
+    """
+    every = {quality for each in found for quality, _ in each}
+    full = (FULL_QUALITY,) if FULL_QUALITY in every else ()
+    reduced = sorted(every - {FULL_QUALITY}, key=lambda name: int(name[1:]))
+    if low is None:
+        return (*full, *reduced[:1])
+    if low not in reduced:
+        raise InputError(f"no quality {low}", expected=f"one of {', '.join(reduced)}")
+    return (*full, low)
+
+
+def factors(found: Sequence[Mapping[tuple[str, str], Curve]]) -> tuple[str, ...]:
+    """The kinds of error that were swept, in the order of the paper."""
+    return tuple(factor for factor in FACTORS if any(factor == each for curve in found for _, each in curve))
+
+
+def _points(record: Record, metric: str) -> Points:
+    known = list(dict.fromkeys(point["metric"] for point in record.series))
+    if metric not in known:
+        raise InputError(f"no series of {metric}", file=record.path, expected=f"one of {', '.join(known)}")
+    chosen = (point for point in record.series if point["metric"] == metric)
+    return {(point["quality"], point["factor"], point["level"]): point for point in chosen}

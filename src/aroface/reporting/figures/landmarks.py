@@ -1,0 +1,168 @@
+"""Figure of the displacement of landmarks: does it tell what an alignment error costs, whatever the error's kind?"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Any, Unpack
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from aroface.faces.geometry import TEMPLATE_SIZE
+from aroface.reporting.figures.alignment_errors import DEFAULT_METRIC
+from aroface.reporting.figures.curves import FACTORS, curves, metric_name, qualities, quality_name, sensitivity_records
+from aroface.reporting.figures.landmarks_data import Point, points, rank_correlation
+from aroface.reporting.figures.layout import AXES, LEFT, LEGEND_LINE, TEXT_WIDTH, TREATMENTS, Look, looks, place
+from aroface.reporting.figures.save import save_figure
+from aroface.reporting.records import Experiment, Selection, load_records, selected
+from aroface.reporting.text import over_seeds
+
+MARKERS = {"scale": "^", "rotation": "s", "shift": "D", "joint": "o"}
+"""By factor; methods have their colours, and treatments of the training images how marks are filled."""
+PANEL, GAP, RIGHT, TOP, LABELS = 1.9, 0.14, 0.08, 0.22, 0.36
+TINT = 0.4
+KINDS_WIDTH = 1.0
+APART = 0.12  # pixels of displacement between neighbouring methods, so that their intervals can be told apart
+SIZE = 3.6
+LETTERS = "ab"
+Found = Mapping[Experiment, Mapping[str, Sequence[Point]]]
+
+
+def figure_landmarks(
+    records: str | PathLike[str],
+    benchmark: str,
+    out: str | PathLike[str],
+    *,
+    metric: str = DEFAULT_METRIC,
+    low: str | None = None,
+    caption_note: str | None = None,
+    **shown: Unpack[Selection],
+) -> None:
+    """Draw the drop of a metric against the displacement of landmarks, all alignment errors in one panel a quality.
+
+    Writes ``{out}.pdf``, ``{out}.png`` and ``{out}.tex`` (a figure environment with the caption).
+
+    Args:
+        records: folder of the records.
+        benchmark: key of a benchmark with protocol ``sensitivity``.
+        out: path of the files without their suffix.
+        metric: metric of the series.
+        low: the low quality, such as ``r24``; None takes the lowest resolution there is.
+        caption_note: last sentence of the caption.
+        shown: see :class:`aroface.reporting.records.Selection`.
+
+    Raises:
+        InputError: there are no such records, or they are ambiguous or not comparable.
+    """
+    runs, experiments, labels = selected(shown)
+    chosen = sensitivity_records(load_records(records, runs), benchmark, experiments)
+    swept = {experiment: curves(seeds, metric) for experiment, seeds in chosen.items()}
+    panels = qualities([*swept.values()], low)
+    options = next(iter(chosen.values()))[0].protocol["options"]
+    found = {each: {quality: points(swept[each], quality, options) for quality in panels} for each in swept}
+    seeds = sorted({len(each) for each in chosen.values()})
+    caption = _caption(found, metric, panels, seeds)
+    save_figure(out, lambda: draw(found, looks([*found], labels), panels, metric), caption, caption_note)
+
+
+def draw(found: Found, styles: Mapping[Experiment, Look], panels: Sequence[str], metric: str) -> Figure:
+    """Draw the figure; call this and save it within ``matplotlib.rc_context(STYLE)``.
+
+    Args:
+        found: the errors of each experiment by quality.
+        styles: how each experiment looks.
+        panels: qualities, one panel each.
+        metric: name of the metric.
+    """
+    factors = _factors(found)
+    legend = LEGEND_LINE * max(len(factors), len(styles)) + 0.06
+    figure = Figure(figsize=(TEXT_WIDTH, TOP + PANEL + LABELS + legend))
+    width = (TEXT_WIDTH - LEFT - RIGHT - (len(panels) - 1) * GAP) / len(panels)
+    first: Axes | None = None
+    for number, quality in enumerate(panels):
+        axes = place(figure, LEFT + number * (width + GAP), TOP, width, PANEL, sharex=first, sharey=first)
+        first = first or axes
+        axes.tick_params(labelleft=number == 0)
+        axes.set_title(f"({LETTERS[number]}) {quality_name(quality)}")
+        axes.set_xlabel("displacement of landmarks (px)")
+        axes.axhline(0, color="0.5", linewidth=0.5)
+        for place_of, (experiment, look) in enumerate(styles.items()):
+            _draw_points(axes, found[experiment][quality], look, APART * (place_of - (len(styles) - 1) / 2))
+    assert first is not None, "there are qualities"
+    first.set_xlim(left=0)
+    first.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+    first.yaxis.set_major_locator(MaxNLocator(6, steps=[1, 2, 2.5, 5, 10]))
+    middle = 1 - (TOP + PANEL / 2) / figure.get_figheight()
+    name = metric_name(metric)[0]
+    figure.text(0.012, middle, f"drop of {name} (points)", rotation=90, va="center", ha="left")
+    correlations = {experiment: _correlations(found[experiment], panels) for experiment in styles}
+    _draw_legends(figure, factors, correlations, styles)
+    return figure
+
+
+def _face(look: Look) -> Any:
+    """How the marks of a treatment are filled: not for plain training, wholly for ARoFace, else with a tint."""
+    if look.marker == TREATMENTS[""][1]:
+        return "white"
+    return look.colour if look.marker == TREATMENTS["aroface"][1] else (look.colour, TINT)
+
+
+def _draw_points(axes: Axes, found: Sequence[Point], look: Look, aside: float) -> None:
+    for point in found:
+        ends = [[100 * (point.drop - point.low)], [100 * (point.high - point.drop)]]
+        at = [point.displacement + aside], [100 * point.drop]
+        axes.errorbar(*at, yerr=ends, fmt="none", ecolor=look.colour, elinewidth=0.5, alpha=0.6, zorder=2)
+        axes.plot(*at, MARKERS[point.factor], color=look.colour, markerfacecolor=_face(look), markersize=SIZE, zorder=3)
+
+
+def _factors(found: Found) -> list[str]:
+    there = {point.factor for each in found.values() for here in each.values() for point in here}
+    return [factor for factor in FACTORS if factor in there]
+
+
+def _correlations(found: Mapping[str, Sequence[Point]], panels: Sequence[str]) -> str:
+    """Spearman's correlation of each panel, with the panel's letter where there are several."""
+    values = [rank_correlation(found[quality]) for quality in panels]
+    texts = ["none" if value is None else f"{value:.2f}".replace("-", "$-$") for value in values]
+    letters = [f" ({letter})" for letter in LETTERS[: len(panels)]] if len(panels) > 1 else [""]
+    return ", ".join(map("".join, zip(texts, letters, strict=True)))
+
+
+def _draw_legends(
+    figure: Figure,
+    factors: Sequence[str],
+    correlations: Mapping[Experiment, str],
+    styles: Mapping[Experiment, Look],
+) -> None:
+    """Kinds of error by shape to the left; methods by colour and filling, with their correlations, to the right."""
+    mark: Any = {"linestyle": "none", "markersize": SIZE}
+    kinds = [
+        Line2D([], [], color="0.3", marker=MARKERS[each], markerfacecolor="white", label=AXES[each][0], **mark)
+        for each in factors
+    ]
+    methods = [
+        Line2D([], [], color=look.colour, marker="o", markerfacecolor=_face(look), label=label, **mark)
+        for experiment, look in styles.items()
+        for label in [rf"{look.label}: $\rho$ = {correlations[experiment]}"]
+    ]
+    common: Any = {"frameon": False, "borderaxespad": 0, "borderpad": 0.1, "labelspacing": 0.3, "handletextpad": 0.2}
+    across = figure.get_figwidth()
+    figure.legend(handles=kinds, loc="lower left", bbox_to_anchor=(LEFT / across, 0), **common)
+    figure.legend(handles=methods, loc="lower left", bbox_to_anchor=((LEFT + KINDS_WIDTH) / across, 0), **common)
+
+
+def _caption(found: Found, metric: str, panels: Sequence[str], seeds: Sequence[int]) -> str:
+    intervals = "95\u00a0% bootstrap intervals over pairs" + ("" if seeds == [1] else ", averaged over seeds")
+    errors = len(next(iter(found.values()))[panels[0]])
+    size = f"{TEMPLATE_SIZE}\u00a0×\u00a0{TEMPLATE_SIZE}"
+    where = " and ".join(f"({letter}) {quality_name(each)}" for letter, each in zip(LETTERS, panels, strict=False))
+    return (
+        f"Does the displacement of landmarks tell what an alignment error costs? Drop of {metric_name(metric)[0]} from "
+        "perfect alignment against the mean distance by which the error moves the five landmarks of the template, in "
+        f"pixels of a crop of {size}, over all directions of the error; probes at {where}; "
+        f"{over_seeds(seeds)}. Bars: {intervals}; marks of one error stand side by side. In the legend: Spearman's "
+        f"rank correlation of displacement and drop over the {errors} errors."
+    )

@@ -1,0 +1,86 @@
+"""Data sets as the report shows them: what their manifests say they hold, and whether checking found them whole."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from aroface.reporting.html_report.runs import read_mapping, size
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedData:
+    """A data set that runs are trained or evaluated on.
+
+    Attributes:
+        name: its key.
+        label: its name in tables.
+        kind: what it holds.
+        manifest_hash: hash of its identity, as recipes and records name it.
+        manifest: the file that says what it holds.
+        used_for: ``training`` or ``evaluation``.
+        licence: the terms of its provider; None of a set that the workflow makes itself.
+        provider: who gives it out; None likewise.
+        request: page where it is asked for or found; None likewise.
+        citation: of the paper that describes it; None likewise.
+        missing: one line on what is missing and how to get it; None if nothing is.
+    """
+
+    name: str
+    label: str
+    kind: str
+    manifest_hash: str
+    manifest: Path
+    used_for: str
+    licence: str | None = None
+    provider: str | None = None
+    request: str | None = None
+    citation: str | None = None
+    missing: str | None = None
+
+    @property
+    def key(self) -> str:
+        """Name and hash."""
+        return f"{self.name}-{self.manifest_hash[:8]}"
+
+
+@dataclass(frozen=True, slots=True)
+class DataView:
+    """A data set as it is shown.
+
+    Attributes:
+        data: what is planned.
+        there: whether there is a manifest.
+        counts: what it holds, in words.
+        files: number and size of its files, in words.
+        verdicts: what checking it has shown: check, whether it passed, detail.
+        corrupt: how many images cannot be used.
+        identity: all that decides its content, as JSON.
+    """
+
+    data: PlannedData
+    there: bool
+    counts: str
+    files: str
+    verdicts: tuple[tuple[str, bool, str], ...]
+    corrupt: int
+    identity: str
+
+
+def view_data(data: PlannedData) -> DataView:
+    """Read what the manifest of a set says; nothing of the set itself is read."""
+    manifest = read_mapping(data.manifest)
+    counts = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in manifest.get("counts", {}).items())
+    files = manifest.get("files", {})
+    total = size(sum(entry["size"] for entry in files.values()))
+    identity = manifest.get("identity", {})
+    return DataView(
+        data,
+        there=bool(manifest),
+        counts=counts,
+        files=f"{len(files):,} {'file' if len(files) == 1 else 'files'}, {total}" if files else "",
+        verdicts=tuple((name, each["passed"], each["detail"]) for name, each in manifest.get("verdicts", {}).items()),
+        corrupt=len(manifest.get("corrupt", ())),
+        identity="" if "files" in identity else json.dumps(identity, indent=2, ensure_ascii=False),
+    )

@@ -1,0 +1,282 @@
+"""One HTML file that a sceptic opens: every number, what stands behind it, and what is missing.
+
+The file needs nothing beside it: no network, no font, no picture. The same records give the same bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from itertools import groupby
+from os import PathLike
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jinja2
+
+from aroface.errors import InputError
+from aroface.files import write_text
+from aroface.reporting.anchors import cell_anchor, run_anchor
+from aroface.reporting.claims import claims_text, compare_text
+from aroface.reporting.claims.claims import read_claims
+from aroface.reporting.claims.compare import Comparison, compare
+from aroface.reporting.claims.lint import lint
+from aroface.reporting.claims.verdicts import Evidence, criterion, judge_claims
+from aroface.reporting.explain import Trace
+from aroface.reporting.html_report.dag import Step, draw
+from aroface.reporting.html_report.data import PlannedData, view_data
+from aroface.reporting.html_report.runs import (
+    Differences,
+    PlannedRun,
+    RunView,
+    commits,
+    compare_runs,
+    duration,
+    job_kinds,
+    view_run,
+)
+from aroface.reporting.html_report.tables import fact_html, relative, view_tables
+from aroface.reporting.records import Experiment, Record, load_records
+from aroface.reporting.tables.latex import TEMPLATES, unescape
+from aroface.reporting.tables.seed_notes import p_text
+from aroface.reporting.tables.spec import Spec
+
+TITLE = "ARoFace: what was reproduced, and from what"
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A figure by the files that it consists of: ``{stem}.png``, ``.pdf`` and ``.tex``."""
+
+    name: str
+    stem: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Material:
+    """All that a report is made of, whether it is there yet or not.
+
+    Attributes:
+        note: what the numbers are; None where there is nothing to add.
+        specs: the tables that are shown, those of the configuration first.
+        sources: all tables that claims speak of.
+        claims: file of the claims.
+        records: folder of the records.
+        results: folder with ``runs`` and ``recipes``, as the commands name it.
+        experiments: those of the configuration.
+        labels: printed names of methods and data sets by their keys.
+        runs: those of the configuration.
+        data: the sets that they are trained and evaluated on.
+        pictures: the figures.
+        document: the PDF of all tables and figures; None where there is none.
+        steps: the rules of the workflow with what they make.
+        missing: lines on data that are not there.
+        costs: lines on what the trainings that are left will take.
+        workflow: command that makes the file whose name follows it.
+    """
+
+    note: str | None
+    specs: tuple[Spec, ...]
+    sources: tuple[Spec, ...]
+    claims: Path
+    records: Path
+    results: Path
+    experiments: tuple[Experiment, ...]
+    labels: Mapping[str, str]
+    runs: tuple[PlannedRun, ...]
+    data: tuple[PlannedData, ...]
+    pictures: tuple[Picture, ...]
+    document: Path | None
+    steps: tuple[Step, ...]
+    missing: tuple[str, ...]
+    costs: tuple[str, ...]
+    workflow: str
+
+    @property
+    def selection(self) -> dict[str, Any]:
+        """The arguments by which functions of this package choose records."""
+        names = [run.name for run in self.runs]
+        return {"runs": names, "experiments": self.experiments, "labels": self.labels}
+
+
+def write_report(material: Material, out: str | PathLike[str]) -> None:
+    """Render the report into the file ``out``, atomically; see :func:`render_report`."""
+    write_text(out, render_report(material, Path(out).parent))
+
+
+def render_report(material: Material, folder: Path) -> str:
+    """The report as HTML.
+
+    Args:
+        material: what it is made of.
+        folder: where the page will lie, for its links to files beside it.
+
+    Raises:
+        InputError: a record is no record. Records that do not fit into one table are said in the place of that table.
+    """
+    records = load_records(material.records, {run.name: run.variant for run in material.runs})
+    runs = [view_run(run, records) for run in material.runs]
+    trace = Trace(records, material.results, material.workflow)
+    tables = view_tables(
+        material.specs, trace, experiments=material.experiments, labels=material.labels, note=material.note
+    )
+    explained = {cell.anchor for table in tables for cell in table.cells}
+    differing = compare_runs(material.runs)
+    content = {
+        "title": TITLE,
+        "material": material,
+        "status": _status(material, runs, records),
+        "tables": tables,
+        "figures": [_figure(picture, folder) for picture in material.pictures],
+        "comparison": _attempt(lambda: _comparison(material)),
+        "claims": _attempt(lambda: _claims(material, explained)),
+        "runs": runs,
+        "differing": differing,
+        "settings": _embedded(differing),
+        "kinds": job_kinds(runs),
+        "data": [view_data(each) for each in material.data],
+        "chain": draw(material.steps),
+        "document": _link(material.document, folder),
+        "link": lambda path: _link(path, folder),
+        "fact": lambda each: fact_html(each, folder),
+    }
+    return _environment().get_template("report.html.j2").render(content)
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters |= {"duration": duration, "sign": lambda text: text.replace("-", "−"), "run_anchor": run_anchor}
+    return environment
+
+
+def _status(material: Material, runs: Sequence[RunView], records: Sequence[Record]) -> dict[str, Any]:
+    """What there is of the plan, and what is not there yet."""
+    planned = [(run, name, record) for run in runs for name, record in run.records.items()]
+    newest = max((record.path.stat().st_mtime for record in records), default=None)
+    return {
+        "newest": None if newest is None else f"{datetime.fromtimestamp(newest, UTC):%d %B %Y, %H:%M} UTC",
+        "commits": commits(runs),
+        "runs_done": sum(run.done for run in runs),
+        "runs_missing": [run for run in runs if not run.done],
+        "records_done": sum(record is not None for _, _, record in planned),
+        "records_planned": len(planned),
+        "records_missing": [
+            (name, [run for run, _, _ in group])
+            for name, group in _grouped([each for each in planned if each[2] is None], lambda each: each[1])
+        ],
+        "figures_missing": [each.name for each in material.pictures if not each.stem.with_suffix(".png").exists()],
+    }
+
+
+def _grouped(items: Sequence[Any], key: Callable[[Any], Any]) -> Iterator[tuple[Any, list[Any]]]:
+    for name, group in groupby(sorted(items, key=key), key=key):
+        yield name, list(group)
+
+
+def _figure(picture: Picture, folder: Path) -> dict[str, Any]:
+    png, fragment = picture.stem.with_suffix(".png"), picture.stem.with_suffix(".tex")
+    found = re.search(r"\\caption\{(.*)\}$", fragment.read_text(encoding="utf-8") if fragment.exists() else "", re.M)
+    return {
+        "name": picture.name,
+        "png": base64.b64encode(png.read_bytes()).decode() if png.exists() else None,
+        "caption": unescape(found[1]) if found else "",
+        "pdf": _link(picture.stem.with_suffix(".pdf"), folder),
+    }
+
+
+def _link(path: Path | None, folder: Path) -> str | None:
+    """Where a file is, as seen from the page; None where it is not."""
+    return None if path is None or not path.exists() else relative(path, folder)
+
+
+def _attempt(make: Callable[[], Result]) -> Result | str:
+    """What is made, or one line on why it cannot be."""
+    try:
+        return make()
+    except InputError as error:
+        return str(error)
+
+
+def _comparison(material: Material) -> dict[str, Any]:
+    report = compare([spec for spec in material.specs if spec.source], material.records, **material.selection)
+    made = [each for each in report.comparisons if each.reproduced is not None]
+    return {
+        "tables": [
+            (table, [(row, [*map(_compared, cells)]) for row, cells in groupby(group, lambda each: each.row)])
+            for table, group in groupby(made, lambda each: each.table)
+        ],
+        "causes": [
+            (causes, [_compared(each) for each in group])
+            for causes, group in _grouped([each for each in made if each.causes], lambda each: each.causes)
+        ],
+        "summary": compare_text.summary(report),
+    }
+
+
+def _compared(each: Comparison) -> dict[str, Any]:
+    return {"cell": each, "anchor": cell_anchor(each.table, each.row, each.column)}
+
+
+def _claims(material: Material, explained: Collection[str]) -> dict[str, Any]:
+    """Claims with their verdicts; values are links to the cells that the page explains."""
+    claims = read_claims(material.claims, material.sources)
+    judged = judge_claims(claims, material.records, **material.selection)
+    findings = lint(material.sources, claims)
+    return {
+        "judged": [
+            {
+                "judgement": each,
+                "criterion": criterion(each.claim),
+                "sides": [
+                    ("paper", each.paper_verdict, _evidence(each.paper, explained)),
+                    ("reproduced", each.reproduction_verdict, _evidence(each.reproduction, explained)),
+                ],
+            }
+            for each in judged
+        ],
+        "findings": findings,
+        "summary": claims_text.summary(judged, findings),
+    }
+
+
+def _evidence(evidence: Sequence[Evidence], explained: Collection[str]) -> list[dict[str, Any]]:
+    """A line for each number; where nothing can be said of any of several, one for all."""
+    alike = len({(each.verdict, each.value, each.remark) for each in evidence}) == 1
+    if len(evidence) > 1 and alike and evidence[0].value is None:
+        return [{**_evidence_line(evidence[0], ()), "what": f"all {len(evidence)} comparisons"}]
+    return [_evidence_line(each, explained) for each in evidence]
+
+
+def _evidence_line(each: Evidence, explained: Collection[str]) -> dict[str, Any]:
+    signs = ("of", "minus")[: len(each.cells)]
+    anchors = [(sign, cell_anchor(*cell)) for sign, cell in zip(signs, each.cells, strict=True)]
+    p = "" if each.p_value is None else p_text(each.p_value)
+    return {
+        "what": each.what,
+        "verdict": each.verdict,
+        "value": each.value or "--",
+        "interval": "" if each.low is None else f"[{each.low}, {each.high}]",
+        "seeds": str(each.seeds or ""),
+        "remark": "; ".join(part for part in (p, each.remark) if part),
+        "cells": [(sign, anchor) for sign, anchor in anchors if anchor in explained],
+    }
+
+
+def _embedded(differing: Differences) -> str:
+    """All settings of all runs as JSON that may stand in a ``script`` element: nothing in it can end the element."""
+    text = json.dumps(differing.settings, ensure_ascii=True, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")

@@ -1,0 +1,147 @@
+"""Tables as the report shows them: every number a link to what stands behind it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+from urllib.parse import quote
+
+from aroface.errors import InputError
+from aroface.reporting.anchors import cell_anchor, run_anchor, table_anchor
+from aroface.reporting.explain import Explanation, Fact, Trace, explain_table
+from aroface.reporting.records import Experiment
+from aroface.reporting.tables import html
+from aroface.reporting.tables.build import build
+from aroface.reporting.tables.cells import Line, lines
+from aroface.reporting.tables.grid import Mode
+from aroface.reporting.tables.spec import EMPTY, Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """A cell's explanation; ``anchor`` is its id."""
+
+    anchor: str
+    explanation: Explanation
+
+
+@dataclass(frozen=True, slots=True)
+class TableView:
+    """A table as it is shown.
+
+    Attributes:
+        anchor: its id.
+        name: of the table.
+        caption: plain text.
+        body: the table's element, in HTML; empty where the records do not allow one.
+        remarks: what stands below it, in HTML.
+        source: where its reported values are from; None where it has none.
+        cells: explanations of its cells, those left out that an earlier table has.
+        missing: how many of its values have no result, and of how many.
+        error: why there is no table.
+    """
+
+    anchor: str
+    name: str
+    caption: str
+    body: str
+    remarks: tuple[str, ...]
+    source: str | None
+    cells: tuple[Explained, ...]
+    missing: tuple[int, int] = (0, 0)
+    error: str | None = None
+
+
+def view_tables(
+    specs: Iterable[Spec],
+    trace: Trace,
+    *,
+    experiments: Sequence[Experiment],
+    labels: Mapping[str, str] = EMPTY,
+    note: str | None = None,
+) -> list[TableView]:
+    """Fill the tables from the records there are, with the authors' values and the difference where there are any.
+
+    Args:
+        specs: the tables, in their order.
+        trace: records, and where runs and recipes are.
+        experiments: those of the configuration.
+        labels: printed names of methods and data sets by their keys.
+        note: last sentence of each caption.
+    """
+    views: list[TableView] = []
+    taken: set[str] = set()
+    for spec in specs:
+        anchor = table_anchor(spec.name)
+        while anchor in {view.anchor for view in views}:
+            anchor += "-also"
+        try:
+            view = _view(spec, anchor, trace, experiments, labels, note, taken)
+        except InputError as error:
+            view = TableView(anchor, spec.name, spec.caption, "", (), None, (), error=str(error))
+        taken |= {cell.anchor for cell in view.cells}
+        views.append(view)
+    return views
+
+
+def _view(
+    spec: Spec,
+    anchor: str,
+    trace: Trace,
+    experiments: Sequence[Experiment],
+    labels: Mapping[str, str],
+    note: str | None,
+    taken: Collection[str],
+) -> TableView:
+    table = lines(spec, trace.records, experiments, labels)
+    planned = [line for line in table if line.experiment in experiments]
+    mode: Mode = "delta" if planned or spec.source is None else "reported"
+    said = None if mode == "reported" else note
+    grid = build(spec, trace.records, mode, experiments=experiments, labels=labels, caption_note=said)
+    cells = {cell_anchor(spec.name, each.row, each.column): each for each in explain_table(spec, table, trace)}
+    return TableView(
+        anchor,
+        spec.name,
+        grid.caption,
+        html.table(grid, f"{anchor}-values", link=lambda row, column: f"#{cell_anchor(spec.name, row, column)}"),
+        tuple(html.remarks(grid)),
+        str(spec.source) if spec.source else None,
+        tuple(Explained(name, each) for name, each in cells.items() if name not in taken),
+        _missing(planned, spec, cells.values()),
+    )
+
+
+def _missing(planned: Sequence[Line], spec: Spec, cells: Iterable[Explanation]) -> tuple[int, int]:
+    rows = {line.row.key for line in planned}
+    without = sum(
+        any(fact.name == "reproduced" and fact.text.startswith("no result") for fact in cell.blocks[0])
+        for cell in cells
+        if cell.row in rows
+    )
+    return without, len(rows) * len(spec.columns)
+
+
+def fact_html(fact: Fact, folder: Path) -> str:
+    """A fact's text in HTML; a file that is there and a run are links.
+
+    Args:
+        fact: of an explanation.
+        folder: where the page lies, which links are relative to.
+    """
+    text = escape(fact.text)
+    if fact.path is not None and fact.path.exists():
+        goal, name = escape(relative(fact.path, folder)), escape(fact.path.as_posix())
+        before, found, after = text.partition(name)
+        link = f'<a href="{goal}">{name if found else escape(fact.path.name)}</a>'
+        text = f"{before}{link}{after}" if found else f"{text} ({link})"
+    if fact.run is not None:
+        text += f' (<a href="#{run_anchor(fact.run)}">its run</a>)'
+    return text
+
+
+def relative(path: Path, folder: Path) -> str:
+    """A path as a link of a page that lies in ``folder``."""
+    return quote(Path(os.path.relpath(path.resolve(), folder.resolve())).as_posix())

@@ -1,0 +1,1 @@
+"""The robustness report of one model."""

@@ -1,0 +1,328 @@
+"""What a robustness report says in words: each sentence with its figures, and which differences are not significant."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from aroface.embedding.alignment_sweep import HIGH_QUALITY
+from aroface.embedding.worst_case import FACTOR as WORST
+from aroface.evaluation.robustness import MAPS, Condition, Facts, Quantity, Robustness, Sweep, coarse, tolerated
+from aroface.faces.degrade import ALIGNMENT_ERRORS
+from aroface.faces.geometry import TEMPLATE_SIZE
+from aroface.reporting.figures.curves import metric_name, quality_name
+
+UNITS = {"scale": (100.0, " %"), "rotation": (1.0, "°"), "shift": (100.0, " %"), "joint": (100.0, " %")}
+"""What a level is multiplied with, and its unit."""
+SINGLE = ("scale", "rotation", "shift")
+DETECTOR_SDS = 2
+LEAST_ACCEPTED = 10
+"""Impostor pairs above the threshold, below which a TAR at a FAR is told to rest on too few."""
+
+
+class Finding(NamedTuple):
+    """A word on what it is about, and one paragraph."""
+
+    subject: str
+    text: str
+
+
+def findings(found: Robustness, points: float) -> list[Finding]:
+    """What there is to say, most important first; models are compared with the first of them."""
+    metric = found.grid.metrics[0]
+    paragraphs = [
+        ("Too few pairs", few_impostors(found)),
+        ("Single errors", _single(found, metric)),
+        ("Detector", _detector(found, metric, points)),
+        ("All together", _joint(found, metric)),
+        ("Two at once", _interaction(found, metric)),
+        ("Worst case", _worst(found, metric)),
+        ("Models", _models(found, metric)),
+        ("Not significant", _undecided(found, metric)),
+    ]
+    return [Finding(subject, text) for subject, text in paragraphs if text]
+
+
+def few_impostors(found: Robustness) -> str:
+    """That the threshold of the metric rests on too few impostor pairs; empty where there are enough."""
+    accepted, impostors = found.falsely_accepted, found.counts["impostors"]
+    if accepted is None or accepted >= LEAST_ACCEPTED:
+        return ""
+    needed = math.ceil(LEAST_ACCEPTED * impostors / accepted)
+    return (
+        f"{metric_name(found.grid.metrics[0])[0]} accepts {_number(accepted, 1)} of {impostors:,} impostor pairs, too "
+        f"few for a steady threshold: values and intervals are unreliable. Take {needed:,} impostor pairs or more, or "
+        "another metric (--metric)."
+    )
+
+
+def detector_errors(quality: str) -> dict[str, float]:
+    """Two standard deviations of each error that a modern detector makes at a quality, in the factors' units."""
+    resolution = TEMPLATE_SIZE if quality == HIGH_QUALITY else int(quality[1:])
+    sds = ALIGNMENT_ERRORS["scrfd"].sds(resolution)
+    return {factor: DETECTOR_SDS * float(sd[0]) for factor, sd in zip(SINGLE, sds, strict=True)}
+
+
+def level_words(factor: str, level: float) -> str:
+    """A size of error with its unit."""
+    times, unit = UNITS["joint" if factor == WORST else factor]
+    return f"{_number(times * level)}{unit}"
+
+
+def joint_words(found: Robustness, level: float) -> str:
+    """What a joint error of this level consists of."""
+    scale, degrees, shift = (level * found.joint_maximum[key] for key in ("scale", "degrees", "shift"))
+    sizes = {"scale": scale, "rotation": degrees, "shift": shift}
+    return _join([f"{level_words(factor, size)} {factor}" for factor, size in sizes.items()])
+
+
+def in_points(quantity: Quantity, *, signed: bool = False) -> str:
+    """A difference of rates in points, with its interval; a word where that includes 0."""
+    low, high = (f"{_number(100 * end, 1)}" for end in quantity.interval)
+    value = _number(100 * quantity.value, 1)
+    plus = "+" if signed and quantity.value > 0 else ""
+    doubt = "" if quantity.significant else " (n.s.)"
+    return f"{plus}{value} [{low}, {high}]{doubt}"
+
+
+def tolerated_words(sweep: Sweep, quality: str, factor: str, metric: str, points: float) -> str:
+    """A tolerated error and its interval; beyond the sweep ``>`` its end, before its first level ``≈``."""
+    quantity = tolerated(sweep, quality, factor, metric, points)
+    smallest, *_, largest = [*sweep.levels(quality, factor)] * 2
+    times = UNITS[factor][0]
+
+    def words(value: float) -> str:
+        return f">{_number(times * largest)}" if math.isinf(value) else _number(times * value, 1)
+
+    low, high = map(words, quantity.interval)
+    text = f"{'≈' if quantity.value < smallest else ''}{words(quantity.value)}"
+    return text if low == text == high else f"{text} [{low}, {high}]"
+
+
+def rate_words(sweep: Sweep, quality: str, metric: str) -> str:
+    """A metric without errors and its interval, in per cent."""
+    quantity = sweep.value(Condition(quality), metric)
+    low, high = (_number(100 * end, 1) for end in quantity.interval)
+    return f"{_number(100 * quantity.value, 1)} [{low}, {high}]"
+
+
+def _single(found: Robustness, metric: str) -> str:
+    """What the largest of each single error costs at the best quality, the costliest first."""
+    quality = found.qualities[0]
+    worst = {factor: Condition(quality, factor, found.sweeps[0].levels(quality, factor)[-1]) for factor in SINGLE}
+
+    def mean(factor: str) -> float:
+        return sum(sweep.drop(worst[factor], metric).value for sweep in found.sweeps)
+
+    parts = [
+        f"{factor} by {level_words(factor, worst[factor].level)} costs "
+        + ", ".join(f"{sweep.name} {in_points(sweep.drop(worst[factor], metric))}" for sweep in found.sweeps)
+        for factor in sorted(SINGLE, key=mean, reverse=True)
+    ]
+    return f"Loss in points [95 % interval] at {quality_name(quality)}, the costliest first: {'; '.join(parts)}."
+
+
+def _detector(found: Robustness, metric: str, points: float) -> str:
+    """Where the errors of a detector exceed what is tolerated."""
+    parts = []
+    for quality in found.qualities:
+        exceeded = []
+        for factor, error in detector_errors(quality).items():
+            over = [
+                sweep.name for sweep in found.sweeps if tolerated(sweep, quality, factor, metric, points).value < error
+            ]
+            if over:
+                times, unit = UNITS[factor]
+                exceeded.append(f"{_number(times * error, 1)}{unit} {factor}{_who(over, found)}")
+        parts.append(f"{quality_name(quality)}: {', '.join(exceeded) if exceeded else 'none'}")
+    loss = "one point" if points == 1 else f"{points:g} points"
+    return f"Errors of a modern detector (2 sd) that cost more than {loss}, interpolated: {'; '.join(parts)}."
+
+
+def _who(names: Sequence[str], found: Robustness) -> str:
+    if len(found.sweeps) == 1:
+        return ""
+    return " (all models)" if len(names) == len(found.sweeps) else f" ({_join(names)})"
+
+
+def _joint(found: Robustness, metric: str) -> str:
+    """The loss under the smallest joint error, at full and at the lowest quality, and whether the two differ."""
+    level = min(found.grid.joint)
+    first, last = found.qualities[0], found.qualities[-1]
+    parts = []
+    for sweep in found.sweeps:
+        high, low = (sweep.drop(Condition(quality, "joint", level), metric) for quality in (first, last))
+        apart = "" if first == last else f" and {in_points(low)}, {_verdict(low - high)}"
+        parts.append(f"{sweep.name} {in_points(high)}{apart}")
+    where = quality_name(first) if first == last else f"{quality_name(first)} and {quality_name(last)}"
+    return f"{joint_words(found, level)} at once cost at {where}: {'; '.join(parts)}."
+
+
+def _verdict(difference: Quantity) -> str:
+    if not difference.significant:
+        return "not significantly different"
+    return f"significantly {'more' if difference.value > 0 else 'less'}"
+
+
+def _interaction(found: Robustness, metric: str) -> str:
+    """How far two errors cost more than the sum of each alone, in the middle of each map at full quality."""
+    quality = found.qualities[0]
+    parts = []
+    for one, other in MAPS:
+        sizes = [coarse(found.sweeps[0].levels(quality, factor)) for factor in (one, other)]
+        level, second = (each[(len(each) - 1) // 2] for each in sizes)
+        excesses = []
+        for sweep in found.sweeps:
+            both = sweep.drop(Condition(quality, one, level, other, second), metric)
+            sides = ((one, level), (other, second))
+            alone = (sweep.drop(Condition(quality, factor, size), metric) for factor, size in sides)
+            excess = _less(both, alone)
+            if excess.significant:
+                excesses.append(f"{sweep.name} {in_points(excess, signed=True)}")
+        rest = ", ".join(excesses) if excesses else "not significant"
+        if excesses and len(excesses) < len(found.sweeps):
+            rest += ", others not significant"
+        parts.append(f"{level_words(one, level)} {one} with {level_words(other, second)} {other}: {rest}")
+    return f"Loss beyond the sum of the two alone at {quality_name(quality)}, {'; '.join(parts)}."
+
+
+def _less(quantity: Quantity, others: Iterable[Quantity]) -> Quantity:
+    for other in others:
+        quantity = quantity - other
+    return quantity
+
+
+def _worst(found: Robustness, metric: str) -> str:
+    level = min(found.grid.joint)
+    quality = found.qualities[0]
+    parts = []
+    for sweep in found.sweeps:
+        condition = Condition(quality, WORST, level)
+        if condition not in sweep.measured:
+            continue
+        worst, random = sweep.drop(condition, metric), sweep.drop(Condition(quality, "joint", level), metric)
+        parts.append(f"{sweep.name} {in_points(worst)}, {in_points(worst - random, signed=True)} more than at random")
+    if not parts:
+        return ""
+    return (
+        f"The same sizes in the direction that hurts each pair most cost at {quality_name(quality)}: "
+        f"{'; '.join(parts)}."
+    ).replace(", +", ", ")
+
+
+def _models(found: Robustness, metric: str) -> str:
+    """What each further model loses less or more than the first."""
+    if len(found.sweeps) == 1:
+        return ""
+    first, *others = found.sweeps
+    level = max(found.grid.joint)
+    parts, aligned = [], []
+    for other in others:
+        lost = []
+        for quality in found.qualities:
+            place, clean = Condition(quality, "joint", level), Condition(quality)
+            lost.append(in_points(other.drop(place, metric) - first.drop(place, metric), signed=True))
+            difference = other.value(clean, metric) - first.value(clean, metric)
+            if difference.significant:
+                words = f"{other.name} {in_points(difference, signed=True)} at {quality_name(quality)}"
+                aligned.append(words)
+        parts.append(f"{other.name} {' / '.join(lost)}")
+    where = " / ".join(quality_name(quality) for quality in found.qualities)
+    return (
+        f"Loss under {joint_words(found, level)} at once, more (+) or less (−) than {first.name}, {where}: "
+        f"{'; '.join(parts)}. Without errors {'; '.join(aligned) if aligned else 'no difference is significant'}."
+    )
+
+
+def _undecided(found: Robustness, metric: str) -> str:
+    """How many single and joint errors cost nothing that these pairs could show."""
+    total, parts, undecided = 0, [], 0
+    for sweep in found.sweeps:
+        places = [each for each in sweep.measured if each.factor in UNITS and each.other is None]
+        doubtful = sum(not sweep.drop(place, metric).significant for place in places)
+        total, undecided = total + len(places), undecided + doubtful
+        parts.append(f"{sweep.name} {doubtful}")
+    if not undecided:
+        return f"All {total} losses under single and joint errors are significant."
+    split = f" ({', '.join(parts)})" if len(parts) > 1 else ""
+    return (
+        f"{undecided} of {total} losses under single and joint errors{split} have an interval that includes 0: "
+        "open marks in the curves. More pairs would decide more."
+    )
+
+
+def reading(found: Robustness, points: float) -> list[Finding]:
+    """How the report was made and is to be read."""
+    described: dict[str, list[str]] = {}
+    for sweep in found.sweeps:
+        described.setdefault(sweep.description, []).append(sweep.name)
+    models = "; ".join(f"{_join(names)}: {description}" for description, names in described.items())
+    flip = "with" if found.grid.flip else "without"
+    listed = [
+        Finding("Models", f"{models}. Embeddings {flip} that of the mirrored image."),
+        Finding(
+            "Errors",
+            f"The second image of each pair is {_ORDERS[found.grid.order]}: larger or smaller, turned, shifted, "
+            "in directions drawn once a pair; what enters from outside the crop is black. Joint 100 % is "
+            f"{joint_words(found, 1.0)}. The threshold is set anew under each condition; a fixed one may lose more.",
+        ),
+        Finding(
+            "Intervals",
+            f"95 % of {found.counts['bootstrap_replicates']:,} bootstrap draws of pairs, the same for all conditions "
+            "and models; n.s.: the interval includes 0. Not corrected for the number of comparisons.",
+        ),
+        Finding(
+            "Tolerated",
+            f"The error at which the loss first exceeds {points:g} {'point' if points == 1 else 'points'}, linear "
+            "between levels: > where it never does, ≈ where that is before the first level, a rough guess until "
+            "smaller levels are swept. Detector: SCRFD-2.5G on LFW at these resolutions.",
+        ),
+    ]
+    if found.grid.worst_case:
+        words = (
+            "One step from perfect alignment in the signs of a gradient, of the joint error's sizes. What is maximised "
+            "is that the pair be called wrongly: minus the cosine similarity of a genuine pair, the similarity of an "
+            "impostor pair."
+        )
+        listed.append(Finding("Worst case", " ".join((words, *found.notes))))
+    if found.facts is not None:
+        listed.append(Finding("Made", made_words(found.facts)))
+    return listed
+
+
+_ORDERS = {
+    "camera": "warped and then reduced to the quality, as by a camera",
+    "reduced_first": "reduced to the quality and then warped, so that pixels move with the face (--order)",
+}
+
+
+def made_words(facts: Facts) -> str:
+    """Origin of the report in words."""
+    command = f" by: {facts.command}" if facts.command else ""
+    hashes = ", ".join(f"{name} {sha256}" for name, sha256 in facts.files)
+    return f"{facts.made:%Y-%m-%d} with aroface {facts.version}{command}. sha256: {hashes}."
+
+
+def subtitle(found: Robustness) -> str:
+    """What was measured on, in a line."""
+    counts = found.counts
+    where = _join([quality_name(quality) for quality in found.qualities])
+    return (
+        f"{found.pairs.name}: {counts['pairs']:,} pairs ({counts['genuine']:,} genuine, "
+        f"{counts['impostors']:,} impostors); probes at {where}"
+    )
+
+
+def _join(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _number(value: float, digits: int = 2) -> str:
+    """Up to ``digits`` decimals; exactly one where one is asked for. A true minus sign, and no negative zero."""
+    text = f"{value:.{digits}f}"
+    if digits != 1:
+        text = text.rstrip("0").rstrip(".")
+    if float(text) == 0:
+        text = text.lstrip("-")
+    return text.replace("-", "−")

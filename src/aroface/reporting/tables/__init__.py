@@ -1,0 +1,1 @@
+"""Tables: specification, cells, and rendering as LaTeX, HTML, Markdown and CSV."""

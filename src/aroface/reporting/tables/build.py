@@ -1,0 +1,221 @@
+"""Filling a table: from a specification and the records to finished digits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+
+from aroface.reporting.records import Experiment, Record
+from aroface.reporting.tables.caption import caption
+from aroface.reporting.tables.cells import Line, Measurement, check_columns, lines, measure
+from aroface.reporting.tables.emphasis import mark_best
+from aroface.reporting.tables.grid import HEADINGS, Cell, Grid, GridRow, Leaf, Mode, Part
+from aroface.reporting.tables.seed_notes import header, notes, seeds_of
+from aroface.reporting.tables.seed_statistics import estimate, paired_difference, percent, prediction_interval, rounded
+from aroface.reporting.tables.spec import EMPTY, Column, Layout, Row, Seeds, Spec
+
+PARTS: dict[Mode, tuple[Part, ...]] = {
+    "reported": ("reported",),
+    "reproduced": ("reproduced",),
+    "both": ("reported", "reproduced"),
+    "delta": ("reported", "reproduced", "difference"),
+}
+
+
+def build(
+    spec: Spec,
+    records: Sequence[Record],
+    mode: Mode,
+    *,
+    experiments: Iterable[Experiment] | None = None,
+    labels: Mapping[str, str] = EMPTY,
+    caption_note: str | None = None,
+) -> Grid:
+    """Fill the table that ``spec`` describes.
+
+    Args:
+        spec: the table.
+        records: all records that count.
+        mode: what to print; a column for which the authors reported nothing has only reproduced values in the modes
+            ``both`` and ``delta``.
+        experiments: the experiments of the configuration; None takes those that have records.
+        labels: printed names of methods and data sets.
+        caption_note: stands in the caption instead of the specification's own note.
+
+    Raises:
+        InputError: records that are ambiguous, not comparable, or without the metric; see ``measure`` and ``records``.
+    """
+    table = lines(spec, records, experiments, labels)
+    leaves = _leaves(spec, mode, table)
+    measured: dict[tuple[str, str], Measurement] = {}
+    if mode != "reported":
+        measured = {
+            (line.row.key, column.id): measure(spec, column, line.experiment, records, line.row.quality)
+            for line in table
+            for column in spec.columns
+            if line.experiment is not None
+        }
+        check_columns(measured.values())
+    ids = {line.row.id: line.row.key for line in table if line.row.id}
+    cells = [[_cell(line.row, leaf, measured, ids, spec.seeds, spec.layout) for leaf in leaves] for line in table]
+    blocks = [spec.block_by and line.row.headers[spec.block_by] for line in table]
+    rows = [
+        _row(spec, mode, table, index, blocks, _emphasised(spec, line.row, leaves, row))
+        for index, (line, row) in enumerate(zip(table, cells, strict=True))
+    ]
+    if spec.emphasis.rule == "best_second":
+        rows = _with_best(spec, table, leaves, rows, blocks)
+    starred = any(row.star for row in rows)
+    counted = mode != "reported" and spec.seeds.count == "column"
+    beside = spec.layout.parts == "beside" and len({leaf.part for leaf in leaves}) > 1
+    return Grid(
+        name=spec.name,
+        label=spec.label,
+        caption=caption(spec, mode, leaves, rows, caption_note),
+        row_headers=(*(header.label for header in spec.row_headers), *([header()] if counted else [])),
+        leaves=leaves,
+        rows=tuple(_counted(row) for row in rows) if counted else tuple(rows),
+        footnote=spec.rerun_footnote if starred else None,
+        layout=_tight(spec.layout) if beside else spec.layout,
+        notes=() if mode == "reported" else notes(spec, table, rows, measured),
+    )
+
+
+def _counted(row: GridRow) -> GridRow:
+    """The row with its number of seeds as one more header."""
+    seeds = seeds_of(row.cells)
+    return replace(row, headers=(*row.headers, seeds), full_headers=(*row.full_headers, seeds))
+
+
+def _tight(layout: Layout) -> Layout:
+    """The layout of a table whose columns are doubled or trebled: smaller type, closer columns."""
+    size = "footnotesize" if layout.size in ("normalsize", "small") else layout.size
+    return replace(layout, size=size, gap_pt=min(layout.gap_pt, 3.5))
+
+
+def _leaves(spec: Spec, mode: Mode, table: Sequence[Line]) -> tuple[Leaf, ...]:
+    reported = {name for line in table for name in line.row.reported}
+    found: list[tuple[Column, Part]] = []
+    for column in spec.columns:
+        parts = PARTS[mode] if mode == "reported" or column.id in reported else ("reproduced",)
+        found += [(column, part) for part in parts]
+    several = len({part for _, part in found}) > 1
+    return tuple(
+        Leaf(column, part, (column.group or "", column.label, HEADINGS[part] if several else ""))
+        for column, part in found
+    )
+
+
+def _cell(
+    row: Row,
+    leaf: Leaf,
+    measured: Mapping[tuple[str, str], Measurement],
+    ids: Mapping[str, str],
+    seeds: Seeds,
+    layout: Layout,
+) -> Cell:
+    column = leaf.column
+    if row.difference:
+        pair = [measured.get((ids[name], column.id)) for name in row.difference]
+        return _compared(column, *pair, layout=layout) if leaf.part == "reproduced" else Cell()
+    reported = _reported(row, column)
+    if leaf.part == "reported":
+        return reported
+    measurement = measured.get((row.key, column.id))
+    reproduced = _reproduced(column, measurement, seeds) if measurement else Cell()
+    if leaf.part == "reproduced":
+        return reproduced
+    if reported.number is None or reproduced.number is None:
+        return Cell()
+    # Printed digits are subtracted, so that a reader who checks the sum finds it right.
+    gap = Decimal(reproduced.number) - Decimal(reported.number)
+    return Cell(rounded(gap, column.decimals, signed=True), seeds=reproduced.seeds)
+
+
+def _reported(row: Row, column: Column) -> Cell:
+    digits = row.reported.get(column.id)
+    if digits is not None and column.reported_digits == "column":
+        digits = rounded(Decimal(digits), column.decimals)
+    return Cell(digits)
+
+
+def _reproduced(column: Column, measurement: Measurement, seeds: Seeds) -> Cell:
+    found = estimate(measurement.values)
+    if found is None:
+        return Cell()
+    predicted = prediction_interval(measurement.values) if seeds.spread == "prediction" else None
+    if predicted:
+        low, high = (percent(end, column.decimals) for end in predicted)
+        return Cell(percent(found.mean, column.decimals), interval=(low, high), seeds=found.n)
+    sd = None if found.sd is None else percent(found.sd, column.decimals)
+    return Cell(percent(found.mean, column.decimals), sd, seeds=found.n)
+
+
+def _compared(column: Column, of: Measurement | None, minus: Measurement | None, *, layout: Layout) -> Cell:
+    found = paired_difference(of.values, minus.values) if of and minus else None
+    if found is None:
+        return Cell()
+    interval, half = None, None
+    if found.low is not None and found.high is not None:
+        interval = (percent(found.low, column.decimals), percent(found.high, column.decimals))
+        half = percent((found.high - found.low) / 2, column.decimals) if layout.interval == "half" else None
+    return Cell(percent(found.mean, column.decimals, signed=True), interval=interval, half=half, seeds=found.n)
+
+
+def _emphasised(spec: Spec, row: Row, leaves: Sequence[Leaf], cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    if spec.emphasis.rule != "as_paper" or not row.ours:
+        return tuple(cells)
+    return tuple(
+        replace(cell, emphasis="bold") if cell.number is not None and leaf.part != "difference" else cell
+        for leaf, cell in zip(leaves, cells, strict=True)
+    )
+
+
+def _row(
+    spec: Spec, mode: Mode, table: Sequence[Line], index: int, blocks: Sequence[str | None], cells: tuple[Cell, ...]
+) -> GridRow:
+    row = table[index].row
+    above = table[index - 1].row if index else None
+    rule = index > 0 and blocks[index] != blocks[index - 1]
+    shown = tuple(
+        ""
+        if header.once and above and not rule and above.headers[header.key] == row.headers[header.key]
+        else row.headers[header.key]
+        for header in spec.row_headers
+    )
+    shows_reported = mode != "reproduced"
+    return GridRow(
+        key=row.key,
+        runs=table[index].experiment is not None or row.difference is not None,
+        compares=row.difference is not None,
+        headers=shown,
+        full_headers=tuple(row.headers.values()),
+        cells=cells,
+        rule=rule,
+        gap=not rule and row.difference is not None and above is not None and above.difference is None,
+        bold=row.ours and spec.emphasis.rule == "as_paper",
+        star=row.rerun and shows_reported,
+        remark=_remark(row) if row.as_printed and shows_reported else None,
+    )
+
+
+def _remark(row: Row) -> str:
+    printed = ", ".join(text for key, text in row.as_printed.items() if key != "reason")
+    return f"{row.key}: the authors print {printed} here. {row.as_printed['reason']}"
+
+
+def _with_best(
+    spec: Spec, table: Sequence[Line], leaves: Sequence[Leaf], rows: Sequence[GridRow], blocks: Sequence[str | None]
+) -> list[GridRow]:
+    scopes = blocks if spec.emphasis.within == "block" else [None] * len(rows)
+    cells = [list(row.cells) for row in rows]
+    for scope in dict.fromkeys(scopes):
+        inside = [i for i, line in enumerate(table) if scopes[i] == scope and line.row.difference is None]
+        for j, leaf in enumerate(leaves):
+            if leaf.part == "difference":
+                continue
+            marks = mark_best([cells[i][j].number for i in inside], leaf.column.better)
+            for i, mark in zip(inside, marks, strict=True):
+                cells[i][j] = replace(cells[i][j], emphasis=mark)
+    return [replace(row, cells=tuple(each)) for row, each in zip(rows, cells, strict=True)]

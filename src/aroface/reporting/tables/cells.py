@@ -1,0 +1,185 @@
+"""Which records stand behind a row and a column of a table, and the values they hold."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from aroface.errors import InputError
+from aroface.reporting.records import Experiment, Record, check_comparable, select
+from aroface.reporting.tables.spec import EMPTY, At, Column, Row, Spec
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A row of a table together with the experiment whose records fill it, if it has one."""
+
+    row: Row
+    experiment: Experiment | None
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """The values of one experiment in one column.
+
+    Attributes:
+        values: seed to fraction.
+        records: the records they come from, in the order of benchmarks and seeds.
+    """
+
+    values: Mapping[int, float]
+    records: tuple[Record, ...]
+
+
+def lines(
+    spec: Spec,
+    records: Sequence[Record],
+    experiments: Iterable[Experiment] | None = None,
+    labels: Mapping[str, str] = EMPTY,
+) -> tuple[Line, ...]:
+    """The rows of a table, each with its experiment.
+
+    Args:
+        spec: the table.
+        records: all records that count.
+        experiments: the experiments of the configuration, in order; None takes those that have records.
+        labels: printed names of methods and data sets by their keys; a key without one is printed itself.
+
+    Raises:
+        InputError: a row's experiment leaves open which of several is meant, or two experiments get the same name.
+    """
+    if experiments is None:
+        wanted = {column.benchmark for column in spec.columns}
+        experiments = sorted(
+            {record.experiment for record in records if record.benchmark in wanted},
+            key=lambda each: (each.dataset, each.arch, each.method),
+        )
+    known = list(dict.fromkeys(experiments))
+    if spec.rows is not None:
+        return tuple(Line(row, _match(spec, row, known)) for row in spec.rows)
+    found = [Line(_experiment_row(spec, each, labels), each) for each in known]
+    seen: dict[str, Experiment | None] = {}
+    for line in found:
+        if line.row.key in seen:
+            raise InputError(
+                f"{seen[line.row.key]} and {line.experiment} are both named {line.row.key}",
+                file=spec.path,
+                remedy="add a row header that tells them apart, such as arch",
+            )
+        seen[line.row.key] = line.experiment
+    return _by_block(spec, found)
+
+
+def measure(
+    spec: Spec, column: Column, experiment: Experiment, records: Sequence[Record], quality: str | None = None
+) -> Measurement:
+    """The values of ``experiment`` in ``column``; empty where there is no record.
+
+    Args:
+        spec: the table.
+        column: one of its columns.
+        experiment: whose values.
+        records: all records that count.
+        quality: of the row, for a column at a point of a sweep that leaves it to the rows.
+
+    Raises:
+        InputError: the records are ambiguous (see :func:`aroface.reporting.records.select`), or lack the metric or the
+            point of the sweep.
+    """
+    if column.average_of:
+        parts = [measure(spec, spec.column(name), experiment, records, quality) for name in column.average_of]
+        seeds = set.intersection(*({*part.values} for part in parts))
+        averages = {seed: sum(part.values[seed] for part in parts) / len(parts) for seed in sorted(seeds)}
+        return Measurement(averages, tuple(record for part in parts for record in part.records if record.seed in seeds))
+    assert column.benchmark is not None and column.metric is not None, "the schema asks for both or average_of"
+    found = select(records, experiment, column.benchmark)
+    at = point_of(column, quality)
+    values = {
+        record.seed: _value(record, column.metric) if at is None else _at(record, column.metric, at) for record in found
+    }
+    return Measurement(values, found)
+
+
+def point_of(column: Column, quality: str | None) -> At | None:
+    """The point of a sweep that a column shows in a row of this quality; None where it shows none."""
+    if column.at is None or column.at.quality:
+        return column.at
+    return replace(column.at, quality=quality)
+
+
+def check_columns(measurements: Iterable[Measurement]) -> None:
+    """Refuse a table in which one benchmark was measured in two ways.
+
+    Raises:
+        InputError: see :func:`aroface.reporting.records.check_comparable`.
+    """
+    benchmarks: dict[str, dict[str, Record]] = {}
+    for measurement in measurements:
+        for record in measurement.records:
+            benchmarks.setdefault(record.benchmark, {})[record.run] = record
+    for runs in benchmarks.values():
+        check_comparable(list(runs.values()))
+
+
+def _value(record: Record, metric: str) -> float:
+    if metric not in record.metrics:
+        raise InputError(f"no metric {metric}", file=record.path, expected=f"one of {', '.join(record.metrics)}")
+    return record.metrics[metric]
+
+
+def _at(record: Record, metric: str, at: At) -> float:
+    """The value at a point of a sweep, or the drop there."""
+    if at.factor is None or at.level is None:
+        return _value(record, f"{metric}_{at.quality}")
+    alike = [point for point in record.series if (point["metric"], point["quality"]) == (metric, at.quality)]
+    for point in alike:
+        if point["factor"] == at.factor and math.isclose(point["level"], at.level):
+            return float(point[at.show])
+    known = ", ".join(f"{point['factor']} {point['level']:g}" for point in alike if point["level"] > 0)
+    raise InputError(
+        f"no {metric} at {at.quality}, {at.factor} {at.level:g}",
+        file=record.path,
+        expected=f"one of {known}" if known else "a metric and a quality of its series",
+    )
+
+
+def _match(spec: Spec, row: Row, known: Collection[Experiment]) -> Experiment | None:
+    wanted = row.experiment
+    if wanted is None:
+        return None
+    if {"method", "dataset", "arch"} <= {*wanted}:
+        exact = [Experiment(each["method"], each["dataset"], each["arch"]) for each in row.experiments]
+        return next((each for each in exact if each in known), exact[0])
+    fitting = [each for each in known if all(getattr(each, key) == value for key, value in wanted.items())]
+    if len(fitting) > 1:
+        raise InputError(
+            f"the row fits {len(fitting)} experiments: {', '.join(map(str, fitting))}",
+            file=spec.path,
+            record=row.key,
+            expected="one",
+            remedy="give its data set, backbone and label, or render from the records of one configuration only",
+        )
+    return fitting[0] if fitting else None
+
+
+def _experiment_row(spec: Spec, experiment: Experiment, labels: Mapping[str, str]) -> Row:
+    texts = {
+        "method": labels.get(experiment.method, experiment.method),
+        "training_set": labels.get(experiment.dataset, experiment.dataset),
+        "arch": experiment.arch,
+    }
+    for header in spec.row_headers:
+        if header.key not in texts:
+            raise InputError(f"experiments have no {header.key}", file=spec.path, expected=", ".join(texts))
+    return Row(headers={header.key: texts[header.key] for header in spec.row_headers})
+
+
+def _by_block(spec: Spec, found: Sequence[Line]) -> tuple[Line, ...]:
+    """Bring the lines of a block together, blocks and lines in the order of their first appearance."""
+    if spec.block_by is None:
+        return tuple(found)
+    blocks: dict[str, list[Line]] = {}
+    for line in found:
+        blocks.setdefault(line.row.headers[spec.block_by], []).append(line)
+    return tuple(line for block in blocks.values() for line in block)

@@ -1,0 +1,145 @@
+"""A table as it is printed, whatever the format: headings, rows and cells of finished digits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Literal
+
+from aroface.reporting.tables.spec import Column, Layout
+
+Mode = Literal["reported", "reproduced", "both", "delta"]
+Part = Literal["reported", "reproduced", "difference"]
+
+MISSING = "--"
+HEADINGS: dict[Part, str] = {"reported": "paper", "reproduced": "reproduced", "difference": "Δ"}
+"""What the parts of a column are called where there are several."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One value, in digits.
+
+    Attributes:
+        number: the value in per cent or in points of it, with an ASCII sign; None where there is no result.
+        sd: standard deviation over the seeds.
+        interval: ends of an interval: of prediction beside a mean, of confidence beside a difference of rows.
+        half: half the width of that interval, where it is to be printed so.
+        seeds: how many seeds it is the mean of; 0 for what the authors reported.
+        emphasis: how it stands out.
+    """
+
+    number: str | None = None
+    sd: str | None = None
+    interval: tuple[str, str] | None = None
+    half: str | None = None
+    seeds: int = 0
+    emphasis: Literal["bold", "underline"] | None = None
+
+    @property
+    def around(self) -> str | None:
+        """What is printed after a plus-minus sign."""
+        return self.sd or self.half
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A column of cells: one part of a column of the specification, ``path`` being the headings above it."""
+
+    column: Column
+    part: Part
+    path: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GridRow:
+    """A row of cells.
+
+    Attributes:
+        key: middle part of the cells' addresses.
+        headers: texts of the row headers, empty where an equal text above is not repeated.
+        full_headers: the same with nothing left out.
+        cells: one for each leaf.
+        rule: whether a rule sets it off from the row above.
+        gap: whether a space does.
+        bold: whether its first header is bold.
+        star: whether its first header has a star.
+        remark: what a reader of the source should know about the row.
+        compares: whether it is the difference of two rows.
+        runs: whether there can be reproduced values: an experiment belongs to it, or it compares two rows.
+    """
+
+    key: str
+    headers: tuple[str, ...]
+    full_headers: tuple[str, ...]
+    cells: tuple[Cell, ...]
+    rule: bool = False
+    gap: bool = False
+    bold: bool = False
+    star: bool = False
+    remark: str | None = None
+    compares: bool = False
+    runs: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """A table ready to be printed."""
+
+    name: str
+    label: str
+    caption: str
+    row_headers: tuple[str, ...]
+    leaves: tuple[Leaf, ...]
+    rows: tuple[GridRow, ...]
+    footnote: str | None
+    layout: Layout
+    notes: tuple[str, ...] = ()
+
+
+def heading_levels(grid: Grid) -> list[list[tuple[str, int]]]:
+    """Headings over the columns of cells, topmost line first: text and number of columns of each.
+
+    A level at which no column has a heading is left out.
+    """
+    paths = [leaf.path for leaf in grid.leaves]
+    levels = [level for level in range(len(paths[0])) if any(path[level] for path in paths)]
+    return [
+        [(path[-1], len(list(group))) for path, group in groupby(paths, key=lambda path: path[: level + 1])]
+        for level in levels
+    ]
+
+
+def stacked(grid: Grid) -> Grid:
+    """The same table with the parts of a column below one another, where its layout says so and there are several.
+
+    Each row becomes one line for each part, named in a further header. A row that nothing can reproduce has only the
+    authors' line; differences have one where there are any.
+    """
+    parts = list(dict.fromkeys(leaf.part for leaf in grid.leaves))
+    if grid.layout.parts == "beside" or len(parts) == 1:
+        return grid
+    columns = list(dict.fromkeys(leaf.column.id for leaf in grid.leaves))
+    first = {column: next(leaf for leaf in grid.leaves if leaf.column.id == column) for column in columns}
+    leaves = tuple(replace(leaf, path=(*leaf.path[:-1], "")) for leaf in first.values())
+    rows = tuple(line for row in grid.rows for line in _stacked_row(grid, row, parts, columns))
+    return replace(grid, row_headers=(*grid.row_headers, ""), leaves=leaves, rows=rows)
+
+
+def _stacked_row(grid: Grid, row: GridRow, parts: list[Part], columns: list[str]) -> Iterator[GridRow]:
+    blank = ("",) * len(row.headers)
+    first = True
+    for part in parts:
+        found = {leaf.column.id: cell for leaf, cell in zip(grid.leaves, row.cells, strict=True) if leaf.part == part}
+        cells = tuple(found.get(column, Cell()) for column in columns)
+        empty = all(cell.number is None for cell in cells)
+        if empty and (part == "difference" or (part == "reproduced" and not row.runs)):
+            continue
+        headers = row.headers if first else blank
+        line = replace(row, headers=(*headers, HEADINGS[part]), full_headers=(*row.full_headers, part), cells=cells)
+        if first:
+            yield replace(line, gap=not row.rule and row is not grid.rows[0])
+        else:
+            yield replace(line, rule=False, gap=False, bold=False, star=False, remark=None)
+        first = False

@@ -1,0 +1,131 @@
+"""Tables as Markdown, CSV and terminal text."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from aroface.reporting.tables.grid import MISSING, Cell, Grid, GridRow, Leaf, stacked
+from aroface.reporting.text import markdown_row, markdown_text, print_wide
+
+STAR = "★"
+STYLES = {"bold": "bold", "underline": "underline", None: ""}
+SUFFIXES = {"reported": "reported", "reproduced": "mean", "difference": "delta"}
+
+
+def markdown(grid: Grid) -> str:
+    """The table as GitHub-flavoured Markdown: caption, table, notes, footnote."""
+    grid = stacked(grid)
+    heads = [
+        *grid.row_headers,
+        *(" ".join(_heading(leaf)).replace("-\n", "-").replace("\n", " ") for leaf in grid.leaves),
+    ]
+    rules = [*(":--" for _ in grid.row_headers), *("--:" for _ in grid.leaves)]
+    body = [[*_markdown_headers(row), *(_markdown_cell(cell) for cell in row.cells)] for row in grid.rows]
+    table = [markdown_row([markdown_text(head) for head in heads]), markdown_row(rules), *map(markdown_row, body)]
+    parts = [markdown_text(grid.caption), "\n".join(table)]
+    parts += [markdown_text(note) for note in grid.notes]
+    if grid.footnote:
+        parts.append(f"{STAR} {markdown_text(grid.footnote)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def csv_text(grid: Grid) -> str:
+    """The table as CSV for other programs: percentages as printed, an empty field for a missing value.
+
+    A reproduced value has its standard deviation and number of seeds in fields of their own, a difference the ends of
+    its interval.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    extras = {
+        j: [name for name in ("sd", "low", "high", "seeds") if any(_extra(row.cells[j], name) for row in grid.rows)]
+        for j in range(len(grid.leaves))
+    }
+    names = [f"{leaf.column.id}_{SUFFIXES[leaf.part]}" for leaf in grid.leaves]
+    head = [[names[j], *(f"{leaf.column.id}_{extra}" for extra in extras[j])] for j, leaf in enumerate(grid.leaves)]
+    writer.writerow([*grid.row_headers, *(name for group in head for name in group)])
+    for row in grid.rows:
+        values = [[cell.number, *(_extra(cell, extra) for extra in extras[j])] for j, cell in enumerate(row.cells)]
+        writer.writerow([*row.full_headers, *(value for group in values for value in group)])
+    return buffer.getvalue()
+
+
+def terminal(grid: Grid, *, color: bool | None = None, width: int | None = None) -> str:
+    """The table for a terminal; digits are never cut or wrapped, whatever its width.
+
+    Args:
+        grid: the table.
+        color: whether to use bold and underlined type; None decides by what standard output is.
+        width: columns of the terminal; None takes this one's.
+    """
+    grid = stacked(grid)
+    below = grid.layout.spread == "below"
+    body = [[*_terminal_headers(row), *(_terminal_cell(cell, below) for cell in row.cells)] for row in grid.rows]
+    heads = [*grid.row_headers, *("\n".join(_heading(leaf)) for leaf in grid.leaves)]
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for j, head in enumerate(heads):
+        table.add_column(Text(head), justify="right" if j >= len(grid.row_headers) else "left")
+    for i, cells in enumerate(body):
+        table.add_row(*cells, end_section=i + 1 < len(body) and grid.rows[i + 1].rule)
+    below_it = [*grid.notes, *([f"{STAR} {grid.footnote}"] if grid.footnote else [])]
+    return print_wide([Text(grid.caption), table, *map(Text, below_it)], color=color, width=width)
+
+
+def _heading(leaf: Leaf) -> list[str]:
+    return [part for part in leaf.path if part]
+
+
+def _headers(row: GridRow) -> tuple[str, ...]:
+    first, *rest = row.headers
+    return (first + STAR if row.star and first else first, *rest)
+
+
+def digits(cell: Cell) -> str:
+    """The value as text, with a true minus sign; two dashes where there is none."""
+    if cell.number is None:
+        return MISSING
+    return cell.number.replace("-", "−")
+
+
+def spread(cell: Cell) -> str:
+    """What follows the value: standard deviation or interval, after a space; nothing where there is neither."""
+    if cell.around:
+        return f" ± {cell.around}"
+    if cell.interval:
+        return f" [{cell.interval[0]}, {cell.interval[1]}]".replace("-", "−")
+    return ""
+
+
+def _extra(cell: Cell, name: str) -> str:
+    if name == "sd":
+        return cell.sd or ""
+    if name == "seeds":
+        return str(cell.seeds) if cell.seeds else ""
+    return cell.interval[name == "high"] if cell.interval else ""
+
+
+def _markdown_headers(row: GridRow) -> list[str]:
+    first, *rest = (markdown_text(text) for text in _headers(row))
+    return [f"**{first}**" if row.bold and first else first, *rest]
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = digits(cell)
+    if cell.emphasis:
+        text = f"**{text}**" if cell.emphasis == "bold" else f"<u>{text}</u>"
+    return text + spread(cell)
+
+
+def _terminal_headers(row: GridRow) -> list[Text]:
+    first, *rest = _headers(row)
+    return [Text(first, style="bold" if row.bold else ""), *(Text(text) for text in rest)]
+
+
+def _terminal_cell(cell: Cell, below: bool) -> Text:
+    around = spread(cell)
+    return Text.assemble((digits(cell), STYLES[cell.emphasis]), f"\n{around.strip()}" if below and around else around)

@@ -1,0 +1,79 @@
+"""The tables of the paper, from a specification and the records there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from os import PathLike
+from typing import Literal, Unpack
+
+from aroface.files import write_text
+from aroface.reporting.records import Selection, load_records, selected
+from aroface.reporting.tables import html, latex, plain
+from aroface.reporting.tables.build import build
+from aroface.reporting.tables.grid import Grid, Mode
+from aroface.reporting.tables.spec import Rule, read_spec
+
+Format = Literal["latex", "markdown", "html", "csv", "terminal"]
+
+FORMATS: dict[Format, Callable[[Grid], str]] = {
+    "latex": latex.render,
+    "markdown": plain.markdown,
+    "html": html.html,
+    "csv": plain.csv_text,
+    "terminal": plain.terminal,
+}
+
+
+def render_table(
+    spec: str | PathLike[str],
+    records: str | PathLike[str],
+    *,
+    mode: Mode,
+    format: Format = "latex",
+    caption_note: str | None = None,
+    emphasis: Rule | None = None,
+    **shown: Unpack[Selection],
+) -> str:
+    """Render one table.
+
+    Args:
+        spec: file under ``paper_tables/specs``.
+        records: folder of the records; not looked at in mode ``reported``.
+        mode: ``reported`` values, ``reproduced`` ones (mean ± standard deviation over seeds), ``both``, or both with
+            their difference (``delta``). A missing value is ``--``.
+        format: ``latex``, ``markdown``, ``html`` (a page), ``csv`` (missing values are empty fields) or ``terminal``.
+        caption_note: last sentence of the caption instead of the specification's; an empty one drops it.
+        emphasis: which values stand out instead of the specification's rule: ``as_paper``, ``best_second`` or ``none``.
+        shown: see :class:`aroface.reporting.records.Selection`.
+
+    Raises:
+        InputError: a wrong specification, or records that are invalid, ambiguous or not comparable.
+    """
+    runs, experiments, labels = selected(shown)
+    found = () if mode == "reported" else load_records(records, runs)
+    table = read_spec(spec)
+    if emphasis is not None:
+        table = replace(table, emphasis=replace(table.emphasis, rule=emphasis))
+    grid = build(table, found, mode, experiments=experiments, labels=labels, caption_note=caption_note)
+    return FORMATS[format](grid)
+
+
+class Options(Selection, total=False):
+    """The optional arguments of :func:`render_table`."""
+
+    format: Format
+    caption_note: str | None
+    emphasis: Rule | None
+
+
+def write_table(
+    spec: str | PathLike[str],
+    records: str | PathLike[str],
+    out: str | PathLike[str],
+    *,
+    mode: Mode,
+    **options: Unpack[Options],
+) -> None:
+    """Render one table into the file ``out``, atomically; see :func:`render_table`."""
+    write_text(out, render_table(spec, records, mode=mode, **options))

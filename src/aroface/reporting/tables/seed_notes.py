@@ -1,0 +1,78 @@
+"""What a table says of the seeds behind it: how many a row has, and which differences of its rows are significant."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from aroface.reporting.tables.cells import Line, Measurement
+from aroface.reporting.tables.grid import Cell, GridRow
+from aroface.reporting.tables.seed_statistics import CONFIDENCE, holm, paired_difference
+from aroface.reporting.tables.spec import Spec
+
+SIGNIFICANT = 1 - CONFIDENCE
+Measured = Mapping[tuple[str, str], Measurement]
+
+
+def header() -> str:
+    """Heading of the column of numbers of seeds."""
+    return "Seeds"
+
+
+def seeds_of(cells: Sequence[Cell]) -> str:
+    """The number of seeds of a row as it is printed: `3`, `1–3` where its cells differ, nothing where it has none."""
+    counts = sorted({cell.seeds for cell in cells if cell.seeds})
+    if len(counts) > 1:
+        return f"{counts[0]}–{counts[-1]}"
+    return str(counts[0]) if counts else ""
+
+
+def notes(spec: Spec, table: Sequence[Line], rows: Sequence[GridRow], measured: Measured) -> tuple[str, ...]:
+    """Sentences below the table, as the specification's `seeds` ask for them."""
+    found = []
+    if spec.seeds.count == "note":
+        found.append(_count_note([(line.row.key, seeds_of(row.cells)) for line, row in zip(table, rows, strict=True)]))
+    if spec.seeds.tests == "note":
+        found.append(_test_note(spec, table, measured))
+    return tuple(note for note in found if note)
+
+
+def _count_note(counts: Sequence[tuple[str, str]]) -> str:
+    groups: dict[str, list[str]] = {}
+    for name, seeds in counts:
+        if seeds:
+            groups.setdefault(seeds, []).append(name)
+    if not groups:
+        return ""
+    if len(groups) == 1:
+        return f"Seeds: {next(iter(groups))} for each row that has results."
+    listed = "; ".join(f"{seeds} for {', '.join(names)}" for seeds, names in groups.items())
+    return f"Seeds: {listed}."
+
+
+def _test_note(spec: Spec, table: Sequence[Line], measured: Measured) -> str:
+    keys = {line.row.id: line.row.key for line in table if line.row.id}
+    tests: list[tuple[str, str, float]] = []
+    for line in table:
+        for column in spec.columns if line.row.difference else ():
+            of, minus = (measured.get((keys[name], column.id)) for name in line.row.difference or ())
+            found = paired_difference(of.values, minus.values) if of and minus else None
+            if found is not None and found.p_value is not None:
+                tests.append((" ".join(line.row.headers.values()), column.label, found.p_value))
+    if not tests:
+        return ""
+    adjusted = holm([p for _, _, p in tests])
+    hits: dict[str, list[str]] = {}
+    for (row, heading, _), p in zip(tests, adjusted, strict=True):
+        if p < SIGNIFICANT:
+            hits.setdefault(row, []).append(f"{heading} ({p_text(p)})")
+    listed = "; ".join(f"{row}: {', '.join(columns)}" for row, columns in hits.items())
+    count = f"{len(tests)} paired t tests over common seeds" if len(tests) > 1 else "one paired t test"
+    correction = " and Holm's correction" if len(tests) > 1 else ""
+    return f"Significant at 5 % by {count}{correction}: {listed or 'none'}."
+
+
+def p_text(p_value: float) -> str:
+    """A p-value in two digits, never zero."""
+    if p_value < 0.001:
+        return "p < 0.001"
+    return f"p = {p_value:.3f}" if p_value < 0.0995 else f"p = {p_value:.2f}"

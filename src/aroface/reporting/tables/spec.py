@@ -1,0 +1,312 @@
+"""Table specifications: what a YAML file under ``paper_tables/specs`` says, checked and typed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from aroface.errors import InputError
+from aroface.reporting.records import variant
+from aroface.schemas import read_yaml, validate
+
+EMPTY: Mapping[str, Any] = MappingProxyType({})
+Rule = Literal["as_paper", "best_second", "none"]
+ASIDE = "venue"
+"""Row header that is printed and no part of a row's address: where a method was published names no row."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the reported values were published."""
+
+    title: str
+    url: str | None = None
+    arxiv: str | None = None
+
+    def __str__(self) -> str:
+        parts = (self.title, self.arxiv and f"arXiv {self.arxiv}", self.url)
+        return ", ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True, slots=True)
+class RowHeader:
+    """A column that names the rows; ``once`` prints equal neighbours only once."""
+
+    key: str
+    label: str
+    once: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class At:
+    """A point of a sensitivity sweep; without factor and level, the probes without an alignment error.
+
+    Attributes:
+        quality: of the probes; None where each row gives its own.
+        factor: kind of error.
+        level: its size, as records have it.
+        show: the metric's value there, or its drop from that of aligned probes.
+    """
+
+    quality: str | None = None
+    factor: str | None = None
+    level: float | None = None
+    show: Literal["value", "drop"] = "value"
+
+    def __str__(self) -> str:
+        error = f"{self.factor} {self.level:g}" if self.factor else "aligned"
+        return ", ".join([*([self.quality] if self.quality else []), error, *(["drop"] if self.show == "drop" else [])])
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of values.
+
+    Attributes:
+        id: last part of a cell's address.
+        label: heading.
+        decimals: digits after the point of a reproduced percentage.
+        group: heading over several columns.
+        benchmark: benchmark of the records that fill it; None for an average.
+        metric: metric of those records; None for an average.
+        at: the point of a sweep whose metric it is; None for a metric of the whole record.
+        average_of: ids of the columns whose values are averaged.
+        reported_digits: whether reported values keep the authors' digits or get ``decimals``.
+        better: which end of the scale is the good one.
+    """
+
+    id: str
+    label: str
+    decimals: int
+    group: str | None = None
+    benchmark: str | None = None
+    metric: str | None = None
+    at: At | None = None
+    average_of: tuple[str, ...] = ()
+    reported_digits: Literal["as_printed", "column"] = "as_printed"
+    better: Literal["higher", "lower"] = "higher"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row as the specification gives it.
+
+    Attributes:
+        headers: row header key to text.
+        id: name by which differences refer to it.
+        experiment: method, and data set and backbone where given, of the records that fill it.
+        also: the experiment whose records fill it where ``experiment`` has none, such as released weights that go by
+            another name.
+        quality: of the probes, for columns that show a point of a sweep.
+        difference: ids of two rows, the second to be subtracted from the first.
+        reported: column id to the authors' digits, None for their dash.
+        ours: printed bold by the authors.
+        rerun: printed with a star by the authors.
+        as_printed: headers that the authors print otherwise, with a ``reason``.
+    """
+
+    headers: Mapping[str, str]
+    id: str | None = None
+    experiment: Mapping[str, str] | None = None
+    also: Mapping[str, str] | None = None
+    quality: str | None = None
+    difference: tuple[str, str] | None = None
+    reported: Mapping[str, str | None] = field(default_factory=dict)
+    ours: bool = False
+    rerun: bool = False
+    as_printed: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def key(self) -> str:
+        """Middle part of the address of this row's cells, such as ``ArcFace+ARoFace@MS1MV2``."""
+        return address(self.headers)
+
+    @property
+    def experiments(self) -> tuple[Mapping[str, str], ...]:
+        """The experiments whose records may fill the row, the preferred one first."""
+        return tuple(each for each in (self.experiment, self.also) if each is not None)
+
+    @property
+    def printed_key(self) -> str:
+        """The key that the authors' own headers would give the row."""
+        return address(
+            {**self.headers, **{key: self.as_printed[key] for key in self.headers if key in self.as_printed}}
+        )
+
+
+def address(headers: Mapping[str, str]) -> str:
+    """A row's headers as the middle part of its cells' addresses."""
+    return "@".join(text for key, text in headers.items() if key != ASIDE)
+
+
+@dataclass(frozen=True, slots=True)
+class Emphasis:
+    """Which values stand out; see the schema."""
+
+    rule: Rule = "none"
+    within: Literal["table", "block"] = "table"
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """How the LaTeX table fits the text width; see the schema."""
+
+    size: Literal["normalsize", "small", "footnotesize", "scriptsize"] = "small"
+    gap_pt: float = 6
+    spread: Literal["beside", "below"] = "beside"
+    parts: Literal["beside", "below"] = "beside"
+    interval: Literal["ends", "half"] = "ends"
+
+
+@dataclass(frozen=True, slots=True)
+class Seeds:
+    """What is said of the seeds behind reproduced values; see the schema."""
+
+    count: Literal["caption", "column", "note"] = "caption"
+    spread: Literal["sd", "prediction"] = "sd"
+    tests: Literal["none", "note"] = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """A table; ``rows`` is None where every experiment gets one."""
+
+    path: Path
+    name: str
+    caption: str
+    label: str
+    row_headers: tuple[RowHeader, ...]
+    columns: tuple[Column, ...]
+    rows: tuple[Row, ...] | None
+    note: str | None = None
+    training_note: str | None = None
+    source: Source | None = None
+    rerun_footnote: str | None = None
+    block_by: str | None = None
+    emphasis: Emphasis = Emphasis()
+    layout: Layout = Layout()
+    seeds: Seeds = Seeds()
+
+    def column(self, name: str) -> Column:
+        """The column with this id."""
+        return next(column for column in self.columns if column.id == name)
+
+
+def read_spec(path: str | PathLike[str]) -> Spec:
+    """Read and check a table specification.
+
+    Raises:
+        InputError: the file does not follow the schema, or refers to columns or rows that it does not have.
+    """
+    path = Path(path)
+    content = read_yaml(path)
+    validate(content, "table", file=path)
+    headers = tuple(RowHeader(**header) for header in content["row_headers"])
+    listed = content["rows"]
+    spec = Spec(
+        path=path,
+        name=content["name"],
+        caption=content["caption"],
+        label=content["label"],
+        row_headers=headers,
+        columns=tuple(map(_column, content["columns"])),
+        rows=None if listed == "experiments" else tuple(_row(each, headers, path) for each in listed),
+        note=content.get("note"),
+        training_note=content.get("training_note"),
+        source=Source(**content["source"]) if "source" in content else None,
+        rerun_footnote=content.get("footnotes", EMPTY).get("rerun"),
+        block_by=content.get("block_by"),
+        emphasis=Emphasis(**content.get("emphasis", EMPTY)),
+        layout=Layout(**content.get("layout", EMPTY)),
+        seeds=Seeds(**content.get("seeds", EMPTY)),
+    )
+    _check(spec)
+    return spec
+
+
+def _column(content: Mapping[str, Any]) -> Column:
+    at = At(**content["at"]) if "at" in content else None
+    return Column(**{**content, "at": at, "average_of": tuple(content.get("average_of", ()))})
+
+
+def _row(content: Mapping[str, Any], headers: tuple[RowHeader, ...], path: Path) -> Row:
+    keys = [header.key for header in headers]
+    missing = [key for key in keys if key not in content]
+    if missing:
+        raise InputError(f"row without {missing[0]}", file=path, record=dict(content), expected=f"{', '.join(keys)}")
+    difference = content.get("difference")
+    return Row(
+        headers={key: content[key] for key in keys},
+        id=content.get("id"),
+        experiment=_experiment(content.get("experiment")),
+        also=_experiment(content.get("also")),
+        quality=content.get("quality"),
+        difference=(difference["of"], difference["minus"]) if difference else None,
+        reported=content.get("reported", EMPTY),
+        ours=content.get("ours", False),
+        rerun=content.get("rerun", False),
+        as_printed=content.get("as_printed", EMPTY),
+    )
+
+
+def _experiment(content: Mapping[str, str] | None) -> Mapping[str, str] | None:
+    """An experiment as records have it: its label is part of the method's name there."""
+    if content is None or "label" not in content:
+        return content
+    named = {key: value for key, value in content.items() if key != "label"}
+    return {**named, "method": variant(content["method"], content["label"])}
+
+
+def _check(spec: Spec) -> None:
+    rows = spec.rows or ()
+    columns = [column.id for column in spec.columns]
+    measured = [column.id for column in spec.columns if column.metric]
+    ids = [row.id for row in rows if row.id and not row.difference]
+    _check_unique(spec, "column", columns)
+    _check_unique(spec, "row", [row.key for row in rows])
+    _check_unique(spec, "row id", [row.id for row in rows if row.id])
+    _check_known(spec, "row header", [spec.block_by] if spec.block_by else [], [h.key for h in spec.row_headers])
+    for column in spec.columns:
+        _check_known(spec, f"column {column.id} averages", column.average_of, measured)
+    _check_qualities(spec)
+    for row in rows:
+        _check_known(spec, f"row {row.key} reports column", row.reported, columns)
+        _check_known(spec, f"row {row.key} compares row", row.difference or (), ids)
+        if row.also and not {"dataset", "arch"} <= {*(row.experiment or ())}:
+            expected = "data set and backbone of the experiment, which tell it from the other"
+            raise InputError("also beside a part of an experiment", file=spec.path, record=row.key, expected=expected)
+        if row.reported and spec.source is None:
+            raise InputError("reported values without a source", file=spec.path, record=row.key, expected="source")
+        if row.rerun and spec.rerun_footnote is None:
+            raise InputError("a star without a footnote", file=spec.path, record=row.key, expected="footnotes.rerun")
+
+
+def _check_qualities(spec: Spec) -> None:
+    """Each cell at a point of a sweep has one quality: its column's or its row's."""
+    measured = [row for row in spec.rows or () if row.experiment]
+    for column in spec.columns:
+        if column.at is None:
+            continue
+        if column.at.quality is None and (spec.rows is None or any(row.quality is None for row in measured)):
+            remedy = "give it to the column, or to every row with an experiment"
+            raise InputError("no quality of the probes", file=spec.path, record=f"column {column.id}", remedy=remedy)
+        if column.at.quality is not None and any(row.quality for row in measured):
+            remedy = "leave it to the rows or to the columns"
+            raise InputError("two qualities of the probes", file=spec.path, record=f"column {column.id}", remedy=remedy)
+
+
+def _check_unique(spec: Spec, what: str, names: Iterable[str]) -> None:
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise InputError(f"{what} {name} stands {count} times", file=spec.path, expected="once")
+
+
+def _check_known(spec: Spec, what: str, names: Iterable[str], known: list[str]) -> None:
+    for name in names:
+        if name not in known:
+            raise InputError(f"{what} {name}, which is not there", file=spec.path, expected=", ".join(known))

@@ -1,0 +1,261 @@
+"""A run is trained once at a time, wherever: a lock with an owner and a heartbeat, and a watch over the steps.
+
+On one machine the kernel's lock of the file ``lock`` decides at once. Between machines that share a file system it may
+not, so that ``owner.json`` says who trains and is touched every few seconds; an owner whose heartbeat has not been
+seen for `STALE_S` is taken for dead. Nobody's clock is compared with anybody else's.
+
+What another machine wrote may be seen late, by `LATE_S` at most. Only what the server of the file system does in one
+go decides: a file that must not have been there before is created, ``owner.json`` by who finds no owner, and one named
+by the dead owner's token by who displaces it.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import fcntl
+import json
+import os
+import platform
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+from aroface.errors import InputError
+from aroface.files import FULL_DISK, write_json, writing
+from aroface.processes import boot_id
+from aroface.training.execution import EXIT_INTERRUPTED
+
+LOCK, OWNER, PROGRESS = "lock", "owner.json", "progress.json"
+CLAIM = "displaced-"
+
+BEAT_S = 15.0
+"""Between two heartbeats."""
+
+STALE_S = 180.0
+"""An owner on another machine that gives no sign for so long is dead, and its lock is taken over."""
+
+LATE_S = 90.0
+"""So long after a file was written another machine may still see what was there before."""
+
+HANG_S = 1800.0
+"""A training that finishes no step for so long is ended, if ``AROFACE_HANG_S`` does not say otherwise."""
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the state folder for one training; a second one of the same run is refused.
+
+    While it is held, a training that hangs, or whose lock was taken over by another, is ended at once with status 75.
+
+    Args:
+        folder: of the run's states; ``progress.json`` there changes as steps are done.
+
+    Raises:
+        InputError: another process holds it, or it may not be written.
+    """
+    with _open(folder) as file:
+        mine = _take(folder, _kernel_lock(file.fileno()))
+        for leftover in folder.glob(f".{PROGRESS}.{'[a-z0-9_]' * 8}.json"):  # of a version that did not clear away
+            leftover.unlink(missing_ok=True)
+        ended = threading.Event()
+        heart = threading.Thread(target=_beat, args=(folder, mine, ended), name="heartbeat", daemon=True)
+        heart.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            heart.join()
+            if _owner(folder) == mine:
+                (folder / OWNER).unlink(missing_ok=True)
+                for claim in folder.glob(f"{CLAIM}*"):
+                    claim.unlink(missing_ok=True)
+
+
+def _open(folder: Path) -> IO[str]:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return open(folder / LOCK, "a")
+    except OSError as error:
+        if error.errno in FULL_DISK:
+            raise
+        remedy = "see whose it is: two users need results of their own (paths.results of the configuration)"
+        raise InputError(f"cannot be written ({error.strerror})", file=error.filename, remedy=remedy) from None
+
+
+def _kernel_lock(file: int) -> bool | None:
+    """Whether this process has the kernel's lock now; None where the file system has none."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _take(folder: Path, has_kernel_lock: bool | None) -> dict[str, Any]:
+    """Become the owner; returns what was written about it."""
+    mine = _myself()
+    path = folder / OWNER
+    while True:
+        other = _owner(folder)
+        if other is None and not _time_of(path):
+            if has_kernel_lock is False:
+                raise _refusal(folder, {})
+            if _create(path, mine):
+                return mine
+            time.sleep(_glance())  # somebody else's is there, and will be seen
+            continue
+        here = other is not None and other["boot"] == mine["boot"]
+        if has_kernel_lock is False and here:
+            raise _refusal(folder, other or {})
+        if has_kernel_lock is True and here:
+            write_json(path, mine)
+            return mine
+        claim = folder / f"{CLAIM}{other['token'] if other else 'unknown'}"
+        claimed_before = _time_of(claim)
+        if not _wait_for(folder, other):
+            continue  # it went away by itself
+        if claimed_before:
+            claim.unlink(missing_ok=True)  # by one that died in the middle of it
+        if not _create(claim, mine):
+            raise _refusal(folder, _read(claim) or {})
+        try:
+            write_json(path, mine)
+        except OSError:
+            claim.unlink(missing_ok=True)
+            raise
+        return mine
+
+
+def _create(path: Path, mine: dict[str, Any]) -> bool:
+    """Write a file that must not have been there; false if it was.
+
+    Raises:
+        NoRoomError: the disk is full; no half of the file stays.
+    """
+    text = json.dumps(mine)
+    with writing(path, len(text)):
+        try:
+            file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        except FileExistsError:
+            return False
+        try:
+            os.write(file, text.encode())
+            os.fsync(file)
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
+        finally:
+            os.close(file)
+    return True
+
+
+def _glance() -> float:
+    """Seconds between two looks at what another machine may be doing."""
+    return min(1.0, STALE_S / 10)
+
+
+def _wait_for(folder: Path, owner: dict[str, Any] | None) -> bool:
+    """Look whether an owner lives: true once it is known to be dead, false if it went away.
+
+    Raises:
+        InputError: it lives.
+    """
+    who, first = _describe(owner or {}), _heartbeat(folder)
+    until = time.monotonic() + STALE_S
+    print(
+        f"aroface: {folder} is locked by {who}: waiting {STALE_S:.0f} s for a sign of it", file=sys.stderr, flush=True
+    )
+    while time.monotonic() < until:
+        time.sleep(_glance())
+        if not _time_of(folder / OWNER):
+            return False
+        if _heartbeat(folder) != first:
+            raise _refusal(folder, _owner(folder) or owner or {})
+    print(f"aroface: no sign of {who} for {STALE_S:.0f} s: its lock is taken over", file=sys.stderr, flush=True)
+    return True
+
+
+def _beat(folder: Path, mine: dict[str, Any], ended: threading.Event) -> None:
+    """Give a sign of life again and again; end the process if it is not the owner any more, or does no step."""
+    patience = float(os.environ.get("AROFACE_HANG_S", HANG_S))
+    pause = min(BEAT_S, patience / 4)
+    seen, still, doubted = _time_of(folder / PROGRESS), 0.0, 0.0
+    while not ended.wait(pause):
+        found, displacer = _owner(folder), _read(folder / f"{CLAIM}{mine['token']}")
+        doubted = 0.0 if found == mine else doubted + pause
+        if displacer or doubted > LATE_S:
+            who = _describe(displacer or found or {})
+            _end(f"{folder} was taken over by {who}: this training ends, the other one goes on")
+        with suppress(OSError):  # of a file system that does not answer for a while
+            os.utime(folder / OWNER)
+        now = _time_of(folder / PROGRESS)
+        if now != seen:
+            seen, still = now, 0.0
+            continue
+        still += pause  # and not by the clock: while Slurm suspends a job, this thread stands still as well
+        if still > patience:
+            faulthandler.dump_traceback()
+            _end(f"no step in {patience:.0f} s: hung, as said above; start again to go on from the last saved step")
+
+
+def _end(why: str) -> None:
+    print(f"aroface: {why}", file=sys.stderr, flush=True)
+    os._exit(EXIT_INTERRUPTED)  # nothing may be saved any more, and a thread that hangs cannot be asked to end
+
+
+def _myself() -> dict[str, Any]:
+    return {
+        "host": platform.node(),
+        "pid": os.getpid(),
+        "slurm_job": os.environ.get("SLURM_JOB_ID"),
+        "since": datetime.now(UTC).isoformat(timespec="seconds"),
+        "boot": boot_id(),
+        "token": uuid.uuid4().hex,
+    }
+
+
+def _owner(folder: Path) -> dict[str, Any] | None:
+    """What is written about the owner; None if nothing that can be read."""
+    return _read(folder / OWNER)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """What a file says about a process; opening it makes a network file system look at the server's."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and {"boot", "token"} <= found.keys() else None
+
+
+def _heartbeat(folder: Path) -> tuple[str | None, int]:
+    """What changes with each heartbeat, and with each owner."""
+    owner = _owner(folder)
+    return owner["token"] if owner else None, _time_of(folder / OWNER)
+
+
+def _time_of(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _describe(owner: dict[str, Any]) -> str:
+    if not owner:
+        return "a process that has not said who it is"
+    job = f"Slurm job {owner['slurm_job']}, " if owner.get("slurm_job") else ""
+    return f"{job}process {owner.get('pid')} on {owner.get('host')} since {owner.get('since')}"
+
+
+def _refusal(folder: Path, owner: dict[str, Any]) -> InputError:
+    remedy = "wait for it, or stop it first" + (f": scancel {owner['slurm_job']}" if owner.get("slurm_job") else "")
+    return InputError(f"another process is training this run: {_describe(owner)}", file=folder, remedy=remedy)

@@ -1,0 +1,106 @@
+"""Sensitivity curves against pairs that are written out, replicate by replicate."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from aroface.embedding.feature_store import StoredFeatures
+from aroface.evaluation.protocols.sensitivity import evaluate
+from aroface.evaluation.statistics import bootstrap
+
+PAIRS = 80
+SPREADS = {("hq", None, 0.0): 0.3, ("hq", "scale", 0.1): 0.6, ("hq", "scale", 0.2): 1.2, ("r16", None, 0.0): 0.5}
+SPREADS |= {("r16", "scale", 0.1): 1.5, ("r16", "rotation", 10.0): 0.5}
+
+
+@pytest.fixture(scope="module")
+def features(tmp_path_factory):
+    """First images, then the second images of each variant, whose noise is ``SPREADS``; TAR and AUC asked for."""
+    rng = np.random.default_rng(0)
+    same = np.arange(PAIRS) % 2 == 0
+    first = rng.normal(size=(PAIRS, 6))
+    second = np.where(same[:, None], first, rng.normal(size=(PAIRS, 6)))
+    noise = rng.normal(size=(PAIRS, 6))
+    blocks = [first, *(second + spread * noise for spread in SPREADS.values())]
+    variants = [
+        {"quality": quality, "factor": factor, "level": level, "first": 0, "second": number * PAIRS}
+        for number, (quality, factor, level) in enumerate(SPREADS, start=1)
+    ]
+    index = {"protocol": {"options": {"metric": ["auc", "tar_strict_at_far_1e-1"]}}, "layout": {"variants": variants}}
+    values = np.concatenate(blocks).astype(np.float32)
+    return StoredFeatures(tmp_path_factory.mktemp("features"), index, values, {"same": same})
+
+
+def similarities(features, variant):
+    first = features.values[:PAIRS].astype(float)
+    number = 1 + list(SPREADS).index(variant)
+    second = features.values[number * PAIRS : (number + 1) * PAIRS].astype(float)
+    return np.sum(first * second, axis=1) / np.linalg.norm(first, axis=1) / np.linalg.norm(second, axis=1)
+
+
+def naive_auc(same, scores):
+    """How often a genuine pair beats an impostor, a tie being half a win."""
+    genuine, impostors = scores[same][:, None], scores[~same][None, :]
+    return np.mean((genuine > impostors) + (genuine == impostors) / 2)
+
+
+def naive_tar(same, scores):
+    """The largest TAR over all thresholds at which at most a tenth of the impostors is accepted."""
+    thresholds = np.append(scores, np.inf)
+    far = np.mean(scores[~same][:, None] >= thresholds, axis=0)
+    return np.mean(scores[same][:, None] >= thresholds, axis=0)[far <= 0.1].max()
+
+
+def naive_curve_point(features, variant, clean, measure):
+    """Value, drop and their intervals; every replicate is a list of pairs, the same for both variants."""
+    same = features.arrays["same"]
+    drawn = bootstrap.samples(lambda weights: {"rows": [np.repeat(np.arange(PAIRS), row) for row in weights]}, same)
+    pairs = drawn["rows"].reshape(-1, PAIRS)
+    scores, references = similarities(features, variant), similarities(features, clean)
+    replicates = np.array([measure(same[rows], scores[rows]) for rows in pairs])
+    clean_replicates = np.array([measure(same[rows], references[rows]) for rows in pairs])
+    value, reference = measure(same, scores), measure(same, references)
+    low, high = np.percentile(replicates, [2.5, 97.5])
+    drop_low, drop_high = np.percentile(clean_replicates - replicates, [2.5, 97.5])
+    relative = np.percentile((clean_replicates - replicates) / clean_replicates, [2.5, 97.5])
+    return {
+        "value": value,
+        "low": low,
+        "high": high,
+        "drop": reference - value,
+        "drop_low": drop_low,
+        "drop_high": drop_high,
+        "relative_drop": (reference - value) / reference,
+        "relative_drop_low": relative[0],
+        "relative_drop_high": relative[1],
+    }
+
+
+@pytest.mark.parametrize("variant", [("hq", "scale", 0.2), ("r16", "scale", 0.1), ("hq", "scale", 0.1)])
+@pytest.mark.parametrize(("metric", "measure"), [("auc", naive_auc), ("tar_strict_at_far_1e-1", naive_tar)])
+def test_points_equal_pairs_written_out(features, variant, metric, measure):
+    keys = dict(zip(("quality", "factor", "level"), variant, strict=True), metric=metric)
+    point = next(point for point in evaluate(features).series if point.items() >= keys.items())
+    expected = naive_curve_point(features, variant, (variant[0], None, 0.0), measure)
+    found = {name: point[name] for name in expected}
+    assert found == pytest.approx(expected, abs=1e-9)
+    assert point["significant"] == (expected["drop_low"] > 0)
+
+
+def test_curves_open_with_the_undistorted_value_of_their_quality(features):
+    outcome = evaluate(features)
+    curves: dict[tuple[str, str], list[float]] = {}
+    for point in outcome.series:
+        if point["metric"] == "auc":
+            curves.setdefault((point["quality"], point["factor"]), []).append(point["level"])
+    assert curves == {("hq", "scale"): [0, 0.1, 0.2], ("r16", "rotation"): [0, 10], ("r16", "scale"): [0, 0.1]}
+    for point in outcome.series:
+        if point["level"] == 0:
+            assert point["value"] == outcome.metrics[f"{point['metric']}_{point['quality']}"]
+            assert (point["drop"], point["drop_low"], point["drop_high"], point["significant"]) == (0, 0, 0, False)
+
+
+def test_no_drop_where_the_distortion_changes_nothing(features):
+    point = next(point for point in evaluate(features).series if point["factor"] == "rotation" and point["level"])
+    assert (point["drop"], point["drop_low"], point["drop_high"], point["significant"]) == (0, 0, 0, False)

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from aroface.datasets.registry import (
+    find_entry,
+    markdown,
+    missing,
+    read_all,
+    read_benchmarks,
+    read_checkpoints,
+    read_datasets,
+)
+from aroface.errors import InputError
+from repository import REGISTRIES
+
+DATASETS = read_datasets(REGISTRIES / "datasets.yaml")
+BENCHMARKS = read_benchmarks(REGISTRIES / "benchmarks.yaml")
+CHECKPOINTS = read_checkpoints(REGISTRIES / "checkpoints.yaml")
+
+
+def test_the_training_sets_are_those_of_the_paper():
+    counts = {key: (entry.counts["identities"], entry.counts["images"]) for key, entry in DATASETS.items()}
+    assert counts == {
+        "ms1mv2": (85_742, 5_822_653),
+        "ms1mv3": (93_431, 5_179_510),
+        "webface4m": (205_990, 4_235_242),
+        "webface12m": (617_970, 12_720_066),
+    }
+
+
+def test_the_benchmarks_have_the_sizes_of_the_literature():
+    pairs = {key: entry.counts["pairs"] for key, entry in BENCHMARKS.items() if entry.protocol == "pairs"}
+    assert pairs == {"lfw": 6000, "cfp_fp": 7000, "cfp_ff": 7000, "agedb_30": 6000, "calfw": 6000, "cplfw": 6000}
+    assert BENCHMARKS["tinyface"].counts == {"gallery": 4443, "distractors": 153_428, "probes": 3728}
+
+
+@pytest.mark.parametrize("entry", [*read_all(REGISTRIES).values()], ids=lambda entry: entry.key)
+def test_what_is_missing_is_one_line_until_it_is_there(entry, tmp_path: Path):
+    line = missing(entry, tmp_path)
+    assert line.startswith(f"{entry.title}: not in {tmp_path}: ")
+    assert "\n" not in line
+    assert all(part in line for part in (entry.request, entry.licence, *entry.files))
+    for name in entry.files:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert missing(entry, tmp_path) is None
+
+
+def test_released_checkpoints_belong_to_methods_and_sets_of_the_paper():
+    aroface = [entry for entry in CHECKPOINTS.values() if entry.method.endswith("aroface")]
+    assert len(aroface) == 5
+    methods = yaml.safe_load((REGISTRIES / "methods.yaml").read_text())
+    for entry in CHECKPOINTS.values():
+        assert entry.method in methods
+        assert entry.dataset in DATASETS
+        assert entry.color == ("RGB" if entry in aroface else "BGR")
+        assert [item.file for item in entry.downloads] == list(entry.files)
+
+
+def test_what_can_be_fetched_says_how_and_the_rest_whom_to_ask(tmp_path: Path):
+    assert "; aroface data fetch ms1mv3 --data-dir" in missing(DATASETS["ms1mv3"], tmp_path)
+    assert "; request it from NIST" in missing(BENCHMARKS["ijbs"], tmp_path)
+
+
+def test_an_unknown_key_names_the_known_ones():
+    with pytest.raises(InputError, match="no set 'ms1m'; expected a path or one of ms1mv2, ms1mv3"):
+        find_entry("ms1m", REGISTRIES)
+
+
+def test_only_the_missing_files_are_listed(tmp_path: Path):
+    (tmp_path / "faces_emore").mkdir()
+    (tmp_path / "faces_emore" / "train.rec").touch()
+    assert ": faces_emore/train.idx, faces_emore/property;" in missing(DATASETS["ms1mv2"], tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("title: MS1MV2", "title: MS1MV2\n  colour: RGB", r"datasets\.yaml: ms1mv2: Additional properties .*colour"),
+        ("  title: MS1MV2\n", "", "ms1mv2: 'title' is a required property"),
+        ("folder: faces_emore", "folder: /absolute", r"ms1mv2\.folder"),
+        ("folder: faces_emore", "folder: ../elsewhere", r"ms1mv2\.folder"),
+        ("85742", "'85742'", r"ms1mv2\.counts\.identities: '85742' is not of type 'integer'; write the number without"),
+    ],
+)
+def test_a_wrong_entry_is_one_line(old: str, new: str, message: str, tmp_path: Path):
+    text = (REGISTRIES / "datasets.yaml").read_text()
+    assert old in text
+    (tmp_path / "datasets.yaml").write_text(text.replace(old, new))
+    with pytest.raises(InputError, match=message):
+        read_datasets(tmp_path / "datasets.yaml")
+
+
+SHA = "0" * 64
+ADDRESSES = [
+    ({"url": "https://example.org/a.zip"}, True),
+    ({"url": "http://example.org/a.zip"}, False),
+    ({"url": "http://example.org/a.zip", "sha256": SHA}, True),
+    ({"url": "http://127.0.0.1:80/a.zip"}, True),
+    ({"url": "http://127.0.0.1.example.org/a.zip"}, False),
+    ({"url": "http://localhost@example.org/a.zip"}, False),
+    ({"url": "ftp://example.org/a.zip", "sha256": SHA}, False),
+    ({"url": "HTTP://example.org/a.zip"}, False),
+    ({"url": "https://example.org/a.zip", "size": 0}, False),
+    ({"url": "https://example.org/a.zip", "size": 7, "max_gb": 0.5}, True),
+    ({"url": "https://example.org/a.zip", "max_gb": -1}, False),
+]
+
+
+@pytest.mark.parametrize(("address", "fine"), ADDRESSES)
+def test_plain_http_needs_a_sha256(address: dict[str, object], fine: bool, tmp_path: Path):
+    entries = yaml.safe_load((REGISTRIES / "datasets.yaml").read_text())
+    entries["ms1mv2"]["fetch"] = [{"file": "archives/a.zip", **address}]
+    (tmp_path / "datasets.yaml").write_text(yaml.safe_dump(entries))
+    if fine:
+        (item,) = read_datasets(tmp_path / "datasets.yaml")["ms1mv2"].downloads
+        assert (item.size, item.max_bytes) == ((7, 500_000_000) if "size" in address else (None, None))
+    else:
+        with pytest.raises(InputError, match=r"datasets\.yaml: ms1mv2\.fetch: 0\.(url|size|max_gb)"):
+            read_datasets(tmp_path / "datasets.yaml")
+
+
+def test_the_readme_has_the_table_of_the_registries():
+    readme = (REGISTRIES.parents[1] / "README.md").read_text()
+    assert "\n".join(["<!-- aroface data list --markdown -->", *markdown(REGISTRIES), ""]) in readme

@@ -1,0 +1,207 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import binomtest
+from tests.unit.evaluation.test_evaluate import OPTIONS, alternate, pair_features, store, tinyface_features
+
+from aroface.cli.main import main
+from aroface.embedding.feature_store import open_features
+from aroface.errors import InputError
+from aroface.evaluation.compare_runs import _compare, compare
+from aroface.evaluation.evaluate import evaluate
+from aroface.evaluation.metrics.identification import retrieve
+from aroface.evaluation.metrics.verification import FOLDS, accuracy, fold_numbers, pair_distances, rightly_called
+from aroface.evaluation.protocols.pairs import pair_metrics
+from aroface.evaluation.statistics import bootstrap
+from aroface.evaluation.statistics.weighted_metrics import Measure
+
+SWEEP = {**OPTIONS, "metric": ["auc", "accuracy"]}
+
+
+@pytest.fixture
+def two_pairs(tmp_path):
+    """Features of a good and of a worse run on the same pairs."""
+    good, bad = (pair_features(120, noise) for noise in (0.9, 1.4))
+    return [
+        open_features(store(tmp_path / name, alternate(first, second), {"same": same}, "pairs"))
+        for name, (first, second, same) in (("good", good), ("bad", bad))
+    ]
+
+
+@pytest.fixture
+def two_searches(tmp_path):
+    folders = []
+    for name, noise in (("bad", 3.0), ("good", 1.0)):
+        values, arrays = tinyface_features(np.random.default_rng(1), noise)
+        folders.append(store(tmp_path / "searches" / name, values, arrays, "tinyface"))
+    return folders
+
+
+def test_values_are_those_of_the_records(two_pairs, two_searches):
+    for first, second in (two_pairs, map(open_features, two_searches)):
+        records = [evaluate(features.folder)["metrics"] for features in (first, second)]
+        rows = compare(first, second, replicates=20)
+        assert {row.metric for row in rows} == records[0].keys() - {"accuracy_std"}
+        for row in rows:
+            assert (row.first, row.second) == pytest.approx([record[row.metric] for record in records], abs=1e-12)
+            assert row.difference == pytest.approx(records[1][row.metric] - records[0][row.metric], abs=1e-12)
+
+
+def test_both_runs_are_resampled_by_the_same_draws(two_pairs):
+    """Against replicates written out pair by pair (only metrics without folds know no place of a pair)."""
+    same = two_pairs[0].arrays["same"]
+    drawn = bootstrap.samples(
+        lambda weights: {"rows": [np.repeat(np.arange(120), row) for row in weights]}, same, 80, 3
+    )
+    distances = [pair_distances(each.values[0::2], each.values[1::2]) for each in two_pairs]
+    for name in ("auc", "eer", "tar_strict_at_far_1e-1"):
+        one, other = (
+            np.array([pair_metrics(each[rows], same[rows])[name] for rows in drawn["rows"].reshape(-1, 120)])
+            for each in distances
+        )
+        (row,) = compare(*two_pairs, [name], replicates=80, seed=3)
+        assert row.interval == pytest.approx(np.quantile(other - one, [0.025, 0.975]), abs=1e-9)
+        fewer = min(np.mean(other - one <= 1e-12), np.mean(other - one >= -1e-12))
+        assert row.p_value == pytest.approx(min(1, 2 * (80 * fewer + 1) / 81))
+
+
+def test_a_run_does_not_differ_from_itself(two_pairs):
+    for row in compare(two_pairs[0], two_pairs[0], replicates=50):
+        assert row.difference == 0 and row.interval == (0, 0) and row.p_value == 1
+        assert row.discordance is None or (row.discordance.only_first, row.discordance.p_value) == (0, 1)
+
+
+def test_hits_of_searches_are_tested_exactly(two_searches):
+    first, second = map(open_features, two_searches)
+    labels = [first.arrays[f"{side}_labels"] for side in ("probe", "gallery")]
+    bad, good = (
+        retrieve(each.values[:30], labels[0], each.values[30:], labels[1]).ranks <= 1 for each in (first, second)
+    )
+    (row,) = compare(first, second, ["rank1"], replicates=200)
+    only_bad, only_good = np.sum(bad & ~good), np.sum(good & ~bad)
+    assert (row.discordance.only_first, row.discordance.only_second) == (only_bad, only_good)
+    assert row.discordance.p_value == pytest.approx(binomtest(only_bad, only_bad + only_good).pvalue)
+    assert row.difference == pytest.approx((only_good - only_bad) / 30) and row.difference > 0.2
+    assert row.interval[0] > 0 and row.p_value == pytest.approx(2 / 201)
+
+
+def test_right_calls_are_what_accuracy_counts(two_pairs):
+    distances, same = pair_distances(two_pairs[1].values[0::2], two_pairs[1].values[1::2]), two_pairs[1].arrays["same"]
+    right = rightly_called(distances, same)
+    folds = fold_numbers(len(same))
+    assert np.mean([right[folds == fold].mean() for fold in range(FOLDS)]) == pytest.approx(
+        accuracy(distances, same)[0]
+    )
+    (row,) = compare(*two_pairs, ["accuracy"], replicates=10)
+    net = row.discordance.only_second - row.discordance.only_first
+    assert net / 120 == pytest.approx(row.difference)
+
+
+def test_the_undistorted_images_of_a_sweep_are_compared(tmp_path):
+    runs = []
+    for name, noise in (("one", 0.8), ("other", 1.3)):
+        first, second, same = pair_features(60, noise)
+        values = np.concatenate([first, second, second + 2 * np.random.default_rng(5).normal(size=second.shape)])
+        rows = [("hq", None, 0.0, 60), ("hq", "scale", 0.1, 120), ("r16", None, 0.0, 120)]
+        variants = [
+            {"quality": quality, "factor": factor, "level": level, "first": 0, "second": start}
+            for quality, factor, level, start in rows
+        ]
+        folder = store(tmp_path / name, values, {"same": same}, "sensitivity", SWEEP, {"variants": variants})
+        runs.append(open_features(folder))
+    rows = compare(*runs, replicates=30)
+    assert [row.metric for row in rows] == ["auc_hq", "accuracy_hq", "auc_r16", "accuracy_r16"]
+    records = [evaluate(features.folder)["metrics"] for features in runs]
+    assert [row.second for row in rows] == pytest.approx([records[1][row.metric] for row in rows])
+    assert [row.discordance is None for row in rows] == [True, False, True, False]
+
+
+def test_p_values_of_equal_runs_are_uniform():
+    """One in twenty comparisons of equally good runs has p <= .05, whatever the items have in common."""
+    rng = np.random.default_rng(0)
+    items, trials = 150, 400
+
+    def measure(hits):
+        return Measure(np.zeros(items), lambda weights: {"rate": weights @ hits / items}, {"rate": hits})
+
+    found = []
+    for trial in range(trials):
+        hard = rng.random(items)
+        one, other = (measure(hard + rng.normal(0, 0.3, items) < 0.6) for _ in range(2))
+        (row,) = _compare(one, other, ["rate"], replicates=199, seed=trial)
+        found.append((row.p_value, row.discordance.p_value))
+    bootstrapped, exact = np.array(found).T
+    assert 0.02 < np.mean(bootstrapped <= 0.05) < 0.09
+    assert np.mean(exact <= 0.05) < 0.07
+    assert 0.35 < np.mean(bootstrapped <= 0.5) < 0.65
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"benchmark_manifest_hash": "d" * 64}, r"data d+; expected b+ as in"),
+        ({"protocol": {"name": "pairs", "options": {**OPTIONS, "flip": False}}}, r"options .*'flip': False"),
+        ({"protocol": {"name": "tinyface", "options": OPTIONS}}, "protocol tinyface; expected pairs"),
+    ],
+)
+def test_other_data_and_options_are_refused(two_pairs, change, message):
+    first, second = two_pairs
+    other = type(second)(second.folder, {**second.index, **change}, second.values, second.arrays)
+    with pytest.raises(InputError, match=message):
+        compare(first, other)
+
+
+def test_other_items_and_unknown_metrics_are_refused(two_pairs):
+    first, second = two_pairs
+    other = type(second)(second.folder, second.index, second.values, {"same": ~second.arrays["same"]})
+    with pytest.raises(InputError, match=r"same.npy: another array"):
+        compare(first, other)
+    with pytest.raises(InputError, match=r"no metric 'rank1'; expected one of accuracy, tar_at_far_1e-3, .*eer$"):
+        compare(first, second, ["rank1"])
+    unknown = type(second)(second.folder, {**second.index, "protocol": {"name": "x", "options": {}}}, second.values, {})
+    with pytest.raises(InputError, match="protocol 'x'; expected one of pairs"):
+        compare(unknown, unknown)
+
+
+def test_the_verb_prints_a_table(two_searches, capsys):
+    words = ["compare-runs", "--features", *map(str, two_searches), "--replicates", "100"]
+    assert main([*words, "--metric", "rank1", "--metric", "map"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines if line] == ["A", "B", "metric", "rank1", "map"]
+    assert len(lines[-2].split()) == 8 and len(lines[-1].split()) == 7
+    assert main([*words, "--metric", "accuracy"]) == 2
+    assert "no metric 'accuracy'" in capsys.readouterr().err
+
+
+def surveillance(folder, noise):
+    """Stills, bookings and videos of 12 people, 6 in each gallery, and videos of 10 strangers; two faces a medium."""
+    rng = np.random.default_rng(7)
+    people = rng.normal(size=(22, 8))
+    subjects = np.concatenate([np.tile(np.arange(12), 3), np.tile(np.arange(22), 3)])
+    kinds = [f"gallery_{kind}_{part}" for kind in ("single", "booking", "surveillance") for part in (1, 2)]
+    arrays = {name: np.arange(6 * place, 6 * place + 6) for place, name in enumerate(kinds)}
+    probes = ("probes_single_booking", "probes_surveillance", "probes_uav")
+    arrays |= {name: np.arange(36 + 22 * place, 58 + 22 * place) for place, name in enumerate(probes)}
+    arrays |= {
+        "medium_offsets": np.arange(0, 2 * len(subjects) + 1, 2),
+        "template_offsets": np.arange(len(subjects) + 1),
+        "template_media": np.arange(len(subjects)),
+        "template_subjects": subjects,
+    }
+    faces = people[np.repeat(subjects, 2)]
+    return store(folder, faces + noise * rng.normal(size=faces.shape), arrays, "ijbs", {**OPTIONS, "flip": False})
+
+
+def test_surveillance_searches_are_compared(tmp_path):
+    folders = [surveillance(tmp_path / name, noise) for name, noise in (("bad", 1.6), ("good", 0.4))]
+    records = [evaluate(folder)["metrics"] for folder in folders]
+    rows = compare(*map(open_features, folders), replicates=60)
+    assert [row.metric for row in rows] == list(records[0])
+    assert [row.second for row in rows] == pytest.approx(list(records[1].values()))
+    for row in rows:
+        assert (row.discordance is None) == ("tpir" in row.metric)
+    first = rows[0]
+    assert first.metric == "surveillance_to_single_rank1" and first.interval[0] > 0
+    net = first.discordance.only_second - first.discordance.only_first
+    assert net / 12 == pytest.approx(first.difference)

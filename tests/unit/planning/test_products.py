@@ -1,0 +1,163 @@
+"""What a configuration's tables and figures are made from."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from aroface.cli.figure import FIGURES
+from aroface.errors import InputError
+from aroface.planning.figure_inputs import KINDS, Figure
+from aroface.planning.plan import make_plan
+from aroface.planning.products import Products, find_products, latest, partial
+from repository import ROOT
+
+PARTS = ("adversary", "factors", "ratio", "step", "heads")
+
+
+def products(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *files: str) -> Products:
+    monkeypatch.chdir(tmp_path)
+    return find_products(make_plan([ROOT / file for file in files], root=ROOT), root=ROOT)
+
+
+def test_tables_of_the_plans_benchmarks_are_offered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    paper = products(monkeypatch, tmp_path, "config.yaml")
+    assert {"ijbs", "ijbb", "ijbc", "tinyface", "lfw"} <= {*paper.offered}
+    records = paper.table_records("ijbs")
+    shown = {"-".join(path.parent.name.split("-")[:2]) for path in records}
+    assert shown == {
+        *("arcface-ms1mv2", "arcface_aroface-ms1mv2", "cosface-webface4m", "cosface_aroface-webface4m"),
+        *("adaface-webface12m", "adaface_aroface-webface12m"),
+    }
+    assert len(records) == 6 * 3
+    assert paper.table_arguments("ijbs").split()[0].endswith("paper_tables/specs/ijbs.yaml")
+
+
+def test_released_weights_fill_the_rows_that_are_theirs_by_another_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    both = tmp_path / "with_ijbs.yaml"
+    both.write_text("benchmarks: [ijbs]\ntables: []\nfigures: []\n")
+    paper = products(monkeypatch, tmp_path, "workflow/configs/released.yaml", str(both))
+    runs = {path.parent.name.split("-released")[0] for path in paper.table_records("ijbs")}
+    assert "arcface_aroface-webface4m-r100" in runs
+
+
+def test_ablations_are_offered_where_they_are_trained(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    paper = products(monkeypatch, tmp_path, "config.yaml", "workflow/configs/ablations.yaml")
+    shown = {path for part in PARTS for path in paper.table_records(f"ablation_{part}")}
+    assert shown == {*paper.plan.records()}
+
+
+def test_the_configurations_tables_come_before_the_repositorys(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    paper = products(monkeypatch, tmp_path, "workflow/configs/demo.yaml")
+    assert paper.offered["tinyface"].path.parent.name == "demo"
+    assert "ijbs" not in paper.offered
+    assert {*paper.tables} <= {*paper.offered}
+
+
+def test_a_figure_is_a_benchmark_or_of_a_kind_by_another_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("figures: [fae, {name: again, kind: fae, benchmark: fae}]\n")
+    paper = products(monkeypatch, tmp_path, "workflow/configs/tiny.yaml", str(mine))
+    assert paper.figures == {"fae": Figure("fae", "fae", "fae"), "again": Figure("again", "fae", "fae")}
+    assert paper.figure_inputs("again") == paper.figure_inputs("fae") == paper.plan.records({"fae"})
+    assert len(paper.figure_inputs("again")) == 2
+    assert paper.figure_faces("again")[0] == paper.plan.benchmarks["fae"].file
+    words = paper.figure_arguments("again").split()
+    assert words[:5] == ["fae", "--benchmark", "fae", "--out", "results/tiny/figures/again"]
+    assert {"--records", "--runs-file", "--caption-note", "--faces"} <= {*words}
+    assert [path.name for path in paper.figure_files] == ["fae.tex", "again.tex"]
+    mine.write_text("figures: [fae, {name: fae, kind: fae}]\n")
+    with pytest.raises(InputError, match=re.escape("figures.1: a second figure 'fae'")):
+        products(monkeypatch, tmp_path, "workflow/configs/tiny.yaml", str(mine))
+
+
+def test_figures_of_trainings_are_drawn_from_finished_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    paper = products(monkeypatch, tmp_path, "workflow/configs/demo.yaml")
+    runs = tmp_path / "results/demo/runs"
+    assert paper.figures["training"] == Figure("training", "training")
+    assert {path.parent.name.split("-")[0] for path in paper.figure_inputs("displacements")} == {
+        *("arcface_aroface", "adaface_aroface")
+    }
+    assert [tmp_path / path for path in paper.figure_inputs("training")] == [
+        runs / run / "checkpoint.json" for run in paper.plan.runs
+    ]
+    assert paper.figure_faces("training") == []
+    assert paper.missing_for("figure_training", {}) is None
+    words = paper.figure_arguments("training").split()
+    assert words[:5] == ["training", "--out", "results/demo/figures/training", "--runs-dir", "results/demo/runs"]
+    assert not {"--records", "--benchmark", "--faces"} & {*words}
+
+
+def test_with_render_only_figures_show_the_finished_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("render_only: true\n")
+    paper = products(monkeypatch, tmp_path, "workflow/configs/demo.yaml", str(mine))
+    assert paper.figures == {}
+    run = next(name for name in paper.plan.runs if name.startswith("arcface-"))
+    (tmp_path / "results/demo/runs" / run).mkdir(parents=True)
+    (tmp_path / "results/demo/runs" / run / "checkpoint.json").touch()
+    paper = products(monkeypatch, tmp_path, "workflow/configs/demo.yaml", str(mine))
+    assert [*paper.figures] == ["training"]
+    assert [path.parent.name for path in paper.figure_inputs("training")] == [run]
+
+
+def test_figures_that_nothing_could_fill_are_left_out(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("experiments: [{method: arcface, dataset: synthetic}]\n")
+    assert [*products(monkeypatch, tmp_path, "workflow/configs/demo.yaml", str(mine)).figures] == [
+        *("fae", "landmarks", "tar_far_pairs", "training")
+    ]
+    mine.write_text("figures: [{name: t, kind: training}]\n")
+    assert products(monkeypatch, tmp_path, "workflow/configs/released.yaml", str(mine)).figures == {}
+
+
+def test_a_figure_of_trainings_shows_no_benchmark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("figures: [{name: t, kind: training, benchmark: fae}]\n")
+    with pytest.raises(InputError, match=re.escape("figures.0.benchmark: kind training shows no benchmark")):
+        products(monkeypatch, tmp_path, "workflow/configs/demo.yaml", str(mine))
+
+
+def test_every_kind_of_figure_is_planned_drawn_and_admitted():
+    schema = json.loads((ROOT / "src/aroface/_schemas/config.schema.json").read_text())
+    _, entry = schema["properties"]["figures"]["items"]["oneOf"]
+    assert {*entry["properties"]["kind"]["enum"]} == {*KINDS} == {*FIGURES}
+
+
+def test_verdicts_are_part_of_all_where_the_plans_tables_have_reported_values(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    paper = products(monkeypatch, tmp_path, "config.yaml")
+    assert {*paper.tables} == {"tinyface", "ijbs", "ijbb", "ijbc", "lfw", "fae", "adaface"}
+    assert paper.compared == ("ijbs", "tinyface")
+    assert [path.name for path in paper.verdict_files] == [
+        *("compare.md", "compare.json"), *("claims.md", "claims.json", "claims.tex")
+    ]  # fmt: skip
+    assert paper.fragments[-1].name == "claims.tex"
+    assert {path.stem for path in paper.compared_records} == {"ijbs", "tinyface"}
+    assert {path.stem for path in paper.claimed_records} == {"ijbb", "ijbc", "ijbs", "tinyface", "fae"}
+    assert {path.stem for path in paper.claimed_specs} == {"ijbb", "ijbc", "ijbs", "tinyface"}
+    ablations = products(monkeypatch, tmp_path, "config.yaml", "workflow/configs/ablations.yaml")
+    assert {*ablations.tables} == {f"ablation_{part}" for part in PARTS}
+    assert ablations.verdict_files == []
+    assert ablations.compare_files != []
+    demo = products(monkeypatch, tmp_path, "workflow/configs/demo.yaml")
+    assert (demo.compared, demo.compare_files, demo.verdict_files) == ((), [], [])
+
+
+def test_what_has_gaps_stands_for_the_whole_while_it_is_newer(tmp_path: Path):
+    whole = tmp_path / "lfw.tex"
+    assert latest(whole) == whole
+    partial(whole).touch()
+    assert latest(whole) == partial(whole) == tmp_path / "lfw.partial.tex"
+    whole.touch()
+    os.utime(partial(whole), (1, 1))
+    assert latest(whole) == whole
+    os.utime(whole, (0, 0))
+    assert latest(whole) == partial(whole)

@@ -1,0 +1,327 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from scipy import stats
+from tests.unit.reporting.test_document import latex as latex  # the fixture
+from tests.unit.reporting.test_document import pdf_text
+
+from aroface.cli.main import main
+from aroface.errors import InputError
+from aroface.reporting.claims.claims import Claims, DifferenceClaim, DropClaim, read_claims
+from aroface.reporting.claims.claims_text import as_json, markdown, terminal
+from aroface.reporting.claims.lint import lint
+from aroface.reporting.claims.verdicts import Judgement, criterion, judge_claims
+from aroface.reporting.document import compile_document
+from aroface.reporting.tables.spec import read_spec
+from made_up_records import write_record
+from made_up_tables import fill_table
+from rendered import table_rows
+from repository import ROOT
+
+SPECS = ROOT / "paper_tables" / "specs"
+CLAIMS = ROOT / "paper_tables" / "claims.yaml"
+
+
+def claims(path: Path = CLAIMS) -> Claims:
+    return read_claims(path, map(read_spec, sorted(SPECS.glob("*.yaml"))))
+
+
+def judged(records: Path, path: Path = CLAIMS) -> dict[str, Judgement]:
+    return {each.claim.id: each for each in judge_claims(claims(path), records)}
+
+
+def small(tmp_path: Path, **change: object) -> Path:
+    """One claim on TinyFace: a gain of 2 points of the row on MS1MV3."""
+    claim = {
+        "id": "small",
+        "claim": "+2 %",
+        "stands": "abstract",
+        "kind": "gain",
+        "claimed": "2.0",
+        "table": "tinyface",
+        "columns": ["rank1"],
+        "pairs": [{"of": "ArcFace+ARoFace@MS1MV3", "minus": "ArcFace@MS1MV3"}],
+    } | change
+    path = tmp_path / "claims.yaml"
+    content = {key: value for key, value in claim.items() if value is not None}
+    path.write_text(yaml.safe_dump({"source": {"title": "a page"}, "claims": [content]}))
+    return path
+
+
+def write_gains(folder: Path, *gains: float) -> Path:
+    """Records of both rows with these differences, in points, by seed."""
+    for seed, gain in enumerate(gains):
+        for method, value in (("arcface", 63.81 + seed), ("arcface_aroface", 63.81 + seed + gain)):
+            write_record(folder, method, {"rank1": value / 100, "rank5": 0.7}, dataset="ms1mv3", seed=seed)
+    return folder
+
+
+def test_the_papers_claims_from_the_papers_values(tmp_path: Path):
+    found = judged(tmp_path)
+    assert {name: each.paper_verdict for name, each in found.items()} == {
+        "ijbs_gain": "confirmed",
+        "tinyface_gain": "confirmed",
+        "low_quality_drop": "not enough data",
+        "ijbb_no_loss": "not enough data",
+        "ijbc_no_loss": "not enough data",
+        "ijbs_improves": "confirmed",
+        "tinyface_improves": "confirmed",
+    }
+    # from the authors' page: 61.65 − 57.35 and 67.32 − 64.69
+    assert [each.value for each in found["ijbs_gain"].paper] == ["+4.30"]
+    assert [each.value for each in found["tinyface_gain"].paper] == ["+2.63"]
+    assert [each.value for each in found["tinyface_improves"].paper] == ["+3.73", "+1.96", "+1.71"]
+    assert [each.value for each in found["ijbs_improves"].paper] == [
+        *("+1.70", "+1.39", "+0.82"),
+        *("+0.93", "+1.08", "+3.80"),
+    ]
+    assert {each.reproduction_verdict for each in found.values()} == {"not enough data"}
+
+
+def test_a_wrong_sum_of_the_paper_is_refuted(tmp_path: Path):
+    for claimed, verdict in (("3.73", "confirmed"), ("3.7", "confirmed"), ("3.72", "refuted"), ("3.8", "refuted")):
+        found = judged(tmp_path, small(tmp_path, claimed=claimed))["small"]
+        assert found.paper_verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("gains", "verdict"),
+    [
+        ((2.0, 2.1, 1.9), "confirmed"),
+        ((0.9, 1.0, 0.8), "confirmed"),  # above zero, and within the tolerance of the claim
+        ((0.30, 0.31, 0.29), "refuted"),  # above zero, but ends below 2 − 1.5
+        ((-1.0, -1.1, -0.9), "refuted"),
+        ((2.0, -1.0, 4.0), "not enough data"),  # the interval has both zero and the claim
+        ((2.0,), "not enough data"),
+        ((), "not enough data"),
+    ],
+)
+def test_a_gain_is_judged_by_its_interval_over_seeds(tmp_path: Path, gains: tuple[float, ...], verdict: str):
+    records = write_gains(tmp_path / "records", *gains)
+    found = judged(records, small(tmp_path))["small"]
+    assert found.reproduction_verdict == verdict
+    (evidence,) = found.reproduction
+    assert evidence.seeds == len(gains)
+    assert (evidence.low is not None) == (len(gains) > 1)
+
+
+def test_interval_and_p_value_are_those_of_the_paired_t_test(tmp_path: Path):
+    gains = (2.0, 2.4, 1.3)
+    records = write_gains(tmp_path / "records", *gains)
+    (evidence,) = judged(records, small(tmp_path))["small"].reproduction
+    oracle = stats.ttest_1samp(gains, 0)
+    interval = oracle.confidence_interval(0.95)
+    assert evidence.value == "+1.90"
+    assert (float(evidence.low), float(evidence.high)) == pytest.approx((interval.low, interval.high), abs=0.005)
+    assert evidence.p_value == pytest.approx(oracle.pvalue, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("kind", "gains", "verdict"),
+    [
+        ("improves", (0.2, 0.3, 0.25), "confirmed"),
+        ("improves", (-0.2, -0.3, -0.25), "refuted"),
+        ("improves", (0.2, -0.3, 0.1), "not enough data"),
+        ("no_loss", (-0.1, -0.12, -0.11), "confirmed"),  # a loss within the margin of .3
+        ("no_loss", (-0.5, -0.52, -0.51), "refuted"),
+        ("no_loss", (-0.3, -0.1, -0.6), "not enough data"),
+    ],
+)
+def test_other_kinds_have_their_own_bounds(tmp_path: Path, kind: str, gains: tuple[float, ...], verdict: str):
+    records = write_gains(tmp_path / "records", *gains)
+    path = small(tmp_path, kind=kind, claimed=None, margin="0.3" if kind == "no_loss" else None)
+    assert judged(records, path)["small"].reproduction_verdict == verdict
+
+
+def test_any_refuted_comparison_refutes_a_claim_and_all_must_confirm_it(tmp_path: Path):
+    records = tmp_path / "records"
+    spec = SPECS / "tinyface.yaml"
+
+    def lower(row: str, _: str) -> float:
+        return -0.04 if row == "AdaFace+ARoFace@WebFace4M" else 0.0
+
+    fill_table(records, spec, shift=lower)
+    found = judged(records)["tinyface_improves"]
+    assert [each.verdict for each in found.reproduction] == ["confirmed", "refuted", "confirmed"]
+    assert found.reproduction_verdict == "refuted"
+    fewer = tmp_path / "fewer"
+    fill_table(fewer, spec)
+    for path in fewer.glob("adaface-webface12m-*/*"):
+        path.unlink()
+    assert judged(fewer)["tinyface_improves"].reproduction_verdict == "not enough data"
+
+
+def test_a_row_of_others_stands_as_reported(tmp_path: Path):
+    for seed, rank1 in enumerate((0.6729, 0.6739, 0.6734)):
+        write_record(tmp_path, "arcface_aroface", {"rank1": rank1, "rank5": 0.7}, seed=seed)
+    (evidence,) = judged(tmp_path)["tinyface_gain"].reproduction
+    assert (evidence.value, evidence.verdict, evidence.seeds) == ("+2.65", "confirmed", 3)
+    assert evidence.remark == "against the reported 64.69"
+
+
+def drops(folder: Path, metric: str, *relative: float) -> None:
+    for method in ("arcface", "adaface"):
+        for seed, drop in enumerate(relative):
+            series = [
+                {
+                    **{"quality": quality, "factor": "joint", "level": level, "metric": metric},
+                    **{"value": 0.5, "low": 0.4, "high": 0.6, "drop": 0.1, "drop_low": 0.0, "drop_high": 0.2},
+                    "relative_drop": drop if (quality, level) == ("r14", 0.5) else 0.99,
+                }
+                for quality in ("hq", "r24", "r14")
+                for level in (0.5, 1.0)
+            ]
+            options = {"dataset": "ms1mv3", "seed": seed, "benchmark": "fae", "protocol": "sensitivity"}
+            write_record(folder, method, {"auc_hq": 0.9}, series=series, **options)
+
+
+@pytest.mark.parametrize(
+    ("relative", "verdict"),
+    [
+        ((0.61, 0.60, 0.62), "confirmed"),
+        ((0.41, 0.40, 0.42), "refuted"),
+        ((0.41, 0.60, 0.42), "not enough data"),
+        ((0.61,), "not enough data"),
+    ],
+)
+def test_a_drop_is_that_of_the_lowest_quality_at_the_claimed_level(tmp_path: Path, relative: tuple, verdict: str):
+    drops(tmp_path, "tar_strict_at_far_1e-5", *relative)
+    found = judged(tmp_path)["low_quality_drop"]
+    assert found.reproduction_verdict == verdict
+    assert len(found.reproduction) == 2
+    assert found.reproduction[0].value == f"{100 * sum(relative) / len(relative):.1f}"
+    assert "TAR at FAR = 0.001 %, 14 px, joint 0.5" in found.reproduction[0].what
+    assert found.reproduction[0].p_value is None  # of no drop at all, which is not what is claimed
+
+
+def test_another_metric_than_the_claims_is_shown_and_decides_nothing(tmp_path: Path):
+    drops(tmp_path, "tar_strict_at_far_1e-2", 0.61, 0.60, 0.62)
+    found = judged(tmp_path)["low_quality_drop"]
+    assert found.reproduction_verdict == "not enough data"
+    assert found.reproduction[0].value == "61.0"
+    assert "TAR at FAR = 0.001 % is not measured" in found.reproduction[0].remark
+
+
+def test_a_drop_is_told_by_the_printed_names(tmp_path: Path):
+    labels = {"arcface": "ArcFace", "ms1mv3": "MS1MV3"}
+    for relative in ((), (0.61, 0.60, 0.62)):
+        drops(tmp_path, "tar_strict_at_far_1e-5", *relative)
+        found = {each.claim.id: each for each in judge_claims(claims(), tmp_path, labels=labels)}["low_quality_drop"]
+        assert found.reproduction[0].what.startswith("ArcFace, MS1MV3, r100")
+
+
+def test_criteria_are_said(tmp_path: Path):
+    by_id = {claim.id: claim for claim in claims().claims}
+    assert "reaches 2.8 points" in criterion(by_id["ijbs_gain"])
+    assert "above −0.3 points" in criterion(by_id["ijbb_no_loss"])
+    assert "above 0 points" in criterion(by_id["ijbs_improves"])
+    assert "above 50 %" in criterion(by_id["low_quality_drop"])
+    assert isinstance(by_id["low_quality_drop"], DropClaim)
+    assert isinstance(by_id["ijbs_gain"], DifferenceClaim)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"table": "tinyfaces"}, "small: no table 'tinyfaces'; expected one of "),
+        ({"columns": ["rank2"]}, "small: no column 'rank2'; expected one of rank1, rank5"),
+        ({"pairs": [{"of": "ArcFace@MS1MV3", "minus": "nobody"}]}, "small: no row 'nobody'"),
+        ({"kind": "wish"}, "claims.0.kind"),
+        ({"claimed": 2.0}, "claims.0.claimed"),
+        ({"claimed": None}, "'claimed' is a required property"),
+        ({"colour": "red"}, "'colour' was unexpected"),
+    ],
+)
+def test_a_bad_claim_is_one_clear_line(tmp_path: Path, change: dict, message: str):
+    path = small(tmp_path, **change)
+    with pytest.raises(InputError) as error:
+        claims(path)
+    assert str(error.value).startswith(str(path))
+    assert message in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_two_claims_of_one_name_are_refused(tmp_path: Path):
+    path = small(tmp_path)
+    content = yaml.safe_load(path.read_text())
+    path.write_text(yaml.safe_dump({**content, "claims": content["claims"] * 2}))
+    with pytest.raises(InputError, match="claim small stands 2 times"):
+        claims(path)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Callable[..., int]:
+    def call(*words: str | Path) -> int:
+        return main(["claims", "--specs", str(SPECS), "--records", str(tmp_path / "records"), *map(str, words)])
+
+    return call
+
+
+def test_exit_status_and_forms(tmp_path: Path, run: Callable[..., int], capsys: pytest.CaptureFixture[str]):
+    assert run("--claims", CLAIMS) == 0
+    text = capsys.readouterr().out
+    for part in ("ijbs_gain: IJB-S (+4.3% Rank1) (abstract)", "61.65 − 57.35", "60.66 is bold", "source: 9 findings"):
+        assert part in text
+    write_gains(tmp_path / "records", 0.1, 0.11, 0.12)
+    assert run("--claims", small(tmp_path)) == 1
+    capsys.readouterr()
+    assert run("--claims", small(tmp_path), "--json") == 1
+    content = json.loads(capsys.readouterr().out)
+    (claim,) = content["claims"]
+    assert claim["paper"]["verdict"] == "refuted"  # 3.73 is not 2.0
+    assert claim["reproduction"]["evidence"][0]["value"] == 0.11
+    rows = ("ArcFace+ARoFace@MS1MV3", "ArcFace@MS1MV3")
+    assert claim["paper"]["evidence"][0]["cells"] == [f"tinyface/{row}/rank1" for row in rows]
+    assert run("--claims", CLAIMS, "--lint") == 0
+    assert run("--claims", tmp_path / "none.yaml") == 2
+    capsys.readouterr()
+    assert main(["claims", "--claims", str(CLAIMS), "--specs", str(tmp_path / "nowhere")]) == 2
+    assert "nowhere: no tables; expected specifications" in capsys.readouterr().err
+
+
+def test_markdown_and_terminal_say_the_same(tmp_path: Path):
+    records = write_gains(tmp_path / "records", 2.0, 2.1, 1.9)
+    found = [*judged(records, small(tmp_path)).values()]
+    page, text = markdown(found, ()), terminal(found, ())
+    row = "reproduction | confirmed | ArcFace+ARoFace − ArcFace, MS1MV3, Rank1 | +2.00 | [1.75, 2.25] | 3 | p < 0.001"
+    assert row in page.replace("\\", "")
+    assert row.replace("|", "").split() in [line.split() for line in text.splitlines()]
+    assert as_json(found, ())["claims"][0]["criterion"] == criterion(found[0].claim)
+
+
+def test_the_fragment_has_each_claim_with_both_verdicts(tmp_path: Path):
+    records = write_gains(tmp_path / "records", 1.9, 2.1, 2.0)
+    path = small(tmp_path)
+    words = ["claims", "--claims", str(path), "--specs", str(SPECS), "--records", str(records)]
+    out = tmp_path / "claims.tex"
+    assert main([*words, "--out", str(out), str(tmp_path / "claims.md")]) == 1, (
+        "the authors' values are of another gain"
+    )
+    assert main([*words, "--out", str(out), "--exit-zero"]) == 0
+    (row,) = table_rows(out)
+    cells = [cell.removeprefix(r"\raggedright ").removesuffix(r" \tabularnewline") for cell in row]
+    assert cells == [r"+2~\%", "abstract", "refuted: +3.73", "confirmed: +2.00 [1.75, 2.25]"]
+    assert (tmp_path / "claims.md").read_text() == markdown(
+        judge_claims(claims(path), records),
+        lint([read_spec(each) for each in sorted(SPECS.glob("*.yaml"))], claims(path)),
+    )
+
+
+@pytest.mark.latex
+@pytest.mark.usefixtures("latex")
+def test_the_papers_claims_fit_a_page(tmp_path: Path):
+    out = tmp_path / "claims.tex"
+    for number, spec in enumerate(("tinyface", "ijbs", "ijbb", "ijbc")):
+        fill_table(tmp_path / "records", SPECS / f"{spec}.yaml", seeds=(0, 1, 2) if number else (0,))
+    words = ["claims", "--claims", str(CLAIMS), "--specs", str(SPECS), "--records", str(tmp_path / "records")]
+    assert main([*words, "--exit-zero", "--out", str(out)]) == 0
+    compile_document([out], [], tmp_path / "out.pdf", note="")
+    text = " ".join(pdf_text(tmp_path / "out.pdf").split())
+    assert len(table_rows(out)) == len(claims().claims)
+    for word in ("+4.30", "+2.63", "confirmed", "not enough data", "6 of", "15 of", "contributions", "caption of"):
+        assert word in text
