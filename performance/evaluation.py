@@ -32,7 +32,7 @@ from aroface.evaluation.metrics.identification import retrieve
 from aroface.evaluation.metrics.open_set import rates, search
 from aroface.evaluation.metrics.operating_points import FARS
 from aroface.evaluation.metrics.pair_scores import pair_scores
-from aroface.evaluation.metrics.template_pooling import Templates, pool
+from aroface.evaluation.metrics.template_pooling import PooledTemplates, pool
 from aroface.evaluation.metrics.verification import FOLDS, accuracy, fold_numbers, pair_distances
 from aroface.evaluation.protocols.ijb import verification_metrics
 
@@ -146,7 +146,7 @@ def our_ijbc_pairs(folder: Path) -> dict[str, float]:
     return verification_metrics(scores, labels)
 
 
-def our_templates(folder: Path) -> Templates:
+def our_templates(folder: Path) -> PooledTemplates:
     images = np.load(folder / "images.npy", mmap_mode="r")
     lists = [np.load(folder / f"{name}.npy") for name in ("templates", "media", "scores")]
     return pool(images, *lists, norm_weighting=True)

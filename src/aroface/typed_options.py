@@ -9,12 +9,12 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 
 from aroface.errors import InputError
 
-Options = TypeVar("Options")
+OptionsT = TypeVar("OptionsT")
 
 _WORDS = {float: "a number", int: "a whole number", bool: "true or false", NoneType: "null", str: "a word"}
 
 
-def typed_options(kind: type[Options], mapping: Mapping[str, Any], record: str) -> Options:
+def typed_options(kind: type[OptionsT], mapping: Mapping[str, Any], record: str) -> OptionsT:
     """Make the dataclass ``kind`` from ``mapping``; what is not given keeps its default.
 
     Args:

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from aroface.faces.detection.detector import Face
+from aroface.faces.detection.detector import DetectedFace
 from aroface.faces.geometry import TEMPLATE, transform
 
 COLOURS = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0], [255, 0, 255]], np.uint8)
@@ -35,7 +35,7 @@ class DotDetector:
         for points in zip(*blobs, strict=False):
             points = np.stack(points).astype(np.float32)
             middle, reach = points.mean(axis=0), np.ptp(points, axis=0).max()
-            faces.append(Face(np.concatenate([middle - reach, middle + reach]).astype(np.float32), points, 0.9))
+            faces.append(DetectedFace(np.concatenate([middle - reach, middle + reach]).astype(np.float32), points, 0.9))
         return faces
 
 

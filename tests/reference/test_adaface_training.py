@@ -25,11 +25,11 @@ from tests.reference.test_official_training import (
 )
 
 from aroface.datasets.loader import Batch
-from aroface.distributed.process_group import Ranks
+from aroface.distributed.process_group import ProcessGroup
 from aroface.planning.config import lay_over
 from aroface.training import trainer as trainer_module
-from aroface.training.execution import Conduct
-from aroface.training.recipe import Recipe, Run
+from aroface.training.execution import ExecutionOptions
+from aroface.training.recipe import Recipe, RunRecipe
 from gloo import run_ranks
 
 STEPS, BATCH, SIDE = 12, 16, 4
@@ -67,17 +67,17 @@ def recipe_of(world: int) -> Recipe:
 
 def project(rank: int, world: int) -> dict[str, Any]:
     """Train by the project; returns what it started from and came to."""
-    ranks = Ranks(torch.device("cpu"), rank, world, dist.group.WORLD if world > 1 else None)
+    ranks = ProcessGroup(torch.device("cpu"), rank, world, dist.group.WORLD if world > 1 else None)
     step = 0
 
     def dropout(maps: torch.Tensor, p: float) -> torch.Tensor:
         return maps * mask_of(step, rank, len(maps)) / (1 - p)
 
     recipe = recipe_of(world)
-    run = Run("toy", {"seed": 3}, recipe, "", {}, 0, {})
+    run = RunRecipe("toy", {"seed": 3}, recipe, "", {}, 0, {})
     with double(), tiny_network(), patch("torch.nn.functional.dropout", dropout), tempfile.TemporaryDirectory() as name:
         batches: Any = Epochs(rank, BATCH // world)
-        trainer = trainer_module.Trainer(run, CLASSES, batches, Path(name), Path(name), Conduct(), ranks)
+        trainer = trainer_module.Trainer(run, CLASSES, batches, Path(name), Path(name), ExecutionOptions(), ranks)
         found: dict[str, Any] = {
             "start": {name: value.clone() for name, value in trainer.backbone.state_dict().items()},
             "classes": trainer.classifier.weight.detach().clone(),

@@ -18,13 +18,13 @@ import yaml
 from tests.reference.official_training import Draws, OfficialTraining, iresnet, warp
 
 from aroface.datasets.loader import Batch
-from aroface.distributed.process_group import Ranks
+from aroface.distributed.process_group import ProcessGroup
 from aroface.models.iresnet import IResNetShape
 from aroface.models.registry import ARCHITECTURES, _iresnet
 from aroface.planning.config import lay_over
 from aroface.training import trainer as trainer_module
-from aroface.training.execution import Conduct
-from aroface.training.recipe import Recipe, Run
+from aroface.training.execution import ExecutionOptions
+from aroface.training.recipe import Recipe, RunRecipe
 from gloo import run_ranks
 
 STEPS, BATCH, CLASSES, DIMENSION = 20, 16, 12, 16
@@ -96,10 +96,10 @@ def recipe_of(head: str, **changes: Any) -> Recipe:
         return Recipe.from_mapping(lay_over(lay_over(recipe, tiny), changes))
 
 
-def trainer_of(recipe: Recipe, ranks: Ranks, folder: Path) -> trainer_module.Trainer:
-    run = Run("toy", {"seed": 3}, recipe, "", {}, 0, {})
+def trainer_of(recipe: Recipe, ranks: ProcessGroup, folder: Path) -> trainer_module.Trainer:
+    run = RunRecipe("toy", {"seed": 3}, recipe, "", {}, 0, {})
     batches: Any = NoiseBatches(ranks.rank, recipe.batch_size // ranks.world_size)
-    return trainer_module.Trainer(run, CLASSES, batches, folder, folder, Conduct(), ranks)
+    return trainer_module.Trainer(run, CLASSES, batches, folder, folder, ExecutionOptions(), ranks)
 
 
 def draws_of(trainer: trainer_module.Trainer, count: int) -> Draws:
@@ -115,7 +115,7 @@ def draws_of(trainer: trainer_module.Trainer, count: int) -> Draws:
 
 def project(rank: int, recipe: Recipe, world: int) -> dict[str, Any]:
     """Train by the project; returns what it started from, drew and came to."""
-    ranks = Ranks(torch.device("cpu"), rank, world, dist.group.WORLD if world > 1 else None)
+    ranks = ProcessGroup(torch.device("cpu"), rank, world, dist.group.WORLD if world > 1 else None)
     with double(), tiny_network(), tempfile.TemporaryDirectory() as folder:
         trainer = trainer_of(recipe, ranks, Path(folder))
         start = {name: value.clone() for name, value in trainer.backbone.state_dict().items()}
@@ -182,7 +182,7 @@ def test_under_fp16_the_unscaled_attack_underflows_as_released(scale_loss: bool,
     changes: dict[str, Any] = {"precision": "fp16", "embedding_size": 64, "adversary": {"scale_loss": scale_loss}}
     recipe = recipe_of("arcface", **changes)
     with tiny_network(), patch(f"{__name__}.CLASSES", BATCH):
-        trainer = trainer_of(recipe, Ranks(torch.device("cpu")), tmp_path)
+        trainer = trainer_of(recipe, ProcessGroup(torch.device("cpu")), tmp_path)
     batch = trainer.loader.batch(0)  # type: ignore[attr-defined]
     draws = draws_of(trainer, BATCH)
     _fit(trainer, batch, half, draws)

@@ -16,7 +16,7 @@ from aroface.embedding.embedder import Embedder
 from aroface.embedding.worst_case import misalign
 from aroface.files import read_json
 from aroface.models.registry import build
-from aroface.training.execution import Conduct
+from aroface.training.execution import ExecutionOptions
 from aroface.training.train import train
 from training_runs import write_data, write_recipe
 
@@ -71,7 +71,7 @@ def test_a_training_in_float32_rounds_to_tf32_only_where_the_recipe_says_so(
 ):
     adversary = {"kind": "gradient", "profile": "clean", "step_mean": 0.1, "warped_ratio": 0.25, "warmup_epochs": 0}
     recipe = write_recipe(tmp_path, batch_size=64, adversary=adversary, **changes)
-    checkpoint = train(recipe, write_data(tmp_path / "toy"), tmp_path / "run", tmp_path / "state", Conduct())
+    checkpoint = train(recipe, write_data(tmp_path / "toy"), tmp_path / "run", tmp_path / "state", ExecutionOptions())
     assert during_convolutions == [(allowed, False)] * 2, "of the attack and of the training itself"
     assert "tf32" not in read_json(checkpoint)["environment"]["hardware"], "a CPU has none"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from aroface import files, leftovers
-from aroface.datasets.folders import whole_folder
+from aroface.datasets.folders import atomic_folder
 from aroface.files import atomic_path, list_files, read_json_if_there, write_json
 from aroface.leftovers import temporary_prefix
 
@@ -81,7 +81,7 @@ def test_half_a_folder_goes_when_its_writer_is_known_to_be_dead(tmp_path):
     for name in (f"{ours}abcd1234", ".train.01234567-1-abcd1234"):
         (tmp_path / name / "images").mkdir(parents=True)
         os.utime(tmp_path / name, (1, 1))
-    with whole_folder(tmp_path / "train") as folder:
+    with atomic_folder(tmp_path / "train") as folder:
         (folder / "x").touch()
     assert names(tmp_path) == [".train.01234567-1-abcd1234", "train"]
 

@@ -18,7 +18,7 @@ from aroface.adversary.alignment import AlignmentAdversary
 from aroface.datasets.formats.pairs import read_pairs
 from aroface.datasets.formats.training_set import TrainingSet
 from aroface.datasets.loader import Batch, BatchLoader, to_network
-from aroface.distributed.process_group import Ranks
+from aroface.distributed.process_group import ProcessGroup
 from aroface.embedding.embedder import Embedder
 from aroface.embedding.pairs import decode_numbers
 from aroface.embedding.worst_case import misalign
@@ -32,8 +32,8 @@ from aroface.models import prelu
 from aroface.models.checkpoint import read_weights
 from aroface.models.module_contexts import frozen_statistics
 from aroface.training import divergence
-from aroface.training.dry_run import rehearse
-from aroface.training.execution import Conduct, Interrupted
+from aroface.training.dry_run import dry_run
+from aroface.training.execution import ExecutionOptions, Interrupted
 from aroface.training.recipe import read_run
 from aroface.training.row_sgd import _update_rows
 from aroface.training.train import train
@@ -160,8 +160,8 @@ def test_a_copy_is_under_way_until_it_is_waited_for(there):
 
 
 # -- training ---------------------------------------------------------------------------------------------------------
-def conduct(device: str, **changes: Any) -> Conduct:
-    return Conduct(device=device, **{"log_every": 1, "loader_threads": 1, "sheet_every": 2, **changes})
+def execution(device: str, **changes: Any) -> ExecutionOptions:
+    return ExecutionOptions(device=device, **{"log_every": 1, "loader_threads": 1, "sheet_every": 2, **changes})
 
 
 def train_on(device: str, recipe: Path, data: Path, folder: Path) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def train_on(device: str, recipe: Path, data: Path, folder: Path) -> dict[str, A
     second_device.calls.clear()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(prelu, "_is_traced", lambda: True)  # PyTorch's PReLU on the CPU as well: other sums else
-        checkpoint = train(recipe, data, folder / "run", folder / "state", conduct(device))
+        checkpoint = train(recipe, data, folder / "run", folder / "state", execution(device))
     lines = [json.loads(line) for line in (folder / "run" / "log.jsonl").read_text().splitlines()]
     timed = ("images_per_s", "data_wait")
     return {
@@ -200,8 +200,8 @@ def trainer_on(device: str, recipe: Path, data: Path, folder: Path, **changes: A
     run, training_set = read_run(recipe), TrainingSet.open(data)
     pinned = device != "cpu"
     loader = BatchLoader(training_set, run.recipe.batch_size, run.seed, threads=1, pin_memory=pinned)
-    places = (folder / "run", folder / "state", conduct(device, **changes))
-    return Trainer(run, training_set.num_classes, loader, *places, Ranks(torch.device(device)))
+    places = (folder / "run", folder / "state", execution(device, **changes))
+    return Trainer(run, training_set.num_classes, loader, *places, ProcessGroup(torch.device(device)))
 
 
 def interrupted(recipe: Path, data: Path, folder: Path) -> list[Any]:
@@ -253,7 +253,7 @@ def dry(recipe: Path, folder: Path) -> tuple[dict[str, Any], bool]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Trainer, "_update", spy)
-        report = rehearse(read_run(recipe), 8, 16, conduct(NAME), folder)
+        report = dry_run(read_run(recipe), 8, 16, execution(NAME), folder)
     assert report is not None
     return report, all(updated)
 
@@ -268,7 +268,7 @@ def test_a_dry_run_in_half_precision_updates_the_weights(there, tmp_path):
 def several(rank: int, device: str, recipes: dict[str, Path], data: Path, folder: Path) -> list[Any]:
     """Train each recipe; the losses, and whether the ranks' weights are one (which `check_every` looks at)."""
     for name, recipe in recipes.items():
-        train(recipe, data, folder / name / "run", folder / name / "state", conduct(device, check_every=1))
+        train(recipe, data, folder / name / "run", folder / name / "state", execution(device, check_every=1))
     return [
         [json.loads(line)["loss"] for line in (folder / name / "run" / "log.jsonl").read_text().splitlines()]
         for name in recipes

@@ -20,7 +20,7 @@ from aroface.errors import InputError
 from aroface.files import read_json, write_json
 from aroface.reporting.document import compile_document, latex_missing
 from aroface.reporting.figures.layout import figure_text, looks
-from aroface.reporting.records import Experiment
+from aroface.reporting.records import RecordedExperiment
 from aroface.reporting.tables.render import render_table, write_table
 from aroface.schemas import validate
 from made_up_records import write_record
@@ -67,7 +67,7 @@ def test_latex_prints_any_text(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", WORKING)
 def test_figures_print_labels_as_they_are(text: str) -> None:
-    label = looks([Experiment("m", "d", "a")], {"m": text})[Experiment("m", "d", "a")].label
+    label = looks([RecordedExperiment("m", "d", "a")], {"m": text})[RecordedExperiment("m", "d", "a")].label
     assert label == figure_text(text)
     shown, is_mathematics = Text()._preprocess_math(label)
     assert is_mathematics == ("_" in text)

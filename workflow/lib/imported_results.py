@@ -11,7 +11,7 @@ from typing import Any
 from aroface.datasets.identity import data_hash
 from aroface.errors import InputError
 from aroface.files import read_json
-from aroface.planning.plan import Benchmark, Plan
+from aroface.planning.plan import Plan, PlannedBenchmark
 
 KNOWN = Path(".snakemake/metadata")
 """Where Snakemake notes what it made, and of which content: with that it needs no times."""
@@ -88,7 +88,7 @@ def _same_weights(index: Any, checkpoint: Any) -> bool:
     return bool(index["checkpoint"]["weights_sha256"] == checkpoint["weights"]["sha256"])
 
 
-def _same_measurement(record: Any, index: Any, benchmark: Benchmark) -> bool:
+def _same_measurement(record: Any, index: Any, benchmark: PlannedBenchmark) -> bool:
     provenance, protocol = record["provenance"], {**index["protocol"], "version": benchmark.version}
     weights = provenance["weights_sha256"] == index["checkpoint"]["weights_sha256"]
     files = provenance["benchmark_manifest_hash"] == index["benchmark_manifest_hash"]

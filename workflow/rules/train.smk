@@ -33,7 +33,7 @@ rule train:
         "{resources.launcher} python -m aroface train --recipe {input.recipe:q} --data {params.data:q}"
         f" --run-dir {RESULTS_WORD}/runs/{{wildcards.run}} --state-dir {RESULTS_WORD}/state/{{wildcards.run}}"
         " --loader-threads $(( ({threads} * {resources.nodes} + {resources.processes} - 1) / {resources.processes} ))"
-        f" --processes {{resources.processes}} {PLAN.conduct} > {{log:q}} 2>&1"
+        f" --processes {{resources.processes}} {PLAN.execution} > {{log:q}} 2>&1"
 
 
 # Released weights become a run like any other. Their file is no input: it may go once it is imported, and whatever it

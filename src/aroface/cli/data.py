@@ -314,7 +314,7 @@ def _tell(left_out: Mapping[str, KindSummary], corrupt: Sequence[str] = (), take
 
 
 def _do_align(options: Arguments) -> None:
-    from aroface.datasets.preparation.align import TAKEN, Options, align_tree
+    from aroface.datasets.preparation.align import TAKEN, AlignOptions, align_tree
     from aroface.datasets.preparation.detectors import open_detector
     from aroface.errors import InputError
 
@@ -331,7 +331,7 @@ def _do_align(options: Arguments) -> None:
         threads=options.threads,
         time_limit=options.time_limit,
     )
-    how = Options(no_face=options.no_face, **_given(options, *_OMISSIONS))
+    how = AlignOptions(no_face=options.no_face, **_given(options, *_OMISSIONS))
     place, report = align_tree(options.source, options.out, detector, how, options.threads)
     _tell(report.get("left_out", {}), report.get("corrupt", ()), TAKEN)
     counts = report["counts"]

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         if options.debug:
             raise
-        _let_the_first_speak()
+        _defer_to_rank_zero()
         print(f"aroface: error: {error}", file=sys.stderr)
         return 2
     except UnicodeEncodeError as error:  # the name of a file or folder in a hash or a list
@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         begin, end = max(0, error.start - 40), error.end + 40
         name = ascii(error.object[begin:end])
-        _let_the_first_speak()
+        _defer_to_rank_zero()
         print(f"aroface: error: {name} is not UTF-8; rename files and folders of such names", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         line = _line(error)
         if options.debug or line is None:
             raise
-        _let_the_first_speak()
+        _defer_to_rank_zero()
         print(f"aroface: error: {line}", file=sys.stderr)
         return 2
     return status or 0
@@ -104,7 +104,7 @@ def _line(error: OSError) -> str | None:
     return f"{where}{error.strerror}" if error.errno in REFUSED else None
 
 
-def _let_the_first_speak() -> None:
+def _defer_to_rank_zero() -> None:
     """Among several processes of torchrun's, leave an error to the first one if it has the same: it ends the others."""
     if "RANK" not in os.environ:  # a process of its own: no error has to wait for torch
         return

@@ -159,7 +159,7 @@ def _quality(text: str) -> str | int:
 
 def _do_robustness(options: Arguments) -> int:
     from aroface.evaluation.external_model import named_file
-    from aroface.evaluation.robustness import Grid, measure_robustness, remaining_work
+    from aroface.evaluation.robustness import SweepGrid, measure_robustness, remaining_work
     from aroface.planning.forecast.costs_text import hours_text
     from aroface.reporting.robustness.files import write_report
     from aroface.reporting.robustness.findings import few_impostors
@@ -167,9 +167,9 @@ def _do_robustness(options: Arguments) -> int:
     swept = ("qualities", "scale", "degrees", "shift", "joint")
     changes: dict[str, Any] = {key: tuple(getattr(options, key)) for key in swept if getattr(options, key) is not None}
     if options.metric:
-        changes["metrics"] = tuple(dict.fromkeys((options.metric, *Grid().metrics)))
+        changes["metrics"] = tuple(dict.fromkeys((options.metric, *SweepGrid().metrics)))
     changes |= {"worst_case": options.worst_case, "order": options.order}
-    grid = Grid(max_pairs=options.max_pairs, flip=not options.no_flip, **changes)
+    grid = SweepGrid(max_pairs=options.max_pairs, flip=not options.no_flip, **changes)
     grid.check()
     if not 0 < options.tolerance < 100:
         raise InputError(f"{options.tolerance:g} points", record="--tolerance", expected="more than 0, less than 100")

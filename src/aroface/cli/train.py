@@ -13,7 +13,7 @@ from aroface.cli.arguments import Arguments, Verbs, add_device, add_verb, positi
 from aroface.errors import InputError
 from aroface.files import named_path
 
-_CONDUCT = (
+_EXECUTION = (
     *("save_every", "keep", "log_every", "sheet_every", "check_every", "validate_every", "micro_batch", "compile"),
     *("checkpoint_activations", "loader_threads", "reader", "on_corrupt", "max_corrupt_fraction"),
 )
@@ -98,7 +98,7 @@ def _add_data(verb: argparse.ArgumentParser) -> None:
 def _do_train(options: Arguments) -> int:
     from aroface.device import choose_device, keep_freed_memory
     from aroface.distributed.launch import is_first, launch, under_torchrun
-    from aroface.training.execution import EXIT_INTERRUPTED, Conduct, Interrupted
+    from aroface.training.execution import EXIT_INTERRUPTED, ExecutionOptions, Interrupted
 
     if not options.dry_run:
         for name in ("data", "run_dir", "state_dir"):
@@ -109,9 +109,11 @@ def _do_train(options: Arguments) -> int:
         if processes > 1:
             return launch(processes, options.words)
     keep_freed_memory()
-    conduct = Conduct(device=choose_device(options.device).type, **{name: getattr(options, name) for name in _CONDUCT})
+    execution = ExecutionOptions(
+        device=choose_device(options.device).type, **{name: getattr(options, name) for name in _EXECUTION}
+    )
     if options.dry_run:
-        return _rehearse(options, conduct)
+        return _do_dry_run(options, execution)
     from aroface.training.train import train
 
     validate = None
@@ -121,7 +123,7 @@ def _do_train(options: Arguments) -> int:
         named = _named(options.validate)
         validate = pair_validation(named, check_images=is_first()) if named else None
     try:
-        checkpoint = train(options.recipe, options.data, options.run_dir, options.state_dir, conduct, validate)
+        checkpoint = train(options.recipe, options.data, options.run_dir, options.state_dir, execution, validate)
     except Interrupted as stop:
         if is_first():
             print(f"aroface: {stop}; start again to go on", file=sys.stderr)
@@ -144,15 +146,15 @@ def _as_many_as_fit(options: Arguments) -> int:
     return fit
 
 
-def _rehearse(options: Arguments, conduct: Any) -> int:
-    from aroface.training.dry_run import describe, rehearse
+def _do_dry_run(options: Arguments, execution: Any) -> int:
+    from aroface.training.dry_run import describe, dry_run
     from aroface.training.recipe import read_run
     from aroface.training.train import size_of
 
     run = read_run(options.recipe)
     classes, images = size_of(run, options.data)
     with tempfile.TemporaryDirectory() as folder:
-        report = rehearse(run, classes, images, conduct, Path(folder))
+        report = dry_run(run, classes, images, execution, Path(folder))
     if report is not None:
         print(describe(report))
     return 0

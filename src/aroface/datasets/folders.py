@@ -14,7 +14,7 @@ from aroface.leftovers import temporary_prefix, tidy_once
 
 
 @contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
+def atomic_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder beside ``path`` that takes this name only when the body has ended well.
 
     What stood there before is replaced if it was made here, which its manifest shows.

@@ -12,14 +12,14 @@ from aroface.datasets.formats.image_folder import LAYOUT, images_of, is_image_fo
 from aroface.datasets.formats.tinyface import GALLERY_LIST, PROBE_LIST, RELEASED_CROPS, aligned_folders
 from aroface.datasets.formats.training_set import FILES, RECORDS
 from aroface.datasets.manifest import manifest_hash, manifest_path, read_manifest, sample_identity
-from aroface.datasets.synthetic.spec import Kind
+from aroface.datasets.synthetic.spec import SetKind
 from aroface.errors import InputError
 from aroface.files import digest
 
 _SAMPLED_PEOPLE = 64
 
 
-def kind_of(data: Path) -> Kind:
+def kind_of(data: Path) -> SetKind:
     """What a folder or file holds, by the files that its format demands.
 
     Raises:
@@ -95,7 +95,7 @@ def _tinyface_files(data: Path) -> tuple[Path, list[str]]:
     return data, [GALLERY_LIST, PROBE_LIST, *(each.relative_to(data).as_posix() for each in folders)]
 
 
-_FILES: dict[Kind, Callable[[Path], tuple[Path, list[str]]]] = {
+_FILES: dict[SetKind, Callable[[Path], tuple[Path, list[str]]]] = {
     "training": _training_files,
     "pairs": lambda data: (data.parent, [data.name]),
     "tinyface": _tinyface_files,

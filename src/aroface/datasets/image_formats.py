@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from aroface.datasets.retrying_reads import steadily
+from aroface.datasets.retrying_reads import retrying
 
 HEAD = 64
 """Bytes from which a format is recognised."""
@@ -75,7 +75,7 @@ def format_of_file(path: Path) -> str | None:
         with open(path, "rb", buffering=0) as file:
             return file.read(HEAD)
 
-    found = format_of(steadily(head, path))
+    found = format_of(retrying(head, path))
     return "camera raw" if found == "TIFF" and path.suffix.lower() in _RAW_SUFFIXES else found
 
 

@@ -17,7 +17,7 @@ from aroface.datasets.formats.training_set import TrainingSet
 from aroface.datasets.identity import kind_of
 from aroface.datasets.images import CROP_PIXELS, Pixels, decode, read_image, resize_square
 from aroface.datasets.manifest import manifest_hash, manifest_path, read_manifest
-from aroface.datasets.synthetic.spec import Kind
+from aroface.datasets.synthetic.spec import SetKind
 from aroface.faces.sheet import contact_sheet, write_sheet
 
 _COLUMNS, _ROWS, _SIZE = 12, 6, 112
@@ -137,7 +137,7 @@ def _tile(image: Pixels) -> Pixels:
 
 
 _Facts = Callable[[Path], dict[str, object]]
-_FACTS: dict[Kind, _Facts] = {
+_FACTS: dict[SetKind, _Facts] = {
     "training": _training_facts,
     "pairs": _pairs_facts,
     "tinyface": _tinyface_facts,
@@ -145,7 +145,7 @@ _FACTS: dict[Kind, _Facts] = {
     "ijbs": ijbs_facts,
 }
 _Rows = Callable[[Path], list[list[Pixels]]]
-_ROWS_OF: dict[Kind, _Rows] = {
+_ROWS_OF: dict[SetKind, _Rows] = {
     "training": _training_rows,
     "pairs": _pairs_rows,
     "tinyface": _tinyface_rows,

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aroface.datasets.image_formats import HEAD, format_of
-from aroface.datasets.retrying_reads import steadily
+from aroface.datasets.retrying_reads import retrying
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -39,7 +39,7 @@ def orientation_of(path: Path) -> int:
         with open(path, "rb") as file:
             return _orientation(file)
 
-    return steadily(read, path)
+    return retrying(read, path)
 
 
 def orientation_in(data: bytes) -> int:

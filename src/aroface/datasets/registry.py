@@ -116,7 +116,7 @@ class DetectorFile(Entry):
     """A face detector: one ONNX file."""
 
 
-Kind = TypeVar("Kind", bound=Entry)
+EntryT = TypeVar("EntryT", bound=Entry)
 
 
 def read_datasets(path: str | PathLike[str]) -> dict[str, Dataset]:
@@ -256,7 +256,7 @@ def _holds(entry: Entry) -> str:
     return ", ".join(f"{count:,} {what}" for what, count in entry.counts.items())
 
 
-def _read(path: str | PathLike[str], schema: str, kind: type[Kind]) -> dict[str, Kind]:
+def _read(path: str | PathLike[str], schema: str, kind: type[EntryT]) -> dict[str, EntryT]:
     path = shipped(Path(path))
     entries = read_yaml(path)
     validate(entries, schema, file=path)

@@ -28,7 +28,7 @@ TRANSIENT = frozenset(
 T = TypeVar("T")
 
 
-def steadily(action: Callable[[], T], path: Path, record: str | None = None) -> T:
+def retrying(action: Callable[[], T], path: Path, record: str | None = None) -> T:
     """The result of an action that reads ``path``, tried again after a transient error.
 
     Args:
@@ -69,7 +69,7 @@ class SteadyFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._descriptor = steadily(lambda: os.open(path, os.O_RDONLY), path)
+        self._descriptor = retrying(lambda: os.open(path, os.O_RDONLY), path)
         weakref.finalize(self, os.close, self._descriptor)
         self.size = os.fstat(self._descriptor).st_size
 
@@ -82,7 +82,7 @@ class SteadyFile:
         Raises:
             InputError: the file cannot be read, or not for long; it names ``record``.
         """
-        return steadily(lambda: self._read(size, offset), self.path, record)
+        return retrying(lambda: self._read(size, offset), self.path, record)
 
     def will_need(self, stretches: Iterable[tuple[int, int]]) -> None:
         """Ask the kernel to fetch stretches ``(offset, size)`` in the background."""

@@ -31,7 +31,7 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
-class Ranks:
+class ProcessGroup:
     """This process among those of its training.
 
     Attributes:
@@ -110,7 +110,7 @@ class Ranks:
 
 
 @contextmanager
-def joined(device: str) -> Iterator[Ranks]:
+def process_group(device: str) -> Iterator[ProcessGroup]:
     """Join the processes that torchrun started with this one; alone where it did not.
 
     A default process group that is there already is taken and left as it is.
@@ -130,7 +130,7 @@ def joined(device: str) -> Iterator[Ranks]:
         torch.cuda.set_device(where)
     found = dist.is_initialized()
     if not found and os.environ.get("WORLD_SIZE", "1") == "1":
-        yield Ranks(where)
+        yield ProcessGroup(where)
         return
     if not found:
         os.environ.update(stay_on_loopback(os.environ))
@@ -140,7 +140,7 @@ def joined(device: str) -> Iterator[Ranks]:
         dist.init_process_group("gloo", timeout=PATIENCE)
     try:
         control = dist.new_group(backend="gloo", timeout=PATIENCE)
-        yield Ranks(where, dist.get_rank(), dist.get_world_size(), control)
+        yield ProcessGroup(where, dist.get_rank(), dist.get_world_size(), control)
     finally:
         if not found:
             dist.destroy_process_group()
@@ -178,7 +178,7 @@ class Agreement:
         count: numbers a step.
     """
 
-    def __init__(self, ranks: Ranks, count: int) -> None:
+    def __init__(self, ranks: ProcessGroup, count: int) -> None:
         self._ranks = ranks
         self._sent = torch.zeros(count, dtype=torch.int64)
         self._work: dist.Work | None = None
@@ -201,7 +201,7 @@ class Agreement:
         return numbers
 
 
-def check_equal(module: nn.Module, ranks: Ranks, run: str, step: int) -> None:
+def check_equal(module: nn.Module, ranks: ProcessGroup, run: str, step: int) -> None:
     """Compare a number for each parameter of ``module`` between the processes.
 
     A wrong reduction of gradients does not stop a training: the processes drift apart and one of the models is saved.
@@ -226,7 +226,7 @@ def check_equal(module: nn.Module, ranks: Ranks, run: str, step: int) -> None:
         )
 
 
-def average_buffers(module: nn.Module, ranks: Ranks) -> None:
+def average_buffers(module: nn.Module, ranks: ProcessGroup) -> None:
     """Replace the running statistics of ``module`` by their mean over the processes."""
     if ranks.world_size == 1:
         return
@@ -237,7 +237,7 @@ def average_buffers(module: nn.Module, ranks: Ranks) -> None:
 
 
 @torch.no_grad()
-def take_first_buffers(modules: Iterable[nn.Module], ranks: Ranks) -> None:
+def take_first_buffers(modules: Iterable[nn.Module], ranks: ProcessGroup) -> None:
     """Give the floating-point buffers of the first process to all, as DistributedDataParallel does by default."""
     if ranks.world_size == 1:
         return
@@ -258,7 +258,7 @@ def passes_of(images: int, most: int) -> list[slice]:
     return [slice(begin, end) for begin, end in zip(begins, [*begins[1:], images], strict=True)]
 
 
-def pass_of(batch: int, ranks: Ranks, micro_batch: int | None, required: int | None) -> int:
+def pass_of(batch: int, ranks: ProcessGroup, micro_batch: int | None, required: int | None) -> int:
     """Images of one forward pass on this process.
 
     Args:
@@ -281,7 +281,7 @@ def pass_of(batch: int, ranks: Ranks, micro_batch: int | None, required: int | N
     return images
 
 
-def share_of(batch: int, ranks: Ranks, micro_batch: int | None) -> tuple[int, int]:
+def share_of(batch: int, ranks: ProcessGroup, micro_batch: int | None) -> tuple[int, int]:
     """Images of a step on this process, and of one forward pass.
 
     Args:

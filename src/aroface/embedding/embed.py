@@ -16,11 +16,11 @@ import torch
 from aroface import result_versions
 from aroface.datasets.identity import data_hash
 from aroface.device import choose_device, gpu_facts
-from aroface.distributed.process_group import Ranks, joined
+from aroface.distributed.process_group import ProcessGroup, process_group
 from aroface.embedding.benchmark_spec import resolve
 from aroface.embedding.embedder import BATCH_SIZE, Embedder, Rows, load_embedder
 from aroface.embedding.feature_store import INDEX, Precision, write_index, write_rows
-from aroface.embedding.image_source import Images, Source
+from aroface.embedding.image_source import Images, ImageSource
 from aroface.embedding.protocols import OPEN_SOURCE
 from aroface.environment_lock import lock_state
 from aroface.errors import InputError
@@ -72,7 +72,7 @@ def embed_benchmark(
     spec = resolve(benchmark)
     checkpoint = read_checkpoint(run_dir)
     _check_color(checkpoint, spec["options"]["color"], run_dir)
-    with joined(choose_device(device).type) as ranks:
+    with process_group(choose_device(device).type) as ranks:
         return embed_with(
             checkpoint,
             lambda: load_embedder(run_dir, device),
@@ -94,7 +94,7 @@ def embed_with(
     batch_size: int = BATCH_SIZE,
     threads: int | None = None,
     precision: Precision = "float32",
-    ranks: Ranks | None = None,
+    ranks: ProcessGroup | None = None,
 ) -> Path:
     """As :func:`embed_benchmark`, with any embedder.
 
@@ -115,7 +115,7 @@ def embed_with(
         InputError: as there.
     """
     folder, options = Path(out), spec["options"]
-    ranks = ranks or Ranks(torch.device("cpu"))
+    ranks = ranks or ProcessGroup(torch.device("cpu"))
     index = _index(checkpoint, spec, precision)
     if _is_complete(folder, index):
         return folder / INDEX
@@ -189,7 +189,7 @@ def _check_color(checkpoint: Mapping[str, Any], color: str, run_dir: str | PathL
 
 
 def _batches(
-    source: Source, embedder: Embedder, spec: Mapping[str, Any], batch_size: int, part: range
+    source: ImageSource, embedder: Embedder, spec: Mapping[str, Any], batch_size: int, part: range
 ) -> Iterator[tuple[Images, Rows]]:
     """Some rows' images and embeddings; the next images are decoded while the network is busy."""
     options = spec["options"]

@@ -39,7 +39,7 @@ _LONGEST = 4096  # numbers that an embedding has at most; scores of classes have
 LARGEST_SIDE = 4096
 """Of an image that a model may take, in pixels."""
 
-Kind = TypeVar("Kind")
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _metadata(metadata: Mapping[str, str], key: str, default: Kind, path: Path) -> Kind:
+def _metadata(metadata: Mapping[str, str], key: str, default: Item, path: Path) -> Item:
     if key not in metadata:
         return default
     try:

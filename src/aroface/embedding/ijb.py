@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aroface.datasets.formats.checks import check_ijb_labels
-from aroface.datasets.formats.ijb import Templates, read_ijb
-from aroface.embedding.image_source import Images, Source
+from aroface.datasets.formats.ijb import TemplateTable, read_ijb
+from aroface.embedding.image_source import Images, ImageSource
 
 THREADS = min(4, os.cpu_count() or 1)
 """Images decoded and aligned at once; libjpeg-turbo and OpenCV leave Python's lock alone meanwhile."""
 
 
-def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
+def open_source(path: Path, options: Mapping[str, Any], size: int) -> ImageSource:
     """The N images of an IJB-B or IJB-C tree, with all that its lists say of them.
 
     Arrays: ``templates``, ``media`` and ``detector_scores`` (N,) of the images; ``pairs`` (P, 2) of templates and
@@ -53,10 +53,10 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
     if found.search:
         arrays |= {f"gallery_{name}": _table(gallery) for name, gallery in galleries.items()}
         arrays["probes"] = _table(found.search.probes)
-    return Source(len(found.faces), images, arrays, {"galleries": list(galleries)})
+    return ImageSource(len(found.faces), images, arrays, {"galleries": list(galleries)})
 
 
-def _table(templates: Templates) -> NDArray[np.int64]:
+def _table(templates: TemplateTable) -> NDArray[np.int64]:
     return np.stack([templates.ids, templates.subjects], axis=1)
 
 

@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from aroface.datasets.formats.checks import check_ijbs_labels, read_file, stored_face
 from aroface.datasets.formats.ijbs import FACES, IJBS, Template, read_ijbs
 from aroface.datasets.preparation.align import described
-from aroface.embedding.image_source import Images, Source
+from aroface.embedding.image_source import Images, ImageSource
 
 _MEDIA_AT_HAND = 4  # whose lists of files are kept: neighbouring batches are of the same video
 
 
-def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
+def open_source(path: Path, options: Mapping[str, Any], size: int) -> ImageSource:
     """The faces of an IJB-S tree in the order of (subject, file, frame), and which of them make which template.
 
     Arrays, with N faces of M media in T templates, all in ascending order:
@@ -49,7 +49,7 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
         return np.stack([stored_face(read_file(file), file, size) for file in files])
 
     arrays = {"medium_offsets": offsets, **_template_arrays(tree)}
-    return Source(int(offsets[-1]), images, arrays, described(path / FACES))
+    return ImageSource(int(offsets[-1]), images, arrays, described(path / FACES))
 
 
 def _template_arrays(tree: IJBS) -> dict[str, NDArray[np.int64]]:

@@ -13,7 +13,7 @@ Images = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class ImageSource:
     """The images of a benchmark as rows in a fixed order.
 
     Attributes:

@@ -10,10 +10,10 @@ import numpy as np
 
 from aroface.datasets.formats.checks import check_pairs, pair_face
 from aroface.datasets.formats.pairs import Pairs, read_pairs
-from aroface.embedding.image_source import Images, Source
+from aroface.embedding.image_source import Images, ImageSource
 
 
-def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
+def open_source(path: Path, options: Mapping[str, Any], size: int) -> ImageSource:
     """The images of a ``.bin`` file, with the array ``same``; nothing is done to them.
 
     Raises:
@@ -26,7 +26,7 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
     def images(start: int, stop: int) -> Images:
         return decode_numbers(pairs, path, range(start, stop), size)
 
-    return Source(len(pairs.images), images, {"same": pairs.same})
+    return ImageSource(len(pairs.images), images, {"same": pairs.same})
 
 
 def decode_numbers(pairs: Pairs, path: Path, numbers: Iterable[int], size: int) -> Images:

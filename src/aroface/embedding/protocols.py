@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from aroface.embedding import ijb, ijbs, pairs, sensitivity, tinyface
-from aroface.embedding.image_source import Source
+from aroface.embedding.image_source import ImageSource
 
-OPEN_SOURCE: dict[str, Callable[[Path, Mapping[str, Any], int], Source]] = {
+OPEN_SOURCE: dict[str, Callable[[Path, Mapping[str, Any], int], ImageSource]] = {
     "ijb": ijb.open_source,
     "pairs": pairs.open_source,
     "sensitivity": sensitivity.open_source,

@@ -26,7 +26,7 @@ from aroface.embedding.alignment_sweep import (
     error_matrices,
     variants,
 )
-from aroface.embedding.image_source import Images, Source
+from aroface.embedding.image_source import Images, ImageSource
 from aroface.embedding.pairs import decode_numbers
 from aroface.faces.degrade import downsample
 from aroface.faces.geometry import warp
@@ -36,7 +36,7 @@ _FIRST, _SECOND = 0, 1
 _Block = tuple[int, Variant]
 
 
-def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
+def open_source(path: Path, options: Mapping[str, Any], size: int) -> ImageSource:
     """All variants of the N pairs of a ``.bin`` file, as blocks of N rows: one image of every pair.
 
     ``layout`` lists the variants as `alignment_sweep.variants` orders them, each with the rows at which
@@ -65,7 +65,7 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
             parts.append(spoil(crops, variant, directions[rows], options["joint_maximum"], order_of(options)))
         return np.concatenate(parts)
 
-    return Source(len(blocks) * len(chosen), images, {"same": pairs.same[chosen]}, {"variants": table})
+    return ImageSource(len(blocks) * len(chosen), images, {"same": pairs.same[chosen]}, {"variants": table})
 
 
 def order_of(options: Mapping[str, Any]) -> Order:

@@ -11,13 +11,13 @@ import numpy as np
 from aroface.datasets.formats.checks import read_file, stored_face
 from aroface.datasets.formats.tinyface import chosen_crops, read_tinyface
 from aroface.datasets.preparation.align import described, read_report
-from aroface.embedding.image_source import Images, Source
+from aroface.embedding.image_source import Images, ImageSource
 from aroface.errors import InputError
 
 DISTRACTOR_LABEL = -100  # as in the released evaluation script
 
 
-def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
+def open_source(path: Path, options: Mapping[str, Any], size: int) -> ImageSource:
     """The images of a TinyFace tree, with the arrays ``probe_labels`` and ``gallery_labels``.
 
     Of crops that were aligned here the layout has detector, options and counts as ``alignment``.
@@ -38,7 +38,7 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> Source:
         "probe_labels": faces.probe_labels,
         "gallery_labels": np.concatenate([faces.gallery_labels, distractors]),
     }
-    return Source(len(files), images, arrays, _layout(path / crops))
+    return ImageSource(len(files), images, arrays, _layout(path / crops))
 
 
 def _layout(crops: Path) -> dict[str, Any]:

@@ -14,9 +14,9 @@ from aroface.evaluation.protocols import ijb, ijbs, pairs, sensitivity, tinyface
 from aroface.evaluation.statistics import bootstrap
 from aroface.evaluation.statistics.bootstrap import Floats
 from aroface.evaluation.statistics.exact import mcnemar
-from aroface.evaluation.statistics.weighted_metrics import Booleans, Measure
+from aroface.evaluation.statistics.weighted_metrics import Booleans, WeightedMetrics
 
-MEASURES: Mapping[str, Callable[[StoredFeatures], Sequence[Measure]]] = {
+MEASURES: Mapping[str, Callable[[StoredFeatures], Sequence[WeightedMetrics]]] = {
     "pairs": pairs.measures,
     "sensitivity": sensitivity.measures,
     "tinyface": tinyface.measures,
@@ -45,7 +45,7 @@ class Discordance:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class MetricComparison:
     """One metric of two runs.
 
     Attributes:
@@ -77,7 +77,7 @@ def compare(
     *,
     replicates: int = bootstrap.REPLICATES,
     seed: int = bootstrap.SEED,
-) -> list[Comparison]:
+) -> list[MetricComparison]:
     """Compare two runs on one benchmark.
 
     Both are resampled by the same draws of items, so that what is hard for both cancels. The p-value is that of the
@@ -134,7 +134,9 @@ def _identity(features: StoredFeatures) -> tuple[str, str, dict[str, Any]]:
     return protocol["name"], features.index["benchmark_manifest_hash"], options
 
 
-def _compare(one: Measure, other: Measure, names: Sequence[str], **draws: int) -> list[Comparison]:
+def _compare(
+    one: WeightedMetrics, other: WeightedMetrics, names: Sequence[str], **draws: int
+) -> list[MetricComparison]:
     first, second = one.values(), other.values()
     samples, others = one.samples(**draws), other.samples(**draws)
     rows = []
@@ -142,7 +144,7 @@ def _compare(one: Measure, other: Measure, names: Sequence[str], **draws: int) -
         differences = np.round(others[name] - samples[name], _DECIMALS)
         discordance = _discordance(one.hits[name], other.hits[name]) if name in one.hits else None
         ends, chance = bootstrap.interval(differences), _p_value(differences)
-        rows.append(Comparison(name, first[name], second[name], ends, chance, discordance))
+        rows.append(MetricComparison(name, first[name], second[name], ends, chance, discordance))
     return rows
 
 
@@ -156,7 +158,7 @@ def _discordance(first: Booleans, second: Booleans) -> Discordance:
     return Discordance(only_first, only_second, mcnemar(only_first, only_second))
 
 
-def table(rows: Sequence[Comparison]) -> str:
+def table(rows: Sequence[MetricComparison]) -> str:
     """Comparisons as lines of text, under a heading."""
     width = max(len("metric"), *(len(row.metric) for row in rows))
     lines = [f"{'metric':{width}}  {'A':>7}  {'B':>7}  {'B − A':>8}  {'95 % interval':^18}  {'p':>7}  {'McNemar p':>9}"]

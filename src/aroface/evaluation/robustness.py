@@ -45,7 +45,7 @@ _MAP_LEVELS = 3  # of each factor, besides none
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
+class SweepGrid:
     """What is swept; the defaults are those of the benchmark ``fae`` in ``config.yaml``.
 
     Attributes:
@@ -119,7 +119,7 @@ def coarse(levels: Sequence[float]) -> list[float]:
     return [levels[round((number + 1) * len(levels) / _MAP_LEVELS) - 1] for number in range(_MAP_LEVELS)]
 
 
-class Condition(NamedTuple):
+class Perturbation(NamedTuple):
     """One way in which all probes are spoilt.
 
     Attributes:
@@ -180,20 +180,20 @@ class Sweep:
 
     name: str
     description: str
-    measured: Mapping[Condition, Mapping[str, Quantity]]
+    measured: Mapping[Perturbation, Mapping[str, Quantity]]
 
-    def value(self, condition: Condition, metric: str) -> Quantity:
+    def value(self, condition: Perturbation, metric: str) -> Quantity:
         """A metric under a condition; errors of size 0 are none."""
         quality, factor, level, other, other_level = condition
         if other is not None and other_level == 0:
             other = None
         if factor is not None and level == 0:
             factor, level, other, other_level = other, other_level, None, 0.0
-        return self.measured[Condition(quality, factor, level, other, other_level if other else 0.0)][metric]
+        return self.measured[Perturbation(quality, factor, level, other, other_level if other else 0.0)][metric]
 
-    def drop(self, condition: Condition, metric: str) -> Quantity:
+    def drop(self, condition: Perturbation, metric: str) -> Quantity:
         """What the error costs: the value of the same quality without it, minus that under the condition."""
-        return self.value(Condition(condition.quality), metric) - self.value(condition, metric)
+        return self.value(Perturbation(condition.quality), metric) - self.value(condition, metric)
 
     def levels(self, quality: str, factor: str) -> list[float]:
         """Sizes of one factor alone, ascending, without 0."""
@@ -232,7 +232,7 @@ class Robustness:
     """
 
     pairs: Path
-    grid: Grid
+    grid: SweepGrid
     joint_maximum: Mapping[str, float]
     counts: Mapping[str, int]
     sweeps: Sequence[Sweep]
@@ -265,7 +265,7 @@ def measure_robustness(
     models: Sequence[Model],
     pairs: Path,
     out: str | PathLike[str],
-    grid: Grid,
+    grid: SweepGrid,
     *,
     batch_size: int | None = None,
     threads: int | None = None,
@@ -294,7 +294,7 @@ def measure_robustness(
     for number, model in enumerate(models, start=1):
         prefix = f"{number}/{len(models)} {model.name}"
         images = batch_size or model.embedder.batch_size
-        measured: dict[Condition, dict[str, Quantity]] = {}
+        measured: dict[Perturbation, dict[str, Quantity]] = {}
         for quality in grid.qualities:
             folder = Path(out) / "features" / _slug(model) / quality_key(quality)
             spec = grid.spec(pairs, model.embedder.color, quality)
@@ -321,7 +321,7 @@ def measure_robustness(
 
 
 def remaining_work(
-    models: Sequence[Model], pairs: Path, out: str | PathLike[str], grid: Grid, *, batch_size: int | None = None
+    models: Sequence[Model], pairs: Path, out: str | PathLike[str], grid: SweepGrid, *, batch_size: int | None = None
 ) -> tuple[int, float]:
     """Estimate the images that `measure_robustness` has to embed, and their time, by a trial batch of each model.
 
@@ -347,7 +347,7 @@ def remaining_work(
     return images, seconds
 
 
-def _seconds_an_image(model: Model, grid: Grid, batch_size: int | None) -> float:
+def _seconds_an_image(model: Model, grid: SweepGrid, batch_size: int | None) -> float:
     """Time of an image in the second of two batches of noise; the first one prepares."""
     count, side = batch_size or model.embedder.batch_size, model.embedder.size
     noise = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8)
@@ -358,7 +358,7 @@ def _seconds_an_image(model: Model, grid: Grid, batch_size: int | None) -> float
     return (time.perf_counter() - begin) / count
 
 
-def _facts(models: Sequence[Model], pairs: Path, grid: Grid, features: Path, command: str) -> Facts:
+def _facts(models: Sequence[Model], pairs: Path, grid: SweepGrid, features: Path, command: str) -> Facts:
     """The report's origin; a second call on the same features gives the same."""
     epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
     if epoch and not epoch.isdigit():
@@ -376,7 +376,7 @@ def _facts(models: Sequence[Model], pairs: Path, grid: Grid, features: Path, com
     return Facts(made, __version__, command, files)
 
 
-def _check_models(models: Sequence[Model], grid: Grid) -> None:
+def _check_models(models: Sequence[Model], grid: SweepGrid) -> None:
     if not 1 <= len(models) <= MOST_MODELS:
         raise InputError(f"{len(models)} models", expected=f"1 to {MOST_MODELS}")
     names = [model.name for model in models]
@@ -404,11 +404,13 @@ def _words(model: Model) -> str:
 
 def _measure_all(
     features: StoredFeatures, variants: Sequence[Mapping[str, Any]], metrics: Sequence[str], prefix: str
-) -> dict[Condition, dict[str, Quantity]]:
+) -> dict[Perturbation, dict[str, Quantity]]:
     measured = {}
     for variant in track(variants, f"measure {prefix}"):
         found = measure(features, variant, features.arrays["same"], metrics)
-        place = Condition(variant["quality"], variant["factor"], variant["level"], *variant.get("other", (None, 0.0)))
+        place = Perturbation(
+            variant["quality"], variant["factor"], variant["level"], *variant.get("other", (None, 0.0))
+        )
         measured[place] = {name: Quantity(found.values[name], found.samples[name]) for name in metrics}
     return measured
 
@@ -419,10 +421,10 @@ def _measure_worst(
     pairs: Path,
     folder: Path,
     quality: str | int,
-    grid: Grid,
+    grid: SweepGrid,
     batch_size: int,
     prefix: str,
-) -> dict[Condition, dict[str, Quantity]]:
+) -> dict[Perturbation, dict[str, Quantity]]:
     count, levels = len(features.arrays["same"]), sorted(grid.joint)
     found = embed_worst_case(
         model.embedder,
@@ -448,7 +450,7 @@ def tolerated(sweep: Sweep, quality: str, factor: str, metric: str, points: floa
     ``points`` at no level. Of each draw of the pairs the same is asked, which gives the interval.
     """
     levels = sweep.levels(quality, factor)
-    drops = [sweep.drop(Condition(quality, factor, level), metric) for level in levels]
+    drops = [sweep.drop(Perturbation(quality, factor, level), metric) for level in levels]
     values = np.array([[0.0, *(drop.value for drop in drops)]])
     samples = np.stack([np.zeros_like(drops[0].samples), *(drop.samples for drop in drops)], axis=1)
     at = np.array([0.0, *levels])
@@ -482,7 +484,7 @@ def table(robustness: Robustness, points: float) -> Iterator[dict[str, Any]]:
                 for metric in robustness.grid.metrics:
                     found = tolerated(sweep, quality, factor, metric, points)
                     name = f"tolerated_error_at_{points:g}_points_of_{metric}"
-                    yield {**_place(sweep.name, Condition(quality, factor)), "metric": name, **_three("", found)}
+                    yield {**_place(sweep.name, Perturbation(quality, factor)), "metric": name, **_three("", found)}
     for one, other in combinations(robustness.sweeps, 2):
         for condition in one.measured:
             if condition in other.measured:
@@ -496,18 +498,18 @@ COLUMNS = (
 )
 
 
-def _row(sweep: Sweep, condition: Condition, metric: str) -> dict[str, Any]:
+def _row(sweep: Sweep, condition: Perturbation, metric: str) -> dict[str, Any]:
     row = {**_place(sweep.name, condition), "metric": metric, **_three("", sweep.value(condition, metric))}
     if condition.factor is None:
         return row
-    clean, drop = sweep.value(Condition(condition.quality), metric), sweep.drop(condition, metric)
+    clean, drop = sweep.value(Perturbation(condition.quality), metric), sweep.drop(condition, metric)
     row |= {**_three("drop_points", drop, 100), "significant": drop.significant}
     if clean.value > 0 and clean.samples.min() > 0:
         row |= _three("relative_drop", drop / clean)
     return row
 
 
-def _difference(one: Sweep, other: Sweep, condition: Condition, metric: str) -> dict[str, Any]:
+def _difference(one: Sweep, other: Sweep, condition: Perturbation, metric: str) -> dict[str, Any]:
     """A row of how ``other`` differs from ``one``: significant by the drop, or by the value where nothing is wrong."""
     value = other.value(condition, metric) - one.value(condition, metric)
     row = {**_place(f"{other.name} - {one.name}", condition), "metric": metric, **_three("", value)}
@@ -517,7 +519,7 @@ def _difference(one: Sweep, other: Sweep, condition: Condition, metric: str) -> 
     return {**row, **_three("drop_points", drop, 100), "significant": drop.significant}
 
 
-def _place(model: str, condition: Condition) -> dict[str, Any]:
+def _place(model: str, condition: Perturbation) -> dict[str, Any]:
     keys = ("quality", "factor", "level", "second_factor", "second_level")
     place = dict(zip(keys, condition, strict=True))
     if condition.other is None:

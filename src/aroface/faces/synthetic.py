@@ -60,7 +60,7 @@ def render(
 def _render(
     who: Identities, how: Nuisances, size: int, extra: Floats
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.float32]]:
-    person = head.Head.of(who, how)
+    person = head.HeadShape.of(who, how)
     turn = _rotation(how)
     photographed = person.landmarks() @ np.swapaxes(turn, 1, 2)[:, :, :2]
     crop = similarity(photographed, template(size))
@@ -81,7 +81,7 @@ def _render(
     return images, transform(view, photographed).astype(np.float32)
 
 
-def _shapes(person: head.Head) -> list[Shape]:
+def _shapes(person: head.HeadShape) -> list[Shape]:
     """Everything that is painted, from the back to the front."""
     return [
         *head.body(person),

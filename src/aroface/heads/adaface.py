@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from aroface.distributed.collectives import sum_over_ranks
-from aroface.heads.base import Gradient, MarginOptions, Objective, require, with_gradient
+from aroface.heads.base import Gradient, Head, MarginOptions, require, with_gradient
 
 EPSILON = 1e-3
 LARGEST_COSINE = 1 - EPSILON
@@ -44,7 +44,7 @@ class AdaFaceOptions(MarginOptions):
         require(0 < self.alpha <= 1, "alpha", self.alpha, "0 < alpha <= 1")
 
 
-class AdaFace(Objective):
+class AdaFace(Head):
     """Equations 15 to 19 of the paper.
 
     The running mean and standard deviation of the norms start at 20 and 100 as in the authors' code, are buffers (saved
@@ -76,14 +76,14 @@ class AdaFace(Objective):
         return (self.options.h * (norms - self.norm_mean) / (self.norm_std + EPSILON)).clamp(-1, 1).unsqueeze(1)
 
     def target(self, cosines: Tensor, terms: Tensor) -> Tensor:
-        """See :class:`Objective`; the one term is the quality."""
+        """See :class:`Head`; the one term is the quality."""
         cosines, quality = cosines.clamp(-LARGEST_COSINE, LARGEST_COSINE), terms[:, 0]
         margin = self.options.m
         angle = (cosines.arccos() - margin * quality).clamp(EPSILON, math.pi - EPSILON)
         return self.s * with_gradient(angle.cos() - (margin + margin * quality), cosines, self.options.gradient)
 
     def others(self, cosines: Tensor, terms: Tensor) -> Tensor:
-        """See :class:`Objective`."""
+        """See :class:`Head`."""
         return self.s * cosines.clamp(-LARGEST_COSINE, LARGEST_COSINE)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from aroface.heads.base import Gradient, MarginOptions, Objective, turned, with_gradient
+from aroface.heads.base import Gradient, Head, MarginOptions, turned, with_gradient
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class ArcFaceOptions(MarginOptions):
     guard: bool = False
 
 
-class ArcFace(Objective):
+class ArcFace(Head):
     """cos(angle + m), equation 3 of the paper."""
 
     def __init__(self, options: ArcFaceOptions) -> None:
@@ -31,6 +31,6 @@ class ArcFace(Objective):
         self.options = options
 
     def target(self, cosines: Tensor, terms: Tensor) -> Tensor:
-        """See :class:`Objective`."""
+        """See :class:`Head`."""
         margined = turned(cosines, self.options.m, guard=self.options.guard)
         return self.s * with_gradient(margined, cosines, self.options.gradient)

@@ -39,7 +39,7 @@ def require(condition: bool, name: str, value: object, expected: str) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class ObjectiveOptions:
+class HeadOptions:
     """Options that every objective has.
 
     Attributes:
@@ -53,7 +53,7 @@ class ObjectiveOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class MarginOptions(ObjectiveOptions):
+class MarginOptions(HeadOptions):
     """Options of the objectives with a fixed margin.
 
     Attributes:
@@ -63,11 +63,11 @@ class MarginOptions(ObjectiveOptions):
     m: float = 0.5
 
     def __post_init__(self) -> None:
-        ObjectiveOptions.__post_init__(self)
+        HeadOptions.__post_init__(self)
         require(0 <= self.m < math.pi, "m", self.m, "0 <= m < pi")
 
 
-class Objective(nn.Module, ABC):
+class Head(nn.Module, ABC):
     """An objective; subclasses say what becomes of the target's cosine, and some of what becomes of the others'.
 
     One step calls, in this order: :meth:`sample_terms` and :meth:`penalty` on the rank where a sample lives;

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from aroface.distributed.sharding import CLASSES_AT_ONCE
-from aroface.heads.base import Objective
+from aroface.heads.base import Head
 
 _NOTHING = -1e30
 """Log-sum-exp of no class at all: finite, so that no difference of two is undefined."""
@@ -47,7 +47,7 @@ def branches(
     target: Tensor,
     columns: Tensor,
     rows: Tensor | None,
-    objective: Objective,
+    objective: Head,
     dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Give the target cosines their gradient, and reduce the scaled logits of the other classes.
@@ -80,7 +80,7 @@ class _Branches(torch.autograd.Function):
         target: Tensor,
         columns: Tensor,
         rows: Tensor | None,
-        objective: Objective,
+        objective: Head,
         dtype: torch.dtype | None,
     ) -> tuple[Tensor, Tensor]:
         is_sum = objective.reduction == "sum"
@@ -104,7 +104,7 @@ class _Branches(torch.autograd.Function):
 
 def _backward(ctx: Any, of_target: Tensor, of_reduced: Tensor) -> tuple[Tensor, Tensor | None]:
     features, weight, terms, columns, rows, reduced = ctx.saved_tensors
-    objective: Objective = ctx.objective
+    objective: Head = ctx.objective
     dtype: torch.dtype | None = ctx.dtype
     of_features = torch.zeros_like(features)
     of_rows: Tensor | None = None
@@ -141,7 +141,7 @@ def _backward(ctx: Any, of_target: Tensor, of_reduced: Tensor) -> tuple[Tensor, 
     )
 
 
-def _gradient_of_reduction(logits: Tensor, reduced: Tensor, of_reduced: Tensor, objective: Objective) -> Tensor:
+def _gradient_of_reduction(logits: Tensor, reduced: Tensor, of_reduced: Tensor, objective: Head) -> Tensor:
     """Gradient (B, C) of the logits (B, C), from that of what they were reduced to."""
     if objective.reduction == "sum":
         return of_reduced.unsqueeze(1).repeat(1, logits.shape[1])

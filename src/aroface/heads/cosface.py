@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from aroface.heads.base import MarginOptions, Objective
+from aroface.heads.base import Head, MarginOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +16,7 @@ class CosFaceOptions(MarginOptions):
     m: float = 0.4
 
 
-class CosFace(Objective):
+class CosFace(Head):
     """Cosine minus m, equation 4 of the paper."""
 
     def __init__(self, options: CosFaceOptions) -> None:
@@ -24,5 +24,5 @@ class CosFace(Objective):
         self.options = options
 
     def target(self, cosines: Tensor, terms: Tensor) -> Tensor:
-        """See :class:`Objective`."""
+        """See :class:`Head`."""
         return self.s * (cosines - self.options.m)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from aroface.heads.base import Gradient, MarginOptions, Objective, require, turned, with_gradient
+from aroface.heads.base import Gradient, Head, MarginOptions, require, turned, with_gradient
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class CurricularFaceOptions(MarginOptions):
         require(0 < self.alpha <= 1, "alpha", self.alpha, "0 < alpha <= 1")
 
 
-class CurricularFace(Objective):
+class CurricularFace(Head):
     """The positive is ArcFace's; a negative that is nearer than the margined target counts cos (t + cos).
 
     t is a running mean of the target cosines of all ranks, starts at 0, is a buffer (saved with the weights), and takes
@@ -45,11 +45,11 @@ class CurricularFace(Objective):
 
     @torch.no_grad()
     def observe(self, target: Tensor) -> None:
-        """See :class:`Objective`."""
+        """See :class:`Head`."""
         self.t.lerp_(target.mean(), self.options.alpha)
 
     def target(self, cosines: Tensor, terms: Tensor) -> Tensor:
-        """See :class:`Objective`."""
+        """See :class:`Head`."""
         margined = turned(cosines, self.options.m, guard=self.options.guard)
         return self.s * with_gradient(margined, cosines, self.options.gradient)
 
@@ -58,6 +58,6 @@ class CurricularFace(Objective):
         return torch.stack([turned(target, self.options.m), self.t.expand_as(target)], 1)
 
     def others(self, cosines: Tensor, terms: Tensor) -> Tensor:
-        """See :class:`Objective`."""
+        """See :class:`Head`."""
         limit, t = terms.unsqueeze(2).unbind(1)
         return self.s * torch.where(cosines > limit, cosines * (t + cosines), cosines)

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from aroface.heads.base import Gradient, MarginOptions, Objective, require, turned, with_gradient
+from aroface.heads.base import Gradient, Head, MarginOptions, require, turned, with_gradient
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class ElasticFaceOptions(MarginOptions):
         require(self.sigma >= 0, "sigma", self.sigma, "sigma >= 0")
 
 
-class ElasticFace(Objective):
+class ElasticFace(Head):
     """ArcFace or CosFace with margins ~ N(m, sigma).
 
     What the "+" of the paper is and what the authors' code makes of it, see ``plus`` of :class:`ElasticFaceOptions`.
@@ -48,13 +48,13 @@ class ElasticFace(Objective):
 
     @torch.no_grad()
     def sample_terms(self, norms: Tensor, generator: torch.Generator | None, *, update_statistics: bool) -> Tensor:
-        """Margins (b, 1) ~ N(m, sigma); see :class:`Objective`."""
+        """Margins (b, 1) ~ N(m, sigma); see :class:`Head`."""
         device = None if generator is None else generator.device
         draws = torch.randn(len(norms), 1, generator=generator, device=device)
         return self.options.m + self.options.sigma * draws.to(norms)
 
     def target(self, cosines: Tensor, terms: Tensor) -> Tensor:
-        """See :class:`Objective`; the one term is the margin."""
+        """See :class:`Head`; the one term is the margin."""
         margins = terms[:, 0]
         if self.options.plus == "released":
             margins = margins.sort().values[cosines.detach().argsort(descending=True, stable=True)]

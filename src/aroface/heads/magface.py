@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from aroface.heads.base import Objective, ObjectiveOptions, require, turned
+from aroface.heads.base import Head, HeadOptions, require, turned
 
 
 @dataclass(frozen=True, slots=True)
-class MagFaceOptions(ObjectiveOptions):
+class MagFaceOptions(HeadOptions):
     """Options of MagFace; the defaults are those of the paper and the authors' scripts.
 
     Attributes:
@@ -33,7 +33,7 @@ class MagFaceOptions(ObjectiveOptions):
     easy_margin: bool = True
 
     def __post_init__(self) -> None:
-        ObjectiveOptions.__post_init__(self)
+        HeadOptions.__post_init__(self)
         require(self.norm_min > 0, "norm_min", self.norm_min, "norm_min > 0")
         require(self.norm_max > self.norm_min, "norm_max", self.norm_max, f"norm_max > norm_min = {self.norm_min}")
         require(self.margin_min >= 0, "margin_min", self.margin_min, "margin_min >= 0")
@@ -42,7 +42,7 @@ class MagFaceOptions(ObjectiveOptions):
         require(self.lambda_g >= 0, "lambda_g", self.lambda_g, "lambda_g >= 0")
 
 
-class MagFace(Objective):
+class MagFace(Head):
     """Margin and penalty send their gradient into the norms, within their range."""
 
     def __init__(self, options: MagFaceOptions) -> None:
@@ -50,20 +50,20 @@ class MagFace(Objective):
         self.options = options
 
     def sample_terms(self, norms: Tensor, generator: torch.Generator | None, *, update_statistics: bool) -> Tensor:
-        """Margins (b, 1) in radians, linear in the norms; see :class:`Objective`."""
+        """Margins (b, 1) in radians, linear in the norms; see :class:`Head`."""
         options = self.options
         slope = (options.margin_max - options.margin_min) / (options.norm_max - options.norm_min)
         return (slope * (self._within(norms) - options.norm_min) + options.margin_min).unsqueeze(1)
 
     def target(self, cosines: Tensor, terms: Tensor) -> Tensor:
-        """See :class:`Objective`; the one term is the margin."""
+        """See :class:`Head`; the one term is the margin."""
         margins = terms[:, 0]
         if not self.options.easy_margin:
             return self.s * turned(cosines, margins, guard=True)
         return self.s * torch.where(cosines > 0, turned(cosines, margins), cosines)
 
     def penalty(self, norms: Tensor) -> Tensor:
-        """The paper's lambda (a / u² + 1 / a), a the norm within its range; see :class:`Objective`."""
+        """The paper's lambda (a / u² + 1 / a), a the norm within its range; see :class:`Head`."""
         norms = self._within(norms)
         return self.options.lambda_g * (norms / self.options.norm_max**2 + 1 / norms)
 

@@ -16,7 +16,7 @@ from aroface.distributed import collectives
 from aroface.distributed.sharding import shard
 from aroface.errors import InputError
 from aroface.files import digest
-from aroface.heads.base import Objective
+from aroface.heads.base import Head
 from aroface.heads.chunked_logits import branches, target_cosines
 
 INITIAL_SD = 0.01
@@ -56,7 +56,7 @@ class Classifier(nn.Module):
         self,
         num_classes: int,
         embedding_size: int,
-        objective: Objective,
+        objective: Head,
         *,
         seed: int,
         sample_rate: float = 1.0,

@@ -8,7 +8,7 @@ from typing import Any
 from aroface.errors import InputError
 from aroface.heads.adaface import AdaFace, AdaFaceOptions
 from aroface.heads.arcface import ArcFace, ArcFaceOptions
-from aroface.heads.base import Objective, ObjectiveOptions
+from aroface.heads.base import Head, HeadOptions
 from aroface.heads.cosface import CosFace, CosFaceOptions
 from aroface.heads.curricularface import CurricularFace, CurricularFaceOptions
 from aroface.heads.elasticface import ElasticFace, ElasticFaceOptions
@@ -17,7 +17,7 @@ from aroface.heads.sface import SFace, SFaceOptions
 from aroface.heads.softmax import Softmax
 from aroface.typed_options import typed_options
 
-HEADS: dict[str, tuple[Callable[[Any], Objective], type]] = {
+HEADS: dict[str, tuple[Callable[[Any], Head], type]] = {
     "arcface": (ArcFace, ArcFaceOptions),
     "cosface": (CosFace, CosFaceOptions),
     "adaface": (AdaFace, AdaFaceOptions),
@@ -25,12 +25,12 @@ HEADS: dict[str, tuple[Callable[[Any], Objective], type]] = {
     "elasticface": (ElasticFace, ElasticFaceOptions),
     "sface": (SFace, SFaceOptions),
     "magface": (MagFace, MagFaceOptions),
-    "softmax": (Softmax, ObjectiveOptions),
+    "softmax": (Softmax, HeadOptions),
 }
 """The objective and the dataclass of its options, by name."""
 
 
-def build(name: str, **options: Any) -> Objective:
+def build(name: str, **options: Any) -> Head:
     """Make the objective ``name``; options that are not given have its published defaults.
 
     Raises:

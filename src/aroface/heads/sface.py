@@ -8,11 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from aroface.heads.base import Objective, ObjectiveOptions, Reduction, require
+from aroface.heads.base import Head, HeadOptions, Reduction, require
 
 
 @dataclass(frozen=True, slots=True)
-class SFaceOptions(ObjectiveOptions):
+class SFaceOptions(HeadOptions):
     """Options of SFace; the defaults are those of the authors' code.
 
     Attributes:
@@ -26,14 +26,14 @@ class SFaceOptions(ObjectiveOptions):
     b: float = 1.23
 
     def __post_init__(self) -> None:
-        ObjectiveOptions.__post_init__(self)
+        HeadOptions.__post_init__(self)
         require(self.k > 0, "k", self.k, "k > 0")
         for name in ("a", "b"):
             value = getattr(self, name)
             require(0 <= value <= torch.pi, name, value, f"0 <= {name} <= pi")
 
 
-class SFace(Objective):
+class SFace(Head):
     """No softmax, but scaled cosines under weights that have no gradient."""
 
     reduction: ClassVar[Reduction] = "sum"
@@ -43,11 +43,11 @@ class SFace(Objective):
         self.options = options
 
     def target(self, cosines: Tensor, terms: Tensor) -> Tensor:
-        """See :class:`Objective`."""
+        """See :class:`Head`."""
         pull = torch.sigmoid(self.options.k * (cosines.detach().arccos() - self.options.a))
         return self.s * pull * cosines
 
     def others(self, cosines: Tensor, terms: Tensor) -> Tensor:
-        """See :class:`Objective`."""
+        """See :class:`Head`."""
         push = torch.sigmoid(self.options.k * (self.options.b - cosines.detach().arccos()))
         return self.s * push * cosines

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from aroface.heads.base import Objective, ObjectiveOptions
+from aroface.heads.base import Head, HeadOptions
 
 
-class Softmax(Objective):
+class Softmax(Head):
     """The scaled cosine itself: features and class weights stay normalised, and there is no bias."""
 
-    def __init__(self, options: ObjectiveOptions) -> None:
+    def __init__(self, options: HeadOptions) -> None:
         super().__init__(options.s)
         self.options = options
 
     def target(self, cosines: Tensor, terms: Tensor) -> Tensor:
-        """See :class:`Objective`."""
+        """See :class:`Head`."""
         return self.s * cosines

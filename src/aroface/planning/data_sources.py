@@ -20,7 +20,7 @@ from aroface.datasets.identity import data_hash
 from aroface.datasets.manifest import manifest_hash, manifest_path, sample_identity
 from aroface.datasets.preparation.pack_options import PackOptions, Part, packed_identities
 from aroface.datasets.registry import Benchmark, Checkpoint, Dataset, Entry, missing, read_benchmarks, read_datasets
-from aroface.datasets.synthetic.spec import Kind, alignment_words, generated_identity, resolve_spec
+from aroface.datasets.synthetic.spec import SetKind, alignment_words, generated_identity, resolve_spec
 from aroface.errors import InputError
 from aroface.files import HASH_DIGITS, read_json, write_json
 from aroface.planning.config import Configuration
@@ -28,14 +28,14 @@ from aroface.planning.paths import command_path
 
 DATASETS = Path("workflow/registries/datasets.yaml")
 BENCHMARKS = Path("workflow/registries/benchmarks.yaml")
-PLACES: dict[Kind, str] = {
+PLACES: dict[SetKind, str] = {
     "training": "train",
     "pairs": "pairs.bin",
     "tinyface": "tinyface",
     "ijb": "ijb",
     "ijbs": "ijbs",
 }
-PARTS: dict[Part, tuple[Kind, str]] = {
+PARTS: dict[Part, tuple[SetKind, str]] = {
     "train": ("training", "train"),
     "pairs": ("pairs", "pairs.bin"),
     "pairs_lq": ("pairs", "pairs_lq.bin"),
@@ -50,7 +50,7 @@ _OF_KIND: Mapping[str, Mapping[str, bool]] = {  # as their protocols have it
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class DataSource:
     """A data set, or weights that others released, as jobs see it.
 
     Attributes:
@@ -70,7 +70,7 @@ class Source:
 
     name: str
     label: str
-    kind: Kind | Literal["checkpoint"]
+    kind: SetKind | Literal["checkpoint"]
     manifest_hash: str
     path: Path
     manifest: Path
@@ -143,8 +143,8 @@ class Sources:
         )
         self._datasets = read_datasets(root / DATASETS)
         self._benchmarks = read_benchmarks(root / BENCHMARKS)
-        self._found: dict[str, Source] = {}
-        self._released: dict[str, Source] = {}
+        self._found: dict[str, DataSource] = {}
+        self._released: dict[str, DataSource] = {}
         self.makings: list[Making] = []
         for name, declared in configuration.values["data"].items():
             if name in self._datasets or name in self._benchmarks:
@@ -154,7 +154,7 @@ class Sources:
             self.makings.append(making)
             self._found |= {source.name: source for source in made}
 
-    def training_set(self, name: str, record: str) -> Source:
+    def training_set(self, name: str, record: str) -> DataSource:
         """The training set ``name``; ``record`` is where the configuration names it.
 
         Raises:
@@ -165,7 +165,7 @@ class Sources:
             self._found[name] = self._received(entry, "training", entry.folder)
         return self._find(name, record, "training set", self._datasets)
 
-    def benchmark(self, name: str, record: str) -> Source:
+    def benchmark(self, name: str, record: str) -> DataSource:
         """The set ``name`` that models are evaluated on; ``record`` is where the configuration names it.
 
         Raises:
@@ -176,7 +176,7 @@ class Sources:
             self._found[name] = self._received(entry, entry.protocol, entry.path)
         return self._find(name, record, "benchmark", self._benchmarks)
 
-    def released(self, entry: Checkpoint) -> Source:
+    def released(self, entry: Checkpoint) -> DataSource:
         """The file of a registered checkpoint."""
         if entry.key not in self._released:
             target = self._data_dir / entry.files[0]
@@ -195,7 +195,7 @@ class Sources:
         return self._datasets[name].title if name in self._datasets else self.training_set(name, record).label
 
     @property
-    def received(self) -> list[Source]:
+    def received(self) -> list[DataSource]:
         """The received sets that were asked for."""
         return [source for source in self._found.values() if source.received]
 
@@ -216,7 +216,7 @@ class Sources:
             if making.hashes is not None:
                 making.hashes.write()
 
-    def _find(self, name: str, record: str, what: str, registry: Iterable[str]) -> Source:
+    def _find(self, name: str, record: str, what: str, registry: Iterable[str]) -> DataSource:
         fitting = {
             key: each for key, each in self._found.items() if (each.kind == "training") == (what == "training set")
         }
@@ -225,7 +225,7 @@ class Sources:
             raise InputError(f"unknown {what} {name!r}", file=self._file, record=record, expected=f"one of {known}")
         return fitting[name]
 
-    def _received(self, entry: Dataset | Benchmark, kind: Kind, place: str) -> Source:
+    def _received(self, entry: Dataset | Benchmark, kind: SetKind, place: str) -> DataSource:
         """A received set: identified by its manifest, else by samples of its files, else as when it was last there."""
         target = self._data_dir / place
         absent = missing(entry, self._data_dir)
@@ -235,17 +235,17 @@ class Sources:
     def _linked(
         self,
         entry: Entry,
-        kind: Kind | Literal["checkpoint"],
+        kind: SetKind | Literal["checkpoint"],
         target: Path,
         absent: str | None,
         found: str | None,
         options: Mapping[str, Any] | None,
-    ) -> Source:
+    ) -> DataSource:
         """What lies in the data folder, below ``results/data`` under the hash that was found or is remembered."""
         hash_ = found or _remembered(self._results, entry.key)
         folder = _folder(self._results, entry.key, hash_)
         path = folder / target.name
-        return Source(
+        return DataSource(
             entry.key,
             entry.title,
             kind,
@@ -266,22 +266,22 @@ def write_if_new(path: Path, value: Mapping[str, Any]) -> None:
         write_json(path, value)
 
 
-def _generated(name: str, declared: Mapping[str, Any], results: Path, place: str) -> tuple[Making, list[Source]]:
+def _generated(name: str, declared: Mapping[str, Any], results: Path, place: str) -> tuple[Making, list[DataSource]]:
     if len(declared["generate"]) != 1:
-        kinds = ", ".join(get_args(Kind))
+        kinds = ", ".join(get_args(SetKind))
         raise InputError(f"{len(declared['generate'])} kinds", file=f"{place}.generate", expected=f"one of {kinds}")
     (kind, spec), seed = next(iter(declared["generate"].items())), declared["seed"]
     resolved = resolve_spec(kind, spec, file=f"{place}.generate")
     hash_ = manifest_hash(generated_identity(kind, resolved, seed))
     path = _folder(results, name, hash_) / PLACES[kind]
     options = {**_EMBEDDING, **_OF_KIND.get(kind, {}), "alignment": alignment_words("rendered", resolved["alignment"])}
-    source = Source(name, declared.get("label", name), kind, hash_, path, manifest_path(path), options=options)
+    source = DataSource(name, declared.get("label", name), kind, hash_, path, manifest_path(path), options=options)
     file = _spec_file(results, name, hash_)
     content = {"name": name, "kind": kind, "seed": seed, "spec": resolved}
     return Making(name, "generate", None, content, file, path, (manifest_path(path),)), [source]
 
 
-def _packed(name: str, declared: Mapping[str, Any], results: Path, place: str) -> tuple[Making, list[Source]]:
+def _packed(name: str, declared: Mapping[str, Any], results: Path, place: str) -> tuple[Making, list[DataSource]]:
     options = PackOptions.from_mapping(declared["pack"], file=place)
     folder = command_path(declared["folder"])
     if not folder.is_dir():
@@ -296,7 +296,7 @@ def _packed(name: str, declared: Mapping[str, Any], results: Path, place: str) -
         key = name if part == "train" else f"{name}.{part}"
         words = alignment_words("five_point" if options.landmarks else "as_given", options.alignment_of(part))
         sources.append(
-            Source(
+            DataSource(
                 key,
                 declared.get("label", name),
                 kind,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aroface.errors import InputError
-from aroface.planning.plan import Plan, Run
+from aroface.planning.plan import Plan, PlannedRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,7 @@ class Figure:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FigureKind:
     """What figures of one kind are drawn from.
 
     Attributes:
@@ -57,7 +57,7 @@ def _attacked(plan: Plan, figure: Figure) -> list[Path]:
     return _checkpoints(plan, [plan.runs[name] for name in recipes if recipes[name]["adversary"]["kind"] != "none"])
 
 
-def _checkpoints(plan: Plan, runs: Iterable[Run]) -> list[Path]:
+def _checkpoints(plan: Plan, runs: Iterable[PlannedRun]) -> list[Path]:
     # They say which runs are finished. The histories beside them are no job's outputs: earlier versions wrote none, and
     # no run must be trained again for the want of one.
     found = [plan.results / "runs" / run.name / "checkpoint.json" for run in runs]
@@ -65,12 +65,12 @@ def _checkpoints(plan: Plan, runs: Iterable[Run]) -> list[Path]:
 
 
 KINDS = {
-    "fae": Kind(_records, ("sensitivity",), faces=True),
-    "landmarks": Kind(_records, ("sensitivity",)),
-    "tar_far": Kind(_records, ("pairs", "ijb")),
-    "tpir_fpir": Kind(_records, ("ijb",)),
-    "training": Kind(_trained),
-    "displacements": Kind(_attacked),
+    "fae": FigureKind(_records, ("sensitivity",), faces=True),
+    "landmarks": FigureKind(_records, ("sensitivity",)),
+    "tar_far": FigureKind(_records, ("pairs", "ijb")),
+    "tpir_fpir": FigureKind(_records, ("ijb",)),
+    "training": FigureKind(_trained),
+    "displacements": FigureKind(_attacked),
 }
 """By name; ``aroface figure`` knows the same names."""
 

@@ -27,7 +27,7 @@ from aroface.planning.config import (
     read_experiments,
     read_methods,
 )
-from aroface.planning.data_sources import Source, Sources, write_if_new
+from aroface.planning.data_sources import DataSource, Sources, write_if_new
 from aroface.planning.paths import command_path
 from aroface.training.recipe import fitting_processes, recipe_hash
 
@@ -38,7 +38,7 @@ _NO_OPTIONS = ("processes", "validate", "gpu_type")  # of ``training``: said in 
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class PlannedRun:
     """One training, or the import of released weights.
 
     Attributes:
@@ -53,7 +53,7 @@ class Run:
     name: str
     experiment: Experiment
     seed: int
-    source: Source
+    source: DataSource
     hash: str
 
     def entry(self) -> dict[str, Any]:
@@ -86,7 +86,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Benchmark:
+class PlannedBenchmark:
     """What runs are evaluated on, and how.
 
     Attributes:
@@ -98,7 +98,7 @@ class Benchmark:
     """
 
     name: str
-    source: Source
+    source: DataSource
     spec: dict[str, Any]
     file: Path
     trained_on: frozenset[str] | None
@@ -142,8 +142,8 @@ class Plan:
 
     configuration: Configuration
     sources: Sources
-    runs: dict[str, Run]
-    benchmarks: dict[str, Benchmark]
+    runs: dict[str, PlannedRun]
+    benchmarks: dict[str, PlannedBenchmark]
     labels: dict[str, str]
 
     @property
@@ -197,7 +197,7 @@ class Plan:
         )
 
     @property
-    def conduct(self) -> str:
+    def execution(self) -> str:
         """Arguments of ``aroface train`` that say how a training is carried out, beside the number of processes."""
         words: list[str] = []
         for name, value in self.values["training"].items():
@@ -331,15 +331,15 @@ def _extend(variable: str, folder: Path, *, first: bool) -> None:
     os.environ[variable] = os.pathsep.join([str(folder), *others] if first else [*others, str(folder)])
 
 
-def _runs(configuration: Configuration, sources: Sources, root: Path) -> dict[str, Run]:
-    runs: dict[str, Run] = {}
+def _runs(configuration: Configuration, sources: Sources, root: Path) -> dict[str, PlannedRun]:
+    runs: dict[str, PlannedRun] = {}
     for experiment in read_experiments(configuration, root=root):
         released, key = experiment.released, experiment.trained.values()
         if released is not None:
             source = sources.released(released)
             hash_ = digest({"file": source.manifest_hash, "color": released.color, "semantics": result_versions.IMPORT})
             name = "-".join([*key, "released", hash_[:HASH_DIGITS]])
-            runs[name] = Run(name, experiment, experiment.seeds[0], source, hash_)
+            runs[name] = PlannedRun(name, experiment, experiment.seeds[0], source, hash_)
             continue
         source = sources.training_set(experiment.dataset, f"{experiment.record}.dataset")
         for seed in experiment.seeds:
@@ -353,7 +353,7 @@ def _runs(configuration: Configuration, sources: Sources, root: Path) -> dict[st
                     record=experiment.record,
                     remedy="leave one of them out: a label alone changes nothing",
                 )
-            runs[name] = Run(name, experiment, seed, source, hash_)
+            runs[name] = PlannedRun(name, experiment, seed, source, hash_)
     return runs
 
 
@@ -362,7 +362,7 @@ def _names(experiment: Experiment) -> tuple[str, str, str]:
     return experiment.method, experiment.variant, experiment.dataset
 
 
-def _training_label(run: Run, sources: Sources) -> str:
+def _training_label(run: PlannedRun, sources: Sources) -> str:
     """The printed name of what a run was trained on, which need not be there if its weights are released."""
     released = run.experiment.released
     if released is None:
@@ -370,8 +370,8 @@ def _training_label(run: Run, sources: Sources) -> str:
     return sources.training_label(run.experiment.dataset, f"{CHECKPOINTS}: {released.key}.dataset")
 
 
-def _benchmarks(configuration: Configuration, sources: Sources) -> dict[str, Benchmark]:
-    benchmarks: dict[str, Benchmark] = {}
+def _benchmarks(configuration: Configuration, sources: Sources) -> dict[str, PlannedBenchmark]:
+    benchmarks: dict[str, PlannedBenchmark] = {}
     for number, declared in enumerate(configuration.values["benchmarks"]):
         record = f"benchmarks.{number}"
         if isinstance(declared, str):
@@ -398,5 +398,7 @@ def _benchmarks(configuration: Configuration, sources: Sources) -> dict[str, Ben
         hash_ = digest({**decisive, "data": source.manifest_hash, "semantics": result_versions.EMBEDDING}, HASH_DIGITS)
         trained_on = declared.get("trained_on")
         file = source.path.parents[2] / "benchmarks" / f"{spec['name']}-{hash_}.json"
-        benchmarks[spec["name"]] = Benchmark(spec["name"], source, spec, file, trained_on and frozenset(trained_on))
+        benchmarks[spec["name"]] = PlannedBenchmark(
+            spec["name"], source, spec, file, trained_on and frozenset(trained_on)
+        )
     return benchmarks

@@ -11,7 +11,7 @@ from pathlib import Path
 from aroface.errors import InputError
 from aroface.planning.figure_inputs import KINDS, Figure, read_figures
 from aroface.planning.paths import command_path
-from aroface.planning.plan import Benchmark, Plan
+from aroface.planning.plan import Plan, PlannedBenchmark
 from aroface.reporting.claims.claims import Claims, DropClaim, read_claims
 from aroface.reporting.document import latex_missing
 from aroface.reporting.tables.spec import Spec, read_spec
@@ -192,7 +192,7 @@ class Products:
             return []
         return [faces.file, *(faces.source.inputs if self._has_faces(figure) else [])]
 
-    def _faces(self, figure: str) -> Benchmark | None:
+    def _faces(self, figure: str) -> PlannedBenchmark | None:
         asked = self.figures[figure]
         return self.plan.benchmarks[asked.benchmark] if asked.benchmark and KINDS[asked.kind].faces else None
 

@@ -7,17 +7,17 @@ from pathlib import Path
 
 from aroface.datasets.registry import REGISTRIES, Entry, read_all
 from aroface.planning.config import DEFAULTS
-from aroface.planning.data_sources import Source
+from aroface.planning.data_sources import DataSource
 from aroface.planning.forecast.costs import plan_costs
 from aroface.planning.forecast.costs_text import headline, legend
 from aroface.planning.plan import Plan
 from aroface.planning.products import CLAIMS, SPECS, Products, latest
 from aroface.reporting.crate import Software
 from aroface.reporting.html_report.dag import Step
-from aroface.reporting.html_report.data import PlannedData
+from aroface.reporting.html_report.data import ReportedDataSet
 from aroface.reporting.html_report.page import Material, Picture
-from aroface.reporting.html_report.runs import PlannedRun
-from aroface.reporting.records import Experiment
+from aroface.reporting.html_report.runs import ReportedRun
+from aroface.reporting.records import RecordedExperiment
 from aroface.reporting.tables.spec import Spec, read_spec
 
 
@@ -43,7 +43,7 @@ def report_material(products: Products, *, workflow: str, root: Path = Path()) -
         claims=root / CLAIMS,
         records=plan.results / "records",
         results=plan.results,
-        experiments=tuple(Experiment(**each) for each in experiments.values()),
+        experiments=tuple(RecordedExperiment(**each) for each in experiments.values()),
         labels=plan.labels,
         runs=tuple(_runs(plan)),
         data=tuple(_data(plan, read_all(root / REGISTRIES))),
@@ -76,10 +76,10 @@ def _shown(products: Products) -> Iterator[Spec]:
     yield from (spec for spec in products.reported.values() if spec.path not in repeated)
 
 
-def _runs(plan: Plan) -> Iterator[PlannedRun]:
+def _runs(plan: Plan) -> Iterator[ReportedRun]:
     for run in plan.runs.values():
         benchmarks = tuple(each.name for each in plan.benchmarks.values() if each.evaluates(run.experiment))
-        yield PlannedRun(
+        yield ReportedRun(
             run.name,
             run.entry(),
             plan.results / "runs" / run.name,
@@ -89,7 +89,7 @@ def _runs(plan: Plan) -> Iterator[PlannedRun]:
         )
 
 
-def _data(plan: Plan, entries: dict[str, Entry]) -> Iterator[PlannedData]:
+def _data(plan: Plan, entries: dict[str, Entry]) -> Iterator[ReportedDataSet]:
     trained = {run.source.name: run.source for run in plan.runs.values() if run.source.kind != "checkpoint"}
     evaluated = {each.source.name: each.source for each in plan.benchmarks.values()}
     for purpose, sources in (("training", trained), ("evaluation", evaluated)):
@@ -97,11 +97,11 @@ def _data(plan: Plan, entries: dict[str, Entry]) -> Iterator[PlannedData]:
             yield _described(source, purpose, entries.get(source.name) if source.received else None)
 
 
-def _described(source: Source, purpose: str, entry: Entry | None) -> PlannedData:
+def _described(source: DataSource, purpose: str, entry: Entry | None) -> ReportedDataSet:
     place = (source.name, source.label, source.kind, source.manifest_hash, source.manifest, purpose)
     if entry is None:
-        return PlannedData(*place, missing=source.missing)
-    return PlannedData(*place, entry.licence, entry.provider, entry.request, entry.citation, source.missing)
+        return ReportedDataSet(*place, missing=source.missing)
+    return ReportedDataSet(*place, entry.licence, entry.provider, entry.request, entry.citation, source.missing)
 
 
 def _steps(products: Products) -> Iterator[Step]:

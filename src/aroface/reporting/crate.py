@@ -17,9 +17,9 @@ from urllib.parse import quote
 
 from aroface.errors import InputError
 from aroface.files import atomic_path, sha256_file, write_json
-from aroface.reporting.html_report.data import PlannedData
+from aroface.reporting.html_report.data import ReportedDataSet
 from aroface.reporting.html_report.page import Material
-from aroface.reporting.html_report.runs import PlannedRun, read_mapping
+from aroface.reporting.html_report.runs import ReportedRun, read_mapping
 from aroface.reporting.records import Record, load_records
 from aroface.schemas import read_yaml
 
@@ -167,7 +167,7 @@ class _Made:
             yield self._material.document, "All tables and figures"
         yield self._material.results / "report.html", "Report: every number and what stands behind it"
 
-    def training(self, run: PlannedRun) -> Iterator[Entity]:
+    def training(self, run: ReportedRun) -> Iterator[Entity]:
         """The action that made a run's weights, if it is finished."""
         if not run.checkpoint_file.exists():
             return
@@ -222,14 +222,14 @@ class _Made:
         paths = paths or [run.recipe_file for run in self._material.runs if run.recipe_file.exists()]
         return datetime.fromtimestamp(max((path.stat().st_mtime for path in paths), default=0), UTC)
 
-    def _checkpoint(self, run: PlannedRun) -> Iterator[Entity]:
+    def _checkpoint(self, run: ReportedRun) -> Iterator[Entity]:
         checkpoint = read_mapping(run.checkpoint_file)
         yield from self._present([(run.checkpoint_file, f"Checkpoint of {run.name}")])
         for path in self._weights(run, checkpoint):
             # The hash that the training wrote down: the file itself may have gigabytes.
             yield self._file(path, f"Weights of {run.name}", checkpoint["weights"]["sha256"])
 
-    def _weights(self, run: PlannedRun, checkpoint: Mapping[str, Any]) -> list[Path]:
+    def _weights(self, run: ReportedRun, checkpoint: Mapping[str, Any]) -> list[Path]:
         weights = checkpoint.get("weights", {})
         path = run.folder / weights.get("file", "")
         return [path] if path.is_file() and "sha256" in weights else []
@@ -335,7 +335,7 @@ def _root(
     }
 
 
-def _set(data: PlannedData, root: Path) -> Entity:
+def _set(data: ReportedDataSet, root: Path) -> Entity:
     """A data set: what it is and on which terms it is had."""
     entity: Entity = {
         "@id": _set_id(data, root),
@@ -349,7 +349,7 @@ def _set(data: PlannedData, root: Path) -> Entity:
     return entity
 
 
-def _set_id(data: PlannedData, root: Path) -> str:
+def _set_id(data: ReportedDataSet, root: Path) -> str:
     """A set that the workflow makes is a folder of the crate, if it is there; another one is only spoken of."""
     folder = data.manifest.parent
     own = data.licence is None and folder.is_dir() and data.manifest.is_file()
@@ -360,11 +360,11 @@ def _is_part(entity: Entity) -> bool:
     return not str(entity["@id"]).startswith("#")
 
 
-def _terms_id(data: PlannedData) -> str:
+def _terms_id(data: ReportedDataSet) -> str:
     return f"#terms-{quote(data.name)}"
 
 
-def _licences(sets: Iterable[PlannedData]) -> Iterator[Entity]:
+def _licences(sets: Iterable[ReportedDataSet]) -> Iterator[Entity]:
     for data in sets:
         if data.licence is not None:
             yield {"@id": _terms_id(data), "@type": "CreativeWork", "name": data.licence, "url": data.request}

@@ -11,7 +11,7 @@ from typing import Any
 
 from aroface.errors import InputError
 from aroface.files import list_files, read_json_if_there
-from aroface.reporting.records import Experiment, method_of
+from aroface.reporting.records import RecordedExperiment, method_of
 from aroface.reporting.text import listing, over_seeds
 from aroface.schemas import validate
 
@@ -32,7 +32,7 @@ class Gap:
         adversary: the adversary's kind; None where nobody says.
     """
 
-    experiment: Experiment
+    experiment: RecordedExperiment
     seed: int
     adversary: str | None
 
@@ -51,7 +51,7 @@ class History:
 
     path: Path
     run: str
-    experiment: Experiment
+    experiment: RecordedExperiment
     seed: int
     content: Mapping[str, Any]
 
@@ -82,7 +82,7 @@ def load_histories(
     if runs is None and not Path(folder).is_dir():
         raise InputError("no such folder", file=folder, expected="a folder of runs")
     names = runs if runs is not None else (path.parent.name for path in list_files(folder, f"*/{CHECKPOINT}"))
-    found: dict[tuple[Experiment, int], History] = {}
+    found: dict[tuple[RecordedExperiment, int], History] = {}
     gaps = []
     for name in sorted(names):
         match = _TRAINED.fullmatch(name)
@@ -91,7 +91,7 @@ def load_histories(
         place = Path(folder) / name
         history = _read(place / HISTORY, runs)
         if history is None:
-            experiment = Experiment(method_of(name, match[1], runs), match[2], match[3])
+            experiment = RecordedExperiment(method_of(name, match[1], runs), match[2], match[3])
             gaps.append(Gap(experiment, int(match[4]), _adversary(place)))
             continue
         rival = found.setdefault((history.experiment, history.seed), history)
@@ -114,7 +114,7 @@ def _read(path: Path, runs: Collection[str] | None) -> History | None:
         raise InputError("the history is in the wrong place", file=path, expected=f"{content['run']}/{HISTORY}")
     experiment = content["experiment"]
     method = method_of(content["run"], experiment["method"], runs)
-    described = Experiment(method, experiment["dataset"], experiment["arch"])
+    described = RecordedExperiment(method, experiment["dataset"], experiment["arch"])
     return History(path, content["run"], described, experiment["seed"], content)
 
 
@@ -127,14 +127,14 @@ def _adversary(run_dir: Path) -> str | None:
 
 
 def by_experiment(
-    histories: Iterable[History], order: Sequence[Experiment] | None = None
-) -> dict[Experiment, tuple[History, ...]]:
+    histories: Iterable[History], order: Sequence[RecordedExperiment] | None = None
+) -> dict[RecordedExperiment, tuple[History, ...]]:
     """The courses of each experiment, one a seed, in the order of ``order`` or of the names.
 
     Raises:
         InputError: two seeds of one experiment were not trained for the same number of steps.
     """
-    found: dict[Experiment, list[History]] = {}
+    found: dict[RecordedExperiment, list[History]] = {}
     for history in sorted(histories, key=lambda history: (history.experiment, history.seed)):
         alike = found.setdefault(history.experiment, [])
         alike.append(history)
@@ -148,7 +148,7 @@ def by_experiment(
 
 def gap_words(gaps: Sequence[Gap], labels: Mapping[str, str]) -> str:
     """A sentence that names the trainings of which there is nothing to show; empty where there are none."""
-    seeds: dict[Experiment, list[int]] = {}
+    seeds: dict[RecordedExperiment, list[int]] = {}
     for gap in gaps:
         seeds.setdefault(gap.experiment, []).append(gap.seed)
     several = len({(experiment.dataset, experiment.arch) for experiment in seeds}) > 1

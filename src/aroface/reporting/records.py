@@ -17,7 +17,7 @@ RELEASED = "released"
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class Experiment:
+class RecordedExperiment:
     """What is repeated over seeds: a method, trained on a data set, with a backbone."""
 
     method: str
@@ -61,7 +61,7 @@ class Record:
 
     path: Path
     run: str
-    experiment: Experiment
+    experiment: RecordedExperiment
     seed: int
     benchmark: str
     protocol: Mapping[str, Any]
@@ -87,11 +87,11 @@ class Selection(TypedDict, total=False):
     """
 
     runs: Collection[str] | None
-    experiments: Sequence[Experiment] | None
+    experiments: Sequence[RecordedExperiment] | None
     labels: Mapping[str, str]
 
 
-def selected(shown: Selection) -> tuple[Collection[str] | None, Sequence[Experiment] | None, Mapping[str, str]]:
+def selected(shown: Selection) -> tuple[Collection[str] | None, Sequence[RecordedExperiment] | None, Mapping[str, str]]:
     """Runs, experiments and labels of a selection, None and no labels for what it leaves out."""
     return shown.get("runs"), shown.get("experiments"), shown.get("labels", {})
 
@@ -137,7 +137,7 @@ def read_runs_file(path: str | PathLike[str] | None) -> Selection:
         return {}
     listing = read_json(path)
     try:
-        experiments = [Experiment(**entry) for entry in listing["experiments"]]
+        experiments = [RecordedExperiment(**entry) for entry in listing["experiments"]]
         runs: Collection[str] = listing["runs"]
         if variants := listing.get("variants"):
             runs = {run: variants.get(run, "") for run in runs}
@@ -170,7 +170,7 @@ def _record(path: Path, content: Any, runs: Collection[str] | None) -> Record:
     return Record(
         path=path,
         run=content["run"],
-        experiment=Experiment(
+        experiment=RecordedExperiment(
             method_of(content["run"], experiment["method"], runs), experiment["dataset"], experiment["arch"]
         ),
         seed=experiment["seed"],
@@ -183,7 +183,7 @@ def _record(path: Path, content: Any, runs: Collection[str] | None) -> Record:
     )
 
 
-def select(records: Iterable[Record], experiment: Experiment, benchmark: str) -> tuple[Record, ...]:
+def select(records: Iterable[Record], experiment: RecordedExperiment, benchmark: str) -> tuple[Record, ...]:
     """The records of one experiment on one benchmark, one for each seed, in the order of the seeds.
 
     Raises:

@@ -71,7 +71,7 @@ class LossQueue:
 
 
 @dataclass(slots=True)
-class LossWatch:
+class DivergenceDetector:
     """The first losses of a training and a moving mean of the last.
 
     Cross entropy over margins begins at its largest. A mean of twice that of the beginning is no noise: at a scale of

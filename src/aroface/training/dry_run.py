@@ -14,9 +14,9 @@ import torch
 
 from aroface.datasets.corrupt_images import Corrupt
 from aroface.datasets.loader import Batch
-from aroface.distributed.process_group import Ranks, joined, share_of
-from aroface.training.execution import Conduct
-from aroface.training.recipe import Run
+from aroface.distributed.process_group import ProcessGroup, process_group, share_of
+from aroface.training.execution import ExecutionOptions
+from aroface.training.recipe import RunRecipe
 from aroface.training.trainer import Trainer
 
 STEPS = 3
@@ -28,7 +28,7 @@ class Noise:
     """Batches of noise, as many as an epoch of a training set would have.
 
     Attributes:
-        batches_per_epoch: of that set; at least as many as are rehearsed come in any case.
+        batches_per_epoch: of that set; at least as many as a dry run takes.
         batch_size: images a batch on this process.
         num_classes: labels are drawn from these.
     """
@@ -56,14 +56,16 @@ class Noise:
             )
 
 
-def rehearse(run: Run, num_classes: int, images: int, conduct: Conduct, folder: Path) -> dict[str, Any] | None:
+def dry_run(
+    run: RunRecipe, num_classes: int, images: int, execution: ExecutionOptions, folder: Path
+) -> dict[str, Any] | None:
     """Build everything, do three steps on noise and say what the whole training would take.
 
     Args:
         run: what would be trained.
         num_classes: identities of its training set.
         images: of its training set.
-        conduct: how it would be carried out.
+        execution: how it would be carried out.
         folder: an empty one; nothing is left in it.
 
     Returns:
@@ -72,15 +74,15 @@ def rehearse(run: Run, num_classes: int, images: int, conduct: Conduct, folder: 
     Raises:
         InputError: a batch that cannot be split, or a device that is not there.
     """
-    with joined(conduct.device) as ranks:
-        local, _ = share_of(run.recipe.batch_size, ranks, conduct.micro_batch)
+    with process_group(execution.device) as ranks:
+        local, _ = share_of(run.recipe.batch_size, ranks, execution.micro_batch)
         noise = Noise(max(images // run.recipe.batch_size, 1), local, num_classes)
-        trainer = Trainer(run, num_classes, noise, folder, folder, conduct, ranks)
-        seconds = trainer.rehearse(STEPS)
+        trainer = Trainer(run, num_classes, noise, folder, folder, execution, ranks)
+        seconds = trainer.dry_run(STEPS)
         return _report(run, trainer, ranks, seconds) if ranks.first else None
 
 
-def _report(run: Run, trainer: Trainer, ranks: Ranks, seconds: float) -> dict[str, Any]:
+def _report(run: RunRecipe, trainer: Trainer, ranks: ProcessGroup, seconds: float) -> dict[str, Any]:
     if ranks.device.type != "cpu":
         memory, device = torch.cuda.max_memory_allocated(), torch.cuda.get_device_name()
     else:
@@ -105,7 +107,7 @@ def _report(run: Run, trainer: Trainer, ranks: Ranks, seconds: float) -> dict[st
 
 
 def describe(report: dict[str, Any]) -> str:
-    """The report of a rehearsal as lines for a terminal."""
+    """The report of a dry run as lines for a terminal."""
     rows = [
         ("run", report["run"]),
         ("device", f"{report['processes']} × {report['device']}"),

@@ -23,7 +23,7 @@ class Interrupted(Exception):  # noqa: N818 - not an error
 
 
 @dataclass(frozen=True, slots=True)
-class Conduct:
+class ExecutionOptions:
     """How a training is carried out; it decides the order of floating-point sums at most, and what batch norm sees.
 
     Attributes:

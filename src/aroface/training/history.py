@@ -10,7 +10,7 @@ from typing import Any
 
 from aroface.files import write_json
 from aroface.training.log import LOG, whole_lines
-from aroface.training.recipe import Run
+from aroface.training.recipe import RunRecipe
 
 SCHEMA = 1
 HISTORY = "history.json"
@@ -19,7 +19,7 @@ _SAID = {"step", "epoch"}
 
 
 def write_history(
-    run: Run, run_dir: Path, steps: int, steps_per_epoch: int, displacements: Mapping[str, Any] | None
+    run: RunRecipe, run_dir: Path, steps: int, steps_per_epoch: int, displacements: Mapping[str, Any] | None
 ) -> Path:
     """Write ``history.json`` from the log of a training that has ended.
 

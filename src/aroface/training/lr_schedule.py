@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from aroface.training.recipe import Schedule
+from aroface.training.recipe import LearningRateSchedule
 
 REFERENCE_LR, REFERENCE_BATCH = 0.1, 1024
 
@@ -12,7 +12,7 @@ def linear_scaling(batch_size: int) -> float:
     return REFERENCE_LR * batch_size / REFERENCE_BATCH
 
 
-def learning_rate(schedule: Schedule, base: float, step: int, steps: int, steps_per_epoch: int) -> float:
+def learning_rate(schedule: LearningRateSchedule, base: float, step: int, steps: int, steps_per_epoch: int) -> float:
     """Learning rate of step ``step`` (from 0) out of ``steps``.
 
     ``polynomial`` falls from ``base`` to 0 over the steps after the warm-up (insightface arcface_torch's

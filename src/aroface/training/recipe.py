@@ -37,7 +37,7 @@ class Optimiser:
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class LearningRateSchedule:
     """Learning rate as a function of the step; see :func:`aroface.training.lr_schedule.learning_rate`.
 
     Attributes:
@@ -65,7 +65,7 @@ class Recipe:
         head: ``name`` of the margin function and its options.
         adversary: ``kind``, ``profile`` and options of the alignment adversary, ``warmup_epochs`` of its strength.
         optimiser: see :class:`Optimiser`.
-        schedule: see :class:`Schedule`.
+        schedule: see :class:`LearningRateSchedule`.
         epochs: passes over the training set.
         batch_size: images of one step over all processes.
         precision: arithmetic of the backbone's convolutions; everything else stays in float32 unless ``autocast`` says
@@ -105,7 +105,7 @@ class Recipe:
     head: dict[str, Any]
     adversary: dict[str, Any]
     optimiser: Optimiser
-    schedule: Schedule
+    schedule: LearningRateSchedule
     epochs: int
     batch_size: int
     precision: Literal["fp32", "bf16", "fp16"]
@@ -135,13 +135,17 @@ class Recipe:
         """
         validate(mapping, "recipe", file=file)
         schedule = {**mapping["schedule"], "milestones": tuple(mapping["schedule"].get("milestones", ()))}
-        plain = {**mapping, "optimiser": Optimiser(**mapping["optimiser"]), "schedule": Schedule(**schedule)}
+        plain = {
+            **mapping,
+            "optimiser": Optimiser(**mapping["optimiser"]),
+            "schedule": LearningRateSchedule(**schedule),
+        }
         plain["backbone"] = BackboneOptions(**mapping.get("backbone", {}))
         return cls(**plain)
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class RunRecipe:
     """One training to be done: its name, what it belongs to, and its recipe.
 
     Attributes:
@@ -184,7 +188,7 @@ def recipe_hash(recipe: dict[str, Any], manifest_hash: str, seed: int, semantics
     return digest({"recipe": recipe, "data": manifest_hash, "seed": seed, "semantics": semantics})
 
 
-def read_run(path: str | PathLike[str]) -> Run:
+def read_run(path: str | PathLike[str]) -> RunRecipe:
     """Read ``results/recipes/{run}.json`` and check that its content and its hash agree.
 
     Raises:
@@ -207,7 +211,7 @@ def read_run(path: str | PathLike[str]) -> Run:
             expected=expected[:HASH_DIGITS],
             remedy=f"delete {Path(path).name} and change the configuration instead",
         )
-    return Run(
+    return RunRecipe(
         name=entry["run"],
         experiment=entry["experiment"],
         recipe=Recipe.from_mapping(entry["recipe"], file=path),

@@ -31,7 +31,7 @@ _FOLDER = re.compile(r"state-(\d{9})")
 _COMMON = re.compile(r"common-of-(\d{3})\.pt")
 
 
-class Keeper:
+class CheckpointWriter:
     """Writes states beside the training, which waits for a copy in memory and never for the disk.
 
     Args:
@@ -78,7 +78,7 @@ class Keeper:
         """
         self.wait()
         folder = self._folder / f"state-{step:09d}"
-        saved = Saved(folder, step, self._world_size)
+        saved = SavedState(folder, step, self._world_size)
         files = {saved.own_file(self._rank): self._copy(own, "own")}
         if self._rank == 0:
             files[saved.common_file] = self._copy({"step": step, "world_size": self._world_size, **common}, "common")
@@ -128,7 +128,7 @@ class Keeper:
 
 
 @dataclass(frozen=True, slots=True)
-class Saved:
+class SavedState:
     """A whole state on disk.
 
     Attributes:
@@ -204,7 +204,7 @@ def load(
     return None
 
 
-def _check_room(saved: Saved) -> None:
+def _check_room(saved: SavedState) -> None:
     """See that a state as large as this one can be written beside it."""
     needed = sum(file.stat().st_size for file in saved.folder.glob("*.pt"))
     with writing(saved.folder.parent, needed):
@@ -238,10 +238,10 @@ def _folders(folder: Path) -> list[tuple[int, Path]]:
     return sorted((int(match[1]), path) for match, path in matches if match)
 
 
-def _whole(folder: Path) -> list[Saved]:
+def _whole(folder: Path) -> list[SavedState]:
     """The whole states, newest first."""
     found = []
     for step, path in reversed(_folders(folder)):
         sizes = [int(match[1]) for match in (_COMMON.fullmatch(each.name) for each in path.iterdir()) if match]
-        found += [saved for size in sizes if (saved := Saved(path, step, size)).whole]
+        found += [saved for size in sizes if (saved := SavedState(path, step, size)).whole]
     return found

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from aroface.distributed.process_group import Ranks, total
+from aroface.distributed.process_group import ProcessGroup, total
 
 
 class SharedBatchNorm(_BatchNorm):
@@ -50,7 +50,7 @@ class SharedBatchNorm(_BatchNorm):
         self.num_batches_tracked += 1
 
 
-def share_batch_norm(module: nn.Module, ranks: Ranks) -> nn.Module:
+def share_batch_norm(module: nn.Module, ranks: ProcessGroup) -> nn.Module:
     """Let every batch norm of ``module`` see the batch of all processes; with one process nothing changes."""
     if ranks.world_size == 1:
         return module

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from aroface.datasets.loader import Batch
 
 
-class Pace:
+class ThroughputMeter:
     """Images a second over about the last second, and the share of all time that was spent waiting for data.
 
     Args:

@@ -16,16 +16,16 @@ from aroface.datasets.identity import data_hash
 from aroface.datasets.loader import BatchLoader
 from aroface.datasets.registry import find_entry
 from aroface.device import choose_device, gpu_facts
-from aroface.distributed.process_group import Ranks, joined, share_of
+from aroface.distributed.process_group import ProcessGroup, process_group, share_of
 from aroface.environment_lock import lock_state
 from aroface.errors import InputError
 from aroface.files import FULL_DISK, read_json, sha256_file, write_json, writing
 from aroface.models.checkpoint import save_weights
 from aroface.provenance import git_commit, hardware, versions
 from aroface.training import displacements
-from aroface.training.execution import Conduct, Validate
+from aroface.training.execution import ExecutionOptions, Validate
 from aroface.training.history import write_history
-from aroface.training.recipe import Recipe, Run, read_run
+from aroface.training.recipe import Recipe, RunRecipe, read_run
 from aroface.training.state import locked
 from aroface.training.trainer import BEST, Trainer
 
@@ -34,7 +34,12 @@ WEIGHTS = "model.safetensors"
 
 
 def train(
-    recipe: Path, data: Path, run_dir: Path, state_dir: Path, conduct: Conduct, validate: Validate | None = None
+    recipe: Path,
+    data: Path,
+    run_dir: Path,
+    state_dir: Path,
+    execution: ExecutionOptions,
+    validate: Validate | None = None,
 ) -> Path:
     """Train the run that ``recipe`` describes, going on from its newest saved state.
 
@@ -47,7 +52,7 @@ def train(
         data: folder with the training set and its ``manifest.json``.
         run_dir: ``results/runs/{run}``.
         state_dir: ``results/state/{run}``.
-        conduct: how to carry it out.
+        execution: how to carry it out.
         validate: what a backbone is worth, asked after each epoch.
 
     Returns:
@@ -62,13 +67,13 @@ def train(
     checkpoint, weights = run_dir / "checkpoint.json", run_dir / WEIGHTS
     if checkpoint.exists() and weights.exists() and read_json(checkpoint)["recipe_hash"] == run.recipe_hash:
         return checkpoint
-    choose_device(conduct.device)
+    choose_device(execution.device)
     check_data(run, data)
-    with joined(conduct.device) as ranks, locked(state_dir) if ranks.first else nullcontext():
+    with process_group(execution.device) as ranks, locked(state_dir) if ranks.first else nullcontext():
         environment = describe_environment(run.recipe, ranks.device)
-        training_set = TrainingSet.open(data, conduct.reader)
-        loader = _loader(run, training_set, conduct, ranks)
-        trainer = Trainer(run, training_set.num_classes, loader, run_dir, state_dir, conduct, ranks, validate)
+        training_set = TrainingSet.open(data, execution.reader)
+        loader = _loader(run, training_set, execution, ranks)
+        trainer = Trainer(run, training_set.num_classes, loader, run_dir, state_dir, execution, ranks, validate)
         with writing(run_dir), _writers_quiet(), _losing_others(run.name):
             trainer.train()
         skipped = [each for share in ranks.gather([asdict(each) for each in trainer.skipped]) for each in share]
@@ -110,18 +115,18 @@ def _losing_others(run: str) -> Iterator[None]:
         raise InputError("another process of this training has ended", file=run, remedy=remedy) from error
 
 
-def _loader(run: Run, training_set: TrainingSet, conduct: Conduct, ranks: Ranks) -> BatchLoader:
+def _loader(run: RunRecipe, training_set: TrainingSet, execution: ExecutionOptions, ranks: ProcessGroup) -> BatchLoader:
     return BatchLoader(
         training_set,
-        share_of(run.recipe.batch_size, ranks, conduct.micro_batch)[0],
+        share_of(run.recipe.batch_size, ranks, execution.micro_batch)[0],
         run.seed,
         ranks.rank,
         ranks.world_size,
-        threads=conduct.loader_threads,
+        threads=execution.loader_threads,
         flip=run.recipe.flip,
         pin_memory=ranks.device.type != "cpu",
-        on_corrupt=conduct.on_corrupt,
-        max_corrupt_fraction=conduct.max_corrupt_fraction,
+        on_corrupt=execution.on_corrupt,
+        max_corrupt_fraction=execution.max_corrupt_fraction,
         keep_last=run.recipe.last_batch == "kept",
     )
 
@@ -137,7 +142,7 @@ def _displacements(trainer: Trainer, images: int) -> dict[str, Any] | None:
     return displacements.describe(torch.stack(whole).sum(0), options, trainer.recipe.epochs * images, images)
 
 
-def size_of(run: Run, data: Path | None) -> tuple[int, int]:
+def size_of(run: RunRecipe, data: Path | None) -> tuple[int, int]:
     """Identities and images of the run's training set: of the one in ``data``, else as the registry has them.
 
     Raises:
@@ -153,7 +158,7 @@ def size_of(run: Run, data: Path | None) -> tuple[int, int]:
     return counts["identities"], counts["images"]
 
 
-def check_data(run: Run, data: Path) -> None:
+def check_data(run: RunRecipe, data: Path) -> None:
     """Refuse a training set other than the one that the recipe was made for.
 
     Raises:
@@ -176,7 +181,9 @@ def describe_environment(recipe: Recipe, device: torch.device) -> dict[str, Any]
     return {**found, "hardware": machine, "threads": recipe.cpu_threads}
 
 
-def _describe(run: Run, trainer: Trainer, images: int, weights: Path, environment: dict[str, Any]) -> dict[str, Any]:
+def _describe(
+    run: RunRecipe, trainer: Trainer, images: int, weights: Path, environment: dict[str, Any]
+) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "run": run.name,
@@ -197,7 +204,7 @@ def _describe(run: Run, trainer: Trainer, images: int, weights: Path, environmen
         "execution": {
             "processes": trainer.ranks.world_size,
             "images_per_pass": trainer.pass_images,
-            "compiled": trainer.conduct.compile,
+            "compiled": trainer.execution.compile,
         },
         "validation": {"last": trainer.validation, "best": trainer.best and {"file": BEST, **trainer.best}},
         "cost": {

@@ -27,7 +27,7 @@ from aroface.datasets.loader import Batch, to_network
 from aroface.device import set_tf32
 from aroface.distributed.process_group import (
     Agreement,
-    Ranks,
+    ProcessGroup,
     average_buffers,
     check_equal,
     pass_of,
@@ -47,14 +47,14 @@ from aroface.progress import console
 from aroface.training import state as states
 from aroface.training import state_dict
 from aroface.training.displacements import Displacements
-from aroface.training.divergence import LossQueue, LossWatch
-from aroface.training.execution import Conduct, Interrupted, Validate
+from aroface.training.divergence import DivergenceDetector, LossQueue
+from aroface.training.execution import ExecutionOptions, Interrupted, Validate
 from aroface.training.log import TrainingLog
 from aroface.training.lr_schedule import learning_rate, linear_scaling, strength
-from aroface.training.recipe import Recipe, Run
+from aroface.training.recipe import Recipe, RunRecipe
 from aroface.training.row_sgd import RowSGD
 from aroface.training.sync_batchnorm import share_batch_norm
-from aroface.training.throughput import Pace
+from aroface.training.throughput import ThroughputMeter
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 SHEET_IMAGES = 16
@@ -89,7 +89,7 @@ class Trainer:
         loader: this process's share of the batches.
         run_dir: folder of the finished run; log, contact sheets and the best weights go there.
         state_dir: folder of the resumable state and ``progress.json``.
-        conduct: how to carry it out.
+        execution: how to carry it out.
         ranks: the processes.
         validate: what a backbone is worth, asked after each epoch on the first process; None for nothing.
 
@@ -99,20 +99,20 @@ class Trainer:
 
     def __init__(
         self,
-        run: Run,
+        run: RunRecipe,
         num_classes: int,
         loader: Batches,
         run_dir: Path,
         state_dir: Path,
-        conduct: Conduct,
-        ranks: Ranks,
+        execution: ExecutionOptions,
+        ranks: ProcessGroup,
         validate: Validate | None = None,
     ) -> None:
         recipe = run.recipe
-        self.run, self.recipe, self.conduct, self.ranks = run, recipe, conduct, ranks
+        self.run, self.recipe, self.execution, self.ranks = run, recipe, execution, ranks
         self.run_dir, self.state_dir = run_dir, state_dir
         self.num_classes, self.loader, self.validate = num_classes, loader, validate
-        self.pass_images = pass_of(recipe.batch_size, ranks, conduct.micro_batch, recipe.images_per_pass)
+        self.pass_images = pass_of(recipe.batch_size, ranks, execution.micro_batch, recipe.images_per_pass)
         _configure(recipe)
         self._build(num_classes)
         self.adversary = AlignmentAdversary.from_mapping(recipe.adversary)
@@ -124,13 +124,13 @@ class Trainer:
         self.seconds = 0.0
         self.best: dict[str, Any] | None = None
         self.validation: dict[str, float] = {}
-        self._watch = LossWatch()
+        self._watch = DivergenceDetector()
         self._losses = LossQueue()
         self._skipped_before: dict[int, Corrupt] = {}
         self._signal = 0
 
     def _build(self, num_classes: int) -> None:
-        recipe, conduct, ranks = self.recipe, self.conduct, self.ranks
+        recipe, execution, ranks = self.recipe, self.execution, self.ranks
         torch.manual_seed(_derive(self.run.seed, "initialisation"))
         backbone = build_backbone(recipe.arch, recipe.embedding_size, options=recipe.backbone)
         self.backbone = backbone.to(ranks.device).train()
@@ -138,7 +138,7 @@ class Trainer:
         self.backbone.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if recipe.batch_norm == "synchronised":
             share_batch_norm(self.backbone, ranks)
-        if conduct.checkpoint_activations:
+        if execution.checkpoint_activations:
             self.backbone.checkpoint_activations(True)
         head = {**recipe.head}
         objective = build_head(head.pop("name"), **head)
@@ -164,7 +164,7 @@ class Trainer:
         self.scaler = scaler(ranks.device.type, growth_interval=recipe.growth_interval, enabled=half)
         # The adversary goes through the bare network: the reducer of gradients is not made for a second pass.
         self.network: nn.Module = self.backbone
-        if conduct.compile:
+        if execution.compile:
             self.network = torch.compile(self.backbone)  # type: ignore[assignment]
         self.reduced: nn.Module = self.network
         if ranks.world_size > 1:
@@ -204,7 +204,7 @@ class Trainer:
         where = f"{local:,} on each of {ranks.world_size} {ranks.device.type}{parts}"
         return f"{self.run.name}: {what} ({where}), learning rate {lr:g} {scaling} 0.1 · batch / 1024 = {rule:g}"
 
-    def rehearse(self, steps: int) -> float:
+    def dry_run(self, steps: int) -> float:
         """Do some steps that leave nothing behind; returns seconds a step, the first one not counted.
 
         Args:
@@ -237,7 +237,7 @@ class Trainer:
         if self.ranks.first:
             console.print(self.describe(), soft_wrap=True, highlight=False)
             log = TrainingLog(self.run.name, self.run_dir, self.state_dir, self.recipe.epochs, self.steps, self.step)
-        keeper = states.Keeper(self.state_dir, self.ranks.rank, self.ranks.world_size, self.conduct.keep)
+        keeper = states.CheckpointWriter(self.state_dir, self.ranks.rank, self.ranks.world_size, self.execution.keep)
         try:
             with self._listening():
                 self._run(log, keeper)
@@ -248,9 +248,9 @@ class Trainer:
             if log is not None:
                 log.close()
 
-    def _run(self, log: TrainingLog | None, keeper: states.Keeper) -> None:
+    def _run(self, log: TrainingLog | None, keeper: states.CheckpointWriter) -> None:
         began = time.monotonic() - self.seconds
-        pace = Pace(self.recipe.batch_size)
+        pace = ThroughputMeter(self.recipe.batch_size)
         agreement = Agreement(self.ranks, 2)
         due = False
         if self._validation_due():  # the state was saved before it
@@ -263,14 +263,14 @@ class Trainer:
                 self._report(log, batch, epoch, loss, pace, numbers)
                 self.step += 1
                 self.seconds = time.monotonic() - began
-                if self.step % self.conduct.check_every == 0:
+                if self.step % self.execution.check_every == 0:
                     check_equal(self.backbone, self.ranks, self.run.name, self.step)
                 stop, busy = agreement.exchange(self._signal, keeper.busy)
                 if stop:
                     self._save(keeper)
                     keeper.wait()
                     raise Interrupted(f"stopped by {signal.Signals(stop).name} after step {self.step}")
-                due = due or self.step % self.conduct.save_every == 0
+                due = due or self.step % self.execution.save_every == 0
                 if (due and not busy) or self.step == self.steps or self._validation_due():
                     self._save(keeper)
                     due = False
@@ -294,7 +294,7 @@ class Trainer:
         warped: Warped | None = None
         parts = passes_of(len(images), self.pass_images)
         for part, rows in enumerate(parts):
-            together = nullcontext() if part == len(parts) - 1 else _apart(self.reduced)
+            together = nullcontext() if part == len(parts) - 1 else _no_sync(self.reduced)
             with together:
                 loss, found = self._pass(images[rows], labels[rows], power, part)
                 share = len(labels[rows]) * len(parts) / len(labels)  # 1 unless an epoch's last batch is a smaller one
@@ -305,7 +305,7 @@ class Trainer:
                 self.displacements.count(found, last=step >= self.steps - self.steps_per_epoch)
             if part == 0:
                 warped = found
-                if log is not None and warped is not None and step % self.conduct.sheet_every == 0:
+                if log is not None and warped is not None and step % self.execution.sheet_every == 0:
                     self._sheet(log, images, warped)
         if recipe.gradient_compression == "fp16_always" and self.reduced is self.network:
             _round_gradients(self.backbone)
@@ -384,10 +384,10 @@ class Trainer:
         return torch.Generator(device or self.ranks.device).manual_seed(self._seed(purpose, part))
 
     def _report(
-        self, log: TrainingLog | None, batch: Batch, epoch: int, loss: Tensor, pace: Pace, numbers: Numbers
+        self, log: TrainingLog | None, batch: Batch, epoch: int, loss: Tensor, pace: ThroughputMeter, numbers: Numbers
     ) -> None:
         step = self.step
-        wanted = step % self.conduct.log_every == 0 or step + 1 == self.steps
+        wanted = step % self.execution.log_every == 0 or step + 1 == self.steps
         self._losses.send(loss, step, batch.indices)
         known = self._check(all_of_them=wanted)
         if log is not None and known is not None:
@@ -415,7 +415,7 @@ class Trainer:
         epochs, steps = divmod(self.step, self.steps_per_epoch)
         if self.validate is None or steps or not epochs:
             return False
-        return epochs % self.conduct.validate_every == 0 or epochs == self.recipe.epochs
+        return epochs % self.execution.validate_every == 0 or epochs == self.recipe.epochs
 
     def _validate(self, log: TrainingLog | None) -> None:
         """After an epoch: what the backbone is worth, and its weights if none before were worth more.
@@ -469,7 +469,7 @@ class Trainer:
         write_sheet(self.run_dir / "sheets" / f"step_{self.step:08d}.png", sheet)
         log.image(self.step, "clean above warped", sheet)
 
-    def _save(self, keeper: states.Keeper) -> None:
+    def _save(self, keeper: states.CheckpointWriter) -> None:
         self._check(all_of_them=True)  # a state that has lost its way must not push out those that have not
         common, own = self._snapshot()
         keeper.save(self.step, common, own)
@@ -508,7 +508,7 @@ class Trainer:
         common, owns = found
         writers = common["world_size"]
         self.step, self.seconds, self.best = common["step"], common["seconds"], common["best"]
-        self._watch = LossWatch(**common["watch"])
+        self._watch = DivergenceDetector(**common["watch"])
         self.scaler.load_state_dict(common["scaler"])
         state_dict.to_backbone(common, owns[0]["buffers"], self.backbone, self.optimiser)
         shares = dict(zip(needed(writers), owns, strict=True))
@@ -549,7 +549,7 @@ class Trainer:
                 signal.signal(number, handler)
 
 
-def _apart(reduced: nn.Module) -> Any:
+def _no_sync(reduced: nn.Module) -> Any:
     """Leave the gradients of a pass on their process: a later one adds them up for all."""
     return reduced.no_sync() if isinstance(reduced, DistributedDataParallel) else nullcontext()
 

@@ -8,8 +8,8 @@ from aroface.adversary.alignment import AlignmentAdversary
 from aroface.heads.partial_fc import Classifier
 from aroface.heads.registry import build as build_head
 from aroface.models.registry import build
+from aroface.training.execution import ExecutionOptions
 from aroface.training.train import train
-from aroface.training.trainer import Conduct
 from training_runs import write_data, write_recipe
 
 CLASSES, SIZE = 8, 32
@@ -108,5 +108,7 @@ def test_the_training_of_a_recipe_obeys(tmp_path, monkeypatch):
     monkeypatch.setattr(nn.Conv2d, "forward", spy)
     adversary = {"kind": "gradient", "profile": "clean", "step_mean": 0.1, "warped_ratio": 0.25, "warmup_epochs": 0}
     recipe = write_recipe(tmp_path, adversary={**adversary, "precision": "bf16"})
-    train(recipe, write_data(tmp_path / "toy"), tmp_path / "run", tmp_path / "state", Conduct(loader_threads=1))
+    train(
+        recipe, write_data(tmp_path / "toy"), tmp_path / "run", tmp_path / "state", ExecutionOptions(loader_threads=1)
+    )
     assert kinds == [torch.bfloat16, torch.float32] * 8

@@ -89,15 +89,15 @@ def test_a_tinyface_tree_comes_back(folders: Callable[[], Path], data: st.DataOb
 
 
 @st.composite
-def ijb_faces(draw: st.DrawFn) -> ijb.Face:
+def ijb_faces(draw: st.DrawFn) -> ijb.IJBFace:
     landmarks = draw(st.lists(float32, min_size=10, max_size=10))
-    return ijb.Face(draw(numbers), draw(numbers), draw(contents), np.reshape(landmarks, (5, 2)), draw(float32))
+    return ijb.IJBFace(draw(numbers), draw(numbers), draw(contents), np.reshape(landmarks, (5, 2)), draw(float32))
 
 
 @st.composite
-def some_templates(draw: st.DrawFn, ids: list[int]) -> ijb.Templates:
+def some_templates(draw: st.DrawFn, ids: list[int]) -> ijb.TemplateTable:
     chosen = sorted(draw(st.sets(st.sampled_from(ids), min_size=1)))
-    return ijb.Templates(
+    return ijb.TemplateTable(
         np.array(chosen), np.array(draw(st.lists(numbers, min_size=len(chosen), max_size=len(chosen))))
     )
 
@@ -110,7 +110,7 @@ def test_an_ijb_tree_comes_back(folders: Callable[[], Path], data: st.DataObject
     template = st.sampled_from(ids)
     pairs = data.draw(st.lists(st.tuples(template, template, st.booleans()), min_size=1, max_size=5))
     parts = {name: data.draw(some_templates(ids)) for name in ijb.GALLERIES[benchmark]}
-    search = data.draw(st.sampled_from([None, ijb.Search(parts, data.draw(some_templates(ids)))]))
+    search = data.draw(st.sampled_from([None, ijb.IdentificationProtocol(parts, data.draw(some_templates(ids)))]))
     folder = folders()
     templates, same = np.array([pair[:2] for pair in pairs]), np.array([pair[2] for pair in pairs])
     write_ijb(folder, benchmark, faces, templates, same, search)
@@ -141,8 +141,8 @@ subjects = st.integers(0, 12)
 def test_an_ijbs_tree_comes_back(folders: Callable[[], Path], data: st.DataObject):
     filmed = data.draw(st.dictionaries(st.tuples(subjects, videos), st.sets(numbers, max_size=3), min_size=1))
     shown = data.draw(st.sets(st.tuples(subjects, stills), min_size=1))
-    faces = [ijbs.Face(*medium, frame, b"%d" % frame) for medium, frames in filmed.items() for frame in frames]
-    faces += [ijbs.Face(*medium, None, medium[1].encode()) for medium in shown]
+    faces = [ijbs.IJBSFace(*medium, frame, b"%d" % frame) for medium, frames in filmed.items() for frame in frames]
+    faces += [ijbs.IJBSFace(*medium, None, medium[1].encode()) for medium in shown]
 
     def part(templates: st.SearchStrategy[ijbs.Template]) -> list[ijbs.Template]:
         chosen = data.draw(st.lists(templates, min_size=1, max_size=4, unique_by=lambda template: template.subject))
@@ -208,9 +208,11 @@ def read_tiny(folder: Path) -> None:
 
 
 def write_templates(folder: Path) -> None:
-    faces = [ijb.Face(1 + number // 2, number, jpeg(number), TEMPLATE * (1 + number / 9), 0.9) for number in range(6)]
-    one, two, three = (ijb.Templates(np.array([number]), np.array([number])) for number in (1, 2, 3))
-    search = ijb.Search({"G1": one, "G2": two}, three)
+    faces = [
+        ijb.IJBFace(1 + number // 2, number, jpeg(number), TEMPLATE * (1 + number / 9), 0.9) for number in range(6)
+    ]
+    one, two, three = (ijb.TemplateTable(np.array([number]), np.array([number])) for number in (1, 2, 3))
+    search = ijb.IdentificationProtocol({"G1": one, "G2": two}, three)
     write_ijb(folder, "ijbc", faces, np.array([[1, 2], [2, 3], [1, 1]]), np.array([False, False, True]), search)
 
 
@@ -228,7 +230,7 @@ def read_templates(folder: Path) -> None:
 
 def write_surveillance(folder: Path) -> None:
     media = [(1, "img_1"), (2, "img_2"), (1, "videos_1"), (2, "videos_1"), (3, "videos_1"), (1, "videos_2")]
-    faces = [ijbs.Face(*medium, 7 if "v" in medium[1] else None, jpeg(n)) for n, medium in enumerate(media)]
+    faces = [ijbs.IJBSFace(*medium, 7 if "v" in medium[1] else None, jpeg(n)) for n, medium in enumerate(media)]
     one, two = (([ijbs.Template(number, (f"img_{number}",))]) for number in (1, 2))
     filmed = ([ijbs.Template(1, ("videos_1",))], [ijbs.Template(2, ("videos_1",))])
     galleries = {"single": (one, two), "booking": (one, two), "surveillance": filmed}

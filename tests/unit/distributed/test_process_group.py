@@ -20,12 +20,12 @@ from aroface.datasets.loader import BatchLoader
 from aroface.distributed import process_group as module
 from aroface.distributed.process_group import (
     Agreement,
-    Ranks,
+    ProcessGroup,
     average_buffers,
     check_equal,
-    joined,
     pass_of,
     passes_of,
+    process_group,
     share_of,
     take_first_buffers,
 )
@@ -33,7 +33,7 @@ from aroface.errors import InputError
 from aroface.files import read_json
 from aroface.models.checkpoint import read_weights
 from aroface.models.registry import build
-from aroface.training.execution import Conduct, Interrupted
+from aroface.training.execution import ExecutionOptions, Interrupted
 from aroface.training.recipe import read_run
 from aroface.training.sync_batchnorm import SharedBatchNorm, share_batch_norm
 from aroface.training.train import train
@@ -67,11 +67,11 @@ def losses(run_dir: Path) -> list[float]:
     return [json.loads(line)["loss"] for line in (run_dir / "log.jsonl").read_text().splitlines()]
 
 
-def train_all(rank: int, recipes: dict[str, Path], data: Path, folder: Path, **conduct: Any) -> dict[str, float]:
+def train_all(rank: int, recipes: dict[str, Path], data: Path, folder: Path, **execution: Any) -> dict[str, float]:
     """Train each recipe on these processes; returns a sum over each one's weights."""
     sums = {}
     for name, recipe in recipes.items():
-        done = Conduct(log_every=1, check_every=3, save_every=5, loader_threads=1, **conduct)
+        done = ExecutionOptions(log_every=1, check_every=3, save_every=5, loader_threads=1, **execution)
         checkpoint = train(recipe, data, folder / name, folder / f"{name}-state", done)
         if dist.is_initialized():
             dist.barrier()
@@ -104,12 +104,12 @@ def test_several_processes_follow_the_curve_of_one(tmp_path, world, names, recip
 def train_until(rank: int, recipe: Path, data: Path, folder: Path, step: int | None) -> list[float]:
     """Train, or a part of it: the processes stop after a step as by a signal that only one of them has got."""
     run = read_run(recipe)
-    with joined("cpu") as ranks:
+    with process_group("cpu") as ranks:
         batch, _ = share_of(run.recipe.batch_size, ranks, None)
         training_set = TrainingSet.open(data)
         loader = BatchLoader(training_set, batch, run.seed, ranks.rank, ranks.world_size, threads=1)
-        conduct = Conduct(log_every=1, save_every=100, loader_threads=1)
-        trainer = Trainer(run, training_set.num_classes, loader, folder / "run", folder / "state", conduct, ranks)
+        execution = ExecutionOptions(log_every=1, save_every=100, loader_threads=1)
+        trainer = Trainer(run, training_set.num_classes, loader, folder / "run", folder / "state", execution, ranks)
         if step is not None and ranks.rank == ranks.world_size - 1:
             report = trainer._report
 
@@ -143,7 +143,7 @@ def drift(rank_of_fault: int) -> str:
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.fill_(0.5)
-    with joined("cpu") as ranks:
+    with process_group("cpu") as ranks:
         check_equal(module, ranks, "toy", 10)
         if ranks.rank == rank_of_fault:
             module[1].bias.data[0] += 1e-6
@@ -155,14 +155,14 @@ def drift(rank_of_fault: int) -> str:
 
 
 def agree() -> list[list[int]]:
-    with joined("cpu") as ranks:
+    with process_group("cpu") as ranks:
         agreement = Agreement(ranks, 2)
         answers = [agreement.exchange(step * (ranks.rank == 1), ranks.rank) for step in range(3)]
         return [*answers, agreement.finish()]
 
 
 def statistics() -> tuple[bool, float]:
-    with joined("cpu") as ranks:
+    with process_group("cpu") as ranks:
         module = nn.BatchNorm1d(3)
         module.running_mean.fill_(float(ranks.rank))
         average_buffers(module, ranks)
@@ -181,7 +181,7 @@ def normalise() -> list[float]:
     for shape in ((8, 3, 5, 5), (8, 3)):
         kind = nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d
         images, factors = torch.randn(shape) * 3 + 1, torch.randn(shape)
-        with joined("cpu") as ranks:
+        with process_group("cpu") as ranks:
             whole, holder = kind(3), nn.Sequential(kind(3))
             share_batch_norm(holder, ranks)
             half = slice(4 * ranks.rank, 4 * ranks.rank + 4)
@@ -214,7 +214,7 @@ def test_what_processes_tell_each_other():
 
 
 def test_shared_batch_norm_keeps_the_names_of_the_state():
-    ranks = Ranks(torch.device("cpu"), 0, 2)
+    ranks = ProcessGroup(torch.device("cpu"), 0, 2)
     plain, shared = build("r8s4", 16), build("r8s4", 16)
     share_batch_norm(shared, ranks)
     assert any(isinstance(part, SharedBatchNorm) for part in shared.modules())
@@ -228,20 +228,20 @@ def test_shared_batch_norm_keeps_the_names_of_the_state():
     [(8, 1, None, (8, 8)), (8, 2, None, (4, 4)), (12, 2, 2, (6, 2)), (12, 2, 4, (6, 3)), (8, 1, 100, (8, 8))],
 )
 def test_shares_of_a_batch(batch, world, micro, expected):
-    assert share_of(batch, Ranks(torch.device("cpu"), 0, world), micro) == expected
+    assert share_of(batch, ProcessGroup(torch.device("cpu"), 0, world), micro) == expected
 
 
 def test_a_batch_that_cannot_be_split_is_one_line():
     with pytest.raises(InputError, match="a batch of 8 images on 3 processes"):
-        share_of(8, Ranks(torch.device("cpu"), 0, 3), None)
+        share_of(8, ProcessGroup(torch.device("cpu"), 0, 3), None)
     with pytest.raises(InputError, match=r"10 images a process in parts of at most 4;.*--micro-batch 2"):
-        share_of(10, Ranks(torch.device("cpu")), 4)
+        share_of(10, ProcessGroup(torch.device("cpu")), 4)
 
 
 def test_a_process_too_many_for_the_gpus_is_one_line(monkeypatch):
     monkeypatch.setenv("LOCAL_RANK", "3")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    with pytest.raises(InputError, match="process 3 of this machine has no GPU"), joined("cuda"):
+    with pytest.raises(InputError, match="process 3 of this machine has no GPU"), process_group("cuda"):
         pass
 
 
@@ -252,7 +252,7 @@ def slow_work(rank: int, how: str) -> str:
     """Outcome for the others while the first process works for longer than they would wait."""
     silent = how == "silent" and rank == 0
     module.PATIENCE, module.BEAT_S = timedelta(seconds=PATIENCE_S), 1000.0 if silent else 0.1
-    with joined("cpu") as ranks:
+    with process_group("cpu") as ranks:
         try:
             if rank == 0:
                 with ranks.at_work():
@@ -291,7 +291,7 @@ def test_passes_take_all_rows_and_never_a_single_one_at_the_end(images, most, si
     [(1, None, 256), (2, None, 256), (1, 256, 256), (2, 300, 256), (4, None, None), (1, 128, None), (2, 64, None)],
 )
 def test_a_recipe_may_ask_for_the_images_of_a_pass(world, micro, images):
-    ranks = Ranks(torch.device("cpu"), 0, world)
+    ranks = ProcessGroup(torch.device("cpu"), 0, world)
     if images is not None:
         assert pass_of(512, ranks, micro, 256) == images
     else:
@@ -308,7 +308,7 @@ def shared_buffers(rank: int) -> list[float]:
     norm, head = nn.BatchNorm1d(2), nn.Module()
     norm.running_mean.fill_(rank + 0.5)
     head.register_buffer("norm_mean", torch.tensor(20.0 + rank))
-    with joined("cpu") as ranks:
+    with process_group("cpu") as ranks:
         take_first_buffers([norm, head], ranks)
     return [*norm.running_mean.tolist(), float(head.norm_mean), float(norm.running_var[0])]
 

@@ -19,7 +19,7 @@ import pytest
 import torch.distributed as dist
 
 from aroface.distributed.launch import Nodes, run_id
-from aroface.distributed.process_group import joined, loopback_interface, stay_on_loopback
+from aroface.distributed.process_group import loopback_interface, process_group, stay_on_loopback
 from aroface.files import write_json
 from embedding_runs import make_run
 from foreign_models import face_pairs
@@ -153,7 +153,7 @@ def test_on_one_machine_embedding_listens_on_loopback(tmp_path):
 
 
 def gather(rank: int) -> list[object]:
-    with joined("cpu") as ranks:
+    with process_group("cpu") as ranks:
         return ranks.gather([{"rank": rank, "text": "é" * 3 * rank}, None, 1.5])
 
 

@@ -17,7 +17,7 @@ from aroface.embedding.pairs import decode_numbers
 from aroface.embedding.sensitivity import open_source, order_of, spoil
 from aroface.embedding.worst_case import _reduce, misalign
 from aroface.errors import InputError
-from aroface.evaluation.robustness import Grid
+from aroface.evaluation.robustness import SweepGrid
 from aroface.faces.degrade import downsample
 from aroface.faces.geometry import warp
 from embedding_runs import network
@@ -77,7 +77,7 @@ def test_a_specification_without_an_order_keeps_its_features_and_their_meaning(p
 
 
 def test_what_is_new_says_camera(pairs):
-    assert Grid().spec(pairs, "RGB", 14)["options"]["order"] == "camera"
+    assert SweepGrid().spec(pairs, "RGB", 14)["options"]["order"] == "camera"
     for file in ("config.yaml", *(f"workflow/configs/{name}.yaml" for name in ("released", "folder", "demo", "tiny"))):
         (sweep,) = (
             each

@@ -11,10 +11,10 @@ from aroface.errors import InputError
 from aroface.evaluation.compare_runs import _compare, compare
 from aroface.evaluation.evaluate import evaluate
 from aroface.evaluation.metrics.identification import retrieve
-from aroface.evaluation.metrics.verification import FOLDS, accuracy, fold_numbers, pair_distances, rightly_called
+from aroface.evaluation.metrics.verification import FOLDS, accuracy, correctly_classified, fold_numbers, pair_distances
 from aroface.evaluation.protocols.pairs import pair_metrics
 from aroface.evaluation.statistics import bootstrap
-from aroface.evaluation.statistics.weighted_metrics import Measure
+from aroface.evaluation.statistics.weighted_metrics import WeightedMetrics
 
 SWEEP = {**OPTIONS, "metric": ["auc", "accuracy"]}
 
@@ -88,7 +88,7 @@ def test_hits_of_searches_are_tested_exactly(two_searches):
 
 def test_right_calls_are_what_accuracy_counts(two_pairs):
     distances, same = pair_distances(two_pairs[1].values[0::2], two_pairs[1].values[1::2]), two_pairs[1].arrays["same"]
-    right = rightly_called(distances, same)
+    right = correctly_classified(distances, same)
     folds = fold_numbers(len(same))
     assert np.mean([right[folds == fold].mean() for fold in range(FOLDS)]) == pytest.approx(
         accuracy(distances, same)[0]
@@ -123,7 +123,7 @@ def test_p_values_of_equal_runs_are_uniform():
     items, trials = 150, 400
 
     def measure(hits):
-        return Measure(np.zeros(items), lambda weights: {"rate": weights @ hits / items}, {"rate": hits})
+        return WeightedMetrics(np.zeros(items), lambda weights: {"rate": weights @ hits / items}, {"rate": hits})
 
     found = []
     for trial in range(trials):

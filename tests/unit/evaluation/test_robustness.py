@@ -20,10 +20,10 @@ from aroface.errors import InputError
 from aroface.evaluation.robustness import (
     COLUMNS,
     MAPS,
-    Condition,
-    Grid,
+    Perturbation,
     Quantity,
     Sweep,
+    SweepGrid,
     coarse,
     measure_robustness,
     remaining_work,
@@ -35,7 +35,7 @@ from embedding_runs import make_run
 from foreign_models import face_pairs, write_onnx
 from repository import ROOT
 
-GRID = Grid(
+GRID = SweepGrid(
     qualities=("hq", 16),
     scale=(0.2,),
     degrees=(10, 30),
@@ -63,7 +63,7 @@ def measured(tmp_path_factory):
 def test_the_default_grid_is_the_registered_benchmarks():
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
     (options,) = (each["options"] for each in config["benchmarks"] if isinstance(each, dict) and each["name"] == "fae")
-    grid = Grid()
+    grid = SweepGrid()
     assert {name: [*getattr(grid, name)] for name in ("qualities", "scale", "degrees", "shift", "joint")} == {
         name: value for name, value in options.items() if name not in ("metric", "order")
     }
@@ -84,10 +84,12 @@ def test_every_condition_is_measured_for_every_model(measured):
 
 def test_errors_of_size_zero_are_none(measured):
     sweep = measured[3].sweeps[1]
-    assert sweep.value(Condition("hq", "scale", 0.0, "rotation", 0.0), METRIC) is sweep.value(Condition("hq"), METRIC)
-    alone = sweep.value(Condition("hq", "rotation", 30.0), METRIC)
-    assert sweep.value(Condition("hq", "scale", 0.0, "rotation", 30.0), METRIC) is alone
-    assert sweep.value(Condition("hq", "rotation", 30.0, "shift", 0.0), METRIC) is alone
+    assert sweep.value(Perturbation("hq", "scale", 0.0, "rotation", 0.0), METRIC) is sweep.value(
+        Perturbation("hq"), METRIC
+    )
+    alone = sweep.value(Perturbation("hq", "rotation", 30.0), METRIC)
+    assert sweep.value(Perturbation("hq", "scale", 0.0, "rotation", 30.0), METRIC) is alone
+    assert sweep.value(Perturbation("hq", "rotation", 30.0, "shift", 0.0), METRIC) is alone
 
 
 def test_finished_parts_are_kept(measured, monkeypatch):
@@ -121,7 +123,7 @@ def test_what_is_left_to_embed_is_told_before(measured):
 def test_models_of_equal_weights_do_not_differ(tmp_path):
     path = write_onnx(tmp_path / "model.onnx")
     models = [open_model(path, name=name) for name in ("a", "b")]
-    grid = Grid(qualities=(16,), scale=(0.2,), degrees=(10,), shift=(0.1,), joint=(1.0,), max_pairs=20)
+    grid = SweepGrid(qualities=(16,), scale=(0.2,), degrees=(10,), shift=(0.1,), joint=(1.0,), max_pairs=20)
     found = measure_robustness(models, face_pairs(tmp_path / "pairs.bin", 40), tmp_path / "out", grid)
     rows = [row for row in table(found, 1.0) if row["model"] == "b - a"]
     assert len(rows) == 3 * len(found.sweeps[0].measured)
@@ -151,9 +153,11 @@ def test_two_factors_at_once_are_one_similarity():
 def made_up(drops, spread=0.0):
     """A sweep whose rotation costs ``drops`` at 5, 10, 20 degrees; the spread is common to all."""
     noise = np.random.default_rng(0).normal(0, 1, 1000)
-    measured = {Condition("hq"): {METRIC: Quantity(0.9, np.full(1000, 0.9))}}
+    measured = {Perturbation("hq"): {METRIC: Quantity(0.9, np.full(1000, 0.9))}}
     for level, drop in zip((5.0, 10.0, 20.0), drops, strict=True):
-        measured[Condition("hq", "rotation", level)] = {METRIC: Quantity(0.9 - drop, 0.9 - drop * (1 + spread * noise))}
+        measured[Perturbation("hq", "rotation", level)] = {
+            METRIC: Quantity(0.9 - drop, 0.9 - drop * (1 + spread * noise))
+        }
     return Sweep("made up", "", measured)
 
 
@@ -229,7 +233,7 @@ def test_what_cannot_be_measured_is_one_line(tmp_path):
     path, pairs = write_onnx(tmp_path / "model.onnx"), tmp_path / "pairs.bin"
     model = open_model(path)
 
-    def measure(models: list[Model], grid: Grid = GRID) -> None:
+    def measure(models: list[Model], grid: SweepGrid = GRID) -> None:
         measure_robustness(models, pairs, tmp_path / "out", grid)
 
     with pytest.raises(InputError, match="2 models are called 'model'; name them: NAME=PATH"):
@@ -239,8 +243,8 @@ def test_what_cannot_be_measured_is_one_line(tmp_path):
     with pytest.raises(InputError, match="the worst case needs gradients"):
         measure([model])
     with pytest.raises(InputError, match="5 qualities; expected 1 to 4"):
-        Grid(qualities=("hq", 10, 12, 14, 16)).check()
+        SweepGrid(qualities=("hq", 10, 12, 14, 16)).check()
     with pytest.raises(InputError, match="scale"):
-        Grid(scale=(2.0,)).check()
+        SweepGrid(scale=(2.0,)).check()
     with pytest.raises(InputError, match="no level of joint"):
-        Grid(joint=()).check()
+        SweepGrid(joint=()).check()

@@ -13,7 +13,7 @@ from onnx import TensorProto, helper, numpy_helper
 from aroface.cli.main import main
 from aroface.errors import InputError
 from aroface.faces.detection.crops import Setting, align_crops, finish, placement, show, squarify
-from aroface.faces.detection.detector import Face, overlap
+from aroface.faces.detection.detector import DetectedFace, overlap
 from aroface.faces.detection.scrfd import Scrfd
 from aroface.faces.geometry import TEMPLATE, align, template, transform
 from aroface.faces.synthetic import render, sample_identities, sample_nuisances
@@ -66,7 +66,9 @@ def test_a_rendered_face_is_aligned_as_by_its_landmarks():
         def detect(self, images):
             assert {image.shape for image in images} == {(192, 192, 3)}
             points = [transform(placement(168, 168), each) for each in landmarks]
-            return [[Face(np.array([0, 0, 192, 192], np.float32), each.astype(np.float32), 1.0)] for each in points]
+            return [
+                [DetectedFace(np.array([0, 0, 192, 192], np.float32), each.astype(np.float32), 1.0)] for each in points
+            ]
 
     rng = np.random.default_rng(5)
     people = sample_identities(3, 5)
@@ -97,7 +99,7 @@ def test_very_small_and_very_long_crops_pass(shape):
 
 def boxed(*box, mark=0.0):
     points = np.array([[60, 80], [100, 80], [80, 100], [65, 120], [95, 120]], np.float32) + np.float32(mark)
-    return Face(np.array(box, np.float32), points, 0.6)
+    return DetectedFace(np.array(box, np.float32), points, 0.6)
 
 
 def test_of_several_faces_the_labelled_one_is_taken():

@@ -14,9 +14,9 @@ from tests.unit.reporting.html_report.test_page import SPECS, a_run, material
 from aroface.errors import InputError
 from aroface.files import sha256_file, write_json
 from aroface.reporting.crate import Software, write_crate
-from aroface.reporting.html_report.data import PlannedData
+from aroface.reporting.html_report.data import ReportedDataSet
 from aroface.reporting.html_report.page import Material, write_report
-from aroface.reporting.html_report.runs import PlannedRun
+from aroface.reporting.html_report.runs import ReportedRun
 from made_up_records import write_record
 from made_up_tables import fill_table
 from repository import ROOT
@@ -47,15 +47,15 @@ def made(tmp_path: Path) -> Material:
     folder = root / "runs" / path.parent.name
     write_json(folder / "checkpoint.json", {"weights": {"file": "model.safetensors", "sha256": "f" * 64}})
     (folder / "model.safetensors").write_bytes(b"released")
-    runs.append(PlannedRun(path.parent.name, entry, folder, root / "recipes" / "none.json", ("tinyface",)))
+    runs.append(ReportedRun(path.parent.name, entry, folder, root / "recipes" / "none.json", ("tinyface",)))
     manifest = root / "data" / "own-eeeeeeee" / "pairs.bin.manifest.json"
     write_json(manifest, {"files": {}})
     received = root / "data" / "ms1mv2-dddddddd" / "manifest.json"
     terms = ("research only", "Somebody", "https://example.org/", "A paper, 2000")
     data = (
-        PlannedData("own", "Own", "pairs", "e" * 64, manifest, "evaluation"),
-        PlannedData("also", "Also", "pairs", "a" * 64, manifest.with_name("other.manifest.json"), "evaluation"),
-        PlannedData("ms1mv2", "MS1MV2", "training", "d" * 64, received, "training", *terms),
+        ReportedDataSet("own", "Own", "pairs", "e" * 64, manifest, "evaluation"),
+        ReportedDataSet("also", "Also", "pairs", "a" * 64, manifest.with_name("other.manifest.json"), "evaluation"),
+        ReportedDataSet("ms1mv2", "MS1MV2", "training", "d" * 64, received, "training", *terms),
     )
     found = material(root, tuple(runs), data=data)
     write_report(found, root / "report.html")

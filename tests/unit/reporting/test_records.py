@@ -9,10 +9,10 @@ import pytest
 
 from aroface.errors import InputError
 from aroface.reporting import records
-from aroface.reporting.records import Experiment, check_comparable, load_records, read_runs_file, select
+from aroface.reporting.records import RecordedExperiment, check_comparable, load_records, read_runs_file, select
 from made_up_records import OPTIONS, write_record
 
-ARCFACE = Experiment("arcface", "ms1mv2", "r100")
+ARCFACE = RecordedExperiment("arcface", "ms1mv2", "r100")
 
 
 def test_no_folder_means_no_records(tmp_path: Path):

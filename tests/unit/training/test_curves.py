@@ -10,7 +10,7 @@ import pytest
 
 from aroface.datasets.manifest import manifest_hash
 from aroface.files import sha256_file, write_json
-from aroface.training.execution import Conduct
+from aroface.training.execution import ExecutionOptions
 from aroface.training.recipe import recipe_hash
 from aroface.training.train import train
 from repository import GOLDEN
@@ -36,8 +36,8 @@ def write_run(folder: Path, recipe: dict[str, Any]) -> Path:
 
 def course(folder: Path, recipe: dict[str, Any], data: Path) -> tuple[list[float], str]:
     """Losses of a training, and the hash of its weights."""
-    conduct = Conduct(log_every=1, loader_threads=1)
-    checkpoint = train(write_run(folder, recipe), data, folder / "run", folder / "state", conduct)
+    execution = ExecutionOptions(log_every=1, loader_threads=1)
+    checkpoint = train(write_run(folder, recipe), data, folder / "run", folder / "state", execution)
     lines = (folder / "run" / "log.jsonl").read_text().splitlines()
     return [json.loads(line)["loss"] for line in lines], sha256_file(checkpoint.parent / "model.safetensors")
 

@@ -2,35 +2,35 @@ import math
 
 import pytest
 
-from aroface.training.divergence import BEGINNING, LossWatch
+from aroface.training.divergence import BEGINNING, DivergenceDetector
 
 
-def feed(watch: LossWatch, losses: list[float]) -> list[str]:
+def feed(watch: DivergenceDetector, losses: list[float]) -> list[str]:
     return [words for words in map(watch.trouble, losses) if words is not None]
 
 
 @pytest.mark.parametrize("loss", [math.nan, math.inf])
 def test_a_loss_that_is_no_number_is_trouble_at_once(loss):
-    assert feed(LossWatch(), [loss]) == [f"loss is {loss}"]
+    assert feed(DivergenceDetector(), [loss]) == [f"loss is {loss}"]
 
 
 def test_a_loss_that_falls_or_has_peaks_is_none():
     falling = [40 * 0.99**step for step in range(500)]
     peaks = [200.0 if step % 60 == 50 else 40.0 for step in range(500)]
-    assert not feed(LossWatch(), falling)
-    assert not feed(LossWatch(), peaks)
+    assert not feed(DivergenceDetector(), falling)
+    assert not feed(DivergenceDetector(), peaks)
 
 
 def test_a_loss_that_stays_far_above_its_beginning_is():
-    found = feed(LossWatch(), [40.0] * BEGINNING + [200.0] * BEGINNING)
+    found = feed(DivergenceDetector(), [40.0] * BEGINNING + [200.0] * BEGINNING)
     assert found[0].startswith("mean loss is 8")
 
 
 def test_a_watch_goes_on_where_it_was():
-    whole, first = LossWatch(), LossWatch()
+    whole, first = DivergenceDetector(), DivergenceDetector()
     losses = [50.0 - step for step in range(45)]
     feed(whole, losses)
     feed(first, losses[:30])
-    second = LossWatch(first.seen, first.beginning, first.recent)
+    second = DivergenceDetector(first.seen, first.beginning, first.recent)
     feed(second, losses[30:])
     assert second == whole

@@ -15,13 +15,13 @@ from aroface.adversary.options import AdversaryOptions
 from aroface.adversary.warp import Similarity, landmark_displacement
 from aroface.datasets.formats.training_set import TrainingSet
 from aroface.datasets.loader import BatchLoader
-from aroface.distributed.process_group import joined, share_of
+from aroface.distributed.process_group import process_group, share_of
 from aroface.faces.geometry import TEMPLATE
 from aroface.files import read_json
 from aroface.models.checkpoint import read_weights
 from aroface.schemas import validate
 from aroface.training.displacements import BINS, QUANTITIES, Displacements, describe, measures
-from aroface.training.execution import Conduct, Interrupted
+from aroface.training.execution import ExecutionOptions, Interrupted
 from aroface.training.history import POINTS, thin, write_history
 from aroface.training.recipe import read_run
 from aroface.training.train import _displacements, train
@@ -49,8 +49,8 @@ def recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def whole(tmp_path_factory: pytest.TempPathFactory, recipe: Path, data: Path) -> Path:
     """Folder of a run that was never interrupted."""
     folder = tmp_path_factory.mktemp("whole")
-    conduct = Conduct(log_every=1, save_every=5, loader_threads=1)
-    return train(recipe, data, folder / "run", folder / "state", conduct).parent
+    execution = ExecutionOptions(log_every=1, save_every=5, loader_threads=1)
+    return train(recipe, data, folder / "run", folder / "state", execution).parent
 
 
 def some_warps(count: int, seed: int = 0) -> Warped:
@@ -168,11 +168,11 @@ def test_a_training_leaves_its_course(whole: Path):
 def train_until(rank: int, recipe: Path, data: Path, folder: Path, stop: int | None) -> dict[str, Any] | None:
     """Train until after a step, or to the end; returns the history that there is then."""
     run = read_run(recipe)
-    with joined("cpu") as ranks:
+    with process_group("cpu") as ranks:
         training_set, (batch, _) = TrainingSet.open(data), share_of(run.recipe.batch_size, ranks, None)
         loader = BatchLoader(training_set, batch, run.seed, ranks.rank, ranks.world_size, threads=1)
-        conduct = Conduct(log_every=1, save_every=100, loader_threads=1)
-        trainer = Trainer(run, training_set.num_classes, loader, folder / "run", folder / "state", conduct, ranks)
+        execution = ExecutionOptions(log_every=1, save_every=100, loader_threads=1)
+        trainer = Trainer(run, training_set.num_classes, loader, folder / "run", folder / "state", execution, ranks)
         report = trainer._report
 
         def signalled(*arguments: Any) -> None:
@@ -230,8 +230,8 @@ def test_processes_add_up_whatever_their_number(tmp_path, recipe, data):
 
 def test_counting_leaves_the_weights_alone(tmp_path, recipe, data, whole, monkeypatch):
     monkeypatch.setattr(Displacements, "count", lambda self, warped, *, last: None)
-    conduct = Conduct(log_every=1, save_every=5, loader_threads=1)
-    other = train(recipe, data, tmp_path / "run", tmp_path / "state", conduct).parent
+    execution = ExecutionOptions(log_every=1, save_every=5, loader_threads=1)
+    other = train(recipe, data, tmp_path / "run", tmp_path / "state", execution).parent
     weights, uncounted = (read_weights(folder / "model.safetensors")[0] for folder in (whole, other))
     assert weights.keys() == uncounted.keys()
     assert all(torch.equal(weights[name], uncounted[name]) for name in weights)
@@ -242,8 +242,8 @@ def test_a_run_of_an_earlier_version_is_not_trained_again(tmp_path, recipe, data
     course = (whole / "history.json").read_bytes()
     (whole / "history.json").unlink()
     try:
-        conduct = Conduct(log_every=1, save_every=5, loader_threads=1)
-        train(recipe, data, whole, tmp_path / "state", conduct)
+        execution = ExecutionOptions(log_every=1, save_every=5, loader_threads=1)
+        train(recipe, data, whole, tmp_path / "state", execution)
         assert read_json(whole / "checkpoint.json") == before
         assert not (whole / "history.json").exists()
         assert not (tmp_path / "state").exists()

@@ -1,13 +1,13 @@
 import pytest
 
 from aroface.training.lr_schedule import learning_rate, linear_scaling, strength
-from aroface.training.recipe import Schedule
+from aroface.training.recipe import LearningRateSchedule
 
 PER_EPOCH = 10
 
 
 def test_polynomial_falls_linearly_to_zero_after_the_last_step():
-    schedule = Schedule("polynomial")
+    schedule = LearningRateSchedule("polynomial")
     rates = [learning_rate(schedule, 0.2, step, 40, PER_EPOCH) for step in range(41)]
     assert rates[0] == 0.2
     assert rates[20] == pytest.approx(0.1)
@@ -15,14 +15,14 @@ def test_polynomial_falls_linearly_to_zero_after_the_last_step():
 
 
 def test_polynomial_power_and_warmup():
-    schedule = Schedule("polynomial", power=2, warmup_epochs=1)
+    schedule = LearningRateSchedule("polynomial", power=2, warmup_epochs=1)
     rates = [learning_rate(schedule, 1.0, step, 30, PER_EPOCH) for step in range(30)]
     assert rates[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
     assert rates[20] == pytest.approx(0.25)
 
 
 def test_step_divides_at_each_milestone_as_adaface_does():
-    schedule = Schedule("step", milestones=(12, 20, 24), factor=0.1)
+    schedule = LearningRateSchedule("step", milestones=(12, 20, 24), factor=0.1)
     steps = 26 * PER_EPOCH
     rates = [learning_rate(schedule, 0.1, epoch * PER_EPOCH, steps, PER_EPOCH) for epoch in (0, 11, 12, 19, 20, 24, 25)]
     assert rates == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001, 0.0001, 0.0001])

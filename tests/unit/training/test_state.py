@@ -10,11 +10,11 @@ import torch
 
 from aroface.errors import InputError
 from aroface.training import state
-from aroface.training.state import Keeper
+from aroface.training.state import CheckpointWriter
 
 
 def save(folder: Path, step: int, rank: int = 0, world_size: int = 1, keep: int = 2) -> Path:
-    keeper = Keeper(folder, rank, world_size, keep)
+    keeper = CheckpointWriter(folder, rank, world_size, keep)
     value = torch.full((3,), float(step))
     path = keeper.save(step, {"recipe_hash": "abc", "weights": value}, {"mine": value + rank})
     keeper.wait()
@@ -33,7 +33,7 @@ def step_of(folder: Path) -> int:
 
 
 def test_newest_state_comes_back_and_only_the_last_are_kept(tmp_path):
-    keeper = Keeper(tmp_path)
+    keeper = CheckpointWriter(tmp_path)
     for step in (1, 20, 300):
         keeper.save(step, {"recipe_hash": "abc", "weights": torch.full((3,), float(step))}, {"mine": step})
     keeper.wait()
@@ -63,7 +63,7 @@ def test_a_state_is_what_it_was_when_it_was_saved(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch, "save", slow)
     weights = torch.ones(3)
-    keeper = Keeper(tmp_path)
+    keeper = CheckpointWriter(tmp_path)
     keeper.save(1, {"recipe_hash": "abc", "nested": [{"weights": weights}]}, {})
     assert keeper.busy
     weights.fill_(7)
@@ -150,7 +150,7 @@ def test_a_disk_that_fills_leaves_the_previous_state_good(tmp_path):
 
 def test_a_state_that_found_no_room_is_said_at_the_next_step(tmp_path):
     """And not only when the next one is due."""
-    keeper = Keeper(tmp_path)
+    keeper = CheckpointWriter(tmp_path)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (500, before[1]))
     try:

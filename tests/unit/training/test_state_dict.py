@@ -11,10 +11,10 @@ from torch import Tensor
 
 from aroface.datasets.formats.training_set import TrainingSet
 from aroface.datasets.loader import BatchLoader
-from aroface.distributed.process_group import joined
-from aroface.training.execution import Conduct
+from aroface.distributed.process_group import process_group
+from aroface.training.execution import ExecutionOptions
 from aroface.training.recipe import read_run
-from aroface.training.state import Keeper
+from aroface.training.state import CheckpointWriter
 from aroface.training.trainer import Trainer
 from gloo import run_ranks
 from training_runs import write_data, write_recipe
@@ -46,14 +46,14 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def steps(rank: int, recipe: Path, data: Path, folder: Path, save_at: tuple[int, ...], until: int = STEPS) -> Any:
     """Resume from the newest state and do steps; returns how many were done before, and weights and momenta."""
     run = read_run(recipe)
-    with joined("cpu") as ranks, patch("torch.autocast", lambda *_, **__: nullcontext()):
+    with process_group("cpu") as ranks, patch("torch.autocast", lambda *_, **__: nullcontext()):
         training_set = TrainingSet.open(data)
         batch = run.recipe.batch_size // ranks.world_size
         loader = BatchLoader(training_set, batch, run.seed, ranks.rank, ranks.world_size, threads=1)
-        trainer = Trainer(run, training_set.num_classes, loader, folder / "run", folder, Conduct(), ranks)
+        trainer = Trainer(run, training_set.num_classes, loader, folder / "run", folder, ExecutionOptions(), ranks)
         scale = SCALES[run.recipe.head["name"]]
         trainer.scaler = type(trainer.scaler)("cpu", init_scale=scale, enabled=trainer.scaler.is_enabled())
-        keeper = Keeper(folder, ranks.rank, ranks.world_size, keep=100)
+        keeper = CheckpointWriter(folder, ranks.rank, ranks.world_size, keep=100)
         trainer._restore()
         before = trainer.step
         for batch_ in [*loader.epoch(0, before), None][: until - before + 1]:

@@ -17,7 +17,7 @@ from aroface.datasets.images import decode
 from aroface.datasets.loader import BatchLoader
 from aroface.datasets.synthetic.generate import generate_pairs
 from aroface.datasets.synthetic.spec import resolve_spec
-from aroface.distributed.process_group import Ranks
+from aroface.distributed.process_group import ProcessGroup
 from aroface.errors import InputError
 from aroface.evaluation.metrics.verification import accuracy, pair_distances
 from aroface.evaluation.validation import pair_validation
@@ -27,7 +27,7 @@ from aroface.models.checkpoint import read_weights
 from aroface.models.registry import build
 from aroface.schemas import validate
 from aroface.training import divergence
-from aroface.training.execution import Conduct
+from aroface.training.execution import ExecutionOptions
 from aroface.training.recipe import read_run
 from aroface.training.train import train
 from aroface.training.trainer import Trainer, _parameter_groups, _round_gradients
@@ -46,8 +46,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(tmp_path: Path, data: Path, **changes: Any) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Train; returns the checkpoint and the lines of the log."""
     recipe = write_recipe(tmp_path, **changes)
-    conduct = Conduct(log_every=1, sheet_every=4, loader_threads=1)
-    checkpoint = train(recipe, data, tmp_path / "run", tmp_path / "state", conduct)
+    execution = ExecutionOptions(log_every=1, sheet_every=4, loader_threads=1)
+    checkpoint = train(recipe, data, tmp_path / "run", tmp_path / "state", execution)
     log = (tmp_path / "run" / "log.jsonl").read_text().splitlines()
     return read_json(checkpoint), [json.loads(line) for line in log]
 
@@ -236,7 +236,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_rate_and_records(tmp_path, da
 def test_a_gpu_that_is_not_there_is_one_line(tmp_path, data, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(InputError, match="no CUDA device"):
-        train(write_recipe(tmp_path), data, tmp_path / "run", tmp_path / "state", Conduct(device="cuda"))
+        train(write_recipe(tmp_path), data, tmp_path / "run", tmp_path / "state", ExecutionOptions(device="cuda"))
 
 
 def test_skipped_images_are_counted_logged_and_listed_across_a_resume(tmp_path, data):
@@ -248,15 +248,15 @@ def test_skipped_images_are_counted_logged_and_listed_across_a_resume(tmp_path, 
     recipe = write_recipe(tmp_path)
     places = (tmp_path / "run", tmp_path / "state")
     with pytest.raises(InputError, match="the record is no JPEG"):
-        train(recipe, folder, *places, Conduct(save_every=1, log_every=1))
-    conduct = Conduct(save_every=1, log_every=1, on_corrupt="skip", max_corrupt_fraction=0.05)
-    listed = read_json(train(recipe, folder, *places, conduct))["skipped_images"]
+        train(recipe, folder, *places, ExecutionOptions(save_every=1, log_every=1))
+    execution = ExecutionOptions(save_every=1, log_every=1, on_corrupt="skip", max_corrupt_fraction=0.05)
+    listed = read_json(train(recipe, folder, *places, execution))["skipped_images"]
     assert [(each["position"], each["label"]) for each in listed] == [(0, 0)]
     lines = [json.loads(line) for line in (tmp_path / "run/log.jsonl").read_text().splitlines()]
     assert lines[-1]["skipped_images"] == 1
     for name in ("checkpoint.json", "model.safetensors"):
         (tmp_path / "run" / name).unlink()
-    assert read_json(train(recipe, folder, *places, conduct))["skipped_images"] == listed  # by the saved state alone
+    assert read_json(train(recipe, folder, *places, execution))["skipped_images"] == listed  # by the saved state alone
 
 
 def test_a_loss_that_runs_away_stops_too(tmp_path, data, monkeypatch):
@@ -266,19 +266,19 @@ def test_a_loss_that_runs_away_stops_too(tmp_path, data, monkeypatch):
         run(tmp_path, data, epochs=6)
 
 
-def trainer_of(tmp_path: Path, data: Path, conduct: Conduct, **changes: Any) -> Trainer:
+def trainer_of(tmp_path: Path, data: Path, execution: ExecutionOptions, **changes: Any) -> Trainer:
     described = read_run(write_recipe(tmp_path, **changes))
     training_set = TrainingSet.open(data)
     loader = BatchLoader(training_set, described.recipe.batch_size, described.seed, threads=1)
-    ranks = Ranks(torch.device("cpu"))
-    return Trainer(described, training_set.num_classes, loader, tmp_path / "run", tmp_path / "state", conduct, ranks)
+    ranks = ProcessGroup(torch.device("cpu"))
+    return Trainer(described, training_set.num_classes, loader, tmp_path / "run", tmp_path / "state", execution, ranks)
 
 
 def test_gradients_of_parts_of_a_batch_add_up_to_those_of_the_whole(tmp_path, data):
     """Where batch norm does not couple the images, a step is the same in how many parts it may be done."""
     found = []
     for micro in (None, 4, 2):
-        trainer = trainer_of(tmp_path, data, Conduct(micro_batch=micro))
+        trainer = trainer_of(tmp_path, data, ExecutionOptions(micro_batch=micro))
         trainer.backbone.eval()
         loss, _ = trainer._update(next(trainer.loader.epoch(0)), None)
         gradients = [part.grad.clone() for part in trainer.backbone.parameters() if part.grad is not None]
@@ -293,7 +293,7 @@ def test_recomputed_activations_change_nothing(tmp_path, data):
     losses = []
     for again in (False, True):
         adversary = {"kind": "gradient", "profile": "official", **ADVERSARY}
-        trainer = trainer_of(tmp_path, data, Conduct(checkpoint_activations=again), adversary=adversary)
+        trainer = trainer_of(tmp_path, data, ExecutionOptions(checkpoint_activations=again), adversary=adversary)
         for batch in trainer.loader.epoch(0):
             loss, _ = trainer._update(batch, None)
         statistics = [float(buffer.double().sum()) for buffer in trainer.backbone.buffers()]
@@ -309,7 +309,7 @@ def test_validation_is_logged_and_the_best_weights_are_kept(tmp_path, data):
         return {"lfw_accuracy": next(worth)}
 
     recipe = write_recipe(tmp_path, epochs=3)
-    checkpoint = read_json(train(recipe, data, tmp_path / "run", tmp_path / "state", Conduct(), validate))
+    checkpoint = read_json(train(recipe, data, tmp_path / "run", tmp_path / "state", ExecutionOptions(), validate))
     assert checkpoint["validation"]["last"] == {"lfw_accuracy": 0.7}
     best = checkpoint["validation"]["best"]
     assert (best["epoch"], best["step"], best["metrics"]) == (2, 16, {"lfw_accuracy": 0.9})
@@ -340,7 +340,7 @@ def test_the_log_says_what_the_data_cost(tmp_path, data):
 
 def test_what_torch_cannot_compile_is_refused():
     with pytest.raises(InputError, match="compile and checkpoint_activations together"):
-        Conduct(compile=True, checkpoint_activations=True)
+        ExecutionOptions(compile=True, checkpoint_activations=True)
 
 
 def log_of(folder: Path) -> list[dict[str, Any]]:
@@ -350,14 +350,14 @@ def log_of(folder: Path) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("error", [InputError("an image is damaged", file="lfw.bin"), OSError(5, "I/O error")])
 def test_a_validation_that_fails_is_told_and_costs_nothing(tmp_path, data, capsys, error):
     recipe = write_recipe(tmp_path, epochs=2)
-    expected = read_json(train(recipe, data, tmp_path / "run", tmp_path / "state", Conduct()))
+    expected = read_json(train(recipe, data, tmp_path / "run", tmp_path / "state", ExecutionOptions()))
 
     def fail(network: torch.nn.Module) -> dict[str, float]:
         assert (tmp_path / "failing/state/state-000000008/common-of-001.pt").exists()
         raise error
 
     folder = tmp_path / "failing"
-    found = read_json(train(recipe, data, folder / "run", folder / "state", Conduct(), fail))
+    found = read_json(train(recipe, data, folder / "run", folder / "state", ExecutionOptions(), fail))
     assert found["weights"] == expected["weights"]
     assert found["validation"] == {"last": {}, "best": None}
     assert f"no validation after step 8: {error}" in capsys.readouterr().err
@@ -371,7 +371,7 @@ def test_a_training_that_ends_in_its_validation_does_it_again(tmp_path, data):
     def worth(network: torch.nn.Module) -> dict[str, float]:
         return {"accuracy": float(network(torch.ones(2, 3, 112, 112)).detach().mean())}
 
-    expected = read_json(train(recipe, data, whole / "run", whole / "state", Conduct(log_every=1), worth))
+    expected = read_json(train(recipe, data, whole / "run", whole / "state", ExecutionOptions(log_every=1), worth))
     for _ in range(3):
         done = False
 
@@ -383,10 +383,10 @@ def test_a_training_that_ends_in_its_validation_does_it_again(tmp_path, data):
             return worth(network)
 
         with pytest.raises(KeyboardInterrupt):
-            train(recipe, data, parts / "run", parts / "state", Conduct(log_every=1), killed)
+            train(recipe, data, parts / "run", parts / "state", ExecutionOptions(log_every=1), killed)
         if len(log_of(parts)) > 17:
             break
-    found = read_json(train(recipe, data, parts / "run", parts / "state", Conduct(log_every=1), worth))
+    found = read_json(train(recipe, data, parts / "run", parts / "state", ExecutionOptions(log_every=1), worth))
     assert (found["weights"], found["validation"]) == (expected["weights"], expected["validation"])
     numbers = [[(line["step"], line.get("loss"), line.get("accuracy")) for line in log_of(f)] for f in (whole, parts)]
     assert numbers[0] == numbers[1]

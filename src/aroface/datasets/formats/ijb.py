@@ -96,7 +96,7 @@ class Faces:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Templates:
+class TemplateTable:
     """T templates and whom they show.
 
     Attributes:
@@ -112,7 +112,7 @@ class Templates:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Search:
+class IdentificationProtocol:
     """The 1:N protocol: who is searched for in which galleries.
 
     Attributes:
@@ -120,8 +120,8 @@ class Search:
         probes: templates that are searched for in each.
     """
 
-    galleries: dict[str, Templates]
-    probes: Templates
+    galleries: dict[str, TemplateTable]
+    probes: TemplateTable
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -138,11 +138,11 @@ class IJB:
     faces: Faces
     pairs: Int64
     same: Bools
-    search: Search | None
+    search: IdentificationProtocol | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Face:
+class IJBFace:
     """An image to write, a JPEG; the other fields as in `Faces`."""
 
     template: int
@@ -251,7 +251,7 @@ def read_template_pairs(folder: Path, faces: Faces) -> tuple[Int64, Bools]:
     return pairs[:end], same[:end]
 
 
-def read_search(folder: Path, faces: Faces) -> Search | None:
+def read_search(folder: Path, faces: Faces) -> IdentificationProtocol | None:
     """Read the galleries and probes of the 1:N protocol; None where the tree has none of their lists.
 
     Raises:
@@ -264,11 +264,16 @@ def read_search(folder: Path, faces: Faces) -> Search | None:
         return None
     known = np.unique(faces.templates)
     *found, probes = (_read_templates(path, known) for path in paths)
-    return Search(dict(zip(galleries, found, strict=True)), probes)
+    return IdentificationProtocol(dict(zip(galleries, found, strict=True)), probes)
 
 
 def write_ijb(
-    folder: Path, benchmark: str, faces: Iterable[Face], pairs: Int64, same: Bools, search: Search | None = None
+    folder: Path,
+    benchmark: str,
+    faces: Iterable[IJBFace],
+    pairs: Int64,
+    same: Bools,
+    search: IdentificationProtocol | None = None,
 ) -> dict[str, int]:
     """Write a tree; the images are taken one by one, the lists are written last.
 
@@ -320,7 +325,7 @@ def _write_lines(path: Path, lines: Iterable[str]) -> None:
     write_text(path, "".join(f"{line}\n" for line in lines))
 
 
-def _search_rows(templates: Templates, images: Mapping[int, list[str]]) -> list[str]:
+def _search_rows(templates: TemplateTable, images: Mapping[int, list[str]]) -> list[str]:
     """One line an image, as the original lists have them."""
     rows = zip(templates.ids.tolist(), templates.subjects.tolist(), strict=True)
     return [f"{template},{subject},{IMAGES}/{name}" for template, subject in rows for name in images[template]]
@@ -354,7 +359,7 @@ def _places(
     return [place[name] for name in names.tolist()]
 
 
-def _read_templates(path: Path, known: Int64) -> Templates:
+def _read_templates(path: Path, known: Int64) -> TemplateTable:
     templates, subjects = read_columns(path, _SEARCH)
     strange = unknown(templates, known)
     if strange is not None:
@@ -365,4 +370,4 @@ def _read_templates(path: Path, known: Int64) -> Templates:
         row = int(differing[0])
         what = f"template {templates[row]} shows subject {subjects[row]}"
         raise row_error(path, _SEARCH, row, what, expected=f"subject {subjects[first][place][row]} as before")
-    return Templates(ids, subjects[first])
+    return TemplateTable(ids, subjects[first])

@@ -103,7 +103,7 @@ class IJBS:
 
 
 @dataclass(frozen=True, slots=True)
-class Face:
+class IJBSFace:
     """A face to write, a JPEG; the frame's number is None for a still."""
 
     subject: int
@@ -173,7 +173,7 @@ def read_ijbs(folder: Path) -> IJBS:
 
 def write_ijbs(
     folder: Path,
-    faces: Iterable[Face],
+    faces: Iterable[IJBSFace],
     sightings: Iterable[Medium],
     galleries: Mapping[str, tuple[Sequence[Template], Sequence[Template]]],
     probes: Mapping[str, Iterable[str]],

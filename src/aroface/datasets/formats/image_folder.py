@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aroface.datasets.file_names import check_name
-from aroface.datasets.retrying_reads import steadily
+from aroface.datasets.retrying_reads import retrying
 from aroface.errors import InputError
 
 _MANIFEST = "manifest.json"  # as in `manifest`, which this module does not import: it needs more than numpy
@@ -61,7 +61,7 @@ class ImageFolder:
             InputError: the file is gone, or cannot be read.
         """
         path = self.where(position)[0]
-        return steadily(path.read_bytes, path)
+        return retrying(path.read_bytes, path)
 
     def will_need(self, positions: Iterable[int]) -> None:
         """Nothing: to announce a small file takes as long as to read it."""
@@ -121,7 +121,7 @@ def _entries(folder: Path) -> list[tuple[str, bool]]:
             visible = [entry for entry in entries if not entry.name.startswith(".")]
             return sorted((entry.name, entry.is_dir(), entry.is_file() or entry.is_symlink()) for entry in visible)
 
-    found = steadily(listed, folder)
+    found = retrying(listed, folder)
     for name, is_folder, is_file in found:
         check_name(folder / name)
         if not is_folder and not is_file:  # to read a pipe would wait for ever

@@ -16,13 +16,13 @@ from aroface.datasets.formats.recordio import (
     LENGTH_MASK,
     MAGIC,
     SMALLEST,
-    Record,
+    ImageRecord,
     TruncatedError,
     decode,
     gap,
     unpack,
 )
-from aroface.datasets.retrying_reads import SteadyFile, steadily
+from aroface.datasets.retrying_reads import SteadyFile, retrying
 from aroface.errors import InputError
 from aroface.files import atomic_open
 
@@ -122,7 +122,7 @@ class RecordFile:
             (int(self._offsets[position]), min(int(self._extents[position]), _READ_AT_ONCE)) for position in positions
         )
 
-    def _load(self, key: int, offset: int, extent: int) -> Record:
+    def _load(self, key: int, offset: int, extent: int) -> ImageRecord:
         """The record at ``offset``, which is no longer than ``extent`` bytes."""
         place = _place(key, offset)
         size = min(extent, _READ_AT_ONCE)
@@ -197,7 +197,7 @@ class RecordFile:
         self._load_row(rows, int(np.argmax(offsets)))
         return rows
 
-    def _load_row(self, rows: Rows, row: int) -> Record:
+    def _load_row(self, rows: Rows, row: int) -> ImageRecord:
         return self._load(int(rows.keys[row]), int(rows.offsets[row]), int(rows.extents[row]))
 
     def _with_header(self, rows: Rows) -> tuple[Rows, tuple[float, ...] | None]:
@@ -293,7 +293,7 @@ class RecordFile:
         return labels.astype(np.int64)
 
 
-def _is_header(record: Record) -> bool:
+def _is_header(record: ImageRecord) -> bool:
     return len(record.labels) == 2 and not record.content
 
 
@@ -313,14 +313,14 @@ def _compact(keys: Int64) -> range | Int64:
 
 def _read_index(idx: Path) -> tuple[Int64, Int64]:
     """Keys and offsets, sorted by key."""
-    if steadily(idx.stat, idx).st_size == 0:
+    if retrying(idx.stat, idx).st_size == 0:
         raise InputError("the index is empty", file=idx, expected=_INDEX_LINES)
 
     def read() -> Int64:
         return np.loadtxt(idx, dtype=np.int64, delimiter="\t", ndmin=2, comments=None, encoding="ascii")
 
     try:
-        table = steadily(read, idx)
+        table = retrying(read, idx)
     except (ValueError, OverflowError) as error:
         raise InputError(str(error).split(";")[0], file=idx, expected=_INDEX_LINES) from None
     if table.shape[1] != 2:

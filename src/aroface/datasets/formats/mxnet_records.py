@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aroface.datasets.formats.indexed_records import RecordFile, Rows
-from aroface.datasets.formats.recordio import Record
+from aroface.datasets.formats.recordio import ImageRecord
 from aroface.errors import InputError
 
 ENVIRONMENT = "workflow/envs/mxnet.txt"
@@ -41,7 +41,7 @@ class MXNetRecordFile(RecordFile):
     def __reduce__(self) -> tuple[type[MXNetRecordFile], tuple[Path, Path]]:
         return MXNetRecordFile, (self.path, self._idx)
 
-    def _load(self, key: int, offset: int, extent: int) -> Record:
+    def _load(self, key: int, offset: int, extent: int) -> ImageRecord:
         with self._lock:
             try:
                 if self._reader is None:
@@ -56,7 +56,7 @@ class MXNetRecordFile(RecordFile):
                     record=f"record {key} (byte {offset})",
                 ) from None
         labels = (header.label,) if header.flag == 0 else header.label.tolist()
-        return Record(tuple(float(label) for label in labels), bytes(content))
+        return ImageRecord(tuple(float(label) for label in labels), bytes(content))
 
     def _labels_at(self, rows: Rows, count: int) -> npt.NDArray[np.float32]:
         labels = np.full((len(rows), count), np.nan, np.float32)

@@ -80,7 +80,7 @@ def decode(framed: bytes) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class ImageRecord:
     """What one record holds: its labels (a scalar label is one) and its content, a JPEG or nothing."""
 
     labels: tuple[float, ...]
@@ -94,7 +94,7 @@ def pack(labels: float | Sequence[float], content: bytes, key: int) -> bytes:
     return _IMAGE.pack(len(labels), 0.0, key, 0) + struct.pack(f"<{len(labels)}f", *labels) + content
 
 
-def unpack(payload: bytes) -> Record:
+def unpack(payload: bytes) -> ImageRecord:
     """The labels and the content of a payload.
 
     Raises:
@@ -104,11 +104,11 @@ def unpack(payload: bytes) -> Record:
         raise ValueError(f"the record holds {len(payload)} bytes, its header alone takes {_IMAGE.size}")
     flag, label, _, _ = _IMAGE.unpack_from(payload)
     if flag == 0:
-        return Record((label,), payload[_IMAGE.size :])
+        return ImageRecord((label,), payload[_IMAGE.size :])
     begin = _IMAGE.size + 4 * flag
     if len(payload) < begin:
         raise ValueError(f"the record announces {flag} labels in {len(payload)} bytes")
-    return Record(struct.unpack_from(f"<{flag}f", payload, _IMAGE.size), payload[begin:])
+    return ImageRecord(struct.unpack_from(f"<{flag}f", payload, _IMAGE.size), payload[begin:])
 
 
 def gap(numbers: npt.ArrayLike) -> npt.NDArray[np.int64]:

@@ -19,11 +19,11 @@ from aroface.errors import InputError
 BLOCK = 1 << 24
 """Bytes that are parsed at a time: what bounds the memory."""
 
-Kind = Literal["integer", "number", "text"]
+ColumnKind = Literal["integer", "number", "text"]
 Values = npt.NDArray[Any]
 
-_DTYPES: dict[Kind, type] = {"integer": np.int64, "number": np.float32, "text": object}
-_WORDS: dict[Kind, str] = {"integer": "a whole number", "number": "a finite number", "text": "a name"}
+_DTYPES: dict[ColumnKind, type] = {"integer": np.int64, "number": np.float32, "text": object}
+_WORDS: dict[ColumnKind, str] = {"integer": "a whole number", "number": "a finite number", "text": "a name"}
 _INTEGER = re.compile(rb"([+-]?\d+)(\.0*)?")
 
 
@@ -37,7 +37,7 @@ class Form:
         header: whether the first line names the columns.
     """
 
-    columns: tuple[tuple[str, Kind], ...]
+    columns: tuple[tuple[str, ColumnKind], ...]
     commas: bool = False
     header: bool = False
 
@@ -141,7 +141,7 @@ def _parse(path: Path, content: bytes, form: Form, line: int) -> list[Values]:
     return columns
 
 
-def _usable(column: Values, kind: Kind) -> bool:
+def _usable(column: Values, kind: ColumnKind) -> bool:
     """What the parser lets pass and a list must not hold."""
     if kind == "number":
         return bool(np.isfinite(column).all())
@@ -164,7 +164,7 @@ def _fault(path: Path, content: bytes, form: Form, line: int, reason: str) -> In
     return InputError(f"cannot be read ({reason})", file=path, expected=form)
 
 
-def _is(field: bytes, kind: Kind) -> bool:
+def _is(field: bytes, kind: ColumnKind) -> bool:
     try:
         if kind == "integer":
             found = _INTEGER.fullmatch(field)

@@ -13,7 +13,7 @@ from aroface.datasets.formats.image_folder import LAYOUT, ImageFolder, is_image_
 from aroface.datasets.formats.indexed_records import Int64, RecordFile
 from aroface.datasets.formats.mxnet_records import MXNetRecordFile
 from aroface.datasets.formats.recordio import EXACT, open_writer, pack, rounded_down
-from aroface.datasets.retrying_reads import steadily
+from aroface.datasets.retrying_reads import retrying
 from aroface.errors import InputError
 from aroface.files import write_text
 
@@ -171,7 +171,7 @@ def check_classes(num_classes: int, folder: Path) -> None:
 def _read_property(path: Path) -> int:
     expected = f"one line: number of classes,{_IMAGE_SIZE},{_IMAGE_SIZE}"
     try:
-        text = steadily(lambda: path.read_text(encoding="utf-8"), path)
+        text = retrying(lambda: path.read_text(encoding="utf-8"), path)
     except UnicodeDecodeError:
         raise InputError("not a text file", file=path, expected=expected) from None
     found = re.fullmatch(rf"\s*([1-9]\d{{0,14}})\s*,\s*{_IMAGE_SIZE}\s*,\s*{_IMAGE_SIZE}\s*", text)

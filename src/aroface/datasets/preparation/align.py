@@ -29,7 +29,7 @@ from aroface.datasets.preparation.person_folders import MAX_LEFT_OUT, find_image
 from aroface.datasets.preparation.photograph_checks import CORRUPT
 from aroface.errors import InputError
 from aroface.faces.detection.crops import Aligned, Setting, finish, show
-from aroface.faces.detection.detector import Detector, Face
+from aroface.faces.detection.detector import DetectedFace, Detector
 from aroface.files import digest, read_json, write_bytes, write_json
 from aroface.omissions import Omissions
 from aroface.progress import track
@@ -55,7 +55,7 @@ NoFace = Literal["crop", "omit"]
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class AlignOptions:
     """How crops are aligned.
 
     Attributes:
@@ -76,7 +76,7 @@ def align_tree(
     source: Path,
     out: Path,
     detector: Detector,
-    options: Options = Options(),
+    options: AlignOptions = AlignOptions(),
     threads: int | None = None,
 ) -> tuple[Path, dict[str, Any]]:
     """Align all images of a tree; a call that was broken off is gone on with, a finished tree is left as it is.
@@ -161,7 +161,7 @@ def described(folder: Path) -> dict[str, Any]:
 
 
 def _planned(
-    source: Path, out: Path, detector: Detector, options: Options, omissions: Omissions
+    source: Path, out: Path, detector: Detector, options: AlignOptions, omissions: Omissions
 ) -> tuple[Path, dict[str, Path]]:
     """Where the aligned images go, and for each name there its source."""
     if not is_tinyface(source):
@@ -197,7 +197,7 @@ def _images(source: Path, omissions: Omissions) -> dict[str, Path]:
     return found
 
 
-def _key(files: Mapping[str, Path], detector: Detector, options: Options) -> str:
+def _key(files: Mapping[str, Path], detector: Detector, options: AlignOptions) -> str:
     """Hash of all that decides the crops: images by name and size, detector, options."""
     images = [[name, path.stat().st_size] for name, path in files.items()]
     facts = {name: value for name, value in detector.facts.items() if name not in _INCIDENTAL}
@@ -225,7 +225,7 @@ def _align(
     files: Mapping[str, Path],
     partial: Path,
     detector: Detector,
-    options: Options,
+    options: AlignOptions,
     threads: int | None,
 ) -> list[dict[str, Any]]:
     """Align what is not done yet, chunk by chunk; what became of each chunk's images."""
@@ -245,12 +245,12 @@ def _done(
     files: Mapping[str, Path],
     partial: Path,
     detector: Detector,
-    options: Options,
+    options: AlignOptions,
     pool: ThreadPoolExecutor,
 ) -> Iterator[str]:
     """The names of the images while they get done; a chunk is recorded when all of it is written."""
 
-    def one(name: str, image: Pixels, faces: Sequence[Face]) -> Aligned:
+    def one(name: str, image: Pixels, faces: Sequence[DetectedFace]) -> Aligned:
         aligned = finish(image, faces, options.setting)
         _write(partial / name, aligned, options)
         return aligned
@@ -266,7 +266,7 @@ def _done(
 
 
 def _read_ahead(
-    pool: ThreadPoolExecutor, chunks: Sequence[Sequence[Path]], options: Options
+    pool: ThreadPoolExecutor, chunks: Sequence[Sequence[Path]], options: AlignOptions
 ) -> Iterator[list[tuple[Pixels, Pixels] | str]]:
     """The images of each chunk and what the detector sees of them; the next is read while one is worked on.
 
@@ -291,7 +291,7 @@ def _read_ahead(
             yield [future.result() for future in coming.popleft()]
 
 
-def _write(target: Path, aligned: Aligned, options: Options) -> None:
+def _write(target: Path, aligned: Aligned, options: AlignOptions) -> None:
     if aligned.face is None and options.no_face == "omit":
         return
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -310,7 +310,11 @@ def _summary(names: Sequence[str], aligned: Sequence[Aligned], corrupt: Mapping[
 
 
 def _judge_corrupt(
-    source: Path, files: Mapping[str, Path], chunks: Sequence[Mapping[str, Any]], options: Options, omissions: Omissions
+    source: Path,
+    files: Mapping[str, Path],
+    chunks: Sequence[Mapping[str, Any]],
+    options: AlignOptions,
+    omissions: Omissions,
 ) -> None:
     """Count the images that could not be decoded, by this call or one before it, and refuse what may not be left out.
 
@@ -332,7 +336,7 @@ def _judge_corrupt(
 
 
 def _report(
-    chunks: Sequence[Mapping[str, Any]], key: str, detector: Detector, options: Options, omissions: Omissions
+    chunks: Sequence[Mapping[str, Any]], key: str, detector: Detector, options: AlignOptions, omissions: Omissions
 ) -> dict[str, Any]:
     without = [name for chunk in chunks for name in chunk["without"]]
     several = [name for chunk in chunks for name in chunk.get("several_faces", ())]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from aroface.datasets.degradation import Treatment
-from aroface.datasets.folders import whole_folder
+from aroface.datasets.folders import atomic_folder
 from aroface.datasets.formats.pairs import Pairs, write_pairs
 from aroface.datasets.formats.tinyface import write_tinyface
 from aroface.datasets.formats.training_set import write_training_set
@@ -70,7 +70,7 @@ def pack(folder: Path, out: Path, options: PackOptions | None = None) -> Packed:
         for name in singles:
             omissions.note("person with one image, of no use without a test", name)
     identities = packed_identities(folder, options)
-    with whole_folder(out) as package:
+    with atomic_folder(out) as package:
         counts: dict[str, int] = {"left_out": len(rest) - len(trained)}
         if "train" in options.parts:
             counts |= _train(

@@ -10,7 +10,7 @@ from typing import Literal
 
 from aroface.datasets.file_names import check_name
 from aroface.datasets.image_formats import MORE_SUFFIXES, UNREADABLE, format_of_file
-from aroface.datasets.retrying_reads import steadily
+from aroface.datasets.retrying_reads import retrying
 from aroface.errors import InputError
 from aroface.omissions import Omissions
 from aroface.progress import track
@@ -154,7 +154,7 @@ def _walk(root: Path) -> Iterator[tuple[Path, str]]:
     waiting: list[tuple[Path, frozenset[tuple[int, int]]]] = [(root, frozenset())]
     while waiting:
         folder, above = waiting.pop()
-        state = steadily(folder.stat, folder)
+        state = retrying(folder.stat, folder)
         here = (state.st_dev, state.st_ino)
         if here in above:
             yield folder, "link to a folder that it lies in"
@@ -180,7 +180,7 @@ def _listing(folder: Path) -> list[tuple[str, bool]]:
         with os.scandir(folder) as entries:
             return sorted((entry.name, entry.is_dir()) for entry in entries)
 
-    return steadily(listed, folder)
+    return retrying(listed, folder)
 
 
 def _kind_of(path: Path) -> str:

@@ -17,7 +17,7 @@ from aroface.datasets.images import JPEG_START, Pixels, decode, encode_jpeg, rea
 from aroface.datasets.orientation import orientation_of, read_upright
 from aroface.datasets.preparation.pack_options import Orientation
 from aroface.datasets.preparation.person_folders import LostPeople, find_people
-from aroface.datasets.retrying_reads import steadily
+from aroface.datasets.retrying_reads import retrying
 from aroface.errors import InputError
 from aroface.faces.geometry import TEMPLATE, TEMPLATE_SIZE, similarity, warp
 from aroface.omissions import Omissions
@@ -31,7 +31,7 @@ _COLUMNS = tuple(f"{point}_{axis}" for point in _POINTS for axis in "xy")
 Landmarks = npt.NDArray[np.float32]
 
 
-class Row(NamedTuple):
+class LandmarkRow(NamedTuple):
     """A row of a table of landmarks: float32 (5, 2), and the number of its line."""
 
     points: Landmarks
@@ -90,7 +90,7 @@ class Photograph:
         """
         if self.landmarks is not None:
             return encode_jpeg(self.face(), quality)
-        data = steadily(self.path.read_bytes, self.path)
+        data = retrying(self.path.read_bytes, self.path)
         image = _decoded(data, self.path)
         if not is_aligned(*image.shape[:2], resize=resize):
             raise self.not_aligned(*image.shape[:2])
@@ -107,7 +107,7 @@ class Photograph:
         Raises:
             InputError: the file is no image, or with ``whole`` no whole one.
         """
-        data = steadily(self.path.read_bytes, self.path)
+        data = retrying(self.path.read_bytes, self.path)
         if whole or not data.startswith(JPEG_START):
             height, width = _decoded(data, self.path).shape[:2]
         else:
@@ -179,7 +179,7 @@ def read_people(
     return People(people, found.total)
 
 
-def read_landmarks(path: Path) -> dict[tuple[str, str], Row]:
+def read_landmarks(path: Path) -> dict[tuple[str, str], LandmarkRow]:
     """Landmarks by identity and image, the image's name without its ending.
 
     Raises:
@@ -191,14 +191,14 @@ def read_landmarks(path: Path) -> dict[tuple[str, str], Row]:
             absent = [name for name in ("identity", "image", *_COLUMNS) if name not in (reader.fieldnames or ())]
             if absent:
                 raise InputError(f"no column {', '.join(absent)}", file=path)
-            found: dict[tuple[str, str], Row] = {}
+            found: dict[tuple[str, str], LandmarkRow] = {}
             for row in reader:
                 key = (row["identity"], _stem(_below(row["image"] or "", row["identity"])))
                 if key in found:
                     raise InputError(
                         f"the image {'/'.join(key)} occurs twice", file=path, record=f"line {reader.line_num}"
                     )
-                found[key] = Row(_numbers(row, path, reader.line_num), reader.line_num)
+                found[key] = LandmarkRow(_numbers(row, path, reader.line_num), reader.line_num)
             return found
     except FileNotFoundError:
         raise InputError("no such file", file=path) from None
@@ -227,11 +227,13 @@ def _numbers(row: Mapping[str, str | None], path: Path, line: int) -> Landmarks:
     return values.reshape(5, 2)
 
 
-def _located(path: Path, row: Row, orientation: Orientation) -> Photograph:
+def _located(path: Path, row: LandmarkRow, orientation: Orientation) -> Photograph:
     return Photograph(path, row.points, orientation, row.line)
 
 
-def _row_of(person: str, name: Path, path: Path, rows: Mapping[tuple[str, str], Row], landmarks: Path | None) -> Row:
+def _row_of(
+    person: str, name: Path, path: Path, rows: Mapping[tuple[str, str], LandmarkRow], landmarks: Path | None
+) -> LandmarkRow:
     """The row of an image, whose name may be written with its ending or without."""
     keys = ((person, _stem(name.as_posix())), (person, name.with_suffix("").as_posix()))
     found = next((rows[key] for key in keys if key in rows), None)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aroface.datasets.corrupt_images import OnCorrupt
-from aroface.datasets.folders import whole_folder
+from aroface.datasets.folders import atomic_folder
 from aroface.datasets.formats.recordio import open_writer, pack
 from aroface.datasets.formats.training_set import (
     INDEX,
@@ -91,7 +91,7 @@ def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> P
     count, classes = len(images.labels), images.classes
     rng = np.random.default_rng([options.seed, _ORDER])
     order = rng.permutation(count) if options.shuffle else np.argsort(images.labels, kind="stable")
-    with whole_folder(out) as folder:
+    with atomic_folder(out) as folder:
         numbers = track(order.tolist(), "writing", count)
         items = ((int(images.labels[number]), images.jpeg(number)) for number in numbers)
         if options.shuffle:

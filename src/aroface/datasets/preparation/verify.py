@@ -32,7 +32,7 @@ from aroface.datasets.hashes import FileHashes
 from aroface.datasets.identity import data_identity, kind_of, set_files
 from aroface.datasets.images import CROP_PIXELS, Pixels, decode
 from aroface.datasets.manifest import files_under, manifest_path, read_manifest
-from aroface.datasets.synthetic.spec import Kind
+from aroface.datasets.synthetic.spec import SetKind
 from aroface.errors import InputError
 from aroface.faces.geometry import TEMPLATE_SIZE
 from aroface.files import read_json, refuse_special, write_json
@@ -328,7 +328,7 @@ def _unlisted(data: Path, folders: Iterable[str], used: Iterable[Path]) -> dict[
     return omissions.summary()
 
 
-_CHECKS: dict[Kind, Callable[[Path, int], Findings]] = {
+_CHECKS: dict[SetKind, Callable[[Path, int], Findings]] = {
     "training": _check_training,
     "pairs": _check_pairs,
     "tinyface": _check_tinyface,

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aroface.datasets.degradation import Integers, Treatment
-from aroface.datasets.folders import whole_folder
+from aroface.datasets.folders import atomic_folder
 from aroface.datasets.formats import ijb, ijbs
 from aroface.datasets.formats.ijb import write_ijb
 from aroface.datasets.formats.ijbs import write_ijbs
@@ -24,15 +24,15 @@ from aroface.datasets.formats.tinyface import write_tinyface
 from aroface.datasets.formats.training_set import write_training_set
 from aroface.datasets.manifest import manifest_path, write_manifest
 from aroface.datasets.synthetic.loose_crops import draw_loose
-from aroface.datasets.synthetic.rendering import Plan, draw
-from aroface.datasets.synthetic.spec import Kind, generated_identity, resolve_spec
+from aroface.datasets.synthetic.rendering import RenderingPlan, draw
+from aroface.datasets.synthetic.spec import SetKind, generated_identity, resolve_spec
 from aroface.datasets.synthetic.template_protocols import surveillance_set, template_set
 from aroface.errors import InputError
 from aroface.faces.synthetic import Identities, sample_identities
 from aroface.progress import track
 from aroface.schemas import read_yaml
 
-_STREAMS: dict[Kind, int] = {"training": 1201, "pairs": 1202, "tinyface": 1203, "ijb": 1204, "ijbs": 1205}
+_STREAMS: dict[SetKind, int] = {"training": 1201, "pairs": 1202, "tinyface": 1203, "ijb": 1204, "ijbs": 1205}
 _PEOPLE, _IMAGES, _PAIRING = 1, 2, 3
 
 
@@ -88,7 +88,7 @@ def generate_training(spec: Mapping[str, Any], seed: int, out: Path, workers: in
         treatment = Treatment(low["probability"], tuple(low["resolution"]), resolved["alignment"])
     treated = np.ones(len(labels), bool)
     plan = _plan("training", resolved, seed, _people("training", classes, seed), labels, treatment, treated)
-    with whole_folder(out) as folder:
+    with atomic_folder(out) as folder:
         images = track(draw(plan, workers), "drawing faces", len(labels))
         write_training_set(folder, zip(labels.tolist(), images, strict=True), classes)
         counts = {"identities": classes, "images": len(labels)}
@@ -147,7 +147,7 @@ def generate_tinyface(spec: Mapping[str, Any], seed: int, out: Path, workers: in
     treated[len(gallery) : len(gallery) + len(probes)] = True
     people = _people("tinyface", known + others, seed)
     plan = _plan("tinyface", resolved, seed, people, rows, _test_treatment(resolved), treated)
-    with whole_folder(out) as folder:
+    with atomic_folder(out) as folder:
         images = track(draw(plan, workers), "drawing faces", len(rows))
         counts = write_tinyface(
             folder, zip(gallery.tolist(), images, strict=False), zip(probes.tolist(), images, strict=False), images
@@ -173,10 +173,10 @@ def generate_ijb(spec: Mapping[str, Any], seed: int, out: Path, workers: int | N
     people = _people("ijb", resolved["identities"] + resolved["distractors"], seed)
     treated = cast.probes | (resolved["which"] == "all")
     plan = _plan("ijb", resolved, seed, people, cast.people, _test_treatment(resolved), treated)
-    with whole_folder(out) as folder:
+    with atomic_folder(out) as folder:
         crops = track(draw_loose(plan, workers), "drawing faces", len(cast.people))
         faces = (
-            ijb.Face(template, medium, crop.jpeg, crop.landmarks, crop.score)
+            ijb.IJBFace(template, medium, crop.jpeg, crop.landmarks, crop.score)
             for template, medium, crop in zip(cast.templates.tolist(), cast.media.tolist(), crops, strict=True)
         )
         counts = write_ijb(folder, resolved["benchmark"], faces, cast.pairs, cast.same, cast.search)
@@ -202,28 +202,28 @@ def generate_ijbs(spec: Mapping[str, Any], seed: int, out: Path, workers: int | 
     rows = np.array([subject - 1 for subject, _, _ in cast.faces])
     treated = cast.of_videos | (resolved["which"] == "all")
     plan = _plan("ijbs", resolved, seed, people, rows, _test_treatment(resolved), treated)
-    with whole_folder(out) as folder:
+    with atomic_folder(out) as folder:
         images = track(draw(plan, workers), "drawing faces", len(rows))
-        faces = (ijbs.Face(*face, jpeg) for face, jpeg in zip(cast.faces, images, strict=True))
+        faces = (ijbs.IJBSFace(*face, jpeg) for face, jpeg in zip(cast.faces, images, strict=True))
         counts = write_ijbs(folder, faces, cast.sightings, cast.galleries, cast.probes)
         write_manifest(folder, name=out.name, kind="ijbs", identity=identity, counts=counts)
 
 
-def _people(kind: Kind, count: int, seed: int) -> Identities:
+def _people(kind: SetKind, count: int, seed: int) -> Identities:
     state = np.random.SeedSequence([seed, _STREAMS[kind], _PEOPLE]).generate_state(1, np.uint64)
     return sample_identities(count, int(state[0]))
 
 
 def _plan(
-    kind: Kind,
+    kind: SetKind,
     resolved: Mapping[str, Any],
     seed: int,
     people: Identities,
     rows: Integers,
     treatment: Treatment,
     treated: npt.NDArray[np.bool_],
-) -> Plan:
-    return Plan(
+) -> RenderingPlan:
+    return RenderingPlan(
         people=people,
         rows=rows,
         treated=treated,

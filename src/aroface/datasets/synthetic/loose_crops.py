@@ -10,7 +10,7 @@ import numpy.typing as npt
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from aroface.datasets.images import encode_jpeg
-from aroface.datasets.synthetic.rendering import Plan, draw_by
+from aroface.datasets.synthetic.rendering import RenderingPlan, draw_by
 from aroface.faces.geometry import TEMPLATE, TEMPLATE_SIZE, similarity, similarity_matrix, transform
 from aroface.faces.synthetic import render, sample_nuisances
 
@@ -36,7 +36,7 @@ class LooseCrop:
     score: float
 
 
-def draw_loose(plan: Plan, workers: int | None = None) -> Iterator[LooseCrop]:
+def draw_loose(plan: RenderingPlan, workers: int | None = None) -> Iterator[LooseCrop]:
     """The loose crops of a plan, in its order, drawn while they are taken.
 
     The plan's errors of alignment befall the landmarks: a crop that is aligned by them has just these errors.
@@ -48,7 +48,7 @@ def draw_loose(plan: Plan, workers: int | None = None) -> Iterator[LooseCrop]:
     return draw_by(_draw_chunk, plan, workers)
 
 
-def _draw_chunk(plan: Plan) -> list[LooseCrop]:
+def _draw_chunk(plan: RenderingPlan) -> list[LooseCrop]:
     rng, placing = np.random.default_rng(plan.stream), np.random.default_rng((*plan.stream, _POSES))
     count = len(plan.rows)
     nuisances = sample_nuisances(count, rng, plan.difficulty)

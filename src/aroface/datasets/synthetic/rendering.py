@@ -29,7 +29,7 @@ Drawn = TypeVar("Drawn")
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RenderingPlan:
     """Images to draw, one a row.
 
     Attributes:
@@ -51,7 +51,7 @@ class Plan:
     stream: tuple[int, ...]
 
 
-def draw(plan: Plan, workers: int | None = None) -> Iterator[bytes]:
+def draw(plan: RenderingPlan, workers: int | None = None) -> Iterator[bytes]:
     """The JPEGs of a plan, in its order, drawn while they are taken.
 
     Args:
@@ -61,7 +61,9 @@ def draw(plan: Plan, workers: int | None = None) -> Iterator[bytes]:
     return draw_by(_draw_chunk, plan, workers)
 
 
-def draw_by(draw_chunk: Callable[[Plan], list[Drawn]], plan: Plan, workers: int | None = None) -> Iterator[Drawn]:
+def draw_by(
+    draw_chunk: Callable[[RenderingPlan], list[Drawn]], plan: RenderingPlan, workers: int | None = None
+) -> Iterator[Drawn]:
     """What ``draw_chunk`` makes of a plan, in its order, made while it is taken.
 
     Args:
@@ -78,7 +80,7 @@ def draw_by(draw_chunk: Callable[[Plan], list[Drawn]], plan: Plan, workers: int 
     return chain.from_iterable(_in_processes(draw_chunk, chunks, count))
 
 
-def _chunks(plan: Plan) -> Iterator[Plan]:
+def _chunks(plan: RenderingPlan) -> Iterator[RenderingPlan]:
     """The plan in parts, each with its own people and its own random stream."""
     for number, begin in enumerate(range(0, len(plan.rows), _CHUNK)):
         chunk = slice(begin, begin + _CHUNK)
@@ -93,7 +95,7 @@ def _chunks(plan: Plan) -> Iterator[Plan]:
 
 
 def _in_processes(
-    draw_chunk: Callable[[Plan], list[Drawn]], chunks: Iterable[Plan], workers: int
+    draw_chunk: Callable[[RenderingPlan], list[Drawn]], chunks: Iterable[RenderingPlan], workers: int
 ) -> Iterator[list[Drawn]]:
     """Results in order, with no more chunks begun than keep all workers busy."""
     context = multiprocessing.get_context("forkserver")
@@ -110,7 +112,7 @@ def _in_processes(
             pool.shutdown(cancel_futures=True)
 
 
-def _draw_chunk(plan: Plan) -> list[bytes]:
+def _draw_chunk(plan: RenderingPlan) -> list[bytes]:
     # The circumstances come first in the stream: sets that differ in their treatment only show the same scenes.
     rng = np.random.default_rng(plan.stream)
     count = len(plan.rows)

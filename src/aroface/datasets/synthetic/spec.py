@@ -9,7 +9,7 @@ from typing import Any, Literal
 from aroface.errors import InputError
 from aroface.schemas import validate
 
-Kind = Literal["training", "pairs", "tinyface", "ijb", "ijbs"]
+SetKind = Literal["training", "pairs", "tinyface", "ijb", "ijbs"]
 
 FOLDS = 10
 """Folds of the accuracy of labelled pairs, and so the least number of pairs."""
@@ -19,7 +19,7 @@ SEMANTICS = 1
 
 _IMAGES = {"difficulty": 1.0, "jpeg_quality": 90, "alignment": "exact"}
 _TEST_IMAGES = {**_IMAGES, "degradation": "none", "resolution": [14, 24]}
-_DEFAULTS: dict[Kind, dict[str, Any]] = {
+_DEFAULTS: dict[SetKind, dict[str, Any]] = {
     "training": {**_IMAGES, "low_quality": None},
     "pairs": {**_TEST_IMAGES, "folds": 10, "which": "second"},
     "tinyface": {**_TEST_IMAGES, "which": "probes"},
@@ -49,7 +49,7 @@ _DEFAULTS: dict[Kind, dict[str, Any]] = {
 _RANGES = ("resolution", "images_per_template", "frames_per_video")
 
 
-def resolve_spec(kind: Kind, spec: Mapping[str, Any], *, file: str | PathLike[str] | None = None) -> dict[str, Any]:
+def resolve_spec(kind: SetKind, spec: Mapping[str, Any], *, file: str | PathLike[str] | None = None) -> dict[str, Any]:
     """The spec with every default written out.
 
     Args:
@@ -95,7 +95,7 @@ def alignment_words(start: str, alignment: str | Mapping[str, Any]) -> str:
     return f"{start}; errors: {', '.join(f'{name} {value}' for name, value in alignment.items())}"
 
 
-def generated_identity(kind: Kind, spec: Mapping[str, Any], seed: int) -> dict[str, Any]:
+def generated_identity(kind: SetKind, spec: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """The manifest's identity of a synthetic set; known when a workflow is planned.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from aroface.datasets.formats.ijb import GALLERIES, Search, Templates
+from aroface.datasets.formats.ijb import GALLERIES, IdentificationProtocol, TemplateTable
 from aroface.datasets.formats.ijbs import Medium, Template
 from aroface.datasets.splits import sample_pairs
 
@@ -39,7 +39,7 @@ class TemplateSet:
     probes: Bools
     pairs: Int64
     same: Bools
-    search: Search
+    search: IdentificationProtocol
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,7 +85,7 @@ def template_set(resolved: Mapping[str, Any], rng: np.random.Generator) -> Templ
     pairs = [(first[a] + i, first[b] + j) for (a, i), (b, j) in zip(drawn.first, drawn.second, strict=True)]
     half = np.isin(people, rng.permutation(known)[: known // 2])
     galleries = {
-        name: Templates(ids[enrolled & part], 1 + people[enrolled & part])
+        name: TemplateTable(ids[enrolled & part], 1 + people[enrolled & part])
         for name, part in zip(GALLERIES[resolved["benchmark"]], (half, ~half), strict=True)
     }
     return TemplateSet(
@@ -95,7 +95,7 @@ def template_set(resolved: Mapping[str, Any], rng: np.random.Generator) -> Templ
         probes=~enrolled[rows],
         pairs=ids[np.array(pairs, np.int64).reshape(-1, 2)],
         same=drawn.same,
-        search=Search(galleries, Templates(ids[~enrolled], 1 + people[~enrolled])),
+        search=IdentificationProtocol(galleries, TemplateTable(ids[~enrolled], 1 + people[~enrolled])),
     )
 
 

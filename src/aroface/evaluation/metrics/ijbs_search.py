@@ -22,7 +22,7 @@ _DECIMALS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
+class GallerySearch:
     """What each of P probes found in one gallery.
 
     Attributes:
@@ -42,14 +42,14 @@ class Search:
     legacy_mate_scores: Floats
 
     @property
-    def legacy(self) -> Search:
+    def legacy(self) -> GallerySearch:
         """The same search with the released script's ranks for its own."""
         return replace(self, ranks=self.legacy_ranks, mate_scores=self.legacy_mate_scores)
 
 
 def search(
     probes: Floats, subjects: Integers, gallery: Floats, gallery_subjects: Integers, *, probe_block: int = PROBE_BLOCK
-) -> Search:
+) -> GallerySearch:
     """Search every probe in a gallery by cosine similarity, in float64.
 
     Among equal scores a template of another person counts as the better one, as in
@@ -72,7 +72,7 @@ def search(
         _search(probes[rows], subjects[rows], gallery, gallery_subjects)
         for rows in (slice(start, start + probe_block) for start in range(0, len(probes), probe_block))
     ]
-    return Search(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+    return GallerySearch(*(np.concatenate(each) for each in zip(*parts, strict=True)))
 
 
 def _search(
@@ -98,7 +98,7 @@ def _legacy(scores: Floats, mates: Booleans) -> tuple[Integers, Floats]:
     return np.where(last >= 0, 1 + ahead, NEVER), best
 
 
-def tpir_at_fpir(found: Search, fpir: float, weights: Integers | None = None) -> Floats:
+def tpir_at_fpir(found: GallerySearch, fpir: float, weights: Integers | None = None) -> Floats:
     """Rate of probes with a mate that are identified: found at rank 1 with a score that reaches the threshold.
 
     The threshold is the ``int(n · fpir)``-th highest of the best scores of the n probes without a mate, of which as

@@ -31,7 +31,7 @@ _LOOKED_UP = 1 << 18  # templates at a time: what stays in the cache
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Templates:
+class PooledTemplates:
     """T templates.
 
     Attributes:
@@ -67,7 +67,7 @@ class Templates:
 
 def pool(
     features: Features, templates: Integers, media: Integers, scores: Features | None, *, norm_weighting: bool
-) -> Templates:
+) -> PooledTemplates:
     """Pool N features into templates.
 
     Args:
@@ -93,7 +93,7 @@ def pool(
         here, place = np.unique(template[rows], return_inverse=True)
         entries = (weights[rows], (place, np.arange(len(block))))
         sums[here] += sparse.csr_array(entries, shape=(len(here), len(block))) @ block
-    return Templates(ids, unit(sums, np.float32))
+    return PooledTemplates(ids, unit(sums, np.float32))
 
 
 def _blocks(features: Features) -> Iterator[tuple[int, Features]]:

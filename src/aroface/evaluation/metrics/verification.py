@@ -76,7 +76,7 @@ def accuracy(distances: Floats, same: Booleans, weights: Integers | None = None)
     return _mean_and_sd(held_out, _per_fold(weights))
 
 
-def rightly_called(distances: Floats, same: Booleans) -> Booleans:
+def correctly_classified(distances: Floats, same: Booleans) -> Booleans:
     """Whether each pair (N,) is called rightly at its fold's threshold: what :func:`accuracy` is the rate of."""
     _, best = _right_per_fold(distances, same, _weights(distances, None))
     thresholds = ACCURACY_THRESHOLDS[best][fold_numbers(len(distances))]

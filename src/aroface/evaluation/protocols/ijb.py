@@ -14,12 +14,12 @@ from aroface.evaluation.metrics.open_set import RANKS, Found, rates, search
 from aroface.evaluation.metrics.operating_curves import tar_far, tpir_fpir
 from aroface.evaluation.metrics.operating_points import FARS, paper_tars, strict_tars
 from aroface.evaluation.metrics.pair_scores import pair_scores
-from aroface.evaluation.metrics.template_pooling import Templates, pool
+from aroface.evaluation.metrics.template_pooling import PooledTemplates, pool
 from aroface.evaluation.protocols.outcome import Outcome
 from aroface.evaluation.protocols.pairs import check_kinds
 from aroface.evaluation.statistics import bootstrap, subject_bootstrap
 from aroface.evaluation.statistics.exact import clopper_pearson
-from aroface.evaluation.statistics.weighted_metrics import Measure
+from aroface.evaluation.statistics.weighted_metrics import WeightedMetrics
 
 Booleans = NDArray[np.bool_]
 Scores = NDArray[np.float32]
@@ -55,7 +55,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
     )
 
 
-def measures(features: StoredFeatures) -> list[Measure]:
+def measures(features: StoredFeatures) -> list[WeightedMetrics]:
     """The strict TARs as functions of how often each subject counts, and the search's metrics, each probe.
 
     Raises:
@@ -72,10 +72,10 @@ def measures(features: StoredFeatures) -> list[Measure]:
     found = search_stored(features, templates)
     closed = found.mated.any(axis=1)
     hits = {f"rank{rank}": closed & (found.ranks <= rank) for rank in RANKS}
-    return [verification, Measure(found.strata, partial(rates, found), hits)]
+    return [verification, WeightedMetrics(found.strata, partial(rates, found), hits)]
 
 
-def pool_stored(features: StoredFeatures) -> Templates:
+def pool_stored(features: StoredFeatures) -> PooledTemplates:
     """The templates of stored features, weighted as the protocol's options say.
 
     By norm and by the detector's score in insightface's script; AdaFace's own leaves the score out, which is
@@ -91,7 +91,7 @@ def pool_stored(features: StoredFeatures) -> Templates:
     )
 
 
-def search_stored(features: StoredFeatures, templates: Templates) -> Found:
+def search_stored(features: StoredFeatures, templates: PooledTemplates) -> Found:
     """Search the listed probes in the listed galleries."""
     probes = features.arrays["probes"]
     galleries = [features.arrays[f"gallery_{name}"] for name in features.index["layout"]["galleries"]]
@@ -117,7 +117,7 @@ def verification_metrics(scores: Scores, same: Booleans) -> dict[str, float]:
     }
 
 
-def _verification(features: StoredFeatures, templates: Templates) -> Outcome:
+def _verification(features: StoredFeatures, templates: PooledTemplates) -> Outcome:
     """Metrics of pairs with two intervals each: a bootstrap over subjects, and the binomial one of so many pairs."""
     same, pairs = features.arrays["same"], features.arrays["pairs"]
     check_kinds(same, features)

@@ -12,10 +12,10 @@ from aroface.datasets.formats.checks import IJBS_SEARCHES
 from aroface.embedding.feature_store import StoredFeatures
 from aroface.errors import InputError
 from aroface.evaluation.metrics.frame_pooling import pool_templates
-from aroface.evaluation.metrics.ijbs_search import Floats, Integers, Search, search, tpir_at_fpir
+from aroface.evaluation.metrics.ijbs_search import Floats, GallerySearch, Integers, search, tpir_at_fpir
 from aroface.evaluation.protocols.outcome import Outcome
 from aroface.evaluation.statistics import bootstrap
-from aroface.evaluation.statistics.weighted_metrics import Measure
+from aroface.evaluation.statistics.weighted_metrics import WeightedMetrics
 
 RANKS = (1, 5, 10)
 FPIRS = {"1e-2": 1e-2, "1e-1": 1e-1}
@@ -36,8 +36,8 @@ class Searched:
         gallery: number of templates in both.
     """
 
-    closed: Search
-    parts: tuple[Search, Search]
+    closed: GallerySearch
+    parts: tuple[GallerySearch, GallerySearch]
     gallery: int
 
 
@@ -71,7 +71,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
     )
 
 
-def measures(features: StoredFeatures) -> list[Measure]:
+def measures(features: StoredFeatures) -> list[WeightedMetrics]:
     """The metrics of each search as functions of how often each probe counts; see :func:`evaluate`."""
     return [measure_search(name, searched) for name, searched in run_searches(features).items()]
 
@@ -98,7 +98,7 @@ def _search(templates: Floats, subjects: Integers, probes: Integers, galleries: 
     return Searched(closed, (parts[0], parts[1]), len(both))
 
 
-def measure_search(name: str, searched: Searched) -> Measure:
+def measure_search(name: str, searched: Searched) -> WeightedMetrics:
     """The metrics of one search, their names beginning with its ``name``."""
     closed, parts = searched.closed, searched.parts
     hits = {f"{name}_rank{rank}": closed.ranks <= rank for rank in RANKS}
@@ -118,7 +118,7 @@ def measure_search(name: str, searched: Searched) -> Measure:
         }
         return ranks | rates
 
-    return Measure(parts[0].mated + 2 * parts[1].mated, statistic, hits)
+    return WeightedMetrics(parts[0].mated + 2 * parts[1].mated, statistic, hits)
 
 
 def _counts(features: StoredFeatures, done: Mapping[str, Searched]) -> dict[str, int]:

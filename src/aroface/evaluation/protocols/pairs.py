@@ -13,9 +13,9 @@ from aroface.evaluation.metrics.verification import (
     Integers,
     accuracy,
     auc,
+    correctly_classified,
     eer,
     pair_distances,
-    rightly_called,
     roc,
     tar_at_far,
     val,
@@ -23,7 +23,7 @@ from aroface.evaluation.metrics.verification import (
 from aroface.evaluation.protocols.outcome import Outcome
 from aroface.evaluation.statistics import bootstrap
 from aroface.evaluation.statistics.exact import clopper_pearson
-from aroface.evaluation.statistics.weighted_metrics import Measure
+from aroface.evaluation.statistics.weighted_metrics import WeightedMetrics
 
 STRICT_FARS = {"1e-1": 1e-1, "1e-2": 1e-2, "1e-3": 1e-3}
 _STRICT = "tar_strict_at_far_{}"
@@ -54,7 +54,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
     return Outcome(metrics, bootstrapped | binomial, pair_counts(same), curves=curves)
 
 
-def measures(features: StoredFeatures) -> list[Measure]:
+def measures(features: StoredFeatures) -> list[WeightedMetrics]:
     """The metrics as functions of how often each pair counts.
 
     Raises:
@@ -70,9 +70,9 @@ def _labelled_distances(features: StoredFeatures) -> tuple[Booleans, Floats]:
     return same, pair_distances(features.values[0::2], features.values[1::2])
 
 
-def _measure(distances: Floats, same: Booleans) -> Measure:
-    hits = {"accuracy": rightly_called(distances, same)}
-    return Measure(same, lambda weights: pair_metrics(distances, same, weights), hits)
+def _measure(distances: Floats, same: Booleans) -> WeightedMetrics:
+    hits = {"accuracy": correctly_classified(distances, same)}
+    return WeightedMetrics(same, lambda weights: pair_metrics(distances, same, weights), hits)
 
 
 def pair_metrics(distances: Floats, same: Booleans, weights: Integers | None = None) -> dict[str, Floats]:

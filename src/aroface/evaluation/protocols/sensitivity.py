@@ -14,15 +14,15 @@ from aroface.evaluation.metrics.verification import (
     Integers,
     accuracy,
     auc,
+    correctly_classified,
     pair_distances,
-    rightly_called,
     roc,
     tar_at_far,
 )
 from aroface.evaluation.protocols.outcome import Outcome
 from aroface.evaluation.protocols.pairs import check_kinds, pair_counts
 from aroface.evaluation.statistics import bootstrap
-from aroface.evaluation.statistics.weighted_metrics import Measure
+from aroface.evaluation.statistics.weighted_metrics import WeightedMetrics
 from aroface.progress import track
 
 FARS = {"tar_strict_at_far_1e-1": 1e-1, "tar_strict_at_far_1e-2": 1e-2, "tar_strict_at_far_1e-3": 1e-3}
@@ -64,7 +64,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
     )
 
 
-def measures(features: StoredFeatures) -> list[Measure]:
+def measures(features: StoredFeatures) -> list[WeightedMetrics]:
     """The metrics of the undistorted variant of each quality, as functions of how often each pair counts.
 
     Raises:
@@ -77,16 +77,16 @@ def measures(features: StoredFeatures) -> list[Measure]:
     return [_clean_measure(_distances(features, variant, same), same, names, variant["quality"]) for variant in clean]
 
 
-def _clean_measure(distances: Floats, same: Booleans, names: Sequence[str], quality: str) -> Measure:
+def _clean_measure(distances: Floats, same: Booleans, names: Sequence[str], quality: str) -> WeightedMetrics:
     def statistic(weights: Integers) -> dict[str, Floats]:
         return {f"{name}_{quality}": value for name, value in _metrics(distances, same, names, weights).items()}
 
-    hits = {f"accuracy_{quality}": rightly_called(distances, same)} if "accuracy" in names else {}
-    return Measure(same, statistic, hits)
+    hits = {f"accuracy_{quality}": correctly_classified(distances, same)} if "accuracy" in names else {}
+    return WeightedMetrics(same, statistic, hits)
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
+class MeasuredVariant:
     """One variant of the pair set, measured: the metrics' values and bootstrap samples. No factor: undistorted."""
 
     quality: str
@@ -96,12 +96,14 @@ class Condition:
     samples: Mapping[str, Floats]
 
 
-def measure(features: StoredFeatures, variant: Mapping[str, Any], same: Booleans, names: Sequence[str]) -> Condition:
+def measure(
+    features: StoredFeatures, variant: Mapping[str, Any], same: Booleans, names: Sequence[str]
+) -> MeasuredVariant:
     """Measure one variant of ``layout``: its metrics by ``names``, and their bootstrap samples."""
     distances = _distances(features, variant, same)
     values = {name: value.item() for name, value in _metrics(distances, same, names).items()}
     samples = bootstrap.samples(lambda weights: _metrics(distances, same, names, weights), same)
-    return Condition(variant["quality"], variant["factor"], variant["level"], values, samples)
+    return MeasuredVariant(variant["quality"], variant["factor"], variant["level"], values, samples)
 
 
 def _distances(features: StoredFeatures, variant: Mapping[str, Any], same: Booleans) -> Floats:
@@ -121,7 +123,7 @@ def _metrics(
     return values
 
 
-def _point(condition: Condition, clean: Condition, factor: str, metric: str) -> dict[str, Any]:
+def _point(condition: MeasuredVariant, clean: MeasuredVariant, factor: str, metric: str) -> dict[str, Any]:
     """One point of one curve; ``significant`` says that the interval of the drop lies above zero."""
     value, samples = condition.values[metric], condition.samples[metric]
     reference, references = clean.values[metric], clean.samples[metric]

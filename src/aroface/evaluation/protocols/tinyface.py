@@ -9,7 +9,7 @@ from aroface.errors import InputError
 from aroface.evaluation.metrics.identification import Floats, Retrieval, retrieve
 from aroface.evaluation.protocols.outcome import Outcome
 from aroface.evaluation.statistics import bootstrap
-from aroface.evaluation.statistics.weighted_metrics import Measure
+from aroface.evaluation.statistics.weighted_metrics import WeightedMetrics
 
 RANKS = (1, 5, 20)
 
@@ -38,7 +38,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
     )
 
 
-def measures(features: StoredFeatures) -> list[Measure]:
+def measures(features: StoredFeatures) -> list[WeightedMetrics]:
     """The metrics as functions of how often each probe with a mate counts.
 
     Raises:
@@ -66,9 +66,9 @@ def _scores(found: Retrieval) -> dict[str, Floats]:
     return {**hits, "map": found.average_precision}
 
 
-def _measure(scores: dict[str, Floats]) -> Measure:
+def _measure(scores: dict[str, Floats]) -> WeightedMetrics:
     columns = np.stack(list(scores.values()), axis=1)
-    return Measure(
+    return WeightedMetrics(
         np.zeros(len(columns)),
         lambda weights: dict(zip(scores, (weights @ columns / len(columns)).T, strict=True)),
         {name: values == 1 for name, values in scores.items() if name.startswith("rank")},

@@ -22,7 +22,7 @@ from scipy import sparse
 from aroface.evaluation.metrics.operating_points import admitted
 from aroface.evaluation.statistics import bootstrap
 from aroface.evaluation.statistics.bootstrap import Floats, Multiplicities
-from aroface.evaluation.statistics.weighted_metrics import Measure
+from aroface.evaluation.statistics.weighted_metrics import WeightedMetrics
 
 Booleans = NDArray[np.bool_]
 Integers = NDArray[np.int64]
@@ -92,7 +92,7 @@ def tar_samples(
 
 def strict_measure(
     scores: Scores, first: Rows, second: Rows, same: Booleans, count: int, fars: Mapping[str, float]
-) -> Measure:
+) -> WeightedMetrics:
     """``tar_strict_at_far_*`` as functions of how often each subject counts; arguments as of :func:`tar_samples`."""
     subjects, strata = _drawn(first, second, same, count)
     impostors = int(np.count_nonzero(~same))
@@ -102,7 +102,7 @@ def strict_measure(
         tars = _tars(ranked, fars, drawn)
         return {name: tars[name] for name in (f"tar_strict_at_far_{far}" for far in fars)}
 
-    return Measure(strata, statistic)
+    return WeightedMetrics(strata, statistic)
 
 
 def _drawn(first: Rows, second: Rows, same: Booleans, count: int) -> tuple[Rows, Integers]:

@@ -19,7 +19,7 @@ Booleans = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Measure:
+class WeightedMetrics:
     """Metrics that are measured on the same N pairs or probes.
 
     Attributes:

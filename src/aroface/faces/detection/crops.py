@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from aroface.faces.detection.detector import Detector, Face, Image, overlap
+from aroface.faces.detection.detector import DetectedFace, Detector, Image, overlap
 from aroface.faces.geometry import TEMPLATE_SIZE, similarity, template, transform, warp
 
 FACE, CANVAS = 128, 192
@@ -45,7 +45,7 @@ class Aligned:
     """
 
     image: Image
-    face: Face | None
+    face: DetectedFace | None
     faces: int
 
 
@@ -86,7 +86,7 @@ def placement(height: int, width: int, setting: Setting = Setting()) -> npt.NDAr
     return np.array([[scale, 0, offset[0]], [0, scale, offset[1]]])
 
 
-def finish(image: Image, faces: Sequence[Face], setting: Setting = Setting()) -> Aligned:
+def finish(image: Image, faces: Sequence[DetectedFace], setting: Setting = Setting()) -> Aligned:
     """Choose among the faces that were found in what `show` gave, and align; see `align_crops`."""
     if not faces:
         return Aligned(_resize(squarify(image), TEMPLATE_SIZE), None, 0)
@@ -98,7 +98,7 @@ def finish(image: Image, faces: Sequence[Face], setting: Setting = Setting()) ->
     points = ((chosen.points - offset) / scale).astype(np.float32)
     box = ((chosen.box.reshape(2, 2) - offset) / scale).astype(np.float32).ravel()
     aligned = warp(image, similarity(points, template()))
-    return Aligned(aligned, Face(box, points, chosen.score), len(faces))
+    return Aligned(aligned, DetectedFace(box, points, chosen.score), len(faces))
 
 
 def _centred(image: Image, side: int) -> Image:

@@ -14,7 +14,7 @@ Fact = str | int | float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Face:
+class DetectedFace:
     """One face in an image; pixel centres are at integer coordinates.
 
     Attributes:
@@ -40,7 +40,7 @@ class Detector(Protocol):
     def facts(self) -> Mapping[str, Fact]:
         """What its finds depend on, such as the sha256 of the weights and the threshold; goes into reports."""
 
-    def detect(self, images: Sequence[Image]) -> list[list[Face]]:
+    def detect(self, images: Sequence[Image]) -> list[list[DetectedFace]]:
         """The faces in each image, in any order.
 
         Args:

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aroface.errors import InputError
-from aroface.faces.detection.detector import Face, Fact, Image, overlap
+from aroface.faces.detection.detector import DetectedFace, Fact, Image, overlap
 from aroface.files import sha256_file
 from aroface.onnx_program import TIME_LIMIT, Program, TimeLimitError, read_graph, reason, trial_images, weight_files
 
@@ -113,12 +113,12 @@ class Scrfd:
             return False
         return _agree(together, alone)
 
-    def detect(self, images: Sequence[Image]) -> list[list[Face]]:
+    def detect(self, images: Sequence[Image]) -> list[list[DetectedFace]]:
         """The faces in each image, best first; images of one size are seen in batches. See `Detector`."""
         groups: dict[tuple[int, int], list[int]] = {}
         for number, image in enumerate(images):
             groups.setdefault(self._canvas(image), []).append(number)
-        found: list[list[Face]] = [[] for _ in images]
+        found: list[list[DetectedFace]] = [[] for _ in images]
         for canvas, numbers in groups.items():
             for begin in range(0, len(numbers), self._batch):
                 batch = numbers[begin : begin + self._batch]
@@ -136,7 +136,7 @@ class Scrfd:
             raise InputError(what, file=self._path, remedy="take an export for any size")
         return self._side, self._side
 
-    def _run(self, images: Sequence[Image], canvas: tuple[int, int]) -> list[list[Face]]:
+    def _run(self, images: Sequence[Image], canvas: tuple[int, int]) -> list[list[DetectedFace]]:
         scores, boxes, points = _decode(self._outputs(images, canvas), len(images), canvas, self._path)
         return [self._faces(*each) for each in zip(scores, boxes, points, strict=True)]
 
@@ -148,11 +148,11 @@ class Scrfd:
         batch = np.ascontiguousarray(values.transpose(0, 3, 1, 2))
         return self._program.run(None, {self._input: batch})
 
-    def _faces(self, scores: Floats, boxes: Floats, points: Floats) -> list[Face]:
+    def _faces(self, scores: Floats, boxes: Floats, points: Floats) -> list[DetectedFace]:
         likely = np.flatnonzero((scores >= self._threshold) & np.isfinite(points).all(axis=(1, 2)))
         likely = likely[np.argsort(-scores[likely], kind="stable")]
         kept = likely[_separate(boxes[likely])]
-        return [Face(boxes[i], points[i], float(scores[i])) for i in kept]
+        return [DetectedFace(boxes[i], points[i], float(scores[i])) for i in kept]
 
 
 def _decode(outputs: Sequence[npt.NDArray[Any]], count: int, canvas: tuple[int, int], path: Path) -> Anchors:

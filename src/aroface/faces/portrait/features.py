@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from aroface.faces.portrait.head import Head
+from aroface.faces.portrait.head import HeadShape
 from aroface.faces.portrait.shapes import Floats, Shape, circle, curve, on_skull, ribbon, stack, strands
 
 _WHITE = np.array([222.0, 216, 210])
@@ -14,7 +14,7 @@ _TEETH = np.array([226.0, 218, 204])
 _EYE_LIFT = -2.5
 
 
-def eyes(head: Head) -> list[Shape]:
+def eyes(head: HeadShape) -> list[Shape]:
     """Both eyes, each from the white to the crease above the lid."""
     return [shape for side in (-1, 1) for shape in _eye(head, side)]
 
@@ -22,7 +22,7 @@ def eyes(head: Head) -> list[Shape]:
 class _Lids:
     """The opening of one eye: its lids as functions of x relative to its centre."""
 
-    def __init__(self, head: Head, side: int) -> None:
+    def __init__(self, head: HeadShape, side: int) -> None:
         who, how = head.who, head.how
         self.side = side
         self.centre_x, self.centre_y = (place[:, (side + 1) // 2, None] for place in (head.eye_x, head.eye_y))
@@ -49,7 +49,7 @@ class _Lids:
         return on_skull(self.centre_x + x, self.centre_y + y + self.slope * x, lift)
 
 
-def _eye(head: Head, side: int) -> list[Shape]:
+def _eye(head: HeadShape, side: int) -> list[Shape]:
     who, how = head.who, head.how
     lids = _Lids(head, side)
     u = np.linspace(-1, 1, 9)
@@ -80,7 +80,7 @@ def _eye(head: Head, side: int) -> list[Shape]:
     ]
 
 
-def _iris(head: Head, lids: _Lids) -> list[Shape]:
+def _iris(head: HeadShape, lids: _Lids) -> list[Shape]:
     """Iris, pupil and glint; what the lids would hide is pushed to their edge."""
     who, how = head.who, head.how
     cosine, sine = circle(14)
@@ -95,12 +95,12 @@ def _iris(head: Head, lids: _Lids) -> list[Shape]:
     return [*shapes, Shape(lids.place(x, y), (245, 245, 245), 0.2, how.eye_open > 0.7)]
 
 
-def brows(head: Head) -> list[Shape]:
+def brows(head: HeadShape) -> list[Shape]:
     """Both brows: a soft edge, the body, some hairs."""
     return [shape for side in (-1, 1) for shape in _brow(head, side)]
 
 
-def _brow(head: Head, side: int) -> list[Shape]:
+def _brow(head: HeadShape, side: int) -> list[Shape]:
     who, how = head.who, head.how
     u = np.linspace(0, 1, 8)
     length = 2 * who.brow_length[:, None]
@@ -122,7 +122,7 @@ def _brow(head: Head, side: int) -> list[Shape]:
     return [*shapes, Shape(strands(foot, tip), 0.5 * tone + 0.45 * hair, 0.8)]
 
 
-def nose(head: Head) -> list[Shape]:
+def nose(head: HeadShape) -> list[Shape]:
     """Nostrils and wings; the rest of the nose is relief."""
     who = head.who
     cosine, sine = circle(10)
@@ -143,7 +143,7 @@ def nose(head: Head) -> list[Shape]:
     return shapes
 
 
-def mouth(head: Head) -> list[Shape]:
+def mouth(head: HeadShape) -> list[Shape]:
     """Lips with what they show between them."""
     who = head.who
     u = np.linspace(-1, 1, 13)

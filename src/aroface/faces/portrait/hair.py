@@ -6,13 +6,13 @@ from functools import cache
 
 import numpy as np
 
-from aroface.faces.portrait.head import Head
+from aroface.faces.portrait.head import HeadShape
 from aroface.faces.portrait.shapes import Floats, Shape, column, curve, mirrored, on_skull, ribbon, strands
 
 _STRANDS = 22
 
 
-def scalp(head: Head) -> list[Shape]:
+def scalp(head: HeadShape) -> list[Shape]:
     """Hair in front of the ears: a soft edge, the body, and strands of three tones combed as the identity does."""
     who = head.who
     rim, edge = _rim(head), _edge(head)
@@ -27,7 +27,7 @@ def scalp(head: Head) -> list[Shape]:
     return shapes
 
 
-def _rim(head: Head) -> Floats:
+def _rim(head: HeadShape) -> Floats:
     """Outer contour from the lowest lock on the left over the crown to the right, (N, P, 3)."""
     who, how = head.who, head.how
     w, top, side = who.face_width[:, None], who.hair_top[:, None], who.hair_side[:, None]
@@ -53,7 +53,7 @@ def _rim(head: Head) -> Floats:
     return curve(head.contour(x, y, near=-2.0), 3, closed=False)
 
 
-def _edge(head: Head) -> Floats:
+def _edge(head: HeadShape) -> Floats:
     """Inner contour: left lock, temple, hairline or fringe, right temple and lock; as many points as the rim."""
     who, how = head.who, head.how
     w = who.face_width[:, None]
@@ -85,7 +85,7 @@ def _scatter(layer: int) -> tuple[Floats, Floats, Floats]:
     return along, rng.uniform(-0.15, 0.55, _STRANDS), rng.uniform(0.35, 0.7, _STRANDS)
 
 
-def _strands(head: Head, rim: Floats, edge: Floats, layer: int) -> Floats:
+def _strands(head: HeadShape, rim: Floats, edge: Floats, layer: int) -> Floats:
     """Strands (N, K, 4, 3): brushed from crown to hairline, or combed away from the parting."""
     who = head.who
     along, across, reach = _scatter(layer)
@@ -104,7 +104,7 @@ def _strands(head: Head, rim: Floats, edge: Floats, layer: int) -> Floats:
     return np.asarray(outer + (inner - outer) * t[..., None])
 
 
-def beard(head: Head) -> list[Shape]:
+def beard(head: HeadShape) -> list[Shape]:
     """Beard around the jaw and moustache: soft layers and some hairs."""
     who = head.who
     shapes = []
@@ -122,7 +122,7 @@ def beard(head: Head) -> list[Shape]:
     return shapes
 
 
-def _cheek_line(head: Head, grow: float) -> tuple[Floats, Floats]:
+def _cheek_line(head: HeadShape, grow: float) -> tuple[Floats, Floats]:
     """Upper edge of one half of the beard, from the ear to below the mouth: x, y (N, 6)."""
     who, w, m = head.who, head.who.face_width, head.mouth_half[:, 0]
     chin = who.chin_length + head.jaw_drop[:, 0]
@@ -137,7 +137,7 @@ def _cheek_line(head: Head, grow: float) -> tuple[Floats, Floats]:
     return x, y - 0.4 * grow
 
 
-def _jaw_ring(head: Head, grow: float) -> Floats:
+def _jaw_ring(head: HeadShape, grow: float) -> Floats:
     x, y, forward = head.jaw()
     lower = y + np.array([0, 0, 0, 0.6, 1.2, 1.6])
     outer = head.contour(mirrored(x + 0.5, -1), mirrored(lower, 1), mirrored(forward, 1))
@@ -148,7 +148,7 @@ def _jaw_ring(head: Head, grow: float) -> Floats:
     return ribbon(curve(outer, 3, closed=False), curve(inner, 3, closed=False))
 
 
-def _bristles(head: Head, layer: int) -> Floats:
+def _bristles(head: HeadShape, layer: int) -> Floats:
     rng = np.random.default_rng([0xBEA2D, layer])
     x, y, forward = head.jaw()
     outer = curve(head.contour(mirrored(x, -1), mirrored(y, 1), mirrored(forward, 1)), 4, closed=False)
@@ -160,7 +160,7 @@ def _bristles(head: Head, layer: int) -> Floats:
     return strands(foot, foot + (outer[:, pick] - inner[:, pick]) * 0.12 + np.array([0, 0.6, 0]))
 
 
-def _whiskers(head: Head, grow: float) -> Floats:
+def _whiskers(head: HeadShape, grow: float) -> Floats:
     who = head.who
     u = np.linspace(-1, 1, 9)
     lip = who.mouth_height[:, None] - 0.35 * head.gap - who.upper_lip[:, None]

@@ -17,7 +17,7 @@ _LIMB = 1.25
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class HeadShape:
     """Identities under their circumstances, and the places that several features share; each (N, 1) or (N, 2).
 
     Attributes:
@@ -117,7 +117,7 @@ class Head:
         return curve(np.concatenate([right, left[:, ::-1]], axis=1))
 
 
-def body(head: Head) -> list[Shape]:
+def body(head: HeadShape) -> list[Shape]:
     """Long hair behind the neck, neck, clothes, back of the head and ears."""
     who, how = head.who, head.how
     w = who.face_width[:, None]
@@ -144,7 +144,7 @@ def body(head: Head) -> list[Shape]:
     return shapes
 
 
-def _fall(head: Head) -> Floats:
+def _fall(head: HeadShape) -> Floats:
     """Long hair behind the neck."""
     who = head.who
     low, wide = who.hair_length[:, None], who.face_width[:, None] + 1.2 * who.hair_side[:, None]
@@ -154,7 +154,7 @@ def _fall(head: Head) -> Floats:
     return curve(stack(x + wave, y, -12.0), 3)
 
 
-def _ear(head: Head, side: int, shown: Any) -> list[Shape]:
+def _ear(head: HeadShape, side: int, shown: Any) -> list[Shape]:
     who = head.who
     cosine, sine = circle(16)
     w, flare, tall = who.face_width[:, None], who.ear_flare[:, None], 10.5 * who.ear_size[:, None]
@@ -166,7 +166,7 @@ def _ear(head: Head, side: int, shown: Any) -> list[Shape]:
     ]
 
 
-def skin(head: Head) -> list[Shape]:
+def skin(head: HeadShape) -> list[Shape]:
     """The face itself with its moles, scar and the lines of the forehead."""
     who = head.who
     shapes = [Shape(head.outline(), who.skin)]

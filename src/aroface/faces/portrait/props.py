@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from aroface.faces.portrait.head import EYE_Y, Head
+from aroface.faces.portrait.head import EYE_Y, HeadShape
 from aroface.faces.portrait.shapes import Floats, Shape, circle, curve, mirrored, on_skull, ribbon, stack
 from aroface.faces.portrait.traits import OCCLUSIONS
 
@@ -14,7 +14,7 @@ def _front(x: Floats) -> Floats:
     return 44.0 - 0.012 * x**2
 
 
-def glasses(head: Head) -> list[Shape]:
+def glasses(head: HeadShape) -> list[Shape]:
     """Spectacles: rims, bridge and temples."""
     who = head.who
     worn = (who.glasses > 0) & (head.how.occlusion != OCCLUSIONS.index("sunglasses"))
@@ -44,7 +44,7 @@ def glasses(head: Head) -> list[Shape]:
     return [*shapes, Shape(bridge, who.glasses_colour, 0.5, worn)]
 
 
-def occlusion(head: Head) -> list[Shape]:
+def occlusion(head: HeadShape) -> list[Shape]:
     """The one thing, if any, that hides part of the face in this image."""
     kinds = {"patch": _patch, "hat": _hat, "mask": _mask, "hand": _hand, "sunglasses": _sunglasses}
     shapes = []
@@ -55,7 +55,7 @@ def occlusion(head: Head) -> list[Shape]:
     return shapes
 
 
-def _patch(head: Head) -> list[Shape]:
+def _patch(head: HeadShape) -> list[Shape]:
     """A blob or a board at a random place."""
     shape = head.how.occlusion_shape
     cosine, sine = circle(24)
@@ -66,7 +66,7 @@ def _patch(head: Head) -> list[Shape]:
     return [Shape(outline, head.how.occlusion_colour, 0.5)]
 
 
-def _hat(head: Head) -> list[Shape]:
+def _hat(head: HeadShape) -> list[Shape]:
     """A cap or a bonnet, with or without a peak."""
     shape, colour = head.how.occlusion_shape, head.how.occlusion_colour
     w = head.who.face_width[:, None] + 0.6 * head.who.hair_side[:, None]
@@ -80,7 +80,7 @@ def _hat(head: Head) -> list[Shape]:
     return [Shape(ribbon(crown, front), colour, 0.7), Shape(ribbon(front, peak), 0.72 * np.asarray(colour), 0.7)]
 
 
-def _mask(head: Head) -> list[Shape]:
+def _mask(head: HeadShape) -> list[Shape]:
     """A face mask from the bridge of the nose to below the chin, with its strings."""
     w = head.who.face_width[:, None]
     u = np.linspace(-1, 1, 9)
@@ -93,7 +93,7 @@ def _mask(head: Head) -> list[Shape]:
     return [*strings, Shape(ribbon(top, curve(jaw, 2, closed=False)[:, ::-1]), tone, 0.9)]
 
 
-def _hand(head: Head) -> list[Shape]:
+def _hand(head: HeadShape) -> list[Shape]:
     """Four fingers held before a cheek, the chin or the brow."""
     shape, skin = head.how.occlusion_shape, head.who.skin
     cosine, sine = circle(16)
@@ -111,7 +111,7 @@ def _hand(head: Head) -> list[Shape]:
     return fingers
 
 
-def _sunglasses(head: Head) -> list[Shape]:
+def _sunglasses(head: HeadShape) -> list[Shape]:
     """Dark glasses."""
     cosine, sine = circle(20)
     tall = (9.0 + 3 * head.how.occlusion_shape[:, :1]) * (0.8 + 0.2 * np.abs(cosine))

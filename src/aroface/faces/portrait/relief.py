@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from aroface.faces.portrait.head import EYE_Y, Head
+from aroface.faces.portrait.head import EYE_Y, HeadShape
 from aroface.faces.portrait.shapes import Floats, on_skull, stack
 
 _REDDER = np.array([0.01, -0.05, -0.05])
@@ -47,7 +47,7 @@ class _Bump:
     tint: Any = 0.0
 
 
-def relief(head: Head) -> Relief:
+def relief(head: HeadShape) -> Relief:
     """The bumps of N faces."""
     bumps = [*_nose(head), *_mouth_and_chin(head), *_brow(head)]
     for side in (-1, 1):
@@ -66,7 +66,7 @@ def relief(head: Head) -> Relief:
     return Relief(on_skull(gather("x"), gather("y"), gather("lift")), precision, gather("height"), gather("tint", 3))
 
 
-def _nose(head: Head) -> Iterator[_Bump]:
+def _nose(head: HeadShape) -> Iterator[_Bump]:
     who, tip_y, high = head.who, head.nose_y[:, 0], head.who.nose_height
     yield _Bump(0.5 * who.nose_bend, EYE_Y + 0.15 * who.nose_length, 0.75 * who.nose_bridge, 6.0, 0.25 * high, 2.0)
     yield _Bump(who.nose_bend, EYE_Y + 0.62 * who.nose_length, who.nose_bridge, 5.5, 0.36 * high, 0.5 * high)
@@ -79,7 +79,7 @@ def _nose(head: Head) -> Iterator[_Bump]:
     yield _Bump(0.0, tip_y + 5.2, 1.5, 2.6, -0.55, tint=-0.06)
 
 
-def _mouth_and_chin(head: Head) -> Iterator[_Bump]:
+def _mouth_and_chin(head: HeadShape) -> Iterator[_Bump]:
     who, drop = head.who, head.jaw_drop[:, 0]
     shadow = _BEARD * who.stubble[:, None]
     yield _Bump(0.0, who.mouth_height + 1.0, 10.5, 6.5, 2.6)
@@ -92,13 +92,13 @@ def _mouth_and_chin(head: Head) -> Iterator[_Bump]:
     yield _Bump(0.0, who.mouth_height - who.upper_lip - 3.5, 9.0, 2.4, tint=0.8 * shadow)
 
 
-def _brow(head: Head) -> Iterator[_Bump]:
+def _brow(head: HeadShape) -> Iterator[_Bump]:
     yield _Bump(0.0, -40.0, 18.0, 9.0, 1.6)
     frown = np.maximum(-head.how.brow_raise, 0)
     yield _Bump(0.0, -24.0, 1.6, 4.0, -0.9 * frown, tint=-0.10 * frown[:, None])
 
 
-def _eye(head: Head, side: int) -> Iterator[_Bump]:
+def _eye(head: HeadShape, side: int) -> Iterator[_Bump]:
     who, deep = head.who, head.who.eye_depth
     x, y = (place[:, (side + 1) // 2] for place in (head.eye_x, head.eye_y))
     shade = _REDDER - 0.10 * deep[:, None]
@@ -108,7 +108,7 @@ def _eye(head: Head, side: int) -> Iterator[_Bump]:
     yield _Bump(x - side, who.brow_height - 0.5, 10.0, 3.2, 1.5 + 0.35 * deep, turn=-0.05 * side)
 
 
-def _cheek(head: Head, side: int) -> Iterator[_Bump]:
+def _cheek(head: HeadShape, side: int) -> Iterator[_Bump]:
     who, smile, half = head.who, head.smile[:, 0], head.mouth_half[:, 0]
     tip_y, corner_y = head.nose_y[:, 0], head.corner_y[:, 0]
     full = 2.2 * who.cheekbone + 1.2 * smile

@@ -34,8 +34,8 @@ from aroface.errors import InputError
 from aroface.files import read_json
 from aroface.models.footprint_table import Footprint, find_footprint
 from aroface.planning.config import Experiment
-from aroface.planning.data_sources import Source
-from aroface.planning.plan import Benchmark, Plan
+from aroface.planning.data_sources import DataSource
+from aroface.planning.plan import Plan, PlannedBenchmark
 from aroface.schemas import read_yaml, validate
 from aroface.shipped import shipped
 from aroface.training.lr_schedule import linear_scaling
@@ -336,7 +336,7 @@ def feature_rows(spec: Mapping[str, Any], counts: Mapping[str, int]) -> int | No
     return counts.get("images")
 
 
-def count(plan: Plan, source: Source, published: Mapping[str, Mapping[str, int]]) -> Mapping[str, int]:
+def count(plan: Plan, source: DataSource, published: Mapping[str, Mapping[str, int]]) -> Mapping[str, int]:
     """What a set holds: as its manifest says, else as it is asked for, else as its provider publishes."""
     if source.manifest.exists():
         written = _mapping(source.manifest)
@@ -373,7 +373,7 @@ def _variants(options: Mapping[str, Any]) -> int:
     return len(options["qualities"]) * (1 + levels)
 
 
-def _sources(plan: Plan) -> dict[str, Source]:
+def _sources(plan: Plan) -> dict[str, DataSource]:
     sources = [run.source for run in plan.runs.values()]
     sources += [benchmark.source for benchmark in plan.benchmarks.values()]
     return {source.name: source for source in sources}
@@ -449,7 +449,7 @@ def _footprint(recipe: Mapping[str, Any]) -> Footprint:
     return find_footprint(recipe["arch"], recipe["embedding_size"], recipe["precision"])
 
 
-def _record_bytes(benchmark: Benchmark) -> int:
+def _record_bytes(benchmark: PlannedBenchmark) -> int:
     options = benchmark.spec["options"]
     return _VARIANT_BYTES * _variants(options) if benchmark.spec["protocol"] == "sensitivity" else _RECORD_BYTES
 

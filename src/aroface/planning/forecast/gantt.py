@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from aroface.files import write_bytes
 from aroface.planning.forecast.costs_text import days_text, plural
-from aroface.planning.forecast.simulation import Attempt, Schedule, chain_hours, longest_chain
+from aroface.planning.forecast.simulation import Attempt, SimulatedSchedule, chain_hours, longest_chain
 from aroface.planning.plan import Plan
 from aroface.reporting.figures.layout import COLOURS, STYLE, figure_text
 from aroface.reporting.figures.save import picture
@@ -31,7 +31,7 @@ UNDERSCORE = r"$\_$"  # Computer Modern's roman has a dot accent where other fon
 _UNITS = ((96, "days", 24.0), (2, "hours", 1.0), (0, "minutes", 1 / 60))  # of the axis, from so many hours on
 
 
-def draw_schedule(schedule: Schedule, out: Path, plan: Plan) -> None:
+def draw_schedule(schedule: SimulatedSchedule, out: Path, plan: Plan) -> None:
     """Write ``out`` as PDF and PNG, whatever its suffix.
 
     Args:
@@ -47,7 +47,7 @@ def draw_schedule(schedule: Schedule, out: Path, plan: Plan) -> None:
             write_bytes(out.with_suffix(f".{suffix}"), picture(figure, suffix))
 
 
-def _draw(schedule: Schedule, labels: Mapping[str, Sequence[str]], datasets: Mapping[str, str]) -> Figure:
+def _draw(schedule: SimulatedSchedule, labels: Mapping[str, Sequence[str]], datasets: Mapping[str, str]) -> Figure:
     gpus = schedule.cluster.gpus
     lines = min(gpus * LINE, MOST_HEIGHT)
     height = TOP + lines + BOTTOM
@@ -96,7 +96,7 @@ def _fits(words: Sequence[str], width: float, height: float) -> bool:
     return longest * _GLYPH * LETTERING + 2 <= width and len(words) * 1.15 * LETTERING + 1 <= height
 
 
-def _draw_frame(axes: Axes, schedule: Schedule) -> None:
+def _draw_frame(axes: Axes, schedule: SimulatedSchedule) -> None:
     """Axes, and a line between nodes."""
     per_node, nodes = schedule.cluster.gpus_per_node, schedule.cluster.nodes
     for node in range(1, nodes):
@@ -107,7 +107,7 @@ def _draw_frame(axes: Axes, schedule: Schedule) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(12, steps=[1, 2, 5, 10], integer=True))
 
 
-def _title(schedule: Schedule) -> str:
+def _title(schedule: SimulatedSchedule) -> str:
     jobs = [*dict.fromkeys(each.job for each in schedule.attempts)]
     number = sum(job.kind == "train" for job in jobs)
     what = plural(number, "training") if number else plural(sum(job.gpus > 0 for job in jobs), "job")

@@ -9,7 +9,7 @@ from typing import Any
 from aroface.errors import InputError
 from aroface.planning.forecast.costs import Costs, plan_costs
 from aroface.planning.forecast.costs_text import days_text, headline, hours_text, plural
-from aroface.planning.forecast.simulation import Job
+from aroface.planning.forecast.simulation import SimulatedJob
 from aroface.planning.forecast.workload import Outlook, Task, count_kinds, find_outlook, find_site
 from aroface.planning.plan import Plan
 
@@ -134,7 +134,7 @@ def outlook_json(outlook: Outlook) -> dict[str, Any]:
     }
 
 
-def _job_text(job: Job) -> str:
+def _job_text(job: SimulatedJob) -> str:
     attempts = len(job.attempts)
     several = f" in {attempts} jobs of at most {hours_text(job.limit)}" if attempts > 1 else ""
     return f"{job.name} ({hours_text(job.whole)}{several})"

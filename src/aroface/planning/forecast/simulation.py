@@ -21,7 +21,7 @@ _MORE_TIME = "raise its time limit: resources of the configuration, max_hours in
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class SimulatedJob:
     """Something that runs once.
 
     Attributes:
@@ -99,7 +99,7 @@ class Attempt:
         gpus: numbers of those that it holds; node k has those from k times the GPUs of a node on.
     """
 
-    job: Job
+    job: SimulatedJob
     number: int
     start: float
     end: float
@@ -107,7 +107,7 @@ class Attempt:
 
 
 @dataclass(frozen=True)
-class Schedule:
+class SimulatedSchedule:
     """What runs when and where."""
 
     cluster: Cluster
@@ -129,7 +129,7 @@ class Schedule:
         return self.gpu_hours / (self.cluster.gpus * self.makespan) if self.makespan else 1.0
 
 
-def cluster_of(gpus: int, gpus_per_node: int, jobs: Sequence[Job] = ()) -> Cluster:
+def cluster_of(gpus: int, gpus_per_node: int, jobs: Sequence[SimulatedJob] = ()) -> Cluster:
     """The nodes that so many GPUs lie on; fewer GPUs than a node has are one node.
 
     Raises:
@@ -149,7 +149,7 @@ def cluster_of(gpus: int, gpus_per_node: int, jobs: Sequence[Job] = ()) -> Clust
     return cluster
 
 
-def simulate(jobs: Sequence[Job], cluster: Cluster) -> Schedule:
+def simulate(jobs: Sequence[SimulatedJob], cluster: Cluster) -> SimulatedSchedule:
     """Run jobs on a cluster; the same jobs in the same order give the same schedule.
 
     Args:
@@ -170,7 +170,7 @@ def simulate(jobs: Sequence[Job], cluster: Cluster) -> Schedule:
             heapq.heappush(running, (attempt.end, len(found), attempt))
             found.append(attempt)
         if not running:
-            return Schedule(cluster, tuple(found))
+            return SimulatedSchedule(cluster, tuple(found))
         now = running[0][0]
         while running and running[0][0] <= now + _SAME_TIME:
             attempt = heapq.heappop(running)[2]
@@ -179,19 +179,19 @@ def simulate(jobs: Sequence[Job], cluster: Cluster) -> Schedule:
             queue.ended(attempt)
 
 
-def longest_chain(jobs: Sequence[Job]) -> list[Job]:
+def longest_chain(jobs: Sequence[SimulatedJob]) -> list[SimulatedJob]:
     """The jobs, one needing the other, that together take longest, however many GPUs there are."""
     behind, by_name = _hours_behind(jobs), {job.name: job for job in jobs}
     followers = _followers(jobs)
     names: Sequence[str] = [job.name for job in jobs]
-    chain: list[Job] = []
+    chain: list[SimulatedJob] = []
     while names:
         chain.append(by_name[max(names, key=behind.__getitem__)])
         names = followers[chain[-1].name]
     return chain
 
 
-def chain_hours(chain: Sequence[Job]) -> float:
+def chain_hours(chain: Sequence[SimulatedJob]) -> float:
     """Hours of jobs that run one after the other."""
     return sum(job.whole for job in chain)
 
@@ -200,7 +200,7 @@ def chain_hours(chain: Sequence[Job]) -> float:
 class _Queue:
     """Jobs that wait, the most urgent first; a queue for each shape: if one job of it does not fit, none does."""
 
-    jobs: Sequence[Job]
+    jobs: Sequence[SimulatedJob]
     _waiting: dict[tuple[int, int], list[tuple[float, int, int]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -212,7 +212,7 @@ class _Queue:
             if not self._missing[job.name]:
                 self._add(job, 0, self._behind[job.name])
 
-    def take(self, free: Sequence[Sequence[int]]) -> Iterator[tuple[Job, int]]:
+    def take(self, free: Sequence[Sequence[int]]) -> Iterator[tuple[SimulatedJob, int]]:
         """Jobs that start now, each with the number of its attempt; ``free`` changes with each."""
         shapes = {shape: waiting for shape, waiting in self._waiting.items() if waiting}
         while shapes:
@@ -238,12 +238,12 @@ class _Queue:
             if not self._missing[name]:
                 self._add(self.jobs[self._places[name]], 0, self._behind[name])
 
-    def _add(self, job: Job, number: int, urgency: float) -> None:
+    def _add(self, job: SimulatedJob, number: int, urgency: float) -> None:
         waiting = self._waiting.setdefault((job.gpus, job.nodes), [])
         heapq.heappush(waiting, (-urgency, self._places[job.name], number))
 
 
-def _place(job: Job, free: list[list[int]]) -> tuple[int, ...]:
+def _place(job: SimulatedJob, free: list[list[int]]) -> tuple[int, ...]:
     """Take the job's GPUs, on the fullest nodes that have enough of them, the lowest numbers first."""
     if not job.gpus:
         return ()
@@ -257,7 +257,7 @@ def _place(job: Job, free: list[list[int]]) -> tuple[int, ...]:
     return tuple(sorted(taken))
 
 
-def _followers(jobs: Sequence[Job]) -> dict[str, list[str]]:
+def _followers(jobs: Sequence[SimulatedJob]) -> dict[str, list[str]]:
     """The jobs that need each job, in order.
 
     Raises:
@@ -272,7 +272,7 @@ def _followers(jobs: Sequence[Job]) -> dict[str, list[str]]:
     return found
 
 
-def _hours_behind(jobs: Sequence[Job]) -> Mapping[str, float]:
+def _hours_behind(jobs: Sequence[SimulatedJob]) -> Mapping[str, float]:
     """Hours of the longest chain that begins with each job.
 
     Raises:

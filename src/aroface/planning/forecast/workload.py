@@ -20,10 +20,17 @@ from typing import Any, NamedTuple
 
 from aroface.errors import InputError
 from aroface.models.footprint_table import find_footprint
-from aroface.planning.data_sources import Source
+from aroface.planning.data_sources import DataSource
 from aroface.planning.forecast.costs import CPU, Costs
-from aroface.planning.forecast.simulation import Job, Schedule, chain_hours, cluster_of, longest_chain, simulate
-from aroface.planning.plan import Plan, Run
+from aroface.planning.forecast.simulation import (
+    SimulatedJob,
+    SimulatedSchedule,
+    chain_hours,
+    cluster_of,
+    longest_chain,
+    simulate,
+)
+from aroface.planning.plan import Plan, PlannedRun
 from aroface.schemas import read_yaml, validate
 
 SITE = Path("slurm/site.yaml")
@@ -129,7 +136,7 @@ def tasks_to_do(plan: Plan) -> list[Task]:
     return [*(Task(rule) for rule in dict.fromkeys(made.values()) if rule), *found]
 
 
-def workload(plan: Plan, costs: Costs, tasks: Iterable[Task], site: Site) -> list[Job]:
+def workload(plan: Plan, costs: Costs, tasks: Iterable[Task], site: Site) -> list[SimulatedJob]:
     """Jobs with hours, GPUs and what they wait for, in the plan's order, of the tasks that are to be done.
 
     Args:
@@ -172,12 +179,12 @@ class Outlook:
     """
 
     counts: Mapping[str, int]
-    jobs: Sequence[Job]
-    chain: Sequence[Job]
+    jobs: Sequence[SimulatedJob]
+    chain: Sequence[SimulatedJob]
     makespans: Mapping[int, float]
     feature_hours: float
     uncounted: Sequence[str]
-    schedule: Schedule
+    schedule: SimulatedSchedule
 
     @property
     def makespan(self) -> float:
@@ -240,7 +247,7 @@ class _Hours:
         speed = self._jobs["verified_images_per_s"] * resources["data"]["threads"]
         return self.start(0) + float(self._images(task.rule) / speed / 3600)
 
-    def _embedding(self, run: Run, benchmark: str) -> float:
+    def _embedding(self, run: PlannedRun, benchmark: str) -> float:
         recipe = run.experiment.recipe or {"embedding_size": 512}
         footprint = find_footprint(run.experiment.arch, recipe["embedding_size"], "fp32")
         asked = self._plan.values["resources"]["embed"]
@@ -260,7 +267,7 @@ class _Hours:
         return sum(counts.get(part, 0) for part in ("images", "gallery", "distractors", "probes"))
 
 
-def _job(task: Task, chosen: Mapping[str, Task], plan: Plan, hours: _Hours, site: Site) -> Job:
+def _job(task: Task, chosen: Mapping[str, Task], plan: Plan, hours: _Hours, site: Site) -> SimulatedJob:
     needs = tuple(name for name in _needs(task, plan) if name in chosen)
     resources = plan.values["resources"]
     if task.kind == "train":
@@ -268,9 +275,9 @@ def _job(task: Task, chosen: Mapping[str, Task], plan: Plan, hours: _Hours, site
         limit = min(asked["runtime"] / 60, site.max_hours or float("inf"))
         _, gpus, nodes = plan.devices(plan.runs[str(task.run)].experiment, site.nodes if asked["gpus"] else 1)
         gpus = gpus if site.scheduler else asked["gpus"]
-        return Job(task.name, task.kind, hours.of(task), gpus, nodes, needs, limit, hours.start(gpus))
+        return SimulatedJob(task.name, task.kind, hours.of(task), gpus, nodes, needs, limit, hours.start(gpus))
     gpus = resources["embed"]["gpus"] if task.kind == "embed" else 0
-    return Job(task.name, task.kind, hours.of(task), gpus, needs=needs)
+    return SimulatedJob(task.name, task.kind, hours.of(task), gpus, needs=needs)
 
 
 def _needs(task: Task, plan: Plan) -> list[str]:
@@ -287,7 +294,7 @@ def _needs(task: Task, plan: Plan) -> list[str]:
     return [Task(rule, task.run).name, _data_rule(plan, source) or ""]
 
 
-def _data_rule(plan: Plan, source: Source) -> str | None:
+def _data_rule(plan: Plan, source: DataSource) -> str | None:
     """The rule that makes or verifies a set; None of released weights, which nothing does."""
     if source.kind == "checkpoint":
         return None

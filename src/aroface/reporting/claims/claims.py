@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aroface.errors import InputError
-from aroface.reporting.records import Experiment
-from aroface.reporting.tables.spec import Row, Source, Spec
+from aroface.reporting.records import RecordedExperiment
+from aroface.reporting.tables.spec import Citation, RowSpec, Spec
 from aroface.schemas import read_yaml, validate
 
 
@@ -65,7 +65,7 @@ class DropClaim:
     quality: str
     factor: str
     level: float
-    experiments: tuple[Experiment, ...]
+    experiments: tuple[RecordedExperiment, ...]
     stand_in: str | None = None
     kind: Literal["drop"] = "drop"
 
@@ -78,11 +78,11 @@ class Claims:
     """All claims of a paper and the tables that they speak of."""
 
     path: Path
-    source: Source
+    source: Citation
     claims: tuple[Claim, ...]
     specs: Mapping[str, Spec]
 
-    def row(self, table: str, address: str) -> Row:
+    def row(self, table: str, address: str) -> RowSpec:
         """A row of a table by its address."""
         return next(row for row in self.specs[table].rows or () if row.key == address)
 
@@ -109,12 +109,12 @@ def read_claims(path: str | PathLike[str], specs: Iterable[Spec]) -> Claims:
     for claim in claims:
         if isinstance(claim, DifferenceClaim):
             _check(path, claim, tables)
-    return Claims(path, Source(**content["source"]), claims, tables)
+    return Claims(path, Citation(**content["source"]), claims, tables)
 
 
 def _claim(content: Mapping[str, Any]) -> Claim:
     if content["kind"] == "drop":
-        experiments = tuple(Experiment(**each) for each in content["experiments"])
+        experiments = tuple(RecordedExperiment(**each) for each in content["experiments"])
         return DropClaim(**{**content, "claimed": Decimal(content["claimed"]), "experiments": experiments})
     changed = {
         "columns": tuple(content["columns"]),

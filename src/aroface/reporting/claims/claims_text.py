@@ -10,7 +10,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from aroface.reporting.claims.lint import Finding
+from aroface.reporting.claims.lint import LintFinding
 from aroface.reporting.claims.verdicts import Evidence, Judgement, Verdict, combined, criterion
 from aroface.reporting.tables.grid import MISSING
 from aroface.reporting.tables.latex import environment, escape
@@ -21,7 +21,7 @@ HEADS = ("Values", "Verdict", "What", "Value", "95 % interval", "Seeds", "Remark
 STYLES: dict[str, str] = {"confirmed": "green", "refuted": "bold red"}
 
 
-def terminal(judgements: Sequence[Judgement], findings: Sequence[Finding]) -> str:
+def terminal(judgements: Sequence[Judgement], findings: Sequence[LintFinding]) -> str:
     """A block for each claim, the findings in the source, and a summary."""
     parts: list[Table | Text | str] = []
     for each in judgements:
@@ -35,12 +35,12 @@ def terminal(judgements: Sequence[Judgement], findings: Sequence[Finding]) -> st
     return print_wide([*parts, *_finding_lines(findings), *summary(judgements, findings)])
 
 
-def lint_terminal(findings: Sequence[Finding]) -> str:
+def lint_terminal(findings: Sequence[LintFinding]) -> str:
     """The findings alone."""
     return print_wide([*_finding_lines(findings), *([] if findings else ["nothing found"])])
 
 
-def markdown(judgements: Sequence[Judgement], findings: Sequence[Finding]) -> str:
+def markdown(judgements: Sequence[Judgement], findings: Sequence[LintFinding]) -> str:
     """The same as GitHub-flavoured Markdown."""
     parts = []
     for each in judgements:
@@ -51,7 +51,7 @@ def markdown(judgements: Sequence[Judgement], findings: Sequence[Finding]) -> st
     return "\n\n".join([*parts, *summary(judgements, findings)]) + "\n"
 
 
-def lint_markdown(findings: Sequence[Finding]) -> str:
+def lint_markdown(findings: Sequence[LintFinding]) -> str:
     """The findings alone."""
     return (_finding_table(findings) if findings else "nothing found") + "\n"
 
@@ -66,7 +66,7 @@ def latex(judgements: Sequence[Judgement]) -> str:
     return environment().get_template("claims.tex.j2").render(rows=lines)
 
 
-def as_json(judgements: Sequence[Judgement], findings: Sequence[Finding]) -> dict[str, Any]:
+def as_json(judgements: Sequence[Judgement], findings: Sequence[LintFinding]) -> dict[str, Any]:
     """All of it, numbers as numbers: points, or per cent of a drop."""
     return {
         "claims": [
@@ -85,14 +85,14 @@ def as_json(judgements: Sequence[Judgement], findings: Sequence[Finding]) -> dic
     }
 
 
-def lint_json(findings: Sequence[Finding]) -> list[dict[str, Any]]:
+def lint_json(findings: Sequence[LintFinding]) -> list[dict[str, Any]]:
     """The findings alone."""
     return [
         {"rule": each.rule, "place": each.place, "text": each.text, "explained": each.explained} for each in findings
     ]
 
 
-def summary(judgements: Sequence[Judgement], findings: Sequence[Finding]) -> list[str]:
+def summary(judgements: Sequence[Judgement], findings: Sequence[LintFinding]) -> list[str]:
     """How many claims are borne out."""
     paper = _count([each.paper_verdict for each in judgements])
     reproduction = _count([each.reproduction_verdict for each in judgements])
@@ -141,7 +141,7 @@ def _count(verdicts: Sequence[Verdict]) -> str:
     return ", ".join(f"{found[verdict]} {verdict}" for verdict in get_args(Verdict) if found[verdict])
 
 
-def _finding_lines(findings: Sequence[Finding]) -> Iterator[Table | Text]:
+def _finding_lines(findings: Sequence[LintFinding]) -> Iterator[Table | Text]:
     if not findings:
         return
     yield Text("Findings in the source", style="bold")
@@ -153,11 +153,11 @@ def _finding_lines(findings: Sequence[Finding]) -> Iterator[Table | Text]:
     yield drawn
 
 
-def _finding_table(findings: Sequence[Finding]) -> str:
+def _finding_table(findings: Sequence[LintFinding]) -> str:
     return markdown_table(("Rule", "Place", "Finding"), [_finding_cells(each) for each in findings])
 
 
-def _finding_cells(each: Finding) -> tuple[str, str, str]:
+def _finding_cells(each: LintFinding) -> tuple[str, str, str]:
     return each.rule, each.place, each.text + (" (explained in the specification)" if each.explained else "")
 
 

@@ -11,15 +11,15 @@ from typing import Literal, Unpack
 
 from aroface.errors import InputError
 from aroface.reporting.claims.gap_causes import causes
-from aroface.reporting.records import Experiment, Record, Selection, load_records, selected
+from aroface.reporting.records import Record, RecordedExperiment, Selection, load_records, selected
 from aroface.reporting.tables.cells import Line, check_columns, lines, measure
 from aroface.reporting.tables.seed_statistics import estimate, percent, prediction_interval, rounded
 from aroface.reporting.tables.spec import Column, Spec, read_spec
 
 Verdict = Literal["holds", "differs", "check the preprocessing", "not reproduced yet"]
-Source = Literal["released", "trained"]
+RunOrigin = Literal["released", "trained"]
 
-TOLERANCES: Mapping[Source, Decimal] = {"released": Decimal("0.1"), "trained": Decimal("1.5")}
+TOLERANCES: Mapping[RunOrigin, Decimal] = {"released": Decimal("0.1"), "trained": Decimal("1.5")}
 """Points by which a reproduced value may differ, by where its weights come from.
 
 A released checkpoint differs by hardware and decoding alone. Networks that others trained again by AdaFace's recipe
@@ -31,7 +31,7 @@ CHECK = Decimal(5)
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ValueComparison:
     """One reported value and what became of it.
 
     Attributes:
@@ -62,7 +62,7 @@ class Comparison:
     sd: str | None = None
     further: tuple[str, str] | None = None
     seeds: int = 0
-    source: Source | None = None
+    source: RunOrigin | None = None
     difference: str | None = None
     tolerance: Decimal | None = None
     causes: tuple[str, ...] = ()
@@ -77,7 +77,7 @@ class Report:
         others: by table, the rows of models that only their own authors can make: reported, and not reproduced here.
     """
 
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[ValueComparison, ...]
     others: Mapping[str, tuple[str, ...]]
 
     @property
@@ -103,7 +103,7 @@ def compare(
     """
     runs, known, labels = selected(shown)
     found = load_records(records, runs)
-    comparisons: list[Comparison] = []
+    comparisons: list[ValueComparison] = []
     others: dict[str, tuple[str, ...]] = {}
     for spec in specs:
         table = lines(spec, found, known, labels)
@@ -151,19 +151,19 @@ def heading(column: Column) -> str:
 
 
 def _compare(
-    spec: Spec, line: Line, experiment: Experiment, column: Column, reported: str, records: Sequence[Record]
-) -> Comparison:
+    spec: Spec, line: Line, experiment: RecordedExperiment, column: Column, reported: str, records: Sequence[Record]
+) -> ValueComparison:
     place = (spec.name, line.row.key, column.id, heading(column), reported)
     measured = measure(spec, column, experiment, records, line.row.quality)
     found = estimate(measured.values)
     if found is None:
-        return Comparison(*place, "not reproduced yet")
-    source: Source = "released" if all(record.released for record in measured.records) else "trained"
+        return ValueComparison(*place, "not reproduced yet")
+    source: RunOrigin = "released" if all(record.released for record in measured.records) else "trained"
     reproduced = percent(found.mean, column.decimals)
     gap = Decimal(reproduced) - Decimal(reported)
     verdict = judge(gap, source)
     predicted = prediction_interval(measured.values)
-    return Comparison(
+    return ValueComparison(
         *place,
         verdict,
         reproduced=reproduced,
@@ -177,7 +177,7 @@ def _compare(
     )
 
 
-def judge(gap: Decimal, source: Source) -> Verdict:
+def judge(gap: Decimal, source: RunOrigin) -> Verdict:
     """What a difference of printed digits, in points, comes to."""
     if abs(gap) <= TOLERANCES[source]:
         return "holds"

@@ -11,7 +11,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from aroface.reporting.claims.compare import CHECK, TOLERANCES, Comparison, Report, Verdict
+from aroface.reporting.claims.compare import CHECK, TOLERANCES, Report, ValueComparison, Verdict
 from aroface.reporting.tables.grid import MISSING
 from aroface.reporting.text import markdown_table, plural, print_wide
 
@@ -82,12 +82,12 @@ def _plural_verdict(verdict: Verdict, count: int) -> str:
     return verdict.rstrip("s") if count > 1 and verdict in ("holds", "differs") else verdict
 
 
-def _counts(comparisons: Sequence[Comparison]) -> dict[Verdict, int]:
+def _counts(comparisons: Sequence[ValueComparison]) -> dict[Verdict, int]:
     found = Counter(each.verdict for each in comparisons)
     return {verdict: found[verdict] for verdict in get_args(Verdict)}
 
 
-def _rows(comparisons: Sequence[Comparison]) -> Iterator[tuple[str, ...]]:
+def _rows(comparisons: Sequence[ValueComparison]) -> Iterator[tuple[str, ...]]:
     """Printed rows of one table; a row of it with nothing reproduced takes one."""
     for name, group in groupby(comparisons, key=lambda each: each.row):
         cells = list(group)
@@ -99,7 +99,7 @@ def _rows(comparisons: Sequence[Comparison]) -> Iterator[tuple[str, ...]]:
             yield (name if number == 0 else "", *_cells(each))
 
 
-def _cells(each: Comparison) -> tuple[str, ...]:
+def _cells(each: ValueComparison) -> tuple[str, ...]:
     if each.reproduced is None:
         return (each.heading, each.reported, MISSING, "", "", "", "", each.verdict)
     spread = f" ± {each.sd}" if each.sd else ""
@@ -122,7 +122,7 @@ def _causes(report: Report) -> Iterator[str]:
             yield f"  - {cause}"
 
 
-def _entry(each: Comparison) -> dict[str, Any]:
+def _entry(each: ValueComparison) -> dict[str, Any]:
     def number(text: object) -> float | None:
         return None if text is None else float(str(text))
 

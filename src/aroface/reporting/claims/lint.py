@@ -10,14 +10,14 @@ from itertools import pairwise
 
 from aroface.reporting.claims.claims import Claims, DifferenceClaim
 from aroface.reporting.claims.compare import heading
-from aroface.reporting.tables.spec import Column, Row, Spec, address
+from aroface.reporting.tables.spec import Column, RowSpec, Spec, address
 
 LADDERS = ("rank", "tar_at_far_1e-", "tar_strict_at_far_1e-")
 """Beginnings of metrics' names whose values cannot fall: with the rank, with the FAR."""
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class LintFinding:
     """Something in the source that is odd.
 
     Attributes:
@@ -33,7 +33,7 @@ class Finding:
     explained: bool = False
 
 
-def lint(specs: Iterable[Spec], claims: Claims | None = None) -> tuple[Finding, ...]:
+def lint(specs: Iterable[Spec], claims: Claims | None = None) -> tuple[LintFinding, ...]:
     """Apply all rules.
 
     Args:
@@ -47,7 +47,7 @@ def lint(specs: Iterable[Spec], claims: Claims | None = None) -> tuple[Finding, 
     return tuple(found)
 
 
-def same_row_twice(spec: Spec) -> Iterator[Finding]:
+def same_row_twice(spec: Spec) -> Iterator[LintFinding]:
     """Two rows are printed under one name with different values: one of the names is a misprint."""
     for name, count in Counter(row.printed_key for row in _rows(spec)).items():
         rows = [row for row in _rows(spec) if row.printed_key == name]
@@ -57,7 +57,7 @@ def same_row_twice(spec: Spec) -> Iterator[Finding]:
             yield _finding("misprint", spec, name, f"{count} rows have this name and other values{remark}", corrected)
 
 
-def row_outside_its_block(spec: Spec) -> Iterator[Finding]:
+def row_outside_its_block(spec: Spec) -> Iterator[LintFinding]:
     """A row's printed header is not that of its block, and a block of that header is elsewhere."""
     key = spec.block_by
     if key is None:
@@ -69,7 +69,7 @@ def row_outside_its_block(spec: Spec) -> Iterator[Finding]:
             yield _finding("misprint", spec, row.key, f"printed as {printed} among the rows of {block}", [block])
 
 
-def bold_is_not_best(spec: Spec) -> Iterator[Finding]:
+def bold_is_not_best(spec: Spec) -> Iterator[LintFinding]:
     """A value is printed bold though another one of its block is better."""
     for column, block in _cells(spec):
         best_row, best = max(block, key=lambda cell: _better(column, cell[1]))
@@ -79,7 +79,7 @@ def bold_is_not_best(spec: Spec) -> Iterator[Finding]:
                 yield _finding("emphasis", spec, row.key, text)
 
 
-def value_twice(spec: Spec) -> Iterator[Finding]:
+def value_twice(spec: Spec) -> Iterator[LintFinding]:
     """One column has the same digits in two rows: a coincidence, or a value copied by mistake."""
     for column in spec.columns:
         by_digits: dict[str, list[str]] = {}
@@ -92,7 +92,7 @@ def value_twice(spec: Spec) -> Iterator[Finding]:
                 yield _finding("duplicate", spec, names[0], text)
 
 
-def uneven_digits(spec: Spec) -> Iterator[Finding]:
+def uneven_digits(spec: Spec) -> Iterator[LintFinding]:
     """A value has another number of decimals than its column has elsewhere."""
     for column in spec.columns:
         cells = [(row, digits) for row in _rows(spec) if (digits := row.reported.get(column.id))]
@@ -103,7 +103,7 @@ def uneven_digits(spec: Spec) -> Iterator[Finding]:
                 yield _finding("digits", spec, row.key, text)
 
 
-def falling_ladder(spec: Spec) -> Iterator[Finding]:
+def falling_ladder(spec: Spec) -> Iterator[LintFinding]:
     """Identification rates fall with the rank, or accept rates with the FAR, which they cannot."""
     steps: dict[tuple[str, str], list[tuple[float, Column]]] = {}
     for column in spec.columns:
@@ -123,17 +123,17 @@ def falling_ladder(spec: Spec) -> Iterator[Finding]:
                     yield _finding("order", spec, row.key, text)
 
 
-def points_as_percent(claims: Claims, claim: DifferenceClaim) -> Iterator[Finding]:
+def points_as_percent(claims: Claims, claim: DifferenceClaim) -> Iterator[LintFinding]:
     """A difference of percentages is said in per cent: points are meant."""
     if "%" not in claim.claim:
         return
     for of, minus, _ in _claimed_cells(claims, claim):
         relative = 100 * (of - minus) / minus
         text = f"“{claim.claim}” means points: {of} is {relative:.1f} % more than {minus}"
-        yield Finding("points", claim.id, text)
+        yield LintFinding("points", claim.id, text)
 
 
-def weak_baseline(claims: Claims, claim: DifferenceClaim) -> Iterator[Finding]:
+def weak_baseline(claims: Claims, claim: DifferenceClaim) -> Iterator[LintFinding]:
     """Another method of the block is better than the one that a gain is measured against."""
     spec = claims.specs[claim.table]
     for pair in claim.pairs:
@@ -147,10 +147,10 @@ def weak_baseline(claims: Claims, claim: DifferenceClaim) -> Iterator[Finding]:
                 gain = ours[pair.of] - rows[best]
                 base = f"measured against {pair.minus} ({rows[pair.minus]})"
                 text = f"{base}; against {best} ({rows[best]}) it is {gain:+}"
-                yield Finding("baseline", claim.id, text)
+                yield LintFinding("baseline", claim.id, text)
 
 
-def largest_of_several(claims: Claims, claim: DifferenceClaim) -> Iterator[Finding]:
+def largest_of_several(claims: Claims, claim: DifferenceClaim) -> Iterator[LintFinding]:
     """The gain that is claimed is the largest of the comparable ones of its table."""
     spec = claims.specs[claim.table]
     labels = {spec.column(name).label for name in claim.columns}
@@ -160,10 +160,10 @@ def largest_of_several(claims: Claims, claim: DifferenceClaim) -> Iterator[Findi
         ordered = ", ".join(f"{gain:+}" for gain in sorted(gains, reverse=True))
         name = "/".join(sorted(labels))
         text = f"the largest of {len(gains)} gains of a method over its own baseline in {name}: {ordered}"
-        yield Finding("selection", claim.id, text)
+        yield LintFinding("selection", claim.id, text)
 
 
-SPEC_RULES: Sequence[Callable[[Spec], Iterator[Finding]]] = (
+SPEC_RULES: Sequence[Callable[[Spec], Iterator[LintFinding]]] = (
     same_row_twice,
     row_outside_its_block,
     bold_is_not_best,
@@ -171,24 +171,24 @@ SPEC_RULES: Sequence[Callable[[Spec], Iterator[Finding]]] = (
     uneven_digits,
     falling_ladder,
 )
-CLAIM_RULES: Sequence[Callable[[Claims, DifferenceClaim], Iterator[Finding]]] = (
+CLAIM_RULES: Sequence[Callable[[Claims, DifferenceClaim], Iterator[LintFinding]]] = (
     points_as_percent,
     weak_baseline,
     largest_of_several,
 )
 
 
-def _finding(rule: str, spec: Spec, row: str, text: str, explained: Iterable[str] = ()) -> Finding:
-    return Finding(rule, f"{spec.name}/{row}", text, bool([*explained]))
+def _finding(rule: str, spec: Spec, row: str, text: str, explained: Iterable[str] = ()) -> LintFinding:
+    return LintFinding(rule, f"{spec.name}/{row}", text, bool([*explained]))
 
 
-def _rows(spec: Spec) -> tuple[Row, ...]:
+def _rows(spec: Spec) -> tuple[RowSpec, ...]:
     return tuple(row for row in spec.rows or () if row.reported)
 
 
-def _cells(spec: Spec) -> Iterator[tuple[Column, list[tuple[Row, str]]]]:
+def _cells(spec: Spec) -> Iterator[tuple[Column, list[tuple[RowSpec, str]]]]:
     """The reported values of each column, block by block."""
-    blocks: dict[str | None, list[Row]] = {}
+    blocks: dict[str | None, list[RowSpec]] = {}
     for row in _rows(spec):
         blocks.setdefault(row.headers[spec.block_by] if spec.block_by else None, []).append(row)
     for column in spec.columns:

@@ -12,7 +12,7 @@ from typing import Literal, Unpack
 from aroface.reporting.claims.claims import Claim, Claims, DifferenceClaim, DropClaim, Pair
 from aroface.reporting.claims.compare import TOLERANCES, heading
 from aroface.reporting.figures.curves import FULL_QUALITY, PROTOCOL, metric_name, quality_name
-from aroface.reporting.records import Experiment, Record, Selection, load_records, select, selected
+from aroface.reporting.records import Record, RecordedExperiment, Selection, load_records, select, selected
 from aroface.reporting.tables.cells import Measurement, check_columns, lines, measure
 from aroface.reporting.tables.seed_statistics import Difference, mean_interval, paired_difference, rounded
 from aroface.reporting.tables.spec import Column, Spec
@@ -144,7 +144,7 @@ def _reproduced(
     claim: DifferenceClaim,
     pair: Pair,
     column: Column,
-    owners: Mapping[str, Experiment | None],
+    owners: Mapping[str, RecordedExperiment | None],
     records: Sequence[Record],
 ) -> Evidence:
     what, spec = _what(pair, column), claims.specs[claim.table]
@@ -174,7 +174,7 @@ def _reproduced(
 
 
 def _measured(
-    spec: Spec, column: Column, experiment: Experiment | None, records: Sequence[Record], quality: str | None
+    spec: Spec, column: Column, experiment: RecordedExperiment | None, records: Sequence[Record], quality: str | None
 ) -> Measurement:
     return Measurement({}, ()) if experiment is None else measure(spec, column, experiment, records, quality)
 
@@ -219,7 +219,9 @@ def _above(low: Decimal, high: Decimal, bound: Decimal) -> Verdict:
     return "refuted" if high < bound else UNKNOWN
 
 
-def _drop(claim: DropClaim, experiment: Experiment, records: Sequence[Record], labels: Mapping[str, str]) -> Evidence:
+def _drop(
+    claim: DropClaim, experiment: RecordedExperiment, records: Sequence[Record], labels: Mapping[str, str]
+) -> Evidence:
     name = experiment.named(labels)
     found = select(records, experiment, claim.benchmark)
     found = tuple(record for record in found if record.protocol["name"] == PROTOCOL)

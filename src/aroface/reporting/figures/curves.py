@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from aroface.errors import InputError
-from aroface.reporting.records import Experiment, Record, check_comparable, select
+from aroface.reporting.records import Record, RecordedExperiment, check_comparable, select
 
 PROTOCOL = "sensitivity"
 FULL_QUALITY = "hq"
@@ -67,8 +67,8 @@ def metric_name(metric: str) -> tuple[str, str]:
 
 
 def sensitivity_records(
-    records: Sequence[Record], benchmark: str, experiments: Sequence[Experiment] | None = None
-) -> dict[Experiment, tuple[Record, ...]]:
+    records: Sequence[Record], benchmark: str, experiments: Sequence[RecordedExperiment] | None = None
+) -> dict[RecordedExperiment, tuple[Record, ...]]:
     """The sensitivity records of each experiment on ``benchmark``; see :func:`records_of`."""
     return records_of((PROTOCOL,), records, benchmark, experiments)
 
@@ -77,8 +77,8 @@ def records_of(
     protocols: Sequence[str],
     records: Sequence[Record],
     benchmark: str,
-    experiments: Sequence[Experiment] | None = None,
-) -> dict[Experiment, tuple[Record, ...]]:
+    experiments: Sequence[RecordedExperiment] | None = None,
+) -> dict[RecordedExperiment, tuple[Record, ...]]:
     """The records of each experiment on ``benchmark``, one a seed; experiments without any are left out.
 
     Args:

@@ -19,7 +19,7 @@ from aroface.reporting.figures.layout import PANEL_TITLE, TEXT_WIDTH, Look, draw
 from aroface.reporting.figures.save import save_figure
 from aroface.reporting.figures.training import Courses, draw_nothing
 from aroface.reporting.histories import NO_ADVERSARY, Gap, History, by_experiment, gap_words, load_histories, seed_words
-from aroface.reporting.records import Experiment, Selection, selected
+from aroface.reporting.records import RecordedExperiment, Selection, selected
 
 # Title of a quantity's panels, label of their axis, what a value is multiplied with, and where no image is moved.
 QUANTITIES = {
@@ -76,7 +76,7 @@ def _gaps(attacked: Sequence[History], unrecorded: Sequence[Gap]) -> list[Gap]:
     return [*uncounted, *(gap for gap in unrecorded if gap.experiment in known)]
 
 
-def draw_displacements(found: Courses, labels: Mapping[str, str], among: Iterable[Experiment] = ()) -> Figure:
+def draw_displacements(found: Courses, labels: Mapping[str, str], among: Iterable[RecordedExperiment] = ()) -> Figure:
     """Draw the figure; call this within the style of the paper.
 
     Args:

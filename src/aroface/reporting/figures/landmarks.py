@@ -17,7 +17,7 @@ from aroface.reporting.figures.curves import FACTORS, curves, metric_name, quali
 from aroface.reporting.figures.landmarks_data import Point, points, rank_correlation
 from aroface.reporting.figures.layout import AXES, LEFT, LEGEND_LINE, TEXT_WIDTH, TREATMENTS, Look, looks, place
 from aroface.reporting.figures.save import save_figure
-from aroface.reporting.records import Experiment, Selection, load_records, selected
+from aroface.reporting.records import RecordedExperiment, Selection, load_records, selected
 from aroface.reporting.text import over_seeds
 
 MARKERS = {"scale": "^", "rotation": "s", "shift": "D", "joint": "o"}
@@ -28,7 +28,7 @@ KINDS_WIDTH = 1.0
 APART = 0.12  # pixels of displacement between neighbouring methods, so that their intervals can be told apart
 SIZE = 3.6
 LETTERS = "ab"
-Found = Mapping[Experiment, Mapping[str, Sequence[Point]]]
+Found = Mapping[RecordedExperiment, Mapping[str, Sequence[Point]]]
 
 
 def figure_landmarks(
@@ -68,7 +68,7 @@ def figure_landmarks(
     save_figure(out, lambda: draw(found, looks([*found], labels), panels, metric), caption, caption_note)
 
 
-def draw(found: Found, styles: Mapping[Experiment, Look], panels: Sequence[str], metric: str) -> Figure:
+def draw(found: Found, styles: Mapping[RecordedExperiment, Look], panels: Sequence[str], metric: str) -> Figure:
     """Draw the figure; call this and save it within ``matplotlib.rc_context(STYLE)``.
 
     Args:
@@ -134,8 +134,8 @@ def _correlations(found: Mapping[str, Sequence[Point]], panels: Sequence[str]) -
 def _draw_legends(
     figure: Figure,
     factors: Sequence[str],
-    correlations: Mapping[Experiment, str],
-    styles: Mapping[Experiment, Look],
+    correlations: Mapping[RecordedExperiment, str],
+    styles: Mapping[RecordedExperiment, Look],
 ) -> None:
     """Kinds of error by shape to the left; methods by colour and filling, with their correlations, to the right."""
     mark: Any = {"linestyle": "none", "markersize": SIZE}

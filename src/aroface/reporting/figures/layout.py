@@ -17,7 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from aroface.reporting.figures.curves import Curve, metric_name, quality_name
-from aroface.reporting.records import Experiment
+from aroface.reporting.records import RecordedExperiment
 
 TEXT_WIDTH = 122 / 25.4  # inches; Springer's LNCS page
 STYLE: Any = {  # matplotlib's stubs list every key as a literal
@@ -92,8 +92,8 @@ def figure_text(label: str) -> str:
 
 
 def looks(
-    experiments: Sequence[Experiment], labels: Mapping[str, str], among: Iterable[Experiment] = ()
-) -> dict[Experiment, Look]:
+    experiments: Sequence[RecordedExperiment], labels: Mapping[str, str], among: Iterable[RecordedExperiment] = ()
+) -> dict[RecordedExperiment, Look]:
     """A colour for each head, a line and a marker for each treatment, and a name for the legend.
 
     Data set and backbone are part of the name only where they tell experiments apart. What would look like an
@@ -106,7 +106,7 @@ def looks(
     """
     heads = list(dict.fromkeys(experiment.method.partition("_")[0] for experiment in (*among, *experiments)))
     several = [key for key in ("dataset", "arch") if len({getattr(each, key) for each in experiments}) > 1]
-    found: dict[Experiment, Look] = {}
+    found: dict[RecordedExperiment, Look] = {}
     for experiment in experiments:
         head, _, treatment = experiment.method.partition("_")
         details = [labels.get(getattr(experiment, key), getattr(experiment, key)) for key in several]
@@ -123,8 +123,8 @@ def looks(
 
 
 def draw(
-    found: Mapping[Experiment, Mapping[tuple[str, str], Curve]],
-    styles: Mapping[Experiment, Look],
+    found: Mapping[RecordedExperiment, Mapping[tuple[str, str], Curve]],
+    styles: Mapping[RecordedExperiment, Look],
     rows: Sequence[str],
     columns: Sequence[str],
     metric: str,
@@ -198,7 +198,7 @@ def _place_panels(figure: Figure, top: float, rows: int, columns: int) -> list[l
 
 
 def _ranges(
-    found: Mapping[Experiment, Mapping[tuple[str, str], Curve]], rows: Sequence[str]
+    found: Mapping[RecordedExperiment, Mapping[tuple[str, str], Curve]], rows: Sequence[str]
 ) -> list[tuple[float, float]]:
     """Limits of the metric for each quality: all of one length, so that a drop looks the same size everywhere."""
     ends = []
@@ -227,8 +227,8 @@ def _draw_sheet(axes: Axes, sheet: NDArray[Any], quality: str, named: bool) -> N
 
 def _draw_panel(
     axes: Axes,
-    found: Mapping[Experiment, Mapping[tuple[str, str], Curve]],
-    styles: Mapping[Experiment, Look],
+    found: Mapping[RecordedExperiment, Mapping[tuple[str, str], Curve]],
+    styles: Mapping[RecordedExperiment, Look],
     quality: str,
     factor: str,
 ) -> None:

@@ -24,9 +24,9 @@ from aroface.reporting.figures.layout import (
     looks,
     place,
 )
-from aroface.reporting.figures.operating_curves_data import KINDS, Kind, Operating, operating_curves
+from aroface.reporting.figures.operating_curves_data import KINDS, CurveKind, Operating, operating_curves
 from aroface.reporting.figures.save import save_figure
-from aroface.reporting.records import Experiment, Selection, load_records, selected
+from aroface.reporting.records import RecordedExperiment, Selection, load_records, selected
 from aroface.reporting.tables.spec import EMPTY
 from aroface.reporting.text import over_seeds
 
@@ -71,7 +71,7 @@ def figure_operating(
     save_figure(out, lambda: draw(found, KINDS[kind], labels), caption, caption_note)
 
 
-def draw(found: Mapping[Experiment, Operating], kind: Kind, labels: Mapping[str, str] = EMPTY) -> Figure:
+def draw(found: Mapping[RecordedExperiment, Operating], kind: CurveKind, labels: Mapping[str, str] = EMPTY) -> Figure:
     """Draw the figure; call this and save it within ``matplotlib.rc_context(STYLE)``.
 
     Args:
@@ -114,7 +114,7 @@ def draw(found: Mapping[Experiment, Operating], kind: Kind, labels: Mapping[str,
     return figure
 
 
-def _method(experiment: Experiment) -> Experiment:
+def _method(experiment: RecordedExperiment) -> RecordedExperiment:
     """The experiment with nothing that the panels tell apart."""
     return replace(experiment, dataset="", arch="")
 
@@ -156,7 +156,7 @@ def _scale(axes: Axes, found: Sequence[Operating]) -> None:
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
 
 
-def _caption(kind: Kind, title: str, found: Sequence[Operating]) -> str:
+def _caption(kind: CurveKind, title: str, found: Sequence[Operating]) -> str:
     counts = {curve.seeds for curve in found}
     over = over_seeds(counts) + ("" if counts == {1} else "; bands: ± one standard deviation over the seeds")
     trials = f"{found[0].trials:,}"

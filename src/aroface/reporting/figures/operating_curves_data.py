@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from aroface.errors import InputError
 from aroface.reporting.figures.curves import records_of
-from aroface.reporting.records import Experiment, Record
+from aroface.reporting.records import Record, RecordedExperiment
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class CurveKind:
     """A kind of curve that records hold.
 
     Attributes:
@@ -33,8 +33,8 @@ class Kind:
 
 
 KINDS = {
-    "tar_far": Kind("tar_far", "far", "tar", "impostors", "false accepts", ("pairs", "ijb")),
-    "tpir_fpir": Kind("tpir_fpir", "fpir", "tpir", "unknown", "false positives", ("ijb",)),
+    "tar_far": CurveKind("tar_far", "far", "tar", "impostors", "false accepts", ("pairs", "ijb")),
+    "tpir_fpir": CurveKind("tpir_fpir", "fpir", "tpir", "unknown", "false positives", ("ijb",)),
 }
 
 
@@ -58,8 +58,8 @@ class Operating:
 
 
 def operating_curves(
-    records: Sequence[Record], benchmark: str, kind: Kind, experiments: Sequence[Experiment] | None = None
-) -> dict[Experiment, Operating]:
+    records: Sequence[Record], benchmark: str, kind: CurveKind, experiments: Sequence[RecordedExperiment] | None = None
+) -> dict[RecordedExperiment, Operating]:
     """The curve of each experiment on ``benchmark``.
 
     Raises:
@@ -70,7 +70,7 @@ def operating_curves(
     return {experiment: _mean(seeds, kind) for experiment, seeds in chosen.items()}
 
 
-def _mean(records: Sequence[Record], kind: Kind) -> Operating:
+def _mean(records: Sequence[Record], kind: CurveKind) -> Operating:
     for record in records:
         if kind.name not in record.curves:
             remedy = f"evaluate again: {record.provenance['command'] or 'aroface evaluate'}"

@@ -26,7 +26,7 @@ from aroface.reporting.figures.layout import (
 )
 from aroface.reporting.figures.save import save_figure
 from aroface.reporting.histories import NO_ADVERSARY, History, by_experiment, gap_words, load_histories, seed_words
-from aroface.reporting.records import Experiment, Selection, selected
+from aroface.reporting.records import RecordedExperiment, Selection, selected
 from aroface.reporting.text import listing
 
 PARTS = 100
@@ -38,7 +38,7 @@ MARKERS = 8
 NOTHING = "No training has recorded its course."
 
 Floats = NDArray[np.float64]
-Courses = Mapping[Experiment, Sequence[History]]
+Courses = Mapping[RecordedExperiment, Sequence[History]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,7 @@ def figure_training(
     save_figure(out, lambda: draw_training(found, labels, experiments or ()), caption, caption_note)
 
 
-def draw_training(found: Courses, labels: Mapping[str, str], among: Iterable[Experiment] = ()) -> Figure:
+def draw_training(found: Courses, labels: Mapping[str, str], among: Iterable[RecordedExperiment] = ()) -> Figure:
     """Draw the figure; call this within the style of the paper.
 
     Args:
@@ -98,7 +98,7 @@ def draw_training(found: Courses, labels: Mapping[str, str], among: Iterable[Exp
     if not found:
         return draw_nothing(NOTHING)
     methods = dict.fromkeys(experiment.method for experiment in found)
-    alike = looks([Experiment(method, "", "") for method in methods], labels, among)
+    alike = looks([RecordedExperiment(method, "", "") for method in methods], labels, among)
     styles = {experiment.method: look for experiment, look in alike.items()}
     sets = list(dict.fromkeys((each.dataset, each.arch) for each in found))
     rows = [LOSS, *([VALIDATION] if _validated(found) else []), RATE]

@@ -10,7 +10,7 @@ from aroface.reporting.html_report.runs import read_mapping, size
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedData:
+class ReportedDataSet:
     """A data set that runs are trained or evaluated on.
 
     Attributes:
@@ -59,7 +59,7 @@ class DataView:
         identity: all that decides its content, as JSON.
     """
 
-    data: PlannedData
+    data: ReportedDataSet
     there: bool
     counts: str
     files: str
@@ -68,7 +68,7 @@ class DataView:
     identity: str
 
 
-def view_data(data: PlannedData) -> DataView:
+def view_data(data: ReportedDataSet) -> DataView:
     """Read what the manifest of a set says; nothing of the set itself is read."""
     manifest = read_mapping(data.manifest)
     counts = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in manifest.get("counts", {}).items())

@@ -24,15 +24,15 @@ from aroface.files import write_text
 from aroface.reporting.anchors import cell_anchor, run_anchor
 from aroface.reporting.claims import claims_text, compare_text
 from aroface.reporting.claims.claims import read_claims
-from aroface.reporting.claims.compare import Comparison, compare
+from aroface.reporting.claims.compare import ValueComparison, compare
 from aroface.reporting.claims.lint import lint
 from aroface.reporting.claims.verdicts import Evidence, criterion, judge_claims
 from aroface.reporting.explain import Trace
 from aroface.reporting.html_report.dag import Step, draw
-from aroface.reporting.html_report.data import PlannedData, view_data
+from aroface.reporting.html_report.data import ReportedDataSet, view_data
 from aroface.reporting.html_report.runs import (
     Differences,
-    PlannedRun,
+    ReportedRun,
     RunView,
     commits,
     compare_runs,
@@ -41,7 +41,7 @@ from aroface.reporting.html_report.runs import (
     view_run,
 )
 from aroface.reporting.html_report.tables import fact_html, relative, view_tables
-from aroface.reporting.records import Experiment, Record, load_records
+from aroface.reporting.records import Record, RecordedExperiment, load_records
 from aroface.reporting.tables.latex import TEMPLATES, unescape
 from aroface.reporting.tables.seed_notes import p_text
 from aroface.reporting.tables.spec import Spec
@@ -87,10 +87,10 @@ class Material:
     claims: Path
     records: Path
     results: Path
-    experiments: tuple[Experiment, ...]
+    experiments: tuple[RecordedExperiment, ...]
     labels: Mapping[str, str]
-    runs: tuple[PlannedRun, ...]
-    data: tuple[PlannedData, ...]
+    runs: tuple[ReportedRun, ...]
+    data: tuple[ReportedDataSet, ...]
     pictures: tuple[Picture, ...]
     document: Path | None
     steps: tuple[Step, ...]
@@ -227,7 +227,7 @@ def _comparison(material: Material) -> dict[str, Any]:
     }
 
 
-def _compared(each: Comparison) -> dict[str, Any]:
+def _compared(each: ValueComparison) -> dict[str, Any]:
     return {"cell": each, "anchor": cell_anchor(each.table, each.row, each.column)}
 
 

@@ -19,7 +19,7 @@ _ASIDE = ("schema", "run", "recipe_hash")
 
 
 @dataclass(frozen=True, slots=True)
-class PlannedRun:
+class ReportedRun:
     """A run that the configuration asks for.
 
     Attributes:
@@ -55,7 +55,7 @@ class RunView:
 
     name: str
     anchor: str
-    run: PlannedRun
+    run: ReportedRun
     checkpoint: Mapping[str, Any]
     facts: tuple[tuple[str, str], ...]
     records: Mapping[str, Record | None]
@@ -104,7 +104,7 @@ class Differences:
     settings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
-def view_run(run: PlannedRun, records: Sequence[Record]) -> RunView:
+def view_run(run: ReportedRun, records: Sequence[Record]) -> RunView:
     """Read what there is of a run; what is missing of it is said to be."""
     checkpoint = read_mapping(run.checkpoint_file)
     own = {record.benchmark: record for record in records if record.run == run.name}
@@ -141,7 +141,7 @@ def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     return found
 
 
-def settings(run: PlannedRun) -> dict[str, str]:
+def settings(run: ReportedRun) -> dict[str, str]:
     """All that decides a run, as dotted keys and JSON texts: experiment, data, recipe or released weights."""
     return flatten({key: value for key, value in run.entry.items() if key not in _ASIDE})
 
@@ -152,7 +152,7 @@ def differences(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, t
     return {key: (one.get(key), other.get(key)) for key in keys if one.get(key) != other.get(key)}
 
 
-def compare_runs(runs: Sequence[PlannedRun]) -> Differences:
+def compare_runs(runs: Sequence[ReportedRun]) -> Differences:
     """In what any two of several runs differ."""
     found = {run.name: settings(run) for run in runs}
     known = dict.fromkeys(key for each in found.values() for key in each)
@@ -207,7 +207,7 @@ def size(count: int) -> str:
     return f"{count} bytes"
 
 
-def _facts(run: PlannedRun, checkpoint: Mapping[str, Any]) -> dict[str, str]:
+def _facts(run: ReportedRun, checkpoint: Mapping[str, Any]) -> dict[str, str]:
     """What is known of a run, in the order in which one asks."""
     environment = checkpoint.get("environment", {})
     return {
@@ -229,7 +229,7 @@ def _facts(run: PlannedRun, checkpoint: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _origin(run: PlannedRun, checkpoint: Mapping[str, Any]) -> dict[str, str | None]:
+def _origin(run: ReportedRun, checkpoint: Mapping[str, Any]) -> dict[str, str | None]:
     if run.released:
         file = checkpoint.get("released", run.entry["released"])
         return {"released weights": ", ".join(f"{name} {value}" for name, value in file.items())}
@@ -240,7 +240,7 @@ def _origin(run: PlannedRun, checkpoint: Mapping[str, Any]) -> dict[str, str | N
     }
 
 
-def _weights(run: PlannedRun, checkpoint: Mapping[str, Any]) -> str | None:
+def _weights(run: ReportedRun, checkpoint: Mapping[str, Any]) -> str | None:
     if not {"file", "sha256"} <= checkpoint.get("weights", {}).keys():
         return None
     path = run.folder / checkpoint["weights"]["file"]

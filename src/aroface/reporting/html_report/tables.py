@@ -12,7 +12,7 @@ from urllib.parse import quote
 from aroface.errors import InputError
 from aroface.reporting.anchors import cell_anchor, run_anchor, table_anchor
 from aroface.reporting.explain import Explanation, Fact, Trace, explain_table
-from aroface.reporting.records import Experiment
+from aroface.reporting.records import RecordedExperiment
 from aroface.reporting.tables import html
 from aroface.reporting.tables.build import build
 from aroface.reporting.tables.cells import Line, lines
@@ -59,7 +59,7 @@ def view_tables(
     specs: Iterable[Spec],
     trace: Trace,
     *,
-    experiments: Sequence[Experiment],
+    experiments: Sequence[RecordedExperiment],
     labels: Mapping[str, str] = EMPTY,
     note: str | None = None,
 ) -> list[TableView]:
@@ -91,7 +91,7 @@ def _view(
     spec: Spec,
     anchor: str,
     trace: Trace,
-    experiments: Sequence[Experiment],
+    experiments: Sequence[RecordedExperiment],
     labels: Mapping[str, str],
     note: str | None,
     taken: Collection[str],

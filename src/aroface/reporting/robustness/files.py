@@ -26,14 +26,14 @@ from aroface.datasets.images import encode_jpeg
 from aroface.embedding.alignment_sweep import HIGH_QUALITY, Variant, choose_pairs, draw_directions
 from aroface.embedding.pairs import decode_numbers
 from aroface.embedding.sensitivity import spoil
-from aroface.evaluation.robustness import COLUMNS, Condition, Quantity, Robustness, Sweep, table
+from aroface.evaluation.robustness import COLUMNS, Perturbation, Quantity, Robustness, Sweep, table
 from aroface.faces.geometry import TEMPLATE_SIZE
 from aroface.files import write_bytes, write_text
 from aroface.reporting.figures.curves import metric_name, quality_name
 from aroface.reporting.figures.layout import COLOURS
 from aroface.reporting.figures.save import picture
 from aroface.reporting.robustness.findings import (
-    Finding,
+    RobustnessFinding,
     findings,
     level_words,
     rate_words,
@@ -205,7 +205,7 @@ def _maps(found: Robustness, sweep: Sweep, colour: str) -> str:
         across, up = map_levels(sweep, quality, (one, other))
         rows = []
         for y in reversed(up):
-            drops = [sweep.drop(Condition(quality, one, x, other, y), metric) for x in across]
+            drops = [sweep.drop(Perturbation(quality, one, x, other, y), metric) for x in across]
             cells = "".join(_tile(drop, scale, is_none=x == y == 0) for x, drop in zip(across, drops, strict=True))
             rows.append(f"<tr><th>{level_words(other, y)}</th>{cells}</tr>")
         foot = "".join(f"<th>{level_words(one, x)}</th>" for x in across)
@@ -240,7 +240,7 @@ def _face(crop: NDArray[np.uint8], title: str) -> str:
     return f'<img alt="{title}" src="data:image/jpeg;base64,{data}">'
 
 
-def _definitions(paragraphs: Sequence[Finding], kind: str = "findings") -> str:
+def _definitions(paragraphs: Sequence[RobustnessFinding], kind: str = "findings") -> str:
     items = "\n".join(f"<dt>{html.escape(each.subject)}</dt><dd>{html.escape(each.text)}</dd>" for each in paragraphs)
     return f'<dl class="{kind}">\n{items}\n</dl>'
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from aroface.embedding.alignment_sweep import HIGH_QUALITY
 from aroface.embedding.worst_case import FACTOR as WORST
-from aroface.evaluation.robustness import MAPS, Condition, Facts, Quantity, Robustness, Sweep, coarse, tolerated
+from aroface.evaluation.robustness import MAPS, Facts, Perturbation, Quantity, Robustness, Sweep, coarse, tolerated
 from aroface.faces.degrade import ALIGNMENT_ERRORS
 from aroface.faces.geometry import TEMPLATE_SIZE
 from aroface.reporting.figures.curves import metric_name, quality_name
@@ -21,14 +21,14 @@ LEAST_ACCEPTED = 10
 """Impostor pairs above the threshold, below which a TAR at a FAR is told to rest on too few."""
 
 
-class Finding(NamedTuple):
+class RobustnessFinding(NamedTuple):
     """A word on what it is about, and one paragraph."""
 
     subject: str
     text: str
 
 
-def findings(found: Robustness, points: float) -> list[Finding]:
+def findings(found: Robustness, points: float) -> list[RobustnessFinding]:
     """What there is to say, most important first; models are compared with the first of them."""
     metric = found.grid.metrics[0]
     paragraphs = [
@@ -41,7 +41,7 @@ def findings(found: Robustness, points: float) -> list[Finding]:
         ("Models", _models(found, metric)),
         ("Not significant", _undecided(found, metric)),
     ]
-    return [Finding(subject, text) for subject, text in paragraphs if text]
+    return [RobustnessFinding(subject, text) for subject, text in paragraphs if text]
 
 
 def few_impostors(found: Robustness) -> str:
@@ -102,7 +102,7 @@ def tolerated_words(sweep: Sweep, quality: str, factor: str, metric: str, points
 
 def rate_words(sweep: Sweep, quality: str, metric: str) -> str:
     """A metric without errors and its interval, in per cent."""
-    quantity = sweep.value(Condition(quality), metric)
+    quantity = sweep.value(Perturbation(quality), metric)
     low, high = (_number(100 * end, 1) for end in quantity.interval)
     return f"{_number(100 * quantity.value, 1)} [{low}, {high}]"
 
@@ -110,7 +110,7 @@ def rate_words(sweep: Sweep, quality: str, metric: str) -> str:
 def _single(found: Robustness, metric: str) -> str:
     """What the largest of each single error costs at the best quality, the costliest first."""
     quality = found.qualities[0]
-    worst = {factor: Condition(quality, factor, found.sweeps[0].levels(quality, factor)[-1]) for factor in SINGLE}
+    worst = {factor: Perturbation(quality, factor, found.sweeps[0].levels(quality, factor)[-1]) for factor in SINGLE}
 
     def mean(factor: str) -> float:
         return sum(sweep.drop(worst[factor], metric).value for sweep in found.sweeps)
@@ -152,7 +152,7 @@ def _joint(found: Robustness, metric: str) -> str:
     first, last = found.qualities[0], found.qualities[-1]
     parts = []
     for sweep in found.sweeps:
-        high, low = (sweep.drop(Condition(quality, "joint", level), metric) for quality in (first, last))
+        high, low = (sweep.drop(Perturbation(quality, "joint", level), metric) for quality in (first, last))
         apart = "" if first == last else f" and {in_points(low)}, {_verdict(low - high)}"
         parts.append(f"{sweep.name} {in_points(high)}{apart}")
     where = quality_name(first) if first == last else f"{quality_name(first)} and {quality_name(last)}"
@@ -174,9 +174,9 @@ def _interaction(found: Robustness, metric: str) -> str:
         level, second = (each[(len(each) - 1) // 2] for each in sizes)
         excesses = []
         for sweep in found.sweeps:
-            both = sweep.drop(Condition(quality, one, level, other, second), metric)
+            both = sweep.drop(Perturbation(quality, one, level, other, second), metric)
             sides = ((one, level), (other, second))
-            alone = (sweep.drop(Condition(quality, factor, size), metric) for factor, size in sides)
+            alone = (sweep.drop(Perturbation(quality, factor, size), metric) for factor, size in sides)
             excess = _less(both, alone)
             if excess.significant:
                 excesses.append(f"{sweep.name} {in_points(excess, signed=True)}")
@@ -198,10 +198,10 @@ def _worst(found: Robustness, metric: str) -> str:
     quality = found.qualities[0]
     parts = []
     for sweep in found.sweeps:
-        condition = Condition(quality, WORST, level)
+        condition = Perturbation(quality, WORST, level)
         if condition not in sweep.measured:
             continue
-        worst, random = sweep.drop(condition, metric), sweep.drop(Condition(quality, "joint", level), metric)
+        worst, random = sweep.drop(condition, metric), sweep.drop(Perturbation(quality, "joint", level), metric)
         parts.append(f"{sweep.name} {in_points(worst)}, {in_points(worst - random, signed=True)} more than at random")
     if not parts:
         return ""
@@ -221,7 +221,7 @@ def _models(found: Robustness, metric: str) -> str:
     for other in others:
         lost = []
         for quality in found.qualities:
-            place, clean = Condition(quality, "joint", level), Condition(quality)
+            place, clean = Perturbation(quality, "joint", level), Perturbation(quality)
             lost.append(in_points(other.drop(place, metric) - first.drop(place, metric), signed=True))
             difference = other.value(clean, metric) - first.value(clean, metric)
             if difference.significant:
@@ -252,7 +252,7 @@ def _undecided(found: Robustness, metric: str) -> str:
     )
 
 
-def reading(found: Robustness, points: float) -> list[Finding]:
+def reading(found: Robustness, points: float) -> list[RobustnessFinding]:
     """How the report was made and is to be read."""
     described: dict[str, list[str]] = {}
     for sweep in found.sweeps:
@@ -260,19 +260,19 @@ def reading(found: Robustness, points: float) -> list[Finding]:
     models = "; ".join(f"{_join(names)}: {description}" for description, names in described.items())
     flip = "with" if found.grid.flip else "without"
     listed = [
-        Finding("Models", f"{models}. Embeddings {flip} that of the mirrored image."),
-        Finding(
+        RobustnessFinding("Models", f"{models}. Embeddings {flip} that of the mirrored image."),
+        RobustnessFinding(
             "Errors",
             f"The second image of each pair is {_ORDERS[found.grid.order]}: larger or smaller, turned, shifted, "
             "in directions drawn once a pair; what enters from outside the crop is black. Joint 100 % is "
             f"{joint_words(found, 1.0)}. The threshold is set anew under each condition; a fixed one may lose more.",
         ),
-        Finding(
+        RobustnessFinding(
             "Intervals",
             f"95 % of {found.counts['bootstrap_replicates']:,} bootstrap draws of pairs, the same for all conditions "
             "and models; n.s.: the interval includes 0. Not corrected for the number of comparisons.",
         ),
-        Finding(
+        RobustnessFinding(
             "Tolerated",
             f"The error at which the loss first exceeds {points:g} {'point' if points == 1 else 'points'}, linear "
             "between levels: > where it never does, ≈ where that is before the first level, a rough guess until "
@@ -285,9 +285,9 @@ def reading(found: Robustness, points: float) -> list[Finding]:
             "is that the pair be called wrongly: minus the cosine similarity of a genuine pair, the similarity of an "
             "impostor pair."
         )
-        listed.append(Finding("Worst case", " ".join((words, *found.notes))))
+        listed.append(RobustnessFinding("Worst case", " ".join((words, *found.notes))))
     if found.facts is not None:
-        listed.append(Finding("Made", made_words(found.facts)))
+        listed.append(RobustnessFinding("Made", made_words(found.facts)))
     return listed
 
 

@@ -16,14 +16,14 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from aroface.embedding.worst_case import FACTOR as WORST
-from aroface.evaluation.robustness import MAPS, Condition, Quantity, Robustness, Sweep, coarse
+from aroface.evaluation.robustness import MAPS, Perturbation, Quantity, Robustness, Sweep, coarse
 from aroface.reporting.figures.curves import metric_name, quality_name
 from aroface.reporting.figures.layout import AXES, COLOURS, place
 from aroface.reporting.figures.layout import STYLE as HOUSE_STYLE
 from aroface.reporting.robustness.findings import (
     SINGLE,
     UNITS,
-    Finding,
+    RobustnessFinding,
     detector_errors,
     findings,
     level_words,
@@ -129,7 +129,7 @@ def columns_of_crops(found: Robustness) -> list[tuple[str | None, float]]:
     return [(None, 0.0), *largest]
 
 
-def wrapped(paragraphs: Sequence[Finding], size: float, width: float) -> list[tuple[str, list[str]]]:
+def wrapped(paragraphs: Sequence[RobustnessFinding], size: float, width: float) -> list[tuple[str, list[str]]]:
     """Break each paragraph into lines of at most ``width`` inches at ``size`` points."""
     font = get_font(findfont(FontProperties(family=FAMILY[:1])))
     font.set_size(size, 72 * _FINE)
@@ -270,7 +270,7 @@ def _line(
     band: bool = True,
 ) -> None:
     levels = [0.0, *sweep.levels(quality, factor)]
-    conditions = [Condition(quality, factor, level) for level in levels]
+    conditions = [Perturbation(quality, factor, level) for level in levels]
     values = [sweep.value(condition, metric) for condition in conditions]
     at = np.multiply(levels, UNITS["joint" if factor == WORST else factor][0])
     axes.plot(at, [100 * each.value for each in values], **look)
@@ -380,7 +380,7 @@ def _map(
 ) -> None:
     one, other = pair
     across, up = map_levels(sweep, quality, pair)
-    drops = [[sweep.drop(Condition(quality, one, x, other, y), metric) for x in across] for y in up]
+    drops = [[sweep.drop(Perturbation(quality, one, x, other, y), metric) for x in across] for y in up]
     values = np.array([[100 * drop.value for drop in row] for row in drops])
     axes.imshow(values, origin="lower", aspect="auto", cmap="YlOrBr", norm=scale)
     axes.grid(False)

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
-from aroface.reporting.records import Experiment, Record
+from aroface.reporting.records import Record, RecordedExperiment
 from aroface.reporting.tables.caption import caption
 from aroface.reporting.tables.cells import Line, Measurement, check_columns, lines, measure
 from aroface.reporting.tables.emphasis import mark_best
 from aroface.reporting.tables.grid import HEADINGS, Cell, Grid, GridRow, Leaf, Mode, Part
 from aroface.reporting.tables.seed_notes import header, notes, seeds_of
 from aroface.reporting.tables.seed_statistics import estimate, paired_difference, percent, prediction_interval, rounded
-from aroface.reporting.tables.spec import EMPTY, Column, Layout, Row, Seeds, Spec
+from aroface.reporting.tables.spec import EMPTY, Column, Layout, RowSpec, Seeds, Spec
 
 PARTS: dict[Mode, tuple[Part, ...]] = {
     "reported": ("reported",),
@@ -28,7 +28,7 @@ def build(
     records: Sequence[Record],
     mode: Mode,
     *,
-    experiments: Iterable[Experiment] | None = None,
+    experiments: Iterable[RecordedExperiment] | None = None,
     labels: Mapping[str, str] = EMPTY,
     caption_note: str | None = None,
 ) -> Grid:
@@ -108,7 +108,7 @@ def _leaves(spec: Spec, mode: Mode, table: Sequence[Line]) -> tuple[Leaf, ...]:
 
 
 def _cell(
-    row: Row,
+    row: RowSpec,
     leaf: Leaf,
     measured: Mapping[tuple[str, str], Measurement],
     ids: Mapping[str, str],
@@ -133,7 +133,7 @@ def _cell(
     return Cell(rounded(gap, column.decimals, signed=True), seeds=reproduced.seeds)
 
 
-def _reported(row: Row, column: Column) -> Cell:
+def _reported(row: RowSpec, column: Column) -> Cell:
     digits = row.reported.get(column.id)
     if digits is not None and column.reported_digits == "column":
         digits = rounded(Decimal(digits), column.decimals)
@@ -163,7 +163,7 @@ def _compared(column: Column, of: Measurement | None, minus: Measurement | None,
     return Cell(percent(found.mean, column.decimals, signed=True), interval=interval, half=half, seeds=found.n)
 
 
-def _emphasised(spec: Spec, row: Row, leaves: Sequence[Leaf], cells: Sequence[Cell]) -> tuple[Cell, ...]:
+def _emphasised(spec: Spec, row: RowSpec, leaves: Sequence[Leaf], cells: Sequence[Cell]) -> tuple[Cell, ...]:
     if spec.emphasis.rule != "as_paper" or not row.ours:
         return tuple(cells)
     return tuple(
@@ -200,7 +200,7 @@ def _row(
     )
 
 
-def _remark(row: Row) -> str:
+def _remark(row: RowSpec) -> str:
     printed = ", ".join(text for key, text in row.as_printed.items() if key != "reason")
     return f"{row.key}: the authors print {printed} here. {row.as_printed['reason']}"
 

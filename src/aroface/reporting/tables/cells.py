@@ -7,16 +7,16 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from aroface.errors import InputError
-from aroface.reporting.records import Experiment, Record, check_comparable, select
-from aroface.reporting.tables.spec import EMPTY, At, Column, Row, Spec
+from aroface.reporting.records import Record, RecordedExperiment, check_comparable, select
+from aroface.reporting.tables.spec import EMPTY, At, Column, RowSpec, Spec
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
     """A row of a table together with the experiment whose records fill it, if it has one."""
 
-    row: Row
-    experiment: Experiment | None
+    row: RowSpec
+    experiment: RecordedExperiment | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Measurement:
 def lines(
     spec: Spec,
     records: Sequence[Record],
-    experiments: Iterable[Experiment] | None = None,
+    experiments: Iterable[RecordedExperiment] | None = None,
     labels: Mapping[str, str] = EMPTY,
 ) -> tuple[Line, ...]:
     """The rows of a table, each with its experiment.
@@ -59,7 +59,7 @@ def lines(
     if spec.rows is not None:
         return tuple(Line(row, _match(spec, row, known)) for row in spec.rows)
     found = [Line(_experiment_row(spec, each, labels), each) for each in known]
-    seen: dict[str, Experiment | None] = {}
+    seen: dict[str, RecordedExperiment | None] = {}
     for line in found:
         if line.row.key in seen:
             raise InputError(
@@ -72,7 +72,7 @@ def lines(
 
 
 def measure(
-    spec: Spec, column: Column, experiment: Experiment, records: Sequence[Record], quality: str | None = None
+    spec: Spec, column: Column, experiment: RecordedExperiment, records: Sequence[Record], quality: str | None = None
 ) -> Measurement:
     """The values of ``experiment`` in ``column``; empty where there is no record.
 
@@ -144,12 +144,12 @@ def _at(record: Record, metric: str, at: At) -> float:
     )
 
 
-def _match(spec: Spec, row: Row, known: Collection[Experiment]) -> Experiment | None:
+def _match(spec: Spec, row: RowSpec, known: Collection[RecordedExperiment]) -> RecordedExperiment | None:
     wanted = row.experiment
     if wanted is None:
         return None
     if {"method", "dataset", "arch"} <= {*wanted}:
-        exact = [Experiment(each["method"], each["dataset"], each["arch"]) for each in row.experiments]
+        exact = [RecordedExperiment(each["method"], each["dataset"], each["arch"]) for each in row.experiments]
         return next((each for each in exact if each in known), exact[0])
     fitting = [each for each in known if all(getattr(each, key) == value for key, value in wanted.items())]
     if len(fitting) > 1:
@@ -163,7 +163,7 @@ def _match(spec: Spec, row: Row, known: Collection[Experiment]) -> Experiment | 
     return fitting[0] if fitting else None
 
 
-def _experiment_row(spec: Spec, experiment: Experiment, labels: Mapping[str, str]) -> Row:
+def _experiment_row(spec: Spec, experiment: RecordedExperiment, labels: Mapping[str, str]) -> RowSpec:
     texts = {
         "method": labels.get(experiment.method, experiment.method),
         "training_set": labels.get(experiment.dataset, experiment.dataset),
@@ -172,7 +172,7 @@ def _experiment_row(spec: Spec, experiment: Experiment, labels: Mapping[str, str
     for header in spec.row_headers:
         if header.key not in texts:
             raise InputError(f"experiments have no {header.key}", file=spec.path, expected=", ".join(texts))
-    return Row(headers={header.key: texts[header.key] for header in spec.row_headers})
+    return RowSpec(headers={header.key: texts[header.key] for header in spec.row_headers})
 
 
 def _by_block(spec: Spec, found: Sequence[Line]) -> tuple[Line, ...]:

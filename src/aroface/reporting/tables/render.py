@@ -59,7 +59,7 @@ def render_table(
     return FORMATS[format](grid)
 
 
-class Options(Selection, total=False):
+class RenderOptions(Selection, total=False):
     """The optional arguments of :func:`render_table`."""
 
     format: Format
@@ -73,7 +73,7 @@ def write_table(
     out: str | PathLike[str],
     *,
     mode: Mode,
-    **options: Unpack[Options],
+    **options: Unpack[RenderOptions],
 ) -> None:
     """Render one table into the file ``out``, atomically; see :func:`render_table`."""
     write_text(out, render_table(spec, records, mode=mode, **options))

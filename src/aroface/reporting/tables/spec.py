@@ -21,7 +21,7 @@ ASIDE = "venue"
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class Citation:
     """Where the reported values were published."""
 
     title: str
@@ -93,7 +93,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class RowSpec:
     """A row as the specification gives it.
 
     Attributes:
@@ -182,10 +182,10 @@ class Spec:
     label: str
     row_headers: tuple[RowHeader, ...]
     columns: tuple[Column, ...]
-    rows: tuple[Row, ...] | None
+    rows: tuple[RowSpec, ...] | None
     note: str | None = None
     training_note: str | None = None
-    source: Source | None = None
+    source: Citation | None = None
     rerun_footnote: str | None = None
     block_by: str | None = None
     emphasis: Emphasis = Emphasis()
@@ -218,7 +218,7 @@ def read_spec(path: str | PathLike[str]) -> Spec:
         rows=None if listed == "experiments" else tuple(_row(each, headers, path) for each in listed),
         note=content.get("note"),
         training_note=content.get("training_note"),
-        source=Source(**content["source"]) if "source" in content else None,
+        source=Citation(**content["source"]) if "source" in content else None,
         rerun_footnote=content.get("footnotes", EMPTY).get("rerun"),
         block_by=content.get("block_by"),
         emphasis=Emphasis(**content.get("emphasis", EMPTY)),
@@ -234,13 +234,13 @@ def _column(content: Mapping[str, Any]) -> Column:
     return Column(**{**content, "at": at, "average_of": tuple(content.get("average_of", ()))})
 
 
-def _row(content: Mapping[str, Any], headers: tuple[RowHeader, ...], path: Path) -> Row:
+def _row(content: Mapping[str, Any], headers: tuple[RowHeader, ...], path: Path) -> RowSpec:
     keys = [header.key for header in headers]
     missing = [key for key in keys if key not in content]
     if missing:
         raise InputError(f"row without {missing[0]}", file=path, record=dict(content), expected=f"{', '.join(keys)}")
     difference = content.get("difference")
-    return Row(
+    return RowSpec(
         headers={key: content[key] for key in keys},
         id=content.get("id"),
         experiment=_experiment(content.get("experiment")),

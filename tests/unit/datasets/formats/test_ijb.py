@@ -8,9 +8,9 @@ import pytest
 
 from aroface.datasets.formats.ijb import (
     GALLERIES,
-    Face,
-    Search,
-    Templates,
+    IdentificationProtocol,
+    IJBFace,
+    TemplateTable,
     ijb_facts,
     ijb_files,
     is_ijb,
@@ -35,12 +35,12 @@ SAME = np.array([False, True, True])
 
 
 def write(folder: Path, benchmark: str = "ijbc") -> Path:
-    one, other = (Templates(np.array([number]), np.array([number + 100])) for number in (5, 9))
-    search = Search(
-        dict(zip(GALLERIES[benchmark], (one, other), strict=True)), Templates(np.array([12]), np.array([105]))
+    one, other = (TemplateTable(np.array([number]), np.array([number + 100])) for number in (5, 9))
+    search = IdentificationProtocol(
+        dict(zip(GALLERIES[benchmark], (one, other), strict=True)), TemplateTable(np.array([12]), np.array([105]))
     )
     jpeg = encode_jpeg(PICTURE, 95)
-    faces = (Face(TEMPLATES[i], MEDIA[i], jpeg, LANDMARKS[i], float(SCORES[i])) for i in range(6))
+    faces = (IJBFace(TEMPLATES[i], MEDIA[i], jpeg, LANDMARKS[i], float(SCORES[i])) for i in range(6))
     assert write_ijb(folder, benchmark, faces, PAIRS, SAME, search) == {"images": 6, "templates": 3, "pairs": 3}
     return folder
 
@@ -246,6 +246,6 @@ def test_one_folder_holds_one_benchmark(tree: Path):
 
 
 def test_galleries_have_the_names_of_their_benchmark(tmp_path: Path):
-    nobody = Templates(np.array([1]), np.array([1]))
+    nobody = TemplateTable(np.array([1]), np.array([1]))
     with pytest.raises(ValueError, match="galleries G1, G2, expected S1, S2"):
-        write_ijb(tmp_path, "ijbb", [], PAIRS, SAME, Search({"G1": nobody, "G2": nobody}, nobody))
+        write_ijb(tmp_path, "ijbb", [], PAIRS, SAME, IdentificationProtocol({"G1": nobody, "G2": nobody}, nobody))

@@ -10,7 +10,7 @@ from aroface.datasets.formats.ijbs import (
     GALLERIES,
     METADATA,
     PROBES,
-    Face,
+    IJBSFace,
     Template,
     ijbs_facts,
     ijbs_files,
@@ -22,17 +22,17 @@ from aroface.errors import InputError
 
 LISTS = [METADATA, *PROBES.values(), *(name for both in GALLERIES.values() for name in both)]
 FACES = [
-    Face(2, "img_7", None, b"still 2"),
-    Face(2, "img_8", None, b"another still 2"),
-    Face(10, "img_9", None, b"still 10"),
-    Face(2, "videos_4001", 100, b"2 in 4001, later"),
-    Face(2, "videos_4001", 20, b"2 in 4001"),
-    Face(10, "videos_4001", 20, b"10 in 4001"),
-    Face(3, "videos_4002", 5, b"somebody unknown"),
-    Face(2, "videos_5001", 1, b"2 enrols"),
-    Face(10, "videos_5002", 1, b"10 enrols"),
-    Face(10, "videos_6001", 3, b"10 from the air"),
-    Face(2, "videos_9999", 3, b"in no list"),
+    IJBSFace(2, "img_7", None, b"still 2"),
+    IJBSFace(2, "img_8", None, b"another still 2"),
+    IJBSFace(10, "img_9", None, b"still 10"),
+    IJBSFace(2, "videos_4001", 100, b"2 in 4001, later"),
+    IJBSFace(2, "videos_4001", 20, b"2 in 4001"),
+    IJBSFace(10, "videos_4001", 20, b"10 in 4001"),
+    IJBSFace(3, "videos_4002", 5, b"somebody unknown"),
+    IJBSFace(2, "videos_5001", 1, b"2 enrols"),
+    IJBSFace(10, "videos_5002", 1, b"10 enrols"),
+    IJBSFace(10, "videos_6001", 3, b"10 from the air"),
+    IJBSFace(2, "videos_9999", 3, b"in no list"),
 ]
 SIGHTINGS = [(face.subject, face.medium) for face in FACES] + [(10, "videos_4002"), (2, "videos_4001")]
 TEMPLATES = {

@@ -14,7 +14,7 @@ from aroface.cli.main import main
 from aroface.datasets.formats.tinyface import read_tinyface, write_tinyface
 from aroface.datasets.images import encode_jpeg, read_image
 from aroface.datasets.preparation import align as module
-from aroface.datasets.preparation.align import REPORT, Options, align_tree, read_report
+from aroface.datasets.preparation.align import REPORT, AlignOptions, align_tree, read_report
 from aroface.datasets.preparation.detectors import open_detector
 from aroface.datasets.registry import read_detectors
 from aroface.embedding.tinyface import open_source
@@ -80,7 +80,7 @@ def test_a_folder_keeps_its_names_and_gets_a_report(crops: Path, tmp_path: Path)
 
 
 def test_crops_without_a_face_can_be_left_out(crops: Path, tmp_path: Path):
-    place, report = align_tree(crops, tmp_path / "out", DotDetector(), Options(no_face="omit"))
+    place, report = align_tree(crops, tmp_path / "out", DotDetector(), AlignOptions(no_face="omit"))
     assert files(place) == ["7/videos_1_10.jpg", "7/videos_1_2.jpg", "8/two.jpg", REPORT]
     assert report["counts"]["without_face"] == 2
 
@@ -134,7 +134,7 @@ def test_what_was_left_out_or_noted_stands_in_the_report(crops: Path, tmp_path: 
     (crops / "8" / "link.png").symlink_to("/nowhere")
     with pytest.raises(InputError, match=r"raw: 2 of 7 left out, most of them: .*--max-left-out"):
         align_tree(crops, tmp_path / "out", DotDetector())
-    _, report = align_tree(crops, tmp_path / "out", DotDetector(), Options(max_left_out=0.3))
+    _, report = align_tree(crops, tmp_path / "out", DotDetector(), AlignOptions(max_left_out=0.3))
     assert report["left_out"] == {
         "HEIC, which cannot be decoded here: convert it to JPEG, for example by heif-convert": {
             **{"count": 1, "first": ["7/photo.heic"]},
@@ -149,7 +149,7 @@ def test_what_was_left_out_or_noted_stands_in_the_report(crops: Path, tmp_path: 
 
 
 def test_faces_that_are_omitted_as_asked_are_no_part_of_the_share(crops: Path, tmp_path: Path):
-    _, report = align_tree(crops, tmp_path / "out", DotDetector(), Options(no_face="omit", max_left_out=0))
+    _, report = align_tree(crops, tmp_path / "out", DotDetector(), AlignOptions(no_face="omit", max_left_out=0))
     assert report["left_out"]["no face found"]["count"] == 2
 
 
@@ -158,11 +158,11 @@ def test_damaged_images_are_left_out_where_that_is_asked_for(crops: Path, tmp_pa
     monkeypatch.setattr("aroface.datasets.preparation.align._CHUNK", chunk)
     for name in ("7/videos_1_2.jpg", "8/two.png"):
         (crops / name).write_bytes((crops / name).read_bytes()[:100])
-    skip = Options(on_corrupt="skip")
+    skip = AlignOptions(on_corrupt="skip")
     with pytest.raises(InputError, match=r"raw: 2 of 5 left out, most of them: cannot be decoded \(first: 7/videos"):
         align_tree(crops, tmp_path / "out", DotDetector(), skip)
     rest = DotDetector()
-    place, report = align_tree(crops, tmp_path / "out", rest, Options(on_corrupt="skip", max_left_out=0.4))
+    place, report = align_tree(crops, tmp_path / "out", rest, AlignOptions(on_corrupt="skip", max_left_out=0.4))
     assert rest.seen == []  # what was aligned by the call before is kept
     assert files(place) == ["7/videos_1_10.jpg", "8/img_5.jpg", "8/more/tiny.jpg", REPORT]
     assert report["counts"] == {"images": 3, "found": 1, "without_face": 2, "several_faces": 0}
@@ -176,7 +176,7 @@ def test_damaged_images_are_left_out_where_that_is_asked_for(crops: Path, tmp_pa
 def test_a_call_that_may_leave_nothing_out_does_not_take_over_what_another_left_out(crops: Path, tmp_path: Path):
     (crops / "8/two.png").write_bytes(b"garbage")
     with pytest.raises(InputError, match="1 of 5 left out"):
-        align_tree(crops, tmp_path / "out", DotDetector(), Options(on_corrupt="skip"))
+        align_tree(crops, tmp_path / "out", DotDetector(), AlignOptions(on_corrupt="skip"))
     with pytest.raises(InputError, match=r"two\.png: cannot be read as an image .*choose --on-corrupt skip"):
         align_tree(crops, tmp_path / "out", DotDetector())
 
@@ -188,7 +188,7 @@ def test_the_key_of_a_finished_tree_is_what_it_was(crops: Path):
     plain = {"setting": {"face": 128, "canvas": 192}, "no_face": "crop"}
     facts = {"name": "dots", "sha256": "0" * 64, "threshold": 0.5}
     expected = digest([1, [["7/videos_1_2.jpg", size]], facts, plain, 95])
-    for options in (Options(), Options(on_corrupt="skip", max_left_out=0.5)):
+    for options in (AlignOptions(), AlignOptions(on_corrupt="skip", max_left_out=0.5)):
         assert module._key(images, DotDetector(), options) == expected
 
 
@@ -271,7 +271,7 @@ def test_an_alignment_under_another_name_is_refused(tree: Path):
 def test_of_tinyface_only_distractors_can_be_left_out(tree: Path, tmp_path: Path):
     distractor = tree / "tinyface/Testing_Set/Gallery_Distractor/2.jpg"
     distractor.write_bytes(distractor.read_bytes()[:200])
-    skip = Options(on_corrupt="skip", max_left_out=0.2)
+    skip = AlignOptions(on_corrupt="skip", max_left_out=0.2)
     _, report = align_tree(tree, tmp_path / "out", DotDetector(), skip)
     assert len(report["corrupt"]) == 1
     assert [path.name for path in read_tinyface(tmp_path / "out").distractors] == ["1.jpg", "3.jpg"]
@@ -283,7 +283,7 @@ def test_of_tinyface_only_distractors_can_be_left_out(tree: Path, tmp_path: Path
 
 def test_tinyface_keeps_every_image(tree: Path, tmp_path: Path):
     with pytest.raises(InputError, match="TinyFace's lists name every image"):
-        align_tree(tree, tmp_path / "out", DotDetector(), Options(no_face="omit"))
+        align_tree(tree, tmp_path / "out", DotDetector(), AlignOptions(no_face="omit"))
 
 
 def test_registered_detectors_are_checked_before_they_are_used(tmp_path: Path):

@@ -13,8 +13,8 @@ import pytest
 from aroface.errors import InputError
 from aroface.planning.forecast.simulation import (
     Cluster,
-    Job,
-    Schedule,
+    SimulatedJob,
+    SimulatedSchedule,
     chain_hours,
     cluster_of,
     longest_chain,
@@ -22,7 +22,7 @@ from aroface.planning.forecast.simulation import (
 )
 
 
-def best_makespan(jobs: Sequence[Job], gpus: int) -> float:
+def best_makespan(jobs: Sequence[SimulatedJob], gpus: int) -> float:
     """The shortest of all schedules on one node: every order of the jobs, each as early as it fits.
 
     Whole numbers of hours; each order in which no job comes before what it needs gives an active schedule, and one of
@@ -47,16 +47,16 @@ def best_makespan(jobs: Sequence[Job], gpus: int) -> float:
     return best
 
 
-def some_jobs(seed: int, number: int, *, widest: int, chained: bool) -> list[Job]:
+def some_jobs(seed: int, number: int, *, widest: int, chained: bool) -> list[SimulatedJob]:
     chance = random.Random(seed)
     jobs = []
     for place in range(number):
         needs = tuple(f"j{each}" for each in range(place) if chance.random() < 0.3) if chained else ()
-        jobs.append(Job(f"j{place}", "train", chance.randint(1, 6), chance.randint(1, widest), needs=needs))
+        jobs.append(SimulatedJob(f"j{place}", "train", chance.randint(1, 6), chance.randint(1, widest), needs=needs))
     return jobs
 
 
-def check(jobs: Sequence[Job], schedule: Schedule) -> None:
+def check(jobs: Sequence[SimulatedJob], schedule: SimulatedSchedule) -> None:
     """What holds of every schedule."""
     ended = {each.job.name: each.end for each in schedule.attempts}
     assert ended.keys() == {job.name for job in jobs}
@@ -96,8 +96,8 @@ def test_tiny_plans_against_the_best_of_all_schedules(seed: int, shape: str) -> 
 
 def test_a_plan_that_has_one_best_schedule_gets_it() -> None:
     """The long chain first, though others came before: 4 + 4 hours, the short ones beside it."""
-    short = [Job(f"short{place}", "train", 2, 1) for place in range(4)]
-    jobs = [*short, Job("first", "train", 4, 1), Job("then", "train", 4, 1, needs=("first",))]
+    short = [SimulatedJob(f"short{place}", "train", 2, 1) for place in range(4)]
+    jobs = [*short, SimulatedJob("first", "train", 4, 1), SimulatedJob("then", "train", 4, 1, needs=("first",))]
     schedule = simulate(jobs, Cluster(1, 2))
     check(jobs, schedule)
     assert schedule.makespan == best_makespan(jobs, 2) == 8
@@ -113,7 +113,7 @@ def test_many_jobs_on_nodes_with_time_limits(seed: int) -> None:
         nodes = chance.choice([1, 1, 1, 2])
         needs = tuple({f"j{chance.randrange(place)}" for _ in range(chance.randint(0, 2))} if place else ())
         gpus = chance.choice([0, 1, 2, 4]) * nodes
-        jobs.append(Job(f"j{place}", "train", chance.uniform(0.1, 9), gpus, nodes, needs, 4.0, 0.25))
+        jobs.append(SimulatedJob(f"j{place}", "train", chance.uniform(0.1, 9), gpus, nodes, needs, 4.0, 0.25))
     schedule = simulate(jobs, Cluster(3, 4))
     check(jobs, schedule)
     assert simulate(jobs, Cluster(3, 4)).attempts == schedule.attempts
@@ -121,25 +121,29 @@ def test_many_jobs_on_nodes_with_time_limits(seed: int) -> None:
 
 def test_gpus_are_left_idle_only_when_no_waiting_job_fits() -> None:
     """Backfill: the narrow job does not wait behind the wide one."""
-    jobs = [Job("a", "train", 5, 3), Job("wide", "train", 4, 4), Job("narrow", "embed", 2, 1)]
+    jobs = [
+        SimulatedJob("a", "train", 5, 3),
+        SimulatedJob("wide", "train", 4, 4),
+        SimulatedJob("narrow", "embed", 2, 1),
+    ]
     schedule = simulate(jobs, Cluster(1, 4))
     assert {each.job.name: each.start for each in schedule.attempts} == {"a": 0, "narrow": 0, "wide": 5}
 
 
 def test_a_job_longer_than_its_limit_comes_again() -> None:
-    job = Job("long", "train", 10.0, 2, limit=4.0, restart=0.5)
+    job = SimulatedJob("long", "train", 10.0, 2, limit=4.0, restart=0.5)
     assert job.attempts == [4.0, 4.0, 3.0]  # 4 + 3.5 + 2.5 hours of work
-    other = Job("other", "train", 3.5, 2)
+    other = SimulatedJob("other", "train", 3.5, 2)
     schedule = simulate([job, other], Cluster(1, 2))
     check([job, other], schedule)
     assert schedule.makespan == 14.5
-    assert Job("exact", "train", 4.0, 2, limit=4.0).attempts == [4.0]
+    assert SimulatedJob("exact", "train", 4.0, 2, limit=4.0).attempts == [4.0]
     with pytest.raises(InputError, match=r"takes 30 minutes to go on and may run for 30"):
-        Job("stuck", "train", 10.0, 1, limit=0.5, restart=0.5)
+        SimulatedJob("stuck", "train", 10.0, 1, limit=0.5, restart=0.5)
 
 
 def test_jobs_without_gpus_wait_for_nobody() -> None:
-    jobs = [Job("gpu", "train", 2, 1), *(Job(f"cpu{place}", "evaluate", 1) for place in range(9))]
+    jobs = [SimulatedJob("gpu", "train", 2, 1), *(SimulatedJob(f"cpu{place}", "evaluate", 1) for place in range(9))]
     schedule = simulate(jobs, Cluster(1, 1))
     assert {each.start for each in schedule.attempts} == {0}
     assert schedule.gpu_hours == 2
@@ -163,18 +167,18 @@ def test_what_cannot_run_is_one_line() -> None:
     with pytest.raises(InputError, match=r"^10 GPUs in nodes of 4; expected whole nodes$"):
         cluster_of(10, 4)
     with pytest.raises(InputError, match=r"^big needs 8 GPUs on 1 node; expected at most 4 on each of 2$"):
-        cluster_of(8, 4, [Job("big", "train", 1, 8)])
-    assert cluster_of(8, 4, [Job("big", "train", 1, 8, 2)]) == Cluster(2, 4)
+        cluster_of(8, 4, [SimulatedJob("big", "train", 1, 8)])
+    assert cluster_of(8, 4, [SimulatedJob("big", "train", 1, 8, 2)]) == Cluster(2, 4)
     with pytest.raises(InputError, match=r"^a needs b, which is no job$"):
-        simulate([Job("a", "train", 1, 1, needs=("b",))], Cluster(1, 1))
-    circle = [Job("a", "train", 1, 1, needs=("b",)), Job("b", "train", 1, 1, needs=("a",))]
+        simulate([SimulatedJob("a", "train", 1, 1, needs=("b",))], Cluster(1, 1))
+    circle = [SimulatedJob("a", "train", 1, 1, needs=("b",)), SimulatedJob("b", "train", 1, 1, needs=("a",))]
     with pytest.raises(InputError, match=r"^a needs itself, or is needed by jobs that do$"):
         simulate(circle, Cluster(1, 1))
 
 
 def test_many_short_jobs_are_planned_at_once_and_too_many_are_one_line():
     """A training on a CPU within the default time limit of two hours would be thousands of jobs."""
-    jobs = [Job(f"long {number}", "train", 1500.0, 1, limit=2.0, restart=0.1) for number in range(12)]
+    jobs = [SimulatedJob(f"long {number}", "train", 1500.0, 1, limit=2.0, restart=0.1) for number in range(12)]
     assert len(jobs[0].attempts) == 790  # 1 + (1500 - 2) / 1.9, rounded up
     assert sum(jobs[0].attempts) == pytest.approx(jobs[0].whole) == pytest.approx(1500 + 789 * 0.1)
     before = time.process_time()
@@ -183,4 +187,4 @@ def test_many_short_jobs_are_planned_at_once_and_too_many_are_one_line():
     with pytest.raises(
         InputError, match=r"long takes 57,382 h, 30,\d+ jobs of at most 2 h; .* 1,000; raise its time limit"
     ):
-        Job("long", "train", 57_382.0, limit=2.0, restart=0.1)
+        SimulatedJob("long", "train", 57_382.0, limit=2.0, restart=0.1)

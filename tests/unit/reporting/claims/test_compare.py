@@ -10,7 +10,7 @@ import pytest
 
 from aroface.cli.main import main
 from aroface.errors import InputError
-from aroface.reporting.claims.compare import CHECK, TOLERANCES, Comparison, compare, judge, reported_specs
+from aroface.reporting.claims.compare import CHECK, TOLERANCES, ValueComparison, compare, judge, reported_specs
 from aroface.reporting.claims.compare_text import as_json, markdown, terminal
 from aroface.reporting.claims.gap_causes import causes
 from aroface.reporting.records import read_record
@@ -18,7 +18,7 @@ from made_up_records import OPTIONS, write_record
 from repository import SPECS
 
 
-def tinyface(records: Path, **options: object) -> dict[str, Comparison]:
+def tinyface(records: Path, **options: object) -> dict[str, ValueComparison]:
     report = compare(reported_specs(SPECS, ["tinyface"]), records, **options)
     return {f"{each.row}/{each.column}": each for each in report.comparisons}
 

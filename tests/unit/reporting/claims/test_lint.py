@@ -8,7 +8,7 @@ import yaml
 
 from aroface.cli.main import main
 from aroface.reporting.claims.claims import read_claims
-from aroface.reporting.claims.lint import Finding, lint
+from aroface.reporting.claims.lint import LintFinding, lint
 from aroface.reporting.tables.spec import Spec, read_spec
 from repository import ROOT
 
@@ -121,6 +121,6 @@ def test_the_command_lists_findings(capsys: pytest.CaptureFixture[str]):
     assert main([*words, "--json"]) == 0
     entries = json.loads(capsys.readouterr().out)
     assert len(entries) == 9
-    assert {*entries[0]} == {*Finding.__dataclass_fields__}
+    assert {*entries[0]} == {*LintFinding.__dataclass_fields__}
     assert main([*words, "--format", "markdown"]) == 0
     assert capsys.readouterr().out.startswith("| Rule | Place | Finding |")

@@ -12,11 +12,11 @@ from aroface.errors import InputError
 from aroface.reporting.figures.alignment_errors import figure_fae
 from aroface.reporting.figures.curves import curves, factors, qualities, sensitivity_records
 from aroface.reporting.figures.layout import STYLE, draw, looks
-from aroface.reporting.records import Experiment, load_records
+from aroface.reporting.records import RecordedExperiment, load_records
 from made_up_records import OPTIONS, sweep, write_record
 
 METRIC = "tar_strict_at_far_1e-2"
-ARCFACE, AROFACE = (Experiment(name, "demo", "small") for name in ("arcface", "arcface_aroface"))
+ARCFACE, AROFACE = (RecordedExperiment(name, "demo", "small") for name in ("arcface", "arcface_aroface"))
 
 
 def write_sweep(folder: Path, method: str, seed: int, clean: float, slope: float, **change: object) -> Path:
@@ -69,7 +69,9 @@ def test_the_panels_show_the_curves(records: Path):
 
 
 def test_heads_have_colours_and_treatments_have_lines():
-    experiments = [Experiment(name, "demo", "small") for name in ("arcface", "arcface_aroface", "adaface_aroface")]
+    experiments = [
+        RecordedExperiment(name, "demo", "small") for name in ("arcface", "arcface_aroface", "adaface_aroface")
+    ]
     found = looks(experiments, {"arcface": "ArcFace"})
     plain, ours, other = found.values()
     assert plain.label == "ArcFace"
@@ -78,7 +80,7 @@ def test_heads_have_colours_and_treatments_have_lines():
 
 
 def test_data_set_is_named_where_it_tells_methods_apart():
-    experiments = [Experiment("arcface", dataset, "small") for dataset in ("a", "b")]
+    experiments = [RecordedExperiment("arcface", dataset, "small") for dataset in ("a", "b")]
     assert [look.label for look in looks(experiments, {"b": "B"}).values()] == ["arcface (a)", "arcface (B)"]
 
 

@@ -20,7 +20,7 @@ from aroface.reporting.figures.displacements import draw_displacements, figure_d
 from aroface.reporting.figures.layout import STYLE, looks
 from aroface.reporting.figures.training import course, draw_training, figure_training, loss_of
 from aroface.reporting.histories import by_experiment, load_histories
-from aroface.reporting.records import Experiment
+from aroface.reporting.records import RecordedExperiment
 from aroface.schemas import validate
 from made_up_histories import write_history
 
@@ -96,7 +96,7 @@ def test_captions_count_seeds_and_name_what_is_missing(runs: Path, tmp_path: Pat
 def test_only_the_runs_that_count_are_shown_in_the_order_of_the_plan(runs: Path, tmp_path: Path):
     names = [path.name for path in runs.iterdir() if "-s0-" in path.name]
     histories, gaps = load_histories(runs, [*names, "arcface-ms1mv2-r100-released-12345678", "adaface-a-b-s1-00000000"])
-    order = [Experiment("arcface_aroface", "ms1mv2", "r100"), Experiment("arcface", "ms1mv2", "r100")]
+    order = [RecordedExperiment("arcface_aroface", "ms1mv2", "r100"), RecordedExperiment("arcface", "ms1mv2", "r100")]
     found = by_experiment(histories, order)
     assert [*found] == order
     assert [len(group) for group in found.values()] == [1, 1]
@@ -209,11 +209,11 @@ def inside(place: float, view: tuple[float, float]) -> bool:
 
 
 def test_no_two_methods_look_alike_and_a_head_has_one_colour_everywhere():
-    variants = [Experiment(f"arcface_{name}", "a", "b") for name in "abcdefghijklmnop"]
-    found = looks([Experiment("arcface", "a", "b"), *variants], {})
+    variants = [RecordedExperiment(f"arcface_{name}", "a", "b") for name in "abcdefghijklmnop"]
+    found = looks([RecordedExperiment("arcface", "a", "b"), *variants], {})
     assert len({(look.colour, look.marker) for look in found.values()}) == 17
     assert len({(look.colour, str(look.dashes)) for look in found.values()}) == 17
-    ours = Experiment("adaface", "a", "b")
+    ours = RecordedExperiment("adaface", "a", "b")
     assert looks([ours], {})[ours].colour != looks([ours], {}, [variants[0], ours])[ours].colour
     assert looks([ours], {}, [variants[0], ours])[ours] == looks([variants[0], ours], {})[ours]
 

@@ -13,12 +13,14 @@ from aroface.reporting.figures.curves import curves, sensitivity_records
 from aroface.reporting.figures.landmarks import MARKERS, draw, figure_landmarks
 from aroface.reporting.figures.landmarks_data import Point, points, rank_correlation
 from aroface.reporting.figures.layout import COLOURS, STYLE, looks
-from aroface.reporting.records import Experiment, load_records
+from aroface.reporting.records import RecordedExperiment, load_records
 from made_up_records import OPTIONS, sweep, write_record
 
 METRIC = "tar_strict_at_far_1e-2"
 SWEPT = {**OPTIONS, "joint_maximum": {"scale": 0.1, "degrees": 10.0, "shift": 0.06}}
-ARCFACE, RANDOM, AROFACE = (Experiment(f"arcface{name}", "demo", "small") for name in ("", "_random", "_aroface"))
+ARCFACE, RANDOM, AROFACE = (
+    RecordedExperiment(f"arcface{name}", "demo", "small") for name in ("", "_random", "_aroface")
+)
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from aroface.evaluation.metrics.operating_curves import tar_far
 from aroface.reporting.figures.layout import STYLE
 from aroface.reporting.figures.operating_curves import GREY, draw, figure_operating
 from aroface.reporting.figures.operating_curves_data import KINDS, operating_curves
-from aroface.reporting.records import Experiment, load_records
+from aroface.reporting.records import RecordedExperiment, load_records
 from made_up_records import write_record
 from repository import ROOT
 
@@ -43,7 +43,7 @@ def drawn(records: Path) -> Figure:
 
 def test_curves_are_means_over_seeds(tmp_path: Path):
     records = load_records(write_curves(tmp_path))
-    found = operating_curves(records, "lfw", TAR_FAR)[Experiment("arcface", "ms1mv3", "r100")]
+    found = operating_curves(records, "lfw", TAR_FAR)[RecordedExperiment("arcface", "ms1mv3", "r100")]
     seeds = [record.curves["tar_far"]["tar"] for record in records if record.experiment.method == "arcface"]
     np.testing.assert_allclose(found.hits, np.mean(seeds, axis=0))
     np.testing.assert_allclose(found.sd, np.std(seeds, axis=0, ddof=1))

@@ -22,10 +22,10 @@ from aroface.reporting.document import compile_document
 from aroface.reporting.explain import explain
 from aroface.reporting.figures.alignment_errors import figure_fae
 from aroface.reporting.html_report.dag import Step, boxes, layers
-from aroface.reporting.html_report.data import PlannedData
+from aroface.reporting.html_report.data import ReportedDataSet
 from aroface.reporting.html_report.page import Material, Picture, render_report, write_report
-from aroface.reporting.html_report.runs import PlannedRun, compare_runs, differences, flatten, settings
-from aroface.reporting.records import Experiment
+from aroface.reporting.html_report.runs import ReportedRun, compare_runs, differences, flatten, settings
+from aroface.reporting.records import RecordedExperiment
 from aroface.reporting.tables.latex import TEMPLATES, escape, unescape
 from aroface.reporting.tables.render import write_table
 from aroface.reporting.tables.spec import read_spec
@@ -85,7 +85,7 @@ class Page(HTMLParser):
         return " ".join(" ".join(self.text).split())
 
 
-def a_run(folder: Path, record: Path, **recipe: object) -> PlannedRun:
+def a_run(folder: Path, record: Path, **recipe: object) -> ReportedRun:
     """The plan's side of a record's run, with a checkpoint."""
     written = json.loads(record.read_text())
     name, source = written["run"], written["provenance"]
@@ -108,13 +108,13 @@ def a_run(folder: Path, record: Path, **recipe: object) -> PlannedRun:
     write_json(folder / "recipes" / f"{name}.json", entry)
     (folder / "runs" / name / "model.safetensors").write_bytes(b"weights")
     files = (folder / "runs" / name, folder / "recipes" / f"{name}.json")
-    return PlannedRun(name, entry, *files, (written["benchmark"],))
+    return ReportedRun(name, entry, *files, (written["benchmark"],))
 
 
-def material(folder: Path, runs: tuple[PlannedRun, ...] = (), **changes: object) -> Material:
+def material(folder: Path, runs: tuple[ReportedRun, ...] = (), **changes: object) -> Material:
     """What a report of ``folder`` is made of: TinyFace and the authors' IJB-S."""
     experiments = dict.fromkeys(
-        Experiment(*(run.entry["experiment"][key] for key in ("method", "dataset", "arch"))) for run in runs
+        RecordedExperiment(*(run.entry["experiment"][key] for key in ("method", "dataset", "arch"))) for run in runs
     )
     values = {
         "note": "Numbers that nobody measured.",
@@ -155,8 +155,10 @@ def whole(tmp_path: Path) -> Material:
     write_json(manifest, {**content, "files": {"train.rec": {"size": 10**9, "sha256": "0" * 64}}, "verdicts": verdicts})
     terms = ("research only", "Somebody", "https://example.org/", "A paper")
     data = (
-        PlannedData("ms1mv2", "MS1MV2", "training", "d" * 64, manifest, "training", *terms),
-        PlannedData("tinyface", "TinyFace", "tinyface", "e" * 64, tmp_path / "no.json", "evaluation", missing="Ask."),
+        ReportedDataSet("ms1mv2", "MS1MV2", "training", "d" * 64, manifest, "training", *terms),
+        ReportedDataSet(
+            "tinyface", "TinyFace", "tinyface", "e" * 64, tmp_path / "no.json", "evaluation", missing="Ask."
+        ),
     )
     return material(tmp_path, runs, data=data, pictures=(Picture("fae", tmp_path / "figures" / "fae"),))
 
@@ -286,7 +288,7 @@ def test_hostile_names_are_only_text(tmp_path: Path):
     other = a_run(
         tmp_path, write_record(tmp_path / "records", "adaface", {"accuracy": 0.5}, benchmark="lfw", protocol="pairs")
     )
-    data = (PlannedData(HOSTILE, HOSTILE, HOSTILE, "0" * 64, tmp_path / "none", HOSTILE, *[HOSTILE] * 4, HOSTILE),)
+    data = (ReportedDataSet(HOSTILE, HOSTILE, HOSTILE, "0" * 64, tmp_path / "none", HOSTILE, *[HOSTILE] * 4, HOSTILE),)
     changed = material(
         tmp_path,
         (run, other),

@@ -19,14 +19,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from aroface.cli.main import main
 from aroface.evaluation import robustness
-from aroface.evaluation.robustness import COLUMNS, MAPS, Condition, Facts, Grid, Quantity, Robustness, Sweep
+from aroface.evaluation.robustness import COLUMNS, MAPS, Facts, Perturbation, Quantity, Robustness, Sweep, SweepGrid
 from aroface.files import sha256_file
 from aroface.reporting.robustness.files import example_crops, write_report
 from aroface.reporting.robustness.findings import findings, in_points, reading
 from aroface.reporting.robustness.page import STYLE, page, short, wrapped
 from foreign_models import face_pairs, write_onnx
 
-GRID = Grid(qualities=("hq", 24), worst_case=True)
+GRID = SweepGrid(qualities=("hq", 24), worst_case=True)
 MAXIMUM = {"scale": 0.1, "degrees": 10.0, "shift": 0.06}
 FILES = (("pairs.bin", "ab" * 32), ("plain.onnx", "cd" * 32), ("robust.onnx", "ef" * 32))
 COSTS = {"scale": 0.1, "rotation": 0.01, "shift": 2.0, "joint": 0.3, "worst": 0.6}
@@ -44,14 +44,14 @@ def sweep(name: str, factor: float, seed: int) -> Sweep:
     }
     measured = {}
     for quality, times in (("hq", 1), ("r24", 2)):
-        places = [Condition(quality, kind, level) for kind, each in levels.items() for level in each]
+        places = [Perturbation(quality, kind, level) for kind, each in levels.items() for level in each]
         places += [
-            Condition(quality, one, level, other, second)
+            Perturbation(quality, one, level, other, second)
             for one, other in MAPS
             for level in levels[one]
             for second in levels[other]
         ]
-        for place in (Condition(quality), *places):
+        for place in (Perturbation(quality), *places):
             loss = factor * times * COSTS.get(place.factor or "", 0) * place.level
             loss += factor * times * COSTS.get(place.other or "", 0) * place.other_level
             value = max(0.9 - loss / 2, 0.02)
@@ -85,7 +85,7 @@ def test_findings_have_figures_and_say_what_is_not_significant(found):
 
 
 def test_one_model_at_one_quality_has_less_to_say(found):
-    one = Robustness(found.pairs, Grid(qualities=("hq",)), MAXIMUM, found.counts, found.sweeps[:1])
+    one = Robustness(found.pairs, SweepGrid(qualities=("hq",)), MAXIMUM, found.counts, found.sweeps[:1])
     said = {each.subject for each in findings(one, 2.0)}
     assert "Models" not in said
     with matplotlib.rc_context(STYLE):
@@ -114,7 +114,7 @@ def bands(figure) -> list[float]:
 @pytest.mark.parametrize(("qualities", "models", "levels"), [(1, 1, 1), (1, 2, 3), (2, 1, 2), (2, 2, 3)])
 def test_no_page_has_large_gaps_or_tiles(found, qualities, models, levels):
     names = ("hq", 24)[:qualities]
-    grid = Grid(names, (0.05, 0.1, 0.15)[:levels], (5, 10, 20)[:levels], (0.03, 0.06, 0.12)[:levels], (0.5,))
+    grid = SweepGrid(names, (0.05, 0.1, 0.15)[:levels], (5, 10, 20)[:levels], (0.03, 0.06, 0.12)[:levels], (0.5,))
     keep = {
         "scale": grid.scale,
         "rotation": grid.degrees,
@@ -122,7 +122,7 @@ def test_no_page_has_large_gaps_or_tiles(found, qualities, models, levels):
         "joint": grid.joint,
     }
 
-    def is_kept(place: Condition) -> bool:
+    def is_kept(place: Perturbation) -> bool:
         pairs = ((place.factor, place.level), (place.other, place.other_level))
         return all(factor is None or level in keep.get(factor, ()) for factor, level in pairs)
 
@@ -153,7 +153,7 @@ def test_no_page_has_large_gaps_or_tiles(found, qualities, models, levels):
     ],
 )
 def test_too_few_impostors_for_the_metric_are_said_first(found, metric, impostors, words):
-    grid = Grid(qualities=("hq", 24), metrics=(metric,))
+    grid = SweepGrid(qualities=("hq", 24), metrics=(metric,))
     named = [
         Sweep(each.name, "", {place: {metric: values["auc"]} for place, values in each.measured.items()})
         for each in found.sweeps

@@ -11,7 +11,7 @@ import yaml
 
 from aroface.cli.main import main
 from aroface.errors import InputError
-from aroface.reporting.records import Experiment
+from aroface.reporting.records import RecordedExperiment
 from aroface.reporting.tables.emphasis import mark_best
 from aroface.reporting.tables.latex import escape
 from aroface.reporting.tables.plain import terminal
@@ -118,9 +118,9 @@ def test_a_row_for_each_experiment_in_the_order_given(records: Path, tmp_path: P
         block_by="training_set",
     )
     experiments = [
-        Experiment("arcface", "ms1mv2", "r100"),
-        Experiment("arcface_aroface", "ms1mv3", "r100"),
-        Experiment("arcface_aroface", "ms1mv2", "r100"),
+        RecordedExperiment("arcface", "ms1mv2", "r100"),
+        RecordedExperiment("arcface_aroface", "ms1mv3", "r100"),
+        RecordedExperiment("arcface_aroface", "ms1mv2", "r100"),
     ]
     rows = cells(spec, records, mode="reproduced", experiments=experiments, labels=LABELS)
     assert [(row["Method"], row["Training Set"], row["rank1_mean"]) for row in rows] == [
