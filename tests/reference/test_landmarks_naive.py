@@ -9,7 +9,7 @@ import pytest
 
 from aroface.embedding.alignment_sweep import Variant, draw_directions
 from aroface.faces.geometry import TEMPLATE
-from aroface.reporting.figures.landmarks_data import mean_displacement
+from aroface.reporting.figures.landmarks import mean_displacement
 
 MAXIMUM = {"scale": 0.1, "degrees": 10.0, "shift": 0.06}
 

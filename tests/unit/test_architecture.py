@@ -1,26 +1,56 @@
-"""The house is as README.md draws it."""
+"""Order of the packages: each imports only from those before it, as README.md draws them and as listed here."""
 
 import re
 from pathlib import Path
 
-HOUSE = Path("src/aroface")
+import pytest
+
+PACKAGE = Path("src/aroface")
+INNER = {
+    "datasets": ["formats", "identity", "synthetic", "preparation"],
+    "evaluation": ["metrics", "statistics", "protocols"],
+    "reporting": ["tables", "figures", "claims", "html_report"],
+    "reporting/figures": ["curves", "layout"],
+    "planning": ["config", "data_sources", "plan", "figure_inputs", "products", "forecast", "report_material"],
+}
+"""Order within a package; a module or package that is not listed is free."""
 
 
 def rooms() -> list[str]:
-    """As README.md lists them, each importing only from those before it."""
+    """Packages as README.md lists them."""
     (line,) = re.findall(r"^src/aroface/ +(.*)$", Path("README.md").read_text(), re.M)
     return line.split(" → ")
 
 
-def test_the_readme_names_every_room():
-    there = {path.parent.name for path in HOUSE.glob("*/__init__.py") if not path.parent.name.startswith("_")}
+def modules_of(place: Path) -> list[Path]:
+    return sorted(place.rglob("*.py")) if place.is_dir() else [place.with_suffix(".py")]
+
+
+def imported(path: Path, package: str) -> set[str]:
+    """Names directly below ``package`` that a module imports, at its top or within a function."""
+    text = path.read_text()
+    names = set(re.findall(rf"^\s*(?:from|import) {re.escape(package)}\.(\w+)", text, re.M))
+    for listed in re.findall(rf"^\s*from {re.escape(package)} import (\([^)]*\)|.*)$", text, re.M):
+        names |= {name.split(" as ")[0].strip() for name in listed.strip("()").split(",")}
+    return names
+
+
+def test_the_readme_names_every_package():
+    there = {path.parent.name for path in PACKAGE.glob("*/__init__.py") if not path.parent.name.startswith("_")}
     assert sorted(rooms()) == sorted(there)
 
 
-def test_a_room_imports_only_from_those_left_of_it():
-    order = rooms()
-    for place, room in enumerate(order):
-        for path in (HOUSE / room).rglob("*.py"):
-            found = set(re.findall(r"^\s*(?:from|import) aroface\.(\w+)", path.read_text(), re.M))
-            assert not found & {*order[place + 1 :]}, path
-            assert not re.search(r"^\s*(?:from|import) snakemake", path.read_text(), re.M), path
+@pytest.mark.parametrize("within", [".", *INNER])
+def test_packages_import_only_from_those_before_them(within: str):
+    order = rooms() if within == "." else INNER[within]
+    package = ".".join(["aroface", *Path(within).parts])
+    for place, name in enumerate(order):
+        found = modules_of(PACKAGE / within / name)
+        assert all(path.exists() for path in found) and found, name
+        for path in found:
+            assert not imported(path, package) & {*order[place + 1 :]}, path
+
+
+def test_no_module_imports_snakemake():
+    for path in PACKAGE.rglob("*.py"):
+        assert not re.search(r"^\s*(?:from|import) snakemake", path.read_text(), re.M), path

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from aroface import files, leftovers
-from aroface.datasets.folders import atomic_folder
+from aroface.datasets.manifest import atomic_folder
 from aroface.files import atomic_path, list_files, read_json_if_there, write_json
 from aroface.leftovers import temporary_prefix
 

@@ -36,6 +36,7 @@ from aroface.cli.robustness import add_foreign_options, add_robustness_verb, eva
 from aroface.cli.train import add_train_verb
 from aroface.environment_lock import check_versions
 from aroface.errors import InputError
+from aroface.exit_status import ExitStatus
 from aroface.files import FULL_DISK, REFUSED
 
 
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         _defer_to_rank_zero()
         print(f"aroface: error: {error}", file=sys.stderr)
-        return 2
+        return ExitStatus.BAD_INPUT
     except UnicodeEncodeError as error:  # the name of a file or folder in a hash or a list
         if options.debug or "surrogates" not in error.reason:
             raise
@@ -68,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         name = ascii(error.object[begin:end])
         _defer_to_rank_zero()
         print(f"aroface: error: {name} is not UTF-8; rename files and folders of such names", file=sys.stderr)
-        return 2
+        return ExitStatus.BAD_INPUT
     except KeyboardInterrupt:
         if options.debug:
             raise
@@ -76,15 +77,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 128 + signal.SIGINT
     except BrokenPipeError:  # the reader of a pipe has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return ExitStatus.DONE
     except OSError as error:
         line = _line(error)
         if options.debug or line is None:
             raise
         _defer_to_rank_zero()
         print(f"aroface: error: {line}", file=sys.stderr)
-        return 2
-    return status or 0
+        return ExitStatus.BAD_INPUT
+    return status or ExitStatus.DONE
 
 
 def _check_words(words: Sequence[str]) -> None:

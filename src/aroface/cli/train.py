@@ -98,7 +98,8 @@ def _add_data(verb: argparse.ArgumentParser) -> None:
 def _do_train(options: Arguments) -> int:
     from aroface.device import choose_device, keep_freed_memory
     from aroface.distributed.launch import is_first, launch, under_torchrun
-    from aroface.training.execution import EXIT_INTERRUPTED, ExecutionOptions, Interrupted
+    from aroface.exit_status import ExitStatus
+    from aroface.training.execution import ExecutionOptions, Interrupted
 
     if not options.dry_run:
         for name in ("data", "run_dir", "state_dir"):
@@ -127,7 +128,7 @@ def _do_train(options: Arguments) -> int:
     except Interrupted as stop:
         if is_first():
             print(f"aroface: {stop}; start again to go on", file=sys.stderr)
-        return EXIT_INTERRUPTED
+        return ExitStatus.INTERRUPTED
     if is_first():
         print(checkpoint)
     return 0

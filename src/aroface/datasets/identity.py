@@ -9,10 +9,10 @@ from typing import Any
 from aroface.datasets.formats.ijb import ijb_files, is_ijb
 from aroface.datasets.formats.ijbs import ijbs_files, is_ijbs
 from aroface.datasets.formats.image_folder import LAYOUT, images_of, is_image_folder, people
+from aroface.datasets.formats.kinds import SetKind
 from aroface.datasets.formats.tinyface import GALLERY_LIST, PROBE_LIST, RELEASED_CROPS, aligned_folders
 from aroface.datasets.formats.training_set import FILES, RECORDS
 from aroface.datasets.manifest import manifest_hash, manifest_path, read_manifest, sample_identity
-from aroface.datasets.synthetic.spec import SetKind
 from aroface.errors import InputError
 from aroface.files import digest
 

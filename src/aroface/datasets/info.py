@@ -11,13 +11,13 @@ import numpy as np
 from aroface.datasets.formats.checks import pair_face
 from aroface.datasets.formats.ijb import ijb_facts, read_faces
 from aroface.datasets.formats.ijbs import ijbs_facts, read_ijbs
+from aroface.datasets.formats.kinds import SetKind
 from aroface.datasets.formats.pairs import read_pairs
 from aroface.datasets.formats.tinyface import read_tinyface
 from aroface.datasets.formats.training_set import TrainingSet
 from aroface.datasets.identity import kind_of
 from aroface.datasets.images import CROP_PIXELS, Pixels, decode, read_image, resize_square
 from aroface.datasets.manifest import manifest_hash, manifest_path, read_manifest
-from aroface.datasets.synthetic.spec import SetKind
 from aroface.faces.sheet import contact_sheet, write_sheet
 
 _COLUMNS, _ROWS, _SIZE = 12, 6, 112

@@ -15,7 +15,7 @@ from types import FrameType
 
 from aroface.environment_lock import LAUNCHED
 from aroface.errors import InputError
-from aroface.training.execution import EXIT_INTERRUPTED
+from aroface.exit_status import ExitStatus
 
 GRACE_S = 300
 """After a signal the processes may take so long to save their state."""
@@ -140,7 +140,7 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
         with _passing_on():
             elastic_launch(config, sys.executable)("-m", "aroface", *arguments)
     except SignalException:
-        return EXIT_INTERRUPTED
+        return ExitStatus.INTERRUPTED
     except ChildFailedError as error:
         status: int = error.get_first_failure()[1].exitcode
         return status if status > 0 else 128 - status  # killed by a signal, as a shell would say it

@@ -12,8 +12,8 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from aroface.models.module_contexts import full_precision
 from aroface.models.options import BackboneOptions
-from aroface.models.precision import full_precision
 from aroface.models.prelu import PReLU
 from aroface.models.recompute import recomputed
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from aroface.models.precision import full_precision
+from aroface.models.module_contexts import full_precision
 from aroface.models.prelu import PReLU
 from aroface.models.recompute import recomputed
 

@@ -1,14 +1,38 @@
-"""Batch norm that normalises by the batch without remembering it, or by what it remembers."""
+"""Context managers on modules: statistics of batch norm, precision, temporary attribute values."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from aroface.models.temporary import temporarily
+
+def full_precision(device: torch.device) -> AbstractContextManager[object]:
+    """Switch the caller's autocast off; on the meta device, which has none, do nothing."""
+    return nullcontext() if device.type == "meta" else torch.autocast(device.type, enabled=False)
+
+
+@contextmanager
+def temporarily(value: object, attribute: str, of: Iterable[object]) -> Iterator[None]:
+    """Set an attribute of several objects while the body runs, and restore their own values afterwards.
+
+    Args:
+        value: Temporary value.
+        attribute: Name of the attribute.
+        of: Objects with this attribute.
+    """
+    before = [(part, getattr(part, attribute)) for part in of]
+    for part, _ in before:
+        setattr(part, attribute, value)
+    try:
+        yield
+    finally:
+        for part, old in before:
+            setattr(part, attribute, old)
+
 
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from aroface.models.temporary import temporarily
+from aroface.models.module_contexts import temporarily
 
 _PART = 65536  # values of a part that one thread works on: with their gradients they stay in its cache
 

@@ -15,12 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from aroface.datasets.formats.kinds import SetKind
 from aroface.datasets.hashes import FileHashes
 from aroface.datasets.identity import data_hash
 from aroface.datasets.manifest import manifest_hash, manifest_path, sample_identity
 from aroface.datasets.preparation.pack_options import PackOptions, Part, packed_identities
 from aroface.datasets.registry import Benchmark, Checkpoint, Dataset, Entry, missing, read_benchmarks, read_datasets
-from aroface.datasets.synthetic.spec import SetKind, alignment_words, generated_identity, resolve_spec
+from aroface.datasets.synthetic.spec import alignment_words, generated_identity, resolve_spec
 from aroface.errors import InputError
 from aroface.files import HASH_DIGITS, read_json, write_json
 from aroface.planning.config import Configuration

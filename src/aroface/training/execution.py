@@ -11,9 +11,6 @@ from torch import nn
 from aroface.datasets.corrupt_images import OnCorrupt
 from aroface.errors import InputError
 
-EXIT_INTERRUPTED = 75
-"""Exit status of a training that saved its state and stopped on a signal: try again (``EX_TEMPFAIL``)."""
-
 Validate = Callable[[nn.Module], dict[str, float]]
 """From the backbone, in evaluation mode, to accuracies and the like, larger being better, by name."""
 

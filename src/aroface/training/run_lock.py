@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from aroface.errors import InputError
+from aroface.exit_status import ExitStatus
 from aroface.files import FULL_DISK, write_json, writing
 from aroface.processes import boot_id
-from aroface.training.execution import EXIT_INTERRUPTED
 
 LOCK, OWNER, PROGRESS = "lock", "owner.json", "progress.json"
 CLAIM = "displaced-"
@@ -208,7 +208,7 @@ def _beat(folder: Path, mine: dict[str, Any], ended: threading.Event) -> None:
 
 def _end(why: str) -> None:
     print(f"aroface: {why}", file=sys.stderr, flush=True)
-    os._exit(EXIT_INTERRUPTED)  # nothing may be saved any more, and a thread that hangs cannot be asked to end
+    os._exit(ExitStatus.INTERRUPTED)  # nothing may be saved any more, and a thread that hangs cannot be asked to end
 
 
 def _myself() -> dict[str, Any]:

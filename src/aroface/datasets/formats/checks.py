@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from aroface.datasets.formats.ijb import IJB
 from aroface.datasets.formats.ijbs import IJBS
+from aroface.datasets.formats.kinds import FOLDS
 from aroface.datasets.images import CROP_PIXELS, Pixels, decode, resize_square
 from aroface.datasets.orientation import orientation_in, upright
-from aroface.datasets.synthetic.spec import FOLDS
 from aroface.errors import InputError
 from aroface.faces.geometry import align
 

@@ -14,17 +14,16 @@ from typing import Any
 import numpy as np
 
 from aroface.datasets.degradation import Treatment
-from aroface.datasets.folders import atomic_folder
+from aroface.datasets.formats.kinds import FOLDS
 from aroface.datasets.formats.pairs import Pairs, write_pairs
 from aroface.datasets.formats.tinyface import write_tinyface
 from aroface.datasets.formats.training_set import write_training_set
 from aroface.datasets.images import encode_jpeg
-from aroface.datasets.manifest import write_manifest
+from aroface.datasets.manifest import atomic_folder, write_manifest
 from aroface.datasets.preparation.pack_options import PackOptions, packed_identities
 from aroface.datasets.preparation.photograph_checks import check_landmarks, leave_out_corrupt, require_aligned
 from aroface.datasets.preparation.photographs import Photograph, read_people
 from aroface.datasets.splits import PairList, sample_pairs, split_images, split_people
-from aroface.datasets.synthetic.spec import FOLDS
 from aroface.errors import InputError
 from aroface.omissions import Omissions
 from aroface.progress import track

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from aroface.datasets.corrupt_images import OnCorrupt
-from aroface.datasets.folders import atomic_folder
 from aroface.datasets.formats.recordio import open_writer, pack
 from aroface.datasets.formats.training_set import (
     INDEX,
@@ -22,7 +21,7 @@ from aroface.datasets.formats.training_set import (
 )
 from aroface.datasets.identity import data_identity
 from aroface.datasets.images import decode
-from aroface.datasets.manifest import write_manifest
+from aroface.datasets.manifest import atomic_folder, write_manifest
 from aroface.datasets.preparation.person_folders import MAX_LEFT_OUT, LostPeople
 from aroface.datasets.preparation.photograph_checks import CORRUPT, leave_out_corrupt
 from aroface.datasets.preparation.photographs import JPEG_QUALITY, read_people

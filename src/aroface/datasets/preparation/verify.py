@@ -25,6 +25,7 @@ from aroface.datasets.formats.checks import (
 )
 from aroface.datasets.formats.ijb import IMAGES, read_ijb
 from aroface.datasets.formats.ijbs import FACES, read_ijbs
+from aroface.datasets.formats.kinds import SetKind
 from aroface.datasets.formats.pairs import read_pairs
 from aroface.datasets.formats.tinyface import PARTS, aligned_folders, read_tinyface
 from aroface.datasets.formats.training_set import TrainingSet
@@ -32,7 +33,6 @@ from aroface.datasets.hashes import FileHashes
 from aroface.datasets.identity import data_identity, kind_of, set_files
 from aroface.datasets.images import CROP_PIXELS, Pixels, decode
 from aroface.datasets.manifest import files_under, manifest_path, read_manifest
-from aroface.datasets.synthetic.spec import SetKind
 from aroface.errors import InputError
 from aroface.faces.geometry import TEMPLATE_SIZE
 from aroface.files import read_json, refuse_special, write_json

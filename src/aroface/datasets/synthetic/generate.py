@@ -15,17 +15,17 @@ import numpy as np
 import numpy.typing as npt
 
 from aroface.datasets.degradation import Integers, Treatment
-from aroface.datasets.folders import atomic_folder
 from aroface.datasets.formats import ijb, ijbs
 from aroface.datasets.formats.ijb import write_ijb
 from aroface.datasets.formats.ijbs import write_ijbs
+from aroface.datasets.formats.kinds import SetKind
 from aroface.datasets.formats.pairs import Pairs, write_pairs
 from aroface.datasets.formats.tinyface import write_tinyface
 from aroface.datasets.formats.training_set import write_training_set
-from aroface.datasets.manifest import manifest_path, write_manifest
+from aroface.datasets.manifest import atomic_folder, manifest_path, write_manifest
 from aroface.datasets.synthetic.loose_crops import draw_loose
 from aroface.datasets.synthetic.rendering import RenderingPlan, draw
-from aroface.datasets.synthetic.spec import SetKind, generated_identity, resolve_spec
+from aroface.datasets.synthetic.spec import generated_identity, resolve_spec
 from aroface.datasets.synthetic.template_protocols import surveillance_set, template_set
 from aroface.errors import InputError
 from aroface.faces.synthetic import Identities, sample_identities

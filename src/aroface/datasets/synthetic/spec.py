@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike
-from typing import Any, Literal
+from typing import Any
 
+from aroface.datasets.formats.kinds import FOLDS, SetKind
 from aroface.errors import InputError
 from aroface.schemas import validate
-
-SetKind = Literal["training", "pairs", "tinyface", "ijb", "ijbs"]
-
-FOLDS = 10
-"""Folds of the accuracy of labelled pairs, and so the least number of pairs."""
 
 SEMANTICS = 1
 """Raised by hand whenever the same spec and seed give other pixels than before."""

@@ -10,8 +10,7 @@ from matplotlib.colors import to_hex
 from aroface.cli.main import main
 from aroface.faces.geometry import TEMPLATE
 from aroface.reporting.figures.curves import curves, sensitivity_records
-from aroface.reporting.figures.landmarks import MARKERS, draw, figure_landmarks
-from aroface.reporting.figures.landmarks_data import Point, points, rank_correlation
+from aroface.reporting.figures.landmarks import MARKERS, Point, draw, figure_landmarks, points, rank_correlation
 from aroface.reporting.figures.layout import COLOURS, STYLE, looks
 from aroface.reporting.records import RecordedExperiment, load_records
 from made_up_records import OPTIONS, sweep, write_record

@@ -12,8 +12,7 @@ from aroface.cli.main import main
 from aroface.errors import InputError
 from aroface.evaluation.metrics.operating_curves import tar_far
 from aroface.reporting.figures.layout import STYLE
-from aroface.reporting.figures.operating_curves import GREY, draw, figure_operating
-from aroface.reporting.figures.operating_curves_data import KINDS, operating_curves
+from aroface.reporting.figures.operating_curves import GREY, KINDS, draw, figure_operating, operating_curves
 from aroface.reporting.records import RecordedExperiment, load_records
 from made_up_records import write_record
 from repository import ROOT
