@@ -9,6 +9,7 @@ from __future__ import annotations
 import tarfile
 
 import pytest
+
 from repository import GOLDEN
 from workflow_project import Project
 
