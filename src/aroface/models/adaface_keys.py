@@ -26,7 +26,7 @@ _NAME = re.compile(r"(input_layer|output_layer|body\.(\d+)\.(res_layer|shortcut_
 
 
 def is_adaface(state: Mapping[str, Tensor]) -> bool:
-    """Whether these are the names of AdaFace's backbone (without Lightning's prefix ``model.``)."""
+    """Tell whether these are the names of AdaFace's backbone (without Lightning's prefix ``model.``)."""
     return all(
         name in state and state[name].ndim == 4 for name in ("input_layer.0.weight", "body.0.res_layer.4.weight")
     )

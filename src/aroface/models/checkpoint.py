@@ -42,7 +42,7 @@ def save_weights(path: str | PathLike[str], model: nn.Module, metadata: Mapping[
 
     Args:
         path: the file.
-        model: on any device; the file does not remember which.
+        model: Network on any device; the file does not record the device.
         metadata: words kept in the file's header; ``arch`` names the architecture for error lines of
             :func:`load_weights`.
 
@@ -88,7 +88,7 @@ def load_weights(path: str | PathLike[str], model: nn.Module, arch: str | None =
     Args:
         path: a file of :func:`save_weights`.
         model: takes the weights, on its own device.
-        arch: what ``model`` is, for the error line.
+        arch: Architecture of ``model``, for the error line.
 
     Returns:
         The file's metadata.
@@ -113,9 +113,9 @@ def check_fit(
     """Compare names and shapes of ``state`` with those of ``wanted``, in the order of ``wanted``.
 
     Args:
-        state: what was read.
+        state: State dict that was read.
         wanted: the state dict of the model to be filled.
-        path: where ``state`` was read.
+        path: File of ``state``.
         expected: architecture of the model.
         found: architecture that the file claims, if it does.
 
@@ -141,11 +141,11 @@ class Foreign:
     Attributes:
         arch: key in the registry of architectures.
         embedding_size: features per face.
-        state: what ``build(arch, embedding_size).load_state_dict`` takes strictly, for RGB images in [-1, 1].
-        layout: whose parameter names the file has.
+        state: State dict for ``build(arch, embedding_size).load_state_dict(…, strict=True)``; RGB images in [-1, 1].
+        layout: Convention of the file's parameter names.
         color: order of the channels that the file's own weights take.
-        file: that the weights were read from.
-        color_source: what says the order of the channels.
+        file: File of the weights.
+        color_source: Evidence for the order of the channels.
         left_out: names of tensors in the file that are no part of the backbone, such as a classifier's.
     """
 
@@ -179,7 +179,7 @@ def load_foreign(path: str | PathLike[str], color: Color | None = None, *, look:
             ``model.yaml`` beside them says (``color_space``), else RGB for insightface's names and BGR for AdaFace's
             Lightning checkpoints. Other IR networks, and MagFace's files, do not tell it. For BGR the input channels of
             the first convolution are reversed.
-        look: whether the weights are only looked at: an order that nothing tells is no error then.
+        look: Mode of inspection, in which an unknown channel order is no error.
 
     Raises:
         InputError: the file is missing, damaged, of another kind, fits no architecture, or does not tell the order of

@@ -59,7 +59,7 @@ def export_model(
         run_dir: ``results/runs/{run}``.
         out: the file.
         form: one of :data:`FORMATS`.
-        normalised: whether a program's embeddings have unit length; state dicts cannot say so.
+        normalised: Flag of a program whose embeddings have unit length; a state dict cannot tell.
 
     Raises:
         InputError: no such run, a folder at ``out``, or what was written is not the network; then what stood at ``out``

@@ -1,4 +1,4 @@
-"""What a backbone costs to train: parameters, multiply-adds and the memory of its activations, and the table of them.
+"""Measurement of the cost of a backbone: parameters, multiply-adds, memory of activations; and the table of them.
 
 A plan must not wait for torch, so the figures of all architectures lie in ``footprint_table.json`` beside this module.
 ``python -m aroface.models.footprint_measurement`` rewrites it after an architecture has changed; a test compares them.

@@ -19,8 +19,8 @@ class Footprint:
 
     Attributes:
         parameters: number of parameters, frozen ones included.
-        multiply_adds: of one image's forward pass.
-        activation_bytes: that one image keeps in memory for the backward pass.
+        multiply_adds: Multiply-adds of one image's forward pass.
+        activation_bytes: Bytes kept for the backward pass, for each image.
     """
 
     parameters: int

@@ -39,15 +39,15 @@ def import_checkpoint(
     The weights written take RGB, whatever the file's take; what was found and done is in ``released``.
 
     Args:
-        file: as :func:`aroface.models.checkpoint.load_foreign` reads it.
+        file: File that :func:`aroface.models.checkpoint.load_foreign` reads.
         out: the run folder; one that an import made is made again.
         color: order of the channels that the weights were trained on; by default that of the file's layout.
         mean: subtracted from pixel values in 0..255, 127.5 by default.
-        std: what they are divided by afterwards, 127.5 by default.
-        arch: what the file must hold; by default whatever it holds.
-        name: of the run; by default the folder's.
-        method: what trained the weights, for the rows of tables.
-        dataset: what they were trained on, for the rows of tables.
+        std: Divisor of the pixel values after subtraction of the mean, 127.5 by default.
+        arch: Architecture that the file must hold; any if not given.
+        name: Name of the run; by default the folder's.
+        method: Training method, for the rows of tables.
+        dataset: Training set, for the rows of tables.
 
     Returns:
         The path of ``checkpoint.json``.

@@ -1,4 +1,4 @@
-"""What is known of a run's or a file's weights, and of the architectures, as lines for a terminal."""
+"""Facts about the weights of a run or file, and about the architectures, as lines for a terminal."""
 
 from __future__ import annotations
 

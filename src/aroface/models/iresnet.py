@@ -22,7 +22,7 @@ Activation = Literal["prelu", "relu"]
 
 @dataclass(frozen=True, slots=True)
 class IResNetShape:
-    """What distinguishes one IResNet from another.
+    """Properties by which IResNets differ.
 
     Attributes:
         blocks: residual blocks per stage.
@@ -52,8 +52,8 @@ class Subsample(nn.Sequential):
     """A shortcut that takes every ``stride``-th pixel, with the state of a convolution and a batch norm that do so.
 
     Args:
-        channels: of the maps, which it keeps.
-        stride: of the block.
+        channels: Number of channels of input and output.
+        stride: Stride of the block.
     """
 
     def __init__(self, channels: int, stride: int) -> None:
@@ -112,10 +112,10 @@ class IResNet(nn.Module):
         shape: block counts, widths and strides.
         embedding_size: features per face.
         input_size: side of the square input images in pixels.
-        options: see :class:`BackboneOptions`.
+        options: Options of the backbone, see :class:`BackboneOptions`.
 
     Attributes:
-        output_in_autocast: whether the caller's autocast holds for the last two layers, too, as in AdaFace's training.
+        output_in_autocast: Use of the caller's autocast in the last two layers as well, as in AdaFace's training.
     """
 
     def __init__(
@@ -165,7 +165,7 @@ class IResNet(nn.Module):
         return out
 
     def checkpoint_activations(self, on: bool = True) -> None:
-        """Whether the backward pass computes each residual block again, to keep only its input until then."""
+        """Recompute each residual block in the backward pass and keep only its input (activation checkpointing)."""
         self._recompute = on
 
     def forward(self, images: Tensor) -> Tensor:

@@ -41,10 +41,10 @@ class Backbone:
     """A backbone found in a file.
 
     Attributes:
-        tensors: by their names without a prefix.
+        tensors: Tensors by their names without a prefix.
         left_out: names of the file's other tensors beside them.
-        lightning: whether it lies as AdaFace's training by Lightning saves it.
-        magface: whether it lies as MagFace's training saves it.
+        lightning: Layout of AdaFace's checkpoints by Lightning.
+        magface: Layout of MagFace's checkpoints.
         place: keys and prefix that lead to it, with dots between.
         averages: places of the copies that a training averages beside it, which are not taken.
     """

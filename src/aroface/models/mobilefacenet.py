@@ -158,5 +158,5 @@ class MobileFaceNet(nn.Module):
         return out
 
     def checkpoint_activations(self, on: bool = True) -> None:
-        """Whether the backward pass computes each stage again, to keep only its input until then."""
+        """Recompute each stage in the backward pass and keep only its input (activation checkpointing)."""
         self._recompute = on

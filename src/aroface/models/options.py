@@ -19,8 +19,8 @@ class BackboneOptions:
         dropout: probability of a value to be dropped before the fully connected layer, in [0, 1).
         initialisation: ``normal``: convolutions from N(0, 0.1), the rest as PyTorch does; ``kaiming``: convolutions and
             the fully connected layer from N(0, 2 / fan out), no bias.
-        plain_features: whether the last batch norm has neither weight nor bias: they stay 1 and 0.
-        identity_shortcut: whether a block that keeps its width but not its side has a subsampled identity for a
+        plain_features: Last batch norm without weight and bias, which stay 1 and 0.
+        identity_shortcut: Blocks that keep their width but not their side have a subsampled identity for a
             shortcut, in place of a convolution and batch norm.
     """
 

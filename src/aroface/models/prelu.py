@@ -45,7 +45,7 @@ def fixed_slopes(module: nn.Module) -> AbstractContextManager[None]:
 
 
 def _is_traced() -> bool:
-    """Whether a compiler or exporter is looking, which knows PyTorch's own operation."""
+    """Tell whether a compiler or exporter traces the call; it knows PyTorch's own operation."""
     return torch.compiler.is_compiling() or torch.onnx.is_in_onnx_export()
 
 

@@ -21,8 +21,8 @@ def recomputed(block: nn.Module, maps: Tensor) -> Tensor:
     """``block(maps)``, of which only ``maps`` is kept for the backward pass.
 
     Args:
-        block: without dropout: no state of random numbers is kept.
-        maps: of any shape that ``block`` takes.
+        block: Module without dropout: no state of random numbers is kept.
+        maps: Input of any shape that ``block`` takes.
     """
     norms = [part for part in block.modules() if isinstance(part, _BatchNorm)]
     tracked = [norm.track_running_stats for norm in norms]

@@ -22,9 +22,9 @@ class Architecture:
     """A backbone that can be built by name.
 
     Attributes:
-        summary: what it is, in a few words.
+        summary: Description in a few words.
         make: builds it from (embedding size, input size).
-        shape: of an IResNet; None for others.
+        shape: Shape of an IResNet; None for other architectures.
     """
 
     summary: str
@@ -80,7 +80,7 @@ def build(
         arch: a key of :data:`ARCHITECTURES`.
         embedding_size: features per face.
         input_size: side of the square input images in pixels.
-        options: of an IResNet, for its training; None for insightface's.
+        options: Options of an IResNet's training; None for insightface's.
 
     Returns:
         A module that maps images (N, 3, input_size, input_size), RGB in [-1, 1], to embeddings
