@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aroface.errors import InputError
-from aroface.file_content import refuse_placeholder
+from aroface.file_content import refuse_placeholder, why_unreadable
 
 SUFFIX = ".onnx"
 TIME_LIMIT = 300.0
@@ -147,7 +147,8 @@ def read_graph(path: Path, expected: str | None = None) -> Any:
     try:
         return onnx.load(path, load_external_data=False)
     except Exception as error:  # protobuf's, which have no base of their own
-        raise InputError(f"no ONNX model ({reason(error)})", file=path, expected=expected) from None
+        why = why_unreadable(path, reason(error))
+        raise InputError(f"no ONNX model ({why})", file=path, expected=expected) from None
 
 
 def weight_files(path: Path, model: Any) -> list[Path]:

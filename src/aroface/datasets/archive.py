@@ -20,6 +20,7 @@ from typing import IO, Any, cast
 
 from aroface.datasets.download import RESERVE_BYTES
 from aroface.errors import InputError, printable
+from aroface.file_content import kind_of
 from aroface.files import amount, free_bytes
 
 MAX_RATIO = 20.0
@@ -35,7 +36,6 @@ _OPENERS: dict[bytes, Callable[[Path, Any], Any]] = {
     b"\xfd7zXZ": lzma.open,
     b"\x5d\x00\x00": lzma.open,
 }
-_KINDS = {b"Rar!": "a RAR archive", b"7z\xbc\xaf": "a 7z archive", b"(\xb5/\xfd": "a Zstandard archive"}
 _BROKEN = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -232,5 +232,7 @@ def _what_else(start: bytes) -> str:
     """Name the kind of a file that is no archive, as far as its first bytes tell."""
     if not start:
         return ": it is empty"
-    kind = next((each for magic, each in _KINDS.items() if start.startswith(magic)), None)
-    return f": it is {kind}, unpack it by hand" if kind else ": it is damaged or cut, or something else"
+    kind = kind_of(start)
+    if kind is None:
+        return ": it is damaged or cut, or something else"
+    return f": it is {kind}" + (", unpack it by hand" if kind.endswith("archive") else "")

@@ -31,6 +31,7 @@ from aroface.progress import track
 
 __all__ = ["PackOptions", "Packed", "pack"]
 
+_WHERE = "--test-fraction or --options of data pack, data.NAME.pack of a configuration"
 _PAIRING, _PAIR_IMAGES, _SEARCH, _PROBE_IMAGES = 1301, 1302, 1303, 1304
 
 Person = list[Photograph]
@@ -149,7 +150,7 @@ def _train(
             f"{len(people)} people to train on",
             file=folder,
             expected="2 or more",
-            remedy="lower test_fraction or min_images (--test-fraction, --options)",
+            remedy=f"lower test_fraction or min_images ({_WHERE})",
         )
     labelled = [(label, photo) for label, person in enumerate(people) for photo in person]
     items = ((label, _jpeg(photo, options)) for label, photo in track(labelled, "packing the training set"))
@@ -166,7 +167,7 @@ def _pairs(
             f"{len(people)} people to test",
             file=folder,
             expected="2 or more",
-            remedy="raise test_fraction (--test-fraction), or set it to 0 to test nobody",
+            remedy=f"raise test_fraction, or set it to 0 to test nobody ({_WHERE})",
         )
     rng = np.random.default_rng([options.seed, _PAIRING])
     chosen = sample_pairs([len(person) for person in people], options.pairs, options.folds, rng)
@@ -175,7 +176,7 @@ def _pairs(
             f"{len(people)} people to test give {len(chosen.same)} pairs for {options.folds} folds",
             file=folder,
             expected=f"at least {FOLDS} pairs",
-            remedy="raise test_fraction or pairs, or lower folds (--test-fraction, --options)",
+            remedy=f"raise test_fraction or pairs, or lower folds ({_WHERE})",
         )
     counts = {"identities": len(people), "pairs": len(chosen.same)}
     for name, images in (

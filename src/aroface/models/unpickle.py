@@ -14,7 +14,7 @@ import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from aroface.errors import InputError
-from aroface.file_content import refuse_placeholder
+from aroface.file_content import refuse_placeholder, why_unreadable
 
 _EXPECTED = "a file of torch.save"
 _WORDS = 200  # characters of torch's message that are passed on
@@ -67,7 +67,8 @@ def read_torch_file(path: str | PathLike[str]) -> Any:
         except Exception as error:  # damaged bytes make the unpickler raise errors of any kind
             name, kind = _container(str(error), stand_ins)
             if name is None or name in containers or len(containers) >= _MOST_CONTAINERS:
-                raise InputError(f"cannot be read safely ({_reason(error)})", file=path, expected=_EXPECTED) from None
+                why = why_unreadable(path, _reason(error))
+                raise InputError(f"cannot be read safely ({why})", file=path, expected=_EXPECTED) from None
             containers[name] = kind
 
 
