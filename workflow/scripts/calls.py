@@ -8,7 +8,6 @@ would remove each other's logs.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import platform
@@ -27,6 +26,7 @@ from typing import Any, NoReturn
 import psutil
 
 from aroface.errors import InputError
+from aroface.kernel_lock import kernel_lock
 from aroface.processes import boot_id
 
 CALLS = Path(".snakemake/calls")
@@ -287,8 +287,7 @@ def _mutex(folder: Path) -> Iterator[None]:
     """Let only one call at a time look at the records in a folder and add its own."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / MUTEX, "a") as file:
-        with suppress(OSError):  # of a file system that knows no such locks
-            fcntl.flock(file, fcntl.LOCK_EX)
+        kernel_lock(file, wait=True)
         yield
 
 
@@ -298,8 +297,7 @@ def _recorded(call: Call, folder: Path) -> Iterator[None]:
     path = _path(call, folder)
     temporary = path.with_suffix(".new")
     with open(temporary, "w", encoding="utf-8") as file:
-        with suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        kernel_lock(file)
         json.dump(asdict(call), file)
         file.flush()
         temporary.replace(path)
@@ -311,13 +309,8 @@ def _recorded(call: Call, folder: Path) -> Iterator[None]:
 
 def _is_held(path: Path) -> bool:
     """Tell whether a process holds the kernel's lock of a record."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
+    with suppress(OSError), open(path, encoding="utf-8") as file:
+        return kernel_lock(file, shared=True) is False
     return False
 
 
