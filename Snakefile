@@ -21,7 +21,6 @@ from snakemake.utils import min_version
 
 from aroface.planning.costs import plan_costs
 from aroface.planning.costs_report import headline
-from aroface.errors import InputError
 from aroface.planning.paths import check_path, command_path
 from aroface.planning.plan import make_plan, offer_package
 from aroface.planning.products import find_products
@@ -55,6 +54,7 @@ from earlier_jobs import (
 )
 from job_environment import offer_container
 from parameters import verbatim
+from refusals import ending_in_one_line
 from unfinished import (
     AGAIN,
     Interrupts,
@@ -69,7 +69,7 @@ FILES = [
     for file in workflow.config_settings.configfiles or [ROOT / "config.yaml"]
 ]
 
-try:
+with ending_in_one_line():
     check_path(workflow.basedir, record="this folder", pattern=True)
     PLAN = make_plan(
         FILES,
@@ -86,9 +86,6 @@ try:
     if on_slurm():
         quote_job_commands()
         offer_container(site_settings(), PLAN, ROOT)
-except InputError as error:
-    print(f"error: {error}", file=sys.stderr)
-    sys.exit(2)
 
 RESULTS = PLAN.results
 RESULTS_WORD = shlex.quote(str(RESULTS))  # as commands name it
@@ -145,7 +142,7 @@ if workflow.is_main_process:
     end_with_display()
     atexit.register(print_summary, workflow, PLAN, ROOT)
     # A call that was killed may have left no more to do than this.
-    atexit.register(remove_superseded, PAPER, lambda: not workflow.dryrun)
+    atexit.register(lambda: workflow.dryrun or remove_superseded(PAPER))
 
 
 onstart:
@@ -154,14 +151,11 @@ onstart:
     jobs = list(workflow.persistence.dag.needrun_jobs())
     earlier = workflow.execution_settings.lock and wait_for_processes(EARLIER)
     if on_slurm():
-        try:
+        with ending_in_one_line():
             check_call(workflow)
             earlier |= wait_for_earlier_jobs(
                 {comment_of(job.rule.name, job.wildcards) for job in jobs}
             )
-        except InputError as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(2)
     if earlier:
         workflow.persistence.unlock()
         start_again()
@@ -178,13 +172,10 @@ onstart:
         job.wildcards_dict["run"] for job in jobs if job.rule.name == "train"
     ]
     if trained:
-        try:
+        with ending_in_one_line():
             costs = plan_costs(PLAN, root=ROOT)
             print(headline(costs, trained), file=sys.stderr)
             costs.check_budget(trained)
-        except InputError as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(2)
 
 
 onsuccess:

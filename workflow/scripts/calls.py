@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import psutil
+from refusals import ending_in_one_line
 
 from aroface.errors import InputError
 from aroface.kernel_lock import kernel_lock
@@ -135,7 +136,8 @@ def guard(persistence: type[Any], results: Path) -> None:
         with ExitStack() as stack:
             with _mutex(CALLS), _mutex(results / SHARED):
                 makes = _within(results, self.all_outputfiles())
-                ending = _checked(_take_over, self, results, makes)
+                with ending_in_one_line():
+                    ending = _take_over(self, results, makes)
                 if ending is None:
                     stack.enter_context(lock(self))
                     stack.enter_context(_recorded(this_call(), CALLS))
@@ -185,15 +187,6 @@ def start_again() -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, "-m", "snakemake", *sys.argv[1:]])
-
-
-def _checked(decide: Callable[..., Call | None], *arguments: Any) -> Call | None:
-    """Decide; a refusal ends the process in one line."""
-    try:
-        return decide(*arguments)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 def _take_over(persistence: Any, results: Path, makes: Sequence[str]) -> Call | None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import job_environment
+from refusals import ending_in_one_line
 
 from aroface.errors import InputError
 from aroface.planning.costs import plan_costs
@@ -82,7 +83,7 @@ def profile(folder: str) -> Profile:
 
     Exits with one line and status 2 where something is wrong.
     """
-    try:
+    with ending_in_one_line():
         site = read_site(Path(folder) / "site.yaml")
         os.environ[SITE] = json.dumps(site)
         os.environ["AROFACE_SETUP"] = site["setup"]
@@ -94,9 +95,6 @@ def profile(folder: str) -> Profile:
         keep_refusals()
         merge_extras()
         return Profile(site, Path(folder))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 def read_site(path: Path) -> dict[str, Any]:

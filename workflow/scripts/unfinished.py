@@ -7,7 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -73,15 +73,8 @@ def render_unfinished(paper: Products, rules: Collection[str], report: Sequence[
         _aroface("report", report, [partial(paper.report_file)])
 
 
-def remove_superseded(paper: Products, wanted: Callable[[], bool] = lambda: True) -> None:
-    """Remove what has gaps where by now there is the whole.
-
-    Args:
-        paper: Tables, figures and pages.
-        wanted: Whether to do it after all.
-    """
-    if not wanted():
-        return
+def remove_superseded(paper: Products) -> None:
+    """Remove tables, figures and pages with gaps where by now there is the whole."""
     tables = [paper.table_file(table) for table in paper.offered]
     for path in [*tables, *paper.picture_files, *paper.verdict_files, *paper.document_files, paper.report_file]:
         if path.exists() and latest(path) == path:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from aroface.datasets.corrupt import OnCorrupt
+from aroface.datasets.corrupt import OnCorrupt, is_damage
 from aroface.datasets.images import Pixels, encode_jpeg
 from aroface.datasets.names import check_name
 from aroface.datasets.orientation import read_upright
@@ -277,8 +277,7 @@ def _read_ahead(
         try:
             image = read_upright(path)
         except InputError as error:
-            # A disk that fails is no property of the image.
-            if options.on_corrupt == "error" or isinstance(error.__context__, OSError):
+            if options.on_corrupt == "error" or not is_damage(error):
                 raise
             return str(error)
         return image, show(image, options.setting)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aroface.datasets.contents import data_identity
-from aroface.datasets.corrupt import OnCorrupt
+from aroface.datasets.corrupt import OnCorrupt, is_damage
 from aroface.datasets.folders import whole_folder
 from aroface.datasets.images import decode
 from aroface.datasets.manifest import write_manifest
@@ -157,7 +157,7 @@ def _fault(images: TrainingSet, number: int) -> str | None:
     try:
         decode(images.jpeg(number))
     except InputError as error:
-        if isinstance(error.__context__, OSError):  # a disk that fails is no property of the image
+        if not is_damage(error):
             raise
         return str(error)
     except ValueError as error:
