@@ -67,11 +67,16 @@ def kind_of(head: bytes) -> str | None:
     return found or ("a text file" if _is_text(head) else None)
 
 
-def why_unreadable(path: str | PathLike[str], reason: str) -> str:
-    """What a file seems to be, in place of a reader's own words for why it could not read it; those where unknown."""
+def kind_of_file(path: str | PathLike[str]) -> str | None:
+    """Kind of a file, see `kind_of`."""
     with open(path, "rb") as file:
-        kind = kind_of(file.read(_HEAD))
-    return f"it seems to be {kind}" if kind else reason
+        return kind_of(file.read(_HEAD))
+
+
+def unreadable(what: str, path: str | PathLike[str], reason: str) -> str:
+    """Words for a file that could not be read: what it is not, and what it seems to be, or else the reader's reason."""
+    kind = kind_of_file(path)
+    return f"{what}: it seems to be {kind}" if kind else f"{what} ({reason})"
 
 
 def _is_text(head: bytes) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aroface.errors import InputError
-from aroface.file_content import refuse_placeholder, why_unreadable
+from aroface.file_content import refuse_placeholder, unreadable
 
 SUFFIX = ".onnx"
 TIME_LIMIT = 300.0
@@ -148,8 +148,7 @@ def read_graph(path: Path, expected: str | None = None) -> Any:
     try:
         return onnx.load(path, load_external_data=False)
     except Exception as error:  # protobuf's, which have no base of their own
-        why = why_unreadable(path, reason(error))
-        raise InputError(f"no ONNX model ({why})", file=path, expected=expected) from None
+        raise InputError(unreadable("no ONNX model", path, reason(error)), file=path, expected=expected) from None
 
 
 def weight_files(path: Path, model: Any) -> list[Path]:

@@ -87,7 +87,7 @@ def failures(jobs: Iterable[Any], refusals: Mapping[tuple[str, ...], str] | None
 
     Args:
         jobs: of Snakemake, or groups of them.
-        refusals: by rule and wildcards, what Slurm said of a job that it did not take, which has no log.
+        refusals: Slurm's words on jobs that it did not take, which have no log, by rule and wildcards.
     """
     single = [each for job in jobs for each in getattr(job, "jobs", [job])]
     lines = []

@@ -62,7 +62,7 @@ class Options:
         setting: how the detector sees them.
         no_face: what becomes of a crop without a face: ``crop`` writes it squared and resized, ``omit`` writes nothing,
             as IJB-S has it, where a template without a face is a miss.
-        on_corrupt: what happens to an image that cannot be decoded: an error, or it is left out.
+        on_corrupt: Treatment of an image that cannot be decoded: an error, or it is left out.
         max_left_out: share of the images that may be left out, 0 … 1; those that ``omit`` asks for do not count.
     """
 

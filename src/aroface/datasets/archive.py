@@ -119,8 +119,8 @@ def unpack(archive: Path, folder: Path, *, wanted: Sequence[str] = (), max_ratio
     Members that point out of the archive, links and devices among them, are refused.
 
     Args:
-        archive: of any compression that the standard library reads.
-        folder: where its top-level entries go; files of the same names there are left alone, and then nothing is moved.
+        archive: Zip or tar file, in any compression that the standard library reads.
+        folder: Folder for its top-level entries; files of the same names there are left alone, and nothing is moved.
         wanted: Names below ``folder`` that have to be there afterwards.
         max_ratio: Largest ratio of what it holds to its own size.
 

@@ -142,16 +142,16 @@ def _usable_people(
     return people, corrupt, check_landmarks(people, folder, table, options.max_suspect_landmarks)
 
 
+def _require_two(people: list[Person], purpose: str, folder: Path, remedy: str) -> None:
+    if len(people) < 2:
+        what = f"{len(people)} people to {purpose}"
+        raise InputError(what, file=folder, expected="2 or more", remedy=f"{remedy} ({_WHERE})")
+
+
 def _train(
     out: Path, people: list[Person], options: PackOptions, identity: dict[str, Any], folder: Path
 ) -> dict[str, int]:
-    if len(people) < 2:
-        raise InputError(
-            f"{len(people)} people to train on",
-            file=folder,
-            expected="2 or more",
-            remedy=f"lower test_fraction or min_images ({_WHERE})",
-        )
+    _require_two(people, "train on", folder, "lower test_fraction or min_images")
     labelled = [(label, photo) for label, person in enumerate(people) for photo in person]
     items = ((label, _jpeg(photo, options)) for label, photo in track(labelled, "packing the training set"))
     counts = {"identities": len(people), "images": write_training_set(out, items, len(people))}
@@ -162,13 +162,7 @@ def _train(
 def _pairs(
     package: Path, people: list[Person], options: PackOptions, identities: dict[str, dict[str, Any]], folder: Path
 ) -> dict[str, int]:
-    if len(people) < 2:
-        raise InputError(
-            f"{len(people)} people to test",
-            file=folder,
-            expected="2 or more",
-            remedy=f"raise test_fraction, or set it to 0 to test nobody ({_WHERE})",
-        )
+    _require_two(people, "test", folder, "raise test_fraction, or set it to 0 to test nobody")
     rng = np.random.default_rng([options.seed, _PAIRING])
     chosen = sample_pairs([len(person) for person in people], options.pairs, options.folds, rng)
     if len(chosen.same) < FOLDS:

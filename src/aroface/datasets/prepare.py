@@ -72,7 +72,7 @@ def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> P
         source: a folder with ``train.rec``, or folders of aligned 112×112 crops, one a person, at any depth (archives
             of WebFace unpack to such folders below folders of parts); ``identities.txt`` then names the people.
         out: the set; it appears when it is whole.
-        options: how.
+        options: Options of writing, and bounds.
 
     Raises:
         InputError: no such set, an image is no aligned crop, two folders of people have one name, more is left out than
