@@ -67,8 +67,8 @@ def read_torch_file(path: str | PathLike[str]) -> Any:
         except Exception as error:  # damaged bytes make the unpickler raise errors of any kind
             name, kind = _container(str(error), stand_ins)
             if name is None or name in containers or len(containers) >= _MOST_CONTAINERS:
-                kind = kind_of_file(path)
-                what = f"it seems to be {kind}" if kind else f"cannot be read safely ({_reason(error)})"
+                other = kind_of_file(path)
+                what = f"it seems to be {other}" if other else f"cannot be read safely ({_reason(error)})"
                 raise InputError(what, file=path, expected=_EXPECTED) from None
             containers[name] = kind
 
