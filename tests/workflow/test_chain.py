@@ -14,6 +14,8 @@ from conftest import ROOT, Outcome, finish
 
 from aroface.paper.records import load_records
 
+pytestmark = pytest.mark.xdist_group("chain")  # one worker runs the chain for all of them
+
 COMMAND = [sys.executable, "workflow/scripts/live.py", "--", "--cores", "2"]
 COMMAND += ["--configfile", "workflow/configs/tiny.yaml"]
 
