@@ -29,7 +29,7 @@ claim: $(VENV)/.ready
 	PATH="$$(cd '$(bin)' && pwd):$$PATH" python workflow/scripts/live.py -- --cores $(CORES) --configfile workflow/configs/claim.yaml
 
 test: $(VENV)/.ready
-	$(bin)/python -m pytest -n $(CORES)
+	$(bin)/python -m pytest -n $(CORES) --dist loadgroup
 
 # make test-mxnet  records and pixels against MXNet itself, in .venv-mxnet (Python 3.11; Debian: libgomp1 libquadmath0)
 test-mxnet: $(VENV)/.ready $(MXNET)/.ready

@@ -19,9 +19,14 @@ from pathlib import Path
 from snakemake.persistence import PersistenceBase
 from snakemake.utils import min_version
 
+<<<<<<< HEAD
 from aroface.planning.forecast.costs import plan_costs
 from aroface.planning.forecast.costs_text import headline
 from aroface.errors import InputError
+=======
+from aroface.planning.forecast.costs import plan_costs
+from aroface.planning.forecast.costs_text import headline
+>>>>>>> main
 from aroface.planning.paths import check_path, command_path
 from aroface.planning.plan import make_plan, offer_package
 from aroface.planning.products import find_products
@@ -55,7 +60,12 @@ from orphaned_jobs import (
 )
 from job_environment import offer_container
 from parameters import verbatim
+<<<<<<< HEAD
 from partial_results import (
+=======
+from refusals import ending_in_one_line
+from partial_results import (
+>>>>>>> main
     AGAIN,
     Interrupts,
     failures,
@@ -69,7 +79,7 @@ FILES = [
     for file in workflow.config_settings.configfiles or [ROOT / "config.yaml"]
 ]
 
-try:
+with ending_in_one_line():
     check_path(workflow.basedir, record="this folder", pattern=True)
     PLAN = make_plan(
         FILES,
@@ -86,9 +96,6 @@ try:
     if on_slurm():
         quote_job_commands()
         offer_container(site_settings(), PLAN, ROOT)
-except InputError as error:
-    print(f"error: {error}", file=sys.stderr)
-    sys.exit(2)
 
 RESULTS = PLAN.results
 RESULTS_WORD = shlex.quote(str(RESULTS))  # as commands name it
@@ -145,7 +152,7 @@ if workflow.is_main_process:
     end_with_display()
     atexit.register(print_summary, workflow, PLAN, ROOT)
     # A call that was killed may have left no more to do than this.
-    atexit.register(remove_superseded, PAPER, lambda: not workflow.dryrun)
+    atexit.register(lambda: workflow.dryrun or remove_superseded(PAPER))
 
 
 onstart:
@@ -154,14 +161,11 @@ onstart:
     jobs = list(workflow.persistence.dag.needrun_jobs())
     earlier = workflow.execution_settings.lock and wait_for_processes(EARLIER)
     if on_slurm():
-        try:
+        with ending_in_one_line():
             check_call(workflow)
             earlier |= wait_for_earlier_jobs(
                 {comment_of(job.rule.name, job.wildcards) for job in jobs}
             )
-        except InputError as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(2)
     if earlier:
         workflow.persistence.unlock()
         start_again()
@@ -178,13 +182,10 @@ onstart:
         job.wildcards_dict["run"] for job in jobs if job.rule.name == "train"
     ]
     if trained:
-        try:
+        with ending_in_one_line():
             costs = plan_costs(PLAN, root=ROOT)
             print(headline(costs, trained), file=sys.stderr)
             costs.check_budget(trained)
-        except InputError as error:
-            print(f"error: {error}", file=sys.stderr)
-            sys.exit(2)
 
 
 onsuccess:

@@ -1,4 +1,4 @@
-"""Placeholders of a file that was to be downloaded: a web page, a Git LFS pointer, an empty file."""
+"""What a file holds by its first bytes, where that is not what its name or its place promises."""
 
 from __future__ import annotations
 
@@ -6,9 +6,18 @@ import re
 from os import PathLike
 from pathlib import Path
 
+from aroface.datasets.image_formats import format_of
 from aroface.errors import InputError
 
 _HEAD = 1024
+_STARTS = {
+    b"Rar!": "a RAR archive",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"(\xb5/\xfd": "a Zstandard archive",
+    b"\x1f\x8b": "a gzip archive",
+    b"%PDF": "a PDF document",
+    b"\x89HDF": "an HDF5 file",
+}
 _PAGE = re.compile(rb"^(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)?<(?:!doctype\s+html|html|head|body|\?xml)\b", re.I | re.S)
 _TITLE = re.compile(rb"<title[^>]*>(.*?)</title>", re.I | re.S)
 _POINTER = b"version https://git-lfs.github.com/spec/"
@@ -43,3 +52,33 @@ def refuse_placeholder(path: str | PathLike[str], expected: str | None = None) -
         called = f" ({words})" if words.isprintable() and words else ""
         remedy = "download it again: the server answered with a page, perhaps a form or a quota"
         raise InputError(f"a web page{called}, not the file", file=path, expected=expected, remedy=remedy)
+
+
+def kind_of(head: bytes) -> str | None:
+    """Kind of a file by its first bytes, such as ``an image (JPEG)``; None for one that is not known.
+
+    A few bytes prove nothing: this explains why a file could not be read as what it should be. Zip archives, which
+    PyTorch's files are as well, have no kind here.
+    """
+    image = format_of(head)
+    if image is not None:
+        return f"an image ({image})"
+    found = next((kind for start, kind in _STARTS.items() if head.startswith(start)), None)
+    return found or ("a text file" if _is_text(head) else None)
+
+
+def kind_of_file(path: str | PathLike[str]) -> str | None:
+    """Kind of a file, see `kind_of`."""
+    with open(path, "rb") as file:
+        return kind_of(file.read(_HEAD))
+
+
+def unreadable(what: str, path: str | PathLike[str], reason: str) -> str:
+    """Words for a file that could not be read: what it is not, and what it seems to be, or else the reader's reason."""
+    kind = kind_of_file(path)
+    return f"{what}: it seems to be {kind}" if kind else f"{what} ({reason})"
+
+
+def _is_text(head: bytes) -> bool:
+    words = head.decode("utf-8", "ignore")  # a character may be cut at the end
+    return len(words.encode()) > len(head) - 4 and all(each.isprintable() or each.isspace() for each in words)

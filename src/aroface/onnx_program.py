@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aroface.errors import InputError
-from aroface.file_content import refuse_placeholder
+from aroface.file_content import refuse_placeholder, unreadable
 
 SUFFIX = ".onnx"
 TIME_LIMIT = 300.0
@@ -22,6 +22,7 @@ TIME_LIMIT = 300.0
 _NOTICE = 10.0  # seconds after which the first batch is said to take long
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 _SILENT = 4  # onnxruntime would print what is raised as well
+_SMALLEST_ROUNDING = 1e-6  # of single precision, as a share of the largest value
 _WORDS = 300  # characters of its messages that are passed on
 _PREFIX = re.compile(r"^\[ONNXRuntimeError\] : \d+ : (\w+) : (?:Load model from .*? failed: ?)?")
 _SOURCE = re.compile(r"/\S+\.(?:h|cc|cpp|cu|cuh):\d+ [^()]*\([^()]*\)(?: const)? ?")
@@ -147,7 +148,7 @@ def read_graph(path: Path, expected: str | None = None) -> Any:
     try:
         return onnx.load(path, load_external_data=False)
     except Exception as error:  # protobuf's, which have no base of their own
-        raise InputError(f"no ONNX model ({reason(error)})", file=path, expected=expected) from None
+        raise InputError(unreadable("no ONNX model", path, reason(error)), file=path, expected=expected) from None
 
 
 def weight_files(path: Path, model: Any) -> list[Path]:
@@ -201,3 +202,23 @@ def trial_images(count: int, side: int) -> NDArray[np.uint8]:
     cells = np.arange(side) * 8 // side
     dark = np.linspace(1, 0.4, count)[:, None, None, None]
     return (coarse[:, cells][:, :, cells] * dark).astype(np.uint8)
+
+
+def agree(together: NDArray[Any], alone: NDArray[Any], rounding: float) -> bool:
+    """Tell whether what a model gives for several images in one batch is what it gives for each alone.
+
+    By how much the images differ is looked at as well: what makes two images alike is no rounding, however small it is.
+
+    Args:
+        together: Values (N, …) of one batch.
+        alone: Values (N, …) of its images, one at a time; values that are finite in neither count as equal.
+        rounding: Largest error of rounding, as a share of the largest value.
+    """
+    finite = np.isfinite(alone)
+    if together.shape != alone.shape or (np.isfinite(together) != finite).any():
+        return False
+    wide = [np.where(finite, values, 0).astype(np.float64) for values in (together, alone)]
+    largest, spread, wrong = (
+        float(np.abs(values).max(initial=0)) for values in (wide[1], wide[1] - wide[1][:1], wide[0] - wide[1])
+    )
+    return wrong <= max(min(rounding * largest, spread / 4), _SMALLEST_ROUNDING * largest)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +22,7 @@ import yaml
 from repository import ROOT
 
 STANDIN = Path(__file__).parent / "standin"
+MODULES = os.pathsep.join([str(STANDIN), str(ROOT / "tests/helpers")])
 CALLS = "calls.txt"
 LIMIT_S = 180
 
@@ -65,6 +70,40 @@ class Outcome:
         return [name.removeprefix("train ") for name in self.planned if name.startswith("train ")]
 
 
+class Snakemake:
+    """Snakemake, imported once for all calls: see ``preloaded_snakemake.py``."""
+
+    @cached_property
+    def process(self) -> subprocess.Popen[str]:
+        """The process that forks for each call, started by the first."""
+        command = [sys.executable, str(Path(__file__).with_name("preloaded_snakemake.py"))]
+        environment = {**os.environ, "PYTHONPATH": MODULES}
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, text=True, start_new_session=True)
+
+    def run(self, folder: Path, arguments: list[str], environment: dict[str, str]) -> Outcome:
+        """Run it in a folder and wait for it; it is killed with all its jobs if it takes too long."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        with tempfile.NamedTemporaryFile("r") as output:
+            call = {"folder": str(folder), "arguments": arguments, "environment": environment, "output": output.name}
+            print(json.dumps(call), file=self.process.stdin, flush=True)
+            pid = int(self.process.stdout.readline())
+            in_time, _, _ = select.select([self.process.stdout], [], [], LIMIT_S)
+            if not in_time:
+                os.killpg(pid, signal.SIGKILL)
+            outcome = Outcome(int(self.process.stdout.readline()), output.read())
+        assert in_time, f"still running after {LIMIT_S} s:\n{outcome.text}"
+        return outcome
+
+    def close(self) -> None:
+        """End the process if there is one."""
+        if "process" in vars(self):
+            self.process.communicate()
+
+
+SNAKEMAKE = Snakemake()
+
+
 class Project:
     """A copy of the workflow in a folder of its own."""
 
@@ -88,8 +127,7 @@ class Project:
     def environment(self) -> dict[str, str]:
         """The environment in which ``python -m aroface`` is the stand-in."""
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-        modules = os.pathsep.join([str(STANDIN), str(ROOT / "tests/helpers")])
-        return {**os.environ, "PYTHONPATH": modules, "AROFACE": str(self.source), "PATH": path}
+        return {**os.environ, "PYTHONPATH": MODULES, "AROFACE": str(self.source), "PATH": path}
 
     def start(self, *command: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
         """Start a command in a session of its own."""
@@ -106,8 +144,7 @@ class Project:
     def run(self, *arguments: str, config: str | None = "test.yaml") -> Outcome:
         """Run Snakemake and wait for it; it is killed with all its jobs if it takes too long."""
         files = ["--configfile", config] if config else []
-        process = self.start(sys.executable, "-m", "snakemake", "--cores", "2", *arguments, *files)
-        return finish(process)
+        return SNAKEMAKE.run(self.folder, ["--cores", "2", *arguments, *files], self.environment())
 
     def plan(self, *arguments: str, config: str | None = "test.yaml") -> Outcome:
         """What Snakemake would do."""

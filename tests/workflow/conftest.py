@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from repository import ROOT
-from workflow_project import Outcome, Project, copy_of
+from workflow_project import SNAKEMAKE, Outcome, Project, copy_of
+
+
+@pytest.fixture(scope="session", autouse=True)
+def end_snakemake() -> Iterator[None]:
+    """Leave no process behind."""
+    yield
+    SNAKEMAKE.close()
 
 
 @pytest.fixture(scope="session")

@@ -8,11 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from aroface.reporting.records import load_records
 from repository import ROOT
 from workflow_project import Outcome, finish
+
+pytestmark = pytest.mark.xdist_group("chain")  # one worker runs the chain for all of them
 
 COMMAND = [sys.executable, "workflow/scripts/live.py", "--", "--cores", "2"]
 COMMAND += ["--configfile", "workflow/configs/tiny.yaml"]
@@ -24,10 +27,18 @@ def run(folder: Path, *command: str) -> Outcome:
     return finish(subprocess.Popen(command, cwd=folder, start_new_session=True, **pipe), limit_s=240)
 
 
-def test_from_nothing_to_the_paper(template: Path, tmp_path: Path) -> None:
-    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
-    outcome = run(tmp_path, *COMMAND)
+@pytest.fixture(scope="module")
+def made(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a project in which the whole chain has run."""
+    folder = tmp_path_factory.mktemp("made")
+    shutil.copytree(template, folder, dirs_exist_ok=True)
+    outcome = run(folder, *COMMAND)
     assert outcome.status == 0, outcome.text
+    return folder
+
+
+def test_from_nothing_to_the_paper(made: Path, tmp_path: Path) -> None:
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True, symlinks=True)
     results = tmp_path / "results/tiny"
     records = load_records(results / "records")
     assert sorted((record.experiment.method, record.benchmark) for record in records) == [
@@ -57,23 +68,26 @@ def test_from_nothing_to_the_paper(template: Path, tmp_path: Path) -> None:
     assert not (results / "data").exists(), "nothing but rendering was started"
 
 
-def test_what_retrains_and_what_does_not(template: Path, tmp_path: Path) -> None:
+def test_what_retrains_and_what_does_not(made: Path, tmp_path: Path) -> None:
     """A comment in the source, reordered keys, a time limit: nothing. A learning rate: one run beside the others."""
-    shutil.copytree(template, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True, symlinks=True)
     shutil.copytree(ROOT / "src", tmp_path / "src")
     config = yaml.safe_load((tmp_path / "workflow/configs/tiny.yaml").read_text())
     config |= {"figures": [], "tables": ["paper_tables/specs/demo/lfw.yaml"]}
     config["benchmarks"] = [{"name": "pairs_clean", "data": "clean"}]
+
+    def weights() -> dict[str, int]:
+        files = (tmp_path / "results/tiny/runs").glob("*/model.safetensors")
+        return {path.parent.name: path.stat().st_mtime_ns for path in files}
 
     def make() -> dict[str, int]:
         (tmp_path / "edited.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
         command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", "edited.yaml"]
         outcome = run(tmp_path, *command)
         assert outcome.status == 0, outcome.text
-        weights = (tmp_path / "results/tiny/runs").glob("*/model.safetensors")
-        return {path.parent.name: path.stat().st_mtime_ns for path in weights}
+        return weights()
 
-    first = make()
+    first = weights()
     assert len(first) == 2
     loop = tmp_path / "src/aroface/training/loop.py"
     loop.write_text(loop.read_text() + "\n# a comment\n")

@@ -149,8 +149,11 @@ def test_one_setting_spreads_a_training_over_nodes(
     assert two["mpi"]
     assert "--signal=USR1@120" in two["slurm_extra"]
     monkeypatch.setenv(cluster.SITE, json.dumps(site | {"nodes": 3}))
-    with pytest.raises(InputError, match=r"slurm/site.yaml: nodes: 8 processes on 8 GPUs of \w+ on 3 nodes"):
-        cluster.training_resources(plan)
+    for gpus in (4, 8):  # four would fit on two of the nodes
+        plan = plan_of(tmp_path, resources={"train": {"gpus": gpus}})
+        said = rf"slurm/site.yaml: nodes: {gpus} processes on {gpus} GPUs of \w+ on 3 nodes"
+        with pytest.raises(InputError, match=said):
+            cluster.training_resources(plan)
 
 
 @pytest.mark.parametrize(

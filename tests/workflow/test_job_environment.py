@@ -75,7 +75,8 @@ def test_nodes_that_do_not_divide_a_training_are_one_line(project: Project) -> N
     assert outcome.status == 2
     errors = [line for line in outcome.text.splitlines() if not line.startswith("Using ")]
     assert len(errors) == 1, outcome.text
-    assert errors[0].startswith("error: slurm/site.yaml: nodes: 4 processes of a training on 3 nodes; expected as many")
+    said = r"error: slurm/site\.yaml: nodes: 4 processes on 4 GPUs of \w+ on 3 nodes; expected as many on each node; "
+    assert re.match(said, errors[0])
 
 
 def test_the_conda_setting_is_snakemakes_own(project: Project, tools: Path) -> None:

@@ -8,7 +8,6 @@ would remove each other's logs.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import platform
@@ -16,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
@@ -27,7 +26,9 @@ from typing import Any, NoReturn
 import psutil
 
 from aroface.errors import InputError
+from aroface.kernel_lock import kernel_lock
 from aroface.processes import boot_id
+from refusals import ending_in_one_line
 
 CALLS = Path(".snakemake/calls")
 SHARED = ".calls"
@@ -135,7 +136,8 @@ def guard(persistence: type[Any], results: Path) -> None:
         with ExitStack() as stack:
             with _mutex(CALLS), _mutex(results / SHARED):
                 makes = _within(results, self.all_outputfiles())
-                ending = _checked(_take_over, self, results, makes)
+                with ending_in_one_line():
+                    ending = _take_over(self, results, makes)
                 if ending is None:
                     stack.enter_context(lock(self))
                     stack.enter_context(_recorded(this_call(), CALLS))
@@ -185,15 +187,6 @@ def start_again() -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(sys.executable, [sys.executable, "-m", "snakemake", *sys.argv[1:]])
-
-
-def _checked(decide: Callable[..., Call | None], *arguments: Any) -> Call | None:
-    """Decide; a refusal ends the process in one line."""
-    try:
-        return decide(*arguments)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 def _take_over(persistence: Any, results: Path, makes: Sequence[str]) -> Call | None:
@@ -287,8 +280,7 @@ def _mutex(folder: Path) -> Iterator[None]:
     """Let only one call at a time look at the records in a folder and add its own."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / MUTEX, "a") as file:
-        with suppress(OSError):  # of a file system that knows no such locks
-            fcntl.flock(file, fcntl.LOCK_EX)
+        kernel_lock(file, wait=True)
         yield
 
 
@@ -298,8 +290,7 @@ def _recorded(call: Call, folder: Path) -> Iterator[None]:
     path = _path(call, folder)
     temporary = path.with_suffix(".new")
     with open(temporary, "w", encoding="utf-8") as file:
-        with suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        kernel_lock(file)
         json.dump(asdict(call), file)
         file.flush()
         temporary.replace(path)
@@ -311,13 +302,8 @@ def _recorded(call: Call, folder: Path) -> Iterator[None]:
 
 def _is_held(path: Path) -> bool:
     """Tell whether a process holds the kernel's lock of a record."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
+    with suppress(OSError), open(path, encoding="utf-8") as file:
+        return kernel_lock(file, shared=True) is False
     return False
 
 

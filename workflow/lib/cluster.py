@@ -20,6 +20,7 @@ from aroface.errors import InputError
 from aroface.planning.forecast.costs import plan_costs
 from aroface.planning.plan import Plan
 from aroface.schemas import read_yaml, validate
+from refusals import ending_in_one_line
 
 SITE = "AROFACE_SITE"
 """Environment variable by which the profile hands the site's settings on to the rules, in jobs as well."""
@@ -81,7 +82,7 @@ def profile(folder: str) -> Profile:
 
     Exits with one line and status 2 where something is wrong.
     """
-    try:
+    with ending_in_one_line():
         site = read_site(Path(folder) / "site.yaml")
         os.environ[SITE] = json.dumps(site)
         os.environ["AROFACE_SETUP"] = site["setup"]
@@ -93,9 +94,6 @@ def profile(folder: str) -> Profile:
         keep_refusals()
         merge_extras()
         return Profile(site, Path(folder))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
 
 
 def read_site(path: Path) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -73,15 +73,8 @@ def render_unfinished(paper: Products, rules: Collection[str], report: Sequence[
         _aroface("report", report, [partial(paper.report_file)])
 
 
-def remove_superseded(paper: Products, wanted: Callable[[], bool] = lambda: True) -> None:
-    """Remove what has gaps where by now there is the whole.
-
-    Args:
-        paper: Tables, figures and pages.
-        wanted: Whether to do it after all.
-    """
-    if not wanted():
-        return
+def remove_superseded(paper: Products) -> None:
+    """Remove tables, figures and pages with gaps where by now there is the whole."""
     tables = [paper.table_file(table) for table in paper.offered]
     for path in [*tables, *paper.picture_files, *paper.verdict_files, *paper.document_files, paper.report_file]:
         if path.exists() and latest(path) == path:
@@ -94,7 +87,7 @@ def failures(jobs: Iterable[Any], refusals: Mapping[tuple[str, ...], str] | None
 
     Args:
         jobs: of Snakemake, or groups of them.
-        refusals: by rule and wildcards, what Slurm said of a job that it did not take, which has no log.
+        refusals: Slurm's words on jobs that it did not take, which have no log, by rule and wildcards.
     """
     single = [each for job in jobs for each in getattr(job, "jobs", [job])]
     lines = []

@@ -49,7 +49,7 @@ class SnakemakeLog:
         running: jobs by number.
         failed: jobs by number that were not started again since.
         nothing_to_do: whether everything was there already.
-        notice: what it waits for before it plans, in a few lines; empty if it does not.
+        notice: Lines that say what it waits for before it plans; empty if it does not wait.
         refusals: lines that say what is missing, and why it refused to start or to end well.
     """
 

@@ -15,6 +15,14 @@ from aroface.errors import InputError
 OnCorrupt = Literal["error", "skip"]
 
 
+def is_damage(error: InputError) -> bool:
+    """Tell whether an image is to blame for an error, and not the disk that fails while it is read.
+
+    What is skipped because of a disk would depend on the disk's moods.
+    """
+    return not isinstance(error.__context__, OSError)
+
+
 @dataclass(frozen=True, slots=True)
 class Corrupt:
     """One image that cannot be used.
@@ -91,8 +99,7 @@ class Tolerance:
                 load(position)
             except InputError as error:
                 label = int(labels[position])
-                # A disk that fails is no property of the image: skipping would make the run depend on its moods.
-                if not self._skips or isinstance(error.__context__, OSError):
+                if not self._skips or not is_damage(error):
                     raise InputError(str(error), remedy=f"the record's class is {label}") from None
                 corrupt.append(Corrupt(position, label, str(error)))
                 if len(corrupt) > self._allowed:

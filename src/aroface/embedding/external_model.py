@@ -26,13 +26,23 @@ from aroface.models.import_released import RELEASED, UNKNOWN
 from aroface.models.layouts import Color, holds_weights
 from aroface.models.registry import build
 from aroface.models.run_folder import read_checkpoint
-from aroface.onnx_program import SUFFIX, TIME_LIMIT, Program, TimeLimitError, read_graph, trial_images, weight_files
+from aroface.onnx_program import (
+    SUFFIX,
+    TIME_LIMIT,
+    Program,
+    TimeLimitError,
+    agree,
+    read_graph,
+    trial_images,
+    weight_files,
+)
 
 SIZE, MEAN, STD = 112, 127.5, 127.5
 COLOR: Color = "RGB"
 """What the input is taken for where neither the file nor the user says: insightface's."""
 
 _FLOATS: dict[str, type[np.floating[Any]]] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
+_ROUNDING = {np.float32: 1e-3, np.float16: 1e-2}  # of embeddings, as a share of the largest value
 _TRIAL = 3  # images that a model for any number of them is tried on
 _LONGEST = 4096  # numbers that an embedding has at most; scores of classes have more
 
@@ -332,7 +342,7 @@ def _output_of(program: Program, given: _Input, images: NDArray[Any], wanted: st
     together = _rows(found[number])
     alone = np.concatenate([_alone(program, given, chosen[number], image) for image in images])
     output = _Output(chosen[number], together.shape[1], given.batch)
-    if _agree(together, alone):
+    if agree(together, alone, _ROUNDING[together.dtype.type]):
         return output
     tell = f"{path}: an image's embedding depends on the others of its batch: one image at a time"
     print(tell, file=sys.stderr)
@@ -343,24 +353,6 @@ def _alone(program: Program, given: _Input, name: str, image: NDArray[Any]) -> N
     """The embedding (1, D) of one image (3, H, W), which fills a batch of a fixed number of images."""
     batch = np.repeat(image[None], given.batch or 1, axis=0)
     return _rows(program.run([name], {given.name: batch})[0])[:1]
-
-
-def _agree(together: NDArray[Any], alone: NDArray[Any]) -> bool:
-    """Tell whether rows (N, D) of one batch equal those of its images alone, but for rounding.
-
-    Rounding is judged by the precision of the rows, and by how much the images differ: what makes two images alike is
-    no rounding, however small it is.
-    """
-    if together.shape != alone.shape:
-        return False
-    rounding = 1e-2 if together.dtype == np.float16 else 1e-3
-    together, alone = together.astype(np.float64), alone.astype(np.float64)
-    if not (np.isfinite(together).all() and np.isfinite(alone).all()):
-        return True  # no embedding at all, which is told where faces are embedded
-    length = np.linalg.norm(alone, axis=1).max(initial=0)
-    apart = np.linalg.norm(alone - np.roll(alone, 1, axis=0), axis=1).max(initial=0)
-    wrong = np.linalg.norm(together - alone, axis=1).max(initial=0)
-    return bool(wrong <= max(min(rounding * length, apart / 4), 1e-6 * length))
 
 
 def _rows(value: NDArray[Any]) -> NDArray[Any]:

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from aroface.errors import InputError
-from aroface.file_content import refuse_placeholder
+from aroface.file_content import refuse_placeholder, unreadable
 from aroface.files import atomic_path, canonical
 from aroface.models.adaface_keys import is_adaface, to_iresnet
 from aroface.models.layouts import Backbone, Color, described_color, find_backbone, weights_in, with_counters
@@ -76,7 +76,7 @@ def read_weights(path: str | PathLike[str]) -> tuple[StateDict, dict[str, str]]:
     except FileNotFoundError:
         raise InputError("no such file", file=path) from None
     except (OSError, SafetensorError, ValueError, RecursionError) as error:
-        raise InputError(f"no safetensors ({str(error)[:_WORDS]})", file=path) from None
+        raise InputError(unreadable("no safetensors", path, str(error)[:_WORDS]), file=path) from None
     if not isinstance(metadata, dict):
         raise InputError(f"metadata {_HEADER_KEY} of another form", file=path, expected="words by name")
     return state, {str(name): str(value) for name, value in metadata.items()}

@@ -14,9 +14,9 @@ import torch
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from aroface.errors import InputError
-from aroface.file_content import refuse_placeholder
+from aroface.file_content import kind_of_file, refuse_placeholder
 
-_EXPECTED = "a file of torch.save"
+_EXPECTED = "a PyTorch checkpoint (a file of torch.save)"
 _WORDS = 200  # characters of torch's message that are passed on
 _MOST_CONTAINERS = 16  # classes of dictionaries and lists in one file
 _CONTAINER = re.compile(r"Can only (SETITEMS?|append to|extend).* but got (<class '.*?'>)")
@@ -67,7 +67,9 @@ def read_torch_file(path: str | PathLike[str]) -> Any:
         except Exception as error:  # damaged bytes make the unpickler raise errors of any kind
             name, kind = _container(str(error), stand_ins)
             if name is None or name in containers or len(containers) >= _MOST_CONTAINERS:
-                raise InputError(f"cannot be read safely ({_reason(error)})", file=path, expected=_EXPECTED) from None
+                other = kind_of_file(path)
+                what = f"it seems to be {other}" if other else f"cannot be read safely ({_reason(error)})"
+                raise InputError(what, file=path, expected=_EXPECTED) from None
             containers[name] = kind
 
 

@@ -81,7 +81,7 @@ class Experiment:
         released: the weights that are taken as they are; None where they are trained.
         benchmarks: those that its runs are evaluated on; None for all.
         label: tells it from other experiments of its method, data set and backbone; empty where there are none.
-        record: where the configuration declares it.
+        record: Place in the configuration that declares it.
     """
 
     method: str

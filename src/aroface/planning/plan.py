@@ -179,15 +179,15 @@ class Plan:
         Raises:
             InputError: The processes or GPUs cannot be split evenly over the nodes.
         """
-        gpus = int(self.values["resources"]["train"]["gpus"])
-        asked = int(self.values["training"]["processes"] or max(1, gpus))
+        all_gpus = int(self.values["resources"]["train"]["gpus"])
+        asked = int(self.values["training"]["processes"] or max(1, all_gpus))
         recipe = experiment.recipe or {}
         processes = fitting_processes(asked, recipe.get("batch_size", asked), recipe.get("images_per_pass"))
-        gpus = min(gpus, processes)
-        share = -(-asked // nodes)
-        for fewer in range(1, nodes + 1):
-            if processes % fewer == gpus % fewer == 0 and processes // fewer <= share:
-                return Devices(processes, gpus, fewer)
+        gpus = min(all_gpus, processes)
+        if asked % nodes == all_gpus % nodes == 0:
+            for fewer in range(1, nodes + 1):
+                if processes % fewer == gpus % fewer == 0 and processes // fewer <= asked // nodes:
+                    return Devices(processes, gpus, fewer)
         raise InputError(
             f"{processes} processes on {gpus} GPUs of {experiment.variant} on {nodes} nodes",
             file="slurm/site.yaml",

@@ -12,7 +12,6 @@ by the dead owner's token by who displaces it.
 from __future__ import annotations
 
 import faulthandler
-import fcntl
 import json
 import os
 import platform
@@ -29,6 +28,7 @@ from typing import IO, Any
 from aroface.errors import InputError
 from aroface.exit_status import ExitStatus
 from aroface.files import FULL_DISK, write_json, writing
+from aroface.kernel_lock import kernel_lock
 from aroface.processes import boot_id
 
 LOCK, OWNER, PROGRESS = "lock", "owner.json", "progress.json"
@@ -60,7 +60,7 @@ def locked(folder: Path) -> Iterator[None]:
         InputError: another process holds it, or it may not be written.
     """
     with _open(folder) as file:
-        mine = _take(folder, _kernel_lock(file.fileno()))
+        mine = _take(folder, kernel_lock(file))
         for leftover in folder.glob(f".{PROGRESS}.{'[a-z0-9_]' * 8}.json"):  # of a version that did not clear away
             leftover.unlink(missing_ok=True)
         ended = threading.Event()
@@ -86,17 +86,6 @@ def _open(folder: Path) -> IO[str]:
             raise
         remedy = "see whose it is: two users need results of their own (paths.results of the configuration)"
         raise InputError(f"cannot be written ({error.strerror})", file=error.filename, remedy=remedy) from None
-
-
-def _kernel_lock(file: int) -> bool | None:
-    """Whether this process has the kernel's lock now; None where the file system has none."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True
 
 
 def _take(folder: Path, has_kernel_lock: bool | None) -> dict[str, Any]:

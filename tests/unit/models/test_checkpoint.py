@@ -1,5 +1,6 @@
 import errno
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from aroface.models.checkpoint import load_foreign, load_weights, read_weights, 
 from aroface.models.layouts import find_backbone
 from aroface.models.registry import build
 from aroface.models.unpickle import read_torch_file
+from aroface.onnx_program import read_graph
 
 
 class _Executed:
@@ -482,9 +484,27 @@ def test_system_modules_are_refused(tmp_path):
 
 
 def test_a_file_that_is_no_checkpoint_is_one_line(tmp_path):
-    (tmp_path / "model.pt").write_bytes(b"GIF89a")
+    (tmp_path / "model.pt").write_bytes(b"\x80\x02}q\x00")
     with pytest.raises(InputError, match=r"model\.pt: cannot be read safely"):
         load_foreign(tmp_path / "model.pt")
+
+
+OTHER_KINDS = {
+    "an image (JPEG)": b"\xff\xd8\xff\xe0" + bytes(90),
+    "an image (GIF)": b"GIF89a",
+    "a PDF document": b"%PDF-1.7\n\xe2\xe3",
+    "a RAR archive": b"Rar!\x1a\x07\x01\x00",
+    "a text file": "größe: 50 µm\n".encode() * 99,
+}
+
+
+@pytest.mark.parametrize("name", ["model.pt", "model.onnx", "model.safetensors"])
+@pytest.mark.parametrize("kind", OTHER_KINDS)
+def test_a_file_of_another_kind_is_named(tmp_path, name, kind):
+    path = tmp_path / name
+    path.write_bytes(OTHER_KINDS[kind])
+    with pytest.raises(InputError, match=rf"{name}: .*it seems to be {re.escape(kind)}(;|$)"):
+        read_graph(path) if name.endswith("onnx") else load_foreign(path)
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.pt2"])

@@ -79,7 +79,7 @@ def check_pairs(same: Booleans, file: Path, *, folds: bool = True) -> None:
 
     Args:
         same: bool (N,), whether a pair is genuine.
-        file: where the labels come from, for the message.
+        file: File of the labels, for the message.
         folds: whether a ten-fold accuracy is among the metrics.
 
     Raises:

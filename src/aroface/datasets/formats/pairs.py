@@ -14,7 +14,7 @@ import numpy.typing as npt
 from aroface.datasets.formats import safe_pickle
 from aroface.datasets.images import CROP_PIXELS, JPEG_START, PNG_START, Pixels, decode, resize_square
 from aroface.errors import InputError
-from aroface.file_content import refuse_placeholder
+from aroface.file_content import kind_of_file, refuse_placeholder
 from aroface.files import write_bytes
 
 _FORM = "a pickle of (2N JPEG or PNG images, N booleans)"
@@ -44,7 +44,8 @@ def read_pairs(path: Path) -> Pairs:
     try:
         content = safe_pickle.loads(path.read_bytes())
     except ValueError as error:
-        raise InputError(str(error), file=path, expected=_FORM) from None
+        kind = kind_of_file(path)
+        raise InputError(f"it seems to be {kind}" if kind else str(error), file=path, expected=_FORM) from None
     except InputError as error:
         raise InputError(str(error), file=path) from None
     if not isinstance(content, list | tuple) or len(content) != 2:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from aroface.datasets.corrupt_images import OnCorrupt
+from aroface.datasets.corrupt_images import OnCorrupt, is_damage
 from aroface.datasets.file_names import check_name
 from aroface.datasets.formats.tinyface import (
     ALIGNED,
@@ -62,7 +62,7 @@ class AlignOptions:
         setting: how the detector sees them.
         no_face: what becomes of a crop without a face: ``crop`` writes it squared and resized, ``omit`` writes nothing,
             as IJB-S has it, where a template without a face is a miss.
-        on_corrupt: what happens to an image that cannot be decoded: an error, or it is left out.
+        on_corrupt: Treatment of an image that cannot be decoded: an error, or it is left out.
         max_left_out: share of the images that may be left out, 0 … 1; those that ``omit`` asks for do not count.
     """
 
@@ -277,8 +277,7 @@ def _read_ahead(
         try:
             image = read_upright(path)
         except InputError as error:
-            # A disk that fails is no property of the image.
-            if options.on_corrupt == "error" or isinstance(error.__context__, OSError):
+            if options.on_corrupt == "error" or not is_damage(error):
                 raise
             return str(error)
         return image, show(image, options.setting)

@@ -20,6 +20,7 @@ from typing import IO, Any, cast
 
 from aroface.datasets.preparation.download import RESERVE_BYTES
 from aroface.errors import InputError, printable
+from aroface.file_content import kind_of
 from aroface.files import amount, free_bytes
 
 MAX_RATIO = 20.0
@@ -35,7 +36,6 @@ _OPENERS: dict[bytes, Callable[[Path, Any], Any]] = {
     b"\xfd7zXZ": lzma.open,
     b"\x5d\x00\x00": lzma.open,
 }
-_KINDS = {b"Rar!": "a RAR archive", b"7z\xbc\xaf": "a 7z archive", b"(\xb5/\xfd": "a Zstandard archive"}
 _BROKEN = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -119,8 +119,8 @@ def unpack(archive: Path, folder: Path, *, wanted: Sequence[str] = (), max_ratio
     Members that point out of the archive, links and devices among them, are refused.
 
     Args:
-        archive: of any compression that the standard library reads.
-        folder: where its top-level entries go; files of the same names there are left alone, and then nothing is moved.
+        archive: Zip or tar file, in any compression that the standard library reads.
+        folder: Folder for its top-level entries; files of the same names there are left alone, and nothing is moved.
         wanted: Names below ``folder`` that have to be there afterwards.
         max_ratio: Largest ratio of what it holds to its own size.
 
@@ -232,5 +232,7 @@ def _what_else(start: bytes) -> str:
     """Name the kind of a file that is no archive, as far as its first bytes tell."""
     if not start:
         return ": it is empty"
-    kind = next((each for magic, each in _KINDS.items() if start.startswith(magic)), None)
-    return f": it is {kind}, unpack it by hand" if kind else ": it is damaged or cut, or something else"
+    kind = kind_of(start)
+    if kind is None:
+        return ": it is damaged or cut, or something else"
+    return f": it is {kind}" + (", unpack it by hand" if kind.endswith("archive") else "")

@@ -30,6 +30,7 @@ from aroface.progress import track
 
 __all__ = ["PackOptions", "Packed", "pack"]
 
+_WHERE = "--test-fraction or --options of data pack, data.NAME.pack of a configuration"
 _PAIRING, _PAIR_IMAGES, _SEARCH, _PROBE_IMAGES = 1301, 1302, 1303, 1304
 
 Person = list[Photograph]
@@ -140,16 +141,16 @@ def _usable_people(
     return people, corrupt, check_landmarks(people, folder, table, options.max_suspect_landmarks)
 
 
+def _require_two(people: list[Person], purpose: str, folder: Path, remedy: str) -> None:
+    if len(people) < 2:
+        what = f"{len(people)} people to {purpose}"
+        raise InputError(what, file=folder, expected="2 or more", remedy=f"{remedy} ({_WHERE})")
+
+
 def _train(
     out: Path, people: list[Person], options: PackOptions, identity: dict[str, Any], folder: Path
 ) -> dict[str, int]:
-    if len(people) < 2:
-        raise InputError(
-            f"{len(people)} people to train on",
-            file=folder,
-            expected="2 or more",
-            remedy="lower test_fraction or min_images (--test-fraction, --options)",
-        )
+    _require_two(people, "train on", folder, "lower test_fraction or min_images")
     labelled = [(label, photo) for label, person in enumerate(people) for photo in person]
     items = ((label, _jpeg(photo, options)) for label, photo in track(labelled, "packing the training set"))
     counts = {"identities": len(people), "images": write_training_set(out, items, len(people))}
@@ -160,13 +161,7 @@ def _train(
 def _pairs(
     package: Path, people: list[Person], options: PackOptions, identities: dict[str, dict[str, Any]], folder: Path
 ) -> dict[str, int]:
-    if len(people) < 2:
-        raise InputError(
-            f"{len(people)} people to test",
-            file=folder,
-            expected="2 or more",
-            remedy="raise test_fraction (--test-fraction), or set it to 0 to test nobody",
-        )
+    _require_two(people, "test", folder, "raise test_fraction, or set it to 0 to test nobody")
     rng = np.random.default_rng([options.seed, _PAIRING])
     chosen = sample_pairs([len(person) for person in people], options.pairs, options.folds, rng)
     if len(chosen.same) < FOLDS:
@@ -174,7 +169,7 @@ def _pairs(
             f"{len(people)} people to test give {len(chosen.same)} pairs for {options.folds} folds",
             file=folder,
             expected=f"at least {FOLDS} pairs",
-            remedy="raise test_fraction or pairs, or lower folds (--test-fraction, --options)",
+            remedy=f"raise test_fraction or pairs, or lower folds ({_WHERE})",
         )
     counts = {"identities": len(people), "pairs": len(chosen.same)}
     for name, images in (

@@ -139,9 +139,10 @@ def account_for_lost(places: set[Path], lost: LostPeople, omissions: Omissions, 
         return
     names = [path.relative_to(folder) for path in sorted(places)]
     if lost == "error":
+        others = f", one of {len(names):,} such folders" if len(names) > 1 else ""
         reasons = "".join(f"; {line}" for line in omissions.lines()[:1])
         raise InputError(
-            f"the folder holds no image that can be used, one of {len(names):,} such folders{reasons}",
+            f"the folder holds no image that can be used{others}{reasons}",
             file=folder / names[0],
             remedy="remove it, put in the person's images, or choose --lost-people omit",
         )

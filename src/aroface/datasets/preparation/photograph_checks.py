@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from aroface.datasets.corrupt_images import OnCorrupt
+from aroface.datasets.corrupt_images import OnCorrupt, is_damage
 from aroface.datasets.preparation.landmark_checks import suspicion
 from aroface.datasets.preparation.person_folders import LostPeople, account_for_lost
 from aroface.datasets.preparation.photographs import Photograph, is_aligned
@@ -105,7 +105,7 @@ def _fault(photo: Photograph) -> str | None:
     try:
         photo.size(whole=True)
     except InputError as error:
-        if isinstance(error.__context__, OSError):  # a disk that fails is no property of the image
+        if not is_damage(error):
             raise
         return str(error)
     return None

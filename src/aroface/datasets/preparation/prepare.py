@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from aroface.datasets.corrupt_images import OnCorrupt
+from aroface.datasets.corrupt_images import OnCorrupt, is_damage
 from aroface.datasets.formats.recordio import open_writer, pack
 from aroface.datasets.formats.training_set import (
     INDEX,
@@ -78,7 +78,7 @@ def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> P
         source: a folder with ``train.rec``, or folders of aligned 112×112 crops, one a person, at any depth (archives
             of WebFace unpack to such folders below folders of parts); ``identities.txt`` then names the people.
         out: the set; it appears when it is whole.
-        options: how.
+        options: Options of writing, and bounds.
 
     Raises:
         InputError: no such set, an image is no aligned crop, two folders of people have one name, more is left out than
@@ -163,7 +163,7 @@ def _fault(images: TrainingSet, number: int) -> str | None:
     try:
         decode(images.jpeg(number))
     except InputError as error:
-        if isinstance(error.__context__, OSError):  # a disk that fails is no property of the image
+        if not is_damage(error):
             raise
         return str(error)
     except ValueError as error:

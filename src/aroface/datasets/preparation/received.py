@@ -8,7 +8,7 @@ from pathlib import Path
 
 from aroface.datasets.preparation.archive import RefusedFileError
 from aroface.errors import InputError
-from aroface.file_content import refuse_placeholder
+from aroface.file_content import refuse_placeholder, unreadable
 
 _LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the magic number that torch.save wrote until 2020
 _TORCH = (".pt", ".pth", ".ckpt")
@@ -45,7 +45,7 @@ def _check_torch(path: Path) -> None:
             what = "a zip archive without the parts of a PyTorch file"
     # zipfile raises NotImplementedError for an archive of a kind that it does not read: the message tells which.
     except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError) as error:
-        what = f"no whole PyTorch file ({error})"
+        what = unreadable("no whole PyTorch file", path, str(error))
     raise RefusedFileError(f"the file is {what}", file=path)
 
 

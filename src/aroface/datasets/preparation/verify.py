@@ -90,8 +90,8 @@ def verify(
         name: of the set.
         expected: counts that its provider publishes.
         threads: that read and decode.
-        max_corrupt_fraction: of a training set's images that may be damaged, none of a benchmark's; the manifest lists
-            them all either way.
+        max_corrupt_fraction: Share of a training set's images that may be damaged, none of a benchmark's; the manifest
+            lists them all either way.
 
     Returns:
         The manifest.
@@ -346,7 +346,7 @@ class _Chunk:
         warmth: red − blue in grey levels, averaged over an image, summed over those with colours.
         coloured: number of these.
         grey: number of those without.
-        wrong: what is wrong, image by image.
+        wrong: Errors, image by image.
     """
 
     digests: bytes = b""
@@ -368,8 +368,8 @@ def _check_images(
     Args:
         findings: gets the results.
         count: number of images.
-        read: from the number of an image to its bytes.
-        face: from bytes and number to the image as it is used.
+        read: Function from the number of an image to its bytes.
+        face: Function from bytes and number to the image as it is used.
         threads: number of threads.
     """
 

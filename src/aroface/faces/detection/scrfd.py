@@ -16,7 +16,16 @@ import numpy.typing as npt
 from aroface.errors import InputError
 from aroface.faces.detection.detector import DetectedFace, Fact, Image, overlap
 from aroface.files import sha256_file
-from aroface.onnx_program import TIME_LIMIT, Program, TimeLimitError, read_graph, reason, trial_images, weight_files
+from aroface.onnx_program import (
+    TIME_LIMIT,
+    Program,
+    TimeLimitError,
+    agree,
+    read_graph,
+    reason,
+    trial_images,
+    weight_files,
+)
 
 THRESHOLD = 0.5
 OVERLAP = 0.4
@@ -111,7 +120,10 @@ class Scrfd:
             raise
         except InputError:
             return False
-        return _agree(together, alone)
+        return all(
+            agree(values, np.concatenate(single), _ROUNDING)
+            for values, single in zip(together, zip(*alone, strict=True), strict=True)
+        )
 
     def detect(self, images: Sequence[Image]) -> list[list[DetectedFace]]:
         """The faces in each image, best first; images of one size are seen in batches. See `Detector`."""
@@ -181,18 +193,6 @@ def _decode(outputs: Sequence[npt.NDArray[Any]], count: int, canvas: tuple[int, 
         parts.append((score[..., 0], corners, centres[:, None] + offsets))
     scores, boxes, landmarks = (np.concatenate(each, axis=1) for each in zip(*parts, strict=True))
     return scores, boxes, landmarks
-
-
-def _agree(together: Anchors, alone: Sequence[Anchors]) -> bool:
-    """Tell whether scores, boxes and points of images in one batch equal those of each alone, but for rounding."""
-    for number, values in enumerate(together):
-        single = np.concatenate([each[number] for each in alone])
-        # Images that differ by less than rounding are told apart by the difference that is left.
-        spread = float(np.abs(single - single[:1]).max(initial=0))
-        allowed = max(min(_ROUNDING * float(np.abs(single).max(initial=0)), spread / 4), 1e-6)
-        if not np.allclose(values, single, rtol=1e-6, atol=allowed, equal_nan=True):
-            return False
-    return True
 
 
 def _separate(boxes: Floats) -> list[int]:

@@ -47,9 +47,9 @@ def picture(figure: Figure, form: str, metadata: Mapping[str, Any] | None = None
     """A figure as a file of the form ``pdf`` or ``png``, the same bytes every time.
 
     Args:
-        figure: to be saved.
-        form: of the file.
-        metadata: what the file says of itself, in Matplotlib's names; nothing by default.
+        figure: Figure to be saved.
+        form: Format of the file.
+        metadata: Metadata of the file, in Matplotlib's names; none by default.
     """
     buffer = io.BytesIO()
     figure.savefig(buffer, format=form, dpi=_DPI, metadata={**_METADATA[form], **(metadata or {})})

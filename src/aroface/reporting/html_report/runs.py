@@ -28,7 +28,7 @@ class ReportedRun:
         folder: where its checkpoint lies.
         recipe_file: where the recipe does.
         benchmarks: names of those that it is evaluated on.
-        variant: what the configuration calls its method where the experiment has a label, else nothing.
+        variant: Name of its method in the configuration where the experiment has a label, else empty.
     """
 
     name: str

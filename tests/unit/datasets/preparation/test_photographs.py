@@ -59,9 +59,7 @@ def test_grey_images_become_rgb(tmp_path: Path):
 def test_a_person_without_an_image_is_named(tmp_path: Path):
     save(tmp_path / "ann" / "x.jpg", picture())
     (tmp_path / "bob").mkdir()
-    with pytest.raises(
-        InputError, match="bob: the folder holds no image that can be used, one of 1 such folders; remove it"
-    ):
+    with pytest.raises(InputError, match="bob: the folder holds no image that can be used; remove it"):
         read_people(tmp_path)
 
 
