@@ -66,13 +66,22 @@ def test_conda_environments_use_the_python_of_the_lock():
 
 
 ENTRIES = {
-    "data": [f"aroface.datasets.{verb}" for verb in ("generate", "pack", "fetch", "verify", "prepare")],
+    "data": [
+        "aroface.datasets.synthetic.generate",
+        *(f"aroface.datasets.preparation.{verb}" for verb in ("pack", "fetch", "verify", "prepare")),
+    ],
     "train": ["aroface.training.train", "aroface.embedding.embed"],
     "evaluate": ["aroface.evaluation.evaluate"],
     "paper": [
         *(
             f"aroface.reporting.{page}"
-            for page in ("table", "figures", "training_figure", "displacements_figure", "document")
+            for page in (
+                "tables.render",
+                "figures.alignment_errors",
+                "figures.training",
+                "figures.displacements",
+                "document",
+            )
         ),
         "aroface.embedding.example_faces",
         "aroface.planning.report_material",

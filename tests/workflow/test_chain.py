@@ -89,8 +89,8 @@ def test_what_retrains_and_what_does_not(made: Path, tmp_path: Path) -> None:
 
     first = weights()
     assert len(first) == 2
-    loop = tmp_path / "src/aroface/training/loop.py"
-    loop.write_text(loop.read_text() + "\n# a comment\n")
+    trainer = tmp_path / "src/aroface/training/trainer.py"
+    trainer.write_text(trainer.read_text() + "\n# a comment\n")
     config = dict(reversed(config.items()))
     config["experiments"] = [dict(reversed(each.items())) for each in config["experiments"]]
     config["resources"] = {"train": {"runtime": 999}}

@@ -49,5 +49,5 @@ def test_activations_can_be_counted_by_hand() -> None:
 
 
 def test_an_architecture_that_the_table_lacks_is_one_line() -> None:
-    with pytest.raises(InputError, match=r"footprints.json: no architecture 'r99'; expected one of r18, .*writes"):
+    with pytest.raises(InputError, match=r"footprint_table.json: no architecture 'r99'; expected one of r18, .*writes"):
         find_footprint("r99", 512, "fp32")
