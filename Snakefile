@@ -19,14 +19,8 @@ from pathlib import Path
 from snakemake.persistence import PersistenceBase
 from snakemake.utils import min_version
 
-<<<<<<< HEAD
 from aroface.planning.forecast.costs import plan_costs
 from aroface.planning.forecast.costs_text import headline
-from aroface.errors import InputError
-=======
-from aroface.planning.forecast.costs import plan_costs
-from aroface.planning.forecast.costs_text import headline
->>>>>>> main
 from aroface.planning.paths import check_path, command_path
 from aroface.planning.plan import make_plan, offer_package
 from aroface.planning.products import find_products
@@ -60,12 +54,8 @@ from orphaned_jobs import (
 )
 from job_environment import offer_container
 from parameters import verbatim
-<<<<<<< HEAD
-from partial_results import (
-=======
 from refusals import ending_in_one_line
 from partial_results import (
->>>>>>> main
     AGAIN,
     Interrupts,
     failures,
