@@ -19,9 +19,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-# The server imports torch once; ranks forked from it start in a tenth of a second.
+# The server imports torch and the training once; ranks forked from it start in a tenth of a second.
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["torch", "torch.distributed"])
+_CONTEXT.set_forkserver_preload(["torch", "torch.distributed", "aroface.training.train"])
 
 
 class RankError(Exception):

@@ -19,6 +19,7 @@ from tests.reference.test_official_training import (
     STRIDES,
     TINY,
     NoiseBatches,
+    close,
     double,
     images_of,
     tiny_network,
@@ -108,9 +109,7 @@ def test_the_steps_are_adafaces(world: int) -> None:
         assert own["losses"] == pytest.approx(losses, abs=1e-11)
         for name, value in {**official.parameters, **official.buffers[rank]}.items():
             if name != "kernel" and name not in absent:
-                torch.testing.assert_close(
-                    own["end"][name], value, atol=1e-11, rtol=1e-11, msg=lambda text, name=name: f"{name}: {text}"
-                )
+                close(own["end"][name], value, name, 1e-11)
         for name in absent:
             assert torch.equal(own["end"][name], own["start"][name])
         torch.testing.assert_close(own["norms"], official.running[rank], atol=1e-11, rtol=1e-11)

@@ -131,6 +131,19 @@ def project(rank: int, recipe: Recipe, world: int) -> dict[str, Any]:
     return found
 
 
+def project_all(rank: int, recipes: dict[str, Recipe], world: int) -> dict[str, dict[str, Any]]:
+    """Train each recipe on the same processes."""
+    return {name: project(rank, recipe, world) for name, recipe in recipes.items()}
+
+
+@pytest.fixture(scope="module", params=[1, 2])
+def trained(request: pytest.FixtureRequest) -> dict[str, list[dict[str, Any]]]:
+    """What each process came to, by head."""
+    recipes, world = {head: recipe_of(head) for head in HEADS}, request.param
+    ranks = [project_all(0, recipes, 1)] if world == 1 else run_ranks(world, project_all, recipes, world)
+    return {head: [each[head] for each in ranks] for head in HEADS}
+
+
 def transcription(found: list[dict[str, Any]], head: str, lr: float) -> tuple[OfficialTraining, list[float]]:
     """Train by the transcription, from the same start with the same draws."""
     network = partial(iresnet, stem_stride=TINY.stem_stride, strides=STRIDES, fc_dtype=torch.float64)
@@ -144,17 +157,13 @@ def transcription(found: list[dict[str, Any]], head: str, lr: float) -> tuple[Of
     return official, losses
 
 
-@pytest.mark.parametrize("world", [1, 2])
 @pytest.mark.parametrize("head", [*HEADS])
-def test_twenty_steps_are_the_official_ones(head: str, world: int) -> None:
-    recipe = recipe_of(head)
-    found = [project(0, recipe, 1)] if world == 1 else run_ranks(world, project, recipe, world)
-    official, losses = transcription(found, head, recipe.optimiser.lr)
+def test_twenty_steps_are_the_official_ones(head: str, trained: dict[str, list[dict[str, Any]]]) -> None:
+    found = trained[head]
+    official, losses = transcription(found, head, recipe_of(head).optimiser.lr)
     for own, buffers in zip(found, official.buffers, strict=True):
         for name, value in {**official.parameters, **buffers}.items():
-            torch.testing.assert_close(
-                own["end"][name], value, atol=1e-12, rtol=1e-12, msg=lambda text, name=name: f"{name}: {text}"
-            )
+            close(own["end"][name], value, name, 1e-12)
         assert own["losses"] == pytest.approx(losses, abs=1e-11)
     classes = torch.cat([each["classes_end"] for each in found])
     torch.testing.assert_close(classes, official.weight, atol=1e-12, rtol=1e-12)

@@ -10,16 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from aroface.cli.arguments import (
-    Arguments,
-    Verbs,
-    above_zero,
-    add_device,
-    add_time_limit,
-    add_verb,
-    finite,
-    positive,
-)
+from aroface.cli.arguments import Arguments, Verbs, above_zero, add_device, add_time_limit, add_verb, finite, positive
 from aroface.errors import InputError
 
 _FORMS = "run folder, .onnx file, or checkpoint of insightface, ARoFace or AdaFace"

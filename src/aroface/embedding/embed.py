@@ -18,6 +18,7 @@ from aroface.datasets.identity import data_hash
 from aroface.device import choose_device, gpu_facts
 from aroface.distributed.process_group import ProcessGroup, process_group
 from aroface.embedding.benchmark_spec import resolve
+from aroface.embedding.collapse import distinct
 from aroface.embedding.embedder import BATCH_SIZE, Embedder, Rows, load_embedder
 from aroface.embedding.feature_store import INDEX, Precision, write_index, write_rows
 from aroface.embedding.image_source import Images, ImageSource
@@ -31,10 +32,7 @@ from aroface.provenance import git_commit, hardware, versions
 
 SCHEMA = 1
 
-
 _EVALUATION_ONLY = ("metric", "norm_weighting", "detector_weighting")  # options that leave the features alone
-_ALIKE = 1e-5  # largest difference between unit vectors that are called the same
-_ENOUGH = 8  # different images after which embeddings that are all the same are not waited for any longer
 _AHEAD = 2  # batches decoded while one is embedded
 
 
@@ -127,7 +125,7 @@ def embed_with(
             folder,
             index["key"],
             (source.rows, embedder.dimension),
-            lambda start: _distinct(
+            lambda start: distinct(
                 _batches(source, embedder, spec, batch_size, range(start, part.stop)), checkpoint, spec
             ),
             part=part,
@@ -209,34 +207,6 @@ def _batches(
                     remedy="the weights are of no use, or take other input: colour order, mean, std",
                 )
             yield images, rows
-
-
-def _distinct(
-    batches: Iterator[tuple[Images, Rows]], checkpoint: Mapping[str, Any], spec: Mapping[str, Any]
-) -> Iterator[Rows]:
-    """The embeddings, as long as they are not all of one direction though the images differ.
-
-    Raises:
-        InputError: the network has collapsed, or what is taken for its embedding is none.
-    """
-    first: tuple[Images, Rows] | None = None
-    different, alike = 0, True
-    for images, rows in batches:
-        if alike and len(rows):
-            lengths = np.linalg.norm(rows.astype(np.float64), axis=1, keepdims=True)
-            units = rows / np.where(lengths > 0, lengths, 1)
-            first = first or (images[0], units[0])
-            alike = bool(np.abs(units - first[1]).max() <= _ALIKE)
-            different += int(np.count_nonzero((images != first[0]).any(axis=(1, 2, 3))))
-            if alike and different >= _ENOUGH:
-                break
-        yield rows
-    if alike and different:
-        raise InputError(
-            f"the embeddings do not distinguish images: {different} different ones of {spec['path']} have the same",
-            file=checkpoint["weights"]["file"],
-            remedy="the network has collapsed, or its embeddings are another output (--output)",
-        )
 
 
 @contextmanager

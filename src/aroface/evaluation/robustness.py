@@ -287,7 +287,7 @@ def measure_robustness(
 
     Raises:
         InputError: the pair file is malformed or has pairs of one kind only, a level is out of range, an embedding is
-            not finite, there are too many models, or two of one name.
+            not finite, embeddings do not distinguish images, there are too many models, or two of one name.
     """
     _check_models(models, grid)
     sweeps, counts, maximum, notes = [], {}, {}, []

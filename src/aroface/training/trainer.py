@@ -17,7 +17,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import fp16_compress_hook
-from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
 
@@ -159,9 +158,7 @@ class Trainer:
             momentum=recipe.optimiser.momentum,
             every_row=recipe.class_update == "all",
         )
-        scaler = ShardedGradScaler if ranks.world_size > 1 else torch.amp.GradScaler
-        half = recipe.precision == "fp16"
-        self.scaler = scaler(ranks.device.type, growth_interval=recipe.growth_interval, enabled=half)
+        self.scaler = _loss_scaler(recipe, ranks)
         # The adversary goes through the bare network: the reducer of gradients is not made for a second pass.
         self.network: nn.Module = self.backbone
         if execution.compile:
@@ -574,6 +571,17 @@ def _configure(recipe: Recipe) -> None:
 def _derive(seed: int, *purpose: str | int) -> int:
     """A 63-bit seed for one purpose, so that no stream depends on how much another has drawn."""
     return int(digest([seed, *purpose], 16), 16) >> 1
+
+
+def _loss_scaler(recipe: Recipe, ranks: ProcessGroup) -> torch.amp.GradScaler:
+    """Scaler of the loss; one that does nothing unless the precision is fp16."""
+    half, interval = recipe.precision == "fp16", recipe.growth_interval
+    if half and ranks.world_size > 1:
+        # Imported where it is needed: it takes a second, which every training would wait for.
+        from torch.distributed.fsdp.sharded_grad_scaler import ShardedGradScaler
+
+        return ShardedGradScaler(ranks.device.type, growth_interval=interval)
+    return torch.amp.GradScaler(ranks.device.type, growth_interval=interval, enabled=half)
 
 
 def _parameter_groups(recipe: Recipe, backbone: nn.Module, classifier: nn.Module) -> list[dict[str, Any]]:

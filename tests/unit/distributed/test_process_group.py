@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
+import training_runs
 from aroface.cli.main import main
 from aroface.datasets.formats.training_set import TrainingSet
 from aroface.datasets.loader import BatchLoader
@@ -49,7 +51,10 @@ EPOCHS = 2
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_data(tmp_path_factory.mktemp("toy"))
+    """A training set for six steps an epoch."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training_runs, "IMAGES", 6 * BATCH)
+        return write_data(tmp_path_factory.mktemp("toy"))
 
 
 @pytest.fixture(scope="module")
@@ -267,13 +272,21 @@ def slow_work(rank: int, how: str) -> str:
         return str(ranks.gather(rank))
 
 
-def test_processes_wait_for_one_at_work_as_long_as_it_lives():
-    assert run_ranks(2, slow_work, "alive") == ["[0, 1]", "[0, 1]"]
+@pytest.fixture(scope="module")
+def outcomes() -> dict[str, list[str]]:
+    """What the processes come to in each case; all cases wait at the same time."""
+    cases = ("alive", "dead", "silent")
+    with ThreadPoolExecutor(len(cases)) as pool:
+        return dict(zip(cases, pool.map(lambda how: run_ranks(2, slow_work, how), cases), strict=True))
+
+
+def test_processes_wait_for_one_at_work_as_long_as_it_lives(outcomes):
+    assert outcomes["alive"] == ["[0, 1]", "[0, 1]"]
 
 
 @pytest.mark.parametrize("how", ["dead", "silent"])
-def test_processes_give_up_one_at_work_that_is_dead_or_stands_still(how):
-    said = run_ranks(2, slow_work, how)[1]
+def test_processes_give_up_one_at_work_that_is_dead_or_stands_still(how, outcomes):
+    said = outcomes[how][1]
     assert "Connection closed by peer" in said or "Timed out" in said
 
 

@@ -20,6 +20,7 @@ from aroface.errors import InputError
 from aroface.faces.detection.scrfd import Scrfd
 from aroface.files import write_json
 from aroface.models.export import export_model
+from aroface.models.registry import build
 from aroface.onnx_program import reason
 from aroface.schemas import validate
 from embedding_runs import DIMENSION, make_run, network
@@ -253,12 +254,21 @@ def test_weights_outside_the_folder_of_a_model_are_refused(tmp_path, place):
         open_model(path, device="cpu")
 
 
-@pytest.mark.parametrize("options", [{"scale": 0.0}, {"scale": 0.0, "shift": 1.5}, {"scale": 1e-9, "shift": 1.0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"scale": 0.0},
+        {"scale": 0.0, "shift": 1.5},
+        {"scale": 1e-9, "shift": 1.0},
+        {"scale": 1e-3, "shift": 1.0},
+        {"scale": 0.05, "shift": 1.0},
+    ],
+)
 @pytest.mark.parametrize("batch_size", ["1", "3", "128"])
 def test_a_collapsed_model_is_not_evaluated(tmp_path, capsys, options, batch_size):
     model, pairs = write_onnx(tmp_path / "model.onnx", **options), face_pairs(tmp_path / "lfw.bin", 20)
     words = ["--model", str(model), "--batch-size", batch_size]
-    line = "model.onnx: the embeddings do not distinguish images: "
+    line = "do not distinguish images: "
     assert main(["evaluate", *words, "--benchmark", str(pairs)]) == 2
     assert line in capsys.readouterr().err
     out = str(tmp_path / "out")
@@ -266,13 +276,21 @@ def test_a_collapsed_model_is_not_evaluated(tmp_path, capsys, options, batch_siz
     assert line in capsys.readouterr().err
 
 
-def test_a_set_of_one_image_says_nothing_of_the_model(tmp_path):
-    image = encode_jpeg(IMAGES[0], 95)
-    write_pairs(tmp_path / "one.bin", Pairs([image] * 40, np.arange(20) % 2 == 0))
-    assert (
-        main(["evaluate", "--model", str(write_onnx(tmp_path / "m.onnx")), "--benchmark", str(tmp_path / "one.bin")])
-        == 0
-    )
+def test_a_set_of_one_image_is_refused_for_itself(tmp_path, capsys):
+    image, path = encode_jpeg(IMAGES[0], 95), tmp_path / "one.bin"
+    write_pairs(path, Pairs([image] * 40, np.arange(20) % 2 == 0))
+    assert main(["evaluate", "--model", str(write_onnx(tmp_path / "m.onnx")), "--benchmark", str(path)]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert f"{path}: the embeddings of m-" in line
+    assert line.endswith("or the images are all alike")
+
+
+@pytest.mark.parametrize("arch", ["r8s4", "mbf"])
+def test_an_untrained_network_is_evaluated(tmp_path, arch):
+    torch.manual_seed(0)
+    torch.save(build(arch, 512).state_dict(), tmp_path / "untrained.pth")
+    pairs = str(face_pairs(tmp_path / "lfw.bin", 20))
+    assert main(["evaluate", "--model", str(tmp_path / "untrained.pth"), "--benchmark", pairs, "--device", "cpu"]) == 0
 
 
 @pytest.mark.parametrize(

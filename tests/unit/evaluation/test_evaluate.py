@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
-from aroface.embedding.feature_store import write_index, write_rows
+from aroface.embedding.feature_store import open_features, write_index, write_rows
 from aroface.errors import InputError
-from aroface.evaluation.evaluate import evaluate, evaluate_features
+from aroface.evaluation.compare_runs import compare
+from aroface.evaluation.evaluate import PROTOCOLS, evaluate, evaluate_features
 from aroface.schemas import validate
 
 OPTIONS = {"color": "RGB", "flip": True, "fusion": "sum", "alignment": "five_point"}
@@ -181,3 +182,64 @@ def test_a_gallery_without_any_mate_is_refused(tmp_path):
     values, arrays = tinyface_features(np.random.default_rng(4), noise=0.1)
     with pytest.raises(InputError, match="none of 30 probes has a mate"):
         evaluate(store(tmp_path, values, arrays | {"probe_labels": np.full(30, 7777)}, "tinyface"))
+
+
+def embeddings(kind, same):
+    """Pairs of embeddings (N, 256) of a kind of model; a detector gives positive numbers that hardly vary."""
+    rng, count = np.random.default_rng(0), len(same)
+    first, other = rng.normal(size=(2, count, 256))
+    second = np.where(same[:, None], first, other) + 0.3 * rng.normal(size=first.shape)
+    one_hot = np.eye(256)
+    return {
+        "constant": (np.ones_like(first), np.ones_like(first)),
+        "zero": (np.zeros_like(first), np.zeros_like(first)),
+        "one direction": (first.var(1, keepdims=True) * np.ones(256), np.ones_like(first)),
+        "tiny noise": (1 + 1e-6 * first, 1 + 1e-6 * second),
+        "detector": (0.5 + 0.01 * first, 0.5 + 0.01 * second),
+        "detector, around a threshold": (np.exp(0.07 * rng.normal(size=first.shape)), np.exp(0.07 * first)),
+        "all of different classes": (one_hot[np.arange(count) % 32], one_hot[32 + np.arange(count) % 32]),
+        "classes": (one_hot[np.arange(count) % 32], one_hot[np.arange(count) % 32 + 32 * ~same]),
+        "narrow": (1 + 0.1 * first, 1 + 0.1 * second),
+        "good": (first, second),
+        "chance": (first, other),
+    }[kind]
+
+
+@pytest.mark.parametrize(
+    ("kind", "refused"),
+    [
+        ("constant", True),
+        ("zero", True),
+        ("one direction", True),
+        ("tiny noise", True),
+        ("detector", True),
+        ("detector, around a threshold", True),
+        ("all of different classes", True),
+        ("classes", False),
+        ("narrow", False),
+        ("good", False),
+        ("chance", False),
+    ],
+)
+@pytest.mark.parametrize("protocol", ["pairs", "sensitivity"])
+def test_embeddings_that_do_not_distinguish_images_are_refused(tmp_path, kind, refused, protocol):
+    same = np.arange(200) % 2 == 0
+    first, second = embeddings(kind, same)
+    if protocol == "pairs":
+        folder = store(tmp_path, alternate(first, second), {"same": same}, protocol)
+    else:
+        variant = {"quality": "hq", "factor": None, "level": 0.0, "first": 0, "second": len(same)}
+        collapsed = {**variant, "factor": "shift", "level": 2.0, "first": 2 * len(same), "second": 2 * len(same)}
+        values = np.concatenate([first, second, np.ones_like(first)])
+        options, layout = {**OPTIONS, "metric": ["accuracy"]}, {"variants": [variant, collapsed]}
+        folder = store(tmp_path, values, {"same": same}, protocol, options, layout)
+    if refused:
+        with pytest.raises(InputError, match="distinguish images: the squared distances of all 200 pairs are"):
+            PROTOCOLS[protocol](open_features(folder))
+        with pytest.raises(InputError, match=r"expected a difference of more than one threshold step, 0\.01; "):
+            compare(*[open_features(folder)] * 2, replicates=2)
+    else:
+        outcome = PROTOCOLS[protocol](open_features(folder))
+        name = "accuracy" if protocol == "pairs" else "accuracy_hq"
+        low, high = outcome.intervals[name]
+        assert low <= outcome.metrics[name] <= high

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from aroface.embedding.collapse import THRESHOLD_STEP
 from aroface.errors import InputError
 from aroface.evaluation.metrics.vectors import unit
 
@@ -22,7 +23,7 @@ Integers = NDArray[np.int64]
 Features = NDArray[np.float32] | NDArray[np.float64]
 
 FOLDS = 10
-ACCURACY_THRESHOLDS: Floats = np.arange(0, 4, 0.01)
+ACCURACY_THRESHOLDS: Floats = np.arange(0, 4, THRESHOLD_STEP)
 VAL_THRESHOLDS: Floats = np.arange(0, 4, 0.001)
 _BLOCK = 4096
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from aroface.embedding.collapse import check_distances
 from aroface.embedding.feature_store import StoredFeatures
 from aroface.errors import InputError
 from aroface.evaluation.metrics.operating_curves import tar_far
@@ -39,7 +40,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
     to nothing at 0 and 1. The curve of TAR against FAR has ``tar_strict_at_far_*`` as its values.
 
     Raises:
-        InputError: fewer pairs than folds, or pairs of one kind only.
+        InputError: fewer pairs than folds, pairs of one kind only, or embeddings that do not distinguish images.
     """
     same, distances = _labelled_distances(features)
     measure = _measure(distances, same)
@@ -67,7 +68,9 @@ def measures(features: StoredFeatures) -> list[WeightedMetrics]:
 def _labelled_distances(features: StoredFeatures) -> tuple[Booleans, Floats]:
     same = features.arrays["same"]
     check_kinds(same, features)
-    return same, pair_distances(features.values[0::2], features.values[1::2])
+    distances = pair_distances(features.values[0::2], features.values[1::2])
+    check_distances(distances, features)
+    return same, distances
 
 
 def _measure(distances: Floats, same: Booleans) -> WeightedMetrics:

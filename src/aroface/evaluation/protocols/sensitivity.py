@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
+from aroface.embedding.collapse import check_distances
 from aroface.embedding.feature_store import StoredFeatures
 from aroface.evaluation.metrics.verification import (
     Booleans,
@@ -37,7 +38,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
     and pairs whose FAR does not exceed the target.
 
     Raises:
-        InputError: fewer pairs than folds, or pairs of one kind only.
+        InputError: fewer pairs than folds, pairs of one kind only, or embeddings that do not distinguish images.
     """
     same = features.arrays["same"]
     check_kinds(same, features)
@@ -99,7 +100,11 @@ class MeasuredVariant:
 def measure(
     features: StoredFeatures, variant: Mapping[str, Any], same: Booleans, names: Sequence[str]
 ) -> MeasuredVariant:
-    """Measure one variant of ``layout``: its metrics by ``names``, and their bootstrap samples."""
+    """Measure one variant of ``layout``: its metrics by ``names``, and their bootstrap samples.
+
+    Raises:
+        InputError: the variant is undistorted, and the embeddings do not distinguish its images.
+    """
     distances = _distances(features, variant, same)
     values = {name: value.item() for name, value in _metrics(distances, same, names).items()}
     samples = bootstrap.samples(lambda weights: _metrics(distances, same, names, weights), same)
@@ -108,7 +113,10 @@ def measure(
 
 def _distances(features: StoredFeatures, variant: Mapping[str, Any], same: Booleans) -> Floats:
     first, second = (features.values[variant[side] : variant[side] + len(same)] for side in ("first", "second"))
-    return pair_distances(first, second)
+    distances = pair_distances(first, second)
+    if variant["factor"] is None:  # what errors of alignment make of the faces may be all alike
+        check_distances(distances, features)
+    return distances
 
 
 def _metrics(

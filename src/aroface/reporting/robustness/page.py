@@ -62,6 +62,7 @@ HEADING = 0.27
 CURVES_LEFT, CURVES_RIGHT, GAP = 0.42, 0.2, 0.14
 MAP_TICKS, _MAP_GAP = 0.27, 0.16
 _TILE = (0.5, 0.3)  # inches of a heat map's tile at most
+_DARKEST = 10.0  # points of loss that the darkest colour of heat maps stands for at least
 ROW = 0.121
 NAME = 24  # characters of a model's name that panels have room for
 _MOST_MAP_QUALITIES = 3
@@ -338,13 +339,13 @@ def maps_shown(found: Robustness) -> list[tuple[str, tuple[str, str]]]:
 
 
 def map_scale(found: Robustness) -> Normalize:
-    """One scale of colours for the losses of all maps, in points."""
+    """One scale of colours for the losses of all maps, in points; losses that are small everywhere stay light."""
     metric = found.grid.metrics[0]
     largest = max(
         max(sweep.drop(condition, metric).value for condition in sweep.measured if condition.factor != WORST)
         for sweep in found.sweeps
     )
-    return Normalize(0, max(100 * largest, 1.0))
+    return Normalize(0, max(100 * largest, _DARKEST))
 
 
 def map_levels(sweep: Sweep, quality: str, pair: tuple[str, str]) -> tuple[list[float], list[float]]:

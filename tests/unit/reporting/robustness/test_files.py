@@ -10,6 +10,7 @@ import re
 import shlex
 import struct
 import warnings
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import matplotlib
@@ -23,7 +24,7 @@ from aroface.evaluation.robustness import COLUMNS, MAPS, Facts, Perturbation, Qu
 from aroface.files import sha256_file
 from aroface.reporting.robustness.files import example_crops, write_report
 from aroface.reporting.robustness.findings import findings, in_points, reading
-from aroface.reporting.robustness.page import STYLE, page, short, wrapped
+from aroface.reporting.robustness.page import STYLE, map_scale, page, short, wrapped
 from foreign_models import face_pairs, write_onnx
 
 GRID = SweepGrid(qualities=("hq", 24), worst_case=True)
@@ -66,6 +67,12 @@ def found(tmp_path_factory):
     sweeps = [sweep("Plain_net $x", 1.0, 0), sweep("Robust", 0.2, 1)]
     facts = Facts(datetime(2020, 2, 3, tzinfo=UTC), "1.2.3", "aroface robustness --pairs 'my pairs.bin'", FILES)
     return Robustness(pairs, GRID, MAXIMUM, counts, sweeps, ("No worst case of nothing.",), facts)
+
+
+@pytest.mark.parametrize(("times", "darkest"), [(0.0, 10), (0.05, 10), (1.0, 44), (10.0, 88)])
+def test_small_losses_are_light_in_heat_maps(found, times, darkest):
+    scale = map_scale(replace(found, sweeps=[sweep("one", times, 0), sweep("other", times / 2, 1)]))
+    assert (scale.vmin, scale.vmax) == (0, pytest.approx(darkest))
 
 
 def test_findings_have_figures_and_say_what_is_not_significant(found):
