@@ -206,12 +206,12 @@ class Project:
         files = sorted((self.results / "logs" / "train").glob(f"{run}-*.log"))
         return "".join(file.read_text() for file in files)
 
-    def assert_trained(self, runs: Sequence[str]) -> None:
+    def assert_trained(self, runs: Sequence[str], processes: int = 2) -> None:
         """Every step of these trainings is in its log once, in order, and what came of them is whole."""
         for run in runs:
             assert self.steps(run) == [*range(STEPS)], f"{run}\n{self._all_said()}"
             checkpoint = json.loads((self.results / "runs" / run / "checkpoint.json").read_text())
-            assert checkpoint["execution"]["processes"] == 2
+            assert checkpoint["execution"]["processes"] == processes
             assert not (self.results / "state" / run / "owner.json").exists()
             if run in self.undisturbed:
                 assert self.weights(run) == self.undisturbed[run]

@@ -52,7 +52,8 @@ def test_what_a_gpu_training_asks_for(project: Project, lab: Lab) -> None:
     resources = {"train": {"gpus": 4, "threads": 2, "mem_mb": 9000, "runtime": 600}, "embed": {"gpus": 1}}
     gpu = {"partition": "gpu", "type": "a100", "max_hours": 0.5}
     shell = {"scratch": f"{project.folder}/scratch/$USER", "setup": "export SETUP_BY=site.yaml\n"}
-    project.configure({"gpu": gpu, "warning_seconds": 60, **shell}, resources=resources)
+    training = {"processes": 4, "device": "cpu", "log_every": 1}
+    project.configure({"gpu": gpu, "warning_seconds": 60, **shell}, resources=resources, training=training)
     [run] = project.runs()
     process = project.start(project.target(run))
     project.wait_for_steps(run, 1)
@@ -69,7 +70,7 @@ def test_what_a_gpu_training_asks_for(project: Project, lab: Lab) -> None:
     assert scratch.is_dir()
     project.finish(process)
     assert not scratch.exists()
-    project.assert_trained([run])
+    project.assert_trained([run], processes=4)
 
 
 def test_time_limit_cancellation_and_hang(project: Project, lab: Lab) -> None:
