@@ -123,3 +123,13 @@ def resize_square(image: Pixels, size: int) -> Pixels:
         return image
     interpolation = cv2.INTER_AREA if height > size else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(image, (size, size), interpolation=interpolation), np.uint8)
+
+
+def letterbox(image: Pixels, size: int) -> Pixels:
+    """Put an image of any shape (H, W, 3) in the middle of a white square of ``size`` × ``size`` pixels."""
+    height, width = image.shape[:2]
+    side = max(height, width)
+    square = np.full((side, side, 3), 255, np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = image
+    return resize_square(square, size)

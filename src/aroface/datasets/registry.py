@@ -9,6 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from aroface.datasets.formats.registry import FORMATS
 from aroface.errors import InputError
 from aroface.schemas import read_yaml, validate
 from aroface.shipped import shipped
@@ -89,7 +90,7 @@ class Benchmark(Entry):
         options: how the literature embeds it: color, flip, fusion, alignment.
     """
 
-    protocol: Literal["pairs", "tinyface", "ijb", "ijbs"]
+    protocol: str
     path: str
     options: dict[str, Any]
 
@@ -134,7 +135,12 @@ def read_benchmarks(path: str | PathLike[str]) -> dict[str, Benchmark]:
     Raises:
         InputError: the file is missing or is not what ``benchmarks.schema.json`` says.
     """
-    return _read(path, "benchmarks", Benchmark)
+    benchmarks = _read(path, "benchmarks", Benchmark)
+    for key, benchmark in benchmarks.items():
+        if benchmark.protocol not in FORMATS:
+            what, expected = f"unknown protocol {benchmark.protocol!r:.40}", f"one of {', '.join(FORMATS)}"
+            raise InputError(what, file=path, record=f"{key}.protocol", expected=expected)
+    return benchmarks
 
 
 def read_checkpoints(path: str | PathLike[str]) -> dict[str, Checkpoint]:

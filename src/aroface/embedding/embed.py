@@ -21,7 +21,7 @@ from aroface.embedding.benchmark_spec import resolve
 from aroface.embedding.embedder import BATCH_SIZE, Embedder, Rows, load_embedder
 from aroface.embedding.feature_store import INDEX, Precision, write_index, write_rows
 from aroface.embedding.image_source import Images, ImageSource
-from aroface.embedding.protocols import OPEN_SOURCE
+from aroface.embedding.protocols import find_protocol
 from aroface.environment_lock import lock_state
 from aroface.errors import InputError
 from aroface.files import digest, read_json
@@ -119,7 +119,8 @@ def embed_with(
     index = _index(checkpoint, spec, precision)
     if _is_complete(folder, index):
         return folder / INDEX
-    source = OPEN_SOURCE[spec["protocol"]](Path(spec["path"]), options, checkpoint["input"]["size"])
+    protocol = find_protocol(spec["protocol"])
+    source = protocol.open_source(Path(spec["path"]), options, checkpoint["input"]["size"])
     embedder = load()
     part = range(*(source.rows * rank // ranks.world_size for rank in (ranks.rank, ranks.rank + 1)))
     with _torch_threads(threads), ranks.at_work():

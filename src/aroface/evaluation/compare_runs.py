@@ -1,8 +1,8 @@
-"""Do two runs differ on a benchmark? Tests that pair what both achieved on the same pairs of images or probes."""
+"""Comparison of two runs on a benchmark: tests that pair their results on the same pairs of images or probes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,20 +10,11 @@ import numpy as np
 
 from aroface.embedding.feature_store import StoredFeatures
 from aroface.errors import InputError
-from aroface.evaluation.protocols import ijb, ijbs, pairs, sensitivity, tinyface
+from aroface.evaluation.protocols.registry import protocol_of
 from aroface.evaluation.statistics import bootstrap
 from aroface.evaluation.statistics.bootstrap import Floats
 from aroface.evaluation.statistics.exact import mcnemar
 from aroface.evaluation.statistics.weighted_metrics import Booleans, WeightedMetrics
-
-MEASURES: Mapping[str, Callable[[StoredFeatures], Sequence[WeightedMetrics]]] = {
-    "pairs": pairs.measures,
-    "sensitivity": sensitivity.measures,
-    "tinyface": tinyface.measures,
-    "ijb": ijb.measures,
-    "ijbs": ijbs.measures,
-}
-"""The metrics of stored features in a form that can be resampled, by the name of the protocol."""
 
 _FREE_OPTIONS = ("color", "metric")
 _DECIMALS = 12  # of a difference; what is left beyond is rounding
@@ -96,9 +87,9 @@ def compare(
         InputError: the features are of other data or made with other options, of a protocol without measures, or
             there is no such metric.
     """
+    protocol = protocol_of(first)
     _check_same_items(first, second)
-    measured = MEASURES[first.index["protocol"]["name"]]
-    ours, theirs = measured(first), measured(second)
+    ours, theirs = protocol.weighted_metrics(first), protocol.weighted_metrics(second)
     rows = []
     for one, other in zip(ours, theirs, strict=True):
         names = [name for name in one.values() if name in other.values() and not name.endswith("_std")]
@@ -113,9 +104,6 @@ def compare(
 
 
 def _check_same_items(first: StoredFeatures, second: StoredFeatures) -> None:
-    protocol = first.index["protocol"]["name"]
-    if protocol not in MEASURES:
-        raise InputError(f"protocol {protocol!r}", file=first.folder, expected=f"one of {', '.join(MEASURES)}")
     for what, one, other in zip(("protocol", "data", "options"), _identity(first), _identity(second), strict=True):
         if one != other:
             expected = f"{one} as in {first.folder}"

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from aroface.datasets.formats.checks import check_pairs, pair_face
-from aroface.datasets.formats.pairs import read_pairs
+from aroface.datasets.formats.checks import check_pairs
+from aroface.datasets.formats.pairs import pair_face, read_pairs
 from aroface.embedding.embedder import BATCH_SIZE, Embedder
 from aroface.embedding.pairs import decode_numbers
 from aroface.evaluation.metrics.verification import accuracy, pair_distances

@@ -16,7 +16,7 @@ from aroface import result_versions
 from aroface.adversary.options import AdversaryOptions
 from aroface.datasets.synthetic.generate import generate_tinyface
 from aroface.errors import InputError
-from aroface.evaluation.evaluate import PROTOCOLS
+from aroface.evaluation.protocols.registry import PROTOCOLS
 from aroface.files import read_json
 from aroface.heads.registry import HEADS
 from aroface.models.registry import ARCHITECTURES

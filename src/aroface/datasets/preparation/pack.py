@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from aroface.datasets.degradation import Treatment
-from aroface.datasets.formats.kinds import FOLDS
+from aroface.datasets.formats.checks import FOLDS
 from aroface.datasets.formats.pairs import Pairs, write_pairs
 from aroface.datasets.formats.tinyface import write_tinyface
 from aroface.datasets.formats.training_set import write_training_set

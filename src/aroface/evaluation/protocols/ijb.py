@@ -15,6 +15,7 @@ from aroface.evaluation.metrics.operating_curves import tar_far, tpir_fpir
 from aroface.evaluation.metrics.operating_points import FARS, paper_tars, strict_tars
 from aroface.evaluation.metrics.pair_scores import pair_scores
 from aroface.evaluation.metrics.template_pooling import PooledTemplates, pool
+from aroface.evaluation.protocols.base import EvaluationProtocol
 from aroface.evaluation.protocols.outcome import Outcome
 from aroface.evaluation.protocols.pairs import check_kinds
 from aroface.evaluation.statistics import bootstrap, subject_bootstrap
@@ -55,7 +56,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
     )
 
 
-def measures(features: StoredFeatures) -> list[WeightedMetrics]:
+def weighted_metrics(features: StoredFeatures) -> list[WeightedMetrics]:
     """The strict TARs as functions of how often each subject counts, and the search's metrics, each probe.
 
     Raises:
@@ -151,3 +152,6 @@ def _search_counts(features: StoredFeatures, found: Found) -> dict[str, int]:
         **counts,
         "bootstrap_replicates": bootstrap.REPLICATES,
     }
+
+
+PROTOCOL = EvaluationProtocol("ijb", evaluate, weighted_metrics)

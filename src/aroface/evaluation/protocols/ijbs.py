@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aroface.datasets.formats.checks import IJBS_SEARCHES
+from aroface.datasets.formats import ijbs as ijbs_format
 from aroface.embedding.feature_store import StoredFeatures
 from aroface.errors import InputError
 from aroface.evaluation.metrics.frame_pooling import pool_templates
 from aroface.evaluation.metrics.ijbs_search import Floats, GallerySearch, Integers, search, tpir_at_fpir
+from aroface.evaluation.protocols.base import EvaluationProtocol
 from aroface.evaluation.protocols.outcome import Outcome
 from aroface.evaluation.statistics import bootstrap
 from aroface.evaluation.statistics.weighted_metrics import WeightedMetrics
@@ -21,7 +22,7 @@ RANKS = (1, 5, 10)
 FPIRS = {"1e-2": 1e-2, "1e-1": 1e-1}
 SEARCHES = {
     name: (f"probes_{probes.replace('-', '_')}", f"gallery_{gallery}")
-    for name, (probes, gallery) in IJBS_SEARCHES.items()
+    for name, (probes, gallery) in ijbs_format.SEARCHES.items()
 }
 """By name of a search, the arrays with its probes and, but for ``_1`` and ``_2``, its two galleries."""
 
@@ -71,7 +72,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
     )
 
 
-def measures(features: StoredFeatures) -> list[WeightedMetrics]:
+def weighted_metrics(features: StoredFeatures) -> list[WeightedMetrics]:
     """The metrics of each search as functions of how often each probe counts; see :func:`evaluate`."""
     return [measure_search(name, searched) for name, searched in run_searches(features).items()]
 
@@ -129,3 +130,6 @@ def _counts(features: StoredFeatures, done: Mapping[str, Searched]) -> dict[str,
         counts[f"{name}_probes_with_mate"] = int(np.count_nonzero(searched.closed.mated))
         counts[f"{name}_gallery"] = searched.gallery
     return {**counts, "bootstrap_replicates": bootstrap.REPLICATES}
+
+
+PROTOCOL = EvaluationProtocol("ijbs", evaluate, weighted_metrics)

@@ -20,6 +20,7 @@ from aroface.evaluation.metrics.verification import (
     tar_at_far,
     val,
 )
+from aroface.evaluation.protocols.base import EvaluationProtocol
 from aroface.evaluation.protocols.outcome import Outcome
 from aroface.evaluation.statistics import bootstrap
 from aroface.evaluation.statistics.exact import clopper_pearson
@@ -54,7 +55,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
     return Outcome(metrics, bootstrapped | binomial, pair_counts(same), curves=curves)
 
 
-def measures(features: StoredFeatures) -> list[WeightedMetrics]:
+def weighted_metrics(features: StoredFeatures) -> list[WeightedMetrics]:
     """The metrics as functions of how often each pair counts.
 
     Raises:
@@ -118,3 +119,6 @@ def pair_counts(same: Booleans) -> dict[str, int]:
         "impostors": len(same) - genuine,
         "bootstrap_replicates": bootstrap.REPLICATES,
     }
+
+
+PROTOCOL = EvaluationProtocol("pairs", evaluate, weighted_metrics)

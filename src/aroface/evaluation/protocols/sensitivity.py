@@ -19,6 +19,7 @@ from aroface.evaluation.metrics.verification import (
     roc,
     tar_at_far,
 )
+from aroface.evaluation.protocols.base import EvaluationProtocol
 from aroface.evaluation.protocols.outcome import Outcome
 from aroface.evaluation.protocols.pairs import check_kinds, pair_counts
 from aroface.evaluation.statistics import bootstrap
@@ -64,7 +65,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
     )
 
 
-def measures(features: StoredFeatures) -> list[WeightedMetrics]:
+def weighted_metrics(features: StoredFeatures) -> list[WeightedMetrics]:
     """The metrics of the undistorted variant of each quality, as functions of how often each pair counts.
 
     Raises:
@@ -146,3 +147,6 @@ def _point(condition: MeasuredVariant, clean: MeasuredVariant, factor: str, metr
         **dict(zip(("relative_drop", "relative_drop_low", "relative_drop_high"), relative, strict=True)),
         "significant": drop_low > 0,
     }
+
+
+PROTOCOL = EvaluationProtocol("sensitivity", evaluate, weighted_metrics)

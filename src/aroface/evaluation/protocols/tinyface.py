@@ -7,6 +7,7 @@ import numpy as np
 from aroface.embedding.feature_store import StoredFeatures
 from aroface.errors import InputError
 from aroface.evaluation.metrics.identification import Floats, Retrieval, retrieve
+from aroface.evaluation.protocols.base import EvaluationProtocol
 from aroface.evaluation.protocols.outcome import Outcome
 from aroface.evaluation.statistics import bootstrap
 from aroface.evaluation.statistics.weighted_metrics import WeightedMetrics
@@ -38,7 +39,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
     )
 
 
-def measures(features: StoredFeatures) -> list[WeightedMetrics]:
+def weighted_metrics(features: StoredFeatures) -> list[WeightedMetrics]:
     """The metrics as functions of how often each probe with a mate counts.
 
     Raises:
@@ -73,3 +74,6 @@ def _measure(scores: dict[str, Floats]) -> WeightedMetrics:
         lambda weights: dict(zip(scores, (weights @ columns / len(columns)).T, strict=True)),
         {name: values == 1 for name, values in scores.items() if name.startswith("rank")},
     )
+
+
+PROTOCOL = EvaluationProtocol("tinyface", evaluate, weighted_metrics)
