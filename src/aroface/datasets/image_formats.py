@@ -68,7 +68,7 @@ def format_of_file(path: Path) -> str | None:
     """The format of a file, see `format_of`.
 
     Raises:
-        InputError: the file cannot be read.
+        InputError: The file cannot be read.
     """
 
     def head() -> bytes:

@@ -56,7 +56,7 @@ def decode(data: bytes, max_pixels: int | None = None) -> Pixels:
             files, see `allow_megapixels`.
 
     Raises:
-        ValueError: the bytes are no image, not a whole one, or one of more pixels.
+        ValueError: The bytes are no image, not a whole one, or one of more pixels.
     """
     if max_pixels is None:
         check_pixels(data, _limit.pixels, _limit.option)
@@ -100,7 +100,7 @@ def read_image(path: Path) -> Pixels:
     """The pixels of an image file, uint8 (H, W, 3), RGB.
 
     Raises:
-        InputError: the file is missing, is no whole image, or one of more pixels than allowed.
+        InputError: The file is missing, is no whole image, or one of more pixels than allowed.
     """
     try:
         return decode(path.read_bytes())
@@ -114,7 +114,7 @@ def resize_square(image: Pixels, size: int) -> Pixels:
     """A square image at ``size`` × ``size`` pixels: averaged when it shrinks, bicubic when it grows.
 
     Raises:
-        ValueError: the image is not square, so that a face in it would be distorted.
+        ValueError: The image is not square, so that a face in it would be distorted.
     """
     height, width = image.shape[:2]
     if height != width:

@@ -55,18 +55,18 @@ def embed_benchmark(
 
     Args:
         run_dir: ``results/runs/{run}``.
-        benchmark: specification, see :mod:`aroface.embedding.benchmark_spec`.
+        benchmark: Specification, see :mod:`aroface.embedding.benchmark_spec`.
         out: ``results/features/{run}/{benchmark}``.
-        device: torch device; by default the GPU if there is one.
-        batch_size: images in one forward pass.
-        threads: threads of CPU arithmetic; torch's own choice by default.
-        precision: of the stored features, which are computed in float32.
+        device: Device of torch; by default the GPU if there is one.
+        batch_size: Number of images in one forward pass.
+        threads: Number of threads of CPU arithmetic; torch's own choice by default.
+        precision: Precision of the stored features, which are computed in float32.
 
     Returns:
         The path of ``index.json``.
 
     Raises:
-        InputError: a wrong specification, run, benchmark or weights; colours the network was not trained on; features
+        InputError: A wrong specification, run, benchmark or weights; colours the network was not trained on; features
             that are not finite; no room on the disk.
     """
     spec = resolve(benchmark)
@@ -99,20 +99,20 @@ def embed_with(
     """As :func:`embed_benchmark`, with any embedder.
 
     Args:
-        checkpoint: who the model is, in the words of ``checkpoint.json``.
-        load: called only where there is something to embed.
-        spec: a resolved specification.
-        out: folder of the features.
-        batch_size: images in one forward pass.
-        threads: threads of CPU arithmetic; torch's own choice by default.
-        precision: as there.
-        ranks: the processes that share the rows; this one alone by default.
+        checkpoint: Description of the model in the form of ``checkpoint.json``.
+        load: Function that loads the embedder; called only if there is something to embed.
+        spec: Resolved specification.
+        out: Folder of the features.
+        batch_size: Number of images in one forward pass.
+        threads: Number of threads of CPU arithmetic; torch's own choice by default.
+        precision: Precision of the stored features, which are computed in float32.
+        ranks: Processes that share the rows; this one alone by default.
 
     Returns:
         The path of ``index.json``.
 
     Raises:
-        InputError: as there.
+        InputError: See :func:`embed_benchmark`.
     """
     folder, options = Path(out), spec["options"]
     ranks = ranks or ProcessGroup(torch.device("cpu"))
@@ -145,7 +145,7 @@ def embed_with(
 
 
 def _index(checkpoint: Mapping[str, Any], spec: Mapping[str, Any], precision: Precision) -> dict[str, Any]:
-    """What is known of the features before they are made; ``key`` hashes all that decides their values."""
+    """Part of the index that is known before the features are made; ``key`` hashes all that decides their values."""
     options, files = spec["options"], data_hash(Path(spec["path"]))
     weights = checkpoint["weights"]["sha256"]
     stored = {} if precision == "float32" else {"precision": precision}
@@ -218,7 +218,7 @@ def _distinct(
     """The embeddings, as long as they are not all of one direction though the images differ.
 
     Raises:
-        InputError: the network has collapsed, or what is taken for its embedding is none.
+        InputError: The network has collapsed, or what is taken for its embedding is none.
     """
     first: tuple[Images, Rows] | None = None
     different, alike = 0, True

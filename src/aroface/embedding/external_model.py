@@ -30,7 +30,7 @@ from aroface.onnx_program import SUFFIX, TIME_LIMIT, Program, TimeLimitError, re
 
 SIZE, MEAN, STD = 112, 127.5, 127.5
 COLOR: Color = "RGB"
-"""What the input is taken for where neither the file nor the user says: insightface's."""
+"""Defaults of the input where neither the file nor the user declares it: insightface's."""
 
 _FLOATS: dict[str, type[np.floating[Any]]] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _TRIAL = 3  # images that a model for any number of them is tried on
@@ -44,15 +44,15 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What a user says of a model's input and output; None leaves it to the file, or to the defaults above.
+    """Declaration of a model's input and output; None leaves it to the file, or to the defaults above.
 
     Attributes:
-        color: order of the channels.
-        mean: subtracted from pixel values in 0..255.
-        std: what they are divided by afterwards.
-        size: side of the square images in pixels; only where an ONNX file leaves it open.
-        output: name of an ONNX file's output; by default one that has a row of several numbers for each image.
-        crop: height and width of the middle part that an ONNX model takes of each image, as SphereFace's take 112×96.
+        color: Order of the channels.
+        mean: Value subtracted from pixel values in 0..255.
+        std: Divisor of the differences.
+        size: Side of the square images in pixels; only where an ONNX file leaves it open.
+        output: Name of an ONNX file's output; by default one that has a row of several numbers for each image.
+        crop: Height and width of the middle part that an ONNX model takes of each image, as SphereFace's take 112×96.
     """
 
     color: Color | None = None
@@ -68,9 +68,9 @@ class Model:
     """A model, ready to embed, and who it is.
 
     Attributes:
-        name: for people.
-        embedder: from images to embeddings.
-        checkpoint: what ``checkpoint.json`` of a run says, or would say of it.
+        name: Name for people.
+        embedder: Function from images to embeddings.
+        checkpoint: Content of ``checkpoint.json`` of a run, or its equivalent for another model.
     """
 
     name: str
@@ -90,15 +90,15 @@ def open_model(
     """Open whatever lies at ``path``: a run folder, an ``.onnx`` file, or else a released checkpoint or its folder.
 
     Args:
-        path: the folder or file.
-        name: by default that of the folder or file.
-        declared: what is said of its input; runs and checkpoints know most of it themselves.
-        device: torch device, or where onnxruntime computes; by default the GPU if there is one that can be used.
-        threads: of onnxruntime; its own choice by default.
-        time_limit: seconds that one batch of an ONNX model may take.
+        path: Path of the folder or file.
+        name: Name of the model; by default that of the folder or file.
+        declared: Declaration of its input; runs and checkpoints know most of it themselves.
+        device: Device of torch or onnxruntime; by default the GPU if there is one that can be used.
+        threads: Number of threads of onnxruntime; its own choice by default.
+        time_limit: Longest time in seconds that one batch of an ONNX model may take.
 
     Raises:
-        InputError: nothing is there, it is of no such kind or damaged, it takes or gives something else than images and
+        InputError: Nothing is there, it is of no such kind or damaged, it takes or gives something else than images and
             embeddings, or what is declared does not fit it.
     """
     place, said = Path(path), declared or Declared()
@@ -169,7 +169,7 @@ def _own_words(metadata: Mapping[str, str], path: Path) -> tuple[dict[str, Any],
     """Input options and architecture in an exported run's metadata; empty and ``onnx`` for any other file.
 
     Raises:
-        InputError: the metadata are of another form.
+        InputError: The metadata are of another form.
     """
     nothing: dict[str, Any] = {}
     form = _metadata(metadata, "aroface.input", nothing, path)
@@ -282,10 +282,10 @@ class _Output:
     """An ONNX model's output, and how images have to be given for it.
 
     Attributes:
-        name: of the output.
-        dimension: length of an embedding.
-        batch: number of images that a call takes; None for any number.
-        apart: whether only one of a batch may count, the rest being copies of it.
+        name: Name of the output.
+        dimension: Length of an embedding.
+        batch: Number of images that a call takes; None for any number.
+        apart: True if only one of a batch may count, the rest being copies of it.
     """
 
     name: str
@@ -390,9 +390,9 @@ class OnnxNetwork:
     """An ONNX model as a function from normalised images to embeddings.
 
     Args:
-        program: the model in onnxruntime.
-        given: its input.
-        output: its output, and how many images it takes at once.
+        program: Model in onnxruntime.
+        given: Description of its input.
+        output: Description of its output, and of the images that it takes at once.
     """
 
     def __init__(self, program: Program, given: _Input, output: _Output) -> None:
@@ -407,7 +407,7 @@ class OnnxNetwork:
         """Map float (N, 3, size, size) to float32 (N, dimension), on the CPU.
 
         Raises:
-            InputError: onnxruntime fails.
+            InputError: Onnxruntime fails.
         """
         cut = _cropped(images.cpu().numpy(), self._given.crop)
         values = np.ascontiguousarray(cut, dtype=self._given.dtype)

@@ -48,19 +48,19 @@ def misalign(
     """Warp each image the way that the module says.
 
     Args:
-        embedder: whose network is a torch module.
-        images: aligned, uint8 (N, size, size, 3), RGB.
-        partners: embeddings (N, dimension) of the images that they are compared with.
+        embedder: Embedder whose network is a torch module.
+        images: Aligned faces, uint8 (N, size, size, 3), RGB.
+        partners: Embeddings (N, dimension) of the images that they are compared with.
         same: (N,) whether a pair shows one person.
-        level: multiple of the joint maximum.
+        level: Multiple of the joint maximum.
         joint_maximum: ``scale``, ``degrees`` and ``shift`` (length, as a fraction of the width) at level 1.
-        resolution: side in pixels that images are reduced to after they were warped; None for no reduction.
+        resolution: Side in pixels that images are reduced to after they were warped; None for no reduction.
 
     Returns:
         uint8 (N, size, size, 3).
 
     Raises:
-        InputError: the network has no gradients.
+        InputError: The network has no gradients.
     """
     network = embedder.network
     if not isinstance(network, nn.Module):
@@ -122,20 +122,20 @@ def embed_worst_case(
     """Embed the worst case of each level, beside features of the sweep.
 
     Args:
-        embedder: what embedded ``clean``.
-        clean: features of a ``sensitivity`` sweep, of which the first block holds the first images of the pairs.
-        path: the sweep's pair file.
-        out: folder of the features; one that is complete is left alone, one that was cut short is gone on with.
-        resolution: that the second images are reduced to, None for full quality.
-        levels: multiples of the sweep's joint maximum.
-        batch_size: images in one pass.
-        description: of the progress bar.
+        embedder: Embedder that made ``clean``.
+        clean: Features of a ``sensitivity`` sweep, of which the first block holds the first images of the pairs.
+        path: Path of the sweep's pair file.
+        out: Folder of the features; a complete one is left alone, an interrupted one is resumed.
+        resolution: Side in pixels that the second images are reduced to; None for full quality.
+        levels: Multiples of the sweep's joint maximum.
+        batch_size: Number of images in one pass.
+        description: Text of the progress bar.
 
     Returns:
         Features: the first images again, then one block of second images for each level.
 
     Raises:
-        InputError: the network has no gradients.
+        InputError: The network has no gradients.
     """
     options = clean.index["protocol"]["options"]
     maximum, fusion, flip = options["joint_maximum"], options["fusion"], options["flip"]

@@ -25,9 +25,9 @@ class Discordance:
     """Items that one run hit and the other missed.
 
     Attributes:
-        only_first: hit by the first run alone.
-        only_second: hit by the second run alone.
-        p_value: of McNemar's exact test.
+        only_first: Number of items hit by the first run alone.
+        only_second: Number of items hit by the second run alone.
+        p_value: Probability by McNemar's exact test.
     """
 
     only_first: int
@@ -40,12 +40,12 @@ class MetricComparison:
     """One metric of two runs.
 
     Attributes:
-        metric: its name.
-        first: value of the first run.
-        second: value of the second run.
+        metric: Name of the metric.
+        first: Value of the first run.
+        second: Value of the second run.
         interval: 95 % bootstrap interval of the difference.
-        p_value: two-sided, of no difference, by the same bootstrap.
-        discordance: of metrics that are a share of hits.
+        p_value: Two-sided p-value of no difference, by the same bootstrap.
+        discordance: Discordant items, of metrics that are a fraction of hits.
     """
 
     metric: str
@@ -77,14 +77,14 @@ def compare(
     of these two networks. Neither is the number of metrics that are compared.
 
     Args:
-        first: features of the one run.
-        second: of the other run, of the same benchmark and protocol.
-        metrics: names as in a record; all where left out. Of a sensitivity sweep, those of the undistorted variants.
-        replicates: of the bootstrap.
-        seed: of its draws.
+        first: Features of the one run.
+        second: Features of the other run, of the same benchmark and protocol.
+        metrics: Names as in a record; by default all. Of a sensitivity sweep, those of the undistorted variants.
+        replicates: Number of replicates of the bootstrap.
+        seed: Seed of its draws.
 
     Raises:
-        InputError: the features are of other data or made with other options, of a protocol without measures, or
+        InputError: The features are of other data or made with other options, of a protocol without measures, or
             there is no such metric.
     """
     protocol = protocol_of(first)
@@ -116,7 +116,7 @@ def _check_same_items(first: StoredFeatures, second: StoredFeatures) -> None:
 
 
 def _identity(features: StoredFeatures) -> tuple[str, str, dict[str, Any]]:
-    """What two runs must have in common; each may take its own order of colours."""
+    """Data and options that two runs must have in common; each may take its own order of colours."""
     protocol = features.index["protocol"]
     options = {name: value for name, value in protocol["options"].items() if name not in _FREE_OPTIONS}
     return protocol["name"], features.index["benchmark_manifest_hash"], options

@@ -32,18 +32,18 @@ def evaluate_model(
     Features are kept only as long as that takes.
 
     Args:
-        model: any.
+        model: Model of any kind.
         benchmarks: ``.bin`` files of aligned pairs by name.
-        flip: whether the embedding of the mirrored image is added.
-        batch_size: images in one forward pass; by default as many as fit what computes.
-        threads: threads of torch's arithmetic on the CPU.
-        command: the command line, for the records' provenance.
+        flip: True if the embedding of the mirrored image is added.
+        batch_size: Number of images in one forward pass; by default as many as fit the device.
+        threads: Number of threads of torch's arithmetic on the CPU.
+        command: Command line, for the records' provenance.
 
     Yields:
         The name of a benchmark and its record, or what is wrong with its file: malformed, an embedding not finite.
 
     Raises:
-        InputError: a name is none; before anything is embedded.
+        InputError: A name is none; before anything is embedded.
     """
     options = {"color": model.embedder.color, "flip": flip, "fusion": "sum", "alignment": ALIGNMENT}
     specs = [
@@ -67,7 +67,7 @@ def _record(
 
 
 def record_of(name: str, path: Path) -> str:
-    """How an error line names a benchmark of the command line."""
+    """Name of a benchmark of the command line in error lines."""
     return f"--benchmark {name}={path}"
 
 
@@ -75,7 +75,7 @@ def named_file(word: str, option: str) -> tuple[str, Path]:
     """``NAME=PATH``, or a path alone, which is named by its stem; a path that is there wins.
 
     Raises:
-        InputError: a part is empty, or the file is not there.
+        InputError: A part is empty, or the file is not there.
     """
     name, path = named_path(word)
     if path.exists() and word:

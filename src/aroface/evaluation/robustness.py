@@ -1,4 +1,4 @@
-"""What alignment errors cost a model, or up to four on the same pairs, and how much of them each tolerates.
+"""Robustness of one to four models to alignment errors on the same pairs: the cost of errors, and those tolerated.
 
 Everything is measured as the protocol ``sensitivity`` measures it, with the same draws of pairs in every condition and
 for every model. So differences of any two of them, of their drops and of their tolerated errors have paired intervals.
@@ -46,20 +46,20 @@ _MAP_LEVELS = 3  # of each factor, besides none
 
 @dataclass(frozen=True, slots=True)
 class SweepGrid:
-    """What is swept; the defaults are those of the benchmark ``fae`` in ``config.yaml``.
+    """Grid of the sweep; the defaults are those of the benchmark ``fae`` in ``config.yaml``.
 
     Attributes:
         qualities: ``hq`` for images as they are, numbers for the side in pixels that probes are reduced to.
-        scale: relative errors.
-        degrees: of rotation.
-        shift: lengths, fractions of the image width.
-        joint: multiples of ``joint_maximum`` of the specification, all three at once.
-        metrics: names as in records; the report is about the first.
-        max_pairs: evenly spaced part of the pairs; None for all.
-        flip: whether the embedding of the mirrored image is added.
-        seed: of the errors' directions.
-        worst_case: whether the adversary's errors, of the sizes of ``joint``, are measured as well.
-        order: whether probes are misaligned before they are reduced; see :mod:`aroface.embedding.sensitivity`.
+        scale: Relative errors of scale.
+        degrees: Errors of rotation in degrees.
+        shift: Lengths of the shift, fractions of the image width.
+        joint: Multiples of ``joint_maximum`` of the specification, all three at once.
+        metrics: Names as in records; the report is about the first.
+        max_pairs: Number of pairs, evenly spaced in the set; None for all.
+        flip: True if the embedding of the mirrored image is added.
+        seed: Seed of the errors' directions.
+        worst_case: True if the adversary's errors, of the sizes of ``joint``, are measured as well.
+        order: Order of misaligning and reducing probes; see :mod:`aroface.embedding.sensitivity`.
     """
 
     qualities: tuple[str | int, ...] = (HIGH_QUALITY, 24, 14)
@@ -78,7 +78,7 @@ class SweepGrid:
         """Refuse what makes no report, before anything is embedded.
 
         Raises:
-            InputError: no level of a factor, or too many qualities.
+            InputError: No level of a factor, or too many qualities.
         """
         if not 1 <= len(self.qualities) <= MOST_QUALITIES:
             expected = f"1 to {MOST_QUALITIES}: a page has no room for more"
@@ -93,7 +93,7 @@ class SweepGrid:
         """The specification of one quality's part, as :func:`aroface.embedding.embed.embed_with` takes it.
 
         Raises:
-            InputError: a level or quality out of range.
+            InputError: A level or quality out of range.
         """
         options = {
             "color": color,
@@ -124,10 +124,10 @@ class Perturbation(NamedTuple):
 
     Attributes:
         quality: ``hq``, ``r24`` ...
-        factor: kind of error; None for none.
-        level: its size in the factor's unit.
-        other: a second factor, None for none.
-        other_level: its size.
+        factor: Kind of error; None for none.
+        level: Size of the error in the factor's unit.
+        other: Second factor, None for none.
+        other_level: Size of its error.
     """
 
     quality: str
@@ -142,7 +142,7 @@ class Quantity:
     """A number and what it would have been on other draws of the pairs.
 
     Attributes:
-        value: as measured.
+        value: Measured value.
         samples: (1000,) of the bootstrap, the same draws for all quantities.
     """
 
@@ -163,7 +163,7 @@ class Quantity:
 
     @property
     def significant(self) -> bool:
-        """Whether the interval leaves 0 out."""
+        """Return whether the interval leaves 0 out."""
         low, high = self.interval
         return low > 0 or high < 0
 
@@ -173,9 +173,9 @@ class Sweep:
     """One model under all conditions.
 
     Attributes:
-        name: of the model.
-        description: architecture, length of the embedding and input, in a few words.
-        measured: metrics of each condition by name.
+        name: Name of the model.
+        description: Architecture, length of the embedding and input, in a few words.
+        measured: Metrics of each condition by name.
     """
 
     name: str
@@ -192,7 +192,7 @@ class Sweep:
         return self.measured[Perturbation(quality, factor, level, other, other_level if other else 0.0)][metric]
 
     def drop(self, condition: Perturbation, metric: str) -> Quantity:
-        """What the error costs: the value of the same quality without it, minus that under the condition."""
+        """Cost of the error: the value of the same quality without it, minus that under the condition."""
         return self.value(Perturbation(condition.quality), metric) - self.value(condition, metric)
 
     def levels(self, quality: str, factor: str) -> list[float]:
@@ -205,10 +205,10 @@ class Facts:
     """Origin of a report.
 
     Attributes:
-        made: when the last features were completed, or what ``SOURCE_DATE_EPOCH`` says.
-        version: of this package.
-        command: that measures the same again; empty where none was told.
-        files: name and sha256 of the pairs and of each model.
+        made: Time at which the last features were completed, or that of ``SOURCE_DATE_EPOCH``.
+        version: Version of this package.
+        command: Command that measures the same again; empty where none is known.
+        files: Name and sha256 of the pairs and of each model.
     """
 
     made: datetime
@@ -222,13 +222,13 @@ class Robustness:
     """All that was measured.
 
     Attributes:
-        pairs: the pair file.
-        grid: what was swept.
+        pairs: Path of the pair file.
+        grid: Grid of the sweep.
         joint_maximum: ``scale``, ``degrees`` and ``shift`` of the joint error of level 1.
-        counts: pairs, genuine, impostors, bootstrap_replicates.
-        sweeps: one for each model.
-        notes: what was left out, and why.
-        facts: where it comes from.
+        counts: Numbers of pairs, genuine, impostors, bootstrap_replicates.
+        sweeps: Sweeps, one for each model.
+        notes: Notes on omissions, with the reason.
+        facts: Provenance.
     """
 
     pairs: Path
@@ -277,16 +277,16 @@ def measure_robustness(
     One model's features of one quality are read at a time.
 
     Args:
-        models: one to four, of different names.
-        pairs: a ``.bin`` file of labelled pairs.
-        out: folder.
-        grid: what is swept.
-        batch_size: images in one forward pass; by default as many as fit what computes.
-        threads: threads of torch's arithmetic on the CPU.
-        command: the command line, for the report.
+        models: Models, one to four, of different names.
+        pairs: Path of a ``.bin`` file of labelled pairs.
+        out: Folder of the results.
+        grid: Grid of the sweep.
+        batch_size: Number of images in one forward pass; by default as many as fit the device.
+        threads: Number of threads of torch's arithmetic on the CPU.
+        command: Command line, for the report.
 
     Raises:
-        InputError: the pair file is malformed or has pairs of one kind only, a level is out of range, an embedding is
+        InputError: The pair file is malformed or has pairs of one kind only, a level is out of range, an embedding is
             not finite, there are too many models, or two of one name.
     """
     _check_models(models, grid)
@@ -329,7 +329,7 @@ def remaining_work(
         Number of images of all models together, without what lies in ``out``, and seconds; worst cases come on top.
 
     Raises:
-        InputError: see `measure_robustness`.
+        InputError: See `measure_robustness`.
     """
     _check_models(models, grid)
     rows: dict[str | int, int] = {}
@@ -458,7 +458,7 @@ def tolerated(sweep: Sweep, quality: str, factor: str, metric: str, points: floa
 
 
 def _crossing(levels: Floats, drops: Floats, limit: float) -> Floats:
-    """Where each of the curves ``drops`` (B, K), 0 at first, rises above ``limit``."""
+    """First crossing of ``limit`` by each of the curves ``drops`` (B, K), which begin at 0."""
     above = drops > limit
     after = np.maximum(above.argmax(axis=1), 1)
     rows = np.arange(len(drops))

@@ -55,7 +55,7 @@ class SetFormat(ABC):
         kind: Name in manifests, configurations and requests of synthetic sets.
         layout: Layout in words, for the message about a path that no format matches.
         default_name: Name of the folder or file of a set that the workflow makes.
-        corrupt_allowed: Whether a set may have images that cannot be used, which its reader then skips.
+        corrupt_allowed: True if a set may have images that cannot be used, which its reader then skips.
     """
 
     kind: ClassVar[str]
@@ -65,7 +65,7 @@ class SetFormat(ABC):
 
     @abstractmethod
     def matches(self, data: Path) -> bool:
-        """Whether a path, which need not exist, has the files by which the format is recognised."""
+        """Return whether a path, which need not exist, has the files by which the format is recognised."""
 
     @abstractmethod
     def files(self, data: Path) -> tuple[Path, list[str]]:

@@ -24,7 +24,7 @@ def check_pairs(same: Booleans, file: Path, *, folds: bool = True) -> None:
     Args:
         same: Label of each pair, bool (N,), true for a genuine one.
         file: Origin of the labels, for the message.
-        folds: Whether a ten-fold accuracy is among the metrics.
+        folds: True if a ten-fold accuracy is among the metrics.
 
     Raises:
         InputError: The pairs are all of one kind, or fewer than folds.
@@ -40,7 +40,7 @@ def check_mates(mated: bool, probes: int, file: Path) -> None:
     """Check that a search has a probe with a mate.
 
     Args:
-        mated: Whether any probe has a mate in a gallery.
+        mated: True if any probe has a mate in a gallery.
         probes: Number of probes, for the message.
         file: Origin of the lists, for the message.
 

@@ -161,7 +161,7 @@ class IJBFormat(SetFormat):
     default_name = "ijb"
 
     def matches(self, data: Path) -> bool:
-        """Whether the tree has the list of faces of a benchmark."""
+        """Return whether the tree has the list of faces of a benchmark."""
         return any(_list(data, benchmark, "face_tid_mid.txt").exists() for benchmark in GALLERIES)
 
     def files(self, data: Path) -> tuple[Path, list[str]]:

@@ -131,7 +131,7 @@ class IJBSFormat(SetFormat):
     default_name = "ijbs"
 
     def matches(self, data: Path) -> bool:
-        """Whether the tree has the metadata."""
+        """Return whether the tree has the metadata."""
         return (data / METADATA).exists()
 
     def files(self, data: Path) -> tuple[Path, list[str]]:

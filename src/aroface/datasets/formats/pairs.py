@@ -43,7 +43,7 @@ class PairsFormat(SetFormat):
     default_name = "pairs.bin"
 
     def matches(self, data: Path) -> bool:
-        """Whether the name ends in ``.bin``."""
+        """Return whether the name ends in ``.bin``."""
         return data.suffix == ".bin"
 
     def files(self, data: Path) -> tuple[Path, list[str]]:

@@ -62,7 +62,7 @@ class TinyFaceFormat(SetFormat):
     default_name = "tinyface"
 
     def matches(self, data: Path) -> bool:
-        """Whether the tree has the list of probes."""
+        """Return whether the tree has the list of probes."""
         return is_tinyface(data)
 
     def files(self, data: Path) -> tuple[Path, list[str]]:
@@ -111,7 +111,7 @@ class TinyFaceFormat(SetFormat):
 
 
 def is_tinyface(folder: Path) -> bool:
-    """Whether a folder looks like a TinyFace tree."""
+    """Return whether a folder looks like a TinyFace tree."""
     return (folder / PROBE_LIST).exists()
 
 

@@ -36,7 +36,7 @@ class TrainingFormat(SetFormat):
     corrupt_allowed = True
 
     def matches(self, data: Path) -> bool:
-        """Whether the folder has records, or nothing but people's folders of images."""
+        """Return whether the folder has records, or nothing but people's folders of images."""
         if (data / RECORDS).exists():
             return True
         # The crops of a TinyFace tree lie in folders of JPEG files as well.

@@ -119,8 +119,9 @@ def unpack(archive: Path, folder: Path, *, wanted: Sequence[str] = (), max_ratio
     Members that point out of the archive, links and devices among them, are refused.
 
     Args:
-        archive: of any compression that the standard library reads.
-        folder: where its top-level entries go; files of the same names there are left alone, and then nothing is moved.
+        archive: Path of the archive, of any compression that the standard library reads.
+        folder: Folder of its top-level entries; files of the same names there are left alone, and then nothing is
+            moved.
         wanted: Names below ``folder`` that have to be there afterwards.
         max_ratio: Largest ratio of what it holds to its own size.
 
@@ -128,8 +129,8 @@ def unpack(archive: Path, folder: Path, *, wanted: Sequence[str] = (), max_ratio
         The new top-level entries.
 
     Raises:
-        RefusedFileError: it is no archive, it is damaged, a member is refused, or it lacks a wanted file.
-        InputError: it holds more than the ratio or the free space allows, or a name is taken by something else.
+        RefusedFileError: It is no archive, it is damaged, a member is refused, or it lacks a wanted file.
+        InputError: It holds more than the ratio or the free space allows, or a name is taken by something else.
     """
     folder.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=".unpacking.", dir=folder))

@@ -36,9 +36,9 @@ def fetch(
     should be is set aside as ``NAME.refused``, so that the next call fetches it again.
 
     Args:
-        entry: of the registry.
-        data_dir: folder of received sets.
-        connections: parts of a file fetched at once.
+        entry: Entry of the registry.
+        data_dir: Folder of received sets.
+        connections: Number of ranges of a file fetched at once.
         limits: Bounds of the downloads; that of the size only where the registry has none.
         max_bytes: Size of the largest file, whatever the registry has; None takes the registry's.
         max_ratio: Largest ratio of what an archive holds to its own size.
@@ -47,7 +47,7 @@ def fetch(
         What was fetched; nothing if everything was there.
 
     Raises:
-        InputError: the set has to be requested, a download or an archive is not what it should be, or a limit is
+        InputError: The set has to be requested, a download or an archive is not what it should be, or a limit is
             reached.
     """
     line = missing(entry, data_dir)

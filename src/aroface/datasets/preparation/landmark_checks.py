@@ -26,7 +26,7 @@ _RELATIVE = 1.5  # the largest relative coordinate, of a point somewhat outside
 
 
 def suspicion(points: npt.ArrayLike, height: int, width: int) -> str | None:
-    """Why landmarks are implausible, as a short noun phrase; None if they are not.
+    """Reason why landmarks are implausible, as a short noun phrase; None if they are not.
 
     Args:
         points: (5, 2) in pixels, in the order of :data:`aroface.faces.geometry.TEMPLATE`.

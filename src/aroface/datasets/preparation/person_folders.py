@@ -51,7 +51,7 @@ def find_images(folder: Path, omissions: Omissions) -> list[Path]:
     damaged, which shows when it is read.
 
     Args:
-        folder: Where to look.
+        folder: Folder to search.
         omissions: Account of what is left out: images of formats that cannot be decoded, links that lead nowhere and,
             as a matter of course, what is no image.
 
@@ -85,7 +85,7 @@ def find_people(
         folder: Parent of the people's folders, or of folders of them.
         omissions: See `find_images`.
         depth: Depth of the people's folders, where the rule does not find it.
-        lost: What happens to people's folders from which no image is taken: an error, or they are left out.
+        lost: Treatment of people's folders from which no image is taken: an error, or they are left out.
 
     Raises:
         InputError: See `find_images`; no image is there, two folders of people have one name, a person is lost, or what
@@ -128,7 +128,7 @@ def account_for_lost(places: set[Path], lost: LostPeople, omissions: Omissions, 
 
     Args:
         places: Their folders.
-        lost: What happens to them.
+        lost: Treatment of these folders.
         omissions: Account that they are added to.
         folder: Folder that all lie in.
 

@@ -49,7 +49,7 @@ class _Composition:
         treated: Images that are degraded, bool (N,).
         write: Function that writes the set to a path, given its images in order, and returns the counts.
         draw: Function that draws the images of a plan with a number of processes.
-        whole_folder: Whether the set is a folder, which appears when it is complete; else a file.
+        whole_folder: True if the set is a folder, which appears when it is complete; false if it is a file.
     """
 
     people: int

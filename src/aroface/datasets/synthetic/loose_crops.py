@@ -26,9 +26,9 @@ class LooseCrop:
     """A face as a detector has left it.
 
     Attributes:
-        jpeg: of `SIZE` × `SIZE` pixels.
-        landmarks: as the detector has found them, float32 (5, 2).
-        score: of the detector, 0 … 1; lower as a rule where the face has few pixels.
+        jpeg: JPEG of `SIZE` × `SIZE` pixels.
+        landmarks: Landmarks as the detector has found them, float32 (5, 2).
+        score: Score of the detector, 0 … 1; lower as a rule where the face has few pixels.
     """
 
     jpeg: bytes
@@ -42,8 +42,8 @@ def draw_loose(plan: RenderingPlan, workers: int | None = None) -> Iterator[Loos
     The plan's errors of alignment befall the landmarks: a crop that is aligned by them has just these errors.
 
     Args:
-        plan: what to draw.
-        workers: processes; where it is left out, one a core, but no more than have enough to do.
+        plan: Images to draw.
+        workers: Number of processes; by default one a core, but no more than have enough to do.
     """
     return draw_by(_draw_chunk, plan, workers)
 

@@ -48,7 +48,7 @@ def fold_numbers(pairs: int) -> Integers:
     """Fold of each pair: ten contiguous, unshuffled folds, the first ``pairs % 10`` one pair longer (sklearn's KFold).
 
     Raises:
-        InputError: fewer pairs than folds.
+        InputError: Fewer pairs than folds.
     """
     if pairs < FOLDS:
         raise InputError(f"{pairs} pairs", expected=f"at least {FOLDS}, one a fold")
@@ -77,7 +77,7 @@ def accuracy(distances: Floats, same: Booleans, weights: Integers | None = None)
 
 
 def correctly_classified(distances: Floats, same: Booleans) -> Booleans:
-    """Whether each pair (N,) is called rightly at its fold's threshold: what :func:`accuracy` is the rate of."""
+    """Correctness of each pair (N,) at its fold's threshold; :func:`accuracy` is the mean of this."""
     _, best = _right_per_fold(distances, same, _weights(distances, None))
     thresholds = ACCURACY_THRESHOLDS[best][fold_numbers(len(distances))]
     return np.asarray((distances < thresholds) == same)
@@ -100,7 +100,7 @@ def val(distances: Floats, same: Booleans, far: float, weights: Integers | None 
     Args:
         distances: (N,) squared distances, N >= 10.
         same: (N,) whether a pair shows one person.
-        far: the false accept rate aimed at, in (0, 1).
+        far: False accept rate aimed at, in (0, 1).
         weights: (..., N) multiplicities, ones by default.
 
     Returns:

@@ -33,7 +33,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
     ``tpir_standard_at_fpir_*``.
 
     Raises:
-        InputError: pairs of one kind only, no probe with a mate, or a template without an image.
+        InputError: Pairs of one kind only, no probe with a mate, or a template without an image.
     """
     templates = pool_stored(features)
     pairs = _verification(features, templates)
@@ -60,7 +60,7 @@ def weighted_metrics(features: StoredFeatures) -> list[WeightedMetrics]:
     """The strict TARs as functions of how often each subject counts, and the search's metrics, each probe.
 
     Raises:
-        InputError: pairs of one kind only.
+        InputError: Pairs of one kind only.
     """
     same, pairs = features.arrays["same"], features.arrays["pairs"]
     check_kinds(same, features)

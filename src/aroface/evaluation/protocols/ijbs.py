@@ -32,9 +32,9 @@ class Searched:
     """One search, done.
 
     Attributes:
-        closed: in both galleries as one.
-        parts: in each gallery.
-        gallery: number of templates in both.
+        closed: Search in both galleries as one.
+        parts: Searches in each gallery.
+        gallery: Number of templates in both.
     """
 
     closed: GallerySearch
@@ -59,7 +59,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
     too narrow.
 
     Raises:
-        InputError: no probe of any search has a mate.
+        InputError: No probe of any search has a mate.
     """
     done = run_searches(features)
     parts = [measure_search(name, searched) for name, searched in done.items()]

@@ -40,7 +40,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
     to nothing at 0 and 1. The curve of TAR against FAR has ``tar_strict_at_far_*`` as its values.
 
     Raises:
-        InputError: fewer pairs than folds, or pairs of one kind only.
+        InputError: Fewer pairs than folds, or pairs of one kind only.
     """
     same, distances = _labelled_distances(features)
     measure = _measure(distances, same)
@@ -59,7 +59,7 @@ def weighted_metrics(features: StoredFeatures) -> list[WeightedMetrics]:
     """The metrics as functions of how often each pair counts.
 
     Raises:
-        InputError: see :func:`evaluate`.
+        InputError: See :func:`evaluate`.
     """
     same, distances = _labelled_distances(features)
     return [_measure(distances, same)]
@@ -111,7 +111,7 @@ def check_kinds(same: Booleans, features: StoredFeatures) -> None:
 
 
 def pair_counts(same: Booleans) -> dict[str, int]:
-    """How many pairs of which kind a metric is measured on, and by how many replicates its interval."""
+    """Numbers of pairs by kind that a metric is measured on, and of replicates of its interval."""
     genuine = int(np.count_nonzero(same))
     return {
         "pairs": len(same),

@@ -38,7 +38,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
     and pairs whose FAR does not exceed the target.
 
     Raises:
-        InputError: fewer pairs than folds, or pairs of one kind only.
+        InputError: Fewer pairs than folds, or pairs of one kind only.
     """
     same = features.arrays["same"]
     check_kinds(same, features)
@@ -69,7 +69,7 @@ def weighted_metrics(features: StoredFeatures) -> list[WeightedMetrics]:
     """The metrics of the undistorted variant of each quality, as functions of how often each pair counts.
 
     Raises:
-        InputError: see :func:`evaluate`.
+        InputError: See :func:`evaluate`.
     """
     same = features.arrays["same"]
     check_kinds(same, features)

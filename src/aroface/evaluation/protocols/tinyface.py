@@ -21,7 +21,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
     Distractors are the gallery images with a negative label.
 
     Raises:
-        InputError: no probe has a mate in the gallery.
+        InputError: No probe has a mate in the gallery.
     """
     found = _search(features)
     scores = _scores(found)
@@ -43,7 +43,7 @@ def weighted_metrics(features: StoredFeatures) -> list[WeightedMetrics]:
     """The metrics as functions of how often each probe with a mate counts.
 
     Raises:
-        InputError: see :func:`evaluate`.
+        InputError: See :func:`evaluate`.
     """
     return [_measure(_scores(_search(features)))]
 
@@ -62,7 +62,7 @@ def _search(features: StoredFeatures) -> Retrieval:
 
 
 def _scores(found: Retrieval) -> dict[str, Floats]:
-    """What each probe adds to each metric, which is their mean; of ranks one for a hit."""
+    """Contribution of each probe to each metric, which is their mean; for ranks one for a hit."""
     hits = {f"rank{rank}": (found.ranks <= rank).astype(np.float64) for rank in RANKS}
     return {**hits, "map": found.average_precision}
 
