@@ -91,7 +91,7 @@ class Tolerance:
                 load(position)
             except InputError as error:
                 label = int(labels[position])
-                # A disk that fails is no property of the image: skipping would make the run depend on its moods.
+                # A failing disk is no property of the image: skipping would make a run depend on transient errors.
                 if not self._skips or isinstance(error.__context__, OSError):
                     raise InputError(str(error), remedy=f"the record's class is {label}") from None
                 corrupt.append(Corrupt(position, label, str(error)))

@@ -26,7 +26,7 @@ class Treatment:
     Attributes:
         probability: Probability that an image is degraded, 0 … 1.
         resolution: Smallest and largest width in pixels that a degraded face is reduced to.
-        alignment: ``exact``, or the errors of alignment as ``generate.schema.json`` describes them; they befall
+        alignment: ``exact``, or the errors of alignment as ``generate.schema.json`` describes them; they apply to
             images that keep their resolution too.
         degradation: Kind of degradation: fewer pixels alone, or all that a surveillance camera does.
     """

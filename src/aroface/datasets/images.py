@@ -1,4 +1,4 @@
-"""Encoded images: JPEG by libjpeg-turbo, everything else by OpenCV; RGB, never rotated by what EXIF says."""
+"""Encoded images: JPEG by libjpeg-turbo, everything else by OpenCV; RGB, never rotated by EXIF."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Limit:
 
 _limit = _Limit()
 
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong with an image is said in one line
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # errors about images are reported in one line
 
 
 def allow_megapixels(megapixels: float, option: str = "--max-megapixels") -> None:

@@ -58,7 +58,7 @@ def epoch_order(n: int, seed: int, epoch: int, rank: int = 0, world_size: int = 
     """Positions that one rank sees in one epoch, int64 (batches · batch_size,).
 
     The n images are permuted and cut into global batches of ``world_size * batch_size``, of which each rank takes its
-    part; what is left over after the last whole global batch is dropped.
+    part; the remainder after the last whole global batch is dropped.
     """
     return _share(_permutation(n, seed, epoch), rank, world_size, batch_size)
 
@@ -242,7 +242,7 @@ class BatchLoader:
 
 
 def to_network(batch: Batch, device: torch.device | str, channels_last: bool = False) -> torch.Tensor:
-    """The images as a network takes them: flipped where the batch says so, float32 (B, 3, S, S) in [-1, 1], RGB.
+    """Convert images for a network: flipped where the batch has a flag, float32 (B, 3, S, S) in [-1, 1], RGB.
 
     The values are those of torchvision's ``ToTensor`` and ``Normalize(0.5, 0.5)``, bit for bit, on every device.
 

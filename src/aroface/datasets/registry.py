@@ -1,4 +1,4 @@
-"""The registries: who provides each set, benchmark and checkpoint, on which terms, and what must be on disk."""
+"""Registries of sets, benchmarks, checkpoints and detectors: providers, terms, and the files that must exist."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REGISTRIES = Path("workflow/registries")
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A file that anybody may fetch.
+    """File that can be downloaded without registration.
 
     Attributes:
         url: Address of the file.
@@ -124,7 +124,7 @@ def read_datasets(path: str | PathLike[str]) -> dict[str, Dataset]:
     """The registry of training sets by key.
 
     Raises:
-        InputError: The file is missing or is not what ``datasets.schema.json`` says.
+        InputError: The file is missing or not as ``datasets.schema.json`` demands.
     """
     return _read(path, "datasets", Dataset)
 
@@ -133,7 +133,7 @@ def read_benchmarks(path: str | PathLike[str]) -> dict[str, Benchmark]:
     """The registry of benchmarks by key.
 
     Raises:
-        InputError: The file is missing or is not what ``benchmarks.schema.json`` says.
+        InputError: The file is missing or not as ``benchmarks.schema.json`` demands.
     """
     benchmarks = _read(path, "benchmarks", Benchmark)
     for key, benchmark in benchmarks.items():
@@ -147,7 +147,7 @@ def read_checkpoints(path: str | PathLike[str]) -> dict[str, Checkpoint]:
     """The registry of released checkpoints by key.
 
     Raises:
-        InputError: The file is missing or is not what ``checkpoints.schema.json`` says.
+        InputError: The file is missing or not as ``checkpoints.schema.json`` demands.
     """
     return _read(path, "checkpoints", Checkpoint)
 
@@ -156,7 +156,7 @@ def read_detectors(path: str | PathLike[str]) -> dict[str, DetectorFile]:
     """The registry of face detectors by key.
 
     Raises:
-        InputError: The file is missing or is not what ``detectors.schema.json`` says.
+        InputError: The file is missing or not as ``detectors.schema.json`` demands.
     """
     return _read(path, "detectors", DetectorFile)
 
@@ -211,7 +211,7 @@ def place_of(name: str, data_dir: Path, registries: Path = REGISTRIES) -> Path:
 
 
 def missing(entry: Entry, data_dir: Path) -> str | None:
-    """One line: what is missing under ``data_dir``, where to get it and where to put it; None if nothing is."""
+    """Describe the missing files under ``data_dir`` in one line, with their source and place; None if none is."""
     absent = [name for name in entry.files if not (data_dir / name).exists()]
     if not absent:
         return None
@@ -223,7 +223,7 @@ def missing(entry: Entry, data_dir: Path) -> str | None:
 
 
 def listing(data_dir: Path, registries: Path = REGISTRIES) -> list[str]:
-    """A line for each entry: key, title, what it holds, and whether it is there.
+    """List all entries, one a line: key, title, content, and presence on disk.
 
     Args:
         data_dir: Folder of received sets.

@@ -86,7 +86,7 @@ class SteadyFile:
 
     def will_need(self, stretches: Iterable[tuple[int, int]]) -> None:
         """Ask the kernel to fetch stretches ``(offset, size)`` in the background."""
-        with suppress(OSError):  # reading says it better
+        with suppress(OSError):  # reading reports it better
             for offset, size in stretches:
                 os.posix_fadvise(self._descriptor, offset, size, os.POSIX_FADV_WILLNEED)
 

@@ -50,8 +50,8 @@ def embed_benchmark(
 ) -> Path:
     """Write the features of one benchmark under one run; do nothing where they are complete.
 
-    A call that was killed is gone on with at its last whole shard. Other weights, another benchmark or other options
-    than those of the features that are there start anew. Under torchrun each process embeds a part of the rows.
+    An interrupted call resumes after its last complete shard. Other weights, another benchmark or other options than
+    those of the existing features start again. Under torchrun each process embeds a part of the rows.
 
     Args:
         run_dir: ``results/runs/{run}``.
@@ -218,7 +218,7 @@ def _distinct(
     """The embeddings, as long as they are not all of one direction though the images differ.
 
     Raises:
-        InputError: The network has collapsed, or what is taken for its embedding is none.
+        InputError: The network has collapsed, or the chosen output is no embedding.
     """
     first: tuple[Images, Rows] | None = None
     different, alike = 0, True

@@ -99,68 +99,72 @@ def open_model(
 
     Raises:
         InputError: Nothing is there, it is of no such kind or damaged, it takes or gives something else than images and
-            embeddings, or what is declared does not fit it.
+            embeddings, or the declaration does not fit it.
     """
-    place, said = Path(path), declared or Declared()
-    if said.std is not None and not 0 < said.std < math.inf:
-        raise InputError(f"std {said.std}", expected="a finite number above 0")
-    if said.mean is not None and not math.isfinite(said.mean):
-        raise InputError(f"mean {said.mean}", expected="a finite number")
-    label = name or (place.stem if place.is_file() else place.resolve().name)
-    if place.is_dir() and not holds_weights(place):
-        return _open_run(place, label, said, device)
-    if place.suffix.lower() == SUFFIX and not place.is_dir():
-        return _open_onnx(place, label, said, device, threads, time_limit)
-    return _open_checkpoint(place, label, said, device)
+    file, declared = Path(path), declared or Declared()
+    if declared.std is not None and not 0 < declared.std < math.inf:
+        raise InputError(f"std {declared.std}", expected="a finite number above 0")
+    if declared.mean is not None and not math.isfinite(declared.mean):
+        raise InputError(f"mean {declared.mean}", expected="a finite number")
+    label = name or (file.stem if file.is_file() else file.resolve().name)
+    if file.is_dir() and not holds_weights(file):
+        return _open_run(file, label, declared, device)
+    if file.suffix.lower() == SUFFIX and not file.is_dir():
+        return _open_onnx(file, label, declared, device, threads, time_limit)
+    return _open_checkpoint(file, label, declared, device)
 
 
-def _open_run(folder: Path, name: str, said: Declared, device: str | None) -> Model:
+def _open_run(folder: Path, name: str, declared: Declared, device: str | None) -> Model:
     for option in ("color", "mean", "std", "size", "output", "crop"):
-        if getattr(said, option) is not None:
+        if getattr(declared, option) is not None:
             remedy = f"leave --{option} out"
             raise InputError(f"a run says itself what its {option} is", file=folder, remedy=remedy)
     return Model(name, load_embedder(folder, device), read_checkpoint(folder))
 
 
-def _open_checkpoint(path: Path, name: str, said: Declared, device: str | None) -> Model:
-    if said.size not in (None, SIZE) or said.output is not None or said.crop is not None:
+def _open_checkpoint(path: Path, name: str, declared: Declared, device: str | None) -> Model:
+    if declared.size not in (None, SIZE) or declared.output is not None or declared.crop is not None:
         raise InputError(
             "--size, --output and --crop are for ONNX models", file=path, expected=f"a side of {SIZE} pixels"
         )
-    found = load_foreign(path, said.color)
-    network = build(found.arch, found.embedding_size)
-    network.load_state_dict(found.state)
-    place = choose_device(device)
-    network.eval().requires_grad_(False).to(place)
+    foreign = load_foreign(path, declared.color)
+    network = build(foreign.arch, foreign.embedding_size)
+    network.load_state_dict(foreign.state)
+    torch_device = choose_device(device)
+    network.eval().requires_grad_(False).to(torch_device)
     # Weights for BGR have been turned round: what was loaded takes RGB.
-    form = _form(Declared(COLOR, said.mean, said.std, SIZE), {})
+    form = _form(Declared(COLOR, declared.mean, declared.std, SIZE), {})
     embedder = Embedder(
-        network, place, form["size"], form["color"], form["mean"], form["std"], dimension=found.embedding_size
+        network, torch_device, form["size"], form["color"], form["mean"], form["std"], dimension=foreign.embedding_size
     )
-    return Model(name, embedder, _describe(found.file, found.arch, form, found.embedding_size, sha256_file(found.file)))
+    return Model(
+        name, embedder, _describe(foreign.file, foreign.arch, form, foreign.embedding_size, sha256_file(foreign.file))
+    )
 
 
 def _open_onnx(
-    path: Path, name: str, said: Declared, device: str | None, threads: int | None, time_limit: float
+    path: Path, name: str, declared: Declared, device: str | None, threads: int | None, time_limit: float
 ) -> Model:
     model = read_graph(path)
     files = [path, *weight_files(path, model)]
     program = Program(path, device=device, threads=threads, time_limit=time_limit)
     own, arch = _own_words(program.session.get_modelmeta().custom_metadata_map, path)
-    given = _input_of(program.session, said.crop, path)
-    if None not in (given.size, said.size) and given.size != said.size:
-        raise InputError(f"takes {given.size}×{given.size} pixels", file=path, expected=f"{said.size} as --size says")
-    form = _form(said, {**own, **({"size": given.size} if given.size else {})})
+    given = _input_of(program.session, declared.crop, path)
+    if None not in (given.size, declared.size) and given.size != declared.size:
+        raise InputError(
+            f"takes {given.size}×{given.size} pixels", file=path, expected=f"{declared.size} as --size says"
+        )
+    form = _form(declared, {**own, **({"size": given.size} if given.size else {})})
     if given.crop is not None:
         if max(given.crop) > form["size"]:
             size = f"{form['size']}×{form['size']}"
             raise InputError(f"a crop of {_times(given.crop)} of images of {size}", file=path, remedy="see --size")
         form["crop"] = [*given.crop]
     images = _trial_batch(form, given)
-    output = _output_of(program, given, images, said.output, path)
+    output = _output_of(program, given, images, declared.output, path)
     network = OnnxNetwork(program, given, output)
-    place = torch.device("cpu")  # onnxruntime copies what it needs elsewhere
-    embedder = Embedder(network, place, form["size"], form["color"], form["mean"], form["std"], output.dimension)
+    cpu = torch.device("cpu")  # onnxruntime copies its input elsewhere by itself
+    embedder = Embedder(network, cpu, form["size"], form["color"], form["mean"], form["std"], output.dimension)
     described = _describe(path, arch, form, output.dimension, _joint_hash(files))
     return Model(name, embedder, described)
 
@@ -206,11 +210,11 @@ def _metadata(metadata: Mapping[str, str], key: str, default: Item, path: Path) 
     return value
 
 
-def _form(said: Declared, own: Mapping[str, Any]) -> dict[str, Any]:
-    """Size, colour order and normalisation: as declared, else as the file says, else the defaults."""
+def _form(declared: Declared, own: Mapping[str, Any]) -> dict[str, Any]:
+    """Size, colour order and normalisation: as declared, else as in the file, else the defaults."""
     defaults = {"size": SIZE, "color": COLOR, "mean": MEAN, "std": STD}
-    declared = {key: getattr(said, key) for key in defaults if getattr(said, key) is not None}
-    return {**defaults, **{key: own[key] for key in defaults if key in own}, **declared}
+    given = {key: getattr(declared, key) for key in defaults if getattr(declared, key) is not None}
+    return {**defaults, **{key: own[key] for key in defaults if key in own}, **given}
 
 
 def _describe(path: Path, arch: str, form: Mapping[str, Any], dimension: int, sha256: str) -> dict[str, Any]:
@@ -313,7 +317,7 @@ def _cropped(images: NDArray[Any], crop: tuple[int, int] | None) -> NDArray[Any]
 def _output_of(program: Program, given: _Input, images: NDArray[Any], wanted: str | None, path: Path) -> _Output:
     """The output that holds embeddings, and how images have to be given to the model.
 
-    A model is tried on different images: what a file says of its outputs is often nothing. One that claims to take any
+    A model is tried on different images: files often declare nothing about their outputs. One that claims to take any
     number of images and fails on three, or gives for three something else than for each of them, gets one at a time.
     """
     names = [each.name for each in program.session.get_outputs()]

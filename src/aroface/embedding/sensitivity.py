@@ -1,7 +1,7 @@
 """Protocol ``sensitivity``: a pair set whose second images are aligned wrongly, at several image qualities.
 
 A poor face whose alignment failed is a small image that was resampled through the wrong similarity. The option
-``order`` says what happens first. ``camera``: the image is warped, then averaged down to r pixels and interpolated up
+``order`` tells which comes first. ``camera``: the image is warped, then averaged down to r pixels and interpolated up
 again, so that the pixels' grid stays while the face moves, as on a sensor. ``reduced_first``, which is also what a
 specification without the option means: the image is reduced in its aligned frame and then warped, so that the grid
 moves with the face, which underestimates what a shift costs at a low quality. The margin that the warp draws in is

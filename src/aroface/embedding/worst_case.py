@@ -45,7 +45,7 @@ def misalign(
     joint_maximum: Mapping[str, float],
     resolution: int | None = None,
 ) -> Images:
-    """Warp each image the way that the module says.
+    """Warp each image by the worst alignment error, as in the module's description.
 
     Args:
         embedder: Embedder whose network is a torch module.

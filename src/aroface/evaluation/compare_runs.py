@@ -17,7 +17,7 @@ from aroface.evaluation.statistics.exact import mcnemar
 from aroface.evaluation.statistics.weighted_metrics import Booleans, WeightedMetrics
 
 _FREE_OPTIONS = ("color", "metric")
-_DECIMALS = 12  # of a difference; what is left beyond is rounding
+_DECIMALS = 12  # of a difference; the rest is rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def compare(
 ) -> list[MetricComparison]:
     """Compare two runs on one benchmark.
 
-    Both are resampled by the same draws of items, so that what is hard for both cancels. The p-value is that of the
+    Both are resampled by the same draws of items, so that items hard for both cancel. The p-value is that of the
     inverted percentile interval: twice the share of replicates, one added to their number, in which the difference is
     zero or of the other sign; so it is at least ``2 / (replicates + 1)``. Training seeds are no part of it: it speaks
     of these two networks. Neither is the number of metrics that are compared.

@@ -40,7 +40,7 @@ def evaluate_model(
         command: Command line, for the records' provenance.
 
     Yields:
-        The name of a benchmark and its record, or what is wrong with its file: malformed, an embedding not finite.
+        Name of a benchmark and its record, or the error about its file: malformed, an embedding not finite.
 
     Raises:
         InputError: A name is none; before anything is embedded.
@@ -57,7 +57,7 @@ def evaluate_model(
 def _record(
     model: Model, spec: Mapping[str, Any], batch_size: int, threads: int | None, command: str | None
 ) -> dict[str, Any] | InputError:
-    """The record of one benchmark, or what is wrong with it."""
+    """Evaluate one benchmark; return its record, or the error about it."""
     with tempfile.TemporaryDirectory(prefix="aroface-") as folder:
         try:
             embed_with(model.checkpoint, lambda: model.embedder, spec, folder, batch_size=batch_size, threads=threads)

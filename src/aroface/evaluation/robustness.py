@@ -139,7 +139,7 @@ class Perturbation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A number and what it would have been on other draws of the pairs.
+    """Number with its values on other draws of the pairs.
 
     Attributes:
         value: Measured value.

@@ -228,7 +228,7 @@ class RecordFile:
     def _first_identity(self, rows: Rows, announced: float) -> int | None:
         """The key of the first identity's record, which the header announces up to rounding; None if it is not there.
 
-        Rounded, the header's number does not say whether a record is an image: that it has no content does.
+        Rounded, the header's number does not tell images from other records: only these have no content.
         """
         if not (2 <= announced <= len(rows) + int(gap(announced)) and announced.is_integer()):
             return None

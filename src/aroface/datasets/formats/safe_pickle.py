@@ -78,7 +78,7 @@ class DType:
 
 
 def _stand_ins() -> dict[tuple[str, str], Callable[..., Any] | type]:
-    """Made anew for each file, so that no file can leave anything behind in them."""
+    """Stand-ins, made for each file, so that no file can leave anything behind in them."""
 
     class NDArray:
         """Stand-in for ``numpy.ndarray`` as an argument of ``_reconstruct``: a name."""
@@ -157,6 +157,6 @@ def _check_opcodes(data: bytes) -> None:
             stream.readline()
             continue
         argument = opcode.arg.reader(stream) if opcode.arg else None
-        # The unpickler makes its memo as long as the largest index says, up to tens of gigabytes.
+        # The unpickler makes its memo as long as the largest index demands, up to tens of gigabytes.
         if name.endswith("PUT") and isinstance(argument, int) and argument > len(data):
             raise ValueError(f"the pickle remembers an object under number {argument}, in a file of {len(data)} bytes")

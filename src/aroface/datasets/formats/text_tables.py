@@ -1,4 +1,4 @@
-"""Text files of columns, some of millions of lines, read in bounded memory; what is wrong is named by its line."""
+"""Text files of columns, some of millions of lines, read in bounded memory; errors name the line."""
 
 from __future__ import annotations
 

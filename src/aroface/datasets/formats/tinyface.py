@@ -1,7 +1,7 @@
 """TinyFace on disk: gallery, probes and distractors as image files, named by two MATLAB lists.
 
 Layout: ``tinyface/Testing_Set/{gallery_match,probe}_img_ID_pairs.mat`` and, beside them, the folders ``Gallery_Match``,
-``Probe`` and ``Gallery_Distractor``. Aligned crops, where somebody made them, lie in ``aligned_…/`` with the same
+``Probe`` and ``Gallery_Distractor``. Aligned crops, if any, lie in ``aligned_…/`` with the same
 folders: in ``aligned_pad_0.1_pad_high/`` those that came with AdaFace. An image's identity is its file name up to the
 first ``_``.
 Source: the TinyFace release; AdaFace ``validation_mixed/validate_tinyface.py``.

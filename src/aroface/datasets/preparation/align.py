@@ -40,7 +40,7 @@ REPORT = "alignment.json"
 
 JPEG_QUALITY = 95
 
-_CHUNK = 256  # images between two points from which a broken call goes on
+_CHUNK = 256  # images between two points from which an interrupted call resumes
 _KEY = "key.json"  # whose work a partial folder holds
 _INCIDENTAL = ("file", "onnxruntime", "provider")  # facts of a detector that are no other alignment
 _VERSION = 1  # to be raised when other crops come out of the same options
@@ -79,7 +79,7 @@ def align_tree(
     options: AlignOptions = AlignOptions(),
     threads: int | None = None,
 ) -> tuple[Path, dict[str, Any]]:
-    """Align all images of a tree; a call that was broken off is gone on with, a finished tree is left as it is.
+    """Align all images of a tree; resume an interrupted call, leave a finished tree as it is.
 
     An image is turned by its EXIF orientation first, as viewers show it. A tree that was finished earlier stays as it
     is, also where it has been aligned without that.
@@ -214,7 +214,7 @@ def _finished(place: Path, key: str) -> dict[str, Any]:
 
 
 def _begin(partial: Path, key: str) -> None:
-    """An empty folder, or that of the call to go on with."""
+    """Empty folder, or that of the interrupted call to resume."""
     if partial.exists() and not ((partial / _KEY).exists() and read_json(partial / _KEY) == key):
         shutil.rmtree(partial)
     partial.mkdir(parents=True, exist_ok=True)
@@ -228,7 +228,7 @@ def _align(
     options: AlignOptions,
     threads: int | None,
 ) -> list[dict[str, Any]]:
-    """Align what is not done yet, chunk by chunk; what became of each chunk's images."""
+    """Align the remaining images, chunk by chunk, and yield the results of each chunk."""
     names = list(files)
     chunks = {
         partial / f"chunk-{begin:09}.json": names[begin : begin + _CHUNK] for begin in range(0, len(names), _CHUNK)

@@ -176,7 +176,7 @@ def _bytes_on_disk(part: Path) -> int:
 
 
 def _find(session: requests.Session, url: str) -> Remote:
-    """Ask for a file's first byte to learn what the server says of it; confirm once where a page asks for it."""
+    """Request a file's first byte to learn its size and version; confirm once where a page asks for it."""
     try:
         return _described(session, url)
     except WebPageError as error:
@@ -201,7 +201,7 @@ def _number(header: str) -> int | None:
 
 
 def _get(session: requests.Session, url: str, headers: dict[str, str]) -> requests.Response:
-    """Ask for a file or a part of it; what is neither is an error of the kind that fits."""
+    """Request a file or a range of it; any other answer is an error of the fitting kind."""
     answer = get(session, url, headers)
     if answer.status_code in (200, 206) and not is_page(answer):
         return answer
@@ -229,7 +229,7 @@ def _asked_wait(header: str) -> float:
 
 
 def _patiently(transfer: _Transfer, work: Callable[[], Answer]) -> Answer:
-    """Do something again while it fails in a way that may pass, ever more slowly, and say so."""
+    """Retry with exponential backoff while errors may pass, and report each retry."""
     most = transfer.limits.max_wait_s
     for attempt in range(1, _ATTEMPTS + 1):
         try:

@@ -47,8 +47,8 @@ def pack(folder: Path, out: Path, options: PackOptions | None = None) -> Packed:
         options: Options of packing; by default a fifth of the people is tested.
 
     Raises:
-        InputError: A person has no image, or one and the options do not say what that means; an image is damaged, is
-            no aligned crop or has no landmarks; more is left out, or more landmarks are implausible, than the options
+        InputError: A person has no image, or one while the options do not treat that case; an image is damaged, is no
+            aligned crop or has no landmarks; more is left out, or more landmarks are implausible, than the options
             allow; there are too few people; or something that was not made here stands at ``out``.
     """
     options = options or PackOptions()

@@ -20,7 +20,7 @@ from aroface.omissions import Omissions
 from aroface.schemas import validate
 
 MAX_SUSPECT = 0.02
-"""Share of the images with implausible landmarks above which they are refused, unless an option says otherwise."""
+"""Share of the images with implausible landmarks above which they are refused by default."""
 
 Part = Literal["train", "pairs", "pairs_lq", "tinyface"]
 
@@ -126,7 +126,7 @@ class PackOptions:
         return (*train, "pairs", "pairs_lq", "tinyface") if self.test_fraction > 0 else train
 
     def alignment_of(self, part: Part) -> str | Mapping[str, Any]:
-        """The errors of alignment in a part; see ``generate.schema.json``."""
+        """Alignment errors of a part; see ``generate.schema.json``."""
         return {"pairs_lq": self.alignment, "tinyface": self.probe_alignment}.get(part, "exact")
 
 

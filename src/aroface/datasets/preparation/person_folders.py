@@ -1,4 +1,4 @@
-"""Image files in folders, of people or not: found at any depth, by content, with an account of what is left out."""
+"""Image files in folders, of people or not: found at any depth, by content, with an account of omissions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aroface.progress import track
 LostPeople = Literal["error", "omit"]
 
 MAX_LEFT_OUT = 0.02
-"""Share of the images that a command leaves out before it refuses to go on, unless an option says otherwise."""
+"""Fraction of the images that a command leaves out by default before it refuses to continue."""
 
 _HIDDEN, _NO_IMAGE, _NO_FILE = "hidden", "not an image", "not a file"
 _MATTERS_OF_COURSE = frozenset({_HIDDEN, _NO_IMAGE, _NO_FILE})
@@ -150,7 +150,7 @@ def account_for_lost(places: set[Path], lost: LostPeople, omissions: Omissions, 
 
 
 def _walk(root: Path) -> Iterator[tuple[Path, str]]:
-    """All files below a folder, each with what it is: ``image``, or the kind of an omission."""
+    """List all files below a folder, each with its kind: ``image``, or that of an omission."""
     waiting: list[tuple[Path, frozenset[tuple[int, int]]]] = [(root, frozenset())]
     while waiting:
         folder, above = waiting.pop()

@@ -31,7 +31,7 @@ def leave_out_corrupt(
     Args:
         people: Photographs of each person.
         folder: Folder that all lie in.
-        omissions: Account of what is left out.
+        omissions: Account of the images that are left out.
         on_corrupt: ``skip`` decodes every image; ``error`` none: the first damaged one is an error when it is used.
         lost: Treatment of people of whom no image is left.
 

@@ -115,7 +115,7 @@ class Photograph:
         return (width, height) if self._turned and orientation_of(self.path) >= 5 else (height, width)
 
     def not_aligned(self, height: int, width: int, among: str = "") -> InputError:
-        """An error that says that an image without landmarks is no aligned crop."""
+        """Error about an image without landmarks that is no aligned crop."""
         return InputError(
             f"an image of {width}×{height} pixels{among}",
             file=self.path,
@@ -157,7 +157,7 @@ def read_people(
         landmarks: CSV with the columns identity, image (the file's name, with or without its ending; below a person's
             folder its path there) and le_x, le_y, re_x, re_y, nose_x, nose_y, lm_x, lm_y, rm_x, rm_y in pixels, left
             and right as the viewer sees them.
-        omissions: Account of what is left out.
+        omissions: Account of the images that are left out.
         depth: See `find_people`.
         lost: See `find_people`.
         orientation: Frame of the landmarks.

@@ -1,4 +1,4 @@
-"""Web pages that servers give out in place of a file: a confirmation is followed, refusals are explained."""
+"""Web pages that servers send in place of a file: a confirmation is followed, refusals are explained."""
 
 from __future__ import annotations
 

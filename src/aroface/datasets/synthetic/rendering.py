@@ -52,7 +52,7 @@ class RenderingPlan:
 
 
 def draw(plan: RenderingPlan, workers: int | None = None) -> Iterator[bytes]:
-    """The JPEGs of a plan, in its order, drawn while they are taken.
+    """Draw the JPEGs of a plan, in its order, while they are taken.
 
     Args:
         plan: Images to draw.

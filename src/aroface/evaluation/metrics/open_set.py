@@ -75,7 +75,7 @@ def search(
 
     Args:
         probes: (P, D) vectors of length one.
-        subjects: (P,) whom they show.
+        subjects: Subject of each, (P,).
         galleries: Two galleries, with vectors (G, D) of length one and subjects (G,).
         block: Number of probes scored at once, against all of both galleries.
         spare: Least number of impostor pairs that are kept.
@@ -167,7 +167,7 @@ def standard_rates(found: Found, fpir: float, weights: Multiplicities | None = N
 
 
 def _legacy(found: Found, weights: Multiplicities, closed: NDArray[np.bool_], fpir: float) -> Floats:
-    """Fewer impostor pairs than wanted: all probes are found.
+    """TPIR at a FPIR as the released scripts have it, (B,); with fewer impostor pairs than wanted all probes are found.
 
     Of the millions of pairs the best are kept, eight times as many as wanted; a replicate that goes below them takes
     the lowest for its threshold.

@@ -77,7 +77,7 @@ def weighted_metrics(features: StoredFeatures) -> list[WeightedMetrics]:
 
 
 def pool_stored(features: StoredFeatures) -> PooledTemplates:
-    """The templates of stored features, weighted as the protocol's options say.
+    """Pool the templates of stored features, weighted by the protocol's options.
 
     By norm and by the detector's score in insightface's script; AdaFace's own leaves the score out, which is
     ``detector_weighting: false``.
@@ -104,7 +104,7 @@ def search_stored(features: StoredFeatures, templates: PooledTemplates) -> Found
 
 
 def verification_metrics(scores: Scores, same: Booleans) -> dict[str, float]:
-    """TAR at each of ``FARS``: ``tar_at_far_*`` as the paper has it, ``tar_strict_at_far_*`` as its words say.
+    """TAR at each of ``FARS``: ``tar_at_far_*`` as the paper has it, ``tar_strict_at_far_*`` by its words.
 
     Args:
         scores: (P,) of pairs.

@@ -47,7 +47,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
 
     ``{search}_rank{1,5,10}``: the share of probes with a mate in either gallery that find one among the k best of both
     galleries as one (closed set). ``{search}_tpir_at_fpir_{1e-2,1e-1}``: the mean over the two galleries of
-    :func:`.ijbs_search.tpir_at_fpir` (open set). A rate that is not defined, for want of probes with
+    :func:`.ijbs_search.tpir_at_fpir` (open set). A rate that is not defined, without any probes with
     or without a mate, is left out.
 
     ``{search}_legacy_rank{1,5,10}`` and ``{search}_tpir_legacy_at_fpir_{1e-2,1e-1}`` are what the released script
@@ -78,7 +78,7 @@ def weighted_metrics(features: StoredFeatures) -> list[WeightedMetrics]:
 
 
 def run_searches(features: StoredFeatures) -> dict[str, Searched]:
-    """Do all of `SEARCHES` in which any probe has a mate."""
+    """Run all of `SEARCHES` in which any probe has a mate."""
     arrays = features.arrays
     places = ("medium_offsets", "template_offsets", "template_media")
     templates, subjects = pool_templates(features.values, *map(arrays.__getitem__, places)), arrays["template_subjects"]

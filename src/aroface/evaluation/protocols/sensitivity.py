@@ -125,7 +125,7 @@ def _metrics(
 
 
 def _point(condition: MeasuredVariant, clean: MeasuredVariant, factor: str, metric: str) -> dict[str, Any]:
-    """One point of one curve; ``significant`` says that the interval of the drop lies above zero."""
+    """One point of one curve; ``significant`` tells that the interval of the drop lies above zero."""
     value, samples = condition.values[metric], condition.samples[metric]
     reference, references = clean.values[metric], clean.samples[metric]
     low, high = bootstrap.interval(samples)

@@ -34,7 +34,7 @@ class Detector(Protocol):
 
     @property
     def name(self) -> str:
-        """A short name, part of the name of the folder of what is aligned with it."""
+        """Short name, part of the name of the folder of crops aligned with it."""
 
     @property
     def facts(self) -> Mapping[str, Fact]:

@@ -36,8 +36,9 @@ def sample_nuisances(n: int, rng: np.random.Generator, difficulty: float = 1.0) 
     Args:
         n: Number of images.
         rng: Generator of the random choices.
-        difficulty: 0..2, scales pose, expression, lighting, camera and the odds of occlusion: 0 gives frontal, neutral,
-            evenly lit faces that differ in backdrop and clothes only, 1 the variety of unconstrained photographs.
+        difficulty: Factor, 0..2, of pose, expression, lighting, camera and the odds of occlusion: 0 gives frontal,
+            neutral, evenly lit faces that differ in backdrop and clothes only, 1 the variety of
+            unconstrained photographs.
 
     Raises:
         InputError: The difficulty is not within 0..2.

@@ -1,4 +1,4 @@
-"""The head as a whole: where its features sit, its landmarks, its contour, and what is behind the face."""
+"""The head as a whole: positions of its features, landmarks, contour, and the parts behind the face."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ class HeadShape:
         near side the cheek ends at the ear.
 
         Args:
-            x: (N, P).
-            y: (N, P).
+            x: Horizontal positions, (N, P).
+            y: Vertical positions, (N, P).
             forward: Distance of a point before the axis, as of the chin.
             near: Depth z of the contour on the side that is turned to the viewer.
         """
