@@ -58,7 +58,7 @@ def epoch_order(n: int, seed: int, epoch: int, rank: int = 0, world_size: int = 
     """Positions that one rank sees in one epoch, int64 (batches · batch_size,).
 
     The n images are permuted and cut into global batches of ``world_size * batch_size``, of which each rank takes its
-    part; the remainder after the last whole global batch is dropped.
+    part; what is left over after the last whole global batch is dropped.
     """
     return _share(_permutation(n, seed, epoch), rank, world_size, batch_size)
 
@@ -117,6 +117,7 @@ class BatchLoader:
         seed: int,
         rank: int = 0,
         world_size: int = 1,
+        *,
         threads: int = 2,
         size: int = 112,
         flip: float = 0.5,

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,21 @@ _EVALUATION_ONLY = ("metric", "norm_weighting", "detector_weighting")  # options
 _ALIKE = 1e-5  # largest difference between unit vectors that are called the same
 _ENOUGH = 8  # different images after which embeddings that are all the same are not waited for any longer
 _AHEAD = 2  # batches decoded while one is embedded
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedOptions:
+    """Execution of an embedding; all but the precision leave the features alone, up to rounding.
+
+    Attributes:
+        batch_size: Number of images in one forward pass.
+        threads: Number of threads of CPU arithmetic; torch's own choice by default.
+        precision: Precision of the stored features, which are computed in float32.
+    """
+
+    batch_size: int = BATCH_SIZE
+    threads: int | None = None
+    precision: Precision = "float32"
 
 
 def embed_benchmark(
@@ -73,16 +89,8 @@ def embed_benchmark(
     checkpoint = read_checkpoint(run_dir)
     _check_color(checkpoint, spec["options"]["color"], run_dir)
     with process_group(choose_device(device).type) as ranks:
-        return embed_with(
-            checkpoint,
-            lambda: load_embedder(run_dir, device),
-            spec,
-            out,
-            batch_size=batch_size,
-            threads=threads,
-            precision=precision,
-            ranks=ranks,
-        )
+        options = EmbedOptions(batch_size, threads, precision)
+        return embed_with(checkpoint, lambda: load_embedder(run_dir, device), spec, out, options, ranks)
 
 
 def embed_with(
@@ -90,22 +98,17 @@ def embed_with(
     load: Callable[[], Embedder],
     spec: Mapping[str, Any],
     out: str | PathLike[str],
-    *,
-    batch_size: int = BATCH_SIZE,
-    threads: int | None = None,
-    precision: Precision = "float32",
+    execution: EmbedOptions | None = None,
     ranks: ProcessGroup | None = None,
 ) -> Path:
-    """As :func:`embed_benchmark`, with any embedder.
+    """Embed as :func:`embed_benchmark` does, with any embedder.
 
     Args:
         checkpoint: Description of the model in the form of ``checkpoint.json``.
         load: Function that loads the embedder; called only if there is something to embed.
         spec: Resolved specification.
         out: Folder of the features.
-        batch_size: Number of images in one forward pass.
-        threads: Number of threads of CPU arithmetic; torch's own choice by default.
-        precision: Precision of the stored features, which are computed in float32.
+        execution: Batch size, threads and precision.
         ranks: Processes that share the rows; this one alone by default.
 
     Returns:
@@ -115,26 +118,26 @@ def embed_with(
         InputError: See :func:`embed_benchmark`.
     """
     folder, options = Path(out), spec["options"]
-    ranks = ranks or ProcessGroup(torch.device("cpu"))
-    index = _index(checkpoint, spec, precision)
+    execution, ranks = execution or EmbedOptions(), ranks or ProcessGroup(torch.device("cpu"))
+    index = _index(checkpoint, spec, execution.precision)
     if _is_complete(folder, index):
         return folder / INDEX
     protocol = find_protocol(spec["protocol"])
     source = protocol.open_source(Path(spec["path"]), options, checkpoint["input"]["size"])
     embedder = load()
     part = range(*(source.rows * rank // ranks.world_size for rank in (ranks.rank, ranks.rank + 1)))
-    with _torch_threads(threads), ranks.at_work():
+    with _torch_threads(execution.threads), ranks.at_work():
         seconds = write_rows(
             folder,
             index["key"],
             (source.rows, embedder.dimension),
             lambda start: _distinct(
-                _batches(source, embedder, spec, batch_size, range(start, part.stop)), checkpoint, spec
+                _batches(source, embedder, spec, execution.batch_size, range(start, part.stop)), checkpoint, spec
             ),
             part=part,
-            precision=precision,
+            precision=execution.precision,
         )
-        environment = _environment(embedder, batch_size)
+        environment = _environment(embedder, execution.batch_size)
     written = {"rows": source.rows, "dimension": embedder.dimension, "layout": dict(source.layout)}
     ranks.wait()  # all parts are there
     wall = round(max(ranks.gather(seconds)), 2)
@@ -192,14 +195,16 @@ def _check_color(checkpoint: Mapping[str, Any], color: str, run_dir: str | PathL
 def _batches(
     source: ImageSource, embedder: Embedder, spec: Mapping[str, Any], batch_size: int, part: range
 ) -> Iterator[tuple[Images, Rows]]:
-    """Some rows' images and embeddings; the next images are decoded while the network is busy."""
+    """Yield images and embeddings of some rows; the next images are decoded while the network is busy."""
     options = spec["options"]
     bounds = [(low, min(low + batch_size, part.stop)) for low in part[::batch_size]]
     with ThreadPoolExecutor(1, thread_name_prefix="decode") as pool:
-        coming = deque(pool.submit(source.images, *each) for each in bounds[:_AHEAD])
+        pending = deque(pool.submit(source.images, *bound) for bound in bounds[:_AHEAD])
         for number in track(range(len(bounds)), f"embed {spec['name']}"):
-            images = coming.popleft().result()
-            coming.extend(pool.submit(source.images, *each) for each in bounds[number + _AHEAD : number + _AHEAD + 1])
+            images = pending.popleft().result()
+            pending.extend(
+                pool.submit(source.images, *bound) for bound in bounds[number + _AHEAD : number + _AHEAD + 1]
+            )
             rows = embedder.embed(images, flip=options["flip"], fusion=options["fusion"], batch_size=batch_size)
             if not np.isfinite(rows).all():
                 first = bounds[number][0] + int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,19 @@ from aroface.progress import track
 FACTOR = "worst"
 SEMANTICS = 1
 """Raised when the same features and levels come to give other worst cases."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorstCases:
+    """Worst cases to embed.
+
+    Attributes:
+        resolution: Side in pixels that the second images are reduced to; None for full quality.
+        levels: Multiples of the sweep's joint maximum.
+    """
+
+    resolution: int | None
+    levels: Sequence[float]
 
 
 def misalign(
@@ -113,9 +127,8 @@ def embed_worst_case(
     clean: StoredFeatures,
     path: Path,
     out: Path,
+    cases: WorstCases,
     *,
-    resolution: int | None,
-    levels: Sequence[float],
     batch_size: int,
     description: str,
 ) -> StoredFeatures:
@@ -126,8 +139,7 @@ def embed_worst_case(
         clean: Features of a ``sensitivity`` sweep, of which the first block holds the first images of the pairs.
         path: Path of the sweep's pair file.
         out: Folder of the features; a complete one is left alone, an interrupted one is resumed.
-        resolution: Side in pixels that the second images are reduced to; None for full quality.
-        levels: Multiples of the sweep's joint maximum.
+        cases: Resolution and levels.
         batch_size: Number of images in one pass.
         description: Text of the progress bar.
 
@@ -137,6 +149,7 @@ def embed_worst_case(
     Raises:
         InputError: The network has no gradients.
     """
+    resolution, levels = cases.resolution, cases.levels
     options = clean.index["protocol"]["options"]
     maximum, fusion, flip = options["joint_maximum"], options["fusion"], options["flip"]
     decisive = {"of": clean.index["key"], "levels": [*levels], "resolution": resolution, "semantics": SEMANTICS}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aroface.embedding.benchmark_spec import resolve
-from aroface.embedding.embed import embed_with
+from aroface.embedding.embed import EmbedOptions, embed_with
 from aroface.embedding.external_model import Model
 from aroface.errors import InputError
 from aroface.evaluation.evaluate import evaluate
@@ -50,17 +50,17 @@ def evaluate_model(
         resolve({"name": name, "protocol": "pairs", "path": str(path), "options": options}, record_of(name, path))
         for name, path in benchmarks.items()
     ]
-    images = batch_size or model.embedder.batch_size
-    return ((spec["name"], _record(model, spec, images, threads, command)) for spec in specs)
+    execution = EmbedOptions(batch_size or model.embedder.batch_size, threads)
+    return ((spec["name"], _record(model, spec, execution, command)) for spec in specs)
 
 
 def _record(
-    model: Model, spec: Mapping[str, Any], batch_size: int, threads: int | None, command: str | None
+    model: Model, spec: Mapping[str, Any], execution: EmbedOptions, command: str | None
 ) -> dict[str, Any] | InputError:
     """Evaluate one benchmark; return its record, or the error about it."""
     with tempfile.TemporaryDirectory(prefix="aroface-") as folder:
         try:
-            embed_with(model.checkpoint, lambda: model.embedder, spec, folder, batch_size=batch_size, threads=threads)
+            embed_with(model.checkpoint, lambda: model.embedder, spec, folder, execution)
             return evaluate(folder, command=command, source=spec["path"])
         except InputError as error:
             return error

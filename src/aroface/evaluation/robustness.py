@@ -24,12 +24,12 @@ from torch import nn
 from aroface import __version__
 from aroface.embedding.alignment_sweep import HIGH_QUALITY, LEVELS
 from aroface.embedding.benchmark_spec import resolve
-from aroface.embedding.embed import embed_with
+from aroface.embedding.embed import EmbedOptions, embed_with
 from aroface.embedding.external_model import Model
 from aroface.embedding.feature_store import INDEX, StoredFeatures, open_features
 from aroface.embedding.sensitivity import Order, open_source
 from aroface.embedding.worst_case import FACTOR as WORST
-from aroface.embedding.worst_case import embed_worst_case
+from aroface.embedding.worst_case import WorstCases, embed_worst_case
 from aroface.errors import InputError
 from aroface.evaluation.protocols.pairs import check_kinds, pair_counts
 from aroface.evaluation.protocols.sensitivity import measure
@@ -293,26 +293,18 @@ def measure_robustness(
     sweeps, counts, maximum, notes = [], {}, {}, []
     for number, model in enumerate(models, start=1):
         prefix = f"{number}/{len(models)} {model.name}"
-        images = batch_size or model.embedder.batch_size
+        execution = EmbedOptions(batch_size or model.embedder.batch_size, threads)
         measured: dict[Perturbation, dict[str, Quantity]] = {}
         for quality in grid.qualities:
             folder = Path(out) / "features" / _slug(model) / quality_key(quality)
-            spec = grid.spec(pairs, model.embedder.color, quality)
-            embed_with(
-                model.checkpoint,
-                lambda model=model: model.embedder,  # type: ignore[misc]
-                {**spec, "name": f"{prefix}, {quality_key(quality)}"},
-                folder,
-                batch_size=images,
-                threads=threads,
-            )
-            features = open_features(folder)
+            part = _SweepPart(model, pairs, folder, quality, grid, execution, prefix)
+            features = part.embed()
             same = features.arrays["same"]
             check_kinds(same, features)
-            counts, maximum = pair_counts(same), spec["options"]["joint_maximum"]
-            measured |= _measure_all(features, features.index["layout"]["variants"], grid.metrics, prefix)
+            counts, maximum = pair_counts(same), features.index["protocol"]["options"]["joint_maximum"]
+            measured |= part.measure(features)
             if grid.worst_case and isinstance(model.embedder.network, nn.Module):
-                measured |= _measure_worst(model, features, pairs, folder, quality, grid, images, prefix)
+                measured |= part.measure_worst(features)
         if grid.worst_case and not isinstance(model.embedder.network, nn.Module):
             notes.append(f"No worst case of {model.name}: an ONNX model has no gradients.")
         sweeps.append(Sweep(model.name, _words(model), measured))
@@ -402,45 +394,77 @@ def _words(model: Model) -> str:
     return f"{kind}, {model.embedder.dimension} features, {side} {color}, mean {mean:g}, std {std:g}"
 
 
-def _measure_all(
-    features: StoredFeatures, variants: Sequence[Mapping[str, Any]], metrics: Sequence[str], prefix: str
-) -> dict[Perturbation, dict[str, Quantity]]:
-    measured = {}
-    for variant in track(variants, f"measure {prefix}"):
-        found = measure(features, variant, features.arrays["same"], metrics)
-        place = Perturbation(
-            variant["quality"], variant["factor"], variant["level"], *variant.get("other", (None, 0.0))
+@dataclass(frozen=True, slots=True)
+class _SweepPart:
+    """Sweep of one model at one quality.
+
+    Attributes:
+        model: Model to measure.
+        pairs: Path of the pair file.
+        folder: Folder of the features.
+        quality: Quality of the images, as in the grid.
+        grid: Grid of the sweep.
+        execution: Batch size and threads.
+        prefix: Beginning of the texts of progress bars.
+    """
+
+    model: Model
+    pairs: Path
+    folder: Path
+    quality: str | int
+    grid: SweepGrid
+    execution: EmbedOptions
+    prefix: str
+
+    def embed(self) -> StoredFeatures:
+        """Embed all variants; do nothing where they are complete."""
+        spec = self.grid.spec(self.pairs, self.model.embedder.color, self.quality)
+        named = {**spec, "name": f"{self.prefix}, {quality_key(self.quality)}"}
+        embed_with(self.model.checkpoint, lambda: self.model.embedder, named, self.folder, self.execution)
+        return open_features(self.folder)
+
+    def measure(self, features: StoredFeatures) -> dict[Perturbation, dict[str, Quantity]]:
+        """Measure all variants of the sweep."""
+        return self._measure_all(features, features.index["layout"]["variants"])
+
+    def measure_worst(self, features: StoredFeatures) -> dict[Perturbation, dict[str, Quantity]]:
+        """Embed and measure the adversary's errors, of the sizes of the joint ones."""
+        count, levels = len(features.arrays["same"]), sorted(self.grid.joint)
+        cases = WorstCases(None if self.quality == HIGH_QUALITY else int(self.quality), levels)
+        worst = embed_worst_case(
+            self.model.embedder,
+            features,
+            self.pairs,
+            self.folder.with_name(f"{self.folder.name}-{WORST}"),
+            cases,
+            batch_size=self.execution.batch_size,
+            description=f"worst case {self.prefix}",
         )
-        measured[place] = {name: Quantity(found.values[name], found.samples[name]) for name in metrics}
-    return measured
+        variants = [
+            {
+                "quality": quality_key(self.quality),
+                "factor": WORST,
+                "level": level,
+                "first": 0,
+                "second": number * count,
+            }
+            for number, level in enumerate(levels, start=1)
+        ]
+        return self._measure_all(worst, variants)
 
-
-def _measure_worst(
-    model: Model,
-    features: StoredFeatures,
-    pairs: Path,
-    folder: Path,
-    quality: str | int,
-    grid: SweepGrid,
-    batch_size: int,
-    prefix: str,
-) -> dict[Perturbation, dict[str, Quantity]]:
-    count, levels = len(features.arrays["same"]), sorted(grid.joint)
-    found = embed_worst_case(
-        model.embedder,
-        features,
-        pairs,
-        folder.with_name(f"{folder.name}-{WORST}"),
-        resolution=None if quality == HIGH_QUALITY else int(quality),
-        levels=levels,
-        batch_size=batch_size,
-        description=f"worst case {prefix}",
-    )
-    variants = [
-        {"quality": quality_key(quality), "factor": WORST, "level": level, "first": 0, "second": number * count}
-        for number, level in enumerate(levels, start=1)
-    ]
-    return _measure_all(found, variants, grid.metrics, prefix)
+    def _measure_all(
+        self, features: StoredFeatures, variants: Sequence[Mapping[str, Any]]
+    ) -> dict[Perturbation, dict[str, Quantity]]:
+        measured = {}
+        for variant in track(variants, f"measure {self.prefix}"):
+            result = measure(features, variant, features.arrays["same"], self.grid.metrics)
+            perturbation = Perturbation(
+                variant["quality"], variant["factor"], variant["level"], *variant.get("other", (None, 0.0))
+            )
+            measured[perturbation] = {
+                name: Quantity(result.values[name], result.samples[name]) for name in self.grid.metrics
+            }
+        return measured
 
 
 def tolerated(sweep: Sweep, quality: str, factor: str, metric: str, points: float) -> Quantity:
