@@ -84,7 +84,7 @@ def compare(
         seed: Seed of its draws.
 
     Raises:
-        InputError: The features are of other data or made with other options, of a protocol without measures, or
+        InputError: The features are of other data or made with other options, of an unknown protocol, or
             there is no such metric.
     """
     protocol = protocol_of(first)

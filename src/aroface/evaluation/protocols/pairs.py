@@ -43,14 +43,14 @@ def evaluate(features: StoredFeatures) -> Outcome:
         InputError: Fewer pairs than folds, or pairs of one kind only.
     """
     same, distances = _labelled_distances(features)
-    measure = _measure(distances, same)
-    metrics = measure.values()
+    weighted = _weighted(distances, same)
+    metrics = weighted.values()
     genuine = int(np.count_nonzero(same))
     binomial = {
         f"{name}_binomial": clopper_pearson(round(metrics[name] * genuine), genuine)
         for name in map(_STRICT.format, STRICT_FARS)
     }
-    bootstrapped = {name: ends for name, ends in measure.intervals().items() if not name.endswith("_std")}
+    bootstrapped = {name: ends for name, ends in weighted.intervals().items() if not name.endswith("_std")}
     curves = {"tar_far": tar_far(-distances[same], -distances[~same])}
     return Outcome(metrics, bootstrapped | binomial, pair_counts(same), curves=curves)
 
@@ -62,7 +62,7 @@ def weighted_metrics(features: StoredFeatures) -> list[WeightedMetrics]:
         InputError: See :func:`evaluate`.
     """
     same, distances = _labelled_distances(features)
-    return [_measure(distances, same)]
+    return [_weighted(distances, same)]
 
 
 def _labelled_distances(features: StoredFeatures) -> tuple[Booleans, Floats]:
@@ -71,7 +71,7 @@ def _labelled_distances(features: StoredFeatures) -> tuple[Booleans, Floats]:
     return same, pair_distances(features.values[0::2], features.values[1::2])
 
 
-def _measure(distances: Floats, same: Booleans) -> WeightedMetrics:
+def _weighted(distances: Floats, same: Booleans) -> WeightedMetrics:
     hits = {"accuracy": correctly_classified(distances, same)}
     return WeightedMetrics(same, lambda weights: pair_metrics(distances, same, weights), hits)
 

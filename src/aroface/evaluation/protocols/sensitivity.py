@@ -75,10 +75,10 @@ def weighted_metrics(features: StoredFeatures) -> list[WeightedMetrics]:
     check_kinds(same, features)
     names: Sequence[str] = features.index["protocol"]["options"]["metric"]
     clean = [variant for variant in features.index["layout"]["variants"] if variant["factor"] is None]
-    return [_clean_measure(_distances(features, variant, same), same, names, variant["quality"]) for variant in clean]
+    return [_clean_metrics(_distances(features, variant, same), same, names, variant["quality"]) for variant in clean]
 
 
-def _clean_measure(distances: Floats, same: Booleans, names: Sequence[str], quality: str) -> WeightedMetrics:
+def _clean_metrics(distances: Floats, same: Booleans, names: Sequence[str], quality: str) -> WeightedMetrics:
     def statistic(weights: Integers) -> dict[str, Floats]:
         return {f"{name}_{quality}": value for name, value in _metrics(distances, same, names, weights).items()}
 

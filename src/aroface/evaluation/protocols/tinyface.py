@@ -28,7 +28,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
     gallery_labels = features.arrays["gallery_labels"]
     return Outcome(
         {name: values.mean().item() for name, values in scores.items()},
-        _measure(scores).intervals(),
+        _weighted(scores).intervals(),
         {
             "probes": len(features.arrays["probe_labels"]),
             "probes_with_mate": len(found.probes),
@@ -45,7 +45,7 @@ def weighted_metrics(features: StoredFeatures) -> list[WeightedMetrics]:
     Raises:
         InputError: See :func:`evaluate`.
     """
-    return [_measure(_scores(_search(features)))]
+    return [_weighted(_scores(_search(features)))]
 
 
 def _search(features: StoredFeatures) -> Retrieval:
@@ -67,7 +67,7 @@ def _scores(found: Retrieval) -> dict[str, Floats]:
     return {**hits, "map": found.average_precision}
 
 
-def _measure(scores: dict[str, Floats]) -> WeightedMetrics:
+def _weighted(scores: dict[str, Floats]) -> WeightedMetrics:
     columns = np.stack(list(scores.values()), axis=1)
     return WeightedMetrics(
         np.zeros(len(columns)),
