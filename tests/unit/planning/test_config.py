@@ -139,6 +139,7 @@ def edit(config: dict[str, Any], path: str, value: object) -> None:
             "test.yaml: benchmarks.0: unknown benchmark 'faces'; expected one of clean",
         ),
         ("benchmarks.0.protocol", "tinyface", "test.yaml: benchmarks.0: protocol tinyface on pairs"),
+        ("benchmarks.0.protocol", "lfw", "benchmarks.0.protocol: unknown protocol 'lfw'; expected one of ijb"),
         ("benchmarks.0.options", {"flip": 1}, "test.yaml: benchmarks.0: options.flip: 1 is not of type 'boolean'"),
         ("benchmarks.0.trained_on", ["ms1mv3"], "benchmarks: pairs_clean: trained_on: no experiment trains on ms1mv3"),
         (
