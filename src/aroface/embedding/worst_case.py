@@ -65,7 +65,7 @@ def misalign(
         embedder: Embedder whose network is a torch module.
         images: Aligned faces, uint8 (N, size, size, 3), RGB.
         partners: Embeddings (N, dimension) of the images that they are compared with.
-        same: (N,) whether a pair shows one person.
+        same: (N,) labels, true where a pair shows one person.
         level: Multiple of the joint maximum.
         joint_maximum: ``scale``, ``degrees`` and ``shift`` (length, as a fraction of the width) at level 1.
         resolution: Side in pixels that images are reduced to after they were warped; None for no reduction.

@@ -33,7 +33,7 @@ def evaluate_model(
 
     Args:
         model: Model of any kind.
-        benchmarks: ``.bin`` files of aligned pairs by name.
+        benchmarks: Paths of ``.bin`` files of aligned pairs by name.
         flip: True if the embedding of the mirrored image is added.
         batch_size: Number of images in one forward pass; by default as many as fit the device.
         threads: Number of threads of torch's arithmetic on the CPU.

@@ -44,7 +44,7 @@ def fetch(
         max_ratio: Largest ratio of what an archive holds to its own size.
 
     Returns:
-        Names of the fetched files; empty if all existed.
+        Paths of the fetched files; empty if all existed.
 
     Raises:
         InputError: The set has to be requested, a download or an archive has other content than expected, or a limit is

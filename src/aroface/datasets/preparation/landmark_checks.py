@@ -31,7 +31,7 @@ def suspicion(points: npt.ArrayLike, height: int, width: int) -> str | None:
     Args:
         points: (5, 2) in pixels, in the order of :data:`aroface.faces.geometry.TEMPLATE`.
         height: Height in pixels of the image that they belong to.
-        width: Its width.
+        width: Width of the image in pixels.
 
     Raises:
         InputError: A coordinate is not finite, or all points coincide.

@@ -83,7 +83,7 @@ def find_people(
 
     Args:
         folder: Parent of the people's folders, or of folders of them.
-        omissions: See `find_images`.
+        omissions: Account of what is left out, see `find_images`.
         depth: Depth of the people's folders, where the rule does not find it.
         lost: Treatment of people's folders from which no image is taken: an error, or they are left out.
 

@@ -158,8 +158,8 @@ def read_people(
             folder its path there) and le_x, le_y, re_x, re_y, nose_x, nose_y, lm_x, lm_y, rm_x, rm_y in pixels, left
             and right as the viewer sees them.
         omissions: Account of the images that are left out.
-        depth: See `find_people`.
-        lost: See `find_people`.
+        depth: Depth of the people's folders, see `find_people`.
+        lost: Treatment of lost people, see `find_people`.
         orientation: Frame of the landmarks.
 
     Raises:

@@ -46,8 +46,8 @@ class WebPage:
     """A web page, reduced to what a download needs of it.
 
     Attributes:
-        url: Its address.
-        title: Its title.
+        url: Address of the page.
+        title: Title of the page.
         text: Text of the page.
         action: Address of its form ``download-form``; None without such a form.
         fields: Values of that form by name.

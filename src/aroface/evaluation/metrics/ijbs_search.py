@@ -26,7 +26,7 @@ class GallerySearch:
     """Results of P probes in one gallery.
 
     Attributes:
-        mated: (P,) whether its person is in the gallery.
+        mated: (P,) flags of probes whose person is in the gallery.
         ranks: (P,) rank of the best mate, 1 the best; `NEVER` without a mate, or if the probe or all mates are zero.
         mate_scores: (P,) score of the best mate that is not zero, minus infinity without one.
         best_scores: (P,) the best score of all, minus infinity in an empty gallery.
@@ -107,7 +107,7 @@ def tpir_at_fpir(found: GallerySearch, fpir: float, weights: Integers | None = N
     Args:
         found: Results of P probes, of which at least one has a mate and one has none.
         fpir: Rate of false alarms, in (0, 1].
-        weights: (..., P) multiplicities, ones by default; each drawing holds probes of both kinds.
+        weights: Multiplicities (..., P), ones by default; each drawing holds probes of both kinds.
 
     Returns:
         (...).

@@ -63,8 +63,8 @@ def accuracy(distances: Floats, same: Booleans, weights: Integers | None = None)
 
     Args:
         distances: (N,) squared distances, N >= 10.
-        same: (N,) whether a pair shows one person.
-        weights: (..., N) multiplicities, ones by default.
+        same: (N,) labels, true where a pair shows one person.
+        weights: Multiplicities (..., N), ones by default.
 
     Returns:
         Mean and population standard deviation over the folds, each (...). A fold that a replicate of the bootstrap
@@ -99,9 +99,9 @@ def val(distances: Floats, same: Booleans, far: float, weights: Integers | None 
 
     Args:
         distances: (N,) squared distances, N >= 10.
-        same: (N,) whether a pair shows one person.
+        same: (N,) labels, true where a pair shows one person.
         far: False accept rate aimed at, in (0, 1).
-        weights: (..., N) multiplicities, ones by default.
+        weights: Multiplicities (..., N), ones by default.
 
     Returns:
         Mean and population standard deviation over the folds of the rate of genuine pairs accepted, each (...). Folds
@@ -174,8 +174,8 @@ class Roc:
     """The receiver operating characteristic over every threshold, from accepting nothing to accepting all.
 
     Attributes:
-        far: (..., T) rate of impostors accepted, non-decreasing from 0 to 1. Pairs of equal distance share one step.
-        tar: (..., T) rate of genuine pairs accepted.
+        far: Rates (..., T) of impostors accepted, non-decreasing from 0 to 1. Pairs of equal distance share one step.
+        tar: Rates (..., T) of genuine pairs accepted.
     """
 
     far: Floats
@@ -187,8 +187,8 @@ def roc(distances: Floats, same: Booleans, weights: Integers | None = None) -> R
 
     Args:
         distances: (N,) any score that is smaller for more similar pairs.
-        same: (N,) whether a pair shows one person; both kinds must occur.
-        weights: (..., N) multiplicities, ones by default.
+        same: (N,) labels, true where a pair shows one person; both kinds must occur.
+        weights: Multiplicities (..., N), ones by default.
     """
     weights = _weights(distances, weights)
     order = np.argsort(distances, kind="stable")

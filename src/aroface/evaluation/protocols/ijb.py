@@ -108,7 +108,7 @@ def verification_metrics(scores: Scores, same: Booleans) -> dict[str, float]:
 
     Args:
         scores: (P,) of pairs.
-        same: (P,) whether a pair is genuine; both kinds must occur.
+        same: (P,) labels, true for a genuine pair; both kinds must occur.
     """
     genuine, impostors = scores[same], scores[~same]
     paper, strict = (tars(genuine, impostors, FARS.values()) for tars in (paper_tars, strict_tars))

@@ -84,8 +84,8 @@ def pair_metrics(distances: Floats, same: Booleans, weights: Integers | None = N
 
     Args:
         distances: (N,) squared distances of unit features.
-        same: (N,) whether a pair shows one person.
-        weights: (..., N) multiplicities, ones by default.
+        same: (N,) labels, true where a pair shows one person.
+        weights: Multiplicities (..., N), ones by default.
     """
     mean, sd = accuracy(distances, same, weights)
     curve = roc(distances, same, weights)

@@ -40,7 +40,7 @@ def subjects_of(first: Rows, second: Rows, same: Booleans, count: int) -> tuple[
     Args:
         first: (P,) rows of templates.
         second: (P,) rows of templates.
-        same: (P,) whether a pair is genuine.
+        same: (P,) labels, true for a genuine pair.
         count: Number of templates.
 
     Returns:
@@ -73,7 +73,7 @@ def tar_samples(
         scores: (P,) of pairs.
         first: (P,) rows of templates.
         second: (P,) rows of templates.
-        same: (P,) whether a pair is genuine; both kinds must occur.
+        same: (P,) labels, true for a genuine pair; both kinds must occur.
         count: Number of templates.
         fars: Targets by name.
         replicates: Number of draws.
