@@ -1,4 +1,4 @@
-"""What the code means, as numbers raised by hand.
+"""Versions of results: what the code means, as numbers raised by hand.
 
 They are part of the names of results, so raising one makes new results beside the old ones. A change of the code that
 leaves all results as they were raises none, and nothing runs again.
@@ -17,3 +17,8 @@ EMBEDDING = 1
 
 PROTOCOLS = {"ijb": 2, "ijbs": 2, "pairs": 2, "sensitivity": 2, "tinyface": 2}
 """Raised, protocol by protocol, when the same features come to give other numbers, or more of them."""
+
+
+def protocol_version(name: str) -> int:
+    """Version of a protocol's numbers; 1 for one that is not listed, whose version was never raised."""
+    return PROTOCOLS.get(name, 1)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from aroface.embedding.feature_store import StoredFeatures
 from aroface.errors import InputError
 from aroface.evaluation.metrics.frame_pooling import segment_sums
-from aroface.evaluation.protocols.ijbs import SEARCHES, evaluate, measures
+from aroface.evaluation.protocols.ijbs import SEARCHES, evaluate, weighted_metrics
 from aroface.evaluation.statistics import bootstrap
 
 
@@ -233,7 +233,7 @@ def test_replicates_are_the_metrics_of_the_drawn_probes():
     arrays, owners = cast(rng, subjects=10, strangers=30)
     values = noisy(rng, owners, 0.7)
     features = StoredFeatures(Path("features"), {}, values, arrays)
-    (name, (probes, _)), measure = next(iter(SEARCHES.items())), measures(features)[0]
+    (name, (probes, _)), measure = next(iter(SEARCHES.items())), weighted_metrics(features)[0]
     drawn = bootstrap.samples(
         lambda weights: {"rows": np.stack([np.repeat(np.arange(len(row)), row) for row in weights])}, measure.strata, 8
     )["rows"]

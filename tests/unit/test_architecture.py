@@ -8,7 +8,10 @@ import pytest
 PACKAGE = Path("src/aroface")
 INNER = {
     "datasets": ["formats", "identity", "synthetic", "preparation"],
+    "datasets/formats": ["base", "checks", "image_checks", "registry"],
+    "embedding": ["image_source", "base", "protocols", "benchmark_spec", "embed"],
     "evaluation": ["metrics", "statistics", "protocols"],
+    "evaluation/protocols": ["outcome", "base", "registry"],
     "reporting": ["tables", "figures", "claims", "html_report"],
     "reporting/figures": ["curves", "layout"],
     "planning": ["config", "data_sources", "plan", "figure_inputs", "products", "forecast", "report_material"],

@@ -1,1 +1,1 @@
-"""What lies on disk: training sets, pair files, TinyFace; their manifests, generation and registry."""
+"""Data sets on disk: training sets, pair files and benchmark trees; their manifests, generation and registry."""

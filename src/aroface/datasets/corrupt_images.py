@@ -28,9 +28,9 @@ class Corrupt:
     """One image that cannot be used.
 
     Attributes:
-        position: in the training set.
-        label: its class.
-        reason: file, record and what is wrong, one line.
+        position: Position in the training set.
+        label: Class of the image.
+        reason: File, record and fault in one line.
     """
 
     position: int
@@ -40,26 +40,26 @@ class Corrupt:
 
 @dataclass(frozen=True, slots=True)
 class Filled:
-    """What the row of a batch was filled with: the image at ``position``, after ``corrupt`` ones before it."""
+    """Image that fills a row of a batch: the one at ``position``, after ``corrupt`` ones before it."""
 
     position: int
     corrupt: tuple[Corrupt, ...] = ()
 
 
 class Tolerance:
-    """What is done about images that cannot be used, and the account of those that were met.
+    """Treatment of images that cannot be used, and the account of those that were met.
 
     Args:
         on_corrupt: ``error`` ends at the first; ``skip`` lists it and takes another image in its place.
-        max_fraction: of the set's images that may be skipped, 0 … 1; one more ends with an error.
-        images: of the whole set.
-        name: of the set, for messages.
+        max_fraction: Fraction of the set's images that may be skipped, 0 … 1; one more ends with an error.
+        images: Number of images of the whole set.
+        name: Name of the set, for messages.
 
     Attributes:
-        found: those met so far in this process, each once, in the order of the batches.
+        found: Images skipped so far in this process, each once, in the order of the batches.
 
     Raises:
-        InputError: an unknown choice, or a fraction out of range.
+        InputError: An unknown choice, or a fraction out of range.
     """
 
     def __init__(self, on_corrupt: OnCorrupt, max_fraction: float, images: int, name: str) -> None:
@@ -84,13 +84,13 @@ class Tolerance:
         whatever the number of ranks and threads and wherever an epoch was resumed. Safe to call from many threads.
 
         Args:
-            slot: place in ``order``.
-            order: positions of the whole epoch, of all ranks, int64 (N,).
-            labels: classes by position, int64 (N,).
-            load: puts the image at a position where it belongs, or raises `InputError`.
+            slot: Position in ``order``.
+            order: Positions of the whole epoch, of all ranks, int64 (N,).
+            labels: Classes by position, int64 (N,).
+            load: Function that puts the image at a position where it belongs, or raises `InputError`.
 
         Raises:
-            InputError: an image is corrupt and may not be skipped, too many are, or a file cannot be read at all.
+            InputError: An image is corrupt and may not be skipped, too many are, or a file cannot be read at all.
         """
         corrupt: list[Corrupt] = []
         while True:
@@ -111,7 +111,7 @@ class Tolerance:
         """Enter the corrupt images of one row into the list.
 
         Raises:
-            InputError: they are more now than the set may have.
+            InputError: They are more now than the set may have.
         """
         for corrupt in filled.corrupt:
             if corrupt.position not in self._known:

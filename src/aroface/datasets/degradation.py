@@ -1,4 +1,4 @@
-"""What befalls the images of a low-quality set: few pixels as of a surveillance camera, and errors of alignment."""
+"""Degradations of a low-quality set: reduced resolution, as of a surveillance camera, and alignment errors."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Treatment:
-    """How images lose quality.
+    """Degradation of images, drawn at random.
 
     Attributes:
-        probability: that an image is degraded, 0 … 1.
-        resolution: smallest and largest width in pixels that a degraded face is reduced to.
-        alignment: ``exact``, or the errors of alignment as ``generate.schema.json`` describes them; they befall
+        probability: Probability that an image is degraded, 0 … 1.
+        resolution: Smallest and largest width in pixels that a degraded face is reduced to.
+        alignment: ``exact``, or the errors of alignment as ``generate.schema.json`` describes them; they apply to
             images that keep their resolution too.
-        degradation: fewer pixels alone, or all that a surveillance camera does.
+        degradation: Kind of degradation: fewer pixels alone, or all that a surveillance camera does.
     """
 
     probability: float = 0.0

@@ -17,9 +17,8 @@ class FileHashes:
     """SHA-256 of the files of one folder, remembered in a file by size and time of modification.
 
     Args:
-        folder: that names are relative to.
-        memory: what is remembered from one time to the next; None to read every file. A memory that cannot be read
-            is as good as none.
+        folder: Folder that names are relative to.
+        memory: File with the hashes of earlier calls; None to read every file. One that cannot be read is ignored.
     """
 
     def __init__(self, folder: Path, memory: Path | None = None) -> None:
@@ -32,7 +31,7 @@ class FileHashes:
         """The hash of one file.
 
         Raises:
-            InputError: there is no such file.
+            InputError: There is no such file.
         """
         path = self._folder / name
         try:

@@ -1,4 +1,4 @@
-"""Formats of image files, recognised by their first bytes: a name says nothing that can be relied on."""
+"""Formats of image files, recognised by their first bytes: names are not reliable."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp", ".tif", "
 """Endings of the usual formats."""
 
 MORE_SUFFIXES = SUFFIXES | {".jfif", ".jpe", ".mpo", ".gif", ".avif", ".jp2", ".pnm", ".heic", ".heif", ".jxl"}
-"""Endings of files that somebody takes for images: one whose bytes are of no known format is a damaged image."""
+"""Suffixes of image files: a file with one whose bytes are of no known format is a damaged image."""
 
 UNREADABLE = {
     "HEIC": "convert it to JPEG, for example by heif-convert",
@@ -68,7 +68,7 @@ def format_of_file(path: Path) -> str | None:
     """The format of a file, see `format_of`.
 
     Raises:
-        InputError: the file cannot be read.
+        InputError: The file cannot be read.
     """
 
     def head() -> bytes:

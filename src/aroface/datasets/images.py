@@ -1,4 +1,4 @@
-"""Encoded images: JPEG by libjpeg-turbo, everything else by OpenCV; RGB, never rotated by what EXIF says."""
+"""Encoded images: JPEG by libjpeg-turbo, everything else by OpenCV; RGB, never rotated by EXIF."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Limit:
 
 _limit = _Limit()
 
-cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # what is wrong with an image is said in one line
+cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # errors about images are reported in one line
 
 
 def allow_megapixels(megapixels: float, option: str = "--max-megapixels") -> None:
@@ -56,7 +56,7 @@ def decode(data: bytes, max_pixels: int | None = None) -> Pixels:
             files, see `allow_megapixels`.
 
     Raises:
-        ValueError: the bytes are no image, not a whole one, or one of more pixels.
+        ValueError: The bytes are no image, not a whole one, or one of more pixels.
     """
     if max_pixels is None:
         check_pixels(data, _limit.pixels, _limit.option)
@@ -100,7 +100,7 @@ def read_image(path: Path) -> Pixels:
     """The pixels of an image file, uint8 (H, W, 3), RGB.
 
     Raises:
-        InputError: the file is missing, is no whole image, or one of more pixels than allowed.
+        InputError: The file is missing, is no whole image, or one of more pixels than allowed.
     """
     try:
         return decode(path.read_bytes())
@@ -114,7 +114,7 @@ def resize_square(image: Pixels, size: int) -> Pixels:
     """A square image at ``size`` × ``size`` pixels: averaged when it shrinks, bicubic when it grows.
 
     Raises:
-        ValueError: the image is not square, so that a face in it would be distorted.
+        ValueError: The image is not square, so that a face in it would be distorted.
     """
     height, width = image.shape[:2]
     if height != width:
@@ -123,3 +123,13 @@ def resize_square(image: Pixels, size: int) -> Pixels:
         return image
     interpolation = cv2.INTER_AREA if height > size else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(image, (size, size), interpolation=interpolation), np.uint8)
+
+
+def letterbox(image: Pixels, size: int) -> Pixels:
+    """Put an image of any shape (H, W, 3) in the middle of a white square of ``size`` × ``size`` pixels."""
+    height, width = image.shape[:2]
+    side = max(height, width)
+    square = np.full((side, side, 3), 255, np.uint8)
+    top, left = (side - height) // 2, (side - width) // 2
+    square[top : top + height, left : left + width] = image
+    return resize_square(square, size)

@@ -40,10 +40,10 @@ class Batch:
     """One batch, valid until the next but one is asked for.
 
     Attributes:
-        images: uint8 (B, S, S, 3), RGB, not yet flipped.
-        labels: int64 (B,).
-        indices: positions in the training set, int64 (B,).
-        flips: bool (B,), the images that `to_network` mirrors left to right.
+        images: Pixels, uint8 (B, S, S, 3), RGB, not yet flipped.
+        labels: Classes, int64 (B,).
+        indices: Positions in the training set, int64 (B,).
+        flips: Flags, bool (B,), of the images that `to_network` mirrors left to right.
     """
 
     images: torch.Tensor
@@ -87,27 +87,27 @@ class BatchLoader:
     """The batches of a training set, epoch by epoch.
 
     Args:
-        training_set: where the JPEGs come from.
-        batch_size: images a batch on this rank.
-        seed: of order and flips; the same on all ranks.
-        rank: of this process.
-        world_size: number of ranks.
-        threads: that decode; their number changes nothing but the speed.
-        size: height and width that every image must have.
-        flip: probability of a horizontal flip.
-        on_corrupt: what to do about an image that cannot be used (damaged record, no JPEG, wrong size): ``error`` ends
-            the epoch, ``skip`` takes the next usable image of the epoch's order instead, with its own label.
-        max_corrupt_fraction: of the set's images that may be skipped; one more ends the epoch. Each rank counts those
-            that it has met since it was started.
-        pin_memory: whether batches lie in pinned memory, from which a GPU copies them by itself.
-        keep_last: whether an epoch ends with a smaller batch of what is left over; see :func:`last_share`.
+        training_set: Source of the JPEGs.
+        batch_size: Number of images of a batch on this rank.
+        seed: Seed of order and flips; the same on all ranks.
+        rank: This process's rank.
+        world_size: Number of ranks.
+        threads: Number of decoder threads; it changes nothing but the speed.
+        size: Height and width that every image must have.
+        flip: Probability of a horizontal flip.
+        on_corrupt: Treatment of an image that cannot be used (damaged record, no JPEG, wrong size): ``error`` ends the
+            epoch, ``skip`` takes the next usable image of the epoch's order instead, with its own label.
+        max_corrupt_fraction: Fraction of the set's images that may be skipped; one more ends the epoch. Each rank
+            counts those that it has met since it was started.
+        pin_memory: True if batches lie in pinned memory, from which a GPU copies them by itself.
+        keep_last: True if an epoch ends with a smaller batch of the remaining images; see :func:`last_share`.
 
     Attributes:
-        batches_per_epoch: batches in an epoch.
-        images_per_epoch: images in an epoch, of all ranks.
+        batches_per_epoch: Number of batches in an epoch.
+        images_per_epoch: Number of images in an epoch, of all ranks.
 
     Raises:
-        InputError: the set is smaller than one batch of all ranks, or an option is out of range.
+        InputError: The set is smaller than one batch of all ranks, or an option is out of range.
     """
 
     def __init__(
@@ -117,6 +117,7 @@ class BatchLoader:
         seed: int,
         rank: int = 0,
         world_size: int = 1,
+        *,
         threads: int = 2,
         size: int = 112,
         flip: float = 0.5,
@@ -155,7 +156,7 @@ class BatchLoader:
         """The batches of an epoch from batch ``start`` on; the same batches, however often an epoch is resumed.
 
         Raises:
-            InputError: a file cannot be read, or an image cannot be used and may not be skipped; names file and record.
+            InputError: A file cannot be read, or an image cannot be used and may not be skipped; names file and record.
         """
         n, share = len(self._set), (self._rank, self._world_size, self._batch_size)
         order = _permutation(n, self._seed, epoch)
@@ -242,14 +243,14 @@ class BatchLoader:
 
 
 def to_network(batch: Batch, device: torch.device | str, channels_last: bool = False) -> torch.Tensor:
-    """The images as a network takes them: flipped where the batch says so, float32 (B, 3, S, S) in [-1, 1], RGB.
+    """Convert images for a network: flipped where the batch has a flag, float32 (B, 3, S, S) in [-1, 1], RGB.
 
     The values are those of torchvision's ``ToTensor`` and ``Normalize(0.5, 0.5)``, bit for bit, on every device.
 
     Args:
-        batch: as the loader gave it; it is not changed.
-        device: where the result is wanted; the bytes travel as uint8.
-        channels_last: give the result that memory format (its shape stays the same).
+        batch: Batch from the loader; it is not changed.
+        device: Device of the result; the bytes travel as uint8.
+        channels_last: True to give the result that memory format; its shape stays the same.
 
     Returns:
         The images. On a CPU they are valid as long as the batch is, until the next but one is asked for, and until

@@ -31,7 +31,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     What stood there before is replaced if it was made here, which its manifest shows.
 
     Raises:
-        InputError: something else stands there.
+        InputError: Something else stands there.
     """
     if path.exists() and not (path / MANIFEST).is_file() and not (path.is_dir() and not any(path.iterdir())):
         raise InputError(
@@ -64,7 +64,7 @@ def manifest_hash(identity: Mapping[str, Any]) -> str:
 
 
 def manifest_path(data: Path) -> Path:
-    """Where the manifest of a set lies: in its folder, or beside its file."""
+    """Path of the manifest of a set: in its folder, or beside its file."""
     return data.with_name(f"{data.name}.{MANIFEST}") if data.suffix == ".bin" else data / MANIFEST
 
 
@@ -72,7 +72,7 @@ def files_under(folder: Path) -> list[str]:
     """Relative names of all files under a folder, sorted; manifests and hidden files are left out.
 
     Raises:
-        InputError: a name is not UTF-8.
+        InputError: A name is not UTF-8.
     """
     found = []
     for directory, folders, names in os.walk(folder):
@@ -98,11 +98,11 @@ def write_manifest(
     """Hash the files of a set and write its manifest.
 
     Args:
-        data: the set's folder, or its ``.bin`` file.
-        name: of the set.
+        data: Folder of the set, or its ``.bin`` file.
+        name: Name of the set.
         kind: ``training``, ``pairs``, ``tinyface`` or, for a folder of such sets, ``package``.
-        identity: all that decides the content.
-        counts: such as images, identities, pairs.
+        identity: Description of all that decides the content.
+        counts: Counts such as images, identities, pairs.
         left_out: Summary of what was left out when the set was made, see `aroface.omissions`.
         corrupt: Images that were left out because they cannot be decoded, each with the reason.
     """
@@ -119,7 +119,7 @@ def read_manifest(data: Path) -> dict[str, Any]:
     """The manifest of a set, given its folder or its ``.bin`` file.
 
     Raises:
-        InputError: there is none, it is malformed, or a file it lists is missing or of another size.
+        InputError: There is none, it is malformed, or a file it lists is missing or of another size.
     """
     path = manifest_path(data)
     manifest: dict[str, Any] = read_json(path)
@@ -141,11 +141,11 @@ def sample_identity(folder: Path, files: Iterable[str]) -> dict[str, Any]:
     """The identity of a received set from the size and the two ends of each of its files: cheap, however large it is.
 
     Args:
-        folder: where it lies.
-        files: relative names; of a folder among them, the names of what it holds count.
+        folder: Folder of the set.
+        files: Relative names; of a folder among them, the names of its entries count.
 
     Raises:
-        InputError: one of them is not there.
+        InputError: One of them is not there.
     """
     return {"files": {item: _sample(folder / item) for item in sorted(files)}}
 
@@ -171,11 +171,11 @@ def listing_hash(folder: Path, hashes: FileHashes | None = None) -> str:
     """SHA-256 over the relative names, sizes and contents of all files under a folder.
 
     Args:
-        folder: of photographs.
-        hashes: those of its files, as far as they are remembered; None to read them all.
+        folder: Folder of photographs.
+        hashes: Remembered hashes of its files; None to read them all.
 
     Raises:
-        InputError: there is no such folder.
+        InputError: There is no such folder.
     """
     if not folder.is_dir():
         raise InputError("no such folder", file=folder)

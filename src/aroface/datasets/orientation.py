@@ -17,7 +17,7 @@ from aroface.datasets.retrying_reads import retrying
 Pixels = npt.NDArray[np.uint8]
 
 UPRIGHT = 1
-"""The orientation of an image that is stored as it is shown; also of one that says nothing."""
+"""The orientation of an image that is stored as it is shown; also of one without the tag."""
 
 _TAG = 0x0112
 _EXIF = b"Exif\0\0"
@@ -74,7 +74,7 @@ def _orientation(file: IO[bytes]) -> int:
     try:
         exif = find(file) if find else b""
         found = _value(exif.removeprefix(_EXIF))
-    except (struct.error, IndexError):  # cut short, which is said when the image is decoded
+    except (struct.error, IndexError):  # cut short, which is reported when the image is decoded
         return UPRIGHT
     return found if 1 <= found <= 8 else UPRIGHT
 

@@ -1,4 +1,4 @@
-"""The registries: who provides each set, benchmark and checkpoint, on which terms, and what must be on disk."""
+"""Registries of sets, benchmarks, checkpoints and detectors: providers, terms, and the files that must exist."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from aroface.datasets.formats.registry import FORMATS
 from aroface.errors import InputError
 from aroface.schemas import read_yaml, validate
 from aroface.shipped import shipped
@@ -18,13 +19,13 @@ REGISTRIES = Path("workflow/registries")
 
 @dataclass(frozen=True, slots=True)
 class Download:
-    """A file that anybody may fetch.
+    """File that can be downloaded without registration.
 
     Attributes:
-        url: where it is.
-        file: its name under the data folder.
-        sha256: what it must have; None if nobody has published it.
-        unpack: whether it is an archive whose content belongs into the data folder.
+        url: Address of the file.
+        file: Name under the data folder.
+        sha256: Hash that it must have; None if nobody has published it.
+        unpack: True if it is an archive whose content belongs into the data folder.
         size: Size in bytes; None if nobody has published it.
         max_bytes: Size beyond which it cannot be this file; None for the default of downloads.
         page: Address by which a browser gets it.
@@ -41,19 +42,19 @@ class Download:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What somebody else provides.
+    """Set, checkpoint or detector that others provide.
 
     Attributes:
-        key: its name in the configuration.
-        title: its name in tables.
-        provider: who gives it out.
-        licence: the terms, in a few words.
-        request: page where it is asked for or found.
-        listed_as: its name on that page.
-        citation: of the paper that describes it.
-        files: what must be there: files and folders under the data folder.
-        counts: what its provider says it holds, as far as published.
-        downloads: files that give it without a form; none where it has to be requested.
+        key: Name in the configuration.
+        title: Name in tables.
+        provider: Name of the provider.
+        licence: Terms of use, in a few words.
+        request: Page where it is requested or found.
+        listed_as: Name on that page.
+        citation: Citation of the paper that describes it.
+        files: Files and folders that must exist, under the data folder.
+        counts: Counts that its provider publishes.
+        downloads: Files that can be downloaded without registration; none where it has to be requested.
     """
 
     key: str
@@ -73,7 +74,7 @@ class Dataset(Entry):
     """A training set in the InsightFace layout.
 
     Attributes:
-        folder: where it lies under the data folder.
+        folder: Folder of the set under the data folder.
     """
 
     folder: str
@@ -81,15 +82,15 @@ class Dataset(Entry):
 
 @dataclass(frozen=True, slots=True)
 class Benchmark(Entry):
-    """What models are evaluated on.
+    """Benchmark that models are evaluated on.
 
     Attributes:
-        protocol: by which it is evaluated.
-        path: what is evaluated, relative to the data folder.
-        options: how the literature embeds it: color, flip, fusion, alignment.
+        protocol: Protocol of its evaluation, named after the kind of its data.
+        path: Path of the data, relative to the data folder.
+        options: Options of the literature's embeddings: color, flip, fusion, alignment.
     """
 
-    protocol: Literal["pairs", "tinyface", "ijb", "ijbs"]
+    protocol: str
     path: str
     options: dict[str, Any]
 
@@ -99,10 +100,10 @@ class Checkpoint(Entry):
     """Released weights.
 
     Attributes:
-        method: key of the method that trained them.
-        dataset: key of the training set.
-        arch: of the backbone.
-        color: order of the channels that it takes.
+        method: Key of the method that trained them.
+        dataset: Key of the training set.
+        arch: Architecture of the backbone.
+        color: Order of the channels of its input.
     """
 
     method: str
@@ -123,7 +124,7 @@ def read_datasets(path: str | PathLike[str]) -> dict[str, Dataset]:
     """The registry of training sets by key.
 
     Raises:
-        InputError: the file is missing or is not what ``datasets.schema.json`` says.
+        InputError: The file is missing or not as ``datasets.schema.json`` demands.
     """
     return _read(path, "datasets", Dataset)
 
@@ -132,16 +133,21 @@ def read_benchmarks(path: str | PathLike[str]) -> dict[str, Benchmark]:
     """The registry of benchmarks by key.
 
     Raises:
-        InputError: the file is missing or is not what ``benchmarks.schema.json`` says.
+        InputError: The file is missing or not as ``benchmarks.schema.json`` demands.
     """
-    return _read(path, "benchmarks", Benchmark)
+    benchmarks = _read(path, "benchmarks", Benchmark)
+    for key, benchmark in benchmarks.items():
+        if benchmark.protocol not in FORMATS:
+            what, expected = f"unknown protocol {benchmark.protocol!r:.40}", f"one of {', '.join(FORMATS)}"
+            raise InputError(what, file=path, record=f"{key}.protocol", expected=expected)
+    return benchmarks
 
 
 def read_checkpoints(path: str | PathLike[str]) -> dict[str, Checkpoint]:
     """The registry of released checkpoints by key.
 
     Raises:
-        InputError: the file is missing or is not what ``checkpoints.schema.json`` says.
+        InputError: The file is missing or not as ``checkpoints.schema.json`` demands.
     """
     return _read(path, "checkpoints", Checkpoint)
 
@@ -150,7 +156,7 @@ def read_detectors(path: str | PathLike[str]) -> dict[str, DetectorFile]:
     """The registry of face detectors by key.
 
     Raises:
-        InputError: the file is missing or is not what ``detectors.schema.json`` says.
+        InputError: The file is missing or not as ``detectors.schema.json`` demands.
     """
     return _read(path, "detectors", DetectorFile)
 
@@ -159,7 +165,7 @@ def read_all(registries: Path = REGISTRIES) -> dict[str, Entry]:
     """All entries by key: training sets, benchmarks, checkpoints, face detectors.
 
     Raises:
-        InputError: a registry is missing or malformed, or two entries have one key.
+        InputError: A registry is missing or malformed, or two entries have one key.
     """
     entries: dict[str, Entry] = {}
     parts: list[dict[str, Any]] = [
@@ -179,7 +185,7 @@ def find_entry(key: str, registries: Path = REGISTRIES) -> Entry:
     """The entry of one key.
 
     Raises:
-        InputError: there is none; or see `read_all`.
+        InputError: There is none; or see `read_all`.
     """
     entries = read_all(registries)
     if key not in entries:
@@ -188,10 +194,10 @@ def find_entry(key: str, registries: Path = REGISTRIES) -> Entry:
 
 
 def place_of(name: str, data_dir: Path, registries: Path = REGISTRIES) -> Path:
-    """Where a set lies that is named by its path or by its key.
+    """Path of a set that is named by its path or by its key.
 
     Raises:
-        InputError: neither a path nor a key, or the registered set is not there.
+        InputError: Neither a path nor a key, or the registered set is not there.
     """
     if Path(name).exists():
         return Path(name)
@@ -205,7 +211,7 @@ def place_of(name: str, data_dir: Path, registries: Path = REGISTRIES) -> Path:
 
 
 def missing(entry: Entry, data_dir: Path) -> str | None:
-    """One line: what is missing under ``data_dir``, where to get it and where to put it; None if nothing is."""
+    """Describe the missing files under ``data_dir`` in one line, with their source and place; None if none is."""
     absent = [name for name in entry.files if not (data_dir / name).exists()]
     if not absent:
         return None
@@ -217,14 +223,14 @@ def missing(entry: Entry, data_dir: Path) -> str | None:
 
 
 def listing(data_dir: Path, registries: Path = REGISTRIES) -> list[str]:
-    """A line for each entry: key, title, what it holds, and whether it is there.
+    """List all entries, one a line: key, title, content, and presence on disk.
 
     Args:
-        data_dir: where received sets lie.
-        registries: folder of the registries.
+        data_dir: Folder of received sets.
+        registries: Folder of the registries.
 
     Raises:
-        InputError: a registry is missing or malformed.
+        InputError: A registry is missing or malformed.
     """
     rows = []
     for entry in read_all(registries).values():
@@ -239,7 +245,7 @@ def markdown(registries: Path = REGISTRIES) -> list[str]:
     """The registries as the lines of a Markdown table.
 
     Raises:
-        InputError: a registry is missing or malformed.
+        InputError: A registry is missing or malformed.
     """
     lines = ["| key | holds | terms | lies in `data/` as |", "| :-- | :-- | :-- | :-- |"]
     for entry in read_all(registries).values():

@@ -32,12 +32,12 @@ def retrying(action: Callable[[], T], path: Path, record: str | None = None) -> 
     """The result of an action that reads ``path``, tried again after a transient error.
 
     Args:
-        action: is called up to five times within nine seconds.
-        path: named in the message.
-        record: what is read there, named as well.
+        action: Function that is called up to five times within nine seconds.
+        path: Path of the file, for the message.
+        record: Record that is read there, for the message.
 
     Raises:
-        InputError: the file is not there, or cannot be read.
+        InputError: The file is not there, or cannot be read.
     """
     for pause in (*PAUSES, None):
         try:
@@ -60,11 +60,11 @@ class SteadyFile:
     """A file read at any place, from many threads and from forked or spawned workers at once.
 
     Attributes:
-        path: of the file.
-        size: its bytes.
+        path: Path of the file.
+        size: Size in bytes.
 
     Raises:
-        InputError: the file is not there, or cannot be opened.
+        InputError: The file is not there, or cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
@@ -80,13 +80,13 @@ class SteadyFile:
         """``size`` bytes from ``offset`` on, fewer only where the file ends.
 
         Raises:
-            InputError: the file cannot be read, or not for long; it names ``record``.
+            InputError: The file cannot be read, or not for long; it names ``record``.
         """
         return retrying(lambda: self._read(size, offset), self.path, record)
 
     def will_need(self, stretches: Iterable[tuple[int, int]]) -> None:
         """Ask the kernel to fetch stretches ``(offset, size)`` in the background."""
-        with suppress(OSError):  # reading says it better
+        with suppress(OSError):  # reading reports it better
             for offset, size in stretches:
                 os.posix_fadvise(self._descriptor, offset, size, os.POSIX_FADV_WILLNEED)
 

@@ -1,4 +1,4 @@
-"""Which people are tested, which of their images meet in pairs, which are gallery and which probes."""
+"""Splits of people and images: people tested, pairs, galleries and probes."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class PairList:
     """Pairs of images, the first half of each fold genuine.
 
     Attributes:
-        first: first image of each pair.
-        second: second image.
-        same: whether both show one person, bool (N,).
+        first: First image of each pair.
+        second: Second image of each pair.
+        same: Labels, bool (N,), true where both show one person.
     """
 
     first: list[Image]
@@ -42,11 +42,11 @@ def sample_pairs(counts: Sequence[int], most: int, folds: int, rng: np.random.Ge
     """Verification pairs, none twice; every person in turn gives a genuine pair until there are enough.
 
     Args:
-        counts: images of each person.
-        most: pairs wanted. There are fewer where the images give fewer genuine ones, or impostors are so few that they
-            would run out.
-        folds: the number of pairs is a multiple of twice their number.
-        rng: the stream to draw from.
+        counts: Number of images of each person.
+        most: Number of pairs wanted. There are fewer where the images give fewer genuine ones, or impostors are so few
+            that they would run out.
+        folds: Number of folds; the number of pairs is a multiple of twice their number.
+        rng: Generator of the random choices.
     """
     images = np.asarray(counts, np.int64)
     genuine_total = int((images * (images - 1) // 2).sum())
@@ -66,10 +66,10 @@ def split_images(
     """Gallery and probe images of every person: at most so many, and of the probes no more than half of all images.
 
     Args:
-        counts: images of each person, at least 2.
-        gallery: at most, each.
-        probes: at most, each.
-        rng: the stream to draw from.
+        counts: Number of images of each person, at least 2.
+        gallery: Largest number of gallery images of each person.
+        probes: Largest number of probes of each person.
+        rng: Generator of the random choices.
     """
     known: list[Image] = []
     searched: list[Image] = []

@@ -1,4 +1,4 @@
-"""The grid of a sensitivity sweep: which variants of a pair set there are, and the alignment error of each image.
+"""Grid of a sensitivity sweep: the variants of a pair set, and the alignment error of each image.
 
 Each pair has one direction for each error, drawn once: the sign of scale and of rotation and the bearing of the shift.
 All levels, factors and qualities use these, so that the points of a curve differ by the size of the error alone.
@@ -14,15 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aroface.faces.geometry import similarity_matrix
-
 Booleans = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 HIGH_QUALITY = "hq"
 LEVELS = {"scale": "scale", "rotation": "degrees", "shift": "shift", "joint": "joint"}
-"""Factor of alignment error, as records name it, to the option that lists its levels."""
+"""Option that lists the levels of a factor of alignment error, by the factor's name in records."""
 
 _DIRECTIONS = 1301  # purpose of the random stream
 
@@ -32,11 +30,11 @@ class Variant:
     """One way to spoil an image.
 
     Attributes:
-        resolution: side in pixels that it is reduced to; None leaves its quality alone.
-        factor: kind of alignment error, a key of :data:`LEVELS`; None leaves it aligned.
-        level: size of the error: relative (scale), degrees (rotation), fraction of the image width (shift), or multiple
+        resolution: Side in pixels that it is reduced to; None leaves its quality alone.
+        factor: Kind of alignment error, a key of :data:`LEVELS`; None leaves it aligned.
+        level: Size of the error: relative (scale), degrees (rotation), fraction of the image width (shift), or multiple
             of the joint maximum (joint).
-        other: a second factor and its level, for an error of two factors at once.
+        other: Second factor and its level, for an error of two factors at once.
     """
 
     resolution: int | None = None
@@ -51,7 +49,7 @@ class Variant:
 
 
 def variants(options: Mapping[str, Any]) -> Iterator[Variant]:
-    """All variants of a sweep, quality by quality; each quality opens with the undistorted one.
+    """List all variants of a sweep, quality by quality; each quality opens with the undistorted one.
 
     Pairs of factors in the option ``maps``, where there is one, come last, at all pairs of their ``map_levels``.
     """
@@ -66,14 +64,19 @@ def variants(options: Mapping[str, Any]) -> Iterator[Variant]:
                 yield Variant(resolution, one, float(level), (other, float(second)))
 
 
+def number_of_variants(options: Mapping[str, Any]) -> int:
+    """Number of all variants of a sweep."""
+    return sum(1 for _ in variants(options))
+
+
 @dataclass(frozen=True, slots=True)
 class Directions:
     """Direction of each of N alignment errors.
 
     Attributes:
-        scale: (N,) 1 enlarges the face, -1 shrinks it.
-        rotation: (N,) 1 turns clockwise, -1 counter-clockwise.
-        bearing: (N,) angle of the shift in radians, 0 to the right.
+        scale: Signs (N,): 1 enlarges the face, -1 shrinks it.
+        rotation: Signs (N,): 1 turns clockwise, -1 counter-clockwise.
+        bearing: Angles (N,) of the shift in radians, 0 to the right.
     """
 
     scale: Floats
@@ -92,14 +95,16 @@ def draw_directions(number: int, seed: int) -> Directions:
 
 
 def error_matrices(variant: Variant, directions: Directions, joint_maximum: Mapping[str, float], size: int) -> Floats:
-    """The similarities (N, 2, 3) that take aligned images of ``size`` pixels to wrongly aligned ones.
+    """Similarities (N, 2, 3) that take aligned images of ``size`` pixels to wrongly aligned ones.
 
     Args:
-        variant: kind and size of the error.
-        directions: of the N images.
-        joint_maximum: ``scale``, ``degrees`` and ``shift`` of the joint error of level 1.
-        size: side of the images in pixels.
+        variant: Kind and size of the error.
+        directions: Directions of the N errors.
+        joint_maximum: Joint error of level 1: ``scale``, ``degrees`` and ``shift``.
+        size: Side of the images in pixels.
     """
+    from aroface.faces.geometry import similarity_matrix  # which needs OpenCV, while a plan counts variants without it
+
     if variant.factor == "joint":
         scale, degrees, shift = (variant.level * joint_maximum[key] for key in ("scale", "degrees", "shift"))
     else:

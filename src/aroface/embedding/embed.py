@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from aroface.embedding.collapse import distinct
 from aroface.embedding.embedder import BATCH_SIZE, Embedder, Rows, load_embedder
 from aroface.embedding.feature_store import INDEX, Precision, write_index, write_rows
 from aroface.embedding.image_source import Images, ImageSource
-from aroface.embedding.protocols import OPEN_SOURCE
+from aroface.embedding.protocols import find_protocol
 from aroface.environment_lock import lock_state
 from aroface.errors import InputError
 from aroface.files import digest, read_json
@@ -34,6 +34,21 @@ SCHEMA = 1
 
 _EVALUATION_ONLY = ("metric", "norm_weighting", "detector_weighting")  # options that leave the features alone
 _AHEAD = 2  # batches decoded while one is embedded
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedOptions:
+    """Execution of an embedding; all but the precision leave the features alone, up to rounding.
+
+    Attributes:
+        batch_size: Number of images in one forward pass.
+        threads: Number of threads of CPU arithmetic; torch's own choice by default.
+        precision: Precision of the stored features, which are computed in float32.
+    """
+
+    batch_size: int = BATCH_SIZE
+    threads: int | None = None
+    precision: Precision = "float32"
 
 
 def embed_benchmark(
@@ -48,39 +63,31 @@ def embed_benchmark(
 ) -> Path:
     """Write the features of one benchmark under one run; do nothing where they are complete.
 
-    A call that was killed is gone on with at its last whole shard. Other weights, another benchmark or other options
-    than those of the features that are there start anew. Under torchrun each process embeds a part of the rows.
+    An interrupted call resumes after its last complete shard. Other weights, another benchmark or other options than
+    those of the existing features start again. Under torchrun each process embeds a part of the rows.
 
     Args:
         run_dir: ``results/runs/{run}``.
-        benchmark: specification, see :mod:`aroface.embedding.benchmark_spec`.
+        benchmark: Specification, see :mod:`aroface.embedding.benchmark_spec`.
         out: ``results/features/{run}/{benchmark}``.
-        device: torch device; by default the GPU if there is one.
-        batch_size: images in one forward pass.
-        threads: threads of CPU arithmetic; torch's own choice by default.
-        precision: of the stored features, which are computed in float32.
+        device: Device of torch; by default the GPU if there is one.
+        batch_size: Number of images in one forward pass.
+        threads: Number of threads of CPU arithmetic; torch's own choice by default.
+        precision: Precision of the stored features, which are computed in float32.
 
     Returns:
         The path of ``index.json``.
 
     Raises:
-        InputError: a wrong specification, run, benchmark or weights; colours the network was not trained on; features
+        InputError: A wrong specification, run, benchmark or weights; colours the network was not trained on; features
             that are not finite; no room on the disk.
     """
     spec = resolve(benchmark)
     checkpoint = read_checkpoint(run_dir)
     _check_color(checkpoint, spec["options"]["color"], run_dir)
     with process_group(choose_device(device).type) as ranks:
-        return embed_with(
-            checkpoint,
-            lambda: load_embedder(run_dir, device),
-            spec,
-            out,
-            batch_size=batch_size,
-            threads=threads,
-            precision=precision,
-            ranks=ranks,
-        )
+        options = EmbedOptions(batch_size, threads, precision)
+        return embed_with(checkpoint, lambda: load_embedder(run_dir, device), spec, out, options, ranks)
 
 
 def embed_with(
@@ -88,50 +95,46 @@ def embed_with(
     load: Callable[[], Embedder],
     spec: Mapping[str, Any],
     out: str | PathLike[str],
-    *,
-    batch_size: int = BATCH_SIZE,
-    threads: int | None = None,
-    precision: Precision = "float32",
+    execution: EmbedOptions | None = None,
     ranks: ProcessGroup | None = None,
 ) -> Path:
-    """As :func:`embed_benchmark`, with any embedder.
+    """Embed as :func:`embed_benchmark` does, with any embedder.
 
     Args:
-        checkpoint: who the model is, in the words of ``checkpoint.json``.
-        load: called only where there is something to embed.
-        spec: a resolved specification.
-        out: folder of the features.
-        batch_size: images in one forward pass.
-        threads: threads of CPU arithmetic; torch's own choice by default.
-        precision: as there.
-        ranks: the processes that share the rows; this one alone by default.
+        checkpoint: Description of the model in the form of ``checkpoint.json``.
+        load: Function that loads the embedder; called only if there is something to embed.
+        spec: Resolved specification.
+        out: Folder of the features.
+        execution: Batch size, threads and precision.
+        ranks: Processes that share the rows; this one alone by default.
 
     Returns:
         The path of ``index.json``.
 
     Raises:
-        InputError: as there.
+        InputError: See :func:`embed_benchmark`.
     """
     folder, options = Path(out), spec["options"]
-    ranks = ranks or ProcessGroup(torch.device("cpu"))
-    index = _index(checkpoint, spec, precision)
+    execution, ranks = execution or EmbedOptions(), ranks or ProcessGroup(torch.device("cpu"))
+    index = _index(checkpoint, spec, execution.precision)
     if _is_complete(folder, index):
         return folder / INDEX
-    source = OPEN_SOURCE[spec["protocol"]](Path(spec["path"]), options, checkpoint["input"]["size"])
+    protocol = find_protocol(spec["protocol"])
+    source = protocol.open_source(Path(spec["path"]), options, checkpoint["input"]["size"])
     embedder = load()
     part = range(*(source.rows * rank // ranks.world_size for rank in (ranks.rank, ranks.rank + 1)))
-    with _torch_threads(threads), ranks.at_work():
+    with _torch_threads(execution.threads), ranks.at_work():
         seconds = write_rows(
             folder,
             index["key"],
             (source.rows, embedder.dimension),
             lambda start: distinct(
-                _batches(source, embedder, spec, batch_size, range(start, part.stop)), checkpoint, spec
+                _batches(source, embedder, spec, execution.batch_size, range(start, part.stop)), checkpoint, spec
             ),
             part=part,
-            precision=precision,
+            precision=execution.precision,
         )
-        environment = _environment(embedder, batch_size)
+        environment = _environment(embedder, execution.batch_size)
     written = {"rows": source.rows, "dimension": embedder.dimension, "layout": dict(source.layout)}
     ranks.wait()  # all parts are there
     wall = round(max(ranks.gather(seconds)), 2)
@@ -142,7 +145,7 @@ def embed_with(
 
 
 def _index(checkpoint: Mapping[str, Any], spec: Mapping[str, Any], precision: Precision) -> dict[str, Any]:
-    """What is known of the features before they are made; ``key`` hashes all that decides their values."""
+    """Part of the index that is known before the features are made; ``key`` hashes all that decides their values."""
     options, files = spec["options"], data_hash(Path(spec["path"]))
     weights = checkpoint["weights"]["sha256"]
     stored = {} if precision == "float32" else {"precision": precision}
@@ -189,14 +192,16 @@ def _check_color(checkpoint: Mapping[str, Any], color: str, run_dir: str | PathL
 def _batches(
     source: ImageSource, embedder: Embedder, spec: Mapping[str, Any], batch_size: int, part: range
 ) -> Iterator[tuple[Images, Rows]]:
-    """Some rows' images and embeddings; the next images are decoded while the network is busy."""
+    """Yield images and embeddings of some rows; the next images are decoded while the network is busy."""
     options = spec["options"]
     bounds = [(low, min(low + batch_size, part.stop)) for low in part[::batch_size]]
     with ThreadPoolExecutor(1, thread_name_prefix="decode") as pool:
-        coming = deque(pool.submit(source.images, *each) for each in bounds[:_AHEAD])
+        pending = deque(pool.submit(source.images, *bound) for bound in bounds[:_AHEAD])
         for number in track(range(len(bounds)), f"embed {spec['name']}"):
-            images = coming.popleft().result()
-            coming.extend(pool.submit(source.images, *each) for each in bounds[number + _AHEAD : number + _AHEAD + 1])
+            images = pending.popleft().result()
+            pending.extend(
+                pool.submit(source.images, *bound) for bound in bounds[number + _AHEAD : number + _AHEAD + 1]
+            )
             rows = embedder.embed(images, flip=options["flip"], fusion=options["fusion"], batch_size=batch_size)
             if not np.isfinite(rows).all():
                 first = bounds[number][0] + int(np.flatnonzero(~np.isfinite(rows).all(axis=1))[0])

@@ -31,13 +31,13 @@ class Embedder:
     """A network, and what its input looks like.
 
     Attributes:
-        network: see :data:`Network`; a module is in evaluation mode.
-        device: where its input lies.
-        size: side of the square input images in pixels.
-        color: order of the channels the network was trained on.
-        mean: subtracted from pixel values in 0..255.
-        std: what they are divided by afterwards.
-        dimension: features per face.
+        network: Network, see :data:`Network`; a module is in evaluation mode.
+        device: Device of its input.
+        size: Side of the square input images in pixels.
+        color: Order of the channels that the network was trained on.
+        mean: Value subtracted from pixel values in 0..255.
+        std: Divisor of the differences.
+        dimension: Number of features of a face.
     """
 
     network: Network
@@ -52,10 +52,11 @@ class Embedder:
         """Embed aligned faces in float32, without normalising: the norm of a feature carries its quality.
 
         Args:
-            images: uint8 (N, size, size, 3), RGB.
-            flip: whether the embedding of the mirrored image is added.
-            fusion: how it is added: as the two come (``sum``), or each scaled to unit length first (``unit_sum``).
-            batch_size: images in one forward pass; flips come on top.
+            images: Aligned faces, uint8 (N, size, size, 3), RGB.
+            flip: True if the embedding of the mirrored image is added.
+            fusion: Way in which it is added: as the two come (``sum``), or each scaled to unit length first
+                (``unit_sum``).
+            batch_size: Number of images in one forward pass; flips come on top.
 
         Returns:
             (N, dimension).
@@ -80,7 +81,7 @@ class Embedder:
         return CPU_BATCH_SIZE if on_cpu else BATCH_SIZE
 
     def prepare(self, images: Tensor) -> Tensor:
-        """What the network takes of RGB images (N, 3, size, size) with values in 0..255, differentiably."""
+        """Input of the network for RGB images (N, 3, size, size) with values in 0..255, differentiably."""
         if self.color == "BGR":
             images = images.flip(1)
         # On CPUs convolutions are 1.3 to 2 times as fast with the channels last, which is how the pixels come.
@@ -99,11 +100,11 @@ def load_embedder(run_dir: str | PathLike[str], device: str | None = None) -> Em
     """Load the backbone of a finished run.
 
     Args:
-        run_dir: folder with ``checkpoint.json`` and the weights it names.
-        device: torch device; by default the GPU if there is one.
+        run_dir: Folder with ``checkpoint.json`` and the weights it names.
+        device: Device of torch; by default the GPU if there is one.
 
     Raises:
-        InputError: the run is not finished, its weights are not those that the checkpoint names or fit another
+        InputError: The run is not finished, its weights are not those that the checkpoint names or fit another
             architecture, or there is no such device.
     """
     network, checkpoint = load_backbone(run_dir)

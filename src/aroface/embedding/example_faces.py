@@ -27,13 +27,13 @@ def example_sheets(benchmark: Mapping[str, Any]) -> tuple[Images, Images]:
     level 1, exactly as they are embedded.
 
     Args:
-        benchmark: specification of a benchmark with protocol ``sensitivity``.
+        benchmark: Specification of a benchmark with protocol ``sensitivity``.
 
     Returns:
         Two pictures, uint8 H×W×3.
 
     Raises:
-        InputError: the specification or the pair file is malformed.
+        InputError: The specification or the pair file is malformed.
     """
     spec = resolve(benchmark)
     options, path = spec["options"], Path(spec["path"])

@@ -39,7 +39,7 @@ from aroface.onnx_program import (
 
 SIZE, MEAN, STD = 112, 127.5, 127.5
 COLOR: Color = "RGB"
-"""What the input is taken for where neither the file nor the user says: insightface's."""
+"""Defaults of the input where neither the file nor the user declares it: insightface's."""
 
 _FLOATS: dict[str, type[np.floating[Any]]] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _ROUNDING = {np.float32: 1e-3, np.float16: 1e-2}  # of embeddings, as a share of the largest value
@@ -54,15 +54,15 @@ Item = TypeVar("Item")
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What a user says of a model's input and output; None leaves it to the file, or to the defaults above.
+    """Declaration of a model's input and output; None leaves it to the file, or to the defaults above.
 
     Attributes:
-        color: order of the channels.
-        mean: subtracted from pixel values in 0..255.
-        std: what they are divided by afterwards.
-        size: side of the square images in pixels; only where an ONNX file leaves it open.
-        output: name of an ONNX file's output; by default one that has a row of several numbers for each image.
-        crop: height and width of the middle part that an ONNX model takes of each image, as SphereFace's take 112×96.
+        color: Order of the channels.
+        mean: Value subtracted from pixel values in 0..255.
+        std: Divisor of the differences.
+        size: Side of the square images in pixels; only where an ONNX file leaves it open.
+        output: Name of an ONNX file's output; by default one that has a row of several numbers for each image.
+        crop: Height and width of the middle part that an ONNX model takes of each image, as SphereFace's take 112×96.
     """
 
     color: Color | None = None
@@ -78,9 +78,9 @@ class Model:
     """A model, ready to embed, and who it is.
 
     Attributes:
-        name: for people.
-        embedder: from images to embeddings.
-        checkpoint: what ``checkpoint.json`` of a run says, or would say of it.
+        name: Name for people.
+        embedder: Function from images to embeddings.
+        checkpoint: Content of ``checkpoint.json`` of a run, or its equivalent for another model.
     """
 
     name: str
@@ -100,77 +100,81 @@ def open_model(
     """Open whatever lies at ``path``: a run folder, an ``.onnx`` file, or else a released checkpoint or its folder.
 
     Args:
-        path: the folder or file.
-        name: by default that of the folder or file.
-        declared: what is said of its input; runs and checkpoints know most of it themselves.
-        device: torch device, or where onnxruntime computes; by default the GPU if there is one that can be used.
-        threads: of onnxruntime; its own choice by default.
-        time_limit: seconds that one batch of an ONNX model may take.
+        path: Path of the folder or file.
+        name: Name of the model; by default that of the folder or file.
+        declared: Declaration of its input; runs and checkpoints know most of it themselves.
+        device: Device of torch or onnxruntime; by default the GPU if there is one that can be used.
+        threads: Number of threads of onnxruntime; its own choice by default.
+        time_limit: Longest time in seconds that one batch of an ONNX model may take.
 
     Raises:
-        InputError: nothing is there, it is of no such kind or damaged, it takes or gives something else than images and
-            embeddings, or what is declared does not fit it.
+        InputError: Nothing is there, it is of no such kind or damaged, it takes or gives something else than images and
+            embeddings, or the declaration does not fit it.
     """
-    place, said = Path(path), declared or Declared()
-    if said.std is not None and not 0 < said.std < math.inf:
-        raise InputError(f"std {said.std}", expected="a finite number above 0")
-    if said.mean is not None and not math.isfinite(said.mean):
-        raise InputError(f"mean {said.mean}", expected="a finite number")
-    label = name or (place.stem if place.is_file() else place.resolve().name)
-    if place.is_dir() and not holds_weights(place):
-        return _open_run(place, label, said, device)
-    if place.suffix.lower() == SUFFIX and not place.is_dir():
-        return _open_onnx(place, label, said, device, threads, time_limit)
-    return _open_checkpoint(place, label, said, device)
+    file, declared = Path(path), declared or Declared()
+    if declared.std is not None and not 0 < declared.std < math.inf:
+        raise InputError(f"std {declared.std}", expected="a finite number above 0")
+    if declared.mean is not None and not math.isfinite(declared.mean):
+        raise InputError(f"mean {declared.mean}", expected="a finite number")
+    label = name or (file.stem if file.is_file() else file.resolve().name)
+    if file.is_dir() and not holds_weights(file):
+        return _open_run(file, label, declared, device)
+    if file.suffix.lower() == SUFFIX and not file.is_dir():
+        return _open_onnx(file, label, declared, device, threads, time_limit)
+    return _open_checkpoint(file, label, declared, device)
 
 
-def _open_run(folder: Path, name: str, said: Declared, device: str | None) -> Model:
+def _open_run(folder: Path, name: str, declared: Declared, device: str | None) -> Model:
     for option in ("color", "mean", "std", "size", "output", "crop"):
-        if getattr(said, option) is not None:
+        if getattr(declared, option) is not None:
             remedy = f"leave --{option} out"
             raise InputError(f"a run says itself what its {option} is", file=folder, remedy=remedy)
     return Model(name, load_embedder(folder, device), read_checkpoint(folder))
 
 
-def _open_checkpoint(path: Path, name: str, said: Declared, device: str | None) -> Model:
-    if said.size not in (None, SIZE) or said.output is not None or said.crop is not None:
+def _open_checkpoint(path: Path, name: str, declared: Declared, device: str | None) -> Model:
+    if declared.size not in (None, SIZE) or declared.output is not None or declared.crop is not None:
         raise InputError(
             "--size, --output and --crop are for ONNX models", file=path, expected=f"a side of {SIZE} pixels"
         )
-    found = load_foreign(path, said.color)
-    network = build(found.arch, found.embedding_size)
-    network.load_state_dict(found.state)
-    place = choose_device(device)
-    network.eval().requires_grad_(False).to(place)
+    foreign = load_foreign(path, declared.color)
+    network = build(foreign.arch, foreign.embedding_size)
+    network.load_state_dict(foreign.state)
+    torch_device = choose_device(device)
+    network.eval().requires_grad_(False).to(torch_device)
     # Weights for BGR have been turned round: what was loaded takes RGB.
-    form = _form(Declared(COLOR, said.mean, said.std, SIZE), {})
+    form = _form(Declared(COLOR, declared.mean, declared.std, SIZE), {})
     embedder = Embedder(
-        network, place, form["size"], form["color"], form["mean"], form["std"], dimension=found.embedding_size
+        network, torch_device, form["size"], form["color"], form["mean"], form["std"], dimension=foreign.embedding_size
     )
-    return Model(name, embedder, _describe(found.file, found.arch, form, found.embedding_size, sha256_file(found.file)))
+    return Model(
+        name, embedder, _describe(foreign.file, foreign.arch, form, foreign.embedding_size, sha256_file(foreign.file))
+    )
 
 
 def _open_onnx(
-    path: Path, name: str, said: Declared, device: str | None, threads: int | None, time_limit: float
+    path: Path, name: str, declared: Declared, device: str | None, threads: int | None, time_limit: float
 ) -> Model:
     model = read_graph(path)
     files = [path, *weight_files(path, model)]
     program = Program(path, device=device, threads=threads, time_limit=time_limit)
     own, arch = _own_words(program.session.get_modelmeta().custom_metadata_map, path)
-    given = _input_of(program.session, said.crop, path)
-    if None not in (given.size, said.size) and given.size != said.size:
-        raise InputError(f"takes {given.size}×{given.size} pixels", file=path, expected=f"{said.size} as --size says")
-    form = _form(said, {**own, **({"size": given.size} if given.size else {})})
+    given = _input_of(program.session, declared.crop, path)
+    if None not in (given.size, declared.size) and given.size != declared.size:
+        raise InputError(
+            f"takes {given.size}×{given.size} pixels", file=path, expected=f"{declared.size} as --size says"
+        )
+    form = _form(declared, {**own, **({"size": given.size} if given.size else {})})
     if given.crop is not None:
         if max(given.crop) > form["size"]:
             size = f"{form['size']}×{form['size']}"
             raise InputError(f"a crop of {_times(given.crop)} of images of {size}", file=path, remedy="see --size")
         form["crop"] = [*given.crop]
     images = _trial_batch(form, given)
-    output = _output_of(program, given, images, said.output, path)
+    output = _output_of(program, given, images, declared.output, path)
     network = OnnxNetwork(program, given, output)
-    place = torch.device("cpu")  # onnxruntime copies what it needs elsewhere
-    embedder = Embedder(network, place, form["size"], form["color"], form["mean"], form["std"], output.dimension)
+    cpu = torch.device("cpu")  # onnxruntime copies its input elsewhere by itself
+    embedder = Embedder(network, cpu, form["size"], form["color"], form["mean"], form["std"], output.dimension)
     described = _describe(path, arch, form, output.dimension, _joint_hash(files))
     return Model(name, embedder, described)
 
@@ -179,7 +183,7 @@ def _own_words(metadata: Mapping[str, str], path: Path) -> tuple[dict[str, Any],
     """Input options and architecture in an exported run's metadata; empty and ``onnx`` for any other file.
 
     Raises:
-        InputError: the metadata are of another form.
+        InputError: The metadata are of another form.
     """
     nothing: dict[str, Any] = {}
     form = _metadata(metadata, "aroface.input", nothing, path)
@@ -216,11 +220,11 @@ def _metadata(metadata: Mapping[str, str], key: str, default: Item, path: Path) 
     return value
 
 
-def _form(said: Declared, own: Mapping[str, Any]) -> dict[str, Any]:
-    """Size, colour order and normalisation: as declared, else as the file says, else the defaults."""
+def _form(declared: Declared, own: Mapping[str, Any]) -> dict[str, Any]:
+    """Size, colour order and normalisation: as declared, else as in the file, else the defaults."""
     defaults = {"size": SIZE, "color": COLOR, "mean": MEAN, "std": STD}
-    declared = {key: getattr(said, key) for key in defaults if getattr(said, key) is not None}
-    return {**defaults, **{key: own[key] for key in defaults if key in own}, **declared}
+    given = {key: getattr(declared, key) for key in defaults if getattr(declared, key) is not None}
+    return {**defaults, **{key: own[key] for key in defaults if key in own}, **given}
 
 
 def _describe(path: Path, arch: str, form: Mapping[str, Any], dimension: int, sha256: str) -> dict[str, Any]:
@@ -292,10 +296,10 @@ class _Output:
     """An ONNX model's output, and how images have to be given for it.
 
     Attributes:
-        name: of the output.
-        dimension: length of an embedding.
-        batch: number of images that a call takes; None for any number.
-        apart: whether only one of a batch may count, the rest being copies of it.
+        name: Name of the output.
+        dimension: Length of an embedding.
+        batch: Number of images that a call takes; None for any number.
+        apart: True if only one of a batch may count, the rest being copies of it.
     """
 
     name: str
@@ -323,7 +327,7 @@ def _cropped(images: NDArray[Any], crop: tuple[int, int] | None) -> NDArray[Any]
 def _output_of(program: Program, given: _Input, images: NDArray[Any], wanted: str | None, path: Path) -> _Output:
     """The output that holds embeddings, and how images have to be given to the model.
 
-    A model is tried on different images: what a file says of its outputs is often nothing. One that claims to take any
+    A model is tried on different images: files often declare nothing about their outputs. One that claims to take any
     number of images and fails on three, or gives for three something else than for each of them, gets one at a time.
     """
     names = [each.name for each in program.session.get_outputs()]
@@ -382,9 +386,9 @@ class OnnxNetwork:
     """An ONNX model as a function from normalised images to embeddings.
 
     Args:
-        program: the model in onnxruntime.
-        given: its input.
-        output: its output, and how many images it takes at once.
+        program: Model in onnxruntime.
+        given: Description of its input.
+        output: Description of its output, and of the images that it takes at once.
     """
 
     def __init__(self, program: Program, given: _Input, output: _Output) -> None:
@@ -399,7 +403,7 @@ class OnnxNetwork:
         """Map float (N, 3, size, size) to float32 (N, dimension), on the CPU.
 
         Raises:
-            InputError: onnxruntime fails.
+            InputError: Onnxruntime fails.
         """
         cut = _cropped(images.cpu().numpy(), self._given.crop)
         values = np.ascontiguousarray(cut, dtype=self._given.dtype)

@@ -1,6 +1,6 @@
 """Features on disk: written batch by batch, resumable after a kill, whole only where ``index.json`` stands.
 
-``features.npy`` is a plain NumPy file (rows, dimension) in float32 or float16; ``progress.json`` says how many of its
+``features.npy`` is a plain NumPy file (rows, dimension) in float32 or float16; ``progress.json`` tells how many of its
 rows are known to be on disk and of what (a hash of weights, benchmark and options). Several processes write a part of
 the rows each, with a ``progress-{first}-{end}.json`` of their own. Rows are written as bytes rather than through a
 memory map: a full disk then is an error that can be reported, not a signal that kills the process.
@@ -37,10 +37,10 @@ class StoredFeatures:
     """A complete folder of features.
 
     Attributes:
-        folder: where it lies.
-        index: content of ``index.json``.
-        values: float32 or float16 (rows, dimension), not normalised, memory-mapped read-only.
-        arrays: what the protocol needs beside them (labels, which pairs are genuine), by name.
+        folder: Folder of the features.
+        index: Content of ``index.json``.
+        values: Features, float32 or float16 (rows, dimension), not normalised, memory-mapped read-only.
+        arrays: Arrays that the protocol needs beside them (labels, genuine pairs), by name.
     """
 
     folder: Path
@@ -53,7 +53,7 @@ def open_features(folder: str | PathLike[str]) -> StoredFeatures:
     """Open a folder that :func:`aroface.embedding.embed.embed_benchmark` has completed.
 
     Raises:
-        InputError: the folder is incomplete, or a file in it is not as the index says.
+        InputError: The folder is incomplete, or a file in it differs from the index.
     """
     folder = Path(folder)
     if not (folder / INDEX).exists():
@@ -93,17 +93,17 @@ def write_rows(
     """Fill ``features.npy``, or a part of it, going on after the last shard that an earlier, killed call has completed.
 
     Args:
-        folder: where the features go. A folder begun under another key is begun anew.
-        key: hash of all that decides the values.
-        shape: rows and dimension of the whole file.
-        batches: yields the rows from a given one on, to the end of the part, batch by batch, in order.
-        part: the rows that this call is for; all by default. Calls for the other parts may run at the same time; what
-            was done in other parts than these is done again.
-        precision: of the file.
-        shard_rows: after how many rows they are flushed to the disk and counted as done, at the end of a batch.
+        folder: Folder of the features. A folder begun under another key is begun anew.
+        key: Hash of all that decides the values.
+        shape: Rows and dimension of the whole file.
+        batches: Function that yields the rows from a given one on, to the end of the part, batch by batch, in order.
+        part: Rows of this call; all by default. Calls for the other parts may run at the same time; what was done in
+            other parts than these is done again.
+        precision: Precision of the file.
+        shard_rows: Number of rows after which they are flushed to the disk and counted as done, at the end of a batch.
 
     Returns:
-        Seconds spent on the rows, those of earlier calls included. Where the disk is full, what is done is kept.
+        Seconds spent on the rows, those of earlier calls included. On a full disk the finished rows are kept.
     """
     part, dtype = part if part is not None else range(shape[0]), _dtype(precision)
     header, row_bytes = _header(shape, dtype), shape[1] * dtype.itemsize
@@ -128,7 +128,7 @@ def write_rows(
 
 
 def _begin(folder: Path, progress: Path, key: str, header: bytes, row_bytes: int, part: range) -> tuple[int, float]:
-    """The row to go on with and the seconds that those before it took, after making the folder ready."""
+    """Prepare the folder; return the row to resume from and the seconds that the rows before it took."""
     features = folder / FEATURES
     if features.exists() and progress.exists():
         found = read_json(progress)

@@ -1,4 +1,4 @@
-"""Protocols of IJB-B and IJB-C: rows are images in the order of the list of faces, aligned while they are read."""
+"""Protocol ``ijb`` (IJB-B, IJB-C): rows are images in the order of the list of faces, aligned while they are read."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aroface.datasets.formats.checks import check_ijb_labels
-from aroface.datasets.formats.ijb import TemplateTable, read_ijb
+from aroface.datasets.formats.ijb import TemplateTable, check_ijb_labels, read_ijb
+from aroface.embedding.base import EmbeddingProtocol, listed_images
 from aroface.embedding.image_source import Images, ImageSource
 
 THREADS = min(4, os.cpu_count() or 1)
@@ -20,40 +20,40 @@ THREADS = min(4, os.cpu_count() or 1)
 
 
 def open_source(path: Path, options: Mapping[str, Any], size: int) -> ImageSource:
-    """The N images of an IJB-B or IJB-C tree, with all that its lists say of them.
+    """Open the N images of an IJB-B or IJB-C tree, with the content of its lists.
 
     Arrays: ``templates``, ``media`` and ``detector_scores`` (N,) of the images; ``pairs`` (P, 2) of templates and
     ``same`` (P,); where the tree has the lists of the search, ``probes`` and for each gallery ``gallery_{name}``, rows
     of (template, subject). ``layout`` has the names of the galleries.
 
     Args:
-        path: the tree.
-        options: resolved options of the protocol.
-        size: side of the aligned images in pixels.
+        path: Root of the tree.
+        options: Resolved options of the protocol.
+        size: Side of the aligned images in pixels.
 
     Raises:
-        InputError: see :func:`~aroface.datasets.formats.ijb.read_ijb`; pairs of one kind only; no probe with a mate;
-            later, an image is missing or damaged, or its landmarks all coincide.
+        InputError: See :func:`~aroface.datasets.formats.ijb.read_ijb`; the pairs are all of one kind; no probe has a
+            mate; later, an image is missing or damaged, or its landmarks all coincide.
     """
-    found = read_ijb(path)
-    check_ijb_labels(path, found)
+    tree = read_ijb(path)
+    check_ijb_labels(path, tree)
 
     def images(start: int, stop: int) -> Images:
         with ThreadPoolExecutor(THREADS, thread_name_prefix="align") as pool:
-            return np.stack(list(pool.map(lambda row: found.faces.crop(row, size), range(start, stop))))
+            return np.stack(list(pool.map(lambda row: tree.faces.crop(row, size), range(start, stop))))
 
     arrays: dict[str, NDArray[Any]] = {
-        "templates": found.faces.templates,
-        "media": found.faces.media,
-        "detector_scores": found.faces.scores,
-        "pairs": _narrow(found.pairs),
-        "same": found.same,
+        "templates": tree.faces.templates,
+        "media": tree.faces.media,
+        "detector_scores": tree.faces.scores,
+        "pairs": _narrow(tree.pairs),
+        "same": tree.same,
     }
-    galleries = found.search.galleries if found.search else {}
-    if found.search:
+    galleries = tree.search.galleries if tree.search else {}
+    if tree.search:
         arrays |= {f"gallery_{name}": _table(gallery) for name, gallery in galleries.items()}
-        arrays["probes"] = _table(found.search.probes)
-    return ImageSource(len(found.faces), images, arrays, {"galleries": list(galleries)})
+        arrays["probes"] = _table(tree.search.probes)
+    return ImageSource(len(tree.faces), images, arrays, {"galleries": list(galleries)})
 
 
 def _table(templates: TemplateTable) -> NDArray[np.int64]:
@@ -61,7 +61,16 @@ def _table(templates: TemplateTable) -> NDArray[np.int64]:
 
 
 def _narrow(numbers: NDArray[np.int64]) -> NDArray[Any]:
-    """The same numbers in 32 bits where they fit: IJB-C has 31 million of them."""
+    """Convert numbers to 32 bits where they fit: IJB-C has 31 million of them."""
     ends = np.iinfo(np.int32)
     fits = len(numbers) == 0 or (numbers.min() >= ends.min and numbers.max() <= ends.max)
     return numbers.astype(np.int32) if fits else numbers
+
+
+PROTOCOL = EmbeddingProtocol(
+    "ijb",
+    "ijb",
+    open_source,
+    listed_images,
+    synthetic_options={"norm_weighting": True, "detector_weighting": True},
+)

@@ -13,16 +13,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aroface.datasets.formats.checks import check_ijbs_labels, read_file, stored_face
-from aroface.datasets.formats.ijbs import FACES, IJBS, Template, read_ijbs
-from aroface.datasets.preparation.align import described
+from aroface.datasets.formats.ijbs import FACES, IJBS, Template, check_ijbs_labels, read_ijbs
+from aroface.embedding.base import EmbeddingProtocol, listed_images
 from aroface.embedding.image_source import Images, ImageSource
 
 _MEDIA_AT_HAND = 4  # whose lists of files are kept: neighbouring batches are of the same video
 
 
 def open_source(path: Path, options: Mapping[str, Any], size: int) -> ImageSource:
-    """The faces of an IJB-S tree in the order of (subject, file, frame), and which of them make which template.
+    """Open the faces of an IJB-S tree in the order of (subject, file, frame), and the templates that they make.
 
     Arrays, with N faces of M media in T templates, all in ascending order:
 
@@ -32,9 +31,17 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> ImageSourc
     - ``template_subjects`` (T,);
     - ``gallery_{single,booking,surveillance}_{1,2}`` and ``probes_{single_booking,surveillance,uav}``: templates.
 
+    Args:
+        path: Root of the tree.
+        options: Resolved options of the protocol.
+        size: Side of the images in pixels.
+
     Raises:
-        InputError: see :func:`aroface.datasets.formats.ijbs.read_ijbs`; or no probe has a mate in a gallery.
+        InputError: See :func:`aroface.datasets.formats.ijbs.read_ijbs`; or no probe has a mate in a gallery.
     """
+    from aroface.datasets.formats.image_checks import read_file, stored_face
+    from aroface.datasets.preparation.align import described
+
     tree = read_ijbs(path)
     check_ijbs_labels(path, tree)
     media = tree.media
@@ -44,8 +51,8 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> ImageSourc
     def images(start: int, stop: int) -> Images:
         rows = np.arange(start, stop)
         numbers = np.searchsorted(offsets, rows, side="right") - 1
-        places = zip(numbers.tolist(), (rows - offsets[numbers]).tolist(), strict=True)
-        files = [files_of(number)[place] for number, place in places]
+        frames = zip(numbers.tolist(), (rows - offsets[numbers]).tolist(), strict=True)
+        files = [files_of(number)[frame] for number, frame in frames]
         return np.stack([stored_face(read_file(file), file, size) for file in files])
 
     arrays = {"medium_offsets": offsets, **_template_arrays(tree)}
@@ -53,9 +60,9 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> ImageSourc
 
 
 def _template_arrays(tree: IJBS) -> dict[str, NDArray[np.int64]]:
-    templates, places = tree.templates, {medium: number for number, medium in enumerate(tree.media)}
+    templates, positions = tree.templates, {medium: number for number, medium in enumerate(tree.media)}
     media = [
-        [places[template.subject, stem] for stem in template.media if (template.subject, stem) in places]
+        [positions[template.subject, stem] for stem in template.media if (template.subject, stem) in positions]
         for template in templates
     ]
     numbers = {template: number for number, template in enumerate(templates)}
@@ -64,15 +71,18 @@ def _template_arrays(tree: IJBS) -> dict[str, NDArray[np.int64]]:
         return np.array([numbers[template] for template in part], dtype=np.int64)
 
     galleries = {
-        f"gallery_{kind}_{place}": chosen(part)
+        f"gallery_{kind}_{number}": chosen(part)
         for kind, both in tree.galleries.items()
-        for place, part in enumerate(both, start=1)
+        for number, part in enumerate(both, start=1)
     }
     probes = {f"probes_{kind.replace('-', '_')}": chosen(part) for kind, part in tree.probes.items()}
     return {
         "template_offsets": np.cumsum([0, *map(len, media)], dtype=np.int64),
-        "template_media": np.array([number for each in media for number in each], dtype=np.int64),
+        "template_media": np.array([number for numbers_of_one in media for number in numbers_of_one], dtype=np.int64),
         "template_subjects": np.array([template.subject for template in templates], dtype=np.int64),
         **galleries,
         **probes,
     }
+
+
+PROTOCOL = EmbeddingProtocol("ijbs", "ijbs", open_source, listed_images, synthetic_options={"flip": False})

@@ -1,4 +1,4 @@
-"""What a protocol gives to the embedder: rows of images, and what evaluation needs to know about the rows."""
+"""Images of a benchmark as rows, with the labels that evaluation needs."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class ImageSource:
     """The images of a benchmark as rows in a fixed order.
 
     Attributes:
-        rows: how many.
+        rows: Number of rows.
         images: (start, stop) to the images of these rows, uint8 (stop - start, size, size, 3), RGB; called from a
             thread of its own.
-        arrays: labels and the like, stored beside the features.
-        layout: which rows are what, where their order alone does not say it; JSON.
+        arrays: Labels and the like, stored beside the features.
+        layout: Meaning of the rows, where their order alone does not tell it; JSON.
     """
 
     rows: int

@@ -8,16 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from aroface.datasets.formats.checks import check_pairs, pair_face
-from aroface.datasets.formats.pairs import Pairs, read_pairs
+from aroface.datasets.formats.checks import check_pairs
+from aroface.datasets.formats.pairs import Pairs, pair_face, read_pairs
+from aroface.embedding.base import EmbeddingProtocol
 from aroface.embedding.image_source import Images, ImageSource
 
 
 def open_source(path: Path, options: Mapping[str, Any], size: int) -> ImageSource:
-    """The images of a ``.bin`` file, with the array ``same``; nothing is done to them.
+    """Open the images of a ``.bin`` file as they are, with the array ``same``.
+
+    Args:
+        path: Path of the file.
+        options: Resolved options of the protocol.
+        size: Side of the images in pixels.
 
     Raises:
-        InputError: see :func:`aroface.datasets.formats.pairs.read_pairs` and
+        InputError: See :func:`aroface.datasets.formats.pairs.read_pairs` and
             :func:`aroface.datasets.formats.checks.check_pairs`.
     """
     pairs = read_pairs(path)
@@ -33,6 +39,13 @@ def decode_numbers(pairs: Pairs, path: Path, numbers: Iterable[int], size: int) 
     """Decode the images with these numbers, uint8 (n, size, size, 3).
 
     Raises:
-        InputError: an image is damaged or not square; the line has its number.
+        InputError: An image is damaged or not square; the message has its number.
     """
     return np.stack([pair_face(pairs.images[number], path, number, size) for number in numbers])
+
+
+def _feature_rows(options: Mapping[str, Any], counts: Mapping[str, int]) -> int | None:
+    return 2 * counts["pairs"] if "pairs" in counts else None
+
+
+PROTOCOL = EmbeddingProtocol("pairs", "pairs", open_source, _feature_rows)

@@ -1,19 +1,38 @@
-"""The protocols whose benchmarks can be embedded, by name: a new one is a module and a line here."""
+"""Registry of the protocols whose benchmarks can be embedded: a new one is a module and a line here."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from os import PathLike
 
 from aroface.embedding import ijb, ijbs, pairs, sensitivity, tinyface
-from aroface.embedding.image_source import ImageSource
+from aroface.embedding.base import EmbeddingProtocol
+from aroface.errors import InputError
 
-OPEN_SOURCE: dict[str, Callable[[Path, Mapping[str, Any], int], ImageSource]] = {
-    "ijb": ijb.open_source,
-    "pairs": pairs.open_source,
-    "sensitivity": sensitivity.open_source,
-    "tinyface": tinyface.open_source,
-    "ijbs": ijbs.open_source,
+PROTOCOLS: dict[str, EmbeddingProtocol] = {
+    protocol.name: protocol
+    for protocol in (
+        ijb.PROTOCOL,
+        ijbs.PROTOCOL,
+        pairs.PROTOCOL,
+        sensitivity.PROTOCOL,
+        tinyface.PROTOCOL,
+    )
 }
-"""From path, resolved options and size of the images to the rows of images that one kind of benchmark becomes."""
+"""Protocols by name."""
+
+
+def find_protocol(name: str, *, file: str | PathLike[str] | None = None, record: str = "protocol") -> EmbeddingProtocol:
+    """Look up a protocol.
+
+    Args:
+        name: Name of the protocol.
+        file: File that names it, for the message.
+        record: Key under which it is named, for the message.
+
+    Raises:
+        InputError: No protocol has this name.
+    """
+    if name not in PROTOCOLS:
+        expected = f"one of {', '.join(PROTOCOLS)}"
+        raise InputError(f"unknown protocol {name!r:.40}", file=file, record=record, expected=expected)
+    return PROTOCOLS[name]

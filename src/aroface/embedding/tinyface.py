@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from aroface.datasets.formats.checks import read_file, stored_face
 from aroface.datasets.formats.tinyface import chosen_crops, read_tinyface
-from aroface.datasets.preparation.align import described, read_report
+from aroface.embedding.base import EmbeddingProtocol
 from aroface.embedding.image_source import Images, ImageSource
 from aroface.errors import InputError
 
@@ -18,14 +17,21 @@ DISTRACTOR_LABEL = -100  # as in the released evaluation script
 
 
 def open_source(path: Path, options: Mapping[str, Any], size: int) -> ImageSource:
-    """The images of a TinyFace tree, with the arrays ``probe_labels`` and ``gallery_labels``.
+    """Open the images of a TinyFace tree, with the arrays ``probe_labels`` and ``gallery_labels``.
 
-    Of crops that were aligned here the layout has detector, options and counts as ``alignment``.
+    Of crops that were aligned by this program the layout has detector, options and counts as ``alignment``.
+
+    Args:
+        path: Root of the tree.
+        options: Resolved options of the protocol.
+        size: Side of the images in pixels.
 
     Raises:
-        InputError: see :func:`~aroface.datasets.formats.tinyface.read_tinyface`; or the tree lacks the crops
+        InputError: See :func:`~aroface.datasets.formats.tinyface.read_tinyface`; or the tree lacks the crops
             that the options name.
     """
+    from aroface.datasets.formats.image_checks import read_file, stored_face
+
     crops = chosen_crops(path, options["alignment"])
     faces = read_tinyface(path, crops)
     files = [*faces.probes, *faces.gallery, *faces.distractors]
@@ -42,7 +48,21 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> ImageSourc
 
 
 def _layout(crops: Path) -> dict[str, Any]:
+    from aroface.datasets.preparation.align import described, read_report
+
     report = read_report(crops)
     if report is not None and report["name"] != crops.name:
         raise InputError("the folder has another name than its alignment", file=crops, expected=report["name"])
     return described(crops)
+
+
+def _feature_rows(options: Mapping[str, Any], counts: Mapping[str, int]) -> int | None:
+    parts = ("gallery", "distractors", "probes")
+    return sum(counts[part] for part in parts) if counts.keys() >= {*parts} else None
+
+
+def _check_options(data: Path, options: Mapping[str, Any]) -> None:
+    chosen_crops(data, options["alignment"])
+
+
+PROTOCOL = EmbeddingProtocol("tinyface", "tinyface", open_source, _feature_rows, check_options=_check_options)

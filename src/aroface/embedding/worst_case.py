@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,19 @@ SEMANTICS = 1
 """Raised when the same features and levels come to give other worst cases."""
 
 
+@dataclass(frozen=True, slots=True)
+class WorstCases:
+    """Worst cases to embed.
+
+    Attributes:
+        resolution: Side in pixels that the second images are reduced to; None for full quality.
+        levels: Multiples of the sweep's joint maximum.
+    """
+
+    resolution: int | None
+    levels: Sequence[float]
+
+
 def misalign(
     embedder: Embedder,
     images: Images,
@@ -45,22 +59,22 @@ def misalign(
     joint_maximum: Mapping[str, float],
     resolution: int | None = None,
 ) -> Images:
-    """Warp each image the way that the module says.
+    """Warp each image by the worst alignment error, as in the module's description.
 
     Args:
-        embedder: whose network is a torch module.
-        images: aligned, uint8 (N, size, size, 3), RGB.
-        partners: embeddings (N, dimension) of the images that they are compared with.
-        same: (N,) whether a pair shows one person.
-        level: multiple of the joint maximum.
+        embedder: Embedder whose network is a torch module.
+        images: Aligned faces, uint8 (N, size, size, 3), RGB.
+        partners: Embeddings (N, dimension) of the images that they are compared with.
+        same: (N,) labels, true where a pair shows one person.
+        level: Multiple of the joint maximum.
         joint_maximum: ``scale``, ``degrees`` and ``shift`` (length, as a fraction of the width) at level 1.
-        resolution: side in pixels that images are reduced to after they were warped; None for no reduction.
+        resolution: Side in pixels that images are reduced to after they were warped; None for no reduction.
 
     Returns:
         uint8 (N, size, size, 3).
 
     Raises:
-        InputError: the network has no gradients.
+        InputError: The network has no gradients.
     """
     network = embedder.network
     if not isinstance(network, nn.Module):
@@ -113,30 +127,29 @@ def embed_worst_case(
     clean: StoredFeatures,
     path: Path,
     out: Path,
+    cases: WorstCases,
     *,
-    resolution: int | None,
-    levels: Sequence[float],
     batch_size: int,
     description: str,
 ) -> StoredFeatures:
     """Embed the worst case of each level, beside features of the sweep.
 
     Args:
-        embedder: what embedded ``clean``.
-        clean: features of a ``sensitivity`` sweep, of which the first block holds the first images of the pairs.
-        path: the sweep's pair file.
-        out: folder of the features; one that is complete is left alone, one that was cut short is gone on with.
-        resolution: that the second images are reduced to, None for full quality.
-        levels: multiples of the sweep's joint maximum.
-        batch_size: images in one pass.
-        description: of the progress bar.
+        embedder: Embedder that made ``clean``.
+        clean: Features of a ``sensitivity`` sweep, of which the first block holds the first images of the pairs.
+        path: Path of the sweep's pair file.
+        out: Folder of the features; a complete one is left alone, an interrupted one is resumed.
+        cases: Resolution and levels.
+        batch_size: Number of images in one pass.
+        description: Text of the progress bar.
 
     Returns:
         Features: the first images again, then one block of second images for each level.
 
     Raises:
-        InputError: the network has no gradients.
+        InputError: The network has no gradients.
     """
+    resolution, levels = cases.resolution, cases.levels
     options = clean.index["protocol"]["options"]
     maximum, fusion, flip = options["joint_maximum"], options["fusion"], options["flip"]
     decisive = {"of": clean.index["key"], "levels": [*levels], "resolution": resolution, "semantics": SEMANTICS}

@@ -1,8 +1,8 @@
-"""Do two runs differ on a benchmark? Tests that pair what both achieved on the same pairs of images or probes."""
+"""Comparison of two runs on a benchmark: tests that pair their results on the same pairs of images or probes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,23 +10,14 @@ import numpy as np
 
 from aroface.embedding.feature_store import StoredFeatures
 from aroface.errors import InputError
-from aroface.evaluation.protocols import ijb, ijbs, pairs, sensitivity, tinyface
+from aroface.evaluation.protocols.registry import protocol_of
 from aroface.evaluation.statistics import bootstrap
 from aroface.evaluation.statistics.bootstrap import Floats
 from aroface.evaluation.statistics.exact import mcnemar
 from aroface.evaluation.statistics.weighted_metrics import Booleans, WeightedMetrics
 
-MEASURES: Mapping[str, Callable[[StoredFeatures], Sequence[WeightedMetrics]]] = {
-    "pairs": pairs.measures,
-    "sensitivity": sensitivity.measures,
-    "tinyface": tinyface.measures,
-    "ijb": ijb.measures,
-    "ijbs": ijbs.measures,
-}
-"""The metrics of stored features in a form that can be resampled, by the name of the protocol."""
-
 _FREE_OPTIONS = ("color", "metric")
-_DECIMALS = 12  # of a difference; what is left beyond is rounding
+_DECIMALS = 12  # of a difference; the rest is rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +25,9 @@ class Discordance:
     """Items that one run hit and the other missed.
 
     Attributes:
-        only_first: hit by the first run alone.
-        only_second: hit by the second run alone.
-        p_value: of McNemar's exact test.
+        only_first: Number of items hit by the first run alone.
+        only_second: Number of items hit by the second run alone.
+        p_value: Probability by McNemar's exact test.
     """
 
     only_first: int
@@ -49,12 +40,12 @@ class MetricComparison:
     """One metric of two runs.
 
     Attributes:
-        metric: its name.
-        first: value of the first run.
-        second: value of the second run.
+        metric: Name of the metric.
+        first: Value of the first run.
+        second: Value of the second run.
         interval: 95 % bootstrap interval of the difference.
-        p_value: two-sided, of no difference, by the same bootstrap.
-        discordance: of metrics that are a share of hits.
+        p_value: Two-sided p-value of no difference, by the same bootstrap.
+        discordance: Discordant items, of metrics that are a fraction of hits.
     """
 
     metric: str
@@ -80,25 +71,25 @@ def compare(
 ) -> list[MetricComparison]:
     """Compare two runs on one benchmark.
 
-    Both are resampled by the same draws of items, so that what is hard for both cancels. The p-value is that of the
+    Both are resampled by the same draws of items, so that items hard for both cancel. The p-value is that of the
     inverted percentile interval: twice the share of replicates, one added to their number, in which the difference is
     zero or of the other sign; so it is at least ``2 / (replicates + 1)``. Training seeds are no part of it: it speaks
     of these two networks. Neither is the number of metrics that are compared.
 
     Args:
-        first: features of the one run.
-        second: of the other run, of the same benchmark and protocol.
-        metrics: names as in a record; all where left out. Of a sensitivity sweep, those of the undistorted variants.
-        replicates: of the bootstrap.
-        seed: of its draws.
+        first: Features of the one run.
+        second: Features of the other run, of the same benchmark and protocol.
+        metrics: Names as in a record; by default all. Of a sensitivity sweep, those of the undistorted variants.
+        replicates: Number of replicates of the bootstrap.
+        seed: Seed of its draws.
 
     Raises:
-        InputError: the features are of other data or made with other options, of a protocol without measures, or
+        InputError: The features are of other data or made with other options, of an unknown protocol, or
             there is no such metric.
     """
+    protocol = protocol_of(first)
     _check_same_items(first, second)
-    measured = MEASURES[first.index["protocol"]["name"]]
-    ours, theirs = measured(first), measured(second)
+    ours, theirs = protocol.weighted_metrics(first), protocol.weighted_metrics(second)
     rows = []
     for one, other in zip(ours, theirs, strict=True):
         names = [name for name in one.values() if name in other.values() and not name.endswith("_std")]
@@ -113,9 +104,6 @@ def compare(
 
 
 def _check_same_items(first: StoredFeatures, second: StoredFeatures) -> None:
-    protocol = first.index["protocol"]["name"]
-    if protocol not in MEASURES:
-        raise InputError(f"protocol {protocol!r}", file=first.folder, expected=f"one of {', '.join(MEASURES)}")
     for what, one, other in zip(("protocol", "data", "options"), _identity(first), _identity(second), strict=True):
         if one != other:
             expected = f"{one} as in {first.folder}"
@@ -128,7 +116,7 @@ def _check_same_items(first: StoredFeatures, second: StoredFeatures) -> None:
 
 
 def _identity(features: StoredFeatures) -> tuple[str, str, dict[str, Any]]:
-    """What two runs must have in common; each may take its own order of colours."""
+    """Data and options that two runs must have in common; each may take its own order of colours."""
     protocol = features.index["protocol"]
     options = {name: value for name, value in protocol["options"].items() if name not in _FREE_OPTIONS}
     return protocol["name"], features.index["benchmark_manifest_hash"], options

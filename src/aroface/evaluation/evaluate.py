@@ -1,30 +1,17 @@
-"""From stored features to a record, whatever the protocol."""
+"""Evaluation of stored features under any protocol: the result record."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from aroface import result_versions
-from aroface.embedding.feature_store import StoredFeatures, open_features
-from aroface.errors import InputError
-from aroface.evaluation.protocols import ijb, ijbs, pairs, sensitivity, tinyface
-from aroface.evaluation.protocols.outcome import Outcome
+from aroface.embedding.feature_store import open_features
+from aroface.evaluation.protocols.registry import protocol_of
 from aroface.evaluation.record import build_record
 from aroface.files import write_json
-
-PROTOCOLS: dict[str, Callable[[StoredFeatures], Outcome]] = {
-    "ijb": ijb.evaluate,
-    "pairs": pairs.evaluate,
-    "sensitivity": sensitivity.evaluate,
-    "tinyface": tinyface.evaluate,
-    "ijbs": ijbs.evaluate,
-}
-"""What turns stored features into what a record holds, by the name of the protocol."""
 
 
 def evaluate(
@@ -33,25 +20,21 @@ def evaluate(
     """Evaluate a complete folder of features and return its record.
 
     Args:
-        features_dir: ``results/features/{run}/{benchmark}``.
-        command: the command line that makes the record again, for its provenance.
-        source: what error lines name in place of a folder of features that does not stay.
+        features_dir: Folder ``results/features/{run}/{benchmark}``.
+        command: Command line that makes the record again, for its provenance.
+        source: Path that error lines name in place of a temporary folder of features.
 
     Raises:
-        InputError: the folder is incomplete, of an unknown protocol, or its labels do not allow the protocol's metrics.
+        InputError: The folder is incomplete, of an unknown protocol, or its labels do not allow the protocol's metrics.
     """
     started = time.monotonic()
     features = open_features(features_dir)
     if source is not None:
         features = replace(features, folder=Path(source))
-    name = features.index["protocol"]["name"]
-    if name not in PROTOCOLS:
-        raise InputError(f"protocol {name!r}", file=features.folder, expected=f"one of {', '.join(PROTOCOLS)}")
-    outcome = PROTOCOLS[name](features)
+    protocol = protocol_of(features)
+    outcome = protocol.evaluate(features)
     seconds = time.monotonic() - started
-    return build_record(
-        features.index, outcome, version=result_versions.PROTOCOLS[name], seconds=seconds, command=command
-    )
+    return build_record(features.index, outcome, version=protocol.version, seconds=seconds, command=command)
 
 
 def evaluate_features(

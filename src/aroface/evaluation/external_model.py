@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from aroface.embedding.benchmark_spec import resolve
-from aroface.embedding.embed import embed_with
+from aroface.embedding.embed import EmbedOptions, embed_with
 from aroface.embedding.external_model import Model
 from aroface.errors import InputError
 from aroface.evaluation.evaluate import evaluate
@@ -32,42 +32,42 @@ def evaluate_model(
     Features are kept only as long as that takes.
 
     Args:
-        model: any.
-        benchmarks: ``.bin`` files of aligned pairs by name.
-        flip: whether the embedding of the mirrored image is added.
-        batch_size: images in one forward pass; by default as many as fit what computes.
-        threads: threads of torch's arithmetic on the CPU.
-        command: the command line, for the records' provenance.
+        model: Model of any kind.
+        benchmarks: Paths of ``.bin`` files of aligned pairs by name.
+        flip: True if the embedding of the mirrored image is added.
+        batch_size: Number of images in one forward pass; by default as many as fit the device.
+        threads: Number of threads of torch's arithmetic on the CPU.
+        command: Command line, for the records' provenance.
 
     Yields:
-        The name of a benchmark and its record, or what is wrong with its file: malformed, an embedding not finite.
+        Name of a benchmark and its record, or the error about its file: malformed, an embedding not finite.
 
     Raises:
-        InputError: a name is none; before anything is embedded.
+        InputError: A name is none; before anything is embedded.
     """
     options = {"color": model.embedder.color, "flip": flip, "fusion": "sum", "alignment": ALIGNMENT}
     specs = [
         resolve({"name": name, "protocol": "pairs", "path": str(path), "options": options}, record_of(name, path))
         for name, path in benchmarks.items()
     ]
-    images = batch_size or model.embedder.batch_size
-    return ((spec["name"], _record(model, spec, images, threads, command)) for spec in specs)
+    execution = EmbedOptions(batch_size or model.embedder.batch_size, threads)
+    return ((spec["name"], _record(model, spec, execution, command)) for spec in specs)
 
 
 def _record(
-    model: Model, spec: Mapping[str, Any], batch_size: int, threads: int | None, command: str | None
+    model: Model, spec: Mapping[str, Any], execution: EmbedOptions, command: str | None
 ) -> dict[str, Any] | InputError:
-    """The record of one benchmark, or what is wrong with it."""
+    """Evaluate one benchmark; return its record, or the error about it."""
     with tempfile.TemporaryDirectory(prefix="aroface-") as folder:
         try:
-            embed_with(model.checkpoint, lambda: model.embedder, spec, folder, batch_size=batch_size, threads=threads)
+            embed_with(model.checkpoint, lambda: model.embedder, spec, folder, execution)
             return evaluate(folder, command=command, source=spec["path"])
         except InputError as error:
             return error
 
 
 def record_of(name: str, path: Path) -> str:
-    """How an error line names a benchmark of the command line."""
+    """Name of a benchmark of the command line in error lines."""
     return f"--benchmark {name}={path}"
 
 
@@ -75,7 +75,7 @@ def named_file(word: str, option: str) -> tuple[str, Path]:
     """``NAME=PATH``, or a path alone, which is named by its stem; a path that is there wins.
 
     Raises:
-        InputError: a part is empty, or the file is not there.
+        InputError: A part is empty, or the file is not there.
     """
     name, path = named_path(word)
     if path.exists() and word:

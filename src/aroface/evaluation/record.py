@@ -20,13 +20,13 @@ def build_record(
 
     Args:
         index: ``index.json`` of the features, see :func:`aroface.embedding.embed.embed_benchmark`.
-        outcome: what the protocol's evaluation found.
-        version: of that evaluation; raised by hand when its numbers change their meaning.
-        seconds: wall time of the evaluation.
-        command: the command line that makes the record again.
+        outcome: Outcome of the protocol's evaluation.
+        version: Version of that evaluation; raised by hand when its numbers change their meaning.
+        seconds: Wall time of the evaluation.
+        command: Command line that makes the record again.
 
     Raises:
-        InputError: something in it is not as ``record.schema.json`` wants it.
+        InputError: Something in it is not as ``record.schema.json`` wants it.
     """
     checkpoint, protocol = index["checkpoint"], index["protocol"]
     alignment = index.get("layout", {}).get("alignment")

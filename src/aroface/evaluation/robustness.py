@@ -1,4 +1,4 @@
-"""What alignment errors cost a model, or up to four on the same pairs, and how much of them each tolerates.
+"""Robustness of one to four models to alignment errors on the same pairs: the cost of errors, and those tolerated.
 
 Everything is measured as the protocol ``sensitivity`` measures it, with the same draws of pairs in every condition and
 for every model. So differences of any two of them, of their drops and of their tolerated errors have paired intervals.
@@ -24,12 +24,12 @@ from torch import nn
 from aroface import __version__
 from aroface.embedding.alignment_sweep import HIGH_QUALITY, LEVELS
 from aroface.embedding.benchmark_spec import resolve
-from aroface.embedding.embed import embed_with
+from aroface.embedding.embed import EmbedOptions, embed_with
 from aroface.embedding.external_model import Model
 from aroface.embedding.feature_store import INDEX, StoredFeatures, open_features
 from aroface.embedding.sensitivity import Order, open_source
 from aroface.embedding.worst_case import FACTOR as WORST
-from aroface.embedding.worst_case import embed_worst_case
+from aroface.embedding.worst_case import WorstCases, embed_worst_case
 from aroface.errors import InputError
 from aroface.evaluation.protocols.pairs import check_kinds, pair_counts
 from aroface.evaluation.protocols.sensitivity import measure
@@ -46,20 +46,20 @@ _MAP_LEVELS = 3  # of each factor, besides none
 
 @dataclass(frozen=True, slots=True)
 class SweepGrid:
-    """What is swept; the defaults are those of the benchmark ``fae`` in ``config.yaml``.
+    """Grid of the sweep; the defaults are those of the benchmark ``fae`` in ``config.yaml``.
 
     Attributes:
         qualities: ``hq`` for images as they are, numbers for the side in pixels that probes are reduced to.
-        scale: relative errors.
-        degrees: of rotation.
-        shift: lengths, fractions of the image width.
-        joint: multiples of ``joint_maximum`` of the specification, all three at once.
-        metrics: names as in records; the report is about the first.
-        max_pairs: evenly spaced part of the pairs; None for all.
-        flip: whether the embedding of the mirrored image is added.
-        seed: of the errors' directions.
-        worst_case: whether the adversary's errors, of the sizes of ``joint``, are measured as well.
-        order: whether probes are misaligned before they are reduced; see :mod:`aroface.embedding.sensitivity`.
+        scale: Relative errors of scale.
+        degrees: Errors of rotation in degrees.
+        shift: Lengths of the shift, fractions of the image width.
+        joint: Multiples of ``joint_maximum`` of the specification, all three at once.
+        metrics: Names as in records; the report is about the first.
+        max_pairs: Number of pairs, evenly spaced in the set; None for all.
+        flip: True if the embedding of the mirrored image is added.
+        seed: Seed of the errors' directions.
+        worst_case: True if the adversary's errors, of the sizes of ``joint``, are measured as well.
+        order: Order of misaligning and reducing probes; see :mod:`aroface.embedding.sensitivity`.
     """
 
     qualities: tuple[str | int, ...] = (HIGH_QUALITY, 24, 14)
@@ -78,7 +78,7 @@ class SweepGrid:
         """Refuse what makes no report, before anything is embedded.
 
         Raises:
-            InputError: no level of a factor, or too many qualities.
+            InputError: No level of a factor, or too many qualities.
         """
         if not 1 <= len(self.qualities) <= MOST_QUALITIES:
             expected = f"1 to {MOST_QUALITIES}: a page has no room for more"
@@ -93,7 +93,7 @@ class SweepGrid:
         """The specification of one quality's part, as :func:`aroface.embedding.embed.embed_with` takes it.
 
         Raises:
-            InputError: a level or quality out of range.
+            InputError: A level or quality out of range.
         """
         options = {
             "color": color,
@@ -124,10 +124,10 @@ class Perturbation(NamedTuple):
 
     Attributes:
         quality: ``hq``, ``r24`` ...
-        factor: kind of error; None for none.
-        level: its size in the factor's unit.
-        other: a second factor, None for none.
-        other_level: its size.
+        factor: Kind of error; None for none.
+        level: Size of the error in the factor's unit.
+        other: Second factor, None for none.
+        other_level: Size of its error.
     """
 
     quality: str
@@ -139,10 +139,10 @@ class Perturbation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A number and what it would have been on other draws of the pairs.
+    """Number with its values on other draws of the pairs.
 
     Attributes:
-        value: as measured.
+        value: Measured value.
         samples: (1000,) of the bootstrap, the same draws for all quantities.
     """
 
@@ -163,7 +163,7 @@ class Quantity:
 
     @property
     def significant(self) -> bool:
-        """Whether the interval leaves 0 out."""
+        """Return whether the interval leaves 0 out."""
         low, high = self.interval
         return low > 0 or high < 0
 
@@ -173,9 +173,9 @@ class Sweep:
     """One model under all conditions.
 
     Attributes:
-        name: of the model.
-        description: architecture, length of the embedding and input, in a few words.
-        measured: metrics of each condition by name.
+        name: Name of the model.
+        description: Architecture, length of the embedding and input, in a few words.
+        measured: Metrics of each condition by name.
     """
 
     name: str
@@ -192,7 +192,7 @@ class Sweep:
         return self.measured[Perturbation(quality, factor, level, other, other_level if other else 0.0)][metric]
 
     def drop(self, condition: Perturbation, metric: str) -> Quantity:
-        """What the error costs: the value of the same quality without it, minus that under the condition."""
+        """Cost of the error: the value of the same quality without it, minus that under the condition."""
         return self.value(Perturbation(condition.quality), metric) - self.value(condition, metric)
 
     def levels(self, quality: str, factor: str) -> list[float]:
@@ -205,10 +205,10 @@ class Facts:
     """Origin of a report.
 
     Attributes:
-        made: when the last features were completed, or what ``SOURCE_DATE_EPOCH`` says.
-        version: of this package.
-        command: that measures the same again; empty where none was told.
-        files: name and sha256 of the pairs and of each model.
+        made: Time at which the last features were completed, or that of ``SOURCE_DATE_EPOCH``.
+        version: Version of this package.
+        command: Command that measures the same again; empty where none is known.
+        files: Name and sha256 of the pairs and of each model.
     """
 
     made: datetime
@@ -222,13 +222,13 @@ class Robustness:
     """All that was measured.
 
     Attributes:
-        pairs: the pair file.
-        grid: what was swept.
+        pairs: Path of the pair file.
+        grid: Grid of the sweep.
         joint_maximum: ``scale``, ``degrees`` and ``shift`` of the joint error of level 1.
-        counts: pairs, genuine, impostors, bootstrap_replicates.
-        sweeps: one for each model.
-        notes: what was left out, and why.
-        facts: where it comes from.
+        counts: Numbers of pairs, genuine, impostors, bootstrap_replicates.
+        sweeps: Sweeps, one for each model.
+        notes: Notes on omissions, with the reason.
+        facts: Provenance.
     """
 
     pairs: Path
@@ -277,13 +277,13 @@ def measure_robustness(
     One model's features of one quality are read at a time.
 
     Args:
-        models: one to four, of different names.
-        pairs: a ``.bin`` file of labelled pairs.
-        out: folder.
-        grid: what is swept.
-        batch_size: images in one forward pass; by default as many as fit what computes.
-        threads: threads of torch's arithmetic on the CPU.
-        command: the command line, for the report.
+        models: Models, one to four, of different names.
+        pairs: Path of a ``.bin`` file of labelled pairs.
+        out: Folder of the results.
+        grid: Grid of the sweep.
+        batch_size: Number of images in one forward pass; by default as many as fit the device.
+        threads: Number of threads of torch's arithmetic on the CPU.
+        command: Command line, for the report.
 
     Raises:
         InputError: the pair file is malformed or has pairs of one kind only, a level is out of range, an embedding is
@@ -293,26 +293,18 @@ def measure_robustness(
     sweeps, counts, maximum, notes = [], {}, {}, []
     for number, model in enumerate(models, start=1):
         prefix = f"{number}/{len(models)} {model.name}"
-        images = batch_size or model.embedder.batch_size
+        execution = EmbedOptions(batch_size or model.embedder.batch_size, threads)
         measured: dict[Perturbation, dict[str, Quantity]] = {}
         for quality in grid.qualities:
             folder = Path(out) / "features" / _slug(model) / quality_key(quality)
-            spec = grid.spec(pairs, model.embedder.color, quality)
-            embed_with(
-                model.checkpoint,
-                lambda model=model: model.embedder,  # type: ignore[misc]
-                {**spec, "name": f"{prefix}, {quality_key(quality)}"},
-                folder,
-                batch_size=images,
-                threads=threads,
-            )
-            features = open_features(folder)
+            part = _SweepPart(model, pairs, folder, quality, grid, execution, prefix)
+            features = part.embed()
             same = features.arrays["same"]
             check_kinds(same, features)
-            counts, maximum = pair_counts(same), spec["options"]["joint_maximum"]
-            measured |= _measure_all(features, features.index["layout"]["variants"], grid.metrics, prefix)
+            counts, maximum = pair_counts(same), features.index["protocol"]["options"]["joint_maximum"]
+            measured |= part.measure(features)
             if grid.worst_case and isinstance(model.embedder.network, nn.Module):
-                measured |= _measure_worst(model, features, pairs, folder, quality, grid, images, prefix)
+                measured |= part.measure_worst(features)
         if grid.worst_case and not isinstance(model.embedder.network, nn.Module):
             notes.append(f"No worst case of {model.name}: an ONNX model has no gradients.")
         sweeps.append(Sweep(model.name, _words(model), measured))
@@ -329,7 +321,7 @@ def remaining_work(
         Number of images of all models together, without what lies in ``out``, and seconds; worst cases come on top.
 
     Raises:
-        InputError: see `measure_robustness`.
+        InputError: See `measure_robustness`.
     """
     _check_models(models, grid)
     rows: dict[str | int, int] = {}
@@ -402,45 +394,77 @@ def _words(model: Model) -> str:
     return f"{kind}, {model.embedder.dimension} features, {side} {color}, mean {mean:g}, std {std:g}"
 
 
-def _measure_all(
-    features: StoredFeatures, variants: Sequence[Mapping[str, Any]], metrics: Sequence[str], prefix: str
-) -> dict[Perturbation, dict[str, Quantity]]:
-    measured = {}
-    for variant in track(variants, f"measure {prefix}"):
-        found = measure(features, variant, features.arrays["same"], metrics)
-        place = Perturbation(
-            variant["quality"], variant["factor"], variant["level"], *variant.get("other", (None, 0.0))
+@dataclass(frozen=True, slots=True)
+class _SweepPart:
+    """Sweep of one model at one quality.
+
+    Attributes:
+        model: Model to measure.
+        pairs: Path of the pair file.
+        folder: Folder of the features.
+        quality: Quality of the images, as in the grid.
+        grid: Grid of the sweep.
+        execution: Batch size and threads.
+        prefix: Beginning of the texts of progress bars.
+    """
+
+    model: Model
+    pairs: Path
+    folder: Path
+    quality: str | int
+    grid: SweepGrid
+    execution: EmbedOptions
+    prefix: str
+
+    def embed(self) -> StoredFeatures:
+        """Embed all variants; do nothing where they are complete."""
+        spec = self.grid.spec(self.pairs, self.model.embedder.color, self.quality)
+        named = {**spec, "name": f"{self.prefix}, {quality_key(self.quality)}"}
+        embed_with(self.model.checkpoint, lambda: self.model.embedder, named, self.folder, self.execution)
+        return open_features(self.folder)
+
+    def measure(self, features: StoredFeatures) -> dict[Perturbation, dict[str, Quantity]]:
+        """Measure all variants of the sweep."""
+        return self._measure_all(features, features.index["layout"]["variants"])
+
+    def measure_worst(self, features: StoredFeatures) -> dict[Perturbation, dict[str, Quantity]]:
+        """Embed and measure the adversary's errors, of the sizes of the joint ones."""
+        count, levels = len(features.arrays["same"]), sorted(self.grid.joint)
+        cases = WorstCases(None if self.quality == HIGH_QUALITY else int(self.quality), levels)
+        worst = embed_worst_case(
+            self.model.embedder,
+            features,
+            self.pairs,
+            self.folder.with_name(f"{self.folder.name}-{WORST}"),
+            cases,
+            batch_size=self.execution.batch_size,
+            description=f"worst case {self.prefix}",
         )
-        measured[place] = {name: Quantity(found.values[name], found.samples[name]) for name in metrics}
-    return measured
+        variants = [
+            {
+                "quality": quality_key(self.quality),
+                "factor": WORST,
+                "level": level,
+                "first": 0,
+                "second": number * count,
+            }
+            for number, level in enumerate(levels, start=1)
+        ]
+        return self._measure_all(worst, variants)
 
-
-def _measure_worst(
-    model: Model,
-    features: StoredFeatures,
-    pairs: Path,
-    folder: Path,
-    quality: str | int,
-    grid: SweepGrid,
-    batch_size: int,
-    prefix: str,
-) -> dict[Perturbation, dict[str, Quantity]]:
-    count, levels = len(features.arrays["same"]), sorted(grid.joint)
-    found = embed_worst_case(
-        model.embedder,
-        features,
-        pairs,
-        folder.with_name(f"{folder.name}-{WORST}"),
-        resolution=None if quality == HIGH_QUALITY else int(quality),
-        levels=levels,
-        batch_size=batch_size,
-        description=f"worst case {prefix}",
-    )
-    variants = [
-        {"quality": quality_key(quality), "factor": WORST, "level": level, "first": 0, "second": number * count}
-        for number, level in enumerate(levels, start=1)
-    ]
-    return _measure_all(found, variants, grid.metrics, prefix)
+    def _measure_all(
+        self, features: StoredFeatures, variants: Sequence[Mapping[str, Any]]
+    ) -> dict[Perturbation, dict[str, Quantity]]:
+        measured = {}
+        for variant in track(variants, f"measure {self.prefix}"):
+            result = measure(features, variant, features.arrays["same"], self.grid.metrics)
+            perturbation = Perturbation(
+                variant["quality"], variant["factor"], variant["level"], *variant.get("other", (None, 0.0))
+            )
+            measured[perturbation] = {
+                name: Quantity(result.values[name], result.samples[name]) for name in self.grid.metrics
+            }
+        return measured
 
 
 def tolerated(sweep: Sweep, quality: str, factor: str, metric: str, points: float) -> Quantity:
@@ -458,7 +482,7 @@ def tolerated(sweep: Sweep, quality: str, factor: str, metric: str, points: floa
 
 
 def _crossing(levels: Floats, drops: Floats, limit: float) -> Floats:
-    """Where each of the curves ``drops`` (B, K), 0 at first, rises above ``limit``."""
+    """First crossing of ``limit`` by each of the curves ``drops`` (B, K), which begin at 0."""
     above = drops > limit
     after = np.maximum(above.argmax(axis=1), 1)
     rows = np.arange(len(drops))

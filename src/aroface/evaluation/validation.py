@@ -1,4 +1,4 @@
-"""What a backbone in training is worth on small sets of labelled pairs."""
+"""Validation of a backbone in training on small sets of labelled pairs."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from aroface.datasets.formats.checks import check_pairs, pair_face
-from aroface.datasets.formats.pairs import read_pairs
+from aroface.datasets.formats.checks import check_pairs
+from aroface.datasets.formats.pairs import pair_face, read_pairs
 from aroface.embedding.embedder import BATCH_SIZE, Embedder
 from aroface.embedding.pairs import decode_numbers
 from aroface.evaluation.metrics.verification import accuracy, pair_distances
@@ -24,15 +24,15 @@ def pair_validation(sets: Mapping[str, Path], *, check_images: bool = True) -> C
     The images are read anew each time: they take longer to embed than to decode, and half a gigabyte to keep.
 
     Args:
-        sets: files of labelled pairs (``.bin``) by name.
-        check_images: whether all images are decoded once before, so that a damaged one is refused now and not after
-            an epoch; of several processes one does it.
+        sets: Files of labelled pairs (``.bin``) by name.
+        check_images: True to decode all images once before, so that a damaged one is refused now and not after an
+            epoch; of several processes one does it.
 
     Returns:
         The function; its keys are ``{name}_accuracy``, its values in [0, 1].
 
     Raises:
-        InputError: a set is missing, malformed, without pairs of both kinds or with fewer than folds, or an image is
+        InputError: A set is missing, malformed, without pairs of both kinds or with fewer than folds, or an image is
             damaged or not square.
     """
     read = {name: read_pairs(path) for name, path in sets.items()}

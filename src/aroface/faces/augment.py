@@ -41,17 +41,17 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class LowQualityOptions:
-    """What is done how often and how strongly; the defaults are AdaFace's.
+    """Frequency and strength of the augmentations; the defaults are AdaFace's.
 
     Attributes:
-        crop: probability of a crop.
-        resolution: probability of a loss of resolution.
-        photometric: probability of photometric jitter.
-        area: of the crop, as fractions of the image's.
-        ratio: of the crop's width to its height.
-        side: of the small image, as fractions of the image's height.
-        jitter: half the width of the three factors' range about 1, 0 … 1.
-        grey: channel order that contrast and saturation take the RGB images for; see the module.
+        crop: Probability of a crop.
+        resolution: Probability of a loss of resolution.
+        photometric: Probability of photometric jitter.
+        area: Area of the crop, as fractions of the image's.
+        ratio: Ratio of the crop's width to its height.
+        side: Side of the small image, as fractions of the image's height.
+        jitter: Half the width of the three factors' range about 1, 0 … 1.
+        grey: Channel order that contrast and saturation take the RGB images for; see the module.
     """
 
     crop: float = 0.2
@@ -66,16 +66,16 @@ class LowQualityOptions:
 
 @dataclass(frozen=True, slots=True)
 class LowQualityDraw:
-    """What happens to each of N images, all on the CPU.
+    """Augmentations of each of N images, all on the CPU.
 
     Attributes:
-        crop: bool (N,), which images are cropped; likewise ``resolution`` and ``photometric``.
-        boxes: int64 (N, 4), top, left, height and width of the crop.
-        sides: int64 (N,), pixels of the small image's side.
-        down: int64 (N,), the interpolation that reduces, an index of `INTERPOLATIONS`.
-        up: int64 (N,), the one that enlarges.
-        factors: float32 (N, 3), of brightness, contrast and saturation.
-        order: int64 (N, 3), in which these three come.
+        crop: Flags, bool (N,), of the images that are cropped; likewise ``resolution`` and ``photometric``.
+        boxes: Crops, int64 (N, 4): top, left, height and width.
+        sides: Sides of the small images in pixels, int64 (N,).
+        down: Interpolations that reduce, int64 (N,), indices of `INTERPOLATIONS`.
+        up: Interpolations that enlarge, int64 (N,).
+        factors: Factors of brightness, contrast and saturation, float32 (N, 3).
+        order: Order of these three, int64 (N, 3).
     """
 
     crop: Tensor
@@ -95,15 +95,15 @@ def low_quality(images: Tensor, generator: torch.Generator, options: LowQualityO
 
     Args:
         images: RGB, uint8 or float in [-1, 1], (N, H, W, 3) or (N, 3, H, W), on any device; not changed.
-        generator: on the CPU. Every image takes the same number of values from it, whatever happens to it; so the
-            draw depends on the number of images alone, neither on their device nor on the probabilities.
+        generator: Generator on the CPU. Every image takes the same number of values from it, whatever happens to it; so
+            the draw depends on the number of images alone, neither on their device nor on the probabilities.
         options: AdaFace's if left out.
 
     Returns:
         A new tensor of the same shape, type, device and memory format, with values in the same range.
 
     Raises:
-        ValueError: the shape or the type is none of these.
+        ValueError: The shape or the type is none of these.
     """
     options = options or LowQualityOptions()
     first = _channels_first(images)
@@ -183,8 +183,8 @@ def crop_on_black(images: Tensor, boxes: Tensor, black: float) -> Tensor:
 
     Args:
         images: (N, C, H, W), any type.
-        boxes: int64 (N, 4), top, left, height, width.
-        black: the value of black.
+        boxes: Crops, int64 (N, 4): top, left, height, width.
+        black: Value of black.
     """
     top, left, high, wide = boxes.to(images.device)[:, :, None].unbind(1)
     y, x = (torch.arange(size, device=images.device) for size in images.shape[2:])
@@ -196,10 +196,10 @@ def lose_resolution(images: Tensor, sides: Tensor, down: Tensor, up: Tensor) -> 
     """Reduce each image to a square of its own and enlarge it again, as OpenCV does it with unrounded values.
 
     Args:
-        images: float (N, C, H, W) in [0, 1].
-        sides: int64 (N,), pixels of the square's side, from 1.
-        down: int64 (N,), interpolation that reduces, an index of `INTERPOLATIONS`.
-        up: int64 (N,), interpolation that enlarges.
+        images: Images, float (N, C, H, W) in [0, 1].
+        sides: Sides of the squares in pixels, int64 (N,), from 1.
+        down: Interpolations that reduce, int64 (N,), indices of `INTERPOLATIONS`.
+        up: Interpolations that enlarge, int64 (N,), indices of `INTERPOLATIONS`.
 
     Returns:
         float (N, C, H, W) in [0, 1]: overshoots of the cubic and Lanczos kernels are cut off at either step.
@@ -230,12 +230,12 @@ def lose_resolution(images: Tensor, sides: Tensor, down: Tensor, up: Tensor) -> 
 
 @lru_cache(maxsize=1024)
 def weights(kind: int, before: int, after: int) -> npt.NDArray[np.float32]:
-    """What each of ``before`` pixels contributes to each of ``after`` pixels in OpenCV's ``resize``, along one axis.
+    """Weights of each of ``before`` pixels in each of ``after`` pixels of OpenCV's ``resize``, along one axis.
 
     Args:
-        kind: of interpolation, an index of `INTERPOLATIONS`.
-        before: pixels of the source.
-        after: pixels of the result.
+        kind: Interpolation, an index of `INTERPOLATIONS`.
+        before: Number of pixels of the source.
+        after: Number of pixels of the result.
 
     Returns:
         float32 (after, before), rows that sum to 1.
@@ -285,10 +285,10 @@ def jitter(images: Tensor, factors: Tensor, order: Tensor, grey: str = "rgb") ->
     Each is a step from another image through this one and beyond: from black, from the mean grey, from the grey image.
 
     Args:
-        images: float (N, 3, H, W) in [0, 1].
+        images: Images, float (N, 3, H, W) in [0, 1].
         factors: (N, 3), of brightness, contrast and saturation; 1 changes nothing.
-        order: int64 (N, 3), a permutation of the three a row.
-        grey: channel order that the grey is computed for, ``rgb`` or ``bgr``.
+        order: Order of the three, int64 (N, 3), a permutation a row.
+        grey: Channel order that the grey is computed for, ``rgb`` or ``bgr``.
 
     Returns:
         float (N, 3, H, W) in [0, 1], cut off after each step.

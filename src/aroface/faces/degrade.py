@@ -35,17 +35,18 @@ def _check_degrees_of_freedom(value: float) -> None:
 
 @dataclass(frozen=True, slots=True)
 class AlignmentErrorModel:
-    """How far a detector's alignment is off, growing as the resolution falls.
+    """Distribution of a detector's alignment errors, growing as the resolution falls.
 
     The standard deviations were measured with SCRFD-2.5G on 2,400 faces of LFW, which it found again after they were
     downsampled to 112, 48, 32, 24, 18 and 14 pixels; between these they are interpolated over the logarithm of the
     resolution, beyond them they stay as at the nearest.
 
     Attributes:
-        name: what records call it.
-        tail: factor of all standard deviations; older detectors err more.
-        degrees_of_freedom: of the Student t distribution that the errors follow at these standard deviations, > 2. All
-            errors of one face share its heavy tail: a failing detector is wrong in every respect. Infinite: Gaussian.
+        name: Name in records.
+        tail: Factor of all standard deviations; older detectors err more.
+        degrees_of_freedom: Degrees of freedom of the Student t distribution that the errors follow at these standard
+            deviations, > 2. All errors of one face share its heavy tail: a failing detector is wrong in every respect.
+            Infinite: Gaussian.
     """
 
     name: str
@@ -61,7 +62,7 @@ class AlignmentErrorModel:
         """Standard deviations of scale (relative), rotation (degrees) and shift (fraction of the width, each axis).
 
         Args:
-            resolution: of the face crops in pixels, (N,).
+            resolution: Resolution of the face crops in pixels, (N,).
 
         Returns:
             Three arrays (N,).
@@ -77,9 +78,9 @@ class AlignmentErrorModel:
         """Draw one alignment error a face.
 
         Args:
-            resolution: of the face crops in pixels, (N,).
-            rng: the stream to draw from.
-            size: width and height of the aligned frame in pixels.
+            resolution: Resolution of the face crops in pixels, (N,).
+            rng: Generator of the random choices.
+            size: Width and height of the aligned frame in pixels.
 
         Returns:
             Similarities (N, 2, 3) from the aligned to the erroneous frame.
@@ -113,9 +114,10 @@ def landmark_noise(
 
     Args:
         landmarks: (N, 5, 2) in pixels.
-        sd_px: standard deviation of each coordinate in pixels, one for all or (N,).
-        rng: the stream to draw from.
-        degrees_of_freedom: of a Student t distribution with this standard deviation, > 2; infinite for a Gaussian.
+        sd_px: Standard deviation of each coordinate in pixels, one for all or (N,).
+        rng: Generator of the random choices.
+        degrees_of_freedom: Degrees of freedom of a Student t distribution with this standard deviation, > 2; infinite
+            for a Gaussian.
 
     Returns:
         float32 (N, 5, 2).
@@ -130,14 +132,14 @@ def downsample(images: Images, resolution: npt.ArrayLike) -> Images:
     """Reduce images to a width of ``resolution`` pixels by area averaging, and enlarge them again bicubically.
 
     Args:
-        images: uint8 (N, H, W, 3).
+        images: Images, uint8 (N, H, W, 3).
         resolution: 1..W, one for all or (N,).
 
     Returns:
         uint8 (N, H, W, 3).
 
     Raises:
-        InputError: a resolution is not within 1..W.
+        InputError: A resolution is not within 1..W.
     """
     out = np.empty_like(images)
     for image, width, place in zip(images, _widths(images, resolution), out, strict=True):
@@ -152,15 +154,15 @@ def surveillance(images: Images, resolution: npt.ArrayLike, rng: np.random.Gener
     the light), the recording is JPEG compressed, and whoever looks at it enlarges it, bicubically or bilinearly.
 
     Args:
-        images: uint8 (N, H, W, 3).
-        resolution: width of the face on the sensor in pixels, 1..W, one for all or (N,).
-        rng: the stream to draw from.
+        images: Images, uint8 (N, H, W, 3).
+        resolution: Width of the face on the sensor in pixels, 1..W, one for all or (N,).
+        rng: Generator of the random choices.
 
     Returns:
         uint8 (N, H, W, 3).
 
     Raises:
-        InputError: a resolution is not within 1..W.
+        InputError: A resolution is not within 1..W.
     """
     count = len(images)
     widths = _widths(images, resolution)
@@ -207,9 +209,9 @@ def _blur_kernels(sigma: Floats, length: Floats, angle: Floats) -> npt.NDArray[n
     """A Gaussian smeared along a line, (N, K, K): the exact convolution of defocus and steady motion.
 
     Args:
-        sigma: of the defocus in pixels, (N,).
-        length: of the motion in pixels, (N,).
-        angle: of the motion in radians, (N,).
+        sigma: Standard deviation of the defocus in pixels, (N,).
+        length: Length of the motion in pixels, (N,).
+        angle: Angle of the motion in radians, (N,).
     """
     axis = np.arange(-_KERNEL_RADIUS, _KERNEL_RADIUS + 1.0)
     cosine, sine = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]

@@ -40,14 +40,14 @@ def similarity(source: npt.ArrayLike, target: npt.ArrayLike) -> npt.NDArray[np.f
     estimation of transformation parameters between two point patterns", TPAMI 1991, eq. 40-43.
 
     Args:
-        source: points (..., P, 2), P >= 2; leading dimensions broadcast against those of ``target``.
-        target: points (..., P, 2).
+        source: Points (..., P, 2), P >= 2; leading dimensions broadcast against those of ``target``.
+        target: Points (..., P, 2).
 
     Returns:
         Matrices (..., 2, 3).
 
     Raises:
-        InputError: a coordinate is not finite, or all the source points of one set coincide.
+        InputError: A coordinate is not finite, or all the source points of one set coincide.
     """
     here, there = np.broadcast_arrays(np.asarray(source, np.float64), np.asarray(target, np.float64))
     with np.errstate(over="ignore", invalid="ignore"):  # what is not finite is an error below
@@ -77,11 +77,11 @@ def similarity_matrix(
     """Similarities about the centre of an image: the alignment errors of faces that are already aligned.
 
     Args:
-        scale: factor, > 1 enlarges the face; scalar or (N,) as all arguments.
-        degrees: rotation, positive clockwise on the screen.
-        shift_x: shift to the right, as a fraction of the image width.
-        shift_y: shift downwards, as a fraction of the image width.
-        size: width and height of the image in pixels.
+        scale: Factor, > 1 enlarges the face; scalar or (N,) as all arguments.
+        degrees: Rotation, positive clockwise on the screen.
+        shift_x: Shift to the right, as a fraction of the image width.
+        shift_y: Shift downwards, as a fraction of the image width.
+        size: Width and height of the image in pixels.
 
     Returns:
         Matrices (N, 2, 3) from the aligned to the erroneous frame; N = 1 where all arguments are scalars.
@@ -114,7 +114,7 @@ def align(image: Image, landmarks: npt.ArrayLike, size: int = TEMPLATE_SIZE) -> 
     """Crop one face (H, W, 3) by the similarity that maps its five ``landmarks`` (5, 2) onto the template.
 
     Raises:
-        InputError: the landmarks are not finite or all coincide.
+        InputError: The landmarks are not finite or all coincide.
     """
     return warp(image, similarity(landmarks, template(size)), size)
 

@@ -24,16 +24,16 @@ def contact_sheet(
     """Lay images out in rows on white.
 
     Args:
-        images: uint8 (N, H, W, 3), N >= 1.
-        columns: images in a row; a nearly square sheet where it is left out.
-        labels: one short ASCII text for each image, printed below it.
-        gap: white pixels between images and around them.
+        images: Images, uint8 (N, H, W, 3), N >= 1.
+        columns: Number of images in a row; by default that of a nearly square sheet.
+        labels: Labels, one short ASCII text for each image, printed below it.
+        gap: Gap of white pixels between images and around them.
 
     Returns:
         The sheet, uint8 (height, width, 3); places that the last row leaves over stay white.
 
     Raises:
-        ValueError: no images, or labels that are not one for each image.
+        ValueError: No images, or labels that are not one for each image.
     """
     tiles = np.asarray(images, np.uint8)
     if tiles.ndim != 4 or len(tiles) == 0:

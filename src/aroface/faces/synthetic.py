@@ -30,9 +30,9 @@ def render(
     """Draw one face a row; the same rows always give the same bytes, whatever rows are drawn with them.
 
     Args:
-        identities: who, N rows (select with ``identities[rows]``).
-        nuisances: under which circumstances, N rows.
-        size: width and height of the images in pixels, 1..512.
+        identities: Identities of N images (select with ``identities[rows]``).
+        nuisances: Circumstances of N images.
+        size: Width and height of the images in pixels, 1..512.
         matrices: (N, 2, 3), from the aligned frame of ``size`` pixels to the output frame. Drawn exactly: the scene
             goes on beyond the aligned crop, and nothing is resampled. Without them the faces come out aligned.
 
@@ -41,7 +41,7 @@ def render(
         aligned face lie about the template, not on it: no similarity takes every pose there.
 
     Raises:
-        ValueError: the numbers of rows differ, or the size is out of range.
+        ValueError: The numbers of rows differ, or the size is out of range.
     """
     if not 1 <= size <= textures.SIDE:
         raise ValueError(f"size {size}, expected 1..{textures.SIDE}")

@@ -13,15 +13,16 @@ import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from aroface.datasets.formats.kinds import SetKind
+from aroface.datasets.formats.registry import FORMATS
 from aroface.datasets.hashes import FileHashes
 from aroface.datasets.identity import data_hash
 from aroface.datasets.manifest import manifest_hash, manifest_path, sample_identity
 from aroface.datasets.preparation.pack_options import PackOptions, Part, packed_identities
 from aroface.datasets.registry import Benchmark, Checkpoint, Dataset, Entry, missing, read_benchmarks, read_datasets
-from aroface.datasets.synthetic.spec import alignment_words, generated_identity, resolve_spec
+from aroface.datasets.synthetic.spec import DEFAULTS, alignment_words, generated_identity, resolve_spec
+from aroface.embedding.protocols import PROTOCOLS
 from aroface.errors import InputError
 from aroface.files import HASH_DIGITS, read_json, write_json
 from aroface.planning.config import Configuration
@@ -29,14 +30,7 @@ from aroface.planning.paths import command_path
 
 DATASETS = Path("workflow/registries/datasets.yaml")
 BENCHMARKS = Path("workflow/registries/benchmarks.yaml")
-PLACES: dict[SetKind, str] = {
-    "training": "train",
-    "pairs": "pairs.bin",
-    "tinyface": "tinyface",
-    "ijb": "ijb",
-    "ijbs": "ijbs",
-}
-PARTS: dict[Part, tuple[SetKind, str]] = {
+PARTS: dict[Part, tuple[str, str]] = {
     "train": ("training", "train"),
     "pairs": ("pairs", "pairs.bin"),
     "pairs_lq": ("pairs", "pairs_lq.bin"),
@@ -44,10 +38,6 @@ PARTS: dict[Part, tuple[SetKind, str]] = {
 }
 RECEIVED_MANIFEST = "manifest.json"  # beside the link to a received set, which may be read-only
 _EMBEDDING = {"color": "RGB", "flip": True, "fusion": "sum"}  # of sets that the workflow makes itself
-_OF_KIND: Mapping[str, Mapping[str, bool]] = {  # as their protocols have it
-    "ijb": {"norm_weighting": True, "detector_weighting": True},
-    "ijbs": {"flip": False},
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +47,7 @@ class DataSource:
     Attributes:
         name: its key.
         label: its name in tables.
-        kind: what it holds.
+        kind: Kind of the set, or ``checkpoint``.
         manifest_hash: hash of its identity.
         path: a folder, or a file of pairs, below ``results/data``.
         manifest: of the set that the workflow makes, or of what checking a received one has shown; weights have none
@@ -71,7 +61,7 @@ class DataSource:
 
     name: str
     label: str
-    kind: SetKind | Literal["checkpoint"]
+    kind: str
     manifest_hash: str
     path: Path
     manifest: Path
@@ -226,7 +216,7 @@ class Sources:
             raise InputError(f"unknown {what} {name!r}", file=self._file, record=record, expected=f"one of {known}")
         return fitting[name]
 
-    def _received(self, entry: Dataset | Benchmark, kind: SetKind, place: str) -> DataSource:
+    def _received(self, entry: Dataset | Benchmark, kind: str, place: str) -> DataSource:
         """A received set: identified by its manifest, else by samples of its files, else as when it was last there."""
         target = self._data_dir / place
         absent = missing(entry, self._data_dir)
@@ -236,7 +226,7 @@ class Sources:
     def _linked(
         self,
         entry: Entry,
-        kind: SetKind | Literal["checkpoint"],
+        kind: str,
         target: Path,
         absent: str | None,
         found: str | None,
@@ -269,13 +259,14 @@ def write_if_new(path: Path, value: Mapping[str, Any]) -> None:
 
 def _generated(name: str, declared: Mapping[str, Any], results: Path, place: str) -> tuple[Making, list[DataSource]]:
     if len(declared["generate"]) != 1:
-        kinds = ", ".join(get_args(SetKind))
+        kinds = ", ".join(DEFAULTS)
         raise InputError(f"{len(declared['generate'])} kinds", file=f"{place}.generate", expected=f"one of {kinds}")
     (kind, spec), seed = next(iter(declared["generate"].items())), declared["seed"]
     resolved = resolve_spec(kind, spec, file=f"{place}.generate")
     hash_ = manifest_hash(generated_identity(kind, resolved, seed))
-    path = _folder(results, name, hash_) / PLACES[kind]
-    options = {**_EMBEDDING, **_OF_KIND.get(kind, {}), "alignment": alignment_words("rendered", resolved["alignment"])}
+    path = _folder(results, name, hash_) / FORMATS[kind].default_name
+    of_protocol = PROTOCOLS[kind].synthetic_options if kind in PROTOCOLS else {}
+    options = {**_EMBEDDING, **of_protocol, "alignment": alignment_words("rendered", resolved["alignment"])}
     source = DataSource(name, declared.get("label", name), kind, hash_, path, manifest_path(path), options=options)
     file = _spec_file(results, name, hash_)
     content = {"name": name, "kind": kind, "seed": seed, "spec": resolved}

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aroface import result_versions
-from aroface.datasets.formats.tinyface import chosen_crops
 from aroface.embedding.benchmark_spec import resolve
+from aroface.embedding.protocols import find_protocol
 from aroface.errors import InputError
 from aroface.files import HASH_DIGITS, digest
 from aroface.planning.config import (
@@ -106,7 +106,7 @@ class PlannedBenchmark:
     @property
     def version(self) -> int:
         """Version of the protocol."""
-        return result_versions.PROTOCOLS[self.spec["protocol"]]
+        return result_versions.protocol_version(self.spec["protocol"])
 
     def evaluates(self, experiment: Experiment) -> bool:
         """Whether the runs of this experiment are evaluated on it."""
@@ -383,15 +383,16 @@ def _benchmarks(configuration: Configuration, sources: Sources) -> dict[str, Pla
             "path": source.path.as_posix(),
             "options": {**(source.options or {}), **declared.get("options", {})},
         }
-        if {"sensitivity": "pairs"}.get(spec["protocol"], spec["protocol"]) != source.kind:
+        protocol = find_protocol(spec["protocol"], file=configuration.file, record=f"{record}.protocol")
+        if protocol.set_kind != source.kind:
             raise InputError(f"protocol {spec['protocol']} on {source.kind}", file=configuration.file, record=record)
         spec = resolve(spec, file=f"{configuration.file}: {record}")
         if spec["options"]["color"] != _COLOR:
             what = f"the colour order {spec['options']['color']}"
             expected = f"{_COLOR}, which all networks of the workflow take: imported weights are turned"
             raise InputError(what, file=configuration.file, record=f"{record}.options.color", expected=expected)
-        if source.kind == "tinyface" and source.target is not None:
-            chosen_crops(source.target, spec["options"]["alignment"])  # better now than after the training
+        if source.target is not None:
+            protocol.check_options(source.target, spec["options"])  # better now than after the training
         if spec["name"] in benchmarks:
             raise InputError(f"{spec['name']} is declared twice", file=configuration.file, record=record)
         decisive = {key: spec[key] for key in ("protocol", "options")}

@@ -7,7 +7,8 @@ import cv2
 import numpy as np
 import pytest
 
-from aroface.datasets.info import describe, kind_of, sheet
+from aroface.datasets.formats.registry import detect
+from aroface.datasets.info import describe, sheet
 from aroface.datasets.manifest import manifest_hash
 from aroface.datasets.registry import listing
 from aroface.datasets.synthetic.spec import generated_identity
@@ -49,7 +50,7 @@ def sets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_a_set_is_described(sets: dict[str, Path], kind: str):
     facts = {line.split("  ")[0]: line.split("  ")[-1].strip() for line in describe(sets[kind])}
     manifest = manifest_hash(generated_identity(kind, SPECS[kind], 1))
-    assert kind_of(sets[kind]) == kind
+    assert detect(sets[kind]).kind == kind
     assert facts == {"kind": kind, **FACTS[kind], "manifest": manifest}
 
 
@@ -86,9 +87,7 @@ def test_a_damaged_image_of_a_sheet_is_named(tmp_path: Path, kind: str, file: st
 
 
 def test_what_is_no_set_is_named(tmp_path: Path):
-    with pytest.raises(
-        InputError, match=r": no data set; expected a folder with train\.rec, a \.bin file, a TinyFace, "
-    ):
+    with pytest.raises(InputError, match=r": no data set; expected a \.bin file of pairs, a TinyFace tree, "):
         describe(tmp_path)
     with pytest.raises(InputError, match="nowhere: no such file or folder"):
         describe(tmp_path / "nowhere")

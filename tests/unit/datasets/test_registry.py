@@ -95,6 +95,13 @@ def test_a_wrong_entry_is_one_line(old: str, new: str, message: str, tmp_path: P
         read_datasets(tmp_path / "datasets.yaml")
 
 
+def test_a_benchmark_has_the_protocol_of_a_known_format(tmp_path: Path):
+    text = (REGISTRIES / "benchmarks.yaml").read_text()
+    (tmp_path / "benchmarks.yaml").write_text(text.replace("protocol: pairs", "protocol: lfw", 1))
+    with pytest.raises(InputError, match=r"yaml: \w+\.protocol: unknown protocol 'lfw'; expected one of pairs"):
+        read_benchmarks(tmp_path / "benchmarks.yaml")
+
+
 SHA = "0" * 64
 ADDRESSES = [
     ({"url": "https://example.org/a.zip"}, True),

@@ -37,7 +37,7 @@ def test_what_decides_the_numbers_has_to_be_said(spec, option):
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ({**PAIRS, "protocol": "lfw"}, "protocol: 'lfw' is not one of"),
+        ({**PAIRS, "protocol": "lfw"}, "protocol: unknown protocol 'lfw'; expected one of ijb, "),
         ({**PAIRS, "path": ""}, "path: '' should be non-empty"),
         ({**PAIRS, "name": "LFW/../x"}, "name: .* does not match"),
         ({**PAIRS, "folds": 10}, "'folds' was unexpected"),

@@ -11,10 +11,10 @@ import yaml
 
 from aroface.datasets.formats.pairs import read_pairs
 from aroface.embedding.alignment_sweep import Variant, draw_directions, error_matrices
-from aroface.embedding.benchmark_spec import SENSITIVITY_DEFAULTS, resolve
+from aroface.embedding.benchmark_spec import resolve
 from aroface.embedding.embedder import Embedder
 from aroface.embedding.pairs import decode_numbers
-from aroface.embedding.sensitivity import open_source, order_of, spoil
+from aroface.embedding.sensitivity import DEFAULTS, open_source, order_of, spoil
 from aroface.embedding.worst_case import _reduce, misalign
 from aroface.errors import InputError
 from aroface.evaluation.robustness import SweepGrid
@@ -23,7 +23,7 @@ from aroface.faces.geometry import warp
 from embedding_runs import network
 from foreign_models import face_pairs
 
-MAXIMUM = SENSITIVITY_DEFAULTS["joint_maximum"]
+MAXIMUM = DEFAULTS["joint_maximum"]
 OPTIONS = {
     **{"color": "RGB", "flip": True, "fusion": "sum", "alignment": "five_point", "qualities": [14], "metric": ["auc"]},
     **{"scale": [], "degrees": [], "shift": [0.06], "joint": [1.0]},

@@ -16,7 +16,7 @@ from aroface import result_versions
 from aroface.adversary.options import AdversaryOptions
 from aroface.datasets.synthetic.generate import generate_tinyface
 from aroface.errors import InputError
-from aroface.evaluation.evaluate import PROTOCOLS
+from aroface.evaluation.protocols.registry import PROTOCOLS
 from aroface.files import read_json
 from aroface.heads.registry import HEADS
 from aroface.models.registry import ARCHITECTURES
@@ -139,6 +139,7 @@ def edit(config: dict[str, Any], path: str, value: object) -> None:
             "test.yaml: benchmarks.0: unknown benchmark 'faces'; expected one of clean",
         ),
         ("benchmarks.0.protocol", "tinyface", "test.yaml: benchmarks.0: protocol tinyface on pairs"),
+        ("benchmarks.0.protocol", "lfw", "benchmarks.0.protocol: unknown protocol 'lfw'; expected one of ijb"),
         ("benchmarks.0.options", {"flip": 1}, "test.yaml: benchmarks.0: options.flip: 1 is not of type 'boolean'"),
         ("benchmarks.0.trained_on", ["ms1mv3"], "benchmarks: pairs_clean: trained_on: no experiment trains on ms1mv3"),
         (

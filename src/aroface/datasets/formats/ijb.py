@@ -16,6 +16,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from aroface.datasets.formats.base import COLUMNS, FACE_SIZE, ROWS, Findings, Pixels, SetFormat
+from aroface.datasets.formats.checks import check_mates, check_pairs
 from aroface.datasets.formats.text_tables import (
     Form,
     blocks,
@@ -51,16 +53,16 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Faces:
-    """N images and what they belong to.
+    """N images with their templates, media and landmarks.
 
     Attributes:
-        benchmark: ``ijbb`` or ``ijbc``.
-        folder: of the images.
-        names: of their files, (N,).
-        templates: the template of each, int64 (N,).
-        media: the medium (still or video) of each, int64 (N,).
-        landmarks: five points in pixels, float32 (N, 5, 2).
-        scores: of the face detector, float32 (N,).
+        benchmark: Name of the benchmark, ``ijbb`` or ``ijbc``.
+        folder: Folder of the images.
+        names: File names, (N,).
+        templates: Template of each image, int64 (N,).
+        media: Medium (still or video) of each image, int64 (N,).
+        landmarks: Five points in pixels, float32 (N, 5, 2).
+        scores: Scores of the face detector, float32 (N,).
     """
 
     benchmark: str
@@ -75,21 +77,20 @@ class Faces:
         return len(self.names)
 
     def path(self, position: int) -> Path:
-        """The file of an image; whether it is there shows when it is read."""
+        """Path of an image, which may be missing."""
         return self.folder / str(self.names[position])
 
-    def crop(self, position: int, size: int = 112) -> npt.NDArray[np.uint8]:
-        """An image aligned by its landmarks, uint8 (size, size, 3), RGB; black where the loose crop ends.
+    def crop(self, position: int, size: int = FACE_SIZE) -> Pixels:
+        """Align an image by its landmarks, uint8 (size, size, 3), RGB; black where the loose crop ends.
 
         It is turned by its EXIF orientation first, as ``cv2.imread`` of the released script does: the landmarks are of
         that frame. Crops that a program has cut out carry no such tag, and all others give the same bytes without
         turning, so that this is no option, and features that were computed before keep their meaning.
 
         Raises:
-            InputError: the image is missing or damaged, or its landmarks all coincide.
+            InputError: The image is missing or damaged, or its landmarks all coincide.
         """
-        # Who reads lists alone need not wait for OpenCV.
-        from aroface.datasets.formats.checks import aligned_face, read_file
+        from aroface.datasets.formats.image_checks import read_file
 
         path = self.path(position)
         return aligned_face(read_file(path), path, self.landmarks[position], size)
@@ -97,11 +98,11 @@ class Faces:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TemplateTable:
-    """T templates and whom they show.
+    """T templates with their subjects.
 
     Attributes:
-        ids: of the templates, ascending, int64 (T,).
-        subjects: int64 (T,).
+        ids: Numbers of the templates, ascending, int64 (T,).
+        subjects: Subject of each template, int64 (T,).
     """
 
     ids: Int64
@@ -113,11 +114,11 @@ class TemplateTable:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IdentificationProtocol:
-    """The 1:N protocol: who is searched for in which galleries.
+    """The 1:N protocol: two galleries, and the probes that are searched for in each.
 
     Attributes:
-        galleries: two, by name.
-        probes: templates that are searched for in each.
+        galleries: Two galleries, by name.
+        probes: Templates that are searched for in each.
     """
 
     galleries: dict[str, TemplateTable]
@@ -126,13 +127,13 @@ class IdentificationProtocol:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IJB:
-    """All that a tree holds.
+    """Content of a tree.
 
     Attributes:
-        faces: the images.
-        pairs: templates that are compared, int64 (P, 2).
-        same: whether a pair shows one person, bool (P,).
-        search: galleries and probes, None where the tree has no such lists.
+        faces: Images, with their templates and landmarks.
+        pairs: Templates that are compared, int64 (P, 2).
+        same: Label of each pair, bool (P,), true where both templates show one person.
+        search: Galleries and probes; None for a tree without these lists.
     """
 
     faces: Faces
@@ -143,7 +144,7 @@ class IJB:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IJBFace:
-    """An image to write, a JPEG; the other fields as in `Faces`."""
+    """JPEG of an image to write; the other fields as in `Faces`."""
 
     template: int
     medium: int
@@ -152,43 +153,106 @@ class IJBFace:
     score: float
 
 
-def is_ijb(folder: Path) -> bool:
-    """Whether a folder looks like an IJB-B or IJB-C tree."""
-    return any(_list(folder, benchmark, "face_tid_mid.txt").exists() for benchmark in GALLERIES)
+class IJBFormat(SetFormat):
+    """A tree of IJB-B or IJB-C."""
+
+    kind = "ijb"
+    layout = "an IJB-B or IJB-C tree"
+    default_name = "ijb"
+
+    def matches(self, data: Path) -> bool:
+        """Return whether the tree has the list of faces of a benchmark."""
+        return any(_list(data, benchmark, "face_tid_mid.txt").exists() for benchmark in GALLERIES)
+
+    def files(self, data: Path) -> tuple[Path, list[str]]:
+        """Lists of the benchmark, and the folder of images."""
+        lists = sorted(path.relative_to(data).as_posix() for path in (data / "meta").glob(f"{_benchmark(data)}_*"))
+        return data, [*lists, IMAGES]
+
+    def facts(self, data: Path) -> dict[str, object]:
+        """See :class:`SetFormat`."""
+        tree = read_ijb(data)
+        facts: dict[str, object] = {
+            "benchmark": tree.faces.benchmark,
+            "images": len(tree.faces),
+            "templates": len(np.unique(tree.faces.templates)),
+            "media": len(np.unique(tree.faces.media)),
+            "pairs": len(tree.same),
+            "genuine": int(tree.same.sum()),
+        }
+        if tree.search is not None:
+            facts |= {f"gallery {name}": len(gallery) for name, gallery in tree.search.galleries.items()}
+            facts["probes"] = len(tree.search.probes)
+        return facts
+
+    def preview(self, data: Path) -> list[list[Pixels]]:
+        """See :class:`SetFormat`."""
+        faces = read_faces(data)
+        templates = [np.flatnonzero(faces.templates == template) for template in np.unique(faces.templates)[:ROWS]]
+        return [[faces.crop(int(position)) for position in positions[:COLUMNS]] for positions in templates]
+
+    def check(self, data: Path, threads: int) -> Findings:
+        """See :class:`SetFormat`."""
+        from aroface.datasets.formats.image_checks import check_images, check_labels, read_file, unlisted
+
+        tree = read_ijb(data)
+        faces = tree.faces
+        templates = len(np.unique(faces.templates))
+        findings = Findings({"images": len(faces), "templates": templates, "pairs": len(tree.pairs)})
+        findings.noted["search"] = (
+            "no lists of the 1:N protocol" if tree.search is None else "galleries and probes are there"
+        )
+        check_labels(findings, lambda: check_ijb_labels(data, tree))
+        findings.left_out = unlisted(data, [IMAGES], map(faces.path, range(len(faces))))
+
+        def face(image: bytes, number: int) -> Pixels:
+            return aligned_face(image, faces.path(number), faces.landmarks[number], FACE_SIZE)
+
+        check_images(findings, len(faces), lambda number: read_file(faces.path(number)), face, threads)
+        return findings
 
 
-def ijb_files(folder: Path) -> tuple[Path, list[str]]:
-    """A folder, and the names in it of the lists and folders that the tree consists of."""
-    lists = sorted(path.relative_to(folder).as_posix() for path in (folder / "meta").glob(f"{_benchmark(folder)}_*"))
-    return folder, [*lists, IMAGES]
+def aligned_face(data: bytes, file: Path, landmarks: npt.ArrayLike, size: int) -> Pixels:
+    """Align a loose crop as a network gets it, uint8 (size, size, 3), RGB.
 
-
-def ijb_facts(folder: Path) -> dict[str, object]:
-    """What a tree holds, by name.
+    Args:
+        data: Encoded image.
+        file: Path of its file, for the message.
+        landmarks: Five points in pixels, (5, 2).
+        size: Height and width of the result in pixels.
 
     Raises:
-        InputError: see `read_ijb`.
+        InputError: The image is damaged, or its landmarks are not finite or all coincide.
     """
-    found = read_ijb(folder)
-    facts: dict[str, object] = {
-        "benchmark": found.faces.benchmark,
-        "images": len(found.faces),
-        "templates": len(np.unique(found.faces.templates)),
-        "media": len(np.unique(found.faces.media)),
-        "pairs": len(found.same),
-        "genuine": int(found.same.sum()),
-    }
-    if found.search is not None:
-        facts |= {f"gallery {name}": len(gallery) for name, gallery in found.search.galleries.items()}
-        facts["probes"] = len(found.search.probes)
-    return facts
+    from aroface.datasets.formats.image_checks import decoded
+    from aroface.datasets.orientation import orientation_in, upright
+    from aroface.faces.geometry import align
+
+    image = upright(decoded(data, file, None), orientation_in(data))
+    try:
+        return align(image, landmarks, size)
+    except InputError as error:
+        raise InputError(str(error), file=file) from None
+
+
+def check_ijb_labels(data: Path, tree: IJB) -> None:
+    """Check that the metrics of IJB-B or IJB-C are defined on the content of the tree ``data``.
+
+    Raises:
+        InputError: The pairs of templates are all of one kind, or no probe has a mate in a gallery.
+    """
+    check_pairs(tree.same, data, folds=False)
+    if tree.search is not None:
+        enrolled = np.concatenate([gallery.subjects for gallery in tree.search.galleries.values()])
+        probes = tree.search.probes.subjects
+        check_mates(bool(np.isin(probes, enrolled).any()), len(probes), data)
 
 
 def read_ijb(folder: Path) -> IJB:
     """Read all lists of a tree.
 
     Raises:
-        InputError: a list is missing, empty or malformed, or names what another does not know.
+        InputError: A list is missing, empty or malformed, or names what another does not know.
     """
     faces = read_faces(folder)
     pairs, same = read_template_pairs(folder, faces)
@@ -196,12 +260,12 @@ def read_ijb(folder: Path) -> IJB:
 
 
 def read_faces(folder: Path) -> Faces:
-    """Read which images there are, of which template and medium, with which landmarks.
+    """Read the lists of images with their templates, media and landmarks.
 
-    The landmarks may be listed in another order than the templates. Images are not looked for before they are read.
+    The landmarks may be listed in another order than the templates. Missing images show when they are read.
 
     Raises:
-        InputError: a list is missing, empty or malformed, or one has a name that the other lacks.
+        InputError: A list is missing, empty or malformed, or one has a name that the other lacks.
     """
     benchmark = _benchmark(folder)
     path, points_path = (_list(folder, benchmark, name) for name in ("face_tid_mid.txt", "name_5pts_score.txt"))
@@ -225,12 +289,12 @@ def read_faces(folder: Path) -> Faces:
 
 
 def read_template_pairs(folder: Path, faces: Faces) -> tuple[Int64, Bools]:
-    """Read the pairs of templates of the 1:1 protocol, int64 (P, 2), and whether each shows one person, bool (P,).
+    """Read the pairs of templates of the 1:1 protocol, int64 (P, 2), and the label of each, bool (P,).
 
     Beyond the result's memory it takes some hundred MB, however long the list is.
 
     Raises:
-        InputError: the list is missing, empty or malformed, a label is not 0 or 1, or a template has no image.
+        InputError: The list is missing, empty or malformed, a label is not 0 or 1, or a template has no image.
     """
     path = _list(folder, faces.benchmark, "template_pair_label.txt")
     known = np.unique(faces.templates)
@@ -252,10 +316,10 @@ def read_template_pairs(folder: Path, faces: Faces) -> tuple[Int64, Bools]:
 
 
 def read_search(folder: Path, faces: Faces) -> IdentificationProtocol | None:
-    """Read the galleries and probes of the 1:N protocol; None where the tree has none of their lists.
+    """Read the galleries and probes of the 1:N protocol; None for a tree without any of their lists.
 
     Raises:
-        InputError: only some of the lists are there, one is empty or malformed, or a template has no image or two
+        InputError: Some of the lists are missing, one is empty or malformed, or a template has no image or two
             subjects.
     """
     galleries = GALLERIES[faces.benchmark]
@@ -263,8 +327,8 @@ def read_search(folder: Path, faces: Faces) -> IdentificationProtocol | None:
     if not any(path.exists() for path in paths):
         return None
     known = np.unique(faces.templates)
-    *found, probes = (_read_templates(path, known) for path in paths)
-    return IdentificationProtocol(dict(zip(galleries, found, strict=True)), probes)
+    *tables, probes = (_read_templates(path, known) for path in paths)
+    return IdentificationProtocol(dict(zip(galleries, tables, strict=True)), probes)
 
 
 def write_ijb(
@@ -278,18 +342,18 @@ def write_ijb(
     """Write a tree; the images are taken one by one, the lists are written last.
 
     Args:
-        folder: where; made if it is not there.
-        benchmark: ``ijbb`` or ``ijbc``.
-        faces: images in any order; their files are numbered.
-        pairs: templates, int64 (P, 2).
-        same: bool (P,).
-        search: galleries under the names in `GALLERIES`, and probes.
+        folder: Root of the tree, created if missing.
+        benchmark: Name of the benchmark, ``ijbb`` or ``ijbc``.
+        faces: Images in any order; their files are numbered.
+        pairs: Pairs of templates, int64 (P, 2).
+        same: Labels of the pairs, bool (P,).
+        search: Galleries under the names in `GALLERIES`, and probes.
 
     Returns:
-        The numbers of images, templates and pairs.
+        Numbers of images, templates and pairs.
 
     Raises:
-        ValueError: the galleries have other names.
+        ValueError: The galleries have other names.
     """
     if search is not None and tuple(search.galleries) != GALLERIES[benchmark]:
         raise ValueError(f"galleries {', '.join(search.galleries)}, expected {', '.join(GALLERIES[benchmark])}")
@@ -326,7 +390,7 @@ def _write_lines(path: Path, lines: Iterable[str]) -> None:
 
 
 def _search_rows(templates: TemplateTable, images: Mapping[int, list[str]]) -> list[str]:
-    """One line an image, as the original lists have them."""
+    """Lines of a list, one an image, as the original lists have them."""
     rows = zip(templates.ids.tolist(), templates.subjects.tolist(), strict=True)
     return [f"{template},{subject},{IMAGES}/{name}" for template, subject in rows for name in images[template]]
 
@@ -342,7 +406,7 @@ def _benchmark(folder: Path) -> str:
 def _places(
     names: npt.NDArray[np.object_], others: npt.NDArray[np.object_], path: Path, others_path: Path
 ) -> list[int]:
-    """Where each name stands in a list of the same names in another order."""
+    """Row of each name in a list of the same names in another order."""
     place = {name: row for row, name in enumerate(others.tolist())}
     for row, name in enumerate(names.tolist()):
         if name not in place:

@@ -19,6 +19,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from aroface.datasets.formats.base import COLUMNS, FACE_SIZE, ROWS, Findings, Pixels, SetFormat
+from aroface.datasets.formats.checks import check_mates
 from aroface.datasets.formats.text_tables import Form, blocks, read_columns, row_error
 from aroface.errors import InputError
 from aroface.files import write_text
@@ -36,6 +38,14 @@ PROBES = {
     "uav": "protocols/cs6_uav_to_single-booking_probe.csv",
 }
 """The list of each kind of probes."""
+SEARCHES = {
+    "surveillance_to_single": ("single-booking", "single"),
+    "surveillance_to_booking": ("single-booking", "booking"),
+    "surveillance_to_surveillance": ("surveillance", "surveillance"),
+    "uav_to_single": ("uav", "single"),
+    "uav_to_booking": ("uav", "booking"),
+}
+"""List of probes and kind of galleries of each search, by its name."""
 
 _SIGHTINGS = Form((("subject", "integer"), ("file", "text")), commas=True, header=True)
 _GALLERY = Form((("template", "integer"), ("subject", "integer"), ("file", "text")), commas=True, header=True)
@@ -49,11 +59,11 @@ Medium = tuple[int, str]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Template:
-    """What represents one person.
+    """Media that together represent one person.
 
     Attributes:
-        subject: the person.
-        media: stems of the files, ascending, such as ``videos_4012``.
+        subject: Number of the person.
+        media: Stems of the files, ascending, such as ``videos_4012``.
     """
 
     subject: int
@@ -62,16 +72,17 @@ class Template:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IJBS:
-    """All that a tree holds.
+    """Content of a tree.
 
     Attributes:
-        folder: of the faces.
-        galleries: by kind (`GALLERIES`) the templates of both, ascending. A still is a template of ``single``, all
-            stills of a person are one of ``booking``, a video is one of ``surveillance``.
-        probes: by kind (`PROBES`), ascending. Each is one person in one file; a file that shows several is several.
-        frames: of each medium that has a face on disk, the frames' numbers as the files have them, in their order; of
-            a still one empty string.
-        unattributed: files in the lists of probes that, says the metadata, show nobody.
+        folder: Folder of the faces.
+        galleries: Templates of both galleries by kind (`GALLERIES`), ascending. A still is a template of ``single``,
+            all stills of a person are one of ``booking``, a video is one of ``surveillance``.
+        probes: Probes by kind (`PROBES`), ascending. Each is one person in one file; a file that shows several people
+            is several probes.
+        frames: Numbers of the frames, as the files have them and in their order, of each medium that has a face on
+            disk; for a still one empty string.
+        unattributed: Number of files in the lists of probes that show nobody, according to the metadata.
     """
 
     folder: Path
@@ -88,23 +99,23 @@ class IJBS:
 
     @property
     def media(self) -> list[Medium]:
-        """All media with a face on disk, ascending: what there is to embed, each once."""
+        """All media with a face on disk, ascending: the ones to embed, each once."""
         return sorted(self.frames)
 
     def files(self, medium: Medium) -> list[Path]:
-        """The faces of a medium in the order of its frames; none where none was found."""
+        """Paths of the faces of a medium in the order of its frames; empty where none was detected."""
         subject, stem = medium
         frames = self.frames.get(medium, np.empty(0, np.str_)).tolist()
         return [self.folder / str(subject) / f"{stem}{'_' if frame else ''}{frame}.jpg" for frame in frames]
 
     def count(self, template: Template) -> int:
-        """The number of faces of a template; one of none is compared as a vector of zeros, and never found."""
+        """Number of faces of a template; one without is compared as a vector of zeros, and never retrieved."""
         return sum(len(self.frames.get((template.subject, stem), ())) for stem in template.media)
 
 
 @dataclass(frozen=True, slots=True)
 class IJBSFace:
-    """A face to write, a JPEG; the frame's number is None for a still."""
+    """JPEG of a face to write; the frame's number is None for a still."""
 
     subject: int
     medium: str
@@ -112,44 +123,87 @@ class IJBSFace:
     jpeg: bytes
 
 
-def is_ijbs(folder: Path) -> bool:
-    """Whether a folder looks like an IJB-S tree."""
-    return (folder / METADATA).exists()
+class IJBSFormat(SetFormat):
+    """A tree of IJB-S."""
+
+    kind = "ijbs"
+    layout = "an IJB-S tree"
+    default_name = "ijbs"
+
+    def matches(self, data: Path) -> bool:
+        """Return whether the tree has the metadata."""
+        return (data / METADATA).exists()
+
+    def files(self, data: Path) -> tuple[Path, list[str]]:
+        """Metadata, lists, and the folders of people."""
+        lists = [METADATA, *(name for both in GALLERIES.values() for name in both), *PROBES.values()]
+        people = sorted(path.relative_to(data).as_posix() for path in (data / FACES).glob("*/"))
+        return data, [*lists, *people]
+
+    def facts(self, data: Path) -> dict[str, object]:
+        """See :class:`SetFormat`."""
+        tree = read_ijbs(data)
+        templates = tree.templates
+        enrolled = {template.subject for both in tree.galleries.values() for part in both for template in part}
+        facts: dict[str, object] = {
+            "subjects": len({template.subject for template in templates}),
+            "enrolled": len(enrolled),
+            "faces": sum(map(len, tree.frames.values())),
+            "templates": len(templates),
+            "without a face": sum(tree.count(template) == 0 for template in templates),
+            "files without a subject": tree.unattributed,
+        }
+        for kind, both in tree.galleries.items():
+            facts[f"gallery {kind}"] = " + ".join(str(len(part)) for part in both)
+        return facts | {f"probes {kind}": len(part) for kind, part in tree.probes.items()}
+
+    def preview(self, data: Path) -> list[list[Pixels]]:
+        """See :class:`SetFormat`."""
+        from aroface.datasets.images import letterbox, read_image
+
+        tree = read_ijbs(data)
+        rows = [tree.files(medium)[:COLUMNS] for medium in tree.media[:ROWS]]
+        return [[letterbox(read_image(path), FACE_SIZE) for path in row] for row in rows]
+
+    def check(self, data: Path, threads: int) -> Findings:
+        """See :class:`SetFormat`."""
+        from aroface.datasets.formats.image_checks import check_files, check_labels, unlisted
+
+        tree = read_ijbs(data)
+        files = [path for medium in tree.media for path in tree.files(medium)]
+        templates = tree.templates
+        findings = Findings({"images": len(files), "templates": len(templates)})
+        faceless = sum(tree.count(template) == 0 for template in templates)
+        counted = f"{faceless} without a face, which count as misses"
+        findings.noted["templates"] = counted if faceless else "all with faces"
+        findings.left_out = unlisted(data, [FACES], files)
+        check_labels(findings, lambda: check_ijbs_labels(data, tree))
+        check_files(findings, files, threads)
+        return findings
 
 
-def ijbs_files(folder: Path) -> tuple[Path, list[str]]:
-    """A folder, and the names in it of the lists and folders that the tree consists of."""
-    lists = [METADATA, *(name for both in GALLERIES.values() for name in both), *PROBES.values()]
-    people = sorted(path.relative_to(folder).as_posix() for path in (folder / FACES).glob("*/"))
-    return folder, [*lists, *people]
-
-
-def ijbs_facts(folder: Path) -> dict[str, object]:
-    """What a tree holds, by name.
+def check_ijbs_labels(data: Path, tree: IJBS) -> None:
+    """Check that some metric of IJB-S is defined on the content of the tree ``data``.
 
     Raises:
-        InputError: see `read_ijbs`.
+        InputError: No probe of any search has a mate in a gallery.
     """
-    found = read_ijbs(folder)
-    templates = found.templates
-    facts: dict[str, object] = {
-        "subjects": len({template.subject for template in templates}),
-        "enrolled": len({each.subject for both in found.galleries.values() for part in both for each in part}),
-        "faces": sum(map(len, found.frames.values())),
-        "templates": len(templates),
-        "without a face": sum(found.count(template) == 0 for template in templates),
-        "files without a subject": found.unattributed,
+    enrolled = {
+        kind: {template.subject for gallery in both for template in gallery} for kind, both in tree.galleries.items()
     }
-    for kind, both in found.galleries.items():
-        facts[f"gallery {kind}"] = " + ".join(str(len(part)) for part in both)
-    return facts | {f"probes {kind}": len(part) for kind, part in found.probes.items()}
+    mated = any(
+        template.subject in enrolled[gallery]
+        for probes, gallery in SEARCHES.values()
+        for template in tree.probes[probes]
+    )
+    check_mates(mated, len({template for part in tree.probes.values() for template in part}), data)
 
 
 def read_ijbs(folder: Path) -> IJBS:
-    """Read all lists of a tree and which faces are there.
+    """Read all lists of a tree, and the names of its faces.
 
     Raises:
-        InputError: a list is missing, empty or malformed, a gallery's video does not show its subject, no probe of a
+        InputError: A list is missing, empty or malformed, a gallery's video does not show its subject, no probe of a
             list shows anybody, or none of the templates has a face.
     """
     sightings = _read_sightings(folder / METADATA)
@@ -165,10 +219,10 @@ def read_ijbs(folder: Path) -> IJBS:
         unattributed += len(stems - shown.keys())
         if not probes[kind]:
             raise InputError("none of the files shows anybody", file=folder / name, expected=f"files of {METADATA}")
-    found = IJBS(folder / FACES, galleries, probes, {}, unattributed)
-    wanted = {(template.subject, stem) for template in found.templates for stem in template.media}
-    found.frames.update(_find_faces(folder / FACES, wanted))
-    return found
+    tree = IJBS(folder / FACES, galleries, probes, {}, unattributed)
+    wanted = {(template.subject, stem) for template in tree.templates for stem in template.media}
+    tree.frames.update(_find_faces(folder / FACES, wanted))
+    return tree
 
 
 def write_ijbs(
@@ -181,21 +235,21 @@ def write_ijbs(
     """Write a tree; the faces are taken one by one, the lists are written last.
 
     Args:
-        folder: where; made if it is not there.
-        faces: in any order.
-        sightings: who is seen where, with or without a face on disk; the lines of the metadata.
-        galleries: by kind; see `IJBS`.
-        probes: stems of files, by kind.
+        folder: Root of the tree, created if missing.
+        faces: Faces in any order.
+        sightings: Subjects and media in which they are seen, with or without a face on disk; lines of the metadata.
+        galleries: Templates of both galleries by kind; see `IJBS`.
+        probes: Stems of files by kind.
 
     Returns:
-        The numbers of faces, of templates in all galleries, and of files in all lists of probes.
+        Numbers of faces, of templates in all galleries, and of files in all lists of probes.
     """
     count = 0
     for face in faces:
-        place = folder / FACES / str(face.subject)
-        place.mkdir(parents=True, exist_ok=True)
+        person = folder / FACES / str(face.subject)
+        person.mkdir(parents=True, exist_ok=True)
         ending = "" if face.frame is None else f"_{face.frame}"
-        (place / f"{face.medium}{ending}.jpg").write_bytes(face.jpeg)
+        (person / f"{face.medium}{ending}.jpg").write_bytes(face.jpeg)
         count += 1
     templates = files = 0
     for kind, both in galleries.items():
@@ -220,25 +274,25 @@ def _write_list(path: Path, header: str, rows: Iterable[str]) -> None:
 
 
 def _file(stem: str) -> str:
-    """The file that lists name."""
+    """Name of the file in the lists."""
     folder, _, name = stem.partition("_")
     return f"{folder}/{name}.{'mp4' if folder == 'videos' else 'jpg'}"
 
 
 def _stems(path: Path, form: Form, files: Iterable[str], first_row: int = 0) -> list[str]:
-    """``videos/4012.mp4`` as ``videos_4012``."""
+    """Turn names as in the lists, ``videos/4012.mp4``, into stems, ``videos_4012``."""
     stems = []
     for row, file in enumerate(files, start=first_row):
-        found = _FILE.fullmatch(file.strip())
-        if not found:
+        match = _FILE.fullmatch(file.strip())
+        if not match:
             expected = "such as videos/4012.mp4 or img/101146.jpg"
             raise row_error(path, form, row, f"the file is {file!r:.60}", expected=expected)
-        stems.append("_".join(part for part in found.groups() if part))
+        stems.append("_".join(part for part in match.groups() if part))
     return stems
 
 
 def _read_sightings(path: Path) -> set[Medium]:
-    """Who is seen where. The list has a line a frame; each subject and file are kept once."""
+    """Read subjects and the media that show them. The list has a line a frame; each subject and file are kept once."""
     seen: set[tuple[int, str]] = set()
     stems: dict[str, str] = {}
     for row, (subjects, files) in blocks(path, _SIGHTINGS):
@@ -268,21 +322,21 @@ def _read_gallery(path: Path, kind: str, sightings: set[Medium]) -> list[Templat
     stems: dict[int, set[str]] = {}
     for subject, stem in media:
         stems.setdefault(subject, set()).add(stem)
-    return sorted(Template(subject, tuple(sorted(each))) for subject, each in stems.items())
+    return sorted(Template(subject, tuple(sorted(stills))) for subject, stills in stems.items())
 
 
 def _find_faces(folder: Path, wanted: set[Medium]) -> dict[Medium, npt.NDArray[np.str_]]:
-    """The frames on disk of each medium, in their order."""
+    """List the frames on disk of each medium, in their order."""
     if not folder.is_dir():
         raise InputError("no such folder", file=folder)
-    found: dict[Medium, npt.NDArray[np.str_]] = {}
+    faces: dict[Medium, npt.NDArray[np.str_]] = {}
     for subject in sorted({subject for subject, _ in wanted}):
         if (folder / str(subject)).is_dir():
-            found |= {medium: frames for medium, frames in _faces_of(folder, subject).items() if medium in wanted}
-    if not found:
+            faces |= {medium: frames for medium, frames in _faces_of(folder, subject).items() if medium in wanted}
+    if not faces:
         expected = "faces named as in 7/videos_4012_13.jpg or 7/img_101146.jpg"
         raise InputError("there is no face of any template", file=folder, expected=expected)
-    return found
+    return faces
 
 
 def _faces_of(folder: Path, subject: int) -> dict[Medium, npt.NDArray[np.str_]]:

@@ -29,14 +29,14 @@ class ImageFolder:
     one. What begins with a dot is left out.
 
     Args:
-        folder: the sub-folders' parent.
+        folder: Parent of the people's folders.
 
     Attributes:
-        labels: int64 (N,), ascending.
-        num_classes: number of sub-folders.
+        labels: Labels, int64 (N,), ascending.
+        num_classes: Number of sub-folders.
 
     Raises:
-        InputError: there is no sub-folder, one is empty, or something in it has not the name of a JPEG file.
+        InputError: There is no sub-folder, one is empty, or something in it has not the name of a JPEG file.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -58,7 +58,7 @@ class ImageFolder:
         """The encoded image at ``position``.
 
         Raises:
-            InputError: the file is gone, or cannot be read.
+            InputError: The file is gone, or cannot be read.
         """
         path = self.where(position)[0]
         return retrying(path.read_bytes, path)
@@ -68,12 +68,12 @@ class ImageFolder:
 
 
 def is_image_folder(folder: Path) -> bool:
-    """Whether a folder has the layout: people's folders and nothing else in it, in those files and some JPEG.
+    """Return whether a folder has the layout: people's folders and nothing else, in those files and some JPEG.
 
     Of many people only the first are looked at, and their images by name alone.
 
     Raises:
-        InputError: a folder cannot be read, or a name in it is not UTF-8.
+        InputError: A folder cannot be read, or a name in it is not UTF-8.
     """
     if not folder.is_dir() or not all(is_folder or name == _MANIFEST for name, is_folder in _entries(folder)):
         return False
@@ -85,7 +85,7 @@ def people(folder: Path) -> list[str]:
     """The names of the sub-folders in order.
 
     Raises:
-        InputError: the folder is not there, or cannot be read.
+        InputError: The folder is not there, or cannot be read.
     """
     return [name for name, is_folder in _entries(folder) if is_folder]
 
@@ -94,7 +94,7 @@ def images_of(folder: Path) -> dict[str, list[str]]:
     """The names of the images in each sub-folder, both in order.
 
     Raises:
-        InputError: as `ImageFolder`.
+        InputError: As `ImageFolder`.
     """
     found = {person: _images_of(folder / person) for person in people(folder)}
     if not found:

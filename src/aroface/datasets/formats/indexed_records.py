@@ -66,16 +66,16 @@ class RecordFile:
     Memory is 20 bytes an image: offset, label and extent; 28 where the keys have gaps.
 
     Args:
-        rec: the record file.
-        idx: its index, ``key<TAB>offset`` a line.
+        rec: Path of the record file.
+        idx: Path of its index, ``key<TAB>offset`` a line.
 
     Attributes:
-        path: the record file.
-        labels: int64 (N,).
-        has_header: which layout it is.
+        path: Path of the record file.
+        labels: Labels, int64 (N,).
+        has_header: True for the layout with a header record.
 
     Raises:
-        InputError: a file is missing, truncated or malformed, or the index points past the end of the records.
+        InputError: A file is missing, truncated or malformed, or the index points past the end of the records.
     """
 
     def __init__(self, rec: Path, idx: Path) -> None:
@@ -102,7 +102,7 @@ class RecordFile:
         """The encoded image at ``position``.
 
         Raises:
-            InputError: no whole record is there, or its label is not the one that the index arrays hold.
+            InputError: No whole record is there, or its label is not the one that the index arrays hold.
         """
         place = int(self._keys[position]), int(self._offsets[position])
         record = self._load(*place, int(self._extents[position]))
@@ -228,7 +228,7 @@ class RecordFile:
     def _first_identity(self, rows: Rows, announced: float) -> int | None:
         """The key of the first identity's record, which the header announces up to rounding; None if it is not there.
 
-        Rounded, the header's number does not say whether a record is an image: that it has no content does.
+        Rounded, the header's number does not tell images from other records: only these have no content.
         """
         if not (2 <= announced <= len(rows) + int(gap(announced)) and announced.is_integer()):
             return None

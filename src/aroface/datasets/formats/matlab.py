@@ -26,11 +26,11 @@ def read_strings(data: bytes, variable: str) -> list[str]:
     A cell array of one row and several columns is refused: its first column would be one string of a list.
 
     Args:
-        data: of the file.
-        variable: name of the cell array.
+        data: Content of the file.
+        variable: Name of the cell array.
 
     Raises:
-        ValueError: the file is no such file, is damaged, or has no such variable.
+        ValueError: The file is no such file, is damaged, or has no such variable.
     """
     orders: dict[bytes, Order] = {b"IM": "<", b"MI": ">"}
     order = orders.get(data[_HEADER - 2 : _HEADER])

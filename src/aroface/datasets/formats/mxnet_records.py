@@ -25,11 +25,11 @@ class MXNetRecordFile(RecordFile):
     MXNet moves one position from record to record, so threads wait for each other; forked workers have one each.
 
     Args:
-        rec: the record file.
-        idx: its index.
+        rec: Path of the record file.
+        idx: Path of its index.
 
     Raises:
-        InputError: as `RecordFile`, or MXNet cannot be imported.
+        InputError: As `RecordFile`, or MXNet cannot be imported.
     """
 
     def __init__(self, rec: Path, idx: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from aroface.datasets.formats import safe_pickle
-from aroface.datasets.images import CROP_PIXELS, JPEG_START, PNG_START, Pixels, decode, resize_square
+from aroface.datasets.formats.base import COLUMNS, FACE_SIZE, ROWS, Findings, Pixels, SetFormat
+from aroface.datasets.formats.checks import check_pairs
+from aroface.datasets.image_size import JPEG_START, PNG_START
 from aroface.errors import InputError
 from aroface.file_content import kind_of_file, refuse_placeholder
 from aroface.files import write_bytes
@@ -26,18 +28,72 @@ class Pairs:
 
     Attributes:
         images: 2N encoded images, the first and the second of each pair in turn.
-        same: bool (N,), whether both show one person.
+        same: Label of each pair, bool (N,), true where both images show one person.
     """
 
     images: list[bytes]
     same: npt.NDArray[np.bool_]
 
 
+class PairsFormat(SetFormat):
+    """A ``.bin`` file of labelled pairs."""
+
+    kind = "pairs"
+    layout = "a .bin file of pairs"
+    default_name = "pairs.bin"
+
+    def matches(self, data: Path) -> bool:
+        """Return whether the name ends in ``.bin``."""
+        return data.suffix == ".bin"
+
+    def files(self, data: Path) -> tuple[Path, list[str]]:
+        """Folder of the file, and its name."""
+        return data.parent, [data.name]
+
+    def facts(self, data: Path) -> dict[str, object]:
+        """See :class:`SetFormat`."""
+        pairs = read_pairs(data)
+        different = len(set(pairs.images))
+        return {"pairs": len(pairs.same), "genuine": int(pairs.same.sum()), "different images": different}
+
+    def preview(self, data: Path) -> list[list[Pixels]]:
+        """See :class:`SetFormat`."""
+        pairs = read_pairs(data)
+        shown = np.unique(np.linspace(0, len(pairs.same) - 1, COLUMNS * ROWS // 2).astype(int)).tolist()
+        rows = [shown[begin : begin + COLUMNS] for begin in range(0, len(shown), COLUMNS)]
+        halves = ([2 * pair + side for pair in row] for row in rows for side in (0, 1))
+        return [[pair_face(pairs.images[number], data, number, FACE_SIZE) for number in half] for half in halves]
+
+    def check(self, data: Path, threads: int) -> Findings:
+        """See :class:`SetFormat`."""
+        from aroface.datasets.formats.image_checks import check_images, check_labels
+
+        pairs = read_pairs(data)
+        findings = Findings({"pairs": len(pairs.same), "genuine": int(pairs.same.sum())})
+        same = sum(pairs.images[2 * pair] == pairs.images[2 * pair + 1] for pair in range(len(pairs.same)))
+        findings.noted["pairs"] = f"{same} of an image and itself" if same else "each of two different images"
+        check_labels(findings, lambda: check_pairs(pairs.same, data))
+
+        def face(image: bytes, number: int) -> Pixels:
+            return pair_face(image, data, number, FACE_SIZE)
+
+        check_images(findings, len(pairs.images), pairs.images.__getitem__, face, threads)
+        return findings
+
+    def image_count(self, counts: Mapping[str, int]) -> int:
+        """See :class:`SetFormat`."""
+        return 2 * counts.get("pairs", 0)
+
+    def requested_counts(self, spec: Mapping[str, Any]) -> dict[str, int]:
+        """See :class:`SetFormat`."""
+        return {"pairs": spec["pairs"]}
+
+
 def read_pairs(path: Path) -> Pairs:
     """Read a pair file; nothing in it is executed.
 
     Raises:
-        InputError: the file is missing, is no such pickle, names a global that genuine files do not, has another
+        InputError: The file is missing, is no such pickle, names a global that genuine files do not, has another
             number of images than twice its pairs, or an entry is no image.
     """
     refuse_placeholder(path, _FORM)
@@ -61,7 +117,7 @@ def write_pairs(path: Path, pairs: Pairs) -> None:
     """Write a pair file that `read_pairs` and the usual scripts read; equal pairs give equal bytes.
 
     Raises:
-        ValueError: there are not two images a pair.
+        ValueError: The number of images is not twice that of pairs.
     """
     if len(pairs.images) != 2 * len(pairs.same):
         raise ValueError(f"{len(pairs.images)} images for {len(pairs.same)} pairs")
@@ -71,12 +127,32 @@ def write_pairs(path: Path, pairs: Pairs) -> None:
     write_bytes(path, pickle.dumps((images, pairs.same.tolist()), protocol=4))
 
 
-def decode_images(images: Sequence[bytes], size: int = 112) -> Pixels:
+def pair_face(data: bytes, file: Path, number: int, size: int) -> Pixels:
+    """Image of a file of pairs as a network gets it, uint8 (size, size, 3), RGB.
+
+    Args:
+        data: Encoded image.
+        file: Path of the file, for the message.
+        number: Number of the image in the file, for the message.
+        size: Height and width of the result in pixels.
+
+    Raises:
+        InputError: The image is damaged or not square.
+    """
+    from aroface.datasets.formats.image_checks import square_face
+    from aroface.datasets.images import CROP_PIXELS
+
+    return square_face(data, file, f"image {number}", size, CROP_PIXELS)
+
+
+def decode_images(images: Sequence[bytes], size: int = FACE_SIZE) -> Pixels:
     """Decode images to uint8 (N, size, size, 3), RGB; squares of another size are resized.
 
     Raises:
-        InputError: an image is damaged or is not square; the message has its number.
+        InputError: An image is damaged or is not square; the message has its number.
     """
+    from aroface.datasets.images import CROP_PIXELS, decode, resize_square
+
     decoded = np.empty((len(images), size, size, 3), np.uint8)
     for number, data in enumerate(images):
         try:

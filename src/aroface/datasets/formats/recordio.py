@@ -39,7 +39,7 @@ def encode(payload: bytes) -> bytes:
     """One framed record, split at every 4-aligned magic of the payload.
 
     Raises:
-        ValueError: the payload is 512 MiB or more, which MXNet does not write either.
+        ValueError: The payload is 512 MiB or more, which MXNet does not write either.
     """
     if len(payload) > LENGTH_MASK:
         raise ValueError(f"a record holds at most {LENGTH_MASK} bytes, this one {len(payload)}")
@@ -59,8 +59,8 @@ def decode(framed: bytes) -> bytes:
     """The payload of the record at the start of ``framed``; what follows the record is ignored.
 
     Raises:
-        TruncatedError: the record does not end within ``framed``.
-        ValueError: no record starts there.
+        TruncatedError: The record does not end within ``framed``.
+        ValueError: No record starts there.
     """
     parts: list[bytes] = []
     position, flag = 0, None
@@ -81,7 +81,7 @@ def decode(framed: bytes) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class ImageRecord:
-    """What one record holds: its labels (a scalar label is one) and its content, a JPEG or nothing."""
+    """Content of one record: its labels (a scalar label is one) and a JPEG or nothing."""
 
     labels: tuple[float, ...]
     content: bytes
@@ -98,7 +98,7 @@ def unpack(payload: bytes) -> ImageRecord:
     """The labels and the content of a payload.
 
     Raises:
-        ValueError: the payload is shorter than its own header says.
+        ValueError: The payload is shorter than its own header says.
     """
     if len(payload) < _IMAGE.size:
         raise ValueError(f"the record holds {len(payload)} bytes, its header alone takes {_IMAGE.size}")

@@ -37,7 +37,7 @@ class Array:
         """The array's bytes, if it is one of single bytes (uint8 or bool).
 
         Raises:
-            ValueError: its items are of another type.
+            ValueError: Its items are of another type.
         """
         code = self.dtype.code if isinstance(self.dtype, DType) else None
         if code not in ("u1", "b1") or not isinstance(self.data, bytes | bytearray):
@@ -48,7 +48,7 @@ class Array:
         """The array's items, if they are integers or bools.
 
         Raises:
-            ValueError: they are of another type, or cut short.
+            ValueError: They are of another type, or cut short.
         """
         kind = self.dtype.integer_type() if isinstance(self.dtype, DType) else None
         if kind is None or not isinstance(self.data, bytes | bytearray) or len(self.data) % kind.itemsize:
@@ -78,10 +78,10 @@ class DType:
 
 
 def _stand_ins() -> dict[tuple[str, str], Callable[..., Any] | type]:
-    """Made anew for each file, so that no file can leave anything behind in them."""
+    """Stand-ins, made for each file, so that no file can leave anything behind in them."""
 
     class NDArray:
-        """What ``numpy.ndarray`` is to ``_reconstruct``: a name."""
+        """Stand-in for ``numpy.ndarray`` as an argument of ``_reconstruct``: a name."""
 
     def reconstruct(*_: object) -> Array:
         return Array()
@@ -133,8 +133,8 @@ def loads(data: bytes) -> Any:
     """The lists, tuples, numbers, byte strings and `Array` of a pickle.
 
     Raises:
-        InputError: it names a global that no genuine file has.
-        ValueError: it is no pickle, is cut short, or uses what no genuine file uses.
+        InputError: It names a global that no genuine file has.
+        ValueError: It is no pickle, is cut short, or uses what no genuine file uses.
     """
     try:
         _check_opcodes(data)
@@ -157,6 +157,6 @@ def _check_opcodes(data: bytes) -> None:
             stream.readline()
             continue
         argument = opcode.arg.reader(stream) if opcode.arg else None
-        # The unpickler makes its memo as long as the largest index says, up to tens of gigabytes.
+        # The unpickler makes its memo as long as the largest index demands, up to tens of gigabytes.
         if name.endswith("PUT") and isinstance(argument, int) and argument > len(data):
             raise ValueError(f"the pickle remembers an object under number {argument}, in a file of {len(data)} bytes")

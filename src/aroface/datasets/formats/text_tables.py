@@ -1,4 +1,4 @@
-"""Text files of columns, some of millions of lines, read in bounded memory; what is wrong is named by its line."""
+"""Text files of columns, some of millions of lines, read in bounded memory; errors name the line."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _INTEGER = re.compile(rb"([+-]?\d+)(\.0*)?")
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What the lines of a file hold.
+    """Form of the lines of a file.
 
     Attributes:
-        columns: name and kind of each column; of a file with commas, the first ones that matter.
-        commas: whether commas stand between the columns; else spaces or tabs do, and there are no other columns.
-        header: whether the first line names the columns.
+        columns: Name and kind of each column; of a file with commas, the first ones that matter.
+        commas: True if commas stand between the columns; else spaces or tabs do, and there are no other columns.
+        header: True if the first line names the columns.
     """
 
     columns: tuple[tuple[str, ColumnKind], ...]
@@ -54,7 +54,7 @@ def blocks(path: Path, form: Form) -> Iterator[tuple[int, list[Values]]]:
         The number of the first row, counted from 0, and one array a column: int64, float32 or strings as objects.
 
     Raises:
-        InputError: the file is missing or empty, or a line has other columns.
+        InputError: The file is missing or empty, or a line has other columns.
     """
     if not path.is_file():
         raise InputError("no such file", file=path)
@@ -75,10 +75,10 @@ def blocks(path: Path, form: Form) -> Iterator[tuple[int, list[Values]]]:
 
 
 def count_lines(path: Path) -> int:
-    """How many rows a file has at most.
+    """Largest possible number of rows of a file.
 
     Raises:
-        InputError: the file is missing.
+        InputError: The file is missing.
     """
     if not path.is_file():
         raise InputError("no such file", file=path)
@@ -96,11 +96,11 @@ def row_error(path: Path, form: Form, row: int, what: str, **more: Any) -> Input
     """An error that names the line of a row; the file is read again up to there.
 
     Args:
-        path: of the file.
-        form: of the file.
-        row: as counted by `blocks`.
-        what: what is wrong.
-        more: see `InputError`.
+        path: Path of the file.
+        form: Form of the file.
+        row: Number of the row, as counted by `blocks`.
+        what: Fault, for the message.
+        more: Further arguments of `InputError`.
     """
     with open(path, "rb") as file:
         filled = (number for number, line in enumerate(file, 1) if line.strip() and not (form.header and number == 1))
@@ -142,14 +142,14 @@ def _parse(path: Path, content: bytes, form: Form, line: int) -> list[Values]:
 
 
 def _usable(column: Values, kind: ColumnKind) -> bool:
-    """What the parser lets pass and a list must not hold."""
+    """Return whether a column is free of values that the parser accepts and a list must not hold."""
     if kind == "number":
         return bool(np.isfinite(column).all())
     return kind == "integer" or bool(column.all())
 
 
 def _fault(path: Path, content: bytes, form: Form, line: int, reason: str) -> InputError:
-    """What is wrong in a part of a file that cannot be parsed."""
+    """Error about a part of a file that cannot be parsed."""
     wanted = len(form.columns)
     for number, text in enumerate(content.split(b"\n"), line):
         if not text.strip():

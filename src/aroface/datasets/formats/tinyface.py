@@ -1,7 +1,7 @@
 """TinyFace on disk: gallery, probes and distractors as image files, named by two MATLAB lists.
 
 Layout: ``tinyface/Testing_Set/{gallery_match,probe}_img_ID_pairs.mat`` and, beside them, the folders ``Gallery_Match``,
-``Probe`` and ``Gallery_Distractor``. Aligned crops, where somebody made them, lie in ``aligned_…/`` with the same
+``Probe`` and ``Gallery_Distractor``. Aligned crops, if any, lie in ``aligned_…/`` with the same
 folders: in ``aligned_pad_0.1_pad_high/`` those that came with AdaFace. An image's identity is its file name up to the
 first ``_``.
 Source: the TinyFace release; AdaFace ``validation_mixed/validate_tinyface.py``.
@@ -9,13 +9,15 @@ Source: the TinyFace release; AdaFace ``validation_mixed/validate_tinyface.py``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from aroface.datasets.formats.base import COLUMNS, FACE_SIZE, ROWS, Findings, Pixels, SetFormat
 from aroface.datasets.formats.matlab import read_strings, write_strings
 from aroface.errors import InputError
 from aroface.files import write_bytes
@@ -24,7 +26,7 @@ RELEASED_CROPS, ALIGNED_CROPS = "tinyface/Testing_Set", "aligned_pad_0.1_pad_hig
 GALLERY_LIST, PROBE_LIST = (f"{RELEASED_CROPS}/{part}_img_ID_pairs.mat" for part in ("gallery_match", "probe"))
 PARTS = _GALLERY, _PROBES, DISTRACTORS = "Gallery_Match", "Probe", "Gallery_Distractor"
 ALIGNED = "aligned_"
-"""How the name of a folder of aligned crops begins."""
+"""Prefix of the names of folders of aligned crops."""
 
 _DIGITS = 18  # of an identity: more may not fit into int64
 
@@ -36,12 +38,12 @@ class TinyFace:
     """The files of a TinyFace tree.
 
     Attributes:
-        gallery: images of the gallery's known people.
-        gallery_labels: their identities, int64.
-        probes: images that are searched for.
-        probe_labels: their identities, int64; each has an image in the gallery.
-        distractors: images of other people, part of the gallery.
-        crops: which crops these are, a folder of the tree: as released, or aligned.
+        gallery: Images of the gallery's known people.
+        gallery_labels: Identities of these, int64.
+        probes: Images that are searched for.
+        probe_labels: Identities of these, int64; each has an image in the gallery.
+        distractors: Images of other people, part of the gallery.
+        crops: Folder of the tree from which the crops come: as released, or aligned.
     """
 
     gallery: list[Path]
@@ -52,26 +54,85 @@ class TinyFace:
     crops: str
 
 
+class TinyFaceFormat(SetFormat):
+    """A TinyFace tree."""
+
+    kind = "tinyface"
+    layout = "a TinyFace tree"
+    default_name = "tinyface"
+
+    def matches(self, data: Path) -> bool:
+        """Return whether the tree has the list of probes."""
+        return is_tinyface(data)
+
+    def files(self, data: Path) -> tuple[Path, list[str]]:
+        """Lists, and the folders of all crops."""
+        folders = [folder for crops in (RELEASED_CROPS, *aligned_folders(data)) for folder in (data / crops).glob("*/")]
+        return data, [GALLERY_LIST, PROBE_LIST, *(folder.relative_to(data).as_posix() for folder in folders)]
+
+    def facts(self, data: Path) -> dict[str, object]:
+        """See :class:`SetFormat`."""
+        tree = read_tinyface(data)
+        return {
+            "identities": len(np.unique(tree.gallery_labels)),
+            "gallery": len(tree.gallery),
+            "probes": len(tree.probes),
+            "distractors": len(tree.distractors),
+            "crops": tree.crops,
+        }
+
+    def preview(self, data: Path) -> list[list[Pixels]]:
+        """See :class:`SetFormat`."""
+        from aroface.datasets.images import letterbox, read_image
+
+        tree = read_tinyface(data)
+        parts = (tree.gallery, tree.probes, tree.distractors)
+        return [[letterbox(read_image(path), FACE_SIZE) for path in part[: COLUMNS * ROWS // 3]] for part in parts]
+
+    def check(self, data: Path, threads: int) -> Findings:
+        """See :class:`SetFormat`."""
+        from aroface.datasets.formats.image_checks import check_files, check_labels, unlisted
+
+        folders: list[str | None] = [*aligned_folders(data)]
+        trees = [read_tinyface(data, crops) for crops in folders or [None]]  # options choose one of them
+        parts = [(tree.gallery, tree.probes, tree.distractors) for tree in trees]
+        findings = Findings(dict(zip(("gallery", "probes", "distractors"), map(len, parts[0]), strict=True)))
+        check_labels(findings, lambda: None)  # the reader does it
+        files = [path for tree in parts for part in tree for path in part]
+        findings.left_out = unlisted(data, [f"{tree.crops}/{part}" for tree in trees for part in PARTS], files)
+        check_files(findings, files, threads)
+        return findings
+
+    def requested_counts(self, spec: Mapping[str, Any]) -> dict[str, int]:
+        """See :class:`SetFormat`."""
+        people = spec["identities"]
+        gallery, probes = people * spec["gallery_per_identity"], people * spec["probes_per_identity"]
+        return {"gallery": gallery, "probes": probes, "distractors": spec["distractors"]}
+
+
 def is_tinyface(folder: Path) -> bool:
-    """Whether a folder looks like a TinyFace tree."""
+    """Return whether a folder looks like a TinyFace tree."""
     return (folder / PROBE_LIST).exists()
 
 
 def aligned_folders(folder: Path) -> list[str]:
-    """The folders of aligned crops in a tree, those that came with AdaFace first, then by name."""
-    names = [each.name for each in folder.glob(f"{ALIGNED}*/")]
+    """List the folders of aligned crops in a tree, those that came with AdaFace first, then by name."""
+    names = [path.name for path in folder.glob(f"{ALIGNED}*/")]
     return sorted(names, key=lambda name: (name != ALIGNED_CROPS, name))
 
 
 def chosen_crops(folder: Path, alignment: str) -> str:
-    """The folder of crops of a tree that ``alignment`` names; TinyFace's rates depend on it (46 or 72 % rank-1).
+    """Choose the folder of crops that ``alignment`` names; TinyFace's rates depend on it (46 or 72 % rank-1).
 
     Args:
-        folder: the tree.
-        alignment: option of the benchmark.
+        folder: Root of the tree.
+        alignment: Option of the benchmark.
+
+    Returns:
+        Name of the folder, relative to the tree.
 
     Raises:
-        InputError: the tree has other crops.
+        InputError: The tree has other crops.
     """
     aligned = aligned_folders(folder)
     if alignment in aligned:
@@ -90,13 +151,12 @@ def read_tinyface(folder: Path, crops: str | None = None) -> TinyFace:
     """Read the lists of a TinyFace tree.
 
     Args:
-        folder: the tree.
-        crops: a folder of crops in it; by default the first of `aligned_folders`, the released ones where there is
-            none.
+        folder: Root of the tree.
+        crops: Folder of crops in it; by default the first of `aligned_folders`, or the released ones if none exists.
 
     Raises:
-        InputError: a list is missing or malformed, it names an image that is not there or has no number as identity,
-            or a probe's identity is not in the gallery.
+        InputError: A list is missing or malformed, it names a missing image or one without a number as identity, or a
+            probe's identity is missing from the gallery.
     """
     crops = crops or next(iter(aligned_folders(folder)), RELEASED_CROPS)
     gallery = _listed(folder / GALLERY_LIST, "gallery_set", folder / crops / _GALLERY)
@@ -122,13 +182,13 @@ def write_tinyface(
     """Write a TinyFace tree; the images are taken one by one, the lists are written last.
 
     Args:
-        folder: where; made if it is not there.
-        gallery: (identity, JPEG) of known people.
-        probes: (identity, JPEG) of the same people.
-        distractors: JPEGs of others.
+        folder: Root of the tree, created if missing.
+        gallery: Pairs (identity, JPEG) of known people.
+        probes: Pairs (identity, JPEG) of the same people.
+        distractors: JPEGs of other people.
 
     Returns:
-        The numbers of gallery images, probes and distractors.
+        Numbers of gallery images, probes and distractors.
     """
     root = folder / RELEASED_CROPS
     gallery_names = _write_images(root / _GALLERY, gallery)

@@ -40,7 +40,7 @@ REPORT = "alignment.json"
 
 JPEG_QUALITY = 95
 
-_CHUNK = 256  # images between two points from which a broken call goes on
+_CHUNK = 256  # images between two points from which an interrupted call resumes
 _KEY = "key.json"  # whose work a partial folder holds
 _INCIDENTAL = ("file", "onnxruntime", "provider")  # facts of a detector that are no other alignment
 _VERSION = 1  # to be raised when other crops come out of the same options
@@ -56,14 +56,14 @@ NoFace = Literal["crop", "omit"]
 
 @dataclass(frozen=True, slots=True)
 class AlignOptions:
-    """How crops are aligned.
+    """Options of aligning crops.
 
     Attributes:
-        setting: how the detector sees them.
-        no_face: what becomes of a crop without a face: ``crop`` writes it squared and resized, ``omit`` writes nothing,
-            as IJB-S has it, where a template without a face is a miss.
+        setting: Presentation of crops to the detector.
+        no_face: Treatment of a crop without a face: ``crop`` writes it squared and resized, ``omit`` writes nothing, as
+            IJB-S has it, where a template without a face is a miss.
         on_corrupt: Treatment of an image that cannot be decoded: an error, or it is left out.
-        max_left_out: share of the images that may be left out, 0 … 1; those that ``omit`` asks for do not count.
+        max_left_out: Fraction of the images that may be left out, 0 … 1; those that ``omit`` asks for do not count.
     """
 
     setting: Setting = Setting()  # noqa: RUF009 - immutable
@@ -79,7 +79,7 @@ def align_tree(
     options: AlignOptions = AlignOptions(),
     threads: int | None = None,
 ) -> tuple[Path, dict[str, Any]]:
-    """Align all images of a tree; a call that was broken off is gone on with, a finished tree is left as it is.
+    """Align all images of a tree; resume an interrupted call, leave a finished tree as it is.
 
     An image is turned by its EXIF orientation first, as viewers show it. A tree that was finished earlier stays as it
     is, also where it has been aligned without that.
@@ -89,17 +89,17 @@ def align_tree(
     image goes to the same place below ``out``, as a JPEG.
 
     Args:
-        source: a TinyFace tree, or a folder with images at any depth.
-        out: the tree, or the folder of the faces.
-        detector: see :mod:`aroface.faces.detection`.
-        options: how.
-        threads: that decode, align and encode; by default one a core.
+        source: Root of a TinyFace tree, or a folder with images at any depth.
+        out: Root of the tree, or folder of the faces.
+        detector: Detector, see :mod:`aroface.faces.detection`.
+        options: Options of aligning.
+        threads: Number of threads that decode, align and encode; by default one a core.
 
     Returns:
         The folder of the aligned images and the report that lies in it, `REPORT`.
 
     Raises:
-        InputError: no images, one that cannot be read, more left out than the options allow, two that would get one
+        InputError: No images, one that cannot be read, more left out than the options allow, two that would get one
             name, or something else stands at the place: not made here, or from other images or otherwise aligned. What
             was aligned until then is kept for the next call.
     """
@@ -130,7 +130,7 @@ def align_tree(
 
 
 def alignment_name(detector: Detector, setting: Setting) -> str:
-    """What a benchmark's options have to say, such as ``aligned_scrfd_2.5g_128in192_t0.5``."""
+    """Option ``alignment`` of a benchmark on these crops, such as ``aligned_scrfd_2.5g_128in192_t0.5``."""
     threshold = detector.facts.get("threshold")
     ending = "" if threshold is None else f"_t{threshold:g}"
     return f"{ALIGNED}{detector.name}_{setting.face}in{setting.canvas}{ending}"
@@ -140,7 +140,7 @@ def read_report(folder: Path) -> dict[str, Any] | None:
     """The report that lies beside aligned crops; None where they came without one.
 
     Raises:
-        InputError: it is malformed.
+        InputError: It is malformed.
     """
     path = folder / REPORT
     if not path.exists():
@@ -151,10 +151,10 @@ def read_report(folder: Path) -> dict[str, Any] | None:
 
 
 def described(folder: Path) -> dict[str, Any]:
-    """How the faces in a folder were aligned, under ``alignment`` as records have it; nothing where nobody says so.
+    """Describe the alignment of the faces in a folder, under ``alignment`` as records have it; empty without a report.
 
     Raises:
-        InputError: the report is malformed.
+        InputError: The report is malformed.
     """
     report = read_report(folder)
     return {} if report is None else {"alignment": {part: report[part] for part in ("detector", "options", "counts")}}
@@ -163,7 +163,7 @@ def described(folder: Path) -> dict[str, Any]:
 def _planned(
     source: Path, out: Path, detector: Detector, options: AlignOptions, omissions: Omissions
 ) -> tuple[Path, dict[str, Path]]:
-    """Where the aligned images go, and for each name there its source."""
+    """Folder of the aligned images, and the source of each name there."""
     if not is_tinyface(source):
         return out, _images(source, omissions)
     if options.no_face == "omit":
@@ -214,7 +214,7 @@ def _finished(place: Path, key: str) -> dict[str, Any]:
 
 
 def _begin(partial: Path, key: str) -> None:
-    """An empty folder, or that of the call to go on with."""
+    """Empty folder, or that of the interrupted call to resume."""
     if partial.exists() and not ((partial / _KEY).exists() and read_json(partial / _KEY) == key):
         shutil.rmtree(partial)
     partial.mkdir(parents=True, exist_ok=True)
@@ -228,7 +228,7 @@ def _align(
     options: AlignOptions,
     threads: int | None,
 ) -> list[dict[str, Any]]:
-    """Align what is not done yet, chunk by chunk; what became of each chunk's images."""
+    """Align the remaining images, chunk by chunk, and yield the results of each chunk."""
     names = list(files)
     chunks = {
         partial / f"chunk-{begin:09}.json": names[begin : begin + _CHUNK] for begin in range(0, len(names), _CHUNK)
@@ -318,7 +318,7 @@ def _judge_corrupt(
     """Count the images that could not be decoded, by this call or one before it, and refuse what may not be left out.
 
     Raises:
-        InputError: none may be left out, more are than are allowed, or a list of TinyFace's names one.
+        InputError: None may be left out, more are than are allowed, or a list of TinyFace's names one.
     """
     corrupt = {name: reason for chunk in chunks for name, reason in chunk.get("corrupt", {}).items()}
     if corrupt and options.on_corrupt == "error":

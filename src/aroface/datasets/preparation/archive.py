@@ -1,4 +1,4 @@
-"""Archives unpacked within bounds: what they declare, their ratio, the free space; no links, no paths that lead out."""
+"""Unpacking of archives within bounds: declared sizes, their ratio, the free space; no links, no paths outwards."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ _OURS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, err
 
 
 class RefusedFileError(InputError):
-    """A received file is not what it should be, whatever one allows: it is no use to keep it under its name."""
+    """Error about a received file of the wrong content: no option makes it worth keeping under its name."""
 
 
 @dataclass
@@ -85,7 +85,7 @@ class _Tally:
 
 
 class _TarStream:
-    """A decompressed stream as tarfile reads it: no header of absurd size, and no step back, which would start anew."""
+    """Decompressed stream for tarfile: no header of absurd size, and no step back, which would start again."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -114,7 +114,7 @@ class _TarStream:
 
 
 def unpack(archive: Path, folder: Path, *, wanted: Sequence[str] = (), max_ratio: float = MAX_RATIO) -> list[Path]:
-    """Unpack a zip or tar archive; what it holds appears in ``folder`` whole.
+    """Unpack a zip or tar archive; its content appears in ``folder`` complete.
 
     Members that point out of the archive, links and devices among them, are refused.
 
@@ -122,14 +122,14 @@ def unpack(archive: Path, folder: Path, *, wanted: Sequence[str] = (), max_ratio
         archive: Zip or tar file, in any compression that the standard library reads.
         folder: Folder for its top-level entries; files of the same names there are left alone, and nothing is moved.
         wanted: Names below ``folder`` that have to be there afterwards.
-        max_ratio: Largest ratio of what it holds to its own size.
+        max_ratio: Largest ratio of the size of its content to its own.
 
     Returns:
         The new top-level entries.
 
     Raises:
-        RefusedFileError: it is no archive, it is damaged, a member is refused, or it lacks a wanted file.
-        InputError: it holds more than the ratio or the free space allows, or a name is taken by something else.
+        RefusedFileError: It is no archive, it is damaged, a member is refused, or it lacks a wanted file.
+        InputError: It holds more than the ratio or the free space allows, or a name is taken by something else.
     """
     folder.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=".unpacking.", dir=folder))

@@ -208,7 +208,7 @@ def _redirected(session: requests.Session, answer: requests.Response) -> str | N
 
 
 def _check_scheme(url: str, before: str) -> None:
-    """Refuse what is neither HTTP nor HTTPS, and plain HTTP after HTTPS."""
+    """Refuse protocols other than HTTP and HTTPS, and plain HTTP after HTTPS."""
     scheme = url.partition(":")[0].lower()
     if scheme not in ("http", "https"):
         raise InputError(f"leads to {printable(url, 200)}", file=printable(before, 200), expected="an HTTPS address")

@@ -25,15 +25,15 @@ def open_detector(
     """A detector, ready for use.
 
     Args:
-        detector: a key of the registry, or the path of an ONNX file of the SCRFD family.
-        data_dir: where registered files lie.
-        threshold: lowest score of a face.
-        threads: of CPU arithmetic.
-        time_limit: seconds that one batch may take.
-        registries: folder of the registries.
+        detector: Key of the registry, or path of an ONNX file of the SCRFD family.
+        data_dir: Folder of registered files.
+        threshold: Lowest score of a face.
+        threads: Number of threads of CPU arithmetic.
+        time_limit: Longest time in seconds that one batch may take.
+        registries: Folder of the registries.
 
     Raises:
-        InputError: neither a key nor a file; a registered file is not there or not the registered one; no detector.
+        InputError: Neither a key nor a file; a registered file is not there or not the registered one; no detector.
     """
     if not 0 < threshold < 1:
         raise InputError(f"threshold {threshold:g}", expected="a score above 0 and below 1")

@@ -40,10 +40,10 @@ class Remote:
     """A file on a server.
 
     Attributes:
-        url: where it is, redirections followed.
-        size: in bytes; None if the server does not say.
-        version: its entity tag or date there, to notice that another file has taken its place.
-        parts: whether the server gives out parts of it.
+        url: Address of the file, redirections followed.
+        size: Size in bytes; None if the server does not tell.
+        version: Entity tag or date there, to notice that another file has taken its place.
+        parts: True if the server sends ranges of it.
     """
 
     url: str
@@ -84,20 +84,20 @@ def download(
     there. Memory is some blocks of 256 KiB a connection.
 
     Args:
-        url: of the file, by HTTP or HTTPS.
-        path: its name on disk; if it is there and has the hash, nothing is done.
-        sha256: what it must have; None takes what comes.
+        url: Address of the file, HTTP or HTTPS.
+        path: Path on disk; a file there that has the hash is kept.
+        sha256: Hash that it must have; None accepts any.
         size: Size that it must have, in bytes; None takes what comes.
         page: Address by which a browser gets the file, for the error line.
-        connections: parts fetched at once, where the server gives out parts.
-        pause_s: before the second attempt; twice as long before each further one.
+        connections: Number of ranges fetched at once, where the server sends ranges.
+        pause_s: Pause in seconds before the second attempt; twice as long before each further one.
         limits: Bounds of waits, rate and size; those of `Limits` by default.
 
     Returns:
         The file's SHA-256.
 
     Raises:
-        InputError: the server refuses, stays silent, gives out a web page instead, goes beyond a limit, or the hash is
+        InputError: The server refuses, stays silent, gives out a web page instead, goes beyond a limit, or the hash is
             another one; the file is then set aside as ``{path}.refused``.
     """
     if path.exists():
@@ -176,7 +176,7 @@ def _bytes_on_disk(part: Path) -> int:
 
 
 def _find(session: requests.Session, url: str) -> Remote:
-    """Ask for a file's first byte to learn what the server says of it; confirm once where a page asks for it."""
+    """Request a file's first byte to learn its size and version; confirm once where a page asks for it."""
     try:
         return _described(session, url)
     except WebPageError as error:
@@ -201,7 +201,7 @@ def _number(header: str) -> int | None:
 
 
 def _get(session: requests.Session, url: str, headers: dict[str, str]) -> requests.Response:
-    """Ask for a file or a part of it; what is neither is an error of the kind that fits."""
+    """Request a file or a range of it; any other answer is an error of the fitting kind."""
     answer = get(session, url, headers)
     if answer.status_code in (200, 206) and not is_page(answer):
         return answer
@@ -229,7 +229,7 @@ def _asked_wait(header: str) -> float:
 
 
 def _patiently(transfer: _Transfer, work: Callable[[], Answer]) -> Answer:
-    """Do something again while it fails in a way that may pass, ever more slowly, and say so."""
+    """Retry with exponential backoff while errors may pass, and report each retry."""
     most = transfer.limits.max_wait_s
     for attempt in range(1, _ATTEMPTS + 1):
         try:

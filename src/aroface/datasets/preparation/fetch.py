@@ -1,4 +1,4 @@
-"""Registered sets brought into the data folder: downloaded, opened, unpacked, looked over, and only then pinned."""
+"""Fetching of registered sets into the data folder: download, unpack, inspect, and only then pin."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ def fetch(
     max_bytes: int | None = None,
     max_ratio: float = MAX_RATIO,
 ) -> list[Path]:
-    """Download what is not there yet of a registered set, and unpack it.
+    """Download the missing files of a registered set, and unpack them.
 
     The hash of a file without a published one is written beside it (``NAME.sha256``, as ``sha256sum -c`` reads it) once
     it could be opened and has what is expected of it; later downloads are held to that. A file that is not what it
     should be is set aside as ``NAME.refused``, so that the next call fetches it again.
 
     Args:
-        entry: of the registry.
-        data_dir: folder of received sets.
-        connections: parts of a file fetched at once.
+        entry: Entry of the registry.
+        data_dir: Folder of received sets.
+        connections: Number of ranges of a file fetched at once.
         limits: Bounds of the downloads; that of the size only where the registry has none.
         max_bytes: Size of the largest file, whatever the registry has; None takes the registry's.
         max_ratio: Largest ratio of what an archive holds to its own size.
 
     Returns:
-        What was fetched; nothing if everything was there.
+        Paths of the fetched files; empty if all existed.
 
     Raises:
-        InputError: the set has to be requested, a download or an archive is not what it should be, or a limit is
+        InputError: The set has to be requested, a download or an archive has other content than expected, or a limit is
             reached.
     """
     line = missing(entry, data_dir)
@@ -77,7 +77,7 @@ def _bring(
     wanted: Sequence[str],
     max_ratio: float,
 ) -> None:
-    """Download one file, and pin what came if nobody has said before what should come and it can be used."""
+    """Download one file; without a published hash, pin a usable one on first download."""
     pin = path.with_name(f"{path.name}.sha256")
     pinned = _read_pin(pin) if item.sha256 is None and pin.is_file() else None
     known = item.sha256 or pinned

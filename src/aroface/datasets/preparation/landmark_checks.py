@@ -26,12 +26,12 @@ _RELATIVE = 1.5  # the largest relative coordinate, of a point somewhat outside
 
 
 def suspicion(points: npt.ArrayLike, height: int, width: int) -> str | None:
-    """Why landmarks are implausible, as a short noun phrase; None if they are not.
+    """Reason why landmarks are implausible, as a short noun phrase; None if they are not.
 
     Args:
         points: (5, 2) in pixels, in the order of :data:`aroface.faces.geometry.TEMPLATE`.
         height: Height in pixels of the image that they belong to.
-        width: Its width.
+        width: Width of the image in pixels.
 
     Raises:
         InputError: A coordinate is not finite, or all points coincide.

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from aroface.datasets.degradation import Treatment
-from aroface.datasets.formats.kinds import FOLDS
+from aroface.datasets.formats.checks import FOLDS
 from aroface.datasets.formats.pairs import Pairs, write_pairs
 from aroface.datasets.formats.tinyface import write_tinyface
 from aroface.datasets.formats.training_set import write_training_set
@@ -44,12 +44,12 @@ def pack(folder: Path, out: Path, options: PackOptions | None = None) -> Packed:
 
     Args:
         folder: ``person/image.jpg`` or another usual format; aligned crops unless the options name landmarks.
-        out: the package; it appears when it is whole.
-        options: how; by default a fifth of the people is tested.
+        out: Folder of the package, which appears when it is complete.
+        options: Options of packing; by default a fifth of the people is tested.
 
     Raises:
-        InputError: a person has no image, or one and the options do not say what that means; an image is damaged, is
-            no aligned crop or has no landmarks; more is left out, or more landmarks are implausible, than the options
+        InputError: A person has no image, or one while the options do not treat that case; an image is damaged, is no
+            aligned crop or has no landmarks; more is left out, or more landmarks are implausible, than the options
             allow; there are too few people; or something that was not made here stands at ``out``.
     """
     options = options or PackOptions()
@@ -101,7 +101,7 @@ class Packed:
         people: Number of people.
         images: Number of their images.
         counts: Numbers of the parts, as the package's manifest has them.
-        omissions: What was left out.
+        omissions: Summary of the images that were left out.
         corrupt: Images that cannot be decoded and were left out, each with the reason.
         suspects: Images whose landmarks are implausible; they are packed all the same.
     """

@@ -1,4 +1,4 @@
-"""What a folder of photographs is packed into, and the identities that follow before anything is packed."""
+"""Options of packing a folder of photographs, and the identities that follow before anything is packed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from aroface.omissions import Omissions
 from aroface.schemas import validate
 
 MAX_SUSPECT = 0.02
-"""Share of the images with implausible landmarks above which they are refused, unless an option says otherwise."""
+"""Share of the images with implausible landmarks above which they are refused by default."""
 
 Part = Literal["train", "pairs", "pairs_lq", "tinyface"]
 
@@ -46,31 +46,31 @@ _MATTERS: dict[Part, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class PackOptions:
-    """How a folder is packed.
+    """Options of packing a folder.
 
     Attributes:
         landmarks: CSV of five landmarks an image, by which raw images are aligned; None: they are aligned crops.
-        seed: of every random choice.
-        test_fraction: of the people with two images or more, 0 … 1; the others are trained on.
-        min_images: of a person who is trained on.
-        singletons: what people with one image are: an error, or distractors.
-        jpeg_quality: of images that cannot be taken as they are.
-        pairs: at most, half of them genuine; fewer where the people tested have fewer images.
-        folds: that the pairs come in.
-        degradation: of the pairs of low quality.
-        resolution: smallest and largest width in pixels that they are reduced to.
-        alignment: their errors, as ``generate.schema.json`` describes them.
-        which: of their images lose quality.
-        probe_resolution: width in pixels that the probes of the TinyFace-like set are downsampled to.
-        probe_alignment: errors of these probes.
-        gallery_per_identity: at most.
-        probes_per_identity: at most; never more than half of a person's images.
+        seed: Seed of every random choice.
+        test_fraction: Fraction of the people with two images or more who are tested, 0 … 1; the others are trained on.
+        min_images: Least number of images of a person who is trained on.
+        singletons: Treatment of people with one image: an error, or distractors.
+        jpeg_quality: Quality of JPEGs that are encoded anew.
+        pairs: Largest number of pairs, half of them genuine; fewer where the people tested have fewer images.
+        folds: Number of folds of the pairs.
+        degradation: Degradation of the pairs of low quality.
+        resolution: Smallest and largest width in pixels that they are reduced to.
+        alignment: Alignment errors of these pairs, as ``generate.schema.json`` describes them.
+        which: Images of a pair that lose quality.
+        probe_resolution: Width in pixels that the probes of the TinyFace-like set are downsampled to.
+        probe_alignment: Alignment errors of these probes.
+        gallery_per_identity: Largest number of gallery images of a person.
+        probes_per_identity: Largest number of probes of a person; never more than half of a person's images.
         people_depth: Number of folders down to a person's, where it is not found by itself.
         orientation: Frame of the landmarks: photographs as they are shown (``exif``) or as they are stored.
-        resize_crops: Whether square images of any size are taken for aligned crops.
-        on_corrupt: What happens to an image that cannot be decoded: an error, or it is left out.
+        resize_crops: True if square images of any size are taken for aligned crops.
+        on_corrupt: Treatment of an image that cannot be decoded: an error, or it is left out.
         max_left_out: Share of the images that may be left out, 0 … 1.
-        lost_people: What happens to people of whom no image is left: an error, or they are left out.
+        lost_people: Treatment of people of whom no image is left: an error, or they are left out.
         max_suspect_landmarks: Share of the images whose landmarks may be implausible, 0 … 1.
     """
 
@@ -103,11 +103,11 @@ class PackOptions:
         """Options as a configuration or the command line has them, the others as they are by default.
 
         Args:
-            options: by name; ``landmarks`` may be a path.
-            file: named in messages.
+            options: Options by name; ``landmarks`` may be a path.
+            file: Origin of the options, for messages.
 
         Raises:
-            InputError: a name is unknown or a value is out of range.
+            InputError: A name is unknown or a value is out of range.
         """
         plain: dict[str, Any] = {
             name: str(value) if isinstance(value, Path) else value for name, value in options.items()
@@ -121,12 +121,12 @@ class PackOptions:
 
     @property
     def parts(self) -> tuple[Part, ...]:
-        """What is made."""
+        """Names of the parts that are made."""
         train: tuple[Part, ...] = ("train",) if self.test_fraction < 1 else ()
         return (*train, "pairs", "pairs_lq", "tinyface") if self.test_fraction > 0 else train
 
     def alignment_of(self, part: Part) -> str | Mapping[str, Any]:
-        """The errors of alignment in a part; see ``generate.schema.json``."""
+        """Alignment errors of a part; see ``generate.schema.json``."""
         return {"pairs_lq": self.alignment, "tinyface": self.probe_alignment}.get(part, "exact")
 
 
@@ -138,12 +138,12 @@ def packed_identities(
     A part's identity has only the options that matter to it: another probe resolution makes no training stale.
 
     Args:
-        folder: of photographs.
-        options: how it is packed.
-        hashes: of its files, as far as they are remembered.
+        folder: Folder of photographs.
+        options: Options of packing.
+        hashes: Remembered hashes of its files.
 
     Raises:
-        InputError: there is no such folder or landmarks file, or it holds no people.
+        InputError: There is no such folder or landmarks file, or it holds no people.
     """
     listing = listing_hash(folder, hashes)
     found = find_people(folder, Omissions(), depth=options.people_depth, lost="omit")

@@ -1,4 +1,4 @@
-"""Image files in folders, of people or not: found at any depth, by content, with an account of what is left out."""
+"""Image files in folders, of people or not: found at any depth, by content, with an account of omissions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aroface.progress import track
 LostPeople = Literal["error", "omit"]
 
 MAX_LEFT_OUT = 0.02
-"""Share of the images that a command leaves out before it refuses to go on, unless an option says otherwise."""
+"""Fraction of the images that a command leaves out by default before it refuses to continue."""
 
 _HIDDEN, _NO_IMAGE, _NO_FILE = "hidden", "not an image", "not a file"
 _MATTERS_OF_COURSE = frozenset({_HIDDEN, _NO_IMAGE, _NO_FILE})
@@ -51,7 +51,7 @@ def find_images(folder: Path, omissions: Omissions) -> list[Path]:
     damaged, which shows when it is read.
 
     Args:
-        folder: Where to look.
+        folder: Folder to search.
         omissions: Account of what is left out: images of formats that cannot be decoded, links that lead nowhere and,
             as a matter of course, what is no image.
 
@@ -83,9 +83,9 @@ def find_people(
 
     Args:
         folder: Parent of the people's folders, or of folders of them.
-        omissions: See `find_images`.
+        omissions: Account of what is left out, see `find_images`.
         depth: Depth of the people's folders, where the rule does not find it.
-        lost: What happens to people's folders from which no image is taken: an error, or they are left out.
+        lost: Treatment of people's folders from which no image is taken: an error, or they are left out.
 
     Raises:
         InputError: See `find_images`; no image is there, two folders of people have one name, a person is lost, or what
@@ -128,7 +128,7 @@ def account_for_lost(places: set[Path], lost: LostPeople, omissions: Omissions, 
 
     Args:
         places: Their folders.
-        lost: What happens to them.
+        lost: Treatment of these folders.
         omissions: Account that they are added to.
         folder: Folder that all lie in.
 
@@ -151,7 +151,7 @@ def account_for_lost(places: set[Path], lost: LostPeople, omissions: Omissions, 
 
 
 def _walk(root: Path) -> Iterator[tuple[Path, str]]:
-    """All files below a folder, each with what it is: ``image``, or the kind of an omission."""
+    """List all files below a folder, each with its kind: ``image``, or that of an omission."""
     waiting: list[tuple[Path, frozenset[tuple[int, int]]]] = [(root, frozenset())]
     while waiting:
         folder, above = waiting.pop()

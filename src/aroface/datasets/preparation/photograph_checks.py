@@ -31,9 +31,9 @@ def leave_out_corrupt(
     Args:
         people: Photographs of each person.
         folder: Folder that all lie in.
-        omissions: Account of what is left out.
+        omissions: Account of the images that are left out.
         on_corrupt: ``skip`` decodes every image; ``error`` none: the first damaged one is an error when it is used.
-        lost: What happens to people of whom no image is left.
+        lost: Treatment of people of whom no image is left.
 
     Raises:
         InputError: A file cannot be read at all, or a person is lost.
@@ -55,7 +55,7 @@ def require_aligned(people: Photographs, *, resize: bool) -> None:
 
     Args:
         people: Photographs of each person, without landmarks.
-        resize: Whether square images of any size are taken for aligned crops.
+        resize: True if square images of any size are taken for aligned crops.
 
     Raises:
         InputError: One has another size, or is damaged.
@@ -101,7 +101,7 @@ def check_landmarks(people: Photographs, folder: Path, table: Path, allowed: flo
 
 
 def _fault(photo: Photograph) -> str | None:
-    """Why an image cannot be decoded."""
+    """Reason why an image cannot be decoded."""
     try:
         photo.size(whole=True)
     except InputError as error:

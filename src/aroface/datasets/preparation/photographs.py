@@ -43,10 +43,10 @@ class Photograph:
     """One image.
 
     Attributes:
-        path: of the file.
-        landmarks: float32 (5, 2) in its pixels; None if it is an aligned crop.
-        orientation: frame of the landmarks.
-        line: line of their table.
+        path: Path of the file.
+        landmarks: Landmarks, float32 (5, 2) in its pixels; None if it is an aligned crop.
+        orientation: Frame of the landmarks.
+        line: Line of their table.
     """
 
     path: Path
@@ -64,7 +64,7 @@ class Photograph:
                 beyond the aligned crop comes into view, beside an aligned crop there is black.
 
         Raises:
-            InputError: the file is no whole image, a crop is not square, or landmarks coincide.
+            InputError: The file is no whole image, a crop is not square, or landmarks coincide.
         """
         image = read_upright(self.path) if self._turned else read_image(self.path)
         try:
@@ -83,10 +83,10 @@ class Photograph:
 
         Args:
             quality: Quality of a JPEG that has to be made.
-            resize: Whether a square crop of another size is taken for an aligned one.
+            resize: True if a square crop of another size is taken for an aligned one.
 
         Raises:
-            InputError: see `face`; or without landmarks the image is no aligned crop.
+            InputError: See `face`; or without landmarks the image is no aligned crop.
         """
         if self.landmarks is not None:
             return encode_jpeg(self.face(), quality)
@@ -102,10 +102,10 @@ class Photograph:
         """Height and width of the image in the frame of its landmarks.
 
         Args:
-            whole: Whether to decode all of it, and not its header alone, where it is a JPEG.
+            whole: True to decode all of a JPEG, not its header alone.
 
         Raises:
-            InputError: the file is no image, or with ``whole`` no whole one.
+            InputError: The file is no image, or with ``whole`` no whole one.
         """
         data = retrying(self.path.read_bytes, self.path)
         if whole or not data.startswith(JPEG_START):
@@ -115,7 +115,7 @@ class Photograph:
         return (width, height) if self._turned and orientation_of(self.path) >= 5 else (height, width)
 
     def not_aligned(self, height: int, width: int, among: str = "") -> InputError:
-        """An error that says that an image without landmarks is no aligned crop."""
+        """Error about an image without landmarks that is no aligned crop."""
         return InputError(
             f"an image of {width}×{height} pixels{among}",
             file=self.path,
@@ -157,13 +157,13 @@ def read_people(
         landmarks: CSV with the columns identity, image (the file's name, with or without its ending; below a person's
             folder its path there) and le_x, le_y, re_x, re_y, nose_x, nose_y, lm_x, lm_y, rm_x, rm_y in pixels, left
             and right as the viewer sees them.
-        omissions: Account of what is left out.
-        depth: See `find_people`.
-        lost: See `find_people`.
+        omissions: Account of the images that are left out.
+        depth: Depth of the people's folders, see `find_people`.
+        lost: Treatment of lost people, see `find_people`.
         orientation: Frame of the landmarks.
 
     Raises:
-        InputError: there are no people, a person has no image, or an image has no landmarks.
+        InputError: There are no people, a person has no image, or an image has no landmarks.
     """
     found = find_people(folder, Omissions() if omissions is None else omissions, depth=depth, lost=lost)
     rows = None if landmarks is None else read_landmarks(landmarks)
@@ -183,7 +183,7 @@ def read_landmarks(path: Path) -> dict[tuple[str, str], LandmarkRow]:
     """Landmarks by identity and image, the image's name without its ending.
 
     Raises:
-        InputError: the file is missing, lacks a column, an image occurs twice or a value is no number.
+        InputError: The file is missing, lacks a column, an image occurs twice or a value is no number.
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:

@@ -1,4 +1,4 @@
-"""What providers give out, as the layout that is read here: trees of crops, and record files in another order."""
+"""Preparation of received sets in the layout that is read here: trees of crops, and record files in another order."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ class PrepareOptions:
     """Options of writing a training set, and bounds of what may be left out of it.
 
     Attributes:
-        shuffle: Whether records are written in random order, without a header record: reading goes on in sequence
-            where a disk seeks slowly. Otherwise they are in class order, with header and ranges.
+        shuffle: True to write records in random order, without a header record: reading stays sequential where a disk
+            seeks slowly. Otherwise they are in class order, with header and ranges.
         seed: Seed of that order.
         jpeg_quality: Quality of crops in other formats than JPEG, which are encoded again.
         people_depth: Number of folders down to a person's, where it is not found by itself.
-        resize_crops: Whether square images of any size are taken for aligned crops.
-        on_corrupt: What happens to an image that cannot be decoded: an error, or it is left out.
+        resize_crops: True if square images of any size are taken for aligned crops.
+        on_corrupt: Treatment of an image that cannot be decoded: an error, or it is left out.
         max_left_out: Share of the images that may be left out, 0 … 1.
-        lost_people: What happens to people of whom no image is left: an error, or they are left out.
+        lost_people: Treatment of people of whom no image is left: an error, or they are left out.
     """
 
     shuffle: bool = False
@@ -75,13 +75,14 @@ def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> P
     """Write a training set; JPEGs are taken over byte for byte, one image at a time.
 
     Args:
-        source: a folder with ``train.rec``, or folders of aligned 112×112 crops, one a person, at any depth (archives
-            of WebFace unpack to such folders below folders of parts); ``identities.txt`` then names the people.
-        out: the set; it appears when it is whole.
-        options: Options of writing, and bounds.
+        source: Folder with ``train.rec``, or with folders of aligned 112×112 crops, one a person, at any depth
+            (archives of WebFace unpack to such folders below folders of parts); ``identities.txt`` then names the
+            people.
+        out: Folder of the set, which appears when it is complete.
+        options: Options of preparing.
 
     Raises:
-        InputError: no such set, an image is no aligned crop, two folders of people have one name, more is left out than
+        InputError: No such set, an image is no aligned crop, two folders of people have one name, more is left out than
             the options allow, or something that was not made here stands at ``out``.
     """
     options = options or PrepareOptions()
@@ -118,11 +119,11 @@ class _Images:
     """Labelled JPEGs.
 
     Attributes:
-        labels: int64 (N,).
-        classes: number of people.
-        jpeg: from number to bytes.
-        people: their names, where they have any.
-        corrupt: those that were left out because they cannot be decoded, each with the reason.
+        labels: Labels, int64 (N,).
+        classes: Number of people.
+        jpeg: Function from the number of an image to its bytes.
+        people: Names of the people, where they have any.
+        corrupt: Images that were left out because they cannot be decoded, each with the reason.
     """
 
     labels: npt.NDArray[np.int64]
@@ -159,7 +160,7 @@ def _records(source: Path, omissions: Omissions, options: PrepareOptions) -> _Im
 
 
 def _fault(images: TrainingSet, number: int) -> str | None:
-    """Why an image cannot be decoded."""
+    """Reason why an image cannot be decoded."""
     try:
         decode(images.jpeg(number))
     except InputError as error:

@@ -15,7 +15,7 @@ _TORCH = (".pt", ".pth", ".ckpt")
 
 
 def check_received(path: Path) -> None:
-    """Look whether a file can be what its name says, as far as that can be told without running anything.
+    """Check that a file can have the type of its name, as far as possible without running anything.
 
     Args:
         path: File that was downloaded, no archive to unpack.

@@ -1,4 +1,4 @@
-"""Web pages that servers give out in place of a file: a confirmation is followed, refusals are explained."""
+"""Web pages that servers send in place of a file: a confirmation is followed, refusals are explained."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ class WebPage:
     """A web page, reduced to what a download needs of it.
 
     Attributes:
-        url: Its address.
-        title: Its title.
-        text: What it says.
-        action: Where its form ``download-form`` leads; None without such a form.
+        url: Address of the page.
+        title: Title of the page.
+        text: Text of the page.
+        action: Address of its form ``download-form``; None without such a form.
         fields: Values of that form by name.
     """
 
@@ -71,14 +71,14 @@ class WebPage:
         return there._replace(query=urlencode(self.fields), fragment="").geturl()
 
     def known_reason(self) -> str | None:
-        """Why it was given out instead of the file, where it says so as Google's pages do; else None."""
+        """Reason why the page was sent instead of the file, where it tells one as Google's pages do; else None."""
         if urlsplit(self.url).hostname == "accounts.google.com":
             return "it asks to sign in: the file is not shared with everybody"
         words = " ".join(f"{self.title} {self.text}".lower().replace("’", "'").split())
         return next((reason for pattern, reason in _REASONS if re.search(pattern, words)), None)
 
     def reason(self) -> str:
-        """Why it was given out instead of the file, or else its title."""
+        """Reason why the page was sent instead of the file, or else its title."""
         title = printable(self.title, 80)
         return self.known_reason() or (f'it is titled "{title}"' if title else "it has no title")
 

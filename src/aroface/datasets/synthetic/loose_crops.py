@@ -1,4 +1,4 @@
-"""Loose crops: faces somewhere in a larger image, and the landmarks by which somebody else shall align them."""
+"""Loose crops: faces somewhere in a larger image, with the landmarks by which they are to be aligned."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _POSES = 1  # number of the random stream that places the faces
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LooseCrop:
-    """A face as a detector has left it.
+    """Face with the landmarks and score of a detector.
 
     Attributes:
-        jpeg: of `SIZE` × `SIZE` pixels.
-        landmarks: as the detector has found them, float32 (5, 2).
-        score: of the detector, 0 … 1; lower as a rule where the face has few pixels.
+        jpeg: JPEG of `SIZE` × `SIZE` pixels.
+        landmarks: Landmarks as the detector has found them, float32 (5, 2).
+        score: Score of the detector, 0 … 1; lower as a rule where the face has few pixels.
     """
 
     jpeg: bytes
@@ -37,13 +37,13 @@ class LooseCrop:
 
 
 def draw_loose(plan: RenderingPlan, workers: int | None = None) -> Iterator[LooseCrop]:
-    """The loose crops of a plan, in its order, drawn while they are taken.
+    """Draw the loose crops of a plan, in its order, while they are taken.
 
-    The plan's errors of alignment befall the landmarks: a crop that is aligned by them has just these errors.
+    The plan's alignment errors are in the landmarks: a crop that is aligned by them has just these errors.
 
     Args:
-        plan: what to draw.
-        workers: processes; where it is left out, one a core, but no more than have enough to do.
+        plan: Images to draw.
+        workers: Number of processes; by default one a core, but no more than have enough to do.
     """
     return draw_by(_draw_chunk, plan, workers)
 
@@ -57,7 +57,7 @@ def _draw_chunk(plan: RenderingPlan) -> list[LooseCrop]:
     scale, degrees, right, down = placing.uniform(-1, 1, (4, count))
     middle = TEMPLATE_SIZE / SIZE * (1 + _SCALE * scale)
     places = similarity_matrix(middle, _DEGREES * degrees, _SHIFT * right, _SHIFT * down, SIZE)
-    # See drawing.py for the threads of BLAS.
+    # See rendering.py for the threads of BLAS.
     with threadpool_limits(1, user_api="blas"):
         images, exact = render(plan.people[plan.rows], nuisances, SIZE, places)
     landmarks = _found(exact, errors)

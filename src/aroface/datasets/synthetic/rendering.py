@@ -33,13 +33,13 @@ class RenderingPlan:
     """Images to draw, one a row.
 
     Attributes:
-        people: whom the set shows.
-        rows: who is on each image, an index into ``people``, int64 (N,).
-        treated: which images the treatment befalls, bool (N,).
-        treatment: how they lose quality.
-        difficulty: of the circumstances.
-        jpeg_quality: of the result.
-        stream: of the random numbers; chunk numbers are appended.
+        people: People of the set.
+        rows: Person on each image, an index into ``people``, int64 (N,).
+        treated: Flags of the images that are degraded, bool (N,).
+        treatment: Degradation of these images.
+        difficulty: Difficulty of the circumstances.
+        jpeg_quality: JPEG quality of the result.
+        stream: Key of the random stream, to which chunk numbers are appended.
     """
 
     people: Identities
@@ -52,11 +52,11 @@ class RenderingPlan:
 
 
 def draw(plan: RenderingPlan, workers: int | None = None) -> Iterator[bytes]:
-    """The JPEGs of a plan, in its order, drawn while they are taken.
+    """Draw the JPEGs of a plan, in its order, while they are taken.
 
     Args:
-        plan: what to draw.
-        workers: processes; where it is left out, one a core, but no more than have enough to do.
+        plan: Images to draw.
+        workers: Number of processes; by default one a core, but no more than have enough to do.
     """
     return draw_by(_draw_chunk, plan, workers)
 
@@ -64,13 +64,13 @@ def draw(plan: RenderingPlan, workers: int | None = None) -> Iterator[bytes]:
 def draw_by(
     draw_chunk: Callable[[RenderingPlan], list[Drawn]], plan: RenderingPlan, workers: int | None = None
 ) -> Iterator[Drawn]:
-    """What ``draw_chunk`` makes of a plan, in its order, made while it is taken.
+    """Results of ``draw_chunk`` for a plan, in its order, made while they are taken.
 
     Args:
-        draw_chunk: from a part of the plan, with its own people and random stream, to one result a row; a function that
-            processes can import.
-        plan: what to draw.
-        workers: as for `draw`.
+        draw_chunk: Function from a part of the plan, with its own people and random stream, to one result a row;
+            processes must be able to import it.
+        plan: Images to draw.
+        workers: Number of processes, as for `draw`.
     """
     chunks = _chunks(plan)
     wanted = min(os.cpu_count() or 1, len(plan.rows) // _WORTHWHILE) if workers is None else workers

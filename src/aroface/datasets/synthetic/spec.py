@@ -1,4 +1,4 @@
-"""What a synthetic set is asked to hold, and the identity that follows from it before anything is drawn."""
+"""Specification of a synthetic set, and the identity that follows from it before anything is drawn."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from os import PathLike
 from typing import Any
 
-from aroface.datasets.formats.kinds import FOLDS, SetKind
+from aroface.datasets.formats.checks import FOLDS
 from aroface.errors import InputError
 from aroface.schemas import validate
 
@@ -15,7 +15,7 @@ SEMANTICS = 1
 
 _IMAGES = {"difficulty": 1.0, "jpeg_quality": 90, "alignment": "exact"}
 _TEST_IMAGES = {**_IMAGES, "degradation": "none", "resolution": [14, 24]}
-_DEFAULTS: dict[SetKind, dict[str, Any]] = {
+DEFAULTS: dict[str, dict[str, Any]] = {
     "training": {**_IMAGES, "low_quality": None},
     "pairs": {**_TEST_IMAGES, "folds": 10, "which": "second"},
     "tinyface": {**_TEST_IMAGES, "which": "probes"},
@@ -42,22 +42,23 @@ _DEFAULTS: dict[SetKind, dict[str, Any]] = {
         "undetected": 0,
     },
 }
+"""Defaults of the specification by kind of set; a kind that is not listed cannot be generated."""
 _RANGES = ("resolution", "images_per_template", "frames_per_video")
 
 
-def resolve_spec(kind: SetKind, spec: Mapping[str, Any], *, file: str | PathLike[str] | None = None) -> dict[str, Any]:
-    """The spec with every default written out.
+def resolve_spec(kind: str, spec: Mapping[str, Any], *, file: str | PathLike[str] | None = None) -> dict[str, Any]:
+    """Check a specification and write out every default.
 
     Args:
-        kind: of the set.
-        spec: as the configuration has it; see ``generate.schema.json``.
-        file: named in messages.
+        kind: Kind of the set, a key of `DEFAULTS`.
+        spec: Specification as the configuration has it; see ``generate.schema.json``.
+        file: Origin of the specification, for messages.
 
     Raises:
-        InputError: a key is unknown or missing, or a value is out of range.
+        InputError: A key is unknown or missing, or a value is out of range.
     """
     validate({kind: dict(spec)}, "generate", file=file)
-    resolved = {**_DEFAULTS[kind], **spec}
+    resolved = {**DEFAULTS[kind], **spec}
     ranges = {name.replace("_", " "): resolved[name] for name in _RANGES if name in resolved}
     if resolved.get("low_quality"):
         ranges["resolution"] = resolved["low_quality"]["resolution"]
@@ -85,16 +86,16 @@ def resolve_spec(kind: SetKind, spec: Mapping[str, Any], *, file: str | PathLike
 
 
 def alignment_words(start: str, alignment: str | Mapping[str, Any]) -> str:
-    """How crops are aligned, for records: ``start``, and the model of the errors in those that are misaligned."""
+    """Describe the alignment of crops for records: ``start``, and the model of errors of misaligned ones."""
     if isinstance(alignment, str):
         return start
     return f"{start}; errors: {', '.join(f'{name} {value}' for name, value in alignment.items())}"
 
 
-def generated_identity(kind: SetKind, spec: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """The manifest's identity of a synthetic set; known when a workflow is planned.
+def generated_identity(kind: str, spec: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """Identity, as in the manifest, of a synthetic set; known when a workflow is planned.
 
     Raises:
-        InputError: as `resolve_spec`.
+        InputError: See `resolve_spec`.
     """
     return {"generator": kind, "spec": resolve_spec(kind, spec), "seed": seed, "semantics": SEMANTICS}

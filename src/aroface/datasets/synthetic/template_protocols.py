@@ -1,4 +1,4 @@
-"""Who is in which template, medium, gallery and pair of the synthetic IJB sets, before anything is drawn."""
+"""Composition of the synthetic IJB sets before anything is drawn: templates, media, galleries and pairs."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _VIDEOS, _ENROLMENT, _UAV, _STILLS = 4001, 5001, 6001, 101  # numbers of the fir
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TemplateSet:
-    """What an IJB-B or IJB-C tree holds.
+    """Composition of an IJB-B or IJB-C tree.
 
     Attributes:
-        people: who is on each of N images, from 0, int64 (N,).
-        templates: of each image, from 1, int64 (N,).
-        media: of each image, from 1, each of one template, int64 (N,).
-        probes: whether each image is of a probe, bool (N,).
-        pairs: of templates, int64 (P, 2).
-        same: bool (P,).
-        search: galleries and probes; subjects are people counted from 1.
+        people: Person on each of N images, from 0, int64 (N,).
+        templates: Template of each image, from 1, int64 (N,).
+        media: Medium of each image, from 1, each of one template, int64 (N,).
+        probes: Flags of the images of probes, bool (N,).
+        pairs: Pairs of templates, int64 (P, 2).
+        same: Labels of the pairs, bool (P,).
+        search: Galleries and probes; subjects are people counted from 1.
     """
 
     people: Int64
@@ -44,14 +44,14 @@ class TemplateSet:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SurveillanceSet:
-    """What an IJB-S tree holds.
+    """Composition of an IJB-S tree.
 
     Attributes:
-        faces: subject (from 1), stem of the file and number of the frame, None of a still.
-        of_videos: whether each face is of a video, bool (N,).
-        sightings: who is seen where, also without a face.
-        galleries: by kind; see `aroface.datasets.formats.ijbs`.
-        probes: stems of the files, by kind.
+        faces: Subject (from 1), stem of the file and number of the frame (None for a still) of each face.
+        of_videos: Flags of the faces of videos, bool (N,).
+        sightings: Subjects and the media that show them, also without a face.
+        galleries: Templates of both galleries by kind; see `aroface.datasets.formats.ijbs`.
+        probes: Stems of the files, by kind.
     """
 
     faces: list[tuple[int, str, int | None]]
@@ -65,8 +65,8 @@ def template_set(resolved: Mapping[str, Any], rng: np.random.Generator) -> Templ
     """Cast an IJB-B or IJB-C tree.
 
     Args:
-        resolved: the spec, ``ijb`` of ``generate.schema.json``, complete.
-        rng: the stream to draw from.
+        resolved: Complete specification, ``ijb`` of ``generate.schema.json``.
+        rng: Generator of the random choices.
     """
     known, each = resolved["identities"], resolved["templates_per_identity"]
     counts = [each] * known + [1] * resolved["distractors"]
@@ -103,8 +103,8 @@ def surveillance_set(resolved: Mapping[str, Any], rng: np.random.Generator) -> S
     """Cast an IJB-S tree; each video shows everybody, that of the galleries everybody who is enrolled.
 
     Args:
-        resolved: the spec, ``ijbs`` of ``generate.schema.json``, complete.
-        rng: the stream to draw from.
+        resolved: Complete specification, ``ijbs`` of ``generate.schema.json``.
+        rng: Generator of the random choices.
     """
     known, stills = resolved["subjects"], resolved["stills_per_subject"]
     enrolled, everybody = range(1, known + 1), range(1, known + resolved["unenrolled"] + 1)

@@ -28,7 +28,7 @@ def pool_templates(
         features: (N, D), not normalised, memory-mapped or in memory; read once, in blocks of rows.
         medium_offsets: (M + 1,) the rows of medium m are ``medium_offsets[m]`` up to ``medium_offsets[m + 1]``.
         template_offsets: (T + 1,) likewise the part of ``template_media`` that is a template's.
-        template_media: numbers of media.
+        template_media: Numbers of media.
 
     Returns:
         (T, D), summed in float64. A template without a face is zero. Beside it and a block of rows there is one row for
@@ -45,7 +45,7 @@ def segment_sums(features: Features, offsets: Integers, *, block: int = ROW_BLOC
     Args:
         features: (N, D), read in blocks of rows.
         offsets: (M + 1,) ascending from 0 to N; segment m is rows ``offsets[m]`` up to ``offsets[m + 1]``.
-        block: rows read at once.
+        block: Number of rows read at once.
     """
     sums = np.zeros((len(offsets) - 1, features.shape[1]))
     for start in track(range(0, len(features), block), "templates"):

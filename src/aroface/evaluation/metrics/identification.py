@@ -37,7 +37,7 @@ _LABEL_BLOCK = 2**16
 
 @dataclass(frozen=True, slots=True)
 class Retrieval:
-    """What a search found, for the M probes that have a mate in the gallery (the closed set).
+    """Results of a search for the M probes that have a mate in the gallery (the closed set).
 
     Attributes:
         probes: (M,) their rows among all probes, ascending.
@@ -85,9 +85,9 @@ def retrieve(
         probe_labels: (P,) identities.
         gallery: (G, D) features of any length, memory-mapped or in memory, mates and distractors in any order.
         gallery_labels: (G,) identities; a label that no probe has marks a distractor.
-        probe_block: probes scored at once.
-        gallery_block: gallery rows read and scored at once. Memory grows with ``probe_block * gallery_block`` and the
-            number of mates, not with G.
+        probe_block: Number of probes scored at once.
+        gallery_block: Number of gallery rows read and scored at once. Memory grows with ``probe_block * gallery_block``
+            and the number of mates, not with G.
     """
     mates = find_mates(probes, probe_labels, gallery, gallery_labels)
     ahead = search_shard(probes, gallery, mates, probe_block=probe_block, gallery_block=gallery_block)
@@ -104,7 +104,7 @@ def find_mates(
         probe_labels: (P,) identities.
         shard: (S, D) rows ``first_row`` and on of the gallery.
         shard_labels: (S,) identities.
-        first_row: where in the gallery the shard begins.
+        first_row: First row of the shard in the gallery.
     """
     by_label = np.argsort(probe_labels, kind="stable")
     ordered = probe_labels[by_label]
@@ -144,10 +144,10 @@ def search_shard(
     Args:
         probes: (P, D) all probes.
         shard: (S, D) rows ``first_row`` and on of the gallery.
-        mates: of all shards.
-        first_row: where in the gallery the shard begins.
-        probe_block: probes scored at once.
-        gallery_block: gallery rows read and scored at once.
+        mates: Mates of all shards.
+        first_row: First row of the shard in the gallery.
+        probe_block: Number of probes scored at once.
+        gallery_block: Number of gallery rows read and scored at once.
 
     Returns:
         (K,) as ``mates``.
@@ -203,7 +203,7 @@ def _scores(first: Features, second: Features) -> Floats:
 
 
 def _count_ahead(row: Features, probe: Features, block: Features, scores: Floats) -> Integers:
-    """How many of the scores ``row`` of ``probe`` with ``block`` are at least as high as each of its mates'.
+    """Count the scores ``row`` of ``probe`` with ``block`` that are at least as high as each of its mates'.
 
     ``row`` was computed in float32, which is off by at most D units in the last place of 1; what is closer than that is
     scored anew.

@@ -23,10 +23,10 @@ _DECIMALS = 10
 
 @dataclass(frozen=True, slots=True)
 class GallerySearch:
-    """What each of P probes found in one gallery.
+    """Results of P probes in one gallery.
 
     Attributes:
-        mated: (P,) whether its person is in the gallery.
+        mated: (P,) flags of probes whose person is in the gallery.
         ranks: (P,) rank of the best mate, 1 the best; `NEVER` without a mate, or if the probe or all mates are zero.
         mate_scores: (P,) score of the best mate that is not zero, minus infinity without one.
         best_scores: (P,) the best score of all, minus infinity in an empty gallery.
@@ -66,7 +66,7 @@ def search(
         subjects: (P,) people.
         gallery: (G, D) unit vectors, or zero.
         gallery_subjects: (G,) people; one may have several templates.
-        probe_block: probes scored at once; memory grows with ``probe_block * G``.
+        probe_block: Number of probes scored at once; memory grows with ``probe_block * G``.
     """
     parts = [
         _search(probes[rows], subjects[rows], gallery, gallery_subjects)
@@ -105,9 +105,9 @@ def tpir_at_fpir(found: GallerySearch, fpir: float, weights: Integers | None = N
     many (more where they tie) raise a false alarm. Where that is the 0th it lies just above the highest.
 
     Args:
-        found: by P probes, of which at least one has a mate and one has none.
-        fpir: rate of false alarms, in (0, 1].
-        weights: (..., P) multiplicities, ones by default; each drawing holds probes of both kinds.
+        found: Results of P probes, of which at least one has a mate and one has none.
+        fpir: Rate of false alarms, in (0, 1].
+        weights: Multiplicities (..., P), ones by default; each drawing holds probes of both kinds.
 
     Returns:
         (...).

@@ -34,7 +34,7 @@ _SPARE, _REACH = 1 << 16, 8  # impostor pairs kept: at least so many, or this mu
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
-    """What a search of P probes in two galleries found; no mate scores minus infinity.
+    """Results of a search of P probes in two galleries; no mate scores minus infinity.
 
     Attributes:
         ranks: (P,) of the best mate in both galleries together, 1 the best; without meaning where there is no mate.
@@ -42,7 +42,7 @@ class Found:
         others: (P, 2) best score of anybody else in each gallery.
         impostors: (K,) best scores of impostor pairs, descending.
         owners: (K,) the probe of each.
-        whole: whether these are all impostor pairs.
+        whole: True if these are all impostor pairs.
     """
 
     ranks: Integers
@@ -75,10 +75,10 @@ def search(
 
     Args:
         probes: (P, D) vectors of length one.
-        subjects: (P,) whom they show.
-        galleries: two, with vectors (G, D) of length one and subjects (G,).
-        block: probes scored at once, against all of both galleries.
-        spare: least number of impostor pairs that are kept.
+        subjects: Subject of each, (P,).
+        galleries: Two galleries, with vectors (G, D) of length one and subjects (G,).
+        block: Number of probes scored at once, against all of both galleries.
+        spare: Least number of impostor pairs that are kept.
     """
     gallery = np.concatenate([vectors for vectors, _ in galleries])
     names = np.concatenate([labels for _, labels in galleries])
@@ -107,7 +107,7 @@ class _Best:
     """The best scores among all that were added, and whose they are; minus infinity does not count.
 
     Args:
-        most: how many are kept.
+        most: Number of pairs that are kept.
     """
 
     def __init__(self, most: int) -> None:
@@ -136,7 +136,7 @@ def rates(found: Found, weights: Multiplicities | None = None) -> dict[str, Floa
     ``tpir_standard_*`` is not among them where a gallery lacks probes with a mate, or such without.
 
     Args:
-        found: with one mated probe at least.
+        found: Results of a search with at least one mated probe.
         weights: (B, P) multiplicities; ones by default, for one row.
     """
     if weights is None:
@@ -156,8 +156,8 @@ def standard_rates(found: Found, fpir: float, weights: Multiplicities | None = N
     """The *standard* TPIR at a FPIR, (B,), where both galleries have probes with a mate and such without.
 
     Args:
-        found: what was found.
-        fpir: in (0, 1].
+        found: Results of the search.
+        fpir: Rate of false alarms, in (0, 1].
         weights: (B, P) multiplicities; ones by default, for one row.
     """
     if weights is None:
@@ -167,7 +167,7 @@ def standard_rates(found: Found, fpir: float, weights: Multiplicities | None = N
 
 
 def _legacy(found: Found, weights: Multiplicities, closed: NDArray[np.bool_], fpir: float) -> Floats:
-    """Where fewer impostor pairs than wanted exist, all probes are found.
+    """TPIR at a FPIR as the released scripts have it, (B,); with fewer impostor pairs than wanted all probes are found.
 
     Of the millions of pairs the best are kept, eight times as many as wanted; a replicate that goes below them takes
     the lowest for its threshold.

@@ -27,8 +27,8 @@ def abscissae(trials: int, lowest: float) -> list[float]:
     larger; so a curve has at most 20 points for each decade above ``lowest``, and two.
 
     Args:
-        trials: number of comparisons or probes that may be accepted wrongly, at least 1.
-        lowest: smallest rate that is told however many trials there are, a power of ten.
+        trials: Number of comparisons or probes that may be accepted wrongly, at least 1.
+        lowest: Smallest rate that is reported for any number of trials, a power of ten.
     """
     first = max(1 / trials, lowest)
     decades = round(-np.log10(lowest))

@@ -39,7 +39,7 @@ def strict_tars(genuine: Scores, impostors: Scores, fars: Iterable[float]) -> li
     Args:
         genuine: (G,) scores of genuine pairs, in any order, G > 0.
         impostors: (I,) scores of impostors, in any order, I > 0.
-        fars: targets in (0, 1].
+        fars: Targets in (0, 1].
     """
     numbers = [admitted(len(impostors), far) for far in fars]
     best = largest(impostors, max(numbers, default=0) + 1)
@@ -56,7 +56,7 @@ def paper_tars(genuine: Scores, impostors: Scores, fars: Iterable[float]) -> lis
     Args:
         genuine: (G,) scores of genuine pairs, in any order, G > 0.
         impostors: (I,) scores of impostors, in any order, I > 0.
-        fars: targets in (0, 1].
+        fars: Targets in (0, 1].
     """
     targets = list(fars)
     count = math.ceil(1.05 * max(targets, default=0) * len(impostors)) + _SPARE
@@ -81,9 +81,9 @@ def _kept_points(genuine: Scores, impostors: Scores, *, whole: bool) -> tuple[In
     """Numbers of impostors and of genuine pairs accepted at the points that ``roc_curve`` keeps, from (0, 0) on.
 
     Args:
-        genuine: all genuine scores.
-        impostors: the largest scores of impostors, descending.
-        whole: whether these are all; else the points end before the last of them.
+        genuine: Scores of all genuine pairs.
+        impostors: Largest scores of impostors, descending.
+        whole: True if these are all; else the points end before the last of them.
     """
     mates, others = np.sort(genuine), impostors[::-1]
     lowest = -np.inf if whole else others[0]

@@ -30,7 +30,7 @@ def pair_scores(vectors: Features, first: Rows, second: Rows, *, block: int = PA
         vectors: (T, D).
         first: (P,) rows of ``vectors``.
         second: (P,) rows of ``vectors``.
-        block: pairs scored at a time, which bounds the memory.
+        block: Number of pairs scored at a time, which bounds the memory.
     """
     scores = np.empty(len(first), np.float32)
     order = None if np.all(first[1:] >= first[:-1]) else _grouped(first, len(vectors))

@@ -35,7 +35,7 @@ class PooledTemplates:
     """T templates.
 
     Attributes:
-        ids: their numbers, ascending, (T,).
+        ids: Numbers of the templates, ascending, (T,).
         vectors: (T, D), each of length one, or zero where the features of its images cancel out.
     """
 
@@ -43,10 +43,10 @@ class PooledTemplates:
     vectors: Features
 
     def rows(self, wanted: Integers) -> Rows:
-        """Where the templates with these numbers (n,) stand, (n,).
+        """Rows of the templates with these numbers (n,), (n,).
 
         Raises:
-            InputError: a template has no image.
+            InputError: A template has no image.
         """
         found = np.empty(len(wanted), np.int32)
         first, last = int(self.ids[0]), int(self.ids[-1])
@@ -75,7 +75,7 @@ def pool(
         templates: (N,) the template of each.
         media: (N,) the medium of each; media of two templates are two, whatever their numbers.
         scores: (N,) weight of each image, such as the face detector's score; None for equal weights.
-        norm_weighting: whether features count as they are, the longer the more, rather than at length one.
+        norm_weighting: True if features count as they are, the longer the more, rather than at length one.
     """
     ids, template = np.unique(templates, return_inverse=True)
     _, medium = np.unique(media, return_inverse=True)

@@ -49,7 +49,7 @@ def fold_numbers(pairs: int) -> Integers:
     """Fold of each pair: ten contiguous, unshuffled folds, the first ``pairs % 10`` one pair longer (sklearn's KFold).
 
     Raises:
-        InputError: fewer pairs than folds.
+        InputError: Fewer pairs than folds.
     """
     if pairs < FOLDS:
         raise InputError(f"{pairs} pairs", expected=f"at least {FOLDS}, one a fold")
@@ -64,8 +64,8 @@ def accuracy(distances: Floats, same: Booleans, weights: Integers | None = None)
 
     Args:
         distances: (N,) squared distances, N >= 10.
-        same: (N,) whether a pair shows one person.
-        weights: (..., N) multiplicities, ones by default.
+        same: (N,) labels, true where a pair shows one person.
+        weights: Multiplicities (..., N), ones by default.
 
     Returns:
         Mean and population standard deviation over the folds, each (...). A fold that a replicate of the bootstrap
@@ -78,7 +78,7 @@ def accuracy(distances: Floats, same: Booleans, weights: Integers | None = None)
 
 
 def correctly_classified(distances: Floats, same: Booleans) -> Booleans:
-    """Whether each pair (N,) is called rightly at its fold's threshold: what :func:`accuracy` is the rate of."""
+    """Correctness of each pair (N,) at its fold's threshold; :func:`accuracy` is the mean of this."""
     _, best = _right_per_fold(distances, same, _weights(distances, None))
     thresholds = ACCURACY_THRESHOLDS[best][fold_numbers(len(distances))]
     return np.asarray((distances < thresholds) == same)
@@ -100,9 +100,9 @@ def val(distances: Floats, same: Booleans, far: float, weights: Integers | None 
 
     Args:
         distances: (N,) squared distances, N >= 10.
-        same: (N,) whether a pair shows one person.
-        far: the false accept rate aimed at, in (0, 1).
-        weights: (..., N) multiplicities, ones by default.
+        same: (N,) labels, true where a pair shows one person.
+        far: False accept rate aimed at, in (0, 1).
+        weights: Multiplicities (..., N), ones by default.
 
     Returns:
         Mean and population standard deviation over the folds of the rate of genuine pairs accepted, each (...). Folds
@@ -175,8 +175,8 @@ class Roc:
     """The receiver operating characteristic over every threshold, from accepting nothing to accepting all.
 
     Attributes:
-        far: (..., T) rate of impostors accepted, non-decreasing from 0 to 1. Pairs of equal distance share one step.
-        tar: (..., T) rate of genuine pairs accepted.
+        far: Rates (..., T) of impostors accepted, non-decreasing from 0 to 1. Pairs of equal distance share one step.
+        tar: Rates (..., T) of genuine pairs accepted.
     """
 
     far: Floats
@@ -188,8 +188,8 @@ def roc(distances: Floats, same: Booleans, weights: Integers | None = None) -> R
 
     Args:
         distances: (N,) any score that is smaller for more similar pairs.
-        same: (N,) whether a pair shows one person; both kinds must occur.
-        weights: (..., N) multiplicities, ones by default.
+        same: (N,) labels, true where a pair shows one person; both kinds must occur.
+        weights: Multiplicities (..., N), ones by default.
     """
     weights = _weights(distances, weights)
     order = np.argsort(distances, kind="stable")

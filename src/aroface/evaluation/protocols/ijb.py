@@ -15,6 +15,7 @@ from aroface.evaluation.metrics.operating_curves import tar_far, tpir_fpir
 from aroface.evaluation.metrics.operating_points import FARS, paper_tars, strict_tars
 from aroface.evaluation.metrics.pair_scores import pair_scores
 from aroface.evaluation.metrics.template_pooling import PooledTemplates, pool
+from aroface.evaluation.protocols.base import EvaluationProtocol
 from aroface.evaluation.protocols.outcome import Outcome
 from aroface.evaluation.protocols.pairs import check_kinds
 from aroface.evaluation.statistics import bootstrap, subject_bootstrap
@@ -32,7 +33,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
     ``tpir_standard_at_fpir_*``.
 
     Raises:
-        InputError: pairs of one kind only, no probe with a mate, or a template without an image.
+        InputError: Pairs of one kind only, no probe with a mate, or a template without an image.
     """
     templates = pool_stored(features)
     pairs = _verification(features, templates)
@@ -55,11 +56,11 @@ def evaluate(features: StoredFeatures) -> Outcome:
     )
 
 
-def measures(features: StoredFeatures) -> list[WeightedMetrics]:
+def weighted_metrics(features: StoredFeatures) -> list[WeightedMetrics]:
     """The strict TARs as functions of how often each subject counts, and the search's metrics, each probe.
 
     Raises:
-        InputError: pairs of one kind only.
+        InputError: Pairs of one kind only.
     """
     same, pairs = features.arrays["same"], features.arrays["pairs"]
     check_kinds(same, features)
@@ -76,7 +77,7 @@ def measures(features: StoredFeatures) -> list[WeightedMetrics]:
 
 
 def pool_stored(features: StoredFeatures) -> PooledTemplates:
-    """The templates of stored features, weighted as the protocol's options say.
+    """Pool the templates of stored features, weighted by the protocol's options.
 
     By norm and by the detector's score in insightface's script; AdaFace's own leaves the score out, which is
     ``detector_weighting: false``.
@@ -103,11 +104,11 @@ def search_stored(features: StoredFeatures, templates: PooledTemplates) -> Found
 
 
 def verification_metrics(scores: Scores, same: Booleans) -> dict[str, float]:
-    """TAR at each of ``FARS``: ``tar_at_far_*`` as the paper has it, ``tar_strict_at_far_*`` as its words say.
+    """TAR at each of ``FARS``: ``tar_at_far_*`` as the paper has it, ``tar_strict_at_far_*`` by its words.
 
     Args:
         scores: (P,) of pairs.
-        same: (P,) whether a pair is genuine; both kinds must occur.
+        same: (P,) labels, true for a genuine pair; both kinds must occur.
     """
     genuine, impostors = scores[same], scores[~same]
     paper, strict = (tars(genuine, impostors, FARS.values()) for tars in (paper_tars, strict_tars))
@@ -151,3 +152,6 @@ def _search_counts(features: StoredFeatures, found: Found) -> dict[str, int]:
         **counts,
         "bootstrap_replicates": bootstrap.REPLICATES,
     }
+
+
+PROTOCOL = EvaluationProtocol("ijb", evaluate, weighted_metrics)

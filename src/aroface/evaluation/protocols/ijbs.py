@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aroface.datasets.formats.checks import IJBS_SEARCHES
+from aroface.datasets.formats import ijbs as ijbs_format
 from aroface.embedding.feature_store import StoredFeatures
 from aroface.errors import InputError
 from aroface.evaluation.metrics.frame_pooling import pool_templates
 from aroface.evaluation.metrics.ijbs_search import Floats, GallerySearch, Integers, search, tpir_at_fpir
+from aroface.evaluation.protocols.base import EvaluationProtocol
 from aroface.evaluation.protocols.outcome import Outcome
 from aroface.evaluation.statistics import bootstrap
 from aroface.evaluation.statistics.weighted_metrics import WeightedMetrics
@@ -21,7 +22,7 @@ RANKS = (1, 5, 10)
 FPIRS = {"1e-2": 1e-2, "1e-1": 1e-1}
 SEARCHES = {
     name: (f"probes_{probes.replace('-', '_')}", f"gallery_{gallery}")
-    for name, (probes, gallery) in IJBS_SEARCHES.items()
+    for name, (probes, gallery) in ijbs_format.SEARCHES.items()
 }
 """By name of a search, the arrays with its probes and, but for ``_1`` and ``_2``, its two galleries."""
 
@@ -31,9 +32,9 @@ class Searched:
     """One search, done.
 
     Attributes:
-        closed: in both galleries as one.
-        parts: in each gallery.
-        gallery: number of templates in both.
+        closed: Search in both galleries as one.
+        parts: Searches in each gallery.
+        gallery: Number of templates in both.
     """
 
     closed: GallerySearch
@@ -46,7 +47,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
 
     ``{search}_rank{1,5,10}``: the share of probes with a mate in either gallery that find one among the k best of both
     galleries as one (closed set). ``{search}_tpir_at_fpir_{1e-2,1e-1}``: the mean over the two galleries of
-    :func:`.ijbs_search.tpir_at_fpir` (open set). A rate that is not defined, for want of probes with
+    :func:`.ijbs_search.tpir_at_fpir` (open set). A rate that is not defined, without any probes with
     or without a mate, is left out.
 
     ``{search}_legacy_rank{1,5,10}`` and ``{search}_tpir_legacy_at_fpir_{1e-2,1e-1}`` are what the released script
@@ -58,7 +59,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
     too narrow.
 
     Raises:
-        InputError: no probe of any search has a mate.
+        InputError: No probe of any search has a mate.
     """
     done = run_searches(features)
     parts = [measure_search(name, searched) for name, searched in done.items()]
@@ -71,13 +72,13 @@ def evaluate(features: StoredFeatures) -> Outcome:
     )
 
 
-def measures(features: StoredFeatures) -> list[WeightedMetrics]:
+def weighted_metrics(features: StoredFeatures) -> list[WeightedMetrics]:
     """The metrics of each search as functions of how often each probe counts; see :func:`evaluate`."""
     return [measure_search(name, searched) for name, searched in run_searches(features).items()]
 
 
 def run_searches(features: StoredFeatures) -> dict[str, Searched]:
-    """Do all of `SEARCHES` in which any probe has a mate."""
+    """Run all of `SEARCHES` in which any probe has a mate."""
     arrays = features.arrays
     places = ("medium_offsets", "template_offsets", "template_media")
     templates, subjects = pool_templates(features.values, *map(arrays.__getitem__, places)), arrays["template_subjects"]
@@ -129,3 +130,6 @@ def _counts(features: StoredFeatures, done: Mapping[str, Searched]) -> dict[str,
         counts[f"{name}_probes_with_mate"] = int(np.count_nonzero(searched.closed.mated))
         counts[f"{name}_gallery"] = searched.gallery
     return {**counts, "bootstrap_replicates": bootstrap.REPLICATES}
+
+
+PROTOCOL = EvaluationProtocol("ijbs", evaluate, weighted_metrics)

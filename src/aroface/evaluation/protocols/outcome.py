@@ -1,4 +1,4 @@
-"""What evaluating one benchmark yields, whatever its protocol."""
+"""Outcome of evaluating one benchmark, under any protocol."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ class Outcome:
     """The measured part of a record.
 
     Attributes:
-        metrics: name to value; rates are fractions in [0, 1].
-        intervals: name of a metric to its 95 % bootstrap interval, (low, high); under ``{metric}_binomial`` the exact
-            interval of as many independent trials.
-        counts: what was measured on: pairs, probes, gallery images, bootstrap replicates.
-        series: points of a sweep, empty for protocols without one.
-        curves: operating curves by name, see :mod:`aroface.evaluation.metrics.operating_curves`.
+        metrics: Values by name; rates are fractions in [0, 1].
+        intervals: Intervals (low, high) by name of a metric, 95 % of its bootstrap; under ``{metric}_binomial`` the
+            exact interval of as many independent trials.
+        counts: Numbers of pairs, probes, gallery images, bootstrap replicates.
+        series: Points of a sweep, empty for protocols without one.
+        curves: Operating curves by name, see :mod:`aroface.evaluation.metrics.operating_curves`.
     """
 
     metrics: Mapping[str, float]

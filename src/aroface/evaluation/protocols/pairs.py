@@ -21,6 +21,7 @@ from aroface.evaluation.metrics.verification import (
     tar_at_far,
     val,
 )
+from aroface.evaluation.protocols.base import EvaluationProtocol
 from aroface.evaluation.protocols.outcome import Outcome
 from aroface.evaluation.statistics import bootstrap
 from aroface.evaluation.statistics.exact import clopper_pearson
@@ -43,26 +44,26 @@ def evaluate(features: StoredFeatures) -> Outcome:
         InputError: fewer pairs than folds, pairs of one kind only, or embeddings that do not distinguish images.
     """
     same, distances = _labelled_distances(features)
-    measure = _measure(distances, same)
-    metrics = measure.values()
+    weighted = _weighted(distances, same)
+    metrics = weighted.values()
     genuine = int(np.count_nonzero(same))
     binomial = {
         f"{name}_binomial": clopper_pearson(round(metrics[name] * genuine), genuine)
         for name in map(_STRICT.format, STRICT_FARS)
     }
-    bootstrapped = {name: ends for name, ends in measure.intervals().items() if not name.endswith("_std")}
+    bootstrapped = {name: ends for name, ends in weighted.intervals().items() if not name.endswith("_std")}
     curves = {"tar_far": tar_far(-distances[same], -distances[~same])}
     return Outcome(metrics, bootstrapped | binomial, pair_counts(same), curves=curves)
 
 
-def measures(features: StoredFeatures) -> list[WeightedMetrics]:
+def weighted_metrics(features: StoredFeatures) -> list[WeightedMetrics]:
     """The metrics as functions of how often each pair counts.
 
     Raises:
-        InputError: see :func:`evaluate`.
+        InputError: See :func:`evaluate`.
     """
     same, distances = _labelled_distances(features)
-    return [_measure(distances, same)]
+    return [_weighted(distances, same)]
 
 
 def _labelled_distances(features: StoredFeatures) -> tuple[Booleans, Floats]:
@@ -73,7 +74,7 @@ def _labelled_distances(features: StoredFeatures) -> tuple[Booleans, Floats]:
     return same, distances
 
 
-def _measure(distances: Floats, same: Booleans) -> WeightedMetrics:
+def _weighted(distances: Floats, same: Booleans) -> WeightedMetrics:
     hits = {"accuracy": correctly_classified(distances, same)}
     return WeightedMetrics(same, lambda weights: pair_metrics(distances, same, weights), hits)
 
@@ -86,8 +87,8 @@ def pair_metrics(distances: Floats, same: Booleans, weights: Integers | None = N
 
     Args:
         distances: (N,) squared distances of unit features.
-        same: (N,) whether a pair shows one person.
-        weights: (..., N) multiplicities, ones by default.
+        same: (N,) labels, true where a pair shows one person.
+        weights: Multiplicities (..., N), ones by default.
     """
     mean, sd = accuracy(distances, same, weights)
     curve = roc(distances, same, weights)
@@ -113,7 +114,7 @@ def check_kinds(same: Booleans, features: StoredFeatures) -> None:
 
 
 def pair_counts(same: Booleans) -> dict[str, int]:
-    """How many pairs of which kind a metric is measured on, and by how many replicates its interval."""
+    """Numbers of pairs by kind that a metric is measured on, and of replicates of its interval."""
     genuine = int(np.count_nonzero(same))
     return {
         "pairs": len(same),
@@ -121,3 +122,6 @@ def pair_counts(same: Booleans) -> dict[str, int]:
         "impostors": len(same) - genuine,
         "bootstrap_replicates": bootstrap.REPLICATES,
     }
+
+
+PROTOCOL = EvaluationProtocol("pairs", evaluate, weighted_metrics)

@@ -20,6 +20,7 @@ from aroface.evaluation.metrics.verification import (
     roc,
     tar_at_far,
 )
+from aroface.evaluation.protocols.base import EvaluationProtocol
 from aroface.evaluation.protocols.outcome import Outcome
 from aroface.evaluation.protocols.pairs import check_kinds, pair_counts
 from aroface.evaluation.statistics import bootstrap
@@ -65,20 +66,20 @@ def evaluate(features: StoredFeatures) -> Outcome:
     )
 
 
-def measures(features: StoredFeatures) -> list[WeightedMetrics]:
+def weighted_metrics(features: StoredFeatures) -> list[WeightedMetrics]:
     """The metrics of the undistorted variant of each quality, as functions of how often each pair counts.
 
     Raises:
-        InputError: see :func:`evaluate`.
+        InputError: See :func:`evaluate`.
     """
     same = features.arrays["same"]
     check_kinds(same, features)
     names: Sequence[str] = features.index["protocol"]["options"]["metric"]
     clean = [variant for variant in features.index["layout"]["variants"] if variant["factor"] is None]
-    return [_clean_measure(_distances(features, variant, same), same, names, variant["quality"]) for variant in clean]
+    return [_clean_metrics(_distances(features, variant, same), same, names, variant["quality"]) for variant in clean]
 
 
-def _clean_measure(distances: Floats, same: Booleans, names: Sequence[str], quality: str) -> WeightedMetrics:
+def _clean_metrics(distances: Floats, same: Booleans, names: Sequence[str], quality: str) -> WeightedMetrics:
     def statistic(weights: Integers) -> dict[str, Floats]:
         return {f"{name}_{quality}": value for name, value in _metrics(distances, same, names, weights).items()}
 
@@ -132,7 +133,7 @@ def _metrics(
 
 
 def _point(condition: MeasuredVariant, clean: MeasuredVariant, factor: str, metric: str) -> dict[str, Any]:
-    """One point of one curve; ``significant`` says that the interval of the drop lies above zero."""
+    """One point of one curve; ``significant`` tells that the interval of the drop lies above zero."""
     value, samples = condition.values[metric], condition.samples[metric]
     reference, references = clean.values[metric], clean.samples[metric]
     low, high = bootstrap.interval(samples)
@@ -154,3 +155,6 @@ def _point(condition: MeasuredVariant, clean: MeasuredVariant, factor: str, metr
         **dict(zip(("relative_drop", "relative_drop_low", "relative_drop_high"), relative, strict=True)),
         "significant": drop_low > 0,
     }
+
+
+PROTOCOL = EvaluationProtocol("sensitivity", evaluate, weighted_metrics)

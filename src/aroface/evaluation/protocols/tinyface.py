@@ -7,6 +7,7 @@ import numpy as np
 from aroface.embedding.feature_store import StoredFeatures
 from aroface.errors import InputError
 from aroface.evaluation.metrics.identification import Floats, Retrieval, retrieve
+from aroface.evaluation.protocols.base import EvaluationProtocol
 from aroface.evaluation.protocols.outcome import Outcome
 from aroface.evaluation.statistics import bootstrap
 from aroface.evaluation.statistics.weighted_metrics import WeightedMetrics
@@ -20,14 +21,14 @@ def evaluate(features: StoredFeatures) -> Outcome:
     Distractors are the gallery images with a negative label.
 
     Raises:
-        InputError: no probe has a mate in the gallery.
+        InputError: No probe has a mate in the gallery.
     """
     found = _search(features)
     scores = _scores(found)
     gallery_labels = features.arrays["gallery_labels"]
     return Outcome(
         {name: values.mean().item() for name, values in scores.items()},
-        _measure(scores).intervals(),
+        _weighted(scores).intervals(),
         {
             "probes": len(features.arrays["probe_labels"]),
             "probes_with_mate": len(found.probes),
@@ -38,13 +39,13 @@ def evaluate(features: StoredFeatures) -> Outcome:
     )
 
 
-def measures(features: StoredFeatures) -> list[WeightedMetrics]:
+def weighted_metrics(features: StoredFeatures) -> list[WeightedMetrics]:
     """The metrics as functions of how often each probe with a mate counts.
 
     Raises:
-        InputError: see :func:`evaluate`.
+        InputError: See :func:`evaluate`.
     """
-    return [_measure(_scores(_search(features)))]
+    return [_weighted(_scores(_search(features)))]
 
 
 def _search(features: StoredFeatures) -> Retrieval:
@@ -61,15 +62,18 @@ def _search(features: StoredFeatures) -> Retrieval:
 
 
 def _scores(found: Retrieval) -> dict[str, Floats]:
-    """What each probe adds to each metric, which is their mean; of ranks one for a hit."""
+    """Contribution of each probe to each metric, which is their mean; for ranks one for a hit."""
     hits = {f"rank{rank}": (found.ranks <= rank).astype(np.float64) for rank in RANKS}
     return {**hits, "map": found.average_precision}
 
 
-def _measure(scores: dict[str, Floats]) -> WeightedMetrics:
+def _weighted(scores: dict[str, Floats]) -> WeightedMetrics:
     columns = np.stack(list(scores.values()), axis=1)
     return WeightedMetrics(
         np.zeros(len(columns)),
         lambda weights: dict(zip(scores, (weights @ columns / len(columns)).T, strict=True)),
         {name: values == 1 for name, values in scores.items() if name.startswith("rank")},
     )
+
+
+PROTOCOL = EvaluationProtocol("tinyface", evaluate, weighted_metrics)

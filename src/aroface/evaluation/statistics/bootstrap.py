@@ -30,10 +30,10 @@ def samples(
     """Values (replicates,) of each named statistic over replicates drawn with replacement within each stratum.
 
     Args:
-        statistic: see the module.
+        statistic: Function from multiplicities to metrics, see the module.
         strata: (N,) label of each item; every replicate holds as many items of each label as there are.
-        replicates: number of draws.
-        seed: seed of the draws.
+        replicates: Number of draws.
+        seed: Seed of the draws.
     """
     chunks = [statistic(drawn) for drawn in _draws(strata, replicates, seed)]
     return {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}

@@ -35,13 +35,13 @@ _REACH = 1.5  # else as many as this multiple of the largest target
 
 
 def subjects_of(first: Rows, second: Rows, same: Booleans, count: int) -> tuple[Rows, Integers]:
-    """Whom each of ``count`` templates shows, as far as genuine pairs say: those they link show one person.
+    """Subject of each of ``count`` templates, as far as genuine pairs tell: those they link show one person.
 
     Args:
         first: (P,) rows of templates.
         second: (P,) rows of templates.
-        same: (P,) whether a pair is genuine.
-        count: number of templates.
+        same: (P,) labels, true for a genuine pair.
+        count: Number of templates.
 
     Returns:
         The subject of each template, from 0, (count,), and for each subject how many genuine pairs it has.
@@ -73,11 +73,11 @@ def tar_samples(
         scores: (P,) of pairs.
         first: (P,) rows of templates.
         second: (P,) rows of templates.
-        same: (P,) whether a pair is genuine; both kinds must occur.
-        count: number of templates.
-        fars: targets by name.
-        replicates: number of draws.
-        few: up to how many impostors are all walked through, however far below the targets.
+        same: (P,) labels, true for a genuine pair; both kinds must occur.
+        count: Number of templates.
+        fars: Targets by name.
+        replicates: Number of draws.
+        few: Number of impostors up to which all are walked through, however far below the targets.
     """
     subjects, strata = _drawn(first, second, same, count)
     impostors = int(np.count_nonzero(~same))
@@ -121,12 +121,12 @@ class _Ranked:
     """Pairs by falling score; scores are negated, so that they ascend.
 
     Attributes:
-        genuine: of all genuine pairs, (G,).
-        owners: subject of each, (G,).
-        impostors: of the impostor pairs with the largest scores, (K,).
-        sides: the two subjects of each, (2, K).
-        met: how many impostor pairs each two subjects have, (S, S).
-        whole: whether all impostor pairs are among ``impostors``.
+        genuine: Scores of all genuine pairs, (G,).
+        owners: Subject of each, (G,).
+        impostors: Scores of the impostor pairs with the largest ones, (K,).
+        sides: Two subjects of each, (2, K).
+        met: Number of impostor pairs of each two subjects, (S, S).
+        whole: True if all impostor pairs are among ``impostors``.
     """
 
     genuine: Scores

@@ -1,4 +1,4 @@
-"""What a run achieves on the items of a benchmark, as a function of how often each item counts.
+"""Metrics of a run on the items of a benchmark, as functions of how often each item counts.
 
 Every protocol can give its metrics in this form; from it follow the value, the bootstrap interval and, with the same
 draws for two runs, the test of their difference.
@@ -24,9 +24,9 @@ class WeightedMetrics:
 
     Attributes:
         strata: (N,) label of each item; a bootstrap draws within each.
-        statistic: from multiplicities (B, N) to the metrics by name, each (B,).
-        hits: by name of a metric that is a share of hits, whether each item is one (N,). Items that do not count for
-            it, such as probes without a mate, are none.
+        statistic: Function from multiplicities (B, N) to the metrics by name, each (B,).
+        hits: Hits (N,) by name of a metric that is a fraction of hits. Items that do not count for it, such as probes
+            without a mate, are none.
     """
 
     strata: NDArray[Any]

@@ -19,11 +19,11 @@ none at 24 pixels and more. Larger ones placed the points worse on small faces, 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How a crop is shown to the detector.
+    """Presentation of a crop to the detector.
 
     Attributes:
-        face: side in pixels to which the squared crop is brought.
-        canvas: side of the black square in whose middle it is shown: a detector wants to see where a face ends.
+        face: Side in pixels to which the squared crop is brought.
+        canvas: Side of the black square in whose middle it is shown: a detector wants to see where a face ends.
     """
 
     face: int = FACE
@@ -36,12 +36,12 @@ class Setting:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Aligned:
-    """What became of a crop.
+    """Result of aligning a crop.
 
     Attributes:
-        image: uint8 (112, 112, 3): the aligned face; the squared crop, resized, where no face was found.
-        face: the face in pixels of the crop, None where none was found.
-        faces: number of faces found.
+        image: Aligned face, uint8 (112, 112, 3); the squared crop, resized, where no face was found.
+        face: Face in pixels of the crop, None where none was found.
+        faces: Number of faces found.
     """
 
     image: Image
@@ -58,9 +58,9 @@ def align_crops(images: Sequence[Image], detector: Detector, setting: Setting = 
     in the middle of the face.
 
     Args:
-        images: uint8 (H, W, 3), RGB, of any size each.
-        detector: that finds the faces.
-        setting: how they are shown to it.
+        images: Images, uint8 (H, W, 3), RGB, of any size each.
+        detector: Detector that finds the faces.
+        setting: Presentation of crops to it.
     """
     shown = [show(image, setting) for image in images]
     return [finish(image, faces, setting) for image, faces in zip(images, detector.detect(shown), strict=True)]
@@ -72,7 +72,7 @@ def squarify(image: Image) -> Image:
 
 
 def show(image: Image, setting: Setting = Setting()) -> Image:
-    """What the detector sees of a crop, uint8 (canvas, canvas, 3)."""
+    """Canvas with a crop, as the detector sees it, uint8 (canvas, canvas, 3)."""
     return _centred(_resize(squarify(image), setting.face), setting.canvas)
 
 

@@ -1,4 +1,4 @@
-"""What a face detector is: images in, faces with five landmarks out."""
+"""Interface of a face detector: images in, faces with five landmarks out."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class DetectedFace:
     """One face in an image; pixel centres are at integer coordinates.
 
     Attributes:
-        box: left, top, right, bottom in pixels, float32 (4,).
-        points: float32 (5, 2) in pixels and in the order of :data:`aroface.faces.geometry.TEMPLATE`: left eye, right
-            eye, nose, left and right mouth corner, left being the viewer's.
+        box: Left, top, right, bottom in pixels, float32 (4,).
+        points: Landmarks, float32 (5, 2), in pixels and in the order of :data:`aroface.faces.geometry.TEMPLATE`: left
+            eye, right eye, nose, left and right mouth corner, left being the viewer's.
         score: 0 … 1.
     """
 
@@ -34,17 +34,17 @@ class Detector(Protocol):
 
     @property
     def name(self) -> str:
-        """A short name, part of the name of the folder of what is aligned with it."""
+        """Short name, part of the name of the folder of crops aligned with it."""
 
     @property
     def facts(self) -> Mapping[str, Fact]:
-        """What its finds depend on, such as the sha256 of the weights and the threshold; goes into reports."""
+        """Facts, for reports, that decide its detections, such as the sha256 of the weights and the threshold."""
 
     def detect(self, images: Sequence[Image]) -> list[list[DetectedFace]]:
         """The faces in each image, in any order.
 
         Args:
-            images: uint8 (H, W, 3), RGB, of any size each.
+            images: Images, uint8 (H, W, 3), RGB, of any size each.
         """
 
 

@@ -54,14 +54,14 @@ class Scrfd:
     change each other's faces.
 
     Args:
-        path: of the ONNX file.
-        name: of the detector; the file's stem where it is left out.
-        threshold: lowest score of a face, 0 … 1.
-        threads: of CPU arithmetic; onnxruntime's own choice where it is left out.
-        time_limit: seconds that one batch may take.
+        path: Path of the ONNX file.
+        name: Name of the detector; by default the file's stem.
+        threshold: Lowest score of a face, 0 … 1.
+        threads: Number of threads of CPU arithmetic; onnxruntime's own choice by default.
+        time_limit: Longest time in seconds that one batch may take.
 
     Raises:
-        InputError: no such file, or another network; onnx or onnxruntime is not installed.
+        InputError: No such file, or another network; onnx or onnxruntime is not installed.
     """
 
     def __init__(

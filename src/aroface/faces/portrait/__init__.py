@@ -1,1 +1,1 @@
-"""How a synthetic face is built: traits, shapes, relief, light and paint."""
+"""Construction of a synthetic face: traits, shapes, relief, light and paint."""

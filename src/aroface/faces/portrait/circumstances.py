@@ -34,13 +34,14 @@ def sample_nuisances(n: int, rng: np.random.Generator, difficulty: float = 1.0) 
     """Draw the circumstances of ``n`` images.
 
     Args:
-        n: number of images.
-        rng: the stream to draw from.
-        difficulty: 0..2, scales pose, expression, lighting, camera and the odds of occlusion: 0 gives frontal, neutral,
-            evenly lit faces that differ in backdrop and clothes only, 1 the variety of unconstrained photographs.
+        n: Number of images.
+        rng: Generator of the random choices.
+        difficulty: Factor, 0..2, of pose, expression, lighting, camera and the odds of occlusion: 0 gives frontal,
+            neutral, evenly lit faces that differ in backdrop and clothes only, 1 the variety of
+            unconstrained photographs.
 
     Raises:
-        InputError: the difficulty is not within 0..2.
+        InputError: The difficulty is not within 0..2.
     """
     if not 0 <= difficulty <= 2:
         raise InputError(f"difficulty {difficulty} of synthetic faces", expected="0..2")

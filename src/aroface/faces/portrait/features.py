@@ -144,7 +144,7 @@ def nose(head: HeadShape) -> list[Shape]:
 
 
 def mouth(head: HeadShape) -> list[Shape]:
-    """Lips with what they show between them."""
+    """Lips, and the teeth or the gap between them."""
     who = head.who
     u = np.linspace(-1, 1, 13)
     dome = np.maximum(1 - u**2, 0)

@@ -79,7 +79,7 @@ def _edge(head: HeadShape) -> Floats:
 
 @cache
 def _scatter(layer: int) -> tuple[Floats, Floats, Floats]:
-    """Where strands start along and across the hair and how long they are, each (_STRANDS,)."""
+    """Starts of the strands along and across the hair, and their lengths, each (_STRANDS,)."""
     rng = np.random.default_rng([0x4A17, layer])
     along = (np.arange(_STRANDS) + rng.uniform(0.1, 0.9, _STRANDS)) / _STRANDS
     return along, rng.uniform(-0.15, 0.55, _STRANDS), rng.uniform(0.35, 0.7, _STRANDS)

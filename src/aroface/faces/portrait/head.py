@@ -1,4 +1,4 @@
-"""The head as a whole: where its features sit, its landmarks, its contour, and what is behind the face."""
+"""The head as a whole: positions of its features, landmarks, contour, and the parts behind the face."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ class HeadShape:
     """Identities under their circumstances, and the places that several features share; each (N, 1) or (N, 2).
 
     Attributes:
-        sine: of the yaw.
-        cosine: of the yaw.
-        eye_x: of both eyes.
-        eye_y: of both eyes.
-        nose_y: of the tip.
-        mouth_half: half the width of the mouth.
-        corner_y: of the corners of the mouth.
-        smile: positive part of the smile.
-        gap: how far the lips are apart.
-        jaw_drop: how far the chin has moved down.
+        sine: Sine of the yaw.
+        cosine: Cosine of the yaw.
+        eye_x: Horizontal position of both eyes.
+        eye_y: Vertical position of both eyes.
+        nose_y: Vertical position of the tip of the nose.
+        mouth_half: Half the width of the mouth.
+        corner_y: Vertical position of the corners of the mouth.
+        smile: Positive part of the smile.
+        gap: Distance of the lips.
+        jaw_drop: Distance by which the chin has moved down.
     """
 
     who: Identities
@@ -69,7 +69,7 @@ class HeadShape:
 
     @property
     def long(self) -> npt.NDArray[np.bool_]:
-        """Whose hair falls below the ears, (N,)."""
+        """People whose hair falls below the ears, (N,)."""
         return self.who.hair_length > 18
 
     def landmarks(self) -> Floats:
@@ -86,10 +86,10 @@ class HeadShape:
         near side the cheek ends at the ear.
 
         Args:
-            x: (N, P).
-            y: (N, P).
-            forward: how far a point lies before the axis, as the chin does.
-            near: z of the contour on the side that is turned to the viewer.
+            x: Horizontal positions, (N, P).
+            y: Vertical positions, (N, P).
+            forward: Distance of a point before the axis, as of the chin.
+            near: Depth z of the contour on the side that is turned to the viewer.
         """
         limb = _LIMB**2 * self.sine / (self.cosine + np.sqrt(self.cosine**2 + (_LIMB * self.sine) ** 2))
         return stack(x, y, np.where(x * self.sine > 0, x * limb, near) + forward)

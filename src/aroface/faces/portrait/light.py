@@ -22,10 +22,10 @@ class Lights:
 
     Args:
         relief: K bumps of N faces.
-        how: their circumstances.
+        how: Circumstances of the images.
         camera: (N, 2, 4), from the frame of the head to pixels.
         view: (N, 2, 3), from the photograph (turned head, not aligned yet) to pixels; the light turns with it.
-        size: width and height in pixels.
+        size: Width and height in pixels.
     """
 
     def __init__(self, relief: Relief, how: Nuisances, camera: Floats, view: Floats, size: int) -> None:

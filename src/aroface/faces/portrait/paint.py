@@ -23,9 +23,9 @@ class Outlines:
     """Shapes of a batch in fixed-point pixels, ready to be filled.
 
     Args:
-        shapes: from the back to the front, each of N rows.
+        shapes: Shapes from the back to the front, each of N rows.
         camera: (N, 2, 4), from the frame of the head to pixels.
-        size: width and height in pixels.
+        size: Width and height in pixels.
     """
 
     def __init__(self, shapes: list[Shape], camera: Floats, size: int) -> None:

@@ -57,13 +57,13 @@ class _Draw:
         return self.stream(name).uniform(low, high, (self.n, *width))
 
     def has(self, name: str, odds: Floats | float) -> npt.NDArray[np.bool_]:
-        """Who has something that a share ``odds`` of people has, (N,)."""
+        """Random choice of people, each with probability ``odds``, (N,)."""
         return np.asarray(self.uniform(f"has {name}", 0, 1) < odds)
 
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """What several traits depend on: masculinity in -1..1, age in 0..1, darkness of the skin in 0..1; each (N,)."""
+    """Common causes of several traits: masculinity in -1..1, age in 0..1, darkness of the skin in 0..1; each (N,)."""
 
     masculine: Floats
     age: Floats

@@ -1,4 +1,4 @@
-"""What people wear, and what gets between them and the camera."""
+"""Props: glasses and the like that people wear, and objects between them and the camera."""
 
 from __future__ import annotations
 

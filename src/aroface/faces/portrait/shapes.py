@@ -29,7 +29,7 @@ class Shape:
     Attributes:
         points: (N, P, 3) for an outline, (N, K, P, 3) for K strands.
         colour: RGB in 0..255 under even light, (N, 3) or one for all.
-        weight: how much light and the texture of the skin act on it, 0 (as the backdrop) to 1 (skin).
+        weight: Weight of light and of the texture of the skin, 0 (as the backdrop) to 1 (skin).
         visible: (N,) bool, or None for always.
     """
 

@@ -82,7 +82,7 @@ def placement(frame: Floats, turns: Floats, zoom: Floats | float, place: Floats)
     Args:
         frame: (N, 2, 3), from the frame that the texture sticks to, to pixels.
         turns: (N,), how the texture is turned in its frame, in whole turns.
-        zoom: texels for each unit of the frame.
+        zoom: Number of texels for each unit of the frame.
         place: (N, 2) in 0..1, where in the texture the frame's origin lies.
 
     Returns:

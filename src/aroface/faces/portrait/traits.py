@@ -1,4 +1,4 @@
-"""What makes an identity, and what makes an image of it: two tables of numbers.
+"""Traits of an identity and circumstances of an image: two tables of numbers.
 
 Lengths are in pixels of the 112-pixel template on an average face, in the frame of the head (see
 :mod:`aroface.faces.portrait.shapes`); angles of traits are in radians, those of the pose in degrees; colours are RGB in
@@ -17,7 +17,7 @@ Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 
 OCCLUSIONS = ("none", "patch", "hat", "mask", "hand", "sunglasses")
-"""What :attr:`Nuisances.occlusion` counts."""
+"""Kinds of occlusion, which :attr:`Nuisances.occlusion` counts."""
 
 
 class _Table:

@@ -28,8 +28,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from aroface.datasets.formats.registry import FORMATS
 from aroface.datasets.registry import REGISTRIES, read_benchmarks, read_datasets
 from aroface.distributed.sharding import CLASSES_AT_ONCE
+from aroface.embedding.alignment_sweep import number_of_variants
+from aroface.embedding.protocols import PROTOCOLS
 from aroface.errors import InputError
 from aroface.files import read_json
 from aroface.models.footprint_table import Footprint, find_footprint
@@ -321,19 +324,7 @@ def feature_rows(spec: Mapping[str, Any], counts: Mapping[str, int]) -> int | No
         spec: of the benchmark.
         counts: what its data hold.
     """
-    options = spec["options"]
-    if spec["protocol"] == "sensitivity":
-        if "pairs" not in counts:
-            return None
-        pairs = min(counts["pairs"], options["max_pairs"] or counts["pairs"])
-        first = len(options["qualities"]) if options["degrade"] == "both" else 1
-        return pairs * (first + _variants(options))
-    if spec["protocol"] == "pairs":
-        return 2 * counts["pairs"] if "pairs" in counts else None
-    if spec["protocol"] == "tinyface":
-        parts = ("gallery", "distractors", "probes")
-        return sum(counts[part] for part in parts) if counts.keys() >= {*parts} else None
-    return counts.get("images")
+    return PROTOCOLS[spec["protocol"]].feature_rows(spec["options"], counts)
 
 
 def count(plan: Plan, source: DataSource, published: Mapping[str, Mapping[str, int]]) -> Mapping[str, int]:
@@ -346,7 +337,7 @@ def count(plan: Plan, source: DataSource, published: Mapping[str, Mapping[str, i
         return published.get(source.name, {})
     for making in plan.sources.makings:
         if making.name == source.name and making.verb == "generate":
-            return _asked_for(making.spec["kind"], making.spec["spec"])
+            return FORMATS[making.spec["kind"]].requested_counts(making.spec["spec"])
     return {}
 
 
@@ -354,23 +345,6 @@ def scaling_differs(recipe: Mapping[str, Any]) -> bool:
     """Whether a recipe's learning rate is another than linear scaling gives for its batch."""
     lr, rule = recipe["optimiser"]["lr"], linear_scaling(recipe["batch_size"])
     return not math.isclose(lr, rule, rel_tol=1e-6)
-
-
-def _asked_for(kind: str, spec: Mapping[str, Any]) -> dict[str, int]:
-    people = spec.get("identities", 0)
-    if kind == "training":
-        return {"identities": people, "images": people * spec["images_per_identity"]}
-    if kind == "pairs":
-        return {"pairs": spec["pairs"]}
-    if kind == "tinyface":
-        each = {"gallery": spec["gallery_per_identity"], "probes": spec["probes_per_identity"]}
-        return {**{part: people * number for part, number in each.items()}, "distractors": spec["distractors"]}
-    return {}
-
-
-def _variants(options: Mapping[str, Any]) -> int:
-    levels = sum(len(options[factor]) for factor in ("scale", "degrees", "shift", "joint"))
-    return len(options["qualities"]) * (1 + levels)
 
 
 def _sources(plan: Plan) -> dict[str, DataSource]:
@@ -450,8 +424,9 @@ def _footprint(recipe: Mapping[str, Any]) -> Footprint:
 
 
 def _record_bytes(benchmark: PlannedBenchmark) -> int:
-    options = benchmark.spec["options"]
-    return _VARIANT_BYTES * _variants(options) if benchmark.spec["protocol"] == "sensitivity" else _RECORD_BYTES
+    if benchmark.spec["protocol"] != "sensitivity":
+        return _RECORD_BYTES
+    return _VARIANT_BYTES * number_of_variants(benchmark.spec["options"])
 
 
 def _hours_taken(plan: Plan, run: str) -> float | None:

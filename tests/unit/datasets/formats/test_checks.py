@@ -17,7 +17,7 @@ from aroface.datasets.formats.training_set import TrainingSet, write_training_se
 from aroface.datasets.images import encode_jpeg
 from aroface.datasets.loader import BatchLoader
 from aroface.datasets.preparation.verify import require_passed, verify
-from aroface.embedding.protocols import OPEN_SOURCE
+from aroface.embedding.protocols import PROTOCOLS
 from aroface.errors import InputError
 from aroface.evaluation.metrics import verification
 from aroface.evaluation.validation import pair_validation
@@ -58,7 +58,7 @@ def sets(made: Path, tmp_path: Path) -> Path:
 
 def use(protocol: str, data: Path) -> None:
     """Do what embedding does up to the network, over all images."""
-    source = OPEN_SOURCE[protocol](data, OPTIONS[protocol], 112)
+    source = PROTOCOLS[protocol].open_source(data, OPTIONS[protocol], 112)
     for start in range(0, source.rows, 16):
         source.images(start, min(start + 16, source.rows))
 

@@ -10,10 +10,8 @@ from aroface.datasets.formats.ijb import (
     GALLERIES,
     IdentificationProtocol,
     IJBFace,
+    IJBFormat,
     TemplateTable,
-    ijb_facts,
-    ijb_files,
-    is_ijb,
     read_faces,
     read_ijb,
     read_search,
@@ -139,7 +137,7 @@ def test_a_tree_without_lists_for_the_search_has_none(tree: Path):
     for part in ("gallery_G1", "gallery_G2", "probe_mixed"):
         (tree / "meta" / f"ijbc_1N_{part}.csv").unlink()
     assert read_ijb(tree).search is None
-    assert "probes" not in ijb_facts(tree)
+    assert "probes" not in IJBFormat().facts(tree)
 
 
 @pytest.mark.parametrize(
@@ -219,9 +217,9 @@ def test_the_first_line_may_be_too_long_as_well(tree: Path):
 
 
 def test_a_tree_is_recognised_and_described(tree: Path):
-    assert is_ijb(tree)
-    assert not is_ijb(tree / "meta")
-    assert ijb_facts(tree) == {
+    assert IJBFormat().matches(tree)
+    assert not IJBFormat().matches(tree / "meta")
+    assert IJBFormat().facts(tree) == {
         "benchmark": "ijbc",
         "images": 6,
         "templates": 3,
@@ -232,7 +230,7 @@ def test_a_tree_is_recognised_and_described(tree: Path):
         "gallery G2": 1,
         "probes": 1,
     }
-    folder, names = ijb_files(tree)
+    folder, names = IJBFormat().files(tree)
     assert len(names) == 7
     assert all((folder / name).exists() for name in names)
 

@@ -11,10 +11,8 @@ from aroface.datasets.formats.ijbs import (
     METADATA,
     PROBES,
     IJBSFace,
+    IJBSFormat,
     Template,
-    ijbs_facts,
-    ijbs_files,
-    is_ijbs,
     read_ijbs,
     write_ijbs,
 )
@@ -88,7 +86,7 @@ def test_a_template_without_a_face_is_counted(tree: Path):
     lost, seen, booked = Template(10, ("videos_4002",)), Template(2, ("videos_4001",)), Template(2, ("img_7", "img_8"))
     assert [found.count(template) for template in (lost, seen, booked)] == [0, 2, 2]
     assert found.files((10, "videos_4002")) == []
-    assert ijbs_facts(tree)["without a face"] == 1
+    assert IJBSFormat().facts(tree)["without a face"] == 1
 
 
 def test_frames_are_named_as_the_files_are(tree: Path):
@@ -158,9 +156,9 @@ def test_a_tree_without_any_face_is_refused(tree: Path):
 
 
 def test_a_tree_is_recognised_and_described(tree: Path):
-    assert is_ijbs(tree)
-    assert not is_ijbs(tree / "faces")
-    facts = ijbs_facts(tree)
+    assert IJBSFormat().matches(tree)
+    assert not IJBSFormat().matches(tree / "faces")
+    facts = IJBSFormat().facts(tree)
     assert {name: facts[name] for name in ("subjects", "enrolled", "faces", "templates", "gallery booking")} == {
         "subjects": 3,
         "enrolled": 2,
@@ -169,7 +167,7 @@ def test_a_tree_is_recognised_and_described(tree: Path):
         "gallery booking": "1 + 1",
     }
     assert facts["probes single-booking"] == 4
-    folder, names = ijbs_files(tree)
+    folder, names = IJBSFormat().files(tree)
     assert len(names) == 10 + 3
     assert all((folder / name).exists() for name in names)
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from aroface.datasets import manifest
+from aroface.datasets.formats.registry import detect
 from aroface.datasets.formats.tinyface import write_tinyface
 from aroface.datasets.formats.training_set import TrainingSet, write_training_set
-from aroface.datasets.identity import data_hash, kind_of, set_files
+from aroface.datasets.identity import data_hash
 from aroface.datasets.images import encode_jpeg
 from aroface.datasets.info import describe, sheet
 from aroface.datasets.loader import BatchLoader
@@ -68,8 +69,8 @@ def test_it_is_described_and_drawn(faces: Path, tmp_path: Path):
 
 
 def test_it_is_known_by_what_it_holds(faces: Path):
-    assert kind_of(faces) == "training"
-    assert set_files(faces) == (faces, ["Zoë ä", "anna", "bert"])
+    assert detect(faces).kind == "training"
+    assert detect(faces).files(faces) == (faces, ["Zoë ä", "anna", "bert"])
     before = data_hash(faces)
     (faces / "anna" / "a.jpg").write_bytes(jpeg(99))
     assert data_hash(faces) != before
@@ -93,7 +94,7 @@ def test_of_many_people_all_names_and_some_images_count(tmp_path: Path, monkeypa
 
 def test_a_manifest_may_lie_in_it(faces: Path):
     write_manifest(faces, name="faces", kind="training", identity={"files": {}}, counts={"images": 6})
-    assert kind_of(faces) == "training"
+    assert detect(faces).kind == "training"
     assert TrainingSet.open(faces).num_classes == 3
 
 
@@ -134,14 +135,14 @@ def of_text(folder: Path) -> None:
 def test_other_folders_are_no_such_set(tmp_path: Path, make):
     make(tmp_path / "data")
     with pytest.raises(InputError, match=r"data: no data set; expected .*, or nothing but one sub-folder a person of"):
-        kind_of(tmp_path / "data")
+        detect(tmp_path / "data")
 
 
 def test_a_tinyface_tree_stays_one(tmp_path: Path):
     tiny(tmp_path)
-    assert kind_of(tmp_path) == "tinyface"
+    assert detect(tmp_path).kind == "tinyface"
     with pytest.raises(InputError, match="no data set"):
-        kind_of(tmp_path / "tinyface" / "Testing_Set")
+        detect(tmp_path / "tinyface" / "Testing_Set")
 
 
 @pytest.mark.parametrize("make", [photographs, deeper, of_text, Path.mkdir, lambda path: None])

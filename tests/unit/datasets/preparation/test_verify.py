@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 
 from aroface.cli.main import main
+from aroface.datasets.formats import image_checks
+from aroface.datasets.formats.base import Findings
 from aroface.datasets.formats.pairs import Pairs, read_pairs, write_pairs
 from aroface.datasets.formats.training_set import TrainingSet, write_training_set
 from aroface.datasets.identity import data_hash
 from aroface.datasets.images import Pixels, decode, encode_jpeg
 from aroface.datasets.manifest import manifest_hash
-from aroface.datasets.preparation import verify as module
 from aroface.datasets.preparation.verify import require_passed, verdict_lines, verify
 from aroface.errors import InputError
 from aroface.files import read_json
@@ -71,7 +72,7 @@ def test_the_identity_is_that_of_the_plan_for_a_received_set(sets: Path) -> None
 def test_what_did_not_change_is_not_read_again(sets: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     data = sets / PLACES[kind]
     first = verify(data, sets / "verified.json", name="faces")
-    monkeypatch.setattr(module, "_check_images", None)
+    monkeypatch.setattr(image_checks, "check_images", None)
     assert verify(data, sets / "verified.json", name="faces") == first
     assert check(data, expected={"images": 15, "pairs": 13, "probes": 7}).keys() == {"counts"}
     assert check(data) == {}
@@ -163,8 +164,8 @@ def test_notes_are_true_of_images_of_all_kinds(size: tuple[int, int], forms: lis
     shades = np.array([150, 120, 90], np.uint8)
     made = [np.full((*size, 3), shades - np.uint8(number), np.uint8) for number in range(8)]
     images = [FORMS[form](image) for form in forms for image in made]
-    findings = module.Findings({"images": len(images)})
-    module._check_images(findings, len(images), images.__getitem__, face, 2)
+    findings = Findings({"images": len(images)})
+    image_checks.check_images(findings, len(images), images.__getitem__, face, 2)
     assert re.fullmatch(colours, findings.noted["colours"])
     copies = len(images) - len(set(images))
     assert findings.noted["duplicates"] == (
@@ -207,20 +208,20 @@ def test_images_that_were_too_large_are_read_again(sets: Path, kind: str, capsys
 
 
 def test_images_that_are_not_there_are_no_copies_of_each_other():
-    findings = module.Findings({"images": 5})
+    findings = Findings({"images": 5})
 
     def read(number: int) -> bytes:
         if number:
             raise InputError("no such file", record=number)
         return FORMS["JPEG"](np.full((112, 112, 3), 80, np.uint8))
 
-    module._check_images(findings, 5, read, face, 2)
+    image_checks.check_images(findings, 5, read, face, 2)
     assert findings.noted["duplicates"] == "no image occurs twice"
     assert len(findings.corrupt) == 4
 
 
 def test_the_number_of_threads_changes_nothing(sets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_CHUNK", 3)
+    monkeypatch.setattr(image_checks, "_CHUNK", 3)
     one = verify(sets / "training", sets / "one.json", name="faces", threads=1)
     assert verify(sets / "training", sets / "three.json", name="faces", threads=3) == one
 

@@ -7,7 +7,7 @@ from aroface.embedding.feature_store import StoredFeatures
 from aroface.errors import InputError
 from aroface.evaluation.compare_runs import compare
 from aroface.evaluation.metrics.operating_points import strict_tars
-from aroface.evaluation.protocols.ijb import evaluate, measures
+from aroface.evaluation.protocols.ijb import evaluate, weighted_metrics
 from aroface.evaluation.statistics import bootstrap, subject_bootstrap
 from aroface.evaluation.statistics.subject_bootstrap import subjects_of, tar_samples
 
@@ -175,10 +175,10 @@ def test_measures_that_count_everybody_once_are_the_metrics(tmp_path):
     """Of the strict TARs and of the search; the others have no weights."""
     features = stored(tmp_path, noise=1.4)
     outcome = evaluate(features)
-    found = {name: value for each in measures(features) for name, value in each.values().items()}
+    found = {name: value for each in weighted_metrics(features) for name, value in each.values().items()}
     assert found.keys() == {name for name in outcome.metrics if not name.startswith("tar_at")}
     assert found == pytest.approx({name: outcome.metrics[name] for name in found}, abs=1e-12)
-    hits = {name: rows for each in measures(features) for name, rows in each.hits.items()}
+    hits = {name: rows for each in weighted_metrics(features) for name, rows in each.hits.items()}
     assert {name: rows.mean() for name, rows in hits.items()} == pytest.approx({name: found[name] for name in hits})
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
-from aroface.embedding.benchmark_spec import SENSITIVITY_DEFAULTS
+from aroface.embedding.sensitivity import DEFAULTS
 from aroface.errors import InputError
 from aroface.planning.config import read_configuration
 from aroface.reporting.claims.claims import read_claims
@@ -152,7 +152,7 @@ def test_points_are_named():
 def test_the_table_behind_figure_1_shows_what_its_configuration_sweeps(file: str, name: str):
     values = read_configuration([ROOT / file], root=ROOT).values
     (benchmark,) = [each for each in values["benchmarks"] if isinstance(each, dict) and each["name"] == "fae"]
-    options = {**SENSITIVITY_DEFAULTS, **benchmark["options"]}
+    options = {**DEFAULTS, **benchmark["options"]}
     levels = {"scale": "scale", "rotation": "degrees", "shift": "shift", "joint": "joint"}
     spec = read_spec(SPECS / name)
     points = [column.at for column in spec.columns if column.at and column.at.factor]
