@@ -33,6 +33,15 @@ def sum_over_ranks(values: Tensor) -> Tensor:
     return values
 
 
+def total(values: Tensor) -> Tensor:
+    """Sum ``values`` over the ranks, differentiably: the gradient is the sum of the ranks' gradients.
+
+    Without a process group this fails, unlike :func:`sum_over_ranks`: its caller is there for several ranks only.
+    """
+    summed: Tensor = _Total.apply(values)  # type: ignore[no-untyped-call]
+    return summed
+
+
 def gather(own: Tensor) -> Tensor:
     """The ranks' tensors (b, ...) one after the other, (B, ...), without gradient."""
     own = own.detach()
@@ -83,6 +92,20 @@ class _Gather(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         own = _own_sum(gradient) if ctx.summed else gradient.chunk(world_size())[rank()]
         return own * world_size(), None
+
+
+class _Total(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        result = values.clone()
+        dist.all_reduce(result)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        result = gradient.clone()
+        dist.all_reduce(result)
+        return result
 
 
 def _own_sum(values: Tensor) -> Tensor:

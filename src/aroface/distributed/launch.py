@@ -11,8 +11,8 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import FrameType
 
+from aroface.distributed.signals import handled, ignore_stop_signals
 from aroface.environment_lock import LAUNCHED
 from aroface.errors import InputError
 from aroface.exit_status import ExitStatus
@@ -25,8 +25,6 @@ PORTS = range(20_000, 32_000)
 
 TOKEN = "AROFACE_RENDEZVOUS"
 """Environment variable with a random word that the nodes of one start share; ``slurm/launch.sh`` sets it."""
-
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +142,7 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
     except ChildFailedError as error:
         status: int = error.get_first_failure()[1].exitcode
         return status if status > 0 else 128 - status  # killed by a signal, as a shell would say it
-    return 0
+    return ExitStatus.DONE
 
 
 @contextmanager
@@ -156,15 +154,10 @@ def _passing_on() -> Iterator[None]:
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
 
-    def forward(number: int, frame: FrameType | None) -> None:
-        for each in SIGNALS:
-            signal.signal(each, lambda number, frame: None)
+    def forward(number: int) -> None:
+        ignore_stop_signals()
         other = signal.SIGTERM if number == signal.SIGUSR1 else signal.SIGUSR1
         raise SignalException(f"signal {number}", sigval=other)
 
-    before = {number: signal.signal(number, forward) for number in SIGNALS}
-    try:
+    with handled(forward):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

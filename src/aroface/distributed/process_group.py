@@ -9,15 +9,15 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 
 from aroface.errors import InputError
 
@@ -165,164 +165,3 @@ def stay_on_loopback(environment: Mapping[str, str]) -> dict[str, str]:
     if interface is None or environment.get("LOCAL_WORLD_SIZE", size) != size:
         return {}
     return {"GLOO_SOCKET_IFNAME": interface, "NCCL_SOCKET_IFNAME": interface}
-
-
-class Agreement:
-    """Small numbers that every process contributes at every step; the largest of each counts.
-
-    Between several processes the answer is that of the step before: it travels while the devices compute, and no step
-    waits for it. All processes get the same answer at the same step, so that they stop and save together.
-
-    Args:
-        ranks: who has to agree.
-        count: numbers a step.
-    """
-
-    def __init__(self, ranks: ProcessGroup, count: int) -> None:
-        self._ranks = ranks
-        self._sent = torch.zeros(count, dtype=torch.int64)
-        self._work: dist.Work | None = None
-
-    def exchange(self, *mine: int) -> list[int]:
-        """Send this step's numbers; returns what was agreed on."""
-        if self._ranks.control is None:
-            return [*mine]
-        agreed = self.finish()
-        self._sent = torch.tensor(mine)
-        self._work = dist.all_reduce(self._sent, dist.ReduceOp.MAX, group=self._ranks.control, async_op=True)
-        return agreed
-
-    def finish(self) -> list[int]:
-        """What the numbers sent last came to."""
-        if self._work is not None:
-            self._work.wait()
-            self._work = None
-        numbers: list[int] = self._sent.tolist()
-        return numbers
-
-
-def check_equal(module: nn.Module, ranks: ProcessGroup, run: str, step: int) -> None:
-    """Compare a number for each parameter of ``module`` between the processes.
-
-    A wrong reduction of gradients does not stop a training: the processes drift apart and one of the models is saved.
-
-    Raises:
-        InputError: the parameters are not the same everywhere; all processes raise it.
-    """
-    if ranks.world_size == 1:
-        return
-    parameters = [parameter.detach() for parameter in module.parameters()]
-    norms = torch.stack(torch._foreach_norm(parameters))
-    everywhere = [torch.empty_like(norms) for _ in range(ranks.world_size)]
-    dist.all_gather(everywhere, norms)
-    differing = torch.stack([other != everywhere[0] for other in everywhere]).any(0).nonzero()
-    if len(differing):
-        names = [name for name, _ in module.named_parameters()]
-        raise InputError(
-            f"{len(differing)} of {len(names)} parameters differ between the processes after step {step}",
-            file=run,
-            record=names[int(differing[0])],
-            remedy="start again: the state that was saved last is taken; a second time, look at the devices",
-        )
-
-
-def average_buffers(module: nn.Module, ranks: ProcessGroup) -> None:
-    """Replace the running statistics of ``module`` by their mean over the processes."""
-    if ranks.world_size == 1:
-        return
-    for buffer in module.buffers():
-        if buffer.is_floating_point():
-            dist.all_reduce(buffer)
-            buffer /= ranks.world_size
-
-
-@torch.no_grad()
-def take_first_buffers(modules: Iterable[nn.Module], ranks: ProcessGroup) -> None:
-    """Give the floating-point buffers of the first process to all, as DistributedDataParallel does by default."""
-    if ranks.world_size == 1:
-        return
-    buffers = [each for module in modules for each in module.buffers() if each.is_floating_point()]
-    if buffers:
-        together = torch.cat([each.flatten() for each in buffers])
-        dist.broadcast(together, 0)
-        parts = torch.split_with_sizes(together, [each.numel() for each in buffers])
-        for mine, first in zip(buffers, parts, strict=True):
-            mine.copy_(first.view_as(mine))
-
-
-def passes_of(images: int, most: int) -> list[slice]:
-    """The rows of each forward pass: ``most`` at a time, and a last one of at least two, for batch norm."""
-    begins = [*range(0, images, most)]
-    if len(begins) > 1 and images - begins[-1] == 1:
-        begins.pop()
-    return [slice(begin, end) for begin, end in zip(begins, [*begins[1:], images], strict=True)]
-
-
-def pass_of(batch: int, ranks: ProcessGroup, micro_batch: int | None, required: int | None) -> int:
-    """Images of one forward pass on this process.
-
-    Args:
-        batch: as in :func:`share_of`.
-        ranks: as there.
-        micro_batch: as there.
-        required: what the recipe asks for; None where it leaves it open.
-
-    Raises:
-        InputError: as there, or there is no such pass.
-    """
-    images = share_of(batch, ranks, required or micro_batch)[1]
-    if required and (images != required or (micro_batch or images) < images):
-        raise InputError(
-            f"{min(images, micro_batch or images)} images in each pass",
-            record="images_per_pass",
-            expected=f"{required}, which the recipe asks for",
-            remedy=f"--processes {max(1, batch // required)} or a divisor of it, and no --micro-batch below {required}",
-        )
-    return images
-
-
-def share_of(batch: int, ranks: ProcessGroup, micro_batch: int | None) -> tuple[int, int]:
-    """Images of a step on this process, and of one forward pass.
-
-    Args:
-        batch: images of a step over all processes.
-        ranks: the processes.
-        micro_batch: largest number of images that a device takes at once; None for all.
-
-    Raises:
-        InputError: the batch cannot be split evenly.
-    """
-    if batch % ranks.world_size:
-        raise InputError(
-            f"a batch of {batch} images on {ranks.world_size} processes",
-            expected="a number of processes that divides it",
-        )
-    local = batch // ranks.world_size
-    passes = -(-local // micro_batch) if micro_batch else 1
-    if local % passes:
-        raise InputError(
-            f"{local} images a process in parts of at most {micro_batch}",
-            expected="equal parts",
-            remedy=f"--micro-batch {next(part for part in range(micro_batch or 1, 0, -1) if local % part == 0)}",
-        )
-    return local, local // passes
-
-
-def total(value: Tensor) -> Tensor:
-    """The sum of a tensor over all processes, differentiable: its gradient is the sum of theirs."""
-    summed: Tensor = _Total.apply(value)  # type: ignore[no-untyped-call]
-    return summed
-
-
-class _Total(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, value: Tensor) -> Tensor:
-        result = value.clone()
-        dist.all_reduce(result)
-        return result
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        result = gradient.clone()
-        dist.all_reduce(result)
-        return result

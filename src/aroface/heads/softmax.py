@@ -1,4 +1,4 @@
-"""Softmax without a margin, the baseline of all the others (NormFace, Wang et al., arXiv 1704.06369)."""
+"""Softmax without a margin, the baseline of the other heads (NormFace, Wang et al., arXiv 1704.06369)."""
 
 from __future__ import annotations
 

@@ -10,13 +10,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
+from aroface.faces.sheet import write_sheet
 from aroface.files import write_json, write_text
 from aroface.progress import console
+from aroface.training.step_report import StepReport
 
 LOG = "log.jsonl"
 PROGRESS_EVERY_S = 1.0
@@ -28,7 +28,7 @@ class TrainingLog:
 
     Args:
         run: the run's name.
-        run_dir: takes ``log.jsonl`` and ``tensorboard/``.
+        run_dir: takes ``log.jsonl``, ``sheets/`` and ``tensorboard/``.
         state_dir: takes ``progress.json``, rewritten about once a second for whoever watches.
         epochs: epochs of the whole training.
         steps: steps of the whole training.
@@ -37,6 +37,7 @@ class TrainingLog:
 
     def __init__(self, run: str, run_dir: Path, state_dir: Path, epochs: int, steps: int, start: int) -> None:
         self._run, self._epochs, self._steps, self._start = run, epochs, steps, start
+        self._sheets = run_dir / "sheets"
         self._progress_file = state_dir / "progress.json"
         self._began = self._written = self._spoken = time.monotonic()
         run_dir.mkdir(parents=True, exist_ok=True)
@@ -64,9 +65,12 @@ class TrainingLog:
             if isinstance(value, int | float):
                 self._board.add_scalar(name, value, step)
 
-    def image(self, step: int, name: str, image: NDArray[np.uint8]) -> None:
-        """Add an H×W×3 picture to TensorBoard."""
-        self._board.add_image(name, image, step, dataformats="HWC")
+    def sheet(self, report: StepReport) -> None:
+        """Write a contact sheet of clean and warped images, also to TensorBoard; nothing if none was warped."""
+        sheet = report.sheet()
+        if sheet is not None:
+            write_sheet(self._sheets / f"step_{report.step:08d}.png", sheet)
+            self._board.add_image("clean above warped", sheet, report.step, dataformats="HWC")
 
     def tick(self, step: int, epoch: int, loss: float, images_per_s: float) -> None:
         """Tell the terminal and ``progress.json`` how far the training is, at most about once a second."""

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from aroface.distributed.process_group import ProcessGroup, total
+from aroface.distributed.collectives import total
+from aroface.distributed.process_group import ProcessGroup
 
 
 class SharedBatchNorm(_BatchNorm):
@@ -50,11 +51,11 @@ class SharedBatchNorm(_BatchNorm):
         self.num_batches_tracked += 1
 
 
-def share_batch_norm(module: nn.Module, ranks: ProcessGroup) -> nn.Module:
+def share_batch_norm(module: nn.Module, group: ProcessGroup) -> nn.Module:
     """Let every batch norm of ``module`` see the batch of all processes; with one process nothing changes."""
-    if ranks.world_size == 1:
+    if group.world_size == 1:
         return module
-    if ranks.device.type != "cpu":
+    if group.device.type != "cpu":
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
         return converted
     for name, child in module.named_children():
@@ -65,5 +66,5 @@ def share_batch_norm(module: nn.Module, ranks: ProcessGroup) -> nn.Module:
                 mine.requires_grad_(theirs.requires_grad)
             setattr(module, name, shared)
         else:
-            share_batch_norm(child, ranks)
+            share_batch_norm(child, group)
     return module

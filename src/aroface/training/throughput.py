@@ -27,6 +27,10 @@ class ThroughputMeter:
         """Share of the time so far, 0 … 1."""
         return self._waited / max(time.monotonic() - self._began, 1e-9)
 
+    def numbers(self) -> dict[str, float]:
+        """Return both, rounded, for the log."""
+        return {"images_per_s": round(self.images_per_s, 1), "data_wait": round(self.data_wait, 3)}
+
     def waiting(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """The batches; the time until each comes counts as waiting."""
         iterator = iter(batches)

@@ -16,18 +16,20 @@ from aroface.datasets.identity import data_hash
 from aroface.datasets.loader import BatchLoader
 from aroface.datasets.registry import find_entry
 from aroface.device import choose_device, gpu_facts
-from aroface.distributed.process_group import ProcessGroup, process_group, share_of
+from aroface.distributed.process_group import ProcessGroup, process_group
 from aroface.environment_lock import lock_state
 from aroface.errors import InputError
 from aroface.files import FULL_DISK, read_json, sha256_file, write_json, writing
 from aroface.models.checkpoint import save_weights
 from aroface.provenance import git_commit, hardware, versions
 from aroface.training import displacements
+from aroface.training.data_parallel import BatchSplit, split_batch
 from aroface.training.execution import ExecutionOptions, Validate
 from aroface.training.history import write_history
+from aroface.training.loop import BEST, TrainingLoop
 from aroface.training.recipe import Recipe, RunRecipe, read_run
-from aroface.training.state import locked
-from aroface.training.trainer import BEST, Trainer
+from aroface.training.run_lock import locked
+from aroface.training.trainer import Trainer
 
 SCHEMA = 1
 WEIGHTS = "model.safetensors"
@@ -69,21 +71,23 @@ def train(
         return checkpoint
     choose_device(execution.device)
     check_data(run, data)
-    with process_group(execution.device) as ranks, locked(state_dir) if ranks.first else nullcontext():
-        environment = describe_environment(run.recipe, ranks.device)
+    with process_group(execution.device) as group, locked(state_dir) if group.first else nullcontext():
+        environment = describe_environment(run.recipe, group.device)
         training_set = TrainingSet.open(data, execution.reader)
-        loader = _loader(run, training_set, execution, ranks)
-        trainer = Trainer(run, training_set.num_classes, loader, run_dir, state_dir, execution, ranks, validate)
+        split = split_batch(run.recipe, execution, group)
+        loader = _loader(run, training_set, split, execution, group)
+        trainer = Trainer(run, training_set.num_classes, loader.batches_per_epoch, split, execution, group)
+        loop = TrainingLoop(trainer, loader, run_dir, state_dir, validate)
         with writing(run_dir), _writers_quiet(), _losing_others(run.name):
-            trainer.train()
-        skipped = [each for share in ranks.gather([asdict(each) for each in trainer.skipped]) for each in share]
+            loop.run()
+        skipped = [image for share in group.gather([asdict(image) for image in loop.skipped]) for image in share]
         images = loader.images_per_epoch
-        moved = _displacements(trainer, images)
-        if ranks.first:
-            write_history(run, run_dir, trainer.steps, trainer.steps_per_epoch, moved)
+        histograms = gather_displacements(loop, images)
+        if group.first:
+            write_history(run, run_dir, trainer.steps, trainer.steps_per_epoch, histograms)
             save_weights(weights, trainer.backbone, {"arch": run.recipe.arch, "run": run.name})
-            write_json(checkpoint, _describe(run, trainer, images, weights, environment) | {"skipped_images": skipped})
-        ranks.wait()
+            write_json(checkpoint, _describe(loop, images, weights, environment) | {"skipped_images": skipped})
+        group.wait()
     return checkpoint
 
 
@@ -115,31 +119,41 @@ def _losing_others(run: str) -> Iterator[None]:
         raise InputError("another process of this training has ended", file=run, remedy=remedy) from error
 
 
-def _loader(run: RunRecipe, training_set: TrainingSet, execution: ExecutionOptions, ranks: ProcessGroup) -> BatchLoader:
+def _loader(
+    run: RunRecipe, training_set: TrainingSet, split: BatchSplit, execution: ExecutionOptions, group: ProcessGroup
+) -> BatchLoader:
     return BatchLoader(
         training_set,
-        share_of(run.recipe.batch_size, ranks, execution.micro_batch)[0],
+        split.per_rank,
         run.seed,
-        ranks.rank,
-        ranks.world_size,
+        group.rank,
+        group.world_size,
         threads=execution.loader_threads,
         flip=run.recipe.flip,
-        pin_memory=ranks.device.type != "cpu",
+        pin_memory=group.device.type != "cpu",
         on_corrupt=execution.on_corrupt,
         max_corrupt_fraction=execution.max_corrupt_fraction,
         keep_last=run.recipe.last_batch == "kept",
     )
 
 
-def _displacements(trainer: Trainer, images: int) -> dict[str, Any] | None:
-    """What the adversary did on all processes, if there is one and all of it was counted."""
-    counted = trainer.displacements
-    shares = trainer.ranks.gather(None if counted is None else counted.counts.tolist())
-    whole = [torch.tensor(share) for share in shares if share is not None]
-    if len(whole) < len(shares):
+def gather_displacements(loop: TrainingLoop, images: int) -> dict[str, Any] | None:
+    """Describe the adversary's warps on all processes; called on each of them.
+
+    Args:
+        loop: Training that has ended.
+        images: Number of images of an epoch, over all processes.
+
+    Returns:
+        Description for ``history.json``; None without an adversary, or where the counts of a process were lost.
+    """
+    trainer, histograms = loop.trainer, loop.displacements
+    shares = trainer.group.gather(None if histograms is None else histograms.counts.tolist())
+    counts = [torch.tensor(share) for share in shares if share is not None]
+    if len(counts) < len(shares):
         return None
     options = trainer.adversary.options
-    return displacements.describe(torch.stack(whole).sum(0), options, trainer.recipe.epochs * images, images)
+    return displacements.describe(torch.stack(counts).sum(0), options, trainer.recipe.epochs * images, images)
 
 
 def size_of(run: RunRecipe, data: Path | None) -> tuple[int, int]:
@@ -181,9 +195,8 @@ def describe_environment(recipe: Recipe, device: torch.device) -> dict[str, Any]
     return {**found, "hardware": machine, "threads": recipe.cpu_threads}
 
 
-def _describe(
-    run: RunRecipe, trainer: Trainer, images: int, weights: Path, environment: dict[str, Any]
-) -> dict[str, Any]:
+def _describe(loop: TrainingLoop, images: int, weights: Path, environment: dict[str, Any]) -> dict[str, Any]:
+    trainer, run = loop.trainer, loop.trainer.run
     return {
         "schema": SCHEMA,
         "run": run.name,
@@ -202,13 +215,13 @@ def _describe(
         "data": run.data,
         "environment": environment,
         "execution": {
-            "processes": trainer.ranks.world_size,
-            "images_per_pass": trainer.pass_images,
+            "processes": trainer.group.world_size,
+            "images_per_pass": trainer.split.per_pass,
             "compiled": trainer.execution.compile,
         },
-        "validation": {"last": trainer.validation, "best": trainer.best and {"file": BEST, **trainer.best}},
+        "validation": {"last": loop.validation, "best": loop.best and {"file": BEST, **loop.best}},
         "cost": {
-            "wall_s": round(trainer.seconds, 1),
-            "device_hours": round(trainer.seconds * trainer.ranks.world_size / 3600, 4),
+            "wall_s": round(loop.seconds, 1),
+            "device_hours": round(loop.seconds * trainer.group.world_size / 3600, 4),
         },
     }

@@ -21,6 +21,7 @@ from aroface.files import sha256_file, write_json
 from aroface.models.iresnet import IResNetShape
 from aroface.models.registry import ARCHITECTURES, _iresnet
 from aroface.planning.config import lay_over
+from aroface.training.data_parallel import split_batch
 from aroface.training.execution import ExecutionOptions
 from aroface.training.recipe import Recipe, RunRecipe, recipe_hash
 from aroface.training.train import train
@@ -112,7 +113,6 @@ class NoiseBatches:
     """The same noise for each step, whoever asks."""
 
     batches_per_epoch = STEPS // 5
-    corrupt: tuple[()] = ()
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         for number in range(start, self.batches_per_epoch):
@@ -133,26 +133,27 @@ def tiny_recipe(changes: dict[str, Any]) -> Recipe:
         return Recipe.from_mapping(lay_over(lay_over({**recipe, "adversary": {}}, tiny), changes))
 
 
-def step_losses(changes: dict[str, Any], folder: Path, steps: int = STEPS) -> list[float]:
+def step_losses(changes: dict[str, Any], steps: int = STEPS) -> list[float]:
     """Losses of the first steps; the learning rate is that of a training of `STEPS` steps."""
     run = RunRecipe("toy", {"seed": 3}, tiny_recipe(changes), "", {}, 0, {})
-    batches: Any = NoiseBatches()
     with patch.dict(ARCHITECTURES, tiny=_iresnet("tiny", TINY)):
         group = ProcessGroup(torch.device("cpu"))
-        trainer = Trainer(run, CLASSES, batches, folder, folder, ExecutionOptions(), group)
+        execution, steps_per_epoch = ExecutionOptions(), NoiseBatches.batches_per_epoch
+        split = split_batch(run.recipe, execution, group)
+        trainer = Trainer(run, CLASSES, steps_per_epoch, split, execution, group)
     assert trainer.steps == STEPS
-    everything = (batch for epoch in range(trainer.recipe.epochs) for batch in batches.epoch(epoch))
+    everything = (batch for epoch in range(trainer.recipe.epochs) for batch in NoiseBatches().epoch(epoch))
     losses = []
     for batch in islice(everything, steps):
-        losses.append(float(trainer._update(batch, None)[0]))
+        losses.append(float(trainer.train_step(batch).loss))
         trainer.step += 1
     return losses
 
 
 @pytest.mark.parametrize("name", VARIANTS)
-def test_each_head_and_adversary_trains_as_before(name: str, tmp_path: Path) -> None:
+def test_each_head_and_adversary_trains_as_before(name: str) -> None:
     expected = json.loads(STEP_CURVES.read_text())[name]
-    losses = step_losses(VARIANTS[name], tmp_path, FIRST)
+    losses = step_losses(VARIANTS[name], FIRST)
     tolerance = TOLERANCE[VARIANTS[name].get("precision", "fp32")]
     assert len(expected) == STEPS
     assert losses == pytest.approx(expected[:FIRST], rel=tolerance)
