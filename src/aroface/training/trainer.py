@@ -59,7 +59,7 @@ class MicroBatch:
 
     @property
     def is_last(self) -> bool:
-        """Whether the gradients of all processes are summed up after this pass."""
+        """True for the pass after which the gradients of all processes are averaged."""
         return self.index == self.passes - 1
 
     def weigh(self, loss: Tensor) -> Tensor:
