@@ -1,4 +1,4 @@
-"""A training of three steps on made-up images: does all of it fit together, into memory, into the time there is?"""
+"""Dry run: three steps on random images, to check configuration, memory and speed."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _SIZE = 112
 
 @dataclass(frozen=True, slots=True)
 class NoiseBatches:
-    """Batches of noise, as many as an epoch of a training set would have.
+    """Batches of noise, as many as an epoch of a training set has, but enough for a dry run.
 
     Attributes:
-        batches_per_epoch: of that set; at least as many as a dry run takes.
-        batch_size: images a batch on this process.
-        num_classes: labels are drawn from these.
+        batches_per_epoch: Number of batches of an epoch.
+        batch_size: Number of images of a batch on this process.
+        num_classes: Number of classes of the labels.
     """
 
     batches_per_epoch: int
@@ -40,7 +40,7 @@ class NoiseBatches:
     num_classes: int
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Fresh noise for each batch."""
+        """Yield fresh noise for each batch."""
         for number in range(start, max(STEPS, self.batches_per_epoch)):
             draw = np.random.default_rng([epoch, number])
             images = draw.integers(0, 256, (self.batch_size, _SIZE, _SIZE, 3), np.uint8)
@@ -54,19 +54,20 @@ class NoiseBatches:
 
 
 def dry_run(run: RunRecipe, num_classes: int, images: int, execution: ExecutionOptions) -> dict[str, Any] | None:
-    """Build everything, do three steps on noise and say what the whole training would take.
+    """Build everything, take three steps on noise and estimate the cost of the whole training.
 
     Args:
-        run: what would be trained.
-        num_classes: identities of its training set.
-        images: of its training set.
-        execution: how it would be carried out.
+        run: Run to estimate.
+        num_classes: Number of identities of its training set.
+        images: Number of images of its training set.
+        execution: Execution options.
 
     Returns:
         Parameters, seconds a step, images a second, hours and memory, by name; None on all processes but the first.
 
     Raises:
-        InputError: a batch that cannot be split, or a device that is not there.
+        InputError: The batch cannot be split, the device does not exist, or no step updated the weights, so that
+            neither memory nor speed would be those of a training.
     """
     with process_group(execution.device) as group:
         split = split_batch(run.recipe, execution, group)
@@ -116,7 +117,7 @@ def _report(trainer: Trainer, seconds: float) -> dict[str, Any]:
 
 
 def describe(report: dict[str, Any]) -> str:
-    """The report of a dry run as lines for a terminal."""
+    """Format the report of a dry run as lines for a terminal."""
     rows = [
         ("run", report["run"]),
         ("device", f"{report['processes']} × {report['device']}"),

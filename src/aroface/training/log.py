@@ -1,4 +1,4 @@
-"""What a training says while it runs: JSON lines, TensorBoard, a progress file and the terminal."""
+"""Log of a training: JSON lines, TensorBoard, a progress file and the terminal."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class TrainingLog:
     """Log of one run, continued cleanly when the run is resumed.
 
     Args:
-        run: the run's name.
-        run_dir: takes ``log.jsonl``, ``sheets/`` and ``tensorboard/``.
-        state_dir: takes ``progress.json``, rewritten about once a second for whoever watches.
-        epochs: epochs of the whole training.
-        steps: steps of the whole training.
-        start: first step of this process; entries at or after it are dropped from ``log.jsonl``.
+        run: Name of the run.
+        run_dir: Folder that takes ``log.jsonl``, ``sheets/`` and ``tensorboard/``.
+        state_dir: Folder that takes ``progress.json``, rewritten about once a second.
+        epochs: Number of epochs of the whole training.
+        steps: Number of steps of the whole training.
+        start: First step of this process; entries at or after it are dropped from ``log.jsonl``.
     """
 
     def __init__(self, run: str, run_dir: Path, state_dir: Path, epochs: int, steps: int, start: int) -> None:
@@ -73,7 +73,7 @@ class TrainingLog:
             self._board.add_image("clean above warped", sheet, report.step, dataformats="HWC")
 
     def tick(self, step: int, epoch: int, loss: float, images_per_s: float) -> None:
-        """Tell the terminal and ``progress.json`` how far the training is, at most about once a second."""
+        """Update the terminal and ``progress.json``, at most about once a second."""
         now = time.monotonic()
         done = step + 1
         if now - self._written < PROGRESS_EVERY_S and done < self._steps:
@@ -98,7 +98,7 @@ class TrainingLog:
         write_json(self._progress_file, progress)
 
     def alive(self) -> None:
-        """Tell the watch over ``progress.json`` that something is being done, though no step."""
+        """Touch ``progress.json`` as a sign of life for its watch while no step is done."""
         with suppress(OSError):
             os.utime(self._progress_file)
 
@@ -115,7 +115,7 @@ def _kept(line: dict[str, Any], start: int) -> bool:
 
 
 def whole_lines(path: Path) -> list[str]:
-    """The complete lines of a log; a last one that a kill cut short is left out."""
+    """Read the complete lines of a log, without a last one that a kill cut short."""
     if not path.exists():
         return []
     text = path.read_text(encoding="utf-8")

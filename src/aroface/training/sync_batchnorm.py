@@ -12,9 +12,9 @@ from aroface.distributed.process_group import ProcessGroup
 
 
 class SharedBatchNorm(_BatchNorm):
-    """What ``torch.nn.SyncBatchNorm`` is on GPUs, in plain operations and on any device.
+    """Synchronised batch norm like ``torch.nn.SyncBatchNorm``, in plain operations and on any device.
 
-    Parameters, buffers and their names are those of the batch norm that it takes the place of.
+    Parameters, buffers and their names are those of the batch norm that it replaces.
     """
 
     def _check_input_dim(self, input: Tensor) -> None:
@@ -52,7 +52,7 @@ class SharedBatchNorm(_BatchNorm):
 
 
 def share_batch_norm(module: nn.Module, group: ProcessGroup) -> nn.Module:
-    """Let every batch norm of ``module`` see the batch of all processes; with one process nothing changes."""
+    """Replace every batch norm of ``module`` by one over the batch of all processes; do nothing with one process."""
     if group.world_size == 1:
         return module
     if group.device.type != "cpu":
@@ -62,8 +62,8 @@ def share_batch_norm(module: nn.Module, group: ProcessGroup) -> nn.Module:
         if isinstance(child, _BatchNorm):
             shared = SharedBatchNorm(child.num_features, child.eps, child.momentum, child.affine, True)
             shared.load_state_dict(child.state_dict())
-            for mine, theirs in zip(shared.parameters(), child.parameters(), strict=True):
-                mine.requires_grad_(theirs.requires_grad)
+            for new, old in zip(shared.parameters(), child.parameters(), strict=True):
+                new.requires_grad_(old.requires_grad)
             setattr(module, name, shared)
         else:
             share_batch_norm(child, group)

@@ -1,4 +1,4 @@
-"""From a recipe file to a finished run folder."""
+"""Training of a run: from its recipe file to a finished run folder."""
 
 from __future__ import annotations
 
@@ -43,27 +43,27 @@ def train(
     execution: ExecutionOptions,
     validate: Validate | None = None,
 ) -> Path:
-    """Train the run that ``recipe`` describes, going on from its newest saved state.
+    """Train the run that ``recipe`` describes, resuming from its newest saved state.
 
     Under torchrun each process trains its share. A finished run is left alone. ``history.json`` and the weights are
     written first and ``checkpoint.json``, which names the weights' hash, last: a folder with a ``checkpoint.json`` is
     complete.
 
     Args:
-        recipe: ``results/recipes/{run}.json``.
-        data: folder with the training set and its ``manifest.json``.
-        run_dir: ``results/runs/{run}``.
-        state_dir: ``results/state/{run}``.
-        execution: how to carry it out.
-        validate: what a backbone is worth, asked after each epoch.
+        recipe: Recipe file, ``results/recipes/{run}.json``.
+        data: Folder with the training set and its ``manifest.json``.
+        run_dir: Folder of the run, ``results/runs/{run}``.
+        state_dir: Folder of the resumable state, ``results/state/{run}``.
+        execution: Execution options.
+        validate: Function that measures a backbone after each epoch; None for no validation.
 
     Returns:
-        The path of ``checkpoint.json``.
+        Path of ``checkpoint.json``.
 
     Raises:
-        InputError: a wrong recipe, a training set other than the recipe's, or no CUDA device where one is asked for.
-        Interrupted: a signal asked to stop; start again to go on.
-        NoRoomError: the disk is full; start again with more room to go on.
+        InputError: The recipe is wrong, the training set is another one, or the CUDA device does not exist.
+        Interrupted: A signal asked to stop; the same call resumes.
+        NoRoomError: The disk is full; the same call with more room resumes.
     """
     run = read_run(recipe)
     checkpoint, weights = run_dir / "checkpoint.json", run_dir / WEIGHTS
@@ -93,7 +93,7 @@ def train(
 
 @contextmanager
 def _writers_quiet() -> Iterator[None]:
-    """Leave a full disk to the training's own error: TensorBoard's thread would print its traceback as well."""
+    """Suppress the traceback of TensorBoard's thread on a full disk, which the training reports by itself."""
     before = threading.excepthook
 
     def hook(thrown: threading.ExceptHookArgs) -> None:
@@ -109,7 +109,7 @@ def _writers_quiet() -> Iterator[None]:
 
 @contextmanager
 def _losing_others(run: str) -> Iterator[None]:
-    """Say in one line that another process of the training has ended, which has said why."""
+    """Report in one line that another process of the training has ended, which has reported the cause."""
     try:
         yield
     except RuntimeError as error:
@@ -157,10 +157,10 @@ def gather_displacements(loop: TrainingLoop, images: int) -> dict[str, Any] | No
 
 
 def size_of(run: RunRecipe, data: Path | None) -> tuple[int, int]:
-    """Identities and images of the run's training set: of the one in ``data``, else as the registry has them.
+    """Return the numbers of identities and images of the set in ``data``, else of the run's set by the registry.
 
     Raises:
-        InputError: the registry does not know the set, or not its size.
+        InputError: The registry does not know the set, or not its size.
     """
     if data is not None:
         training_set = TrainingSet.open(data)
@@ -176,12 +176,12 @@ def check_data(run: RunRecipe, data: Path) -> None:
     """Refuse a training set other than the one that the recipe was made for.
 
     Raises:
-        InputError: it is another one, or its files are not as its manifest says.
+        InputError: It is another one, or its files differ from its manifest.
     """
-    found = data_hash(data)
-    if found != run.data["manifest_hash"]:
+    hash_ = data_hash(data)
+    if hash_ != run.data["manifest_hash"]:
         raise InputError(
-            f"training set {found}",
+            f"training set {hash_}",
             file=data,
             expected=f"{run.data['manifest_hash']} ({run.data['name']}) for run {run.name}",
             remedy="plan again: the data changed after this recipe was written",
@@ -189,10 +189,10 @@ def check_data(run: RunRecipe, data: Path) -> None:
 
 
 def describe_environment(recipe: Recipe, device: torch.device) -> dict[str, Any]:
-    """Commit, versions and hardware; to be asked before a training, while they are what it started from."""
+    """Collect commit, versions and hardware; call it before a training, while they are those of its start."""
     machine = {**hardware(), **gpu_facts(device, tf32=recipe.tf32)}
-    found = {"git_commit": git_commit(), "versions": versions(), "lock": lock_state()}
-    return {**found, "hardware": machine, "threads": recipe.cpu_threads}
+    software = {"git_commit": git_commit(), "versions": versions(), "lock": lock_state()}
+    return {**software, "hardware": machine, "threads": recipe.cpu_threads}
 
 
 def _describe(loop: TrainingLoop, images: int, weights: Path, environment: dict[str, Any]) -> dict[str, Any]:
