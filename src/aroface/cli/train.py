@@ -1,4 +1,4 @@
-"""The verb ``train`` of the ``aroface`` command."""
+"""Verb ``train`` of the ``aroface`` command."""
 
 from __future__ import annotations
 
@@ -112,15 +112,15 @@ def _do_train(options: Arguments) -> int:
 
 
 def _as_many_as_fit(options: Arguments) -> int:
-    """The number of processes asked for, or fewer, with a line that says why; see `fitting_processes`."""
+    """Return the number of processes asked for, or fewer with a line on the reason; see `fitting_processes`."""
     from aroface.training.recipe import fitting_processes, read_run
 
     recipe = read_run(options.recipe).recipe
     asked: int = options.processes
     fit = fitting_processes(asked, recipe.batch_size, recipe.images_per_pass)
     if fit < asked:
-        what = f"{fit} of {asked} processes: the recipe takes {recipe.images_per_pass} images at once"
-        print(f"aroface: {what}, of a batch of {recipe.batch_size}", file=sys.stderr)
+        reason = f"{fit} of {asked} processes: the recipe takes {recipe.images_per_pass} images at once"
+        print(f"aroface: {reason}, of a batch of {recipe.batch_size}", file=sys.stderr)
     return fit
 
 

@@ -36,7 +36,7 @@ def _create(parameters: RendezvousParameters) -> RendezvousHandler:
 
 
 class _Rendezvous(RendezvousHandler):
-    """A rendezvous of a fixed set of launchers, whose processes use the same store.
+    """Rendezvous of a fixed set of launchers, whose processes use the same store.
 
     Args:
         run_id: Identifier of the start; prefix of the launchers' keys.

@@ -25,7 +25,7 @@ Reduction = Literal["log_sum_exp", "sum"]
 """Reduction of the logits of the other classes to one number for each sample."""
 
 SMALLEST_SINE = 3e-4
-"""The exact gradient's factor 1 / sin(angle) is bounded here: float32 cosines do not resolve smaller angles."""
+"""Bound of the exact gradient's factor 1 / sin(angle): float32 cosines do not resolve smaller angles."""
 
 
 def require(condition: bool, name: str, value: object, expected: str) -> None:

@@ -30,7 +30,7 @@ class CurricularFaceOptions(MarginOptions):
 
 
 class CurricularFace(Head):
-    """The positive is ArcFace's; a negative that is nearer than the margined target counts cos (t + cos).
+    """Positive logits as in ArcFace; a negative that is nearer than the margined target counts cos (t + cos).
 
     t is a running mean of the target cosines of all ranks, starts at 0, is a buffer (saved with the weights), and takes
     in the present batch before it is used.

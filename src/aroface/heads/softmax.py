@@ -8,7 +8,7 @@ from aroface.heads.base import Head, HeadOptions
 
 
 class Softmax(Head):
-    """The scaled cosine itself: features and class weights stay normalised, and there is no bias."""
+    """Scaled cosine: features and class weights stay normalised, and there is no bias."""
 
     def __init__(self, options: HeadOptions) -> None:
         super().__init__(options.s)

@@ -27,7 +27,7 @@ def learning_rate(schedule: LearningRateSchedule, base: float, step: int, steps:
     return float(base * schedule.factor**passed)
 
 
-def strength(warmup_epochs: float, step: int, steps_per_epoch: int) -> float:
+def adversary_strength(warmup_epochs: float, step: int, steps_per_epoch: int) -> float:
     """Return the multiplier in [0, 1] of the adversary's displacements: linear over ``warmup_epochs``, then 1."""
     warmup = warmup_epochs * steps_per_epoch
     return 1.0 if step >= warmup else step / warmup

@@ -29,7 +29,7 @@ from aroface.models.registry import build as build_backbone
 from aroface.training import state_dict
 from aroface.training.data_parallel import BatchSplit, broadcast_buffers
 from aroface.training.execution import ExecutionOptions
-from aroface.training.lr_schedule import learning_rate, linear_scaling, strength
+from aroface.training.lr_schedule import adversary_strength, learning_rate, linear_scaling
 from aroface.training.random_streams import RandomStreams
 from aroface.training.recipe import Recipe, RunRecipe
 from aroface.training.row_sgd import RowSGD
@@ -185,20 +185,20 @@ class Trainer:
         """Take one optimiser step on this process's share of a batch.
 
         The adversary replaces a part of each micro-batch by the misalignments that most increase the loss, and the
-        network is trained on the mixture (ARoFace, arXiv 2407.14972, section 3). The gradients of the micro-batches
-        are accumulated. Nothing here waits for the device, unless the classifier checks its input on a CPU.
+        network is trained on the mixture (ARoFace, arXiv 2407.14972). The gradients of the micro-batches are
+        accumulated. Nothing here waits for a GPU.
         """
         lr = self._set_learning_rate()
         images = to_network(batch, self.group.device, channels_last=True)
         labels = batch.labels.to(self.group.device, non_blocking=True)
-        power = strength(self.adversary.warmup_epochs, self.step, self.steps_per_epoch)
+        strength = self._adversary_strength()
         if self.recipe.class_draw == "step":
             self.classifier.choose(labels, self._generator("classes"))
         self.optimiser.zero_grad(set_to_none=True)
         losses, warped = [], []
         for micro_batch in self._micro_batches(images, labels):
             with nullcontext() if micro_batch.is_last else self._no_sync():
-                mixed = self._augment(micro_batch, power)
+                mixed = self._augment(micro_batch, strength)
                 self._prepare_pass(mixed.labels, micro_batch)
                 generator = self._generator("head", micro_batch.index)
                 loss = micro_batch.weigh(self._loss(self.model, mixed.images, mixed.labels, generator, training=True))
@@ -206,7 +206,7 @@ class Trainer:
             losses.append(loss.detach())
             warped.append(mixed.warped)
         norm, scale = self._optimiser_step()
-        return StepReport(self.step, torch.stack(losses).mean(), lr, norm, scale, power, images, tuple(warped))
+        return StepReport(self.step, torch.stack(losses).mean(), lr, norm, scale, strength, images, tuple(warped))
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of a step."""
@@ -219,13 +219,16 @@ class Trainer:
             parameters["lr"] = lr
         return lr
 
+    def _adversary_strength(self) -> float:
+        return adversary_strength(self.adversary.warmup_epochs, self.step, self.steps_per_epoch)
+
     def _micro_batches(self, images: Tensor, labels: Tensor) -> Iterator[MicroBatch]:
         slices = self.split.slices(len(images))
         for index, rows in enumerate(slices):
             weight = len(labels[rows]) * len(slices) / len(labels)
             yield MicroBatch(index, len(slices), images[rows], labels[rows], weight)
 
-    def _augment(self, micro_batch: MicroBatch, power: float) -> Mixed:
+    def _augment(self, micro_batch: MicroBatch, strength: float) -> Mixed:
         """Degrade the images, if the recipe says so, and let the adversary warp a part of them."""
         images, labels, index = micro_batch.images, micro_batch.labels, micro_batch.index
         torch.manual_seed(self.streams.step_seed("network", self.step, index))
@@ -241,7 +244,7 @@ class Trainer:
             return self.scaler.scale(loss) if self.adversary.options.scale_loss else loss
 
         generator = self._generator("adversary", index)
-        return self.adversary.augment(images, labels, adversary_loss, self.backbone, generator, strength=power)
+        return self.adversary.augment(images, labels, adversary_loss, self.backbone, generator, strength=strength)
 
     def _prepare_pass(self, labels: Tensor, micro_batch: MicroBatch) -> None:
         """Do what some recipes repeat before each forward pass: draw classes, share running statistics."""
