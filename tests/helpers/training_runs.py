@@ -9,11 +9,17 @@ import numpy as np
 import simplejpeg
 import yaml
 
-from aroface.datasets.formats.training_set import write_training_set
+from aroface.datasets.formats.training_set import TrainingSet, write_training_set
+from aroface.datasets.loader import BatchLoader
 from aroface.datasets.manifest import manifest_hash, write_manifest
+from aroface.distributed.process_group import ProcessGroup
 from aroface.files import write_json
 from aroface.planning.config import lay_over
-from aroface.training.recipe import recipe_hash
+from aroface.training.data_parallel import split_batch
+from aroface.training.execution import ExecutionOptions
+from aroface.training.loop import TrainingLoop
+from aroface.training.recipe import RunRecipe, recipe_hash
+from aroface.training.trainer import Trainer
 
 IDENTITY = {"files": {"train.rec": {}}}
 IMAGES, CLASSES, BATCH = 64, 8, 8
@@ -63,3 +69,27 @@ def write_recipe(folder: Path, **changes: Any) -> Path:
     path = folder / f"{run}.json"
     write_json(path, entry)
     return path
+
+
+def training_loop(
+    run: RunRecipe, data: Path, folder: Path, execution: ExecutionOptions, group: ProcessGroup
+) -> TrainingLoop:
+    """The loop of a run on this process; its folders are ``run`` and ``state`` in ``folder``."""
+    training_set, split = TrainingSet.open(data), split_batch(run.recipe, execution, group)
+    pinned = group.device.type != "cpu"
+    position = (run.seed, group.rank, group.world_size)
+    loader = BatchLoader(training_set, split.per_rank, *position, threads=1, pin_memory=pinned)
+    trainer = Trainer(run, training_set.num_classes, loader.batches_per_epoch, split, execution, group)
+    return TrainingLoop(trainer, loader, folder / "run", folder / "state")
+
+
+def stop_after(loop: TrainingLoop, step: int) -> None:
+    """Let a loop get SIGTERM in the course of its ``step``-th step."""
+    observe = loop.on_step
+
+    def signalled(*arguments: Any) -> None:
+        observe(*arguments)
+        if loop.trainer.step + 1 == step:
+            loop.stop.number = 15
+
+    loop.on_step = signalled  # type: ignore[method-assign]

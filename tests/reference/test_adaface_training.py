@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -29,6 +28,7 @@ from aroface.datasets.loader import Batch
 from aroface.distributed.process_group import ProcessGroup
 from aroface.planning.config import lay_over
 from aroface.training import trainer as trainer_module
+from aroface.training.data_parallel import split_batch
 from aroface.training.execution import ExecutionOptions
 from aroface.training.recipe import Recipe, RunRecipe
 from gloo import run_ranks
@@ -68,7 +68,7 @@ def recipe_of(world: int) -> Recipe:
 
 def project(rank: int, world: int) -> dict[str, Any]:
     """Train by the project; returns what it started from and came to."""
-    ranks = ProcessGroup(torch.device("cpu"), rank, world, dist.group.WORLD if world > 1 else None)
+    group = ProcessGroup(torch.device("cpu"), rank, world, dist.group.WORLD if world > 1 else None)
     step = 0
 
     def dropout(maps: torch.Tensor, p: float) -> torch.Tensor:
@@ -76,21 +76,23 @@ def project(rank: int, world: int) -> dict[str, Any]:
 
     recipe = recipe_of(world)
     run = RunRecipe("toy", {"seed": 3}, recipe, "", {}, 0, {})
-    with double(), tiny_network(), patch("torch.nn.functional.dropout", dropout), tempfile.TemporaryDirectory() as name:
-        batches: Any = Epochs(rank, BATCH // world)
-        trainer = trainer_module.Trainer(run, CLASSES, batches, Path(name), Path(name), ExecutionOptions(), ranks)
+    with double(), tiny_network(), patch("torch.nn.functional.dropout", dropout):
+        execution = ExecutionOptions()
+        split = split_batch(recipe, execution, group)
+        batches = Epochs(rank, split.per_rank)
+        trainer = trainer_module.Trainer(run, CLASSES, batches.batches_per_epoch, split, execution, group)
         found: dict[str, Any] = {
             "start": {name: value.clone() for name, value in trainer.backbone.state_dict().items()},
             "classes": trainer.classifier.weight.detach().clone(),
         }
         losses = []
         for step in range(STEPS):
-            losses.append(float(trainer._update(batches.batch(step), None)[0]))
+            losses.append(float(trainer.train_step(batches.batch(step)).loss))
             trainer.step += 1
         found["losses"] = losses
         found["end"] = {name: value.detach().clone() for name, value in trainer.backbone.state_dict().items()}
         found["classes_end"] = trainer.classifier.weight.detach().clone()
-        found["norms"] = [value.clone() for value in trainer.classifier.objective.buffers()]
+        found["norms"] = [value.clone() for value in trainer.classifier.head.buffers()]
     return found
 
 

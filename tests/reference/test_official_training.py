@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -23,6 +22,7 @@ from aroface.models.iresnet import IResNetShape
 from aroface.models.registry import ARCHITECTURES, _iresnet
 from aroface.planning.config import lay_over
 from aroface.training import trainer as trainer_module
+from aroface.training.data_parallel import split_batch
 from aroface.training.execution import ExecutionOptions
 from aroface.training.recipe import Recipe, RunRecipe
 from gloo import run_ranks
@@ -40,7 +40,6 @@ class NoiseBatches:
     """Noise on one process, and the labels of a toy set; the noise of each step is the same for whoever asks."""
 
     batches_per_epoch = STEPS // 2
-    corrupt: tuple[()] = ()
 
     def __init__(self, rank: int, size: int) -> None:
         self.rank, self.size = rank, size
@@ -96,15 +95,16 @@ def recipe_of(head: str, **changes: Any) -> Recipe:
         return Recipe.from_mapping(lay_over(lay_over(recipe, tiny), changes))
 
 
-def trainer_of(recipe: Recipe, ranks: ProcessGroup, folder: Path) -> trainer_module.Trainer:
+def trainer_of(recipe: Recipe, group: ProcessGroup) -> trainer_module.Trainer:
     run = RunRecipe("toy", {"seed": 3}, recipe, "", {}, 0, {})
-    batches: Any = NoiseBatches(ranks.rank, recipe.batch_size // ranks.world_size)
-    return trainer_module.Trainer(run, CLASSES, batches, folder, folder, ExecutionOptions(), ranks)
+    execution = ExecutionOptions()
+    split = split_batch(recipe, execution, group)
+    return trainer_module.Trainer(run, CLASSES, NoiseBatches.batches_per_epoch, split, execution, group)
 
 
 def draws_of(trainer: trainer_module.Trainer, count: int) -> Draws:
     """Draws that the project's adversary is about to make, in its order."""
-    generator = trainer._generator("adversary")
+    generator = trainer.streams.generator("adversary", trainer.step)
     kept = torch.randperm(count, generator=generator)[: int(0.75 * count)]
     warped = torch.randperm(count, generator=generator)[: count - int(0.75 * count)]
     steps = 0.1 + 0.001 * torch.randn(3, generator=generator)
@@ -115,16 +115,17 @@ def draws_of(trainer: trainer_module.Trainer, count: int) -> Draws:
 
 def project(rank: int, recipe: Recipe, world: int) -> dict[str, Any]:
     """Train by the project; returns what it started from, drew and came to."""
-    ranks = ProcessGroup(torch.device("cpu"), rank, world, dist.group.WORLD if world > 1 else None)
-    with double(), tiny_network(), tempfile.TemporaryDirectory() as folder:
-        trainer = trainer_of(recipe, ranks, Path(folder))
+    group = ProcessGroup(torch.device("cpu"), rank, world, dist.group.WORLD if world > 1 else None)
+    with double(), tiny_network():
+        trainer = trainer_of(recipe, group)
+        batches = NoiseBatches(rank, trainer.split.per_rank)
         start = {name: value.clone() for name, value in trainer.backbone.state_dict().items()}
         found: dict[str, Any] = {"start": start, "classes": trainer.classifier.weight.detach().clone()}
         found |= {"draws": [], "losses": []}
         for step in range(STEPS):
-            batch = trainer.loader.batch(step)  # type: ignore[attr-defined]
+            batch = batches.batch(step)
             found["draws"].append(draws_of(trainer, len(batch.labels)))
-            found["losses"].append(float(trainer._update(batch, None)[0]))
+            found["losses"].append(float(trainer.train_step(batch).loss))
             trainer.step += 1
         found["end"] = {name: value.detach().clone() for name, value in trainer.backbone.state_dict().items()}
         found["classes_end"] = trainer.classifier.weight.detach().clone()
@@ -183,7 +184,7 @@ def _fit(trainer: trainer_module.Trainer, batch: Batch, network: Any, draws: Dra
 
 
 @pytest.mark.parametrize("scale_loss", [False, True])
-def test_under_fp16_the_unscaled_attack_underflows_as_released(scale_loss: bool, tmp_path: Path) -> None:
+def test_under_fp16_the_unscaled_attack_underflows_as_released(scale_loss: bool) -> None:
     def half(state: dict[str, torch.Tensor], images: torch.Tensor) -> torch.Tensor:
         with torch.autocast("cpu", dtype=torch.float16):
             return iresnet(state, images, stem_stride=TINY.stem_stride, strides=STRIDES, fc_dtype=torch.float32)
@@ -191,8 +192,8 @@ def test_under_fp16_the_unscaled_attack_underflows_as_released(scale_loss: bool,
     changes: dict[str, Any] = {"precision": "fp16", "embedding_size": 64, "adversary": {"scale_loss": scale_loss}}
     recipe = recipe_of("arcface", **changes)
     with tiny_network(), patch(f"{__name__}.CLASSES", BATCH):
-        trainer = trainer_of(recipe, ProcessGroup(torch.device("cpu")), tmp_path)
-    batch = trainer.loader.batch(0)  # type: ignore[attr-defined]
+        trainer = trainer_of(recipe, ProcessGroup(torch.device("cpu")))
+    batch = NoiseBatches(0, BATCH).batch(0)
     draws = draws_of(trainer, BATCH)
     _fit(trainer, batch, half, draws)
     start = {name: value.clone() for name, value in trainer.backbone.state_dict().items()}
@@ -201,13 +202,13 @@ def test_under_fp16_the_unscaled_attack_underflows_as_released(scale_loss: bool,
     official = OfficialTraining(
         start, trainer.classifier.weight.detach().clone(), half, "arcface", recipe.optimiser.lr, STEPS, 1, factor
     )
-    _, numbers = trainer._update(batch, None)
+    numbers = trainer.train_step(batch).numbers()
     official.step([images_of(batch, torch.float32)], [batch.labels], [draws])
     assert official.zero_signs[0] > 0.9
     if scale_loss:
-        assert numbers()["zero_signs"] < 0.1
+        assert numbers["zero_signs"] < 0.1
         return
-    assert numbers()["zero_signs"] == pytest.approx(official.zero_signs[0], abs=0.02)
+    assert numbers["zero_signs"] == pytest.approx(official.zero_signs[0], abs=0.02)
     ours = torch.cat([(value.detach() - start[name]).flatten() for name, value in trainer.backbone.named_parameters()])
     theirs = torch.cat([(official.parameters[name].detach() - start[name]).flatten() for name in official.parameters])
     assert (ours - theirs).norm() < 0.05 * theirs.norm()

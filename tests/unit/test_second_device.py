@@ -16,8 +16,7 @@ import second_device
 import training_runs
 from aroface.adversary.alignment import AlignmentAdversary
 from aroface.datasets.formats.pairs import read_pairs
-from aroface.datasets.formats.training_set import TrainingSet
-from aroface.datasets.loader import Batch, BatchLoader, to_network
+from aroface.datasets.loader import Batch, to_network
 from aroface.distributed.process_group import ProcessGroup
 from aroface.embedding.embedder import Embedder
 from aroface.embedding.pairs import decode_numbers
@@ -34,6 +33,7 @@ from aroface.models.module_contexts import frozen_statistics
 from aroface.training import divergence
 from aroface.training.dry_run import dry_run
 from aroface.training.execution import ExecutionOptions, Interrupted
+from aroface.training.loop import TrainingLoop
 from aroface.training.recipe import read_run
 from aroface.training.row_sgd import _update_rows
 from aroface.training.train import train
@@ -42,7 +42,7 @@ from embedding_runs import network as embedding_network
 from foreign_models import face_pairs
 from gloo import run_ranks
 from second_device import NAME, device_process, run_there
-from training_runs import write_data, write_recipe
+from training_runs import stop_after, training_loop, write_data, write_recipe
 
 IMAGES = 24
 GRADIENT = {"kind": "gradient", "profile": "clean", "step_mean": 0.1, "warped_ratio": 0.25, "warmup_epochs": 0}
@@ -196,31 +196,23 @@ def test_a_training_is_the_cpus(there, tmp_path, data, name):
     assert cpu["calls"] == {}, "a training on the CPU of a machine with a GPU leaves that alone"
 
 
-def trainer_on(device: str, recipe: Path, data: Path, folder: Path, **changes: Any) -> Trainer:
-    run, training_set = read_run(recipe), TrainingSet.open(data)
-    pinned = device != "cpu"
-    loader = BatchLoader(training_set, run.recipe.batch_size, run.seed, threads=1, pin_memory=pinned)
-    places = (folder / "run", folder / "state", execution(device, **changes))
-    return Trainer(run, training_set.num_classes, loader, *places, ProcessGroup(torch.device(device)))
+def loop_on(device: str, recipe: Path, data: Path, folder: Path, **changes: Any) -> TrainingLoop:
+    return training_loop(
+        read_run(recipe), data, folder, execution(device, **changes), ProcessGroup(torch.device(device))
+    )
 
 
 def interrupted(recipe: Path, data: Path, folder: Path) -> list[Any]:
     """Weights and watch of a training in one go, and of one that was stopped after its second step."""
-    whole = trainer_on(NAME, recipe, data, folder / "whole")
-    whole.train()
-    first = trainer_on(NAME, recipe, data, folder / "parts")
-    report = first._report
-
-    def signalled(*arguments: Any) -> None:
-        report(*arguments)
-        first._signal = 15 if first.step == 1 else 0
-
-    first._report = signalled  # type: ignore[method-assign]
+    whole = loop_on(NAME, recipe, data, folder / "whole")
+    whole.run()
+    first = loop_on(NAME, recipe, data, folder / "parts")
+    stop_after(first, 2)
     with pytest.raises(Interrupted):
-        first.train()
-    second = trainer_on(NAME, recipe, data, folder / "parts")
-    second.train()
-    return [(dict(each.backbone.cpu().state_dict()), each._watch.recent) for each in (whole, second)]
+        first.run()
+    second = loop_on(NAME, recipe, data, folder / "parts")
+    second.run()
+    return [(dict(loop.trainer.backbone.cpu().state_dict()), loop.divergence.recent) for loop in (whole, second)]
 
 
 def test_a_training_that_was_stopped_goes_on_with_the_same_bits(there, tmp_path, data):
@@ -229,10 +221,10 @@ def test_a_training_that_was_stopped_goes_on_with_the_same_bits(there, tmp_path,
 
 
 def lost(recipe: Path, data: Path, folder: Path, device: str) -> tuple[str, int]:
-    trainer = trainer_on(device, recipe, data, folder / device, log_every=1000)
+    loop = loop_on(device, recipe, data, folder / device, log_every=1000)
     with pytest.raises(InputError) as caught:
-        trainer.train()
-    return str(caught.value), trainer.step
+        loop.run()
+    return str(caught.value), loop.trainer.step
 
 
 def test_a_loss_that_is_lost_ends_the_training_a_few_steps_later(there, tmp_path, data):
@@ -242,9 +234,9 @@ def test_a_loss_that_is_lost_ends_the_training_a_few_steps_later(there, tmp_path
     assert later == seen + divergence.LAG
 
 
-def dry(recipe: Path, folder: Path) -> tuple[dict[str, Any], bool]:
+def dry(recipe: Path) -> tuple[dict[str, Any], bool]:
     updated = []
-    step = Trainer._update
+    step = Trainer.train_step
 
     def spy(trainer: Trainer, *arguments: Any) -> Any:
         found = step(trainer, *arguments)
@@ -252,14 +244,14 @@ def dry(recipe: Path, folder: Path) -> tuple[dict[str, Any], bool]:
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Trainer, "_update", spy)
-        report = dry_run(read_run(recipe), 8, 16, execution(NAME), folder)
+        patch.setattr(Trainer, "train_step", spy)
+        report = dry_run(read_run(recipe), 8, 16, execution(NAME))
     assert report is not None
     return report, all(updated)
 
 
 def test_a_dry_run_in_half_precision_updates_the_weights(there, tmp_path):
-    report, updated = there(dry, write_recipe(tmp_path, precision="fp16", batch_size=4), tmp_path)
+    report, updated = there(dry, write_recipe(tmp_path, precision="fp16", batch_size=4))
     assert updated
     assert report["device"] == "second device"
 
@@ -315,8 +307,8 @@ def head_on(device: str, name: str, options: dict[str, Any]) -> list[Any]:
     generator = torch.Generator().manual_seed(1)
     embeddings = (10 * torch.randn(12, 16, generator=generator)).to(device).requires_grad_()
     labels = (torch.arange(12) * 5 % 40).to(device)
-    objective = build_head(name.split()[0], **options)
-    classifier = Classifier(40, 16, objective, seed=3, device=device).train()
+    head = build_head(name.split()[0], **options)
+    classifier = Classifier(40, 16, head, seed=3, device=device).train()
     found: list[Any] = []
     for weight_gradient in (False, True):
         loss = classifier(
@@ -329,7 +321,7 @@ def head_on(device: str, name: str, options: dict[str, Any]) -> list[Any]:
         )
         loss.backward()
         found.append(float(loss))
-    found += [embeddings.grad, classifier.weight.grad, dict(objective.state_dict())]
+    found += [embeddings.grad, classifier.weight.grad, dict(head.state_dict())]
     return [each.cpu() if isinstance(each, torch.Tensor) else each for each in found]
 
 

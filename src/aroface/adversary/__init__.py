@@ -1,1 +1,1 @@
-"""The differentiable warp and the alignment adversary that drives it."""
+"""Alignment adversary and the differentiable warp that it drives."""

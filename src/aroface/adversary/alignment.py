@@ -1,7 +1,7 @@
-"""The alignment adversary of ARoFace (arXiv 2407.14972): train on the misalignments that hurt most.
+"""Alignment adversary of ARoFace (arXiv 2407.14972): train on the misalignments that most increase the loss.
 
-Each image starts at a small random similarity warp. The gradient of the training loss towards scale, angle and shift
-says which way to move them, one step of fixed length in each; a part of the batch is then trained on so warped.
+Each image starts at a small random similarity warp. The sign of the training loss's gradient towards scale, angle and
+shift gives the direction of one step of fixed length in each; a part of the batch is then trained on so warped.
 
     adversary = AlignmentAdversary("clean")
     for images, labels in loader:
@@ -31,7 +31,7 @@ Loss = Callable[[Tensor, Tensor], Tensor]
 """From warped images (n, C, H, W) and their labels (n, ...) to a scalar loss.
 
 It runs backbone and classifier in training mode. Under fp16 it should multiply by the GradScaler's factor: only the
-gradient's signs are used, and unscaled ones underflow to zero. What it runs it may run under an autocast of its own.
+gradient's signs are used, and unscaled ones underflow to zero. It may enter an autocast of its own.
 """
 
 CORNERS = 16
@@ -40,16 +40,16 @@ _SCALE_BELOW, _SCALE_ABOVE, _SCALE_ABOVE_RELEASED, _THETA, _SHIFT = 0.5, 0.5, 1.
 
 @dataclass(frozen=True, slots=True)
 class Warped:
-    """The warped part of a batch.
+    """Warped part of a batch.
 
     Attributes:
-        images: (n, 3, H, W).
-        rows: int64 (n,), the images' rows in the batch.
-        warps: the n warps.
-        displacement_px: (n, 5), how far each landmark of the ArcFace template moved.
-        corners: int64 (n,), which way each warp went from its start: 8 for zooming out, 4 for a positive angle, 2 and 1
+        images: Images (n, 3, H, W).
+        rows: Rows int64 (n,) of the images in the batch.
+        warps: The n warps.
+        displacement_px: Displacements (n, 5) in pixels of each landmark of the ArcFace template.
+        corners: Directions int64 (n,) of each warp from its start: 8 for zooming out, 4 for a positive angle, 2 and 1
             for a positive shift along x and y, added up; 0 to 15.
-        zero_signs: float scalar, share of the gradient's signs that were zero, over all images that were attacked and
+        zero_signs: Scalar, share of the gradient's signs that were zero, over all images that were attacked and
             all steps; None without a gradient. Under fp16 an unscaled loss can make it 1.
     """
 
@@ -61,25 +61,25 @@ class Warped:
     zero_signs: Tensor | None = None
 
     def summary(self) -> dict[str, Any]:
-        """Numbers for a log: displacement in pixels, how often each corner was chosen, and the share of zero signs."""
-        found: dict[str, Any] = {
+        """Return numbers for a log: displacement in pixels, counts of the corners, and the share of zero signs."""
+        numbers: dict[str, Any] = {
             "displacement_mean_px": float(self.displacement_px.mean()),
             "displacement_max_px": float(self.displacement_px.max()),
             "corners": torch.bincount(self.corners, minlength=CORNERS).tolist(),
         }
-        return found if self.zero_signs is None else {**found, "zero_signs": float(self.zero_signs)}
+        return numbers if self.zero_signs is None else {**numbers, "zero_signs": float(self.zero_signs)}
 
 
 @dataclass(frozen=True, slots=True)
 class Mixed:
-    """A batch to train on: clean images, then warped ones, as the authors' code has them.
+    """Batch to train on: clean images, then warped ones, as in the authors' code.
 
     Attributes:
-        images: (B, C, H, W).
-        labels: (B, ...), of these images.
-        warped: the warped part, None where there is none.
-        rows: int64 (B,), the row of the original batch that each image and label is from. Whatever else there is for
-            each image of the batch is to be taken by it: ``extra[mixed.rows]``.
+        images: Images (B, C, H, W).
+        labels: Labels (B, ...) of these images.
+        warped: Warped part; None where there is none.
+        rows: Row int64 (B,) of the original batch that each image and label is from. It indexes everything else that
+            belongs to the images: ``extra[mixed.rows]``.
     """
 
     images: Tensor
@@ -88,9 +88,9 @@ class Mixed:
     rows: Tensor
 
     def in_place(self) -> Mixed:
-        """The same images and labels, each at the row that it is from, clean or warped.
+        """Return the same images and labels, each at the row that it is from, clean or warped.
 
-        With ``mix: disjoint`` that is all of them: ``rows`` is 0 to B - 1. With ``independent`` some images come twice
+        With ``mix: disjoint`` all rows are filled: ``rows`` is 0 to B - 1. With ``independent`` some images come twice
         and others not at all: then the clean one of the two is at its own row, and the warped one takes, in ascending
         order, that of an image which does not come at all, with its own label; ``rows`` says which.
         """
@@ -107,24 +107,24 @@ class Mixed:
 
 
 class AlignmentAdversary:
-    """Warps a part of each batch, in whatever training loop.
+    """Adversary that warps a part of each batch, for any training loop.
 
     Its only state is a generator of random numbers, and only where none is passed in.
 
     Args:
-        options: the name of a profile, ``clean`` or ``official``, or :class:`AdversaryOptions`.
-        black: what black is in the images, by which their outside is filled: a number or one for each channel. -1 for
+        options: Name of a profile, ``clean`` or ``official``, or :class:`AdversaryOptions`.
+        black: Value of black in the images, which fills their outside: one number or one for each channel. -1 for
             images in [-1, 1], 0 for those in [0, 1], -mean / sd for standardised ones.
-        changes: options that differ from the profile's, as in ``AlignmentAdversary("clean", steps=2)``.
+        changes: Options that differ from the profile's, as in ``AlignmentAdversary("clean", steps=2)``.
 
     Attributes:
-        generator: what :meth:`__call__` draws from where it is given none: None until it is first needed, then a
+        generator: Source of random draws where :meth:`__call__` is given none: None until it is first needed, then a
             generator on the CPU, seeded by one draw of PyTorch's global generator plus the rank of the process where
             ``torch.distributed`` is initialised. So ``torch.manual_seed`` decides it, and ranks that are seeded alike
             draw unlike warps. A training that resumes bit for bit saves and sets its state.
 
     Raises:
-        InputError: an unknown profile or option, or an option of the wrong type or range.
+        InputError: An unknown profile or option, or an option of the wrong type or range.
     """
 
     def __init__(
@@ -139,7 +139,7 @@ class AlignmentAdversary:
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> AlignmentAdversary:
-        """The adversary that a recipe describes; see :meth:`AdversaryOptions.from_mapping`."""
+        """Make the adversary that a recipe describes; see :meth:`AdversaryOptions.from_mapping`."""
         return cls(AdversaryOptions.from_mapping(mapping))
 
     @property
@@ -157,30 +157,30 @@ class AlignmentAdversary:
         *,
         strength: float = 1.0,
     ) -> tuple[Tensor, Tensor]:
-        """Replace a part of a batch by warped images, for a training loop of one's own.
+        """Replace a part of a batch by warped images, for any training loop.
 
         No parameter's ``.grad`` is touched, and under the profile ``clean`` no running statistics of batch norm.
 
         Args:
-            images: floating (B, C, H, W), H = W, of any normalisation; see ``black``.
-            labels: whatever the loss needs of each image, in rows: (B, ...) of any type, on the images' device.
-            loss: from images (n, C, H, W) and their labels to a scalar: what the training minimises, in training mode.
-                Called once per ascent step, and only for kind ``gradient``. Mixed precision is its own affair: it
-                enters autocast itself, or the caller has. Under fp16 it should return ``scaler.scale(loss)``, for tiny
-                gradients underflow to zero and only their signs matter here. It may call a DistributedDataParallel,
-                whose gradients are not synchronised meanwhile, or the module in it.
-            model: the module whose batch norm is kept still where the options say so, bare or in a
-                DistributedDataParallel; in one without ``static_graph``, under which ranks drift apart silently.
-            generator: source of all draws; :attr:`generator` where None.
-            strength: factor of the warps' distance from the identity, 0 to 1, for a warm-up.
+            images: Images (B, C, H, W), floating, H = W, of any normalisation; see ``black``.
+            labels: Labels or other targets (B, ...) of any type that the loss needs, on the images' device.
+            loss: Training loss: from images (n, C, H, W) and their labels to a scalar, in training mode. Called once
+                per ascent step, and only for kind ``gradient``. For mixed precision it enters autocast itself, or the
+                caller has. Under fp16 it should return ``scaler.scale(loss)``: tiny gradients underflow to zero, and
+                their signs matter here. It may call a DistributedDataParallel, whose gradients are not synchronised
+                meanwhile, or the module in it.
+            model: Module whose batch norm statistics are frozen where the options ask for it, bare or in a
+                DistributedDataParallel without ``static_graph``, under which ranks drift apart silently.
+            generator: Source of all draws; :attr:`generator` where None.
+            strength: Factor of the warps' distance from the identity, 0 to 1, for a warm-up.
 
         Returns:
-            B images and their labels. Row i is of image i of the batch, clean or warped, so that whatever else there is
-            for each image still fits. Only under ``mix: independent``, the authors' way, do some images come twice, in
+            B images and their labels. Row i is of image i of the batch, clean or warped, so that other data of the
+            images still match. Only under ``mix: independent``, the authors' way, do some images come twice, in
             the rows of others that do not come at all; then take the rest by :attr:`Mixed.rows` of :meth:`augment`.
 
         Raises:
-            InputError: images or labels of another shape, type or device, or a model with a static graph.
+            InputError: Images or labels of another shape, type or device, or a model with a static graph.
         """
         mixed = self.augment(images, labels, loss, model, generator, strength=strength).in_place()
         return mixed.images, mixed.labels
@@ -198,25 +198,25 @@ class AlignmentAdversary:
         """Mix a batch as :meth:`__call__` does, but in the authors' order: clean images, then warped ones.
 
         Args:
-            images: as there.
-            labels: as there.
-            loss: as there.
-            model: as there.
-            generator: as there; on any device, the draws do not depend on that of ``images``.
-            strength: as there.
+            images: See there.
+            labels: See there.
+            loss: See there.
+            model: See there.
+            generator: See there; on any device, the draws do not depend on that of ``images``.
+            strength: See there.
 
         Returns:
-            B images with their labels, which rows of the batch they are from, and how some of them were warped;
-            :meth:`Mixed.in_place` puts them where they came from.
+            B images with their labels, their rows in the batch and their warps; :meth:`Mixed.in_place` restores the
+            order of the batch.
 
         Raises:
-            InputError: as there.
+            InputError: See there.
         """
         _check(images, labels, model)
         levels = torch.as_tensor(self.black).numel()
         if levels not in (1, images.shape[1]):
-            what = f"black has {levels} numbers, images {images.shape[1]} channels"
-            raise InputError(what, record="adversary", expected="one number, or one for each channel")
+            fault = f"black has {levels} numbers, images {images.shape[1]} channels"
+            raise InputError(fault, record="adversary", expected="one number, or one for each channel")
         if generator is None:
             generator = self.generator = self.generator or _seeded_by_torch()
         options = self.options
@@ -249,10 +249,10 @@ class AlignmentAdversary:
         generator: torch.Generator,
         strength: float,
     ) -> tuple[Similarity, Similarity, Tensor | None]:
-        """Draw a start for each image and climb from there.
+        """Draw a start for each image and ascend the loss from there.
 
         Returns:
-            Where each warp started and ended, and the share of zero signs on the way; None without a gradient.
+            Start and end of each warp, and the share of zero signs on the way; None without a gradient.
         """
         options = self.options
         factors = (options.step_scale, options.step_theta, options.step_shift)
@@ -286,7 +286,7 @@ class AlignmentAdversary:
         )
 
     def _gradient_signs(self, images: Tensor, labels: Tensor, warps: Similarity, loss: Loss) -> Similarity:
-        """The signs of the loss's gradient towards each parameter of each warp; 0 where it is not a number."""
+        """Compute the signs of the loss's gradient towards each parameter of each warp; 0 where it is not a number."""
         leaves = Similarity(*(part.detach().requires_grad_() for part in warps))
         with torch.enable_grad():
             warped = self._warp(images.detach(), leaves)
@@ -311,10 +311,10 @@ def split(count: int, ratio: float, mix: str, generator: torch.Generator) -> tup
     rounds both parts down and can lose an image).
 
     Args:
-        count: images in the batch.
-        ratio: share that is warped.
-        mix: ``independent`` or ``disjoint``; see :class:`AdversaryOptions`.
-        generator: source of the permutations.
+        count: Number of images in the batch.
+        ratio: Share that is warped.
+        mix: Way of mixing, ``independent`` or ``disjoint``; see :class:`AdversaryOptions`.
+        generator: Source of the permutations.
 
     Returns:
         Rows of the clean and of the warped images, int64 on the generator's device, ``count`` in all.
@@ -363,7 +363,7 @@ def _check(images: Tensor, labels: Tensor, model: nn.Module) -> None:
 
 @contextmanager
 def _undisturbed(model: nn.Module, options: AdversaryOptions) -> Iterator[None]:
-    """Keep gradients unsynchronised, slopes out of them and batch norm's statistics as the options want them."""
+    """Leave gradients unsynchronised and slopes without them, and treat batch norm's statistics by the options."""
     keep = running_statistics if options.statistics == "running" else frozen_statistics
     with (
         model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext(),
@@ -374,7 +374,7 @@ def _undisturbed(model: nn.Module, options: AdversaryOptions) -> Iterator[None]:
 
 
 def _precision(name: str, device: torch.device) -> AbstractContextManager[object]:
-    """What the loss of the attack runs under."""
+    """Return the autocast of the attack's loss."""
     if name == "same":
         return nullcontext()
     # Autocast's cache knows a weight's copy by the weight alone, not by type: one that the caller has open may hold
@@ -414,16 +414,16 @@ def _corners(start: Similarity, end: Similarity) -> Tensor:
 
 
 def _normal(shape: tuple[int, ...], mean: float, sd: float, generator: torch.Generator, like: Tensor) -> Tensor:
-    """Normal draws on the generator's device, then moved to that of ``like``."""
+    """Draw normally on the generator's device, then move to that of ``like``."""
     return _place(mean + sd * torch.randn(shape, generator=generator, device=generator.device), like)
 
 
 def _uniform(shape: tuple[int, ...], mean: float, sd: float, generator: torch.Generator, like: Tensor) -> Tensor:
-    """Uniform draws of the same mean and standard deviation."""
+    """Draw uniformly with the same mean and standard deviation."""
     sides = 2 * torch.rand(shape, generator=generator, device=generator.device) - 1
     return _place(mean + math.sqrt(3) * sd * sides, like)
 
 
 def _place(draws: Tensor, like: Tensor) -> Tensor:
-    """Onto the device of ``like`` and to its type, but no less than float32, for a warp is a matter of sub-pixels."""
+    """Convert to the device and type of ``like``, but to float32 at least: warps need sub-pixel precision."""
     return draws.to(like.device, torch.promote_types(like.dtype, torch.float32))

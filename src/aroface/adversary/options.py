@@ -1,4 +1,4 @@
-"""What the alignment adversary may do, option by option, and the two profiles that choose among them."""
+"""Options of the alignment adversary, and the two profiles that choose among them."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ PROFILES: dict[str, dict[str, Any]] = {
         "scale_loss": True,
     },
 }
-"""``official`` repeats the ARoFace authors' code where that can change results, ``clean`` does the principled thing."""
+"""``official`` repeats the ARoFace authors' code where that can change results, ``clean`` corrects it."""
 
 UNSAID: dict[str, Any] = {"scale_loss": True}
-"""Values of options that a recipe does not name, whatever its profile: the behaviour from before the option existed.
-So a finished run keeps its meaning, and recipes that repeat the authors' code state the option themselves."""
+"""Values of options that a recipe does not name, for any profile: the behaviour from before the option existed. So a
+finished run keeps its meaning, and recipes that repeat the authors' code state the option themselves."""
 
 _NOT_NEGATIVE = (
     *("step_mean", "step_sd", "step_scale", "step_theta", "step_shift"),
@@ -50,43 +50,43 @@ class AdversaryOptions:
     The default distributions are those of the ARoFace authors' code.
 
     Attributes:
-        kind: ``gradient`` ascends the training loss; ``random`` takes the same steps in random directions, the ablation
-            that shows what the gradient is worth; ``none`` warps nothing.
-        steps: ascent steps, >= 1.
-        step_mean: mean of the step size, one draw per batch for scale, angle and shift each.
-        step_sd: its standard deviation.
-        step_scale: factor of the step in scale. At 0 the ascent leaves scale where it started; only together with a
+        kind: Kind of attack. ``gradient`` ascends the training loss; ``random`` takes the same steps in random
+            directions, as an ablation of the gradient; ``none`` warps nothing.
+        steps: Number of ascent steps, >= 1.
+        step_mean: Mean of the step size, one draw per batch for scale, angle and shift each.
+        step_sd: Standard deviation of the step size.
+        step_scale: Factor of the step in scale. At 0 the ascent leaves scale where it started; only together with a
             ``start_sd_scale`` of 0 is it absent altogether. Likewise for the other two.
-        step_theta: factor of the step in angle.
-        step_shift: factor of the step in shift.
-        start: shape of the three distributions of the start, ``normal`` or ``uniform``; at equal standard deviation a
+        step_theta: Factor of the step in angle.
+        step_shift: Factor of the step in shift.
+        start: Shape of the three distributions of the start, ``normal`` or ``uniform``; at equal standard deviation a
             uniform one ends √3 standard deviations from its mean.
-        start_sd_scale: standard deviation of the starting scale about 1.
-        start_sd_theta: standard deviation of the starting angle about 0, radians.
-        start_sd_shift: standard deviation of the starting shift about 0, halves of the image.
-        warped_ratio: share of the batch that is trained on warped, in [0, 1].
-        fill: see :func:`aroface.adversary.warp.warp`.
-        clip: how far a warp may go from its start. ``symmetric``: scale ±0.5, angle ±0.8, shift ±0.3. ``released``, as
+        start_sd_scale: Standard deviation of the starting scale about 1.
+        start_sd_theta: Standard deviation of the starting angle about 0, radians.
+        start_sd_shift: Standard deviation of the starting shift about 0, halves of the image.
+        warped_ratio: Share of the batch that is warped, in [0, 1].
+        fill: Content outside the image, see :func:`aroface.adversary.warp.warp`.
+        clip: Limits of a warp around its start. ``symmetric``: scale ±0.5, angle ±0.8, shift ±0.3. ``released``, as
             in the authors' code: scale -0.5 to +1.5, and the shift's upper bound is 0.3 above the starting *angle*.
             With one step of 0.1 neither acts.
-        adversary_on: ``all`` attacks the whole batch though only a part is used, ``subset`` only the part that is used:
-            cheaper, and an approximation where ``statistics`` is ``batch``.
-        mix: ``independent`` draws the clean and the warped images each by a permutation of its own, so that some images
-            come twice and others not at all; ``disjoint`` takes every image once.
-        statistics: what batch norm in the backbone normalises by during the attack. ``batch``: the batch, as in the
+        adversary_on: Images that are attacked. ``all``: the whole batch, though only a part is used; ``subset``: only
+            the part that is used, which is cheaper, and an approximation where ``statistics`` is ``batch``.
+        mix: Way of mixing. ``independent`` draws the clean and the warped images each by a permutation of its own, so
+            that some images come twice and others not at all; ``disjoint`` takes every image once.
+        statistics: Statistics that the backbone's batch norm uses during the attack. ``batch``: the batch, as in the
             authors' code; it couples the images, and a quarter of a batch is attacked in other directions than as a
-            part of the whole. ``running``: the running statistics. Then each image's attack is its own business, a
-            subset's is that of the whole batch, and no process waits for another's statistics.
-        update_batch_norm: whether the attack's forward passes move the backbone's running statistics.
-        precision: of the attack's forward and backward passes. ``bf16`` runs them under autocast to bfloat16 where the
-            hardware is faster at it: of the gradient only signs are used. What the loss function switches off by an
-            autocast of its own stays off. ``same`` leaves the precision to the loss function.
-        scale_loss: whether under fp16 the loss of the attack is multiplied by the GradScaler's factor. Only the
+            part of the whole. ``running``: the running statistics. Then images are attacked independently, a subset as
+            in the whole batch, and no process waits for another's statistics.
+        update_batch_norm: Whether the attack's forward passes move the backbone's running statistics.
+        precision: Precision of the attack's forward and backward passes. ``bf16`` runs them under autocast to bfloat16
+            where the hardware is faster at it: of the gradient only signs are used. Where the loss function disables
+            autocast itself, it stays disabled. ``same`` leaves the precision to the loss function.
+        scale_loss: Whether under fp16 the loss of the attack is multiplied by the GradScaler's factor. Only the
             gradient's signs matter, and without it small gradients, those of images that are easy, underflow to zero,
             so that such an image stays at its start. The authors' code does not multiply. Read by this project's own
-            training, and without effect there unless its precision is fp16; a loop of one's own has it in its loss.
-        landmark_budget_px: no landmark of the ArcFace template moves further than this; None for no limit.
-        warmup_epochs: over so many first epochs the training loop raises the strength from 0 to 1.
+            training, and without effect there unless its precision is fp16; other loops scale their own loss.
+        landmark_budget_px: Largest displacement of a landmark of the ArcFace template; None for no limit.
+        warmup_epochs: Number of first epochs over which the training loop raises the strength from 0 to 1.
     """
 
     kind: Literal["gradient", "random", "none"] = "gradient"
@@ -136,10 +136,10 @@ class AdversaryOptions:
 
     @classmethod
     def profile(cls, name: str, **changes: Any) -> AdversaryOptions:
-        """The options of profile ``name``, ``official`` or ``clean``, with some of them changed.
+        """Return the options of profile ``name``, ``official`` or ``clean``, with some of them changed.
 
         Raises:
-            InputError: an unknown profile or option, or an option of the wrong type or range.
+            InputError: An unknown profile or option, or an option of the wrong type or range.
         """
         if name not in PROFILES:
             raise InputError(f"unknown profile {name!r}", record="adversary", expected=f"one of {', '.join(PROFILES)}")
@@ -147,12 +147,12 @@ class AdversaryOptions:
 
     @classmethod
     def from_mapping(cls, mapping: Mapping[str, Any]) -> AdversaryOptions:
-        """The options that a recipe holds: a ``profile`` (``official`` where none is named) and changes to it.
+        """Return the options that a recipe holds: a ``profile`` (``official`` where none is named) and changes to it.
 
-        What :data:`UNSAID` lists is as it says where the recipe does not name it.
+        Options of :data:`UNSAID` have the value there where the recipe does not name them.
 
         Raises:
-            InputError: as :meth:`profile`.
+            InputError: See :meth:`profile`.
         """
         changes = {**UNSAID, **mapping}
         return cls.profile(changes.pop("profile", "official"), **changes)

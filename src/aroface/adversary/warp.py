@@ -1,4 +1,4 @@
-"""The differentiable similarity warp, and how far it moves a face's landmarks.
+"""Differentiable similarity warp, and the displacement of a face's landmarks under it.
 
 A warp is given by scale s, angle theta and shift t per image. The output pixel at u shows the input at
 ``s R(theta) u + t``, where u runs over [-1, 1]² and t is in units of half the image; hence s > 1 zooms out. The
@@ -16,7 +16,7 @@ from torch import Tensor
 from aroface.faces.geometry import template
 
 Fill = Literal["pad", "exact"]
-"""What lies outside the image, and at what price; see :func:`warp`."""
+"""Content outside the image, and its side effects; see :func:`warp`."""
 
 BLACK = -1.0
 _PAD = 1
@@ -27,9 +27,9 @@ class Similarity(NamedTuple):
     """Parameters of one warp per image.
 
     Attributes:
-        scale: (B,), 1 is the identity, above 1 zooms out.
-        theta: (B,) angle in radians.
-        shift: (B, 2) along x and y in halves of the image.
+        scale: Scale (B,); 1 is the identity, above 1 zooms out.
+        theta: Angle (B,) in radians.
+        shift: Shift (B, 2) along x and y in halves of the image.
     """
 
     scale: Tensor
@@ -37,11 +37,11 @@ class Similarity(NamedTuple):
     shift: Tensor
 
     def rows(self, index: Tensor) -> Similarity:
-        """The warps of the images ``index`` (n,)."""
+        """Select the warps of the images ``index`` (n,)."""
         return Similarity(self.scale[index], self.theta[index], self.shift[index])
 
     def weakened(self, factor: Tensor) -> Similarity:
-        """Each warp's distance from the identity multiplied by ``factor`` (B,)."""
+        """Multiply each warp's distance from the identity by ``factor`` (B,)."""
         return Similarity(1 + factor * (self.scale - 1), factor * self.theta, factor.unsqueeze(1) * self.shift)
 
 
@@ -51,14 +51,14 @@ def warp(
     """Warp images, differentiably in all arguments.
 
     Args:
-        images: floating (B, C, H, W).
-        scale: (B,), see :class:`Similarity`.
-        theta: (B,) radians.
-        shift: (B, 2) in halves of the image.
-        fill: ``pad`` repeats the ARoFace authors' code: one pixel of black is padded and the border repeated beyond
-            it, so that the padded image is squeezed into the frame and even the identity shrinks a 112-pixel image by
-            114/112 and blurs it. ``exact`` keeps the geometry and takes black from outside.
-        black: the value of black in ``images``, or one for each channel, (C, 1, 1).
+        images: Images (B, C, H, W), floating.
+        scale: Scale (B,), see :class:`Similarity`.
+        theta: Angle (B,) in radians.
+        shift: Shift (B, 2) in halves of the image.
+        fill: Content outside the image. ``pad`` repeats the ARoFace authors' code: one pixel of black is padded and the
+            border repeated beyond it, so that the padded image is squeezed into the frame and even the identity shrinks
+            a 112-pixel image by 114/112 and blurs it. ``exact`` keeps the geometry and is black outside.
+        black: Value of black in ``images``, or one for each channel, (C, 1, 1).
 
     Returns:
         (B, C, H, W) of the type and memory format of ``images``; computed in the parameters' precision.
@@ -84,9 +84,9 @@ def _memory_format(images: Tensor) -> torch.memory_format:
 
 
 def _grid(scale: Tensor, theta: Tensor, shift: Tensor, height: int, width: int) -> Tensor:
-    """Where each output pixel looks, (B, height, width, 2) in [-1, 1] from edge to edge.
+    """Compute the input position of each output pixel, (B, height, width, 2) in [-1, 1] from edge to edge.
 
-    What ``affine_grid`` gives, at a fraction of its cost (its batched product of thin matrices takes longer than the
+    The same as ``affine_grid``, at a fraction of its cost (its batched product of thin matrices takes longer than the
     sampling) and without matrix products, which a GPU may round to TF32.
     """
     u, v = _centres(width, scale), _centres(height, scale).unsqueeze(1)
@@ -96,21 +96,21 @@ def _grid(scale: Tensor, theta: Tensor, shift: Tensor, height: int, width: int) 
 
 
 def _centres(size: int, like: Tensor) -> Tensor:
-    """Centres (size,) of pixels in [-1, 1].
+    """Compute the centres (size,) of pixels in [-1, 1].
 
     The divisor lies on the device: by a number CUDA would multiply with its reciprocal. At the identity that last bit
-    decides between which two pixels a point lies, and so what the gradient there is.
+    decides between which two pixels a point lies, and so its gradient.
     """
     return (2 * torch.arange(size, device=like.device, dtype=like.dtype) + 1) / like.new_full((), size) - 1
 
 
 def landmark_displacement(warps: Similarity, size: int, fill: Fill) -> Tensor:
-    """How far each warp moves the five points of the ArcFace template.
+    """Compute the displacements of the five points of the ArcFace template by each warp.
 
     Args:
         warps: B warps.
-        size: side of the images in pixels.
-        fill: as in :func:`warp`; ``pad`` moves landmarks by itself.
+        size: Side of the images in pixels.
+        fill: See :func:`warp`; ``pad`` moves landmarks by itself.
 
     Returns:
         Distances (B, 5) in pixels.
@@ -130,9 +130,9 @@ def limit_displacement(warps: Similarity, budget: float, size: int, fill: Fill) 
 
     Args:
         warps: B warps.
-        budget: largest displacement in pixels; more than ``fill`` causes by itself.
-        size: side of the images in pixels.
-        fill: as in :func:`warp`.
+        budget: Largest displacement in pixels; more than ``fill`` causes by itself.
+        size: Side of the images in pixels.
+        fill: See :func:`warp`.
 
     Returns:
         B warps; those within the budget are returned as they are.

@@ -1,30 +1,34 @@
-"""The verb ``train`` of the ``aroface`` command."""
+"""Verb ``train`` of the ``aroface`` command."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from aroface.cli.arguments import Arguments, Verbs, add_device, add_verb, positive, share
 from aroface.errors import InputError
+from aroface.exit_status import ExitStatus
 from aroface.files import named_path
-
-_EXECUTION = (
-    *("save_every", "keep", "log_every", "sheet_every", "check_every", "validate_every", "micro_batch", "compile"),
-    *("checkpoint_activations", "loader_threads", "reader", "on_corrupt", "max_corrupt_fraction"),
+from aroface.training.execution import (
+    DEVICES,
+    READING,
+    STATE_AND_LOG,
+    ExecutionOptions,
+    Interrupted,
+    option_string,
 )
 
 
 def add_train_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    """Declare it."""
+    """Declare the verb ``train``."""
     verb = add_verb(
         verbs,
         "train",
-        "train one run, going on from its newest saved state",
+        "train one run, resuming from its newest saved state",
         "aroface train --recipe results/recipes/RUN.json --data data/ms1mv2 \\\n"
         "      --run-dir results/runs/RUN --state-dir results/state/RUN --processes 4",
         _do_train,
@@ -36,83 +40,56 @@ def add_train_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb.add_argument(
         "--dry-run", action="store_true", help="three steps on made-up images: speed, memory, hours; needs no data"
     )
-    _add_device(verb)
-    _add_intervals(verb)
-    _add_data(verb)
-
-
-def _add_device(verb: argparse.ArgumentParser) -> None:
-    group = verb.add_argument_group("devices")
-    add_device(group)
-    group.add_argument(
-        "--processes", type=positive, default=1, metavar="N", help="on this machine, one a GPU (%(default)s)"
+    groups = {name: verb.add_argument_group(name) for name in (DEVICES, STATE_AND_LOG, READING)}
+    add_device(groups[DEVICES])
+    groups[DEVICES].add_argument(
+        "--processes", type=positive, default=1, metavar="N", help="number on this machine, one a GPU (%(default)s)"
     )
-    group.add_argument(
-        "--micro-batch", type=positive, metavar="IMAGES", help="most at once on a device; gradients add up (all)"
-    )
-    group.add_argument("--compile", action="store_true", help="let torch.compile make the backbone faster")
-    group.add_argument(
-        "--checkpoint-activations", action="store_true", help="half the memory for a third more arithmetic"
-    )
-
-
-def _add_intervals(verb: argparse.ArgumentParser) -> None:
-    group = verb.add_argument_group("state and log")
-    steps: Any = {"type": positive, "metavar": "STEPS"}
-    group.add_argument("--save-every", **steps, default=500, help="between states (%(default)s)")
-    group.add_argument("--keep", type=positive, default=2, metavar="N", help="states that stay (%(default)s)")
-    group.add_argument("--log-every", **steps, default=50, help="between log lines (%(default)s)")
-    group.add_argument("--sheet-every", **steps, default=5000, help="between contact sheets (%(default)s)")
-    group.add_argument("--check-every", **steps, default=500, help="between comparisons of processes (%(default)s)")
-    group.add_argument(
+    groups[STATE_AND_LOG].add_argument(
         "--validate",
         nargs="+",
         default=[],
         metavar="NAME=FILE",
-        help="labelled pairs, if they are there, to measure the accuracy on; the best weights are kept as well",
+        help="labelled pairs, those that exist, to measure the accuracy on; the best weights are kept as well",
     )
-    group.add_argument(
-        "--validate-every", type=positive, default=1, metavar="EPOCHS", help="between validations (%(default)s)"
-    )
+    _add_execution_options(groups)
 
 
-def _add_data(verb: argparse.ArgumentParser) -> None:
-    group = verb.add_argument_group("reading")
-    group.add_argument("--loader-threads", type=positive, default=2, metavar="N", help="image decoders (%(default)s)")
-    group.add_argument("--reader", choices=("native", "mxnet"), default="native", help="of the records (%(default)s)")
-    group.add_argument(
-        "--on-corrupt",
-        choices=("error", "skip"),
-        default="error",
-        help="at an image that cannot be used: stop, or take the next one and list it (%(default)s)",
-    )
-    group.add_argument(
-        "--max-corrupt-fraction",
-        type=share,
-        default=0.001,
-        metavar="SHARE",
-        help="of images that may be skipped (%(default)s)",
-    )
+def _add_execution_options(groups: Mapping[str, argparse._ArgumentGroup]) -> None:
+    """Declare the fields of `ExecutionOptions`, but for the device, which `add_device` declares for all verbs."""
+    types = get_type_hints(ExecutionOptions)
+    for option in fields(ExecutionOptions):
+        if option.metadata:
+            arguments = _argument(types[option.name], option.default, option.metadata["metavar"])
+            has_no_value = option.default is None or option.default is False
+            text = option.metadata["help"] + ("" if has_no_value else " (%(default)s)")
+            groups[option.metadata["group"]].add_argument(option_string(option.name), help=text, **arguments)
+
+
+def _argument(kind: Any, default: Any, metavar: str | None) -> dict[str, Any]:
+    """Return argparse's keywords for an option of a type: a number from 1 on, a share, a choice or a switch."""
+    if kind is bool:
+        return {"action": "store_true"}
+    if get_origin(kind) is Literal:
+        return {"choices": get_args(kind), "default": default}
+    return {"type": share if kind is float else positive, "default": default, "metavar": metavar}
 
 
 def _do_train(options: Arguments) -> int:
     from aroface.device import choose_device, keep_freed_memory
     from aroface.distributed.launch import is_first, launch, under_torchrun
-    from aroface.exit_status import ExitStatus
-    from aroface.training.execution import ExecutionOptions, Interrupted
 
     if not options.dry_run:
         for name in ("data", "run_dir", "state_dir"):
             if getattr(options, name) is None:
-                raise InputError("not given", record=f"--{name.replace('_', '-')}", remedy="see aroface train --help")
+                raise InputError("not given", record=option_string(name), remedy="see aroface train --help")
     if options.processes > 1 and not under_torchrun():
         processes = _as_many_as_fit(options)
         if processes > 1:
             return launch(processes, options.words)
     keep_freed_memory()
-    execution = ExecutionOptions(
-        device=choose_device(options.device).type, **{name: getattr(options, name) for name in _EXECUTION}
-    )
+    values = {option.name: getattr(options, option.name) for option in fields(ExecutionOptions)}
+    execution = ExecutionOptions(**{**values, "device": choose_device(options.device).type})
     if options.dry_run:
         return _do_dry_run(options, execution)
     from aroface.training.train import train
@@ -131,34 +108,33 @@ def _do_train(options: Arguments) -> int:
         return ExitStatus.INTERRUPTED
     if is_first():
         print(checkpoint)
-    return 0
+    return ExitStatus.DONE
 
 
 def _as_many_as_fit(options: Arguments) -> int:
-    """The number of processes asked for, or fewer, with a line that says why; see `fitting_processes`."""
+    """Return the number of processes asked for, or fewer with a line on the reason; see `fitting_processes`."""
     from aroface.training.recipe import fitting_processes, read_run
 
     recipe = read_run(options.recipe).recipe
     asked: int = options.processes
     fit = fitting_processes(asked, recipe.batch_size, recipe.images_per_pass)
     if fit < asked:
-        what = f"{fit} of {asked} processes: the recipe takes {recipe.images_per_pass} images at once"
-        print(f"aroface: {what}, of a batch of {recipe.batch_size}", file=sys.stderr)
+        reason = f"{fit} of {asked} processes: the recipe takes {recipe.images_per_pass} images at once"
+        print(f"aroface: {reason}, of a batch of {recipe.batch_size}", file=sys.stderr)
     return fit
 
 
-def _do_dry_run(options: Arguments, execution: Any) -> int:
+def _do_dry_run(options: Arguments, execution: ExecutionOptions) -> int:
     from aroface.training.dry_run import describe, dry_run
     from aroface.training.recipe import read_run
     from aroface.training.train import size_of
 
     run = read_run(options.recipe)
     classes, images = size_of(run, options.data)
-    with tempfile.TemporaryDirectory() as folder:
-        report = dry_run(run, classes, images, execution, Path(folder))
+    report = dry_run(run, classes, images, execution)
     if report is not None:
         print(describe(report))
-    return 0
+    return ExitStatus.DONE
 
 
 def _named(words: Sequence[str]) -> dict[str, Path]:

@@ -1,6 +1,6 @@
-"""What the classifier needs of the default process group; without one, a world of one rank.
+"""Collectives over the default process group; without one, a world of one rank.
 
-Every function that communicates must be called by all ranks, in the same order and with the same shapes.
+All ranks must call a function that communicates, in the same order and with the same shapes.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ def _is_distributed() -> bool:
 
 
 def rank() -> int:
-    """This process's rank."""
+    """Return this process's rank."""
     return dist.get_rank() if _is_distributed() else 0
 
 
 def world_size() -> int:
-    """How many ranks there are."""
+    """Return the number of ranks."""
     return dist.get_world_size() if _is_distributed() else 1
 
 
@@ -33,20 +33,29 @@ def sum_over_ranks(values: Tensor) -> Tensor:
     return values
 
 
+def total(values: Tensor) -> Tensor:
+    """Sum ``values`` over the ranks, differentiably: the gradient is the sum of the ranks' gradients.
+
+    Unlike :func:`sum_over_ranks` it needs a process group.
+    """
+    summed: Tensor = _Total.apply(values)  # type: ignore[no-untyped-call]
+    return summed
+
+
 def gather(own: Tensor) -> Tensor:
-    """The ranks' tensors (b, ...) one after the other, (B, ...), without gradient."""
+    """Concatenate the ranks' tensors (b, ...) to (B, ...), without gradient."""
     own = own.detach()
     if world_size() == 1:
         return own
-    everyone = own.new_empty(world_size() * len(own), *own.shape[1:])
-    dist.all_gather_single(everyone, own.contiguous())
-    return everyone
+    gathered = own.new_empty(world_size() * len(own), *own.shape[1:])
+    dist.all_gather_single(gathered, own.contiguous())
+    return gathered
 
 
 def gather_features(own: Tensor) -> Tensor:
-    """The ranks' features (b, D) one after the other, (B, D), for computations that each rank does a part of.
+    """Concatenate the ranks' features (b, D) to (B, D), for computations that are split over the ranks.
 
-    The gradient of the ranks' parts is summed where the features come from. It is multiplied by the number of ranks,
+    The gradients of the ranks' parts are summed on the rank of the features, and multiplied by the number of ranks,
     because DistributedDataParallel averages over them later.
     """
     gathered: Tensor = own if world_size() == 1 else _Gather.apply(own, True)  # type: ignore[no-untyped-call]
@@ -54,22 +63,22 @@ def gather_features(own: Tensor) -> Tensor:
 
 
 def gather_own(own: Tensor) -> Tensor:
-    """The ranks' tensors (b, ...) one after the other, (B, ...), for computations that each rank does in full.
+    """Concatenate the ranks' tensors (b, ...) to (B, ...), for computations that each rank does in full.
 
-    Each rank finds the whole gradient of its own part, so that nothing is summed; it is multiplied by the number of
-    ranks as that of :func:`gather_features`.
+    Each rank has the whole gradient of its own part, so that nothing is summed; it is multiplied by the number of ranks
+    as in :func:`gather_features`.
     """
     gathered: Tensor = own if world_size() == 1 else _Gather.apply(own, False)  # type: ignore[no-untyped-call]
     return gathered
 
 
 def gather_partials(own: Tensor) -> Tensor:
-    """The ranks' partial results (B,) as rows of (world, B), to be reduced by each rank alike.
+    """Stack the ranks' partial results (B,) to (world, B), which each rank reduces alike.
 
-    The gradient passes to the own row only: each rank takes it further through its own part.
+    Only the own row has a gradient: each rank continues through its own part.
     """
-    everyone = gather(own.unsqueeze(0))
-    return torch.cat([everyone[: rank()], own.unsqueeze(0), everyone[rank() + 1 :]])
+    gathered = gather(own.unsqueeze(0))
+    return torch.cat([gathered[: rank()], own.unsqueeze(0), gathered[rank() + 1 :]])
 
 
 class _Gather(torch.autograd.Function):
@@ -85,8 +94,22 @@ class _Gather(torch.autograd.Function):
         return own * world_size(), None
 
 
+class _Total(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, values: Tensor) -> Tensor:
+        result = values.clone()
+        dist.all_reduce(result)
+        return result
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        result = gradient.clone()
+        dist.all_reduce(result)
+        return result
+
+
 def _own_sum(values: Tensor) -> Tensor:
-    """This rank's part (b, ...) of the ranks' ``values`` (B, ...), summed over the ranks."""
+    """Return this rank's part (b, ...) of ``values`` (B, ...), summed over the ranks."""
     own = values.new_empty(len(values) // world_size(), *values.shape[1:])
     dist.reduce_scatter_single(own, values.contiguous())
     return own

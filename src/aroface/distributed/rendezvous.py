@@ -1,4 +1,4 @@
-"""The key-value store through which the processes of a training find each other, and where it listens.
+"""Rendezvous of a job's processes through a key-value store that exchanges no pickles.
 
 torchrun's default rendezvous keeps its state as a pickle in a store that listens on every interface, and unpickles it
 every few seconds: whoever reaches the port runs code. This one exchanges text, numbers and addresses only, and on one
@@ -36,11 +36,11 @@ def _create(parameters: RendezvousParameters) -> RendezvousHandler:
 
 
 class _Rendezvous(RendezvousHandler):
-    """A rendezvous of a fixed set of launchers, whose processes use the same store.
+    """Rendezvous of a fixed set of launchers, whose processes use the same store.
 
     Args:
-        run_id: identifier of the start; prefix of the launchers' keys.
-        nodes: nodes of the step; None for this machine alone.
+        run_id: Identifier of the start; prefix of the launchers' keys.
+        nodes: Nodes of the step; None for this machine alone.
     """
 
     def __init__(self, run_id: str, nodes: Nodes | None) -> None:
@@ -48,12 +48,12 @@ class _Rendezvous(RendezvousHandler):
         self._store: TCPStore | None = None
 
     def get_backend(self) -> str:
-        """Its name."""
+        """Return its name."""
         return BACKEND
 
     @property
     def use_agent_store(self) -> bool:
-        """True: the processes use the launcher's store."""
+        """True: the processes share the launcher's store."""
         return True
 
     def next_rendezvous(self) -> RendezvousInfo:
@@ -65,27 +65,27 @@ class _Rendezvous(RendezvousHandler):
         return RendezvousInfo(PrefixStore(self._run_id, self._store), rank, count, address)
 
     def is_closed(self) -> bool:
-        """False: the number of nodes is fixed, so that joining never ends."""
+        """Return False: the number of nodes is fixed, so that joining never ends."""
         return False
 
     def set_closed(self) -> None:
         """Do nothing: see `is_closed`."""
 
     def num_nodes_waiting(self) -> int:
-        """Nodes that want to join: none."""
+        """Return 0: no further nodes join."""
         return 0
 
     def get_run_id(self) -> str:
-        """The identifier of the start."""
+        """Return the identifier of the start."""
         return self._run_id
 
     def shutdown(self) -> bool:
-        """True: the store ends with the process."""
+        """Return True: the store ends with the process."""
         return True
 
 
 def _listen_on_loopback() -> TCPStore:
-    """A store that only this machine reaches: by itself it would listen on all interfaces."""
+    """Open a store on the loopback address: by default it would listen on all interfaces."""
     with socket.create_server((LOOPBACK, 0), backlog=_BACKLOG) as listener:
         port = listener.getsockname()[1]
         return _store(LOOPBACK, port, first=True, listener=os.dup(listener.fileno()))

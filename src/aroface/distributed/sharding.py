@@ -1,18 +1,18 @@
-"""Which classes a rank holds, and how many of them are computed at once."""
+"""Shards of the classes: one contiguous range for each rank."""
 
 from __future__ import annotations
 
 from aroface.errors import InputError
 
 CLASSES_AT_ONCE = 4096
-"""Classes of a chunk: with a batch of B samples, B times as many logits are in memory at once."""
+"""Number of classes of a chunk: with a batch of B samples, B times as many logits are in memory at once."""
 
 
 def shard(num_classes: int, rank: int, world: int) -> range:
-    """The classes of ``rank`` among ``world`` ranks: contiguous; if they do not divide, the first ranks hold one more.
+    """Return the classes of ``rank`` among ``world`` ranks; if they do not divide, the first ranks hold one more.
 
     Raises:
-        InputError: there are fewer classes than ranks.
+        InputError: There are fewer classes than ranks.
     """
     if num_classes < world:
         raise InputError(

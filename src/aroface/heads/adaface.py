@@ -1,7 +1,7 @@
 """AdaFace (Kim et al., arXiv 2204.00964): angular and additive margins that depend on the feature's norm.
 
-The norm stands for image quality: a face with a long feature is pushed harder when it is hard, one with a short feature
-when it is easy.
+The norm is a proxy of image quality: a face with a long feature is pushed harder when it is hard, one with a short
+feature when it is easy.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class AdaFaceOptions(MarginOptions):
     """Options of AdaFace; the defaults are those of the authors' code.
 
     Attributes:
-        h: how many standard deviations of the norm span the margin's range, > 0 (concentration of equation 16).
-        alpha: weight of the newest batch in the running statistics, in (0, 1].
-        gradient: see :data:`aroface.heads.base.Gradient`.
-        norm_stats: whether each rank follows the norms of its own batch, or all follow those of the global one.
+        h: Number of standard deviations of the norm that span the margin's range, > 0 (concentration of equation 16).
+        alpha: Weight of the newest batch in the running statistics, in (0, 1].
+        gradient: See :data:`aroface.heads.base.Gradient`.
+        norm_stats: Batch whose norms move the statistics: each rank's own, or the global one.
     """
 
     m: float = 0.4
@@ -63,20 +63,20 @@ class AdaFace(Head):
 
     @torch.no_grad()
     def sample_terms(self, norms: Tensor, generator: torch.Generator | None, *, update_statistics: bool) -> Tensor:
-        """The normalised norms (b, 1) in [-1, 1] that take the place of image quality, without gradient.
+        """Compute the normalised norms (b, 1) in [-1, 1], the proxy of image quality, without gradient.
 
         Raises:
-            ValueError: statistics are to move and there are fewer than two norms.
+            ValueError: Statistics are to move and there are fewer than two norms.
         """
         norms = norms.clamp(*NORM_RANGE)
         if update_statistics:
-            mean, std = _mean_and_std(norms, everywhere=self.options.norm_stats == "global")
+            mean, std = _mean_and_std(norms, over_ranks=self.options.norm_stats == "global")
             self.norm_mean.lerp_(mean, self.options.alpha)
             self.norm_std.lerp_(std, self.options.alpha)
         return (self.options.h * (norms - self.norm_mean) / (self.norm_std + EPSILON)).clamp(-1, 1).unsqueeze(1)
 
     def target(self, cosines: Tensor, terms: Tensor) -> Tensor:
-        """See :class:`Head`; the one term is the quality."""
+        """Compute the target logits; the one term is the quality."""
         cosines, quality = cosines.clamp(-LARGEST_COSINE, LARGEST_COSINE), terms[:, 0]
         margin = self.options.m
         angle = (cosines.arccos() - margin * quality).clamp(EPSILON, math.pi - EPSILON)
@@ -87,16 +87,16 @@ class AdaFace(Head):
         return self.s * cosines.clamp(-LARGEST_COSINE, LARGEST_COSINE)
 
 
-def _mean_and_std(values: Tensor, *, everywhere: bool) -> tuple[Tensor, Tensor]:
-    """Mean and unbiased standard deviation of ``values`` (b,), here or over all ranks."""
+def _mean_and_std(values: Tensor, *, over_ranks: bool) -> tuple[Tensor, Tensor]:
+    """Compute mean and unbiased standard deviation of ``values`` (b,), of this rank or over all."""
     count_and_sum = torch.stack([values.new_tensor(values.numel()), values.sum()])
-    if everywhere:
+    if over_ranks:
         sum_over_ranks(count_and_sum)
     count = count_and_sum[0]
     if count < 2:
         raise ValueError("the statistics of AdaFace need at least two norms")
     mean = count_and_sum[1] / count
     squares = (values - mean).square().sum()
-    if everywhere:
+    if over_ranks:
         sum_over_ranks(squares)
     return mean, (squares / (count - 1)).sqrt()

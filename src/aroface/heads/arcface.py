@@ -11,12 +11,11 @@ from aroface.heads.base import Gradient, Head, MarginOptions, turned, with_gradi
 
 @dataclass(frozen=True, slots=True)
 class ArcFaceOptions(MarginOptions):
-    """Options of ArcFace; the defaults are what insightface's ``arcface_torch`` does.
+    """Options of ArcFace; the defaults are those of insightface's ``arcface_torch``.
 
     Attributes:
-        gradient: ``straight_through`` applies the margin without gradient.
-        guard: where angle + m would pass pi, subtract m sin(m) from the cosine instead, so that the logit keeps falling
-            with the angle (the ArcFace paper's code).
+        gradient: See :data:`aroface.heads.base.Gradient`; ``straight_through`` applies the margin without gradient.
+        guard: Whether the logit keeps falling where angle + m would pass pi, see :func:`aroface.heads.base.turned`.
     """
 
     gradient: Gradient = "straight_through"

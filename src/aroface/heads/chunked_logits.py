@@ -1,7 +1,7 @@
-"""The target's branch and that of the other classes, on one rank's classes, without ever holding all their logits.
+"""Logits of one rank's classes in chunks: the target's branch and that of the other classes, in bounded memory.
 
-The forward pass goes over the classes in chunks and keeps one number for each sample; the backward pass makes each
-chunk's logits again. Gradients of the weights are written where they stay.
+The forward pass goes over the classes in chunks and keeps one number for each sample; the backward pass recomputes each
+chunk's logits. Gradients of the weights are written in place.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _SMALLEST_LENGTH = 1e-12
 def target_cosines(
     features: Tensor, weight: Tensor, columns: Tensor, rows: Tensor | None, dtype: torch.dtype | None = None
 ) -> Tensor:
-    """Cosines (B,) between unit features (B, D) and the target classes' weights, 0 where those are elsewhere.
+    """Compute the cosines (B,) of unit features and their classes' weights, 0 for classes of other ranks.
 
     Args:
-        features: unit features (B, D).
-        weight: (R, D), not normalised.
-        columns: int64 (B,), the target's place among ``rows``, or -1 where it is elsewhere.
-        rows: int64 (n,), the rows of ``weight`` that take part; None for all.
-        dtype: to which autocast would round both and their products; None for no rounding.
+        features: Unit features (B, D).
+        weight: Class weights (R, D), not normalised.
+        columns: Index int64 (B,) of the target among ``rows``; -1 where another rank has it.
+        rows: Sampled rows of ``weight``, int64 (n,); None for all.
+        dtype: Type to which autocast would round both and their products; None for no rounding.
     """
     here = columns >= 0
     vectors = weight.index_select(0, _row_numbers(columns.clamp_min(0), rows))
@@ -47,26 +47,26 @@ def branches(
     target: Tensor,
     columns: Tensor,
     rows: Tensor | None,
-    objective: Head,
+    head: Head,
     dtype: torch.dtype | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Give the target cosines their gradient, and reduce the scaled logits of the other classes.
 
     Args:
-        features: as in :func:`target_cosines`.
-        weight: as in :func:`target_cosines`; its gradient is sparse over ``rows`` if those are given.
-        target: (B,) target cosines of all samples, wherever their classes are.
-        columns: as in :func:`target_cosines`.
-        rows: as in :func:`target_cosines`.
-        objective: gives ``other_terms``, ``others`` and ``reduction``.
-        dtype: as in :func:`target_cosines`; gradients are rounded to it as well where autocast would.
+        features: See :func:`target_cosines`.
+        weight: See :func:`target_cosines`; its gradient is sparse over ``rows`` if those are given.
+        target: Target cosines (B,) of all samples, whichever rank has their classes.
+        columns: See :func:`target_cosines`.
+        rows: See :func:`target_cosines`.
+        head: Source of ``other_terms``, ``others`` and ``reduction``.
+        dtype: See :func:`target_cosines`; gradients are rounded to it as well where autocast would.
 
     Returns:
-        ``target`` with a gradient for the samples whose class is here, and the reduction (B,) over the other classes
-        that are here.
+        ``target`` with a gradient for the samples whose class this rank has, and the reduction (B,) over this rank's
+        other classes.
     """
     result: tuple[Tensor, Tensor] = _Branches.apply(  # type: ignore[no-untyped-call]
-        features, weight, target, columns, rows, objective, dtype
+        features, weight, target, columns, rows, head, dtype
     )
     return result
 
@@ -80,17 +80,17 @@ class _Branches(torch.autograd.Function):
         target: Tensor,
         columns: Tensor,
         rows: Tensor | None,
-        objective: Head,
+        head: Head,
         dtype: torch.dtype | None,
     ) -> tuple[Tensor, Tensor]:
-        is_sum = objective.reduction == "sum"
-        terms = objective.other_terms(target)
+        is_sum = head.reduction == "sum"
+        terms = head.other_terms(target)
         reduced = torch.full_like(target, 0 if is_sum else _NOTHING)
         for start, vectors in _chunks(weight, rows):
-            logits = objective.others(_products(features, F.normalize(vectors), dtype).clamp_(-1, 1), terms)
+            logits = head.others(_products(features, F.normalize(vectors), dtype).clamp_(-1, 1), terms)
             _fill_targets(logits, columns - start, 0 if is_sum else -torch.inf)
             reduced = reduced + logits.sum(1) if is_sum else torch.logaddexp(reduced, torch.logsumexp(logits, 1))
-        ctx.objective, ctx.dtype = objective, dtype
+        ctx.head, ctx.dtype = head, dtype
         ctx.save_for_backward(features, weight, terms, columns, rows, reduced)
         return target.clone(), reduced
 
@@ -104,7 +104,7 @@ class _Branches(torch.autograd.Function):
 
 def _backward(ctx: Any, of_target: Tensor, of_reduced: Tensor) -> tuple[Tensor, Tensor | None]:
     features, weight, terms, columns, rows, reduced = ctx.saved_tensors
-    objective: Head = ctx.objective
+    head: Head = ctx.head
     dtype: torch.dtype | None = ctx.dtype
     of_features = torch.zeros_like(features)
     of_rows: Tensor | None = None
@@ -115,8 +115,8 @@ def _backward(ctx: Any, of_target: Tensor, of_reduced: Tensor) -> tuple[Tensor, 
         units = vectors / lengths
         cosines = _products(features, units, dtype).clamp_(-1, 1).requires_grad_()
         with torch.enable_grad():
-            logits = objective.others(cosines, terms)
-        of_logits = _gradient_of_reduction(logits.detach(), reduced, of_reduced, objective)
+            logits = head.others(cosines, terms)
+        of_logits = _gradient_of_reduction(logits.detach(), reduced, of_reduced, head)
         _fill_targets(of_logits, columns - start, 0)
         (of_cosines,) = torch.autograd.grad(logits, cosines, of_logits)
         if dtype is None:
@@ -141,9 +141,9 @@ def _backward(ctx: Any, of_target: Tensor, of_reduced: Tensor) -> tuple[Tensor, 
     )
 
 
-def _gradient_of_reduction(logits: Tensor, reduced: Tensor, of_reduced: Tensor, objective: Head) -> Tensor:
-    """Gradient (B, C) of the logits (B, C), from that of what they were reduced to."""
-    if objective.reduction == "sum":
+def _gradient_of_reduction(logits: Tensor, reduced: Tensor, of_reduced: Tensor, head: Head) -> Tensor:
+    """Compute the gradient (B, C) of the logits (B, C) from that of their reduction (B,)."""
+    if head.reduction == "sum":
         return of_reduced.unsqueeze(1).repeat(1, logits.shape[1])
     return (logits - reduced.unsqueeze(1)).exp_().mul_(of_reduced.unsqueeze(1))
 
@@ -171,7 +171,7 @@ def _add_target(
 
 
 def _products(one: Tensor, other: Tensor, dtype: torch.dtype | None) -> Tensor:
-    """``one @ other.T``, operands and result rounded to ``dtype`` as autocast does."""
+    """Compute ``one @ other.T``, operands and result rounded to ``dtype`` as autocast does."""
     return F.linear(one, other) if dtype is None else F.linear(one.to(dtype), other.to(dtype)).to(one.dtype)
 
 
@@ -180,7 +180,7 @@ def _rounded(values: Tensor, dtype: torch.dtype | None) -> Tensor:
 
 
 def _chunks(weight: Tensor, rows: Tensor | None) -> Iterator[tuple[int, Tensor]]:
-    """The weights that take part, a chunk at a time, each with the place of its first."""
+    """Yield the sampled weights a chunk at a time, each with the index of its first row."""
     for start in range(0, len(weight) if rows is None else len(rows), CLASSES_AT_ONCE):
         stop = start + CLASSES_AT_ONCE
         yield start, weight[start:stop] if rows is None else weight.index_select(0, rows[start:stop])

@@ -1,4 +1,4 @@
-"""CurricularFace (Huang et al., arXiv 2004.00288): hard negatives count little at first, more as training goes on."""
+"""CurricularFace (Huang et al., arXiv 2004.00288): hard negatives count more and more as training proceeds."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class CurricularFaceOptions(MarginOptions):
     """Options of CurricularFace; the defaults are those of the authors' code.
 
     Attributes:
-        alpha: weight of the newest batch in the running mean t of the target cosines, in (0, 1].
-        gradient: of the target's logit, see :data:`aroface.heads.base.Gradient`.
-        guard: as ArcFace's.
+        alpha: Weight of the newest batch in the running mean t of the target cosines, in (0, 1].
+        gradient: Gradient of the target's logit, see :data:`aroface.heads.base.Gradient`.
+        guard: Guard of the target's logit, see :class:`aroface.heads.arcface.ArcFaceOptions`.
     """
 
     alpha: float = 0.01
@@ -30,7 +30,7 @@ class CurricularFaceOptions(MarginOptions):
 
 
 class CurricularFace(Head):
-    """The positive is ArcFace's; a negative that is nearer than the margined target counts cos (t + cos).
+    """Positive logits as in ArcFace; a negative that is nearer than the margined target counts cos (t + cos).
 
     t is a running mean of the target cosines of all ranks, starts at 0, is a buffer (saved with the weights), and takes
     in the present batch before it is used.
@@ -54,7 +54,7 @@ class CurricularFace(Head):
         return self.s * with_gradient(margined, cosines, self.options.gradient)
 
     def other_terms(self, target: Tensor) -> Tensor:
-        """The cosine above which a negative is hard, cos(angle + m) without the guard, and t: (B, 2)."""
+        """Compute the cosine above which a negative is hard, cos(angle + m) without the guard, and t: (B, 2)."""
         return torch.stack([turned(target, self.options.m), self.t.expand_as(target)], 1)
 
     def others(self, cosines: Tensor, terms: Tensor) -> Tensor:

@@ -18,12 +18,12 @@ class ElasticFaceOptions(MarginOptions):
     The paper's m and sigma: Arc 0.5 and 0.05, Cos 0.35 and 0.05, Arc+ 0.5 and 0.0175, Cos+ 0.35 and 0.02.
 
     Attributes:
-        variant: margin added to the angle (``arc``) or subtracted from the cosine (``cos``); m is the margins' mean.
-        sigma: standard deviation of the margins, >= 0.
-        plus: give the largest margin of the batch to the sample farthest from its class, and so on down, instead of
-            drawing them independently. ``released`` hands the sorted margins out by the inverse of that order, as the
+        variant: Margin added to the angle (``arc``) or subtracted from the cosine (``cos``); m is the margins' mean.
+        sigma: Standard deviation of the margins, >= 0.
+        plus: Whether the largest margin of the batch goes to the sample farthest from its class, and so on down,
+            instead of independent draws. ``released`` hands the sorted margins out by the inverse of that order, as the
             authors' code does, which mixes them again. Over the batch of all ranks, where that code has one rank's.
-        gradient: of ``arc``, see :data:`aroface.heads.base.Gradient`; that of ``cos`` is both.
+        gradient: Gradient of ``arc``, see :data:`aroface.heads.base.Gradient`; the two are the same for ``cos``.
     """
 
     variant: Literal["arc", "cos"] = "arc"
@@ -39,7 +39,7 @@ class ElasticFaceOptions(MarginOptions):
 class ElasticFace(Head):
     """ArcFace or CosFace with margins ~ N(m, sigma).
 
-    What the "+" of the paper is and what the authors' code makes of it, see ``plus`` of :class:`ElasticFaceOptions`.
+    For the "+" of the paper, and of the authors' code, see ``plus`` of :class:`ElasticFaceOptions`.
     """
 
     def __init__(self, options: ElasticFaceOptions) -> None:
@@ -48,13 +48,13 @@ class ElasticFace(Head):
 
     @torch.no_grad()
     def sample_terms(self, norms: Tensor, generator: torch.Generator | None, *, update_statistics: bool) -> Tensor:
-        """Margins (b, 1) ~ N(m, sigma); see :class:`Head`."""
+        """Draw margins (b, 1) ~ N(m, sigma)."""
         device = None if generator is None else generator.device
         draws = torch.randn(len(norms), 1, generator=generator, device=device)
         return self.options.m + self.options.sigma * draws.to(norms)
 
     def target(self, cosines: Tensor, terms: Tensor) -> Tensor:
-        """See :class:`Head`; the one term is the margin."""
+        """Compute the target logits; the one term is the margin."""
         margins = terms[:, 0]
         if self.options.plus == "released":
             margins = margins.sort().values[cosines.detach().argsort(descending=True, stable=True)]

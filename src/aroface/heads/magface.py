@@ -1,4 +1,4 @@
-"""MagFace (Meng et al., arXiv 2103.06627): a margin that grows with the feature's norm, which then tells quality."""
+"""MagFace (Meng et al., arXiv 2103.06627): a margin that grows with the feature's norm, a measure of quality."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ class MagFaceOptions(HeadOptions):
     """Options of MagFace; the defaults are those of the paper and the authors' scripts.
 
     Attributes:
-        norm_min: l of the paper, > 0; shorter features count as this long.
-        norm_max: u of the paper, > ``norm_min``; longer features count as this long.
-        margin_min: radians, of a feature of length ``norm_min``, in [0, pi).
-        margin_max: radians, of a feature of length ``norm_max``, in [``margin_min``, pi).
-        lambda_g: weight of the term that rewards long features, >= 0.
-        easy_margin: apply the margin only where the angle is below a right one, as the authors' code does; otherwise
-            wherever angle + margin stays below pi, with ArcFace's guard beyond.
+        norm_min: Bound l of the paper, > 0; shorter features count as this long.
+        norm_max: Bound u of the paper, > ``norm_min``; longer features count as this long.
+        margin_min: Margin in radians of a feature of length ``norm_min``, in [0, pi).
+        margin_max: Margin in radians of a feature of length ``norm_max``, in [``margin_min``, pi).
+        lambda_g: Weight of the term that rewards long features, >= 0.
+        easy_margin: Whether the margin applies only where the angle is below a right one, as in the authors' code;
+            otherwise it does wherever angle + margin stays below pi, with ArcFace's guard beyond.
     """
 
     norm_min: float = 10.0
@@ -43,27 +43,27 @@ class MagFaceOptions(HeadOptions):
 
 
 class MagFace(Head):
-    """Margin and penalty send their gradient into the norms, within their range."""
+    """MagFace; margin and penalty have a gradient towards the norms within their range."""
 
     def __init__(self, options: MagFaceOptions) -> None:
         super().__init__(options.s)
         self.options = options
 
     def sample_terms(self, norms: Tensor, generator: torch.Generator | None, *, update_statistics: bool) -> Tensor:
-        """Margins (b, 1) in radians, linear in the norms; see :class:`Head`."""
+        """Compute margins (b, 1) in radians, linear in the norms."""
         options = self.options
         slope = (options.margin_max - options.margin_min) / (options.norm_max - options.norm_min)
         return (slope * (self._within(norms) - options.norm_min) + options.margin_min).unsqueeze(1)
 
     def target(self, cosines: Tensor, terms: Tensor) -> Tensor:
-        """See :class:`Head`; the one term is the margin."""
+        """Compute the target logits; the one term is the margin."""
         margins = terms[:, 0]
         if not self.options.easy_margin:
             return self.s * turned(cosines, margins, guard=True)
         return self.s * torch.where(cosines > 0, turned(cosines, margins), cosines)
 
     def penalty(self, norms: Tensor) -> Tensor:
-        """The paper's lambda (a / u² + 1 / a), a the norm within its range; see :class:`Head`."""
+        """Compute the paper's lambda (a / u² + 1 / a), with the norm a within its range."""
         norms = self._within(norms)
         return self.options.lambda_g * (norms / self.options.norm_max**2 + 1 / norms)
 

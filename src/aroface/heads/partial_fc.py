@@ -1,7 +1,7 @@
-"""The classifier of training: unit features against unit class weights, through an objective, sharded over ranks.
+"""Partial FC (An et al., arXiv 2203.15565): the classifier of training, sharded over ranks, with sampled classes.
 
-Partial FC (An et al., arXiv 2203.15565): each rank holds some of the classes' weights and sees the features of all
-ranks. What the ranks exchange are features, labels and a few numbers for each sample, never weights or logits.
+Each rank holds some of the classes' weights and sees the features of all ranks. The ranks exchange features, labels and
+a few numbers for each sample, never weights or logits.
 """
 
 from __future__ import annotations
@@ -23,40 +23,40 @@ INITIAL_SD = 0.01
 """Standard deviation of the initial weights, as in insightface's ``arcface_torch``."""
 
 _BLOCK = 1024
-"""Classes whose initial weights are drawn together."""
+"""Number of classes whose initial weights are drawn together."""
 
 
 class Classifier(nn.Module):
-    """This rank's classes: ``shard(num_classes, rank, world_size)`` of the default process group, all without one.
+    """Classifier over this rank's classes, ``shard(num_classes, rank, world_size)``; over all without a process group.
 
     Args:
-        num_classes: identities in the training set, at least 2 and one for each rank.
-        embedding_size: features per face, D.
-        objective: the objective; it becomes a part of this module.
-        seed: of the initial weights, which do not depend on the number of ranks.
-        sample_rate: share of this rank's classes that take part in a step, in (0, 1]; see :meth:`choose`.
-        device: where the weights live.
-        initial: ``normal``: weights from N(0, 0.01), as insightface's ``arcface_torch`` has them, of length .23 in 512
-            dimensions; ``unit``: directions of uniform draws from [-1, 1], of length 1, as AdaFace has them. The
-            shorter a class's weight, the further a step turns it.
-        dtype: to which the cosines are rounded, as autocast would do; None for float32.
+        num_classes: Number of identities in the training set, at least 2 and one for each rank.
+        embedding_size: Number of features per face, D.
+        head: Margin function, which becomes a submodule.
+        seed: Seed of the initial weights, which do not depend on the number of ranks.
+        sample_rate: Share of this rank's classes that take part in a step, in (0, 1]; see :meth:`choose`.
+        device: Device of the weights.
+        initial: Initial weights. ``normal``: draws from N(0, 0.01), as in insightface's ``arcface_torch``, of length
+            0.23 in 512 dimensions; ``unit``: directions of uniform draws from [-1, 1], of length 1, as in AdaFace's.
+            The shorter a class's weight, the further a step turns it.
+        dtype: Type to which the cosines are rounded, as autocast would do; None for float32.
 
-    The state belongs to the rank: its rows of the weights, and the objective's statistics, which differ between ranks
-    where they are those of a rank's own samples.
+    The state belongs to the rank: its rows of the weights, and the head's running statistics, which differ between
+    ranks where they are those of a rank's own samples.
 
     Attributes:
-        weight: (R, D), the weights of the classes ``rows``; not normalised.
-        rows: range of the classes that this rank holds.
+        weight: Weights (R, D) of the classes ``rows``, not normalised.
+        rows: Range of the classes that this rank holds.
 
     Raises:
-        InputError: too few classes, or a sample rate out of its range.
+        InputError: Too few classes, or a sample rate out of its range.
     """
 
     def __init__(
         self,
         num_classes: int,
         embedding_size: int,
-        objective: Head,
+        head: Head,
         *,
         seed: int,
         sample_rate: float = 1.0,
@@ -74,23 +74,23 @@ class Classifier(nn.Module):
         self.rows = shard(num_classes, collectives.rank(), collectives.world_size())
         self.weight = nn.Parameter(_initial_weights(self.rows, embedding_size, seed, device, initial))
         self._dtype = dtype
-        self.objective = objective.to(self.weight.device)
+        self.head = head.to(self.weight.device)
         self._chosen: Tensor | None = None
 
     @torch.no_grad()
     def choose(self, labels: Tensor, generator: torch.Generator | None = None) -> None:
-        """Draw the classes that take part from now on; with a sample rate of 1 all do, and nothing is done.
+        """Sample the classes that take part from now on; with a sample rate of 1 all do, and nothing is done.
 
         All classes of the ranks' ``labels`` take part, and others at random until ``int(sample_rate * R)`` of this
-        rank's R classes do (at least one; more where the labels' are more). To be called on all ranks, once for each
-        step of the optimiser, before its first pass.
+        rank's R classes do (at least one; more where the labels' are more). Call it on all ranks, before the forward
+        pass.
 
         Args:
-            labels: int64 (n,), this rank's labels of the whole step; n is the same on all ranks.
-            generator: source of the draw, on any device; None stands for torch's own.
+            labels: Labels int64 (n,) of this rank's images; n is the same on all ranks.
+            generator: Source of the draw, on any device; None for torch's global one.
 
         Raises:
-            InputError: as :meth:`forward`.
+            InputError: See :meth:`forward`.
         """
         if self.sample_rate == 1:
             return
@@ -116,23 +116,22 @@ class Classifier(nn.Module):
         checked: bool = True,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Mean loss of the ranks' samples, a float32 scalar, the same on all ranks.
+        """Compute the mean loss of the ranks' samples, a float32 scalar, the same on all ranks.
 
         Its gradient towards the weights is that of this mean. Its gradient towards the embeddings is multiplied by the
         number of ranks, so that DistributedDataParallel, which averages over the ranks, arrives at that of this mean.
 
         Args:
-            embeddings: (b, D), not normalised; b is the same on all ranks.
-            labels: int64 (b,), in [0, num_classes).
-            update_statistics: whether running statistics of the objective may move; the adversary's pass says no.
-            weight_gradient: whether a gradient towards the weights may be asked for; saying no saves its computation.
-            checked: whether sizes and labels are compared between the ranks first. The device has to be waited for
-                then, which a loop that knows them to be right may save.
-            generator: source of what is random in the objective.
+            embeddings: Embeddings (b, D), not normalised; b is the same on all ranks.
+            labels: Labels int64 (b,), in [0, num_classes).
+            update_statistics: Whether running statistics of the head move; not so in the adversary's pass.
+            weight_gradient: Whether the weights may get a gradient; False saves its computation.
+            checked: Whether sizes and labels are compared between the ranks first, which waits for the device.
+            generator: Source of the head's random draws.
 
         Raises:
-            InputError: batches of different sizes or a label out of range on any rank; every rank raises it.
-            ValueError: labels of a wrong shape or type, or not among those that :meth:`choose` was given.
+            InputError: Batches of different sizes or a label out of range on any rank; every rank raises it.
+            ValueError: Labels of a wrong shape or type, or not among those that :meth:`choose` was given.
         """
         if labels.shape != embeddings.shape[:1] or labels.dtype != torch.int64:
             raise ValueError(f"labels are {labels.dtype} {(*labels.shape,)}; expected int64 ({len(embeddings)},)")
@@ -149,26 +148,26 @@ class Classifier(nn.Module):
                     target_cosines(features, weight, columns, self._chosen, self._dtype)
                 )
             if update_statistics:
-                self.objective.observe(target)
-            target, others = branches(features, weight, target, columns, self._chosen, self.objective, self._dtype)
+                self.head.observe(target)
+            target, others = branches(features, weight, target, columns, self._chosen, self.head, self._dtype)
             partials = collectives.gather_partials(others)
-            others = partials.sum(0) if self.objective.reduction == "sum" else torch.logsumexp(partials, 0)
-            losses = self.objective.loss(self.objective.target(target, terms), others)
+            others = partials.sum(0) if self.head.reduction == "sum" else torch.logsumexp(partials, 0)
+            losses = self.head.loss(self.head.target(target, terms), others)
             return (losses + penalty).mean()
 
     def _sample_terms(
         self, embeddings: Tensor, generator: torch.Generator | None, update_statistics: bool
     ) -> tuple[Tensor, Tensor]:
-        """The objective's terms (B, k) and penalties (B,) of the ranks' samples."""
+        """Compute the head's terms (B, k) and penalties (B,) of the ranks' samples."""
         norms = torch.linalg.vector_norm(embeddings, dim=1)
-        terms = self.objective.sample_terms(norms, generator, update_statistics=update_statistics)
-        everyone = collectives.gather_own(torch.cat([terms, self.objective.penalty(norms).unsqueeze(1)], 1))
-        return everyone[:, :-1], everyone[:, -1]
+        terms = self.head.sample_terms(norms, generator, update_statistics=update_statistics)
+        gathered = collectives.gather_own(torch.cat([terms, self.head.penalty(norms).unsqueeze(1)], 1))
+        return gathered[:, :-1], gathered[:, -1]
 
     def _check(self, labels: Tensor) -> None:
-        """Refuse, on all ranks alike, what would leave some of them waiting for the others."""
-        mine = [len(labels), *(labels.aminmax() if len(labels) else (0, 0))]
-        report = torch.stack([torch.as_tensor(number, device=labels.device) for number in mine])
+        """Refuse, on all ranks alike, a batch that would leave some of them waiting for the others."""
+        facts = [len(labels), *(labels.aminmax() if len(labels) else (0, 0))]
+        report = torch.stack([torch.as_tensor(number, device=labels.device) for number in facts])
         reports = collectives.gather(report.unsqueeze(0)).tolist()
         sizes = [size for size, _, _ in reports]
         if len({*sizes}) > 1 or not sizes[0]:
@@ -184,7 +183,7 @@ class Classifier(nn.Module):
                 )
 
     def _columns(self, labels: Tensor) -> Tensor:
-        """Place (B,) of each label among the classes here that take part, -1 where it is on another rank."""
+        """Return the index (B,) of each label among this rank's sampled classes, -1 where another rank has it."""
         places = labels - self.rows.start
         here = (places >= 0) & (places < len(self.rows))
         if self.sample_rate == 1:
@@ -192,10 +191,10 @@ class Classifier(nn.Module):
         if self._chosen is None:
             raise ValueError("no classes are chosen; call choose before each step")
         columns = torch.searchsorted(self._chosen, places).clamp_max(len(self._chosen) - 1)
-        found = here & (self._chosen[columns] == places)
-        if not collectives.sum_over_ranks(found.long()).all():
+        is_chosen = here & (self._chosen[columns] == places)
+        if not collectives.sum_over_ranks(is_chosen.long()).all():
             raise ValueError("a label is not among the chosen classes; give choose the labels of the whole step")
-        return torch.where(found, columns, -1)
+        return torch.where(is_chosen, columns, -1)
 
 
 def _initial_weights(

@@ -1,4 +1,4 @@
-"""Objectives by name."""
+"""Heads by name."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ HEADS: dict[str, tuple[Callable[[Any], Head], type]] = {
     "magface": (MagFace, MagFaceOptions),
     "softmax": (Softmax, HeadOptions),
 }
-"""The objective and the dataclass of its options, by name."""
+"""Head and the dataclass of its options, by name."""
 
 
 def build(name: str, **options: Any) -> Head:
-    """Make the objective ``name``; options that are not given have its published defaults.
+    """Make the head ``name``; options that are not given have its published defaults.
 
     Raises:
-        InputError: an unknown name or option, or an option of the wrong type or range.
+        InputError: An unknown name or option, or an option of the wrong type or range.
     """
     if name not in HEADS:
         raise InputError(f"unknown head {name!r}", expected=f"one of {', '.join(HEADS)}")
-    objective, kind = HEADS[name]
-    return objective(typed_options(kind, options, f"head {name}"))
+    head, kind = HEADS[name]
+    return head(typed_options(kind, options, f"head {name}"))

@@ -1,4 +1,4 @@
-"""SFace (Zhong et al., arXiv 2205.12010): intra- and inter-class forces that vanish once they have done enough."""
+"""SFace (Zhong et al., arXiv 2205.12010): intra- and inter-class forces that vanish once angles are good enough."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class SFaceOptions(HeadOptions):
     """Options of SFace; the defaults are those of the authors' code.
 
     Attributes:
-        k: steepness of both forces' sigmoids, > 0.
-        a: target angle in radians below which a sample is pulled no further.
-        b: angle in radians to another class above which it is pushed no further.
+        k: Steepness of both forces' sigmoids, > 0.
+        a: Target angle in radians below which a sample is pulled no further.
+        b: Angle in radians to another class above which it is pushed no further.
     """
 
     k: float = 80.0

@@ -1,4 +1,4 @@
-"""Softmax without a margin, the baseline of all the others (NormFace, Wang et al., arXiv 1704.06369)."""
+"""Softmax without a margin, the baseline of the other heads (NormFace, Wang et al., arXiv 1704.06369)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from aroface.heads.base import Head, HeadOptions
 
 
 class Softmax(Head):
-    """The scaled cosine itself: features and class weights stay normalised, and there is no bias."""
+    """Scaled cosine: features and class weights stay normalised, and there is no bias."""
 
     def __init__(self, options: HeadOptions) -> None:
         super().__init__(options.s)

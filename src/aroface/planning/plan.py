@@ -29,12 +29,12 @@ from aroface.planning.config import (
 )
 from aroface.planning.data_sources import DataSource, Sources, write_if_new
 from aroface.planning.paths import command_path
+from aroface.training.execution import command_line
 from aroface.training.recipe import fitting_processes, recipe_hash
 
 SCHEMA = 1
 
 _COLOR = "RGB"  # of the input of trained and of imported networks
-_NO_OPTIONS = ("processes", "validate", "gpu_type")  # of ``training``: said in another way, or not to the training
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,13 +198,8 @@ class Plan:
 
     @property
     def execution(self) -> str:
-        """Arguments of ``aroface train`` that say how a training is carried out, beside the number of processes."""
-        words: list[str] = []
-        for name, value in self.values["training"].items():
-            option = f"--{name.replace('_', '-')}"
-            if name in _NO_OPTIONS or value is None or value is False:
-                continue
-            words += [option] if value is True else [option, str(value)]
+        """Arguments of ``aroface train`` for the execution of a training, beside the number of processes."""
+        words = command_line(self.values["training"])
         validate = self.values["training"]["validate"]
         if validate:
             words += ["--validate", *(f"{name}={self.benchmarks[name].source.path}" for name in validate)]

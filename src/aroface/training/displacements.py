@@ -1,4 +1,4 @@
-"""How far the adversary moved the images of a training, counted on the device without ever waiting for it."""
+"""Histograms of the adversary's warps over a training, counted on the device without ever waiting for it."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ QUANTITIES: dict[str, tuple[float, float]] = {
     "shift_y": (-0.2, 0.2),
     "landmarks": (0.0, 40.0),
 }
-"""What is counted, and from where to where: scale (above 1 zooms out), degrees, shifts as parts of the image's side,
-and the mean distance that the five points of the template move, in pixels of a 112×112 crop. Wide enough for what the
-options' clips allow from a usual start, and the same for every run, so that runs can be compared."""
+"""Quantities and their ranges: scale (above 1 zooms out), degrees, shifts as fractions of the image's side, and the
+mean displacement of the template's five points, in pixels of a 112×112 crop. Wide enough for the options' clips from a
+usual start, and the same for every run, so that runs can be compared."""
 BINS = 200
 _START_SDS = 2.0
 
 
 class Displacements:
-    """Histograms of the warps that a training's images were given; on each process of its own.
+    """Histograms of the warps of a training's images; one of these on each process.
 
     Args:
-        device: what the training computes on.
+        device: Device of the training.
 
     Attributes:
-        counts: int64 (2, quantities, BINS + 2): of all epochs but the last and of the last one; by quantity; below the
-            first bin, in each bin (its lower edge belongs to it, its upper one to the next), above the last bin.
+        counts: Counts int64 (2, quantities, BINS + 2): of all epochs but the last and of the last one; by quantity;
+            below the first bin, in each bin (its lower edge belongs to it, its upper one to the next), above the last.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -50,39 +50,39 @@ class Displacements:
         """Count the warped images of one pass.
 
         Args:
-            warped: what the adversary made of them.
-            last: whether this is the last epoch.
+            warped: Warped part of the micro-batch.
+            last: Whether this is the last epoch.
         """
-        places = torch.searchsorted(self._edges, measures(warped), right=True)
+        bins = torch.searchsorted(self._edges, measures(warped), right=True)
         # Comparing and adding up is deterministic on every device, as scattering is not.
-        self.counts[int(last)] += (places.unsqueeze(2) == self._bins).sum(1)
+        self.counts[int(last)] += (bins.unsqueeze(2) == self._bins).sum(1)
 
     def restore(self, counts: Sequence[Tensor]) -> None:
-        """Go on from what one or several processes had counted before."""
-        for each in counts:
-            self.counts += each.to(self.counts.device)
+        """Continue from the counts of one or several processes."""
+        for earlier in counts:
+            self.counts += earlier.to(self.counts.device)
 
 
 def measures(warped: Warped) -> Tensor:
-    """Each quantity of each warped image, float32 (quantities, n), in the units of :data:`QUANTITIES`."""
+    """Compute each quantity of each warped image, float32 (quantities, n), in the units of :data:`QUANTITIES`."""
     warps, pixels = warped.warps, TEMPLATE_SIZE / warped.images.shape[-1]
     shift = warps.shift / 2  # it is in halves of the image
-    found = (warps.scale, torch.rad2deg(warps.theta), shift[:, 0], shift[:, 1], warped.displacement_px.mean(1) * pixels)
-    return torch.stack(found).float()
+    landmarks = warped.displacement_px.mean(1) * pixels
+    return torch.stack([warps.scale, torch.rad2deg(warps.theta), shift[:, 0], shift[:, 1], landmarks]).float()
 
 
 def describe(counts: Tensor, options: AdversaryOptions, images: int, images_last: int) -> dict[str, Any]:
-    """What ``history.json`` says of the displacements.
+    """Describe the displacements for ``history.json``.
 
     Args:
-        counts: of :class:`Displacements`, the sum over all processes.
-        options: of the adversary.
-        images: that were trained on, in all.
-        images_last: in the last epoch.
+        counts: Counts of :class:`Displacements`, summed over all processes.
+        options: Options of the adversary.
+        images: Number of images of the whole training.
+        images_last: Number of images of the last epoch.
 
     Returns:
-        Images and warped images, and by quantity the histograms, where the starts lie (mean ± 2 standard deviations of
-        a normal start, all of a uniform one) and how far the ascent's steps reach from the identity.
+        Images and warped images, and by quantity the histograms, the range of the starts (mean ± 2 standard deviations
+        of a normal start, all of a uniform one) and the reach of the ascent's steps from the identity.
     """
     both = {"whole": counts.sum(0), "last_epoch": counts[1]}
     ranges = _ranges(options)
@@ -102,21 +102,21 @@ def _ranges(options: AdversaryOptions) -> dict[str, dict[str, list[float]]]:
     starts = [spread * sd for sd in (options.start_sd_scale, options.start_sd_theta, options.start_sd_shift)]
     far = options.steps * options.step_mean
     steps = [far * factor for factor in (options.step_scale, options.step_theta, options.step_shift)]
-    found: dict[str, dict[str, list[float]]] = {name: {} for name in QUANTITIES}
-    for what, (scale, theta, shift) in (("start", starts), ("budget", steps)):
+    ranges: dict[str, dict[str, list[float]]] = {name: {} for name in QUANTITIES}
+    for range_, (scale, theta, shift) in (("start", starts), ("budget", steps)):
         degrees = math.degrees(theta)
         moved = _corner_displacements(options, scale, theta, shift)
-        inner = _corner_displacements(options, 0.0, 0.0, 0.0) if what == "start" else moved
+        inner = _corner_displacements(options, 0.0, 0.0, 0.0) if range_ == "start" else moved
         ends = ((1 - scale, 1 + scale), (-degrees, degrees), *[(-shift / 2, shift / 2)] * 2, (min(inner), max(moved)))
         for name, (low, high) in zip(QUANTITIES, ends, strict=True):
-            found[name][what] = [round(low, 6), round(high, 6)]
-    return found
+            ranges[name][range_] = [round(low, 6), round(high, 6)]
+    return ranges
 
 
 def _corner_displacements(options: AdversaryOptions, scale: float, theta: float, shift: float) -> list[float]:
-    """Mean displacement of the landmarks at the 16 corners of a box of warps about the identity, in pixels."""
+    """Compute the landmarks' mean displacement at the 16 corners of a box of warps about the identity, in pixels."""
     signs = torch.tensor([*itertools.product((-1.0, 1.0), repeat=4)])
     warps = Similarity(1 + scale * signs[:, 0], theta * signs[:, 1], shift * signs[:, 2:])
-    found = landmark_displacement(warps, TEMPLATE_SIZE, options.fill).mean(1)
+    displacements = landmark_displacement(warps, TEMPLATE_SIZE, options.fill).mean(1)
     limit = options.landmark_budget_px
-    return [value if limit is None else min(value, limit) for value in found.tolist()]
+    return [value if limit is None else min(value, limit) for value in displacements.tolist()]

@@ -16,16 +16,16 @@ from torch import Tensor
 BEGINNING = 20
 DIVERGED = 2.0
 LAG = 4
-"""Steps that a device may be behind the host."""
+"""Number of steps that a device may be behind the host."""
 
 
 class Loss(NamedTuple):
-    """The loss of a step.
+    """Loss of a step.
 
     Attributes:
-        value: mean over the batch.
-        step: its number.
-        records: positions in the training set of the images of this process.
+        value: Mean over the batch.
+        step: Number of the step, from 0.
+        records: Positions in the training set of this process's images.
     """
 
     value: float
@@ -45,20 +45,20 @@ class LossQueue:
         self._under_way: deque[tuple[Tensor, Any, int, NDArray[np.int64]]] = deque()
 
     def send(self, loss: Tensor, step: int, records: NDArray[np.int64]) -> None:
-        """Begin to copy the loss of a step."""
+        """Begin to copy the loss of a step to the host."""
         copied = None
         if loss.is_cuda:
-            place = torch.empty_like(loss, device="cpu", pin_memory=True)
-            loss = place.copy_(loss, non_blocking=True)
+            buffer = torch.empty_like(loss, device="cpu", pin_memory=True)
+            loss = buffer.copy_(loss, non_blocking=True)
             copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
             copied.record()
         self._under_way.append((loss, copied, step, records))
 
     def arrived(self, *, all_of_them: bool = False) -> Iterator[Loss]:
-        """The losses that have arrived and were not asked for before, in order.
+        """Yield the losses that have arrived since the last call, in order.
 
         Args:
-            all_of_them: wait for those that are under way.
+            all_of_them: Whether to wait for those that are under way.
         """
         while self._under_way:
             loss, copied, step, records = self._under_way[0]
@@ -72,15 +72,15 @@ class LossQueue:
 
 @dataclass(slots=True)
 class DivergenceDetector:
-    """The first losses of a training and a moving mean of the last.
+    """Detector of divergence: mean of the first losses against a moving average of the last.
 
-    Cross entropy over margins begins at its largest. A mean of twice that of the beginning is no noise: at a scale of
-    64 only weights that have run away give it.
+    Cross entropy with margins begins at its largest. An average of twice the beginning is no noise: at a scale of 64
+    only diverged weights produce it.
 
     Attributes:
-        seen: losses so far.
-        beginning: mean of the first ones.
-        recent: exponential mean of the last ones, over about as many.
+        seen: Number of losses so far.
+        beginning: Mean of the first :data:`BEGINNING` losses.
+        recent: Exponential moving average over about as many.
     """
 
     seen: int = 0
@@ -88,7 +88,7 @@ class DivergenceDetector:
     recent: float = 0.0
 
     def trouble(self, loss: float) -> str | None:
-        """Take in one loss; a few words if it, or the mean, is beyond hope."""
+        """Add one loss; return a message if the loss or its moving average has diverged."""
         if not math.isfinite(loss):
             return f"loss is {loss}"
         self.seen += 1

@@ -1,20 +1,22 @@
-"""A training of three steps on made-up images: does all of it fit together, into memory, into the time there is?"""
+"""Dry run: three steps on random images, to check configuration, memory and speed."""
 
 from __future__ import annotations
 
 import resource
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from itertools import islice
 from typing import Any
 
 import numpy as np
 import torch
 
-from aroface.datasets.corrupt_images import Corrupt
 from aroface.datasets.loader import Batch
-from aroface.distributed.process_group import ProcessGroup, process_group, share_of
+from aroface.distributed.process_group import process_group
+from aroface.errors import InputError
+from aroface.training.data_parallel import split_batch
 from aroface.training.execution import ExecutionOptions
 from aroface.training.recipe import RunRecipe
 from aroface.training.trainer import Trainer
@@ -24,26 +26,21 @@ _SIZE = 112
 
 
 @dataclass(frozen=True, slots=True)
-class Noise:
-    """Batches of noise, as many as an epoch of a training set would have.
+class NoiseBatches:
+    """Batches of noise, as many as an epoch of a training set has, but enough for a dry run.
 
     Attributes:
-        batches_per_epoch: of that set; at least as many as a dry run takes.
-        batch_size: images a batch on this process.
-        num_classes: labels are drawn from these.
+        batches_per_epoch: Number of batches of an epoch.
+        batch_size: Number of images of a batch on this process.
+        num_classes: Number of classes of the labels.
     """
 
     batches_per_epoch: int
     batch_size: int
     num_classes: int
 
-    @property
-    def corrupt(self) -> list[Corrupt]:
-        """None of it."""
-        return []
-
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
-        """Fresh noise for each batch."""
+        """Yield fresh noise for each batch."""
         for number in range(start, max(STEPS, self.batches_per_epoch)):
             draw = np.random.default_rng([epoch, number])
             images = draw.integers(0, 256, (self.batch_size, _SIZE, _SIZE, 3), np.uint8)
@@ -56,34 +53,47 @@ class Noise:
             )
 
 
-def dry_run(
-    run: RunRecipe, num_classes: int, images: int, execution: ExecutionOptions, folder: Path
-) -> dict[str, Any] | None:
-    """Build everything, do three steps on noise and say what the whole training would take.
+def dry_run(run: RunRecipe, num_classes: int, images: int, execution: ExecutionOptions) -> dict[str, Any] | None:
+    """Build everything, take three steps on noise and estimate the cost of the whole training.
 
     Args:
-        run: what would be trained.
-        num_classes: identities of its training set.
-        images: of its training set.
-        execution: how it would be carried out.
-        folder: an empty one; nothing is left in it.
+        run: Run to estimate.
+        num_classes: Number of identities of its training set.
+        images: Number of images of its training set.
+        execution: Execution options.
 
     Returns:
         Parameters, seconds a step, images a second, hours and memory, by name; None on all processes but the first.
 
     Raises:
-        InputError: a batch that cannot be split, or a device that is not there.
+        InputError: The batch cannot be split, the device does not exist, or no step updated the weights, so that
+            neither memory nor speed would be those of a training.
     """
-    with process_group(execution.device) as ranks:
-        local, _ = share_of(run.recipe.batch_size, ranks, execution.micro_batch)
-        noise = Noise(max(images // run.recipe.batch_size, 1), local, num_classes)
-        trainer = Trainer(run, num_classes, noise, folder, folder, execution, ranks)
-        seconds = trainer.dry_run(STEPS)
-        return _report(run, trainer, ranks, seconds) if ranks.first else None
+    with process_group(execution.device) as group:
+        split = split_batch(run.recipe, execution, group)
+        noise = NoiseBatches(max(images // run.recipe.batch_size, 1), split.per_rank, num_classes)
+        trainer = Trainer(run, num_classes, noise.batches_per_epoch, split, execution, group)
+        seconds = _seconds_per_step(trainer, noise)
+        return _report(trainer, seconds) if group.first else None
 
 
-def _report(run: RunRecipe, trainer: Trainer, ranks: ProcessGroup, seconds: float) -> dict[str, Any]:
-    if ranks.device.type != "cpu":
+def _seconds_per_step(trainer: Trainer, batches: NoiseBatches) -> float:
+    """Measure the duration of a step, without the first one."""
+    if trainer.scaler.is_enabled():  # at the usual scale the first steps overflow and their updates are skipped
+        trainer.scaler.load_state_dict({**trainer.scaler.state_dict(), "scale": 1.0})
+    times = [time.monotonic()]
+    for batch in islice(batches.epoch(0), STEPS):
+        float(trainer.train_step(batch).loss)  # waits for the device
+        times.append(time.monotonic())
+    if not trainer.optimiser.state:
+        remedy = "lower the learning rate, or choose another precision"
+        raise InputError("no step of the dry run updated the weights", file=trainer.run.name, remedy=remedy)
+    return (times[-1] - times[1]) / (len(times) - 2)
+
+
+def _report(trainer: Trainer, seconds: float) -> dict[str, Any]:
+    run, group = trainer.run, trainer.group
+    if group.device.type != "cpu":
         memory, device = torch.cuda.max_memory_allocated(), torch.cuda.get_device_name()
     else:
         unit = 1 if sys.platform == "darwin" else 1024
@@ -92,22 +102,22 @@ def _report(run: RunRecipe, trainer: Trainer, ranks: ProcessGroup, seconds: floa
     return {
         "run": run.name,
         "device": device,
-        "processes": ranks.world_size,
-        "images_per_pass": trainer.pass_images,
-        "backbone_parameters": sum(each.numel() for each in trainer.backbone.parameters()),
+        "processes": group.world_size,
+        "images_per_pass": trainer.split.per_pass,
+        "backbone_parameters": sum(parameter.numel() for parameter in trainer.backbone.parameters()),
         "classes": trainer.num_classes,
         "classes_here": len(trainer.classifier.rows),
         "steps": trainer.steps,
         "seconds_per_step": seconds,
         "images_per_s": run.recipe.batch_size / seconds,
         "wall_hours": hours,
-        "device_hours": hours * ranks.world_size,
+        "device_hours": hours * group.world_size,
         "peak_memory_bytes": memory,
     }
 
 
 def describe(report: dict[str, Any]) -> str:
-    """The report of a dry run as lines for a terminal."""
+    """Format the report of a dry run as lines for a terminal."""
     rows = [
         ("run", report["run"]),
         ("device", f"{report['processes']} × {report['device']}"),

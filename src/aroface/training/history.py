@@ -1,4 +1,4 @@
-"""``history.json``: the course of a finished training, small enough to be kept and drawn."""
+"""``history.json``: the curves of a finished training, thinned to be kept and drawn."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aroface.training.recipe import RunRecipe
 SCHEMA = 1
 HISTORY = "history.json"
 POINTS = 512
-_SAID = {"step", "epoch"}
+_POSITION = {"step", "epoch"}
 
 
 def write_history(
@@ -24,15 +24,15 @@ def write_history(
     """Write ``history.json`` from the log of a training that has ended.
 
     Args:
-        run: what was trained.
-        run_dir: has the log and takes the file.
-        steps: of the whole training.
-        steps_per_epoch: of an epoch.
-        displacements: as :func:`aroface.training.displacements.describe` says it; None without an adversary, and where
-            the counts of a part of the training were lost.
+        run: Run that was trained.
+        run_dir: Folder with the log, which takes the file.
+        steps: Number of steps of the whole training.
+        steps_per_epoch: Number of steps of an epoch.
+        displacements: Description by :func:`aroface.training.displacements.describe`; None without an adversary, and
+            where the counts of a part of the training were lost.
 
     Returns:
-        The file.
+        Path of the file.
     """
     entries = [*_entries(run_dir / LOG)]
     content = {
@@ -58,38 +58,38 @@ def write_history(
 
 
 def thin(entries: Iterable[Mapping[str, Any]], steps: int, points: int = POINTS) -> dict[str, list[float]]:
-    """A curve of at most ``points`` points: the training is cut into equal parts, each of which gives its mean.
+    """Thin a curve to at most ``points`` points: means over equal intervals of the training.
 
-    There are as many parts as logged steps, but no more than ``points``; one in which nothing was logged gives no
-    point. A step that was logged twice counts once, as it was logged last.
+    There are as many intervals as logged steps, but no more than ``points``; one without a logged step gives no point.
+    A step that was logged twice counts once, as it was logged last.
 
     Args:
-        entries: lines of the log with ``step``, ``loss`` and ``lr``.
-        steps: of the whole training.
-        points: most points.
+        entries: Lines of the log with ``step``, ``loss`` and ``lr``.
+        steps: Number of steps of the whole training.
+        points: Largest number of points.
 
     Returns:
-        Columns ``step`` (mean of the steps), ``loss``, ``lr`` and ``logged`` (how many steps the point is the mean of).
+        Columns ``step`` (mean of the steps), ``loss``, ``lr`` and ``logged`` (number of steps of each mean).
     """
     logged = {entry["step"]: entry for entry in entries}
-    parts: dict[int, list[Mapping[str, Any]]] = {}
-    for step, entry in sorted(logged.items(), key=lambda each: each[0]):
-        parts.setdefault(step * min(points, len(logged)) // steps, []).append(entry)
+    intervals: dict[int, list[Mapping[str, Any]]] = {}
+    for step, entry in sorted(logged.items(), key=lambda item: item[0]):
+        intervals.setdefault(step * min(points, len(logged)) // steps, []).append(entry)
     curve: dict[str, list[float]] = {
-        key: [_rounded(fmean(entry[key] for entry in part)) for part in parts.values()]
+        key: [_rounded(fmean(entry[key] for entry in interval)) for interval in intervals.values()]
         for key in ("step", "loss", "lr")
     }
-    return {**curve, "logged": [len(part) for part in parts.values()]}
+    return {**curve, "logged": [len(interval) for interval in intervals.values()]}
 
 
 def _validation(entries: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """What was measured after epochs; one that was measured twice counts once."""
+    """List the validations after epochs; one that was repeated counts once."""
     measured = {entry["epoch"]: entry for entry in entries if "loss" not in entry}
     return [
         {
             "epoch": epoch + 1,
             "step": entry["step"] + 1,
-            "metrics": {name: value for name, value in entry.items() if name not in _SAID},
+            "metrics": {name: value for name, value in entry.items() if name not in _POSITION},
         }
         for epoch, entry in sorted(measured.items())
     ]
@@ -101,7 +101,7 @@ def _entries(path: Path) -> Iterable[dict[str, Any]]:
             entry = json.loads(line)
         except (ValueError, RecursionError):  # a damaged line must not cost a training its end
             continue
-        if isinstance(entry, dict) and {*entry} >= _SAID and ("loss" not in entry or "lr" in entry):
+        if isinstance(entry, dict) and {*entry} >= _POSITION and ("loss" not in entry or "lr" in entry):
             yield entry
 
 

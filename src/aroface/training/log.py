@@ -1,4 +1,4 @@
-"""What a training says while it runs: JSON lines, TensorBoard, a progress file and the terminal."""
+"""Log of a training: JSON lines, TensorBoard, a progress file and the terminal."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch.utils.tensorboard import SummaryWriter
 
+from aroface.faces.sheet import write_sheet
 from aroface.files import write_json, write_text
 from aroface.progress import console
+from aroface.training.step_report import StepReport
 
 LOG = "log.jsonl"
 PROGRESS_EVERY_S = 1.0
@@ -27,16 +27,17 @@ class TrainingLog:
     """Log of one run, continued cleanly when the run is resumed.
 
     Args:
-        run: the run's name.
-        run_dir: takes ``log.jsonl`` and ``tensorboard/``.
-        state_dir: takes ``progress.json``, rewritten about once a second for whoever watches.
-        epochs: epochs of the whole training.
-        steps: steps of the whole training.
-        start: first step of this process; entries at or after it are dropped from ``log.jsonl``.
+        run: Name of the run.
+        run_dir: Folder that takes ``log.jsonl``, ``sheets/`` and ``tensorboard/``.
+        state_dir: Folder that takes ``progress.json``, rewritten about once a second.
+        epochs: Number of epochs of the whole training.
+        steps: Number of steps of the whole training.
+        start: First step of this process; entries at or after it are dropped from ``log.jsonl``.
     """
 
     def __init__(self, run: str, run_dir: Path, state_dir: Path, epochs: int, steps: int, start: int) -> None:
         self._run, self._epochs, self._steps, self._start = run, epochs, steps, start
+        self._sheets = run_dir / "sheets"
         self._progress_file = state_dir / "progress.json"
         self._began = self._written = self._spoken = time.monotonic()
         run_dir.mkdir(parents=True, exist_ok=True)
@@ -64,12 +65,15 @@ class TrainingLog:
             if isinstance(value, int | float):
                 self._board.add_scalar(name, value, step)
 
-    def image(self, step: int, name: str, image: NDArray[np.uint8]) -> None:
-        """Add an H×W×3 picture to TensorBoard."""
-        self._board.add_image(name, image, step, dataformats="HWC")
+    def sheet(self, report: StepReport) -> None:
+        """Write a contact sheet of clean and warped images, also to TensorBoard; nothing if none was warped."""
+        sheet = report.sheet()
+        if sheet is not None:
+            write_sheet(self._sheets / f"step_{report.step:08d}.png", sheet)
+            self._board.add_image("clean above warped", sheet, report.step, dataformats="HWC")
 
     def tick(self, step: int, epoch: int, loss: float, images_per_s: float) -> None:
-        """Tell the terminal and ``progress.json`` how far the training is, at most about once a second."""
+        """Update the terminal and ``progress.json``, at most about once a second."""
         now = time.monotonic()
         done = step + 1
         if now - self._written < PROGRESS_EVERY_S and done < self._steps:
@@ -94,7 +98,7 @@ class TrainingLog:
         write_json(self._progress_file, progress)
 
     def alive(self) -> None:
-        """Tell the watch over ``progress.json`` that something is being done, though no step."""
+        """Touch ``progress.json`` as a sign of life for its watch while no step is done."""
         with suppress(OSError):
             os.utime(self._progress_file)
 
@@ -111,7 +115,7 @@ def _kept(line: dict[str, Any], start: int) -> bool:
 
 
 def whole_lines(path: Path) -> list[str]:
-    """The complete lines of a log; a last one that a kill cut short is left out."""
+    """Read the complete lines of a log, without a last one that a kill cut short."""
     if not path.exists():
         return []
     text = path.read_text(encoding="utf-8")

@@ -8,12 +8,12 @@ REFERENCE_LR, REFERENCE_BATCH = 0.1, 1024
 
 
 def linear_scaling(batch_size: int) -> float:
-    """Learning rate that the authors' page of ARoFace recommends for a total batch: 0.1 · batch / 1024."""
+    """Return the learning rate that ARoFace's authors recommend for a total batch: 0.1 · batch / 1024."""
     return REFERENCE_LR * batch_size / REFERENCE_BATCH
 
 
 def learning_rate(schedule: LearningRateSchedule, base: float, step: int, steps: int, steps_per_epoch: int) -> float:
-    """Learning rate of step ``step`` (from 0) out of ``steps``.
+    """Return the learning rate of step ``step`` (from 0) out of ``steps``.
 
     ``polynomial`` falls from ``base`` to 0 over the steps after the warm-up (insightface arcface_torch's
     ``PolyScheduler``); ``step`` multiplies by ``factor`` at each milestone epoch (AdaFace's recipe).
@@ -27,7 +27,7 @@ def learning_rate(schedule: LearningRateSchedule, base: float, step: int, steps:
     return float(base * schedule.factor**passed)
 
 
-def strength(warmup_epochs: float, step: int, steps_per_epoch: int) -> float:
-    """Multiplier in [0, 1] of the adversary's displacements: linear over ``warmup_epochs``, then 1."""
+def adversary_strength(warmup_epochs: float, step: int, steps_per_epoch: int) -> float:
+    """Return the multiplier in [0, 1] of the adversary's displacements: linear over ``warmup_epochs``, then 1."""
     warmup = warmup_epochs * steps_per_epoch
     return 1.0 if step >= warmup else step / warmup

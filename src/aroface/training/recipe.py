@@ -1,4 +1,4 @@
-"""The recipe: exactly what decides the weights that a training ends with, and nothing else."""
+"""Recipe: everything that decides the final weights of a training, and nothing else."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Optimiser:
     """Stochastic gradient descent with momentum (insightface arcface_torch ``train_v2.py``).
 
     Attributes:
-        lr: learning rate at the recipe's total batch size.
-        momentum: momentum of every parameter.
+        lr: Learning rate at the recipe's total batch size.
+        momentum: Momentum of every parameter.
         weight_decay: L2 penalty.
-        decay_norm_and_bias: whether batch norm, PReLU and bias parameters decay as well, as in the released code.
-        clip_norm: largest L2 norm of the backbone's gradient; the classifier's is not clipped. None for no limit, as in
+        decay_norm_and_bias: Whether batch norm, PReLU and bias parameters decay as well, as in the released code.
+        clip_norm: Largest L2 norm of the backbone's gradient; the classifier's is not clipped. None for no limit, as in
             AdaFace's code.
-        decay_batch_norm: whether batch norm decays where ``decay_norm_and_bias`` says so; if not, only PReLU and biases
+        decay_batch_norm: Whether batch norm decays where ``decay_norm_and_bias`` says so; if not, only PReLU and biases
             decay beside convolutions, linear layers and classes, as in AdaFace's code.
     """
 
@@ -42,10 +42,10 @@ class LearningRateSchedule:
 
     Attributes:
         kind: ``polynomial`` decay to zero over all steps, or division at given epochs (``step``).
-        power: exponent of the polynomial.
-        milestones: epochs at which ``step`` multiplies by ``factor``.
-        factor: see ``milestones``.
-        warmup_epochs: epochs of linear warm-up from zero; the decay runs over what is left.
+        power: Exponent of the polynomial.
+        milestones: Epochs at which ``step`` multiplies by ``factor``.
+        factor: See ``milestones``.
+        warmup_epochs: Epochs of linear warm-up from zero; the decay runs over what is left.
     """
 
     kind: Literal["polynomial", "step"]
@@ -57,46 +57,46 @@ class LearningRateSchedule:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A resolved recipe, as ``recipe.schema.json`` describes it.
+    """Resolved recipe, as ``recipe.schema.json`` describes it.
 
     Attributes:
-        arch: name in the registry of backbones.
-        embedding_size: dimension of the embedding.
+        arch: Name in the registry of backbones.
+        embedding_size: Dimension of the embedding.
         head: ``name`` of the margin function and its options.
         adversary: ``kind``, ``profile`` and options of the alignment adversary, ``warmup_epochs`` of its strength.
-        optimiser: see :class:`Optimiser`.
-        schedule: see :class:`LearningRateSchedule`.
-        epochs: passes over the training set.
-        batch_size: images of one step over all processes.
-        precision: arithmetic of the backbone's convolutions; everything else stays in float32 unless ``autocast`` says
+        optimiser: See :class:`Optimiser`.
+        schedule: See :class:`LearningRateSchedule`.
+        epochs: Passes over the training set.
+        batch_size: Images of one step over all processes.
+        precision: Arithmetic of the backbone's convolutions; everything else stays in float32 unless ``autocast`` says
             otherwise.
-        flip: probability of a horizontal flip.
-        cpu_threads: threads of CPU arithmetic. They decide the order of floating-point sums, hence the bits.
-        deterministic: whether CUDA kernels with a fixed order of summation are asked for.
-        tf32: whether CUDA's convolutions may round float32 to TF32, as PyTorch's default has it and so the released
+        flip: Probability of a horizontal flip.
+        cpu_threads: Threads of CPU arithmetic. They decide the order of floating-point sums, hence the bits.
+        deterministic: Whether CUDA kernels with a fixed order of summation are asked for.
+        tf32: Whether CUDA's convolutions may round float32 to TF32, as PyTorch's default has it and so the released
             code; what is computed in half precision is not concerned.
-        low_quality: options of AdaFace's augmentations (`LowQualityOptions`); None for none.
-        sample_rate: share of the other classes that take part in a step (Partial FC, arXiv 2203.15565).
-        batch_norm: what several processes do about batch norm: each normalises by its own images and the first one's
+        low_quality: Options of AdaFace's augmentations (`LowQualityOptions`); None for none.
+        sample_rate: Share of the other classes that take part in a step (Partial FC, arXiv 2203.15565).
+        batch_norm: Batch norm of several processes: each normalises by its own images and the first one's
             running statistics are saved (``local``, as the released code does), or their mean is (``averaged``), or all
             normalise by the images of all (``synchronised``). ``broadcast`` is ``local`` with the first one's running
             statistics, those of the head included, given to all before each pass, as AdaFace's code has it.
-        growth_interval: steps without an overflow after which fp16's loss scale doubles (of ``GradScaler``, whose own
+        growth_interval: Steps without an overflow after which fp16's loss scale doubles (of ``GradScaler``, whose own
             default is 2,000; the ARoFace authors' code has 100). Nothing under another precision.
-        gradient_compression: in which precision the backbone's gradients travel between processes. ``fp16`` leaves
+        gradient_compression: Precision of the backbone's gradients on the way between processes. ``fp16`` leaves
             those of a single process as they are, where the released code rounds them, too; ``fp16_always`` rounds
             them.
-        backbone: options of the backbone's training, see `BackboneOptions`.
-        class_weights: how classes start, see ``initial`` of `Classifier`.
-        autocast: what ``precision`` holds for: ``convolutions``, as in the released code, or ``everything``: the last
+        backbone: Options of the backbone's training, see `BackboneOptions`.
+        class_weights: Initial class weights, see ``initial`` of `Classifier`.
+        autocast: Scope of ``precision``: ``convolutions``, as in the released code, or ``everything``: the last
             layers and the cosines, too, as in AdaFace's.
-        last_batch: whether the images that are left over at the end of an epoch make a smaller batch (``kept``) or
+        last_batch: Whether the images that are left over at the end of an epoch make a smaller batch (``kept``) or
             none (``dropped``).
-        images_per_pass: images of one forward pass of one process, whatever their number: by so many batch norm
+        images_per_pass: Images of one forward pass of one process, for any number of processes: by so many batch norm
             normalises, and so many a head's ``norm_stats: local`` see. None for an equal share of the batch.
-        class_update: with a ``sample_rate`` below 1, which classes feel momentum and weight decay: those that were
+        class_update: With a ``sample_rate`` below 1, the classes that feel momentum and weight decay: those that were
             ``drawn``, as the Partial FC paper has it, or ``all``, as its released code does.
-        class_draw: with a ``sample_rate`` below 1, whether classes are drawn once for each ``step``, or for each
+        class_draw: With a ``sample_rate`` below 1, whether classes are drawn once for each ``step``, or for each
             ``pass``, so that the adversary attacks through other classes than those that are trained, as released.
     """
 
@@ -146,16 +146,16 @@ class Recipe:
 
 @dataclass(frozen=True, slots=True)
 class RunRecipe:
-    """One training to be done: its name, what it belongs to, and its recipe.
+    """Run to train: its name, its experiment, and its recipe.
 
     Attributes:
         name: ``{method}-{dataset}-{arch}-s{seed}-{hash}``.
         experiment: ``method``, ``dataset``, ``arch`` and ``seed``.
-        recipe: the resolved recipe.
-        recipe_hash: hash of recipe, data, seed and semantics; its first digits end the name.
+        recipe: Resolved recipe.
+        recipe_hash: Hash of recipe, data, seed and semantics; its first digits end the name.
         data: ``name`` and ``manifest_hash`` of the training set.
-        semantics: number that is raised by hand when the meaning of a recipe changes.
-        source: the mapping that ``recipe`` was made from, for the record.
+        semantics: Number that is raised by hand when the meaning of a recipe changes.
+        source: Mapping that ``recipe`` was made from, for the record.
     """
 
     name: str
@@ -168,7 +168,7 @@ class RunRecipe:
 
     @property
     def seed(self) -> int:
-        """The run's seed."""
+        """Seed of the run."""
         return int(self.experiment["seed"])
 
 
@@ -192,7 +192,7 @@ def read_run(path: str | PathLike[str]) -> RunRecipe:
     """Read ``results/recipes/{run}.json`` and check that its content and its hash agree.
 
     Raises:
-        InputError: the file is no such recipe, or was edited after it was named.
+        InputError: The file is no such recipe, or was edited after it was named.
     """
     entry = read_json(path)
     keys = {"run", "experiment", "recipe", "recipe_hash", "data", "semantics"}

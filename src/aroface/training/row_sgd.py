@@ -11,7 +11,7 @@ from torch import Tensor
 from aroface.errors import InputError
 
 _AT_ONCE = 2**20
-"""Numbers that are updated at once, which bounds the temporary memory and keeps it in the processor's cache."""
+"""Number of values that are updated at once, which bounds the temporary memory and keeps it in the cache."""
 
 
 class RowSGD(torch.optim.Optimizer):
@@ -22,15 +22,15 @@ class RowSGD(torch.optim.Optimizer):
     ``momentum_buffer``; gradients are left as they are.
 
     Args:
-        params: parameters or groups of them.
-        lr: learning rate, >= 0.
-        momentum: in [0, 1).
-        weight_decay: >= 0.
-        every_row: whether momentum and decay act on the rows without a gradient as well, as if theirs were 0: what
-            `torch.optim.SGD` does with a dense gradient, and with it the released code of Partial FC.
+        params: Parameters or groups of them.
+        lr: Learning rate, >= 0.
+        momentum: Momentum, in [0, 1).
+        weight_decay: Weight decay, >= 0.
+        every_row: Whether momentum and decay act on the rows without a gradient as well, as if theirs were 0, like
+            `torch.optim.SGD` with a dense gradient in the released code of Partial FC.
 
     Raises:
-        InputError: a number out of its range.
+        InputError: A number out of its range.
     """
 
     def __init__(
@@ -57,17 +57,17 @@ class RowSGD(torch.optim.Optimizer):
     def step(self, closure: Callable[[], float]) -> float: ...
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:
-        """Update all parameters that have a gradient; returns what ``closure`` returns, if there is one."""
+        """Update all parameters that have a gradient; return the result of ``closure``, if there is one."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
-            found = [parameter for parameter in group["params"] if parameter.grad is not None]
-            small = [each for each in found if each.numel() <= _AT_ONCE and not each.grad.is_sparse]
-            for several in _together(small):
-                _update_several(several, [self._buffer(each) for each in several] if group["momentum"] else None, group)
-            for parameter in found:
+            updated = [parameter for parameter in group["params"] if parameter.grad is not None]
+            small = [one for one in updated if one.numel() <= _AT_ONCE and not one.grad.is_sparse]
+            for lot in _lots(small):
+                _update_several(lot, [self._buffer(one) for one in lot] if group["momentum"] else None, group)
+            for parameter in updated:
                 if parameter.numel() > _AT_ONCE or parameter.grad.is_sparse:
                     buffer = self._buffer(parameter) if group["momentum"] else None
                     update = _update_all if not parameter.grad.is_sparse else _update_rows
@@ -84,8 +84,8 @@ class RowSGD(torch.optim.Optimizer):
         return buffer
 
 
-def _together(parameters: list[Tensor]) -> Iterable[list[Tensor]]:
-    """Small parameters in lots of a bounded size: a network has hundreds, and a GPU would wait for each to be begun."""
+def _lots(parameters: list[Tensor]) -> Iterable[list[Tensor]]:
+    """Group small parameters into lots of a bounded size: hundreds of single updates would be bound by launch times."""
     lots: list[list[Tensor]] = []
     room = 0
     for parameter in parameters:
@@ -146,7 +146,7 @@ def _update_every_row(parameter: Tensor, gradient: Tensor, buffer: Tensor | None
 
 
 def _rows_and_values(gradient: Tensor) -> tuple[Tensor, Tensor]:
-    """Ascending rows int64 (n,) and their gradients (n, D); a copy is made only where a row occurs twice."""
+    """Return ascending rows int64 (n,) and their gradients (n, D), a copy only where a row occurs twice."""
     rows, values = gradient._indices().squeeze(0), gradient._values()
     if bool((rows[1:] > rows[:-1]).all()):  # autograd forgets that a gradient is coalesced
         return rows, values
@@ -155,6 +155,6 @@ def _rows_and_values(gradient: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _parts(parameter: Tensor, rows: int) -> Iterable[slice]:
-    """Slices of ``rows`` rows, each of a bounded size."""
+    """Cut ``rows`` rows into slices of a bounded size."""
     size = max(1, _AT_ONCE * len(parameter) // max(1, parameter.numel()))
     return (slice(start, start + size) for start in range(0, rows, size))

@@ -1,12 +1,12 @@
-"""A run is trained once at a time, wherever: a lock with an owner and a heartbeat, and a watch over the steps.
+"""Lock of a run, so that one process trains it at a time: an owner with a heartbeat, and a watch over the steps.
 
 On one machine the kernel's lock of the file ``lock`` decides at once. Between machines that share a file system it may
-not, so that ``owner.json`` says who trains and is touched every few seconds; an owner whose heartbeat has not been
-seen for `STALE_S` is taken for dead. Nobody's clock is compared with anybody else's.
+not, so that ``owner.json`` names the owner and is touched every few seconds; an owner whose heartbeat has not been
+seen for `STALE_S` is taken for dead. No clock of one machine is compared with that of another.
 
-What another machine wrote may be seen late, by `LATE_S` at most. Only what the server of the file system does in one
-go decides: a file that must not have been there before is created, ``owner.json`` by who finds no owner, and one named
-by the dead owner's token by who displaces it.
+A write of another machine may be seen late, by `LATE_S` at most. Only atomic operations of the file server decide: the
+exclusive creation of a file, ``owner.json`` by a process that finds no owner, and one named by the dead owner's token
+by the process that displaces it.
 """
 
 from __future__ import annotations
@@ -35,16 +35,16 @@ LOCK, OWNER, PROGRESS = "lock", "owner.json", "progress.json"
 CLAIM = "displaced-"
 
 BEAT_S = 15.0
-"""Between two heartbeats."""
+"""Seconds between two heartbeats."""
 
 STALE_S = 180.0
-"""An owner on another machine that gives no sign for so long is dead, and its lock is taken over."""
+"""Seconds without a heartbeat after which an owner on another machine is dead, and its lock is taken over."""
 
 LATE_S = 90.0
-"""So long after a file was written another machine may still see what was there before."""
+"""Seconds after a write during which another machine may still see the earlier content."""
 
 HANG_S = 1800.0
-"""A training that finishes no step for so long is ended, if ``AROFACE_HANG_S`` does not say otherwise."""
+"""Seconds without a finished step after which a training is ended, unless ``AROFACE_HANG_S`` sets another limit."""
 
 
 @contextmanager
@@ -54,14 +54,14 @@ def locked(folder: Path) -> Iterator[None]:
     While it is held, a training that hangs, or whose lock was taken over by another, is ended at once with status 75.
 
     Args:
-        folder: of the run's states; ``progress.json`` there changes as steps are done.
+        folder: Folder of the run's states, whose ``progress.json`` changes as steps are done.
 
     Raises:
-        InputError: another process holds it, or it may not be written.
+        InputError: Another process holds it, or it is not writable.
     """
     with _open(folder) as file:
         mine = _take(folder, kernel_lock(file))
-        for leftover in folder.glob(f".{PROGRESS}.{'[a-z0-9_]' * 8}.json"):  # of a version that did not clear away
+        for leftover in folder.glob(f".{PROGRESS}.{'[a-z0-9_]' * 8}.json"):  # of a version that did not clean up
             leftover.unlink(missing_ok=True)
         ended = threading.Event()
         heart = threading.Thread(target=_beat, args=(folder, mine, ended), name="heartbeat", daemon=True)
@@ -89,7 +89,7 @@ def _open(folder: Path) -> IO[str]:
 
 
 def _take(folder: Path, has_kernel_lock: bool | None) -> dict[str, Any]:
-    """Become the owner; returns what was written about it."""
+    """Become the owner; return the content of its file."""
     mine = _myself()
     path = folder / OWNER
     while True:
@@ -124,10 +124,10 @@ def _take(folder: Path, has_kernel_lock: bool | None) -> dict[str, Any]:
 
 
 def _create(path: Path, mine: dict[str, Any]) -> bool:
-    """Write a file that must not have been there; false if it was.
+    """Create a file exclusively; return False if it exists.
 
     Raises:
-        NoRoomError: the disk is full; no half of the file stays.
+        NoRoomError: The disk is full; no half of the file stays.
     """
     text = json.dumps(mine)
     with writing(path, len(text)):
@@ -147,15 +147,15 @@ def _create(path: Path, mine: dict[str, Any]) -> bool:
 
 
 def _glance() -> float:
-    """Seconds between two looks at what another machine may be doing."""
+    """Return the seconds between two looks at another machine's files."""
     return min(1.0, STALE_S / 10)
 
 
 def _wait_for(folder: Path, owner: dict[str, Any] | None) -> bool:
-    """Look whether an owner lives: true once it is known to be dead, false if it went away.
+    """Wait until an owner is known to be dead (True) or has released the lock (False).
 
     Raises:
-        InputError: it lives.
+        InputError: It is alive.
     """
     who, first = _describe(owner or {}), _heartbeat(folder)
     until = time.monotonic() + STALE_S
@@ -173,15 +173,15 @@ def _wait_for(folder: Path, owner: dict[str, Any] | None) -> bool:
 
 
 def _beat(folder: Path, mine: dict[str, Any], ended: threading.Event) -> None:
-    """Give a sign of life again and again; end the process if it is not the owner any more, or does no step."""
+    """Send heartbeats; end the process if it has lost the lock or hangs."""
     patience = float(os.environ.get("AROFACE_HANG_S", HANG_S))
     pause = min(BEAT_S, patience / 4)
     seen, still, doubted = _time_of(folder / PROGRESS), 0.0, 0.0
     while not ended.wait(pause):
-        found, displacer = _owner(folder), _read(folder / f"{CLAIM}{mine['token']}")
-        doubted = 0.0 if found == mine else doubted + pause
+        owner, displacer = _owner(folder), _read(folder / f"{CLAIM}{mine['token']}")
+        doubted = 0.0 if owner == mine else doubted + pause
         if displacer or doubted > LATE_S:
-            who = _describe(displacer or found or {})
+            who = _describe(displacer or owner or {})
             _end(f"{folder} was taken over by {who}: this training ends, the other one goes on")
         with suppress(OSError):  # of a file system that does not answer for a while
             os.utime(folder / OWNER)
@@ -212,21 +212,21 @@ def _myself() -> dict[str, Any]:
 
 
 def _owner(folder: Path) -> dict[str, Any] | None:
-    """What is written about the owner; None if nothing that can be read."""
+    """Read the owner's file; None if there is none that can be read."""
     return _read(folder / OWNER)
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """What a file says about a process; opening it makes a network file system look at the server's."""
+    """Read the file of a process; opening it makes a network file system ask the server."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and {"boot", "token"} <= found.keys() else None
+    return content if isinstance(content, dict) and {"boot", "token"} <= content.keys() else None
 
 
 def _heartbeat(folder: Path) -> tuple[str | None, int]:
-    """What changes with each heartbeat, and with each owner."""
+    """Return a value that changes with each heartbeat and each owner."""
     owner = _owner(folder)
     return owner["token"] if owner else None, _time_of(folder / OWNER)
 

@@ -1,8 +1,8 @@
-"""Resumable state: whole or absent on disk, the newest kept, an older one used if the newest is damaged.
+"""Resumable state: complete or absent on disk, the newest kept, an older one used if the newest is damaged.
 
-A state is a folder ``state-{step}`` with ``common-of-{w}.pt``, which the first of w processes writes, and
-``rank-{r}-of-{w}.pt`` of each. It counts when all of them are there, each of which appears in one piece; no process
-waits for another.
+A state is a folder ``state-{step}`` with ``common-of-{w}.pt``, which rank 0 of w processes writes, and
+``rank-{r}-of-{w}.pt`` of each rank. It counts when all of them exist, each written atomically; no process waits for
+another.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from torch import Tensor
 
 from aroface.errors import InputError
 from aroface.files import atomic_open, free_bytes, writing
-from aroface.training.run_lock import locked as locked
 
 KEPT = 2
 _FOLDER = re.compile(r"state-(\d{9})")
@@ -32,28 +31,28 @@ _COMMON = re.compile(r"common-of-(\d{3})\.pt")
 
 
 class CheckpointWriter:
-    """Writes states beside the training, which waits for a copy in memory and never for the disk.
+    """Asynchronous checkpoint writer: training blocks only for the copy to host memory.
 
     Args:
-        folder: of the run's states.
-        rank: of this process; the first also writes what all have in common.
-        world_size: number of processes.
-        keep: how many whole states stay.
+        folder: Folder of the run's states.
+        rank: Rank of this process; rank 0 also writes the common state.
+        world_size: Number of processes.
+        keep: Number of complete states that are kept.
     """
 
     def __init__(self, folder: Path, rank: int = 0, world_size: int = 1, keep: int = KEPT) -> None:
         self._folder, self._rank, self._world_size, self._keep = folder, rank, world_size, keep
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="state")
         self._writing: Future[None] | None = None
-        self._room: dict[str, Tensor] = {}
+        self._buffers: dict[str, Tensor] = {}
         self._on_gpu = False  # until something is copied from there: a training on the CPU must not touch a GPU
 
     @property
     def busy(self) -> bool:
-        """Whether a state is being written.
+        """True while a state is being written.
 
         Raises:
-            OSError: it could not be; what was there before is as good as it was.
+            OSError: The write failed; earlier states are unaffected.
         """
         if self._writing is None:
             return False
@@ -66,15 +65,15 @@ class CheckpointWriter:
         """Copy a state and begin to write it; waits first for one that is still being written.
 
         Args:
-            step: steps that are done.
-            common: what all processes have in common; only the first process's is written.
-            own: what only this process has.
+            step: Number of steps done.
+            common: State that all processes have in common; only rank 0 writes it.
+            own: State of this process alone.
 
         Returns:
             The state's folder.
 
         Raises:
-            OSError: the state before could not be written; what was there before is as good as it was.
+            OSError: The write of the state before failed; earlier states are unaffected.
         """
         self.wait()
         folder = self._folder / f"state-{step:09d}"
@@ -88,33 +87,33 @@ class CheckpointWriter:
         return folder
 
     def wait(self) -> None:
-        """Wait until nothing is being written any more.
+        """Wait for the write in progress.
 
         Raises:
-            OSError: what was being written could not be.
+            OSError: The write failed.
         """
         writing, self._writing = self._writing, None
         if writing is not None:
             writing.result()
 
     def close(self) -> None:
-        """End the writer, after what it has begun."""
+        """Finish the write in progress and end the writer."""
         self._writer.shutdown()
 
-    def _copy(self, value: Any, place: str) -> Any:
-        """``value`` with all tensors copied to memory that is used again for the same place of the next state."""
+    def _copy(self, value: Any, path: str) -> Any:
+        """Copy all tensors of ``value`` to host memory that the next state reuses for the same path."""
         if isinstance(value, dict):
-            return {key: self._copy(each, f"{place}/{key}") for key, each in value.items()}
+            return {key: self._copy(item, f"{path}/{key}") for key, item in value.items()}
         if isinstance(value, list):
-            return [self._copy(each, f"{place}/{number}") for number, each in enumerate(value)]
+            return [self._copy(item, f"{path}/{number}") for number, item in enumerate(value)]
         if not isinstance(value, Tensor):
             return value
         self._on_gpu |= value.is_cuda
-        room = self._room.get(place)
-        if room is None or room.shape != value.shape or room.dtype != value.dtype:
-            room = torch.empty(value.shape, dtype=value.dtype, pin_memory=value.is_cuda)
-            self._room[place] = room
-        return room.copy_(value.detach(), non_blocking=True)
+        buffer = self._buffers.get(path)
+        if buffer is None or buffer.shape != value.shape or buffer.dtype != value.dtype:
+            buffer = torch.empty(value.shape, dtype=value.dtype, pin_memory=value.is_cuda)
+            self._buffers[path] = buffer
+        return buffer.copy_(value.detach(), non_blocking=True)
 
     def _write(self, files: dict[Path, Any]) -> None:
         for path, content in files.items():
@@ -129,12 +128,12 @@ class CheckpointWriter:
 
 @dataclass(frozen=True, slots=True)
 class SavedState:
-    """A whole state on disk.
+    """Complete state on disk.
 
     Attributes:
-        folder: where it lies.
-        step: steps that were done.
-        world_size: number of processes that wrote it.
+        folder: Folder of the state.
+        step: Number of steps done.
+        world_size: Number of processes that wrote it.
     """
 
     folder: Path
@@ -143,21 +142,21 @@ class SavedState:
 
     @property
     def common_file(self) -> Path:
-        """Where what all processes had in common lies."""
+        """Path of the state that all processes had in common."""
         return self.folder / f"common-of-{self.world_size:03d}.pt"
 
     def own_file(self, rank: int) -> Path:
-        """Where what process ``rank`` alone had lies."""
+        """Return the path of the state of process ``rank`` alone."""
         return self.folder / f"rank-{rank:03d}-of-{self.world_size:03d}.pt"
 
     @property
     def whole(self) -> bool:
-        """Whether all of its files are there."""
+        """True if all of its files exist."""
         return self.common_file.exists() and all(self.own_file(rank).exists() for rank in range(self.world_size))
 
 
 Parts = tuple[dict[str, Any], list[dict[str, Any]]]
-"""What all processes had in common, and what was asked for of the single ones."""
+"""Common state, and the requested states of single processes."""
 
 
 def load(
@@ -166,19 +165,19 @@ def load(
     needed: Callable[[int], range],
     all_agree: Callable[[bool], bool] = bool,
 ) -> Parts | None:
-    """The newest whole state of this recipe that every process can read, or None where there is none.
+    """Load the newest complete state of this recipe that every process can read; None if there is none.
 
-    A damaged one is passed over with a warning.
+    A damaged one is skipped with a warning.
 
     Args:
-        folder: of the run's states.
-        recipe_hash: of the recipe that is to go on.
-        needed: from the number of processes that wrote a state to those whose parts this process needs.
-        all_agree: whether something holds on all processes.
+        folder: Folder of the run's states.
+        recipe_hash: Hash of the recipe to resume.
+        needed: Function from the number of processes that wrote a state to the ranks whose parts this process needs.
+        all_agree: Function that tells whether something holds on all processes.
 
     Raises:
-        InputError: the folder holds the state of another recipe.
-        NoRoomError: the next state would not fit on the disk: better said now than after hours.
+        InputError: The folder holds the state of another recipe.
+        NoRoomError: The next state would not fit on the disk: better reported now than after hours.
     """
     for saved in _whole(folder):
         parts: Parts | None
@@ -205,7 +204,7 @@ def load(
 
 
 def _check_room(saved: SavedState) -> None:
-    """See that a state as large as this one can be written beside it."""
+    """Check that there is room for another state as large as this one."""
     needed = sum(file.stat().st_size for file in saved.folder.glob("*.pt"))
     with writing(saved.folder.parent, needed):
         if free_bytes(saved.folder) < needed:
@@ -213,20 +212,20 @@ def _check_room(saved: SavedState) -> None:
 
 
 def _size(value: Any) -> int:
-    """Bytes of the tensors in a state."""
+    """Sum up the bytes of the tensors in a state."""
     if isinstance(value, dict):
-        return sum(_size(each) for each in value.values())
+        return sum(_size(item) for item in value.values())
     return value.nbytes if isinstance(value, Tensor) else 0
 
 
 def tidy(folder: Path) -> None:
-    """Remove what a kill left half-written."""
+    """Remove half-written files of a killed process."""
     for leftover in folder.glob("state-*/.*.pt"):
         leftover.unlink()
 
 
 def _load(path: Path) -> dict[str, Any]:
-    with ZipFile(path) as archive:  # torch itself does not look whether the bytes are those that were written
+    with ZipFile(path) as archive:  # torch itself does not verify the checksums
         if (member := archive.testzip()) is not None:
             raise BadZipFile(f"{member} has changed")
     content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
@@ -239,9 +238,9 @@ def _folders(folder: Path) -> list[tuple[int, Path]]:
 
 
 def _whole(folder: Path) -> list[SavedState]:
-    """The whole states, newest first."""
-    found = []
+    """List the complete states, newest first."""
+    states = []
     for step, path in reversed(_folders(folder)):
-        sizes = [int(match[1]) for match in (_COMMON.fullmatch(each.name) for each in path.iterdir()) if match]
-        found += [saved for size in sizes if (saved := SavedState(path, step, size)).whole]
-    return found
+        sizes = [int(match[1]) for match in (_COMMON.fullmatch(file.name) for file in path.iterdir()) if match]
+        states += [saved for size in sizes if (saved := SavedState(path, step, size)).whole]
+    return states

@@ -1,4 +1,4 @@
-"""Weights and momentum of a training as they are saved, and back again on any number of processes."""
+"""State dictionaries of backbone and classifier: weights and momentum, loadable on any number of processes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from aroface.heads.partial_fc import Classifier
 _MOMENTUM = "momentum_buffer"
 
 
-def of_backbone(backbone: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
-    """Parameters and momentum of the backbone, by name; the same on all processes.
+def backbone_state(backbone: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return parameters and momentum of the backbone, by name; the same on all processes.
 
     A parameter that was never updated has no momentum: see :func:`_momentum`.
     """
@@ -26,56 +26,56 @@ def of_backbone(backbone: nn.Module, optimiser: torch.optim.Optimizer) -> dict[s
     }
 
 
-def of_classifier(classifier: Classifier, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
-    """This process's classes with their momentum, if they have one, and the objective's running statistics."""
+def classifier_state(classifier: Classifier, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return this process's classes with their momentum, if they have one, and the head's running statistics."""
     return {
-        "objective": classifier.objective.state_dict(),
+        "objective": classifier.head.state_dict(),
         "weight": classifier.weight,
         "weight_momentum": _momentum(optimiser, classifier.weight),
     }
 
 
-def to_backbone(
+def load_backbone(
     common: Mapping[str, Any], buffers: Mapping[str, Tensor], backbone: nn.Module, optimiser: torch.optim.Optimizer
 ) -> None:
-    """Take up what :func:`of_backbone` said, and running statistics that a process had."""
+    """Load the state produced by :func:`backbone_state`, plus the given buffers."""
     backbone.load_state_dict({**common["backbone"], **buffers})
     for name, part in backbone.named_parameters():
         if name in common["momentum"]:
             optimiser.state[part][_MOMENTUM] = common["momentum"][name].to(part, copy=True)
 
 
-def to_classifier(
+def load_classifier(
     shares: Mapping[int, Mapping[str, Any]],
     writers: int,
     num_classes: int,
     classifier: Classifier,
     optimiser: torch.optim.Optimizer,
 ) -> None:
-    """Take up the classes that are this process's now from the shares of those that had them.
+    """Load the classes of this process from the shares of those that had them.
 
     Args:
-        shares: what :func:`of_classifier` said, by process. The statistics are taken from the first of these.
-        writers: how many processes there were.
-        num_classes: of all processes.
-        classifier: gets its classes.
-        optimiser: gets their momentum.
+        shares: States produced by :func:`classifier_state`, by rank; running statistics are those of the first.
+        writers: Number of processes that wrote them.
+        num_classes: Number of classes over all processes.
+        classifier: Classifier to load the classes into.
+        optimiser: Optimiser to load their momentum into.
     """
-    mine, weight = classifier.rows, classifier.weight
-    places = {"weight": weight.detach()}
+    own, weight = classifier.rows, classifier.weight
+    targets = {"weight": weight.detach()}
     if any(share["weight_momentum"] is not None for share in shares.values()):
         optimiser.state[weight][_MOMENTUM] = torch.zeros_like(weight)
-        places["weight_momentum"] = optimiser.state[weight][_MOMENTUM]
+        targets["weight_momentum"] = optimiser.state[weight][_MOMENTUM]
     for writer, share in shares.items():
         theirs = shard(num_classes, writer, writers)
-        begin, end = max(mine.start, theirs.start), min(mine.stop, theirs.stop)
-        for key, place in places.items() if begin < end else ():
+        begin, end = max(own.start, theirs.start), min(own.stop, theirs.stop)
+        for key, target in targets.items() if begin < end else ():
             if share[key] is not None:
-                place[begin - mine.start : end - mine.start] = share[key][begin - theirs.start : end - theirs.start]
-    classifier.objective.load_state_dict(next(iter(shares.values()))["objective"])
+                target[begin - own.start : end - own.start] = share[key][begin - theirs.start : end - theirs.start]
+    classifier.head.load_state_dict(next(iter(shares.values()))["objective"])
 
 
 def _momentum(optimiser: torch.optim.Optimizer, parameter: Tensor) -> Tensor | None:
-    """Momentum of a parameter; None before its first update, which under fp16 may come late, or without momentum."""
+    """Return the momentum of a parameter; None before its first update (late under fp16), or without momentum."""
     momentum: Tensor | None = optimiser.state.get(parameter, {}).get(_MOMENTUM)
     return momentum

@@ -7,13 +7,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from aroface.distributed.process_group import ProcessGroup, total
+from aroface.distributed.collectives import total
+from aroface.distributed.process_group import ProcessGroup
 
 
 class SharedBatchNorm(_BatchNorm):
-    """What ``torch.nn.SyncBatchNorm`` is on GPUs, in plain operations and on any device.
+    """Synchronised batch norm like ``torch.nn.SyncBatchNorm``, in plain operations and on any device.
 
-    Parameters, buffers and their names are those of the batch norm that it takes the place of.
+    Parameters, buffers and their names are those of the batch norm that it replaces.
     """
 
     def _check_input_dim(self, input: Tensor) -> None:
@@ -50,20 +51,20 @@ class SharedBatchNorm(_BatchNorm):
         self.num_batches_tracked += 1
 
 
-def share_batch_norm(module: nn.Module, ranks: ProcessGroup) -> nn.Module:
-    """Let every batch norm of ``module`` see the batch of all processes; with one process nothing changes."""
-    if ranks.world_size == 1:
+def share_batch_norm(module: nn.Module, group: ProcessGroup) -> nn.Module:
+    """Replace every batch norm of ``module`` by one over the batch of all processes; do nothing with one process."""
+    if group.world_size == 1:
         return module
-    if ranks.device.type != "cpu":
+    if group.device.type != "cpu":
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(module)  # type: ignore[no-untyped-call]
         return converted
     for name, child in module.named_children():
         if isinstance(child, _BatchNorm):
             shared = SharedBatchNorm(child.num_features, child.eps, child.momentum, child.affine, True)
             shared.load_state_dict(child.state_dict())
-            for mine, theirs in zip(shared.parameters(), child.parameters(), strict=True):
-                mine.requires_grad_(theirs.requires_grad)
+            for new, old in zip(shared.parameters(), child.parameters(), strict=True):
+                new.requires_grad_(old.requires_grad)
             setattr(module, name, shared)
         else:
-            share_batch_norm(child, ranks)
+            share_batch_norm(child, group)
     return module

@@ -1,4 +1,4 @@
-"""How fast a training goes, and how much of its time it waits for data."""
+"""Throughput of a training: images per second, and the share of its time spent waiting for data."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from aroface.datasets.loader import Batch
 
 
 class ThroughputMeter:
-    """Images a second over about the last second, and the share of all time that was spent waiting for data.
+    """Meter of images per second over about the last second, and of the share of all time spent waiting for data.
 
     Args:
-        batch_size: images of a step over all processes.
+        batch_size: Number of images of a step over all processes.
     """
 
     def __init__(self, batch_size: int) -> None:
@@ -24,11 +24,15 @@ class ThroughputMeter:
 
     @property
     def data_wait(self) -> float:
-        """Share of the time so far, 0 … 1."""
+        """Share of the time so far spent waiting for data, 0 … 1."""
         return self._waited / max(time.monotonic() - self._began, 1e-9)
 
+    def numbers(self) -> dict[str, float]:
+        """Return both, rounded, for the log."""
+        return {"images_per_s": round(self.images_per_s, 1), "data_wait": round(self.data_wait, 3)}
+
     def waiting(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """The batches; the time until each comes counts as waiting."""
+        """Yield the batches; the time until each arrives counts as waiting."""
         iterator = iter(batches)
         while True:
             before = time.monotonic()
@@ -39,7 +43,7 @@ class ThroughputMeter:
             yield batch
 
     def count(self) -> None:
-        """A step is done."""
+        """Count a finished step."""
         self._steps += 1
         now = time.monotonic()
         if now - self._since > 1 or not self.images_per_s:

@@ -1,4 +1,4 @@
-"""From a recipe file to a finished run folder."""
+"""Training of a run: from its recipe file to a finished run folder."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from aroface.datasets.identity import data_hash
 from aroface.datasets.loader import BatchLoader
 from aroface.datasets.registry import find_entry
 from aroface.device import choose_device, gpu_facts
-from aroface.distributed.process_group import ProcessGroup, process_group, share_of
+from aroface.distributed.process_group import ProcessGroup, process_group
 from aroface.environment_lock import lock_state
 from aroface.errors import InputError
 from aroface.files import FULL_DISK, read_json, sha256_file, write_json, writing
 from aroface.models.checkpoint import save_weights
 from aroface.provenance import git_commit, hardware, versions
 from aroface.training import displacements
+from aroface.training.data_parallel import BatchSplit, split_batch
 from aroface.training.execution import ExecutionOptions, Validate
 from aroface.training.history import write_history
+from aroface.training.loop import BEST, TrainingLoop
 from aroface.training.recipe import Recipe, RunRecipe, read_run
-from aroface.training.state import locked
-from aroface.training.trainer import BEST, Trainer
+from aroface.training.run_lock import locked
+from aroface.training.trainer import Trainer
 
 SCHEMA = 1
 WEIGHTS = "model.safetensors"
@@ -41,27 +43,27 @@ def train(
     execution: ExecutionOptions,
     validate: Validate | None = None,
 ) -> Path:
-    """Train the run that ``recipe`` describes, going on from its newest saved state.
+    """Train the run that ``recipe`` describes, resuming from its newest saved state.
 
     Under torchrun each process trains its share. A finished run is left alone. ``history.json`` and the weights are
     written first and ``checkpoint.json``, which names the weights' hash, last: a folder with a ``checkpoint.json`` is
     complete.
 
     Args:
-        recipe: ``results/recipes/{run}.json``.
-        data: folder with the training set and its ``manifest.json``.
-        run_dir: ``results/runs/{run}``.
-        state_dir: ``results/state/{run}``.
-        execution: how to carry it out.
-        validate: what a backbone is worth, asked after each epoch.
+        recipe: Recipe file, ``results/recipes/{run}.json``.
+        data: Folder with the training set and its ``manifest.json``.
+        run_dir: Folder of the run, ``results/runs/{run}``.
+        state_dir: Folder of the resumable state, ``results/state/{run}``.
+        execution: Execution options.
+        validate: Function that measures a backbone after each epoch; None for no validation.
 
     Returns:
-        The path of ``checkpoint.json``.
+        Path of ``checkpoint.json``.
 
     Raises:
-        InputError: a wrong recipe, a training set other than the recipe's, or no CUDA device where one is asked for.
-        Interrupted: a signal asked to stop; start again to go on.
-        NoRoomError: the disk is full; start again with more room to go on.
+        InputError: The recipe is wrong, the training set is another one, or the CUDA device does not exist.
+        Interrupted: A signal asked to stop; the same call resumes.
+        NoRoomError: The disk is full; the same call with more room resumes.
     """
     run = read_run(recipe)
     checkpoint, weights = run_dir / "checkpoint.json", run_dir / WEIGHTS
@@ -69,27 +71,29 @@ def train(
         return checkpoint
     choose_device(execution.device)
     check_data(run, data)
-    with process_group(execution.device) as ranks, locked(state_dir) if ranks.first else nullcontext():
-        environment = describe_environment(run.recipe, ranks.device)
+    with process_group(execution.device) as group, locked(state_dir) if group.first else nullcontext():
+        environment = describe_environment(run.recipe, group.device)
         training_set = TrainingSet.open(data, execution.reader)
-        loader = _loader(run, training_set, execution, ranks)
-        trainer = Trainer(run, training_set.num_classes, loader, run_dir, state_dir, execution, ranks, validate)
+        split = split_batch(run.recipe, execution, group)
+        loader = _loader(run, training_set, split, execution, group)
+        trainer = Trainer(run, training_set.num_classes, loader.batches_per_epoch, split, execution, group)
+        loop = TrainingLoop(trainer, loader, run_dir, state_dir, validate)
         with writing(run_dir), _writers_quiet(), _losing_others(run.name):
-            trainer.train()
-        skipped = [each for share in ranks.gather([asdict(each) for each in trainer.skipped]) for each in share]
+            loop.run()
+        skipped = [image for share in group.gather([asdict(image) for image in loop.skipped]) for image in share]
         images = loader.images_per_epoch
-        moved = _displacements(trainer, images)
-        if ranks.first:
-            write_history(run, run_dir, trainer.steps, trainer.steps_per_epoch, moved)
+        histograms = gather_displacements(loop, images)
+        if group.first:
+            write_history(run, run_dir, trainer.steps, trainer.steps_per_epoch, histograms)
             save_weights(weights, trainer.backbone, {"arch": run.recipe.arch, "run": run.name})
-            write_json(checkpoint, _describe(run, trainer, images, weights, environment) | {"skipped_images": skipped})
-        ranks.wait()
+            write_json(checkpoint, _describe(loop, images, weights, environment) | {"skipped_images": skipped})
+        group.wait()
     return checkpoint
 
 
 @contextmanager
 def _writers_quiet() -> Iterator[None]:
-    """Leave a full disk to the training's own error: TensorBoard's thread would print its traceback as well."""
+    """Suppress the traceback of TensorBoard's thread on a full disk, which the training reports by itself."""
     before = threading.excepthook
 
     def hook(thrown: threading.ExceptHookArgs) -> None:
@@ -105,7 +109,7 @@ def _writers_quiet() -> Iterator[None]:
 
 @contextmanager
 def _losing_others(run: str) -> Iterator[None]:
-    """Say in one line that another process of the training has ended, which has said why."""
+    """Report in one line that another process of the training has ended, which has reported the cause."""
     try:
         yield
     except RuntimeError as error:
@@ -115,38 +119,48 @@ def _losing_others(run: str) -> Iterator[None]:
         raise InputError("another process of this training has ended", file=run, remedy=remedy) from error
 
 
-def _loader(run: RunRecipe, training_set: TrainingSet, execution: ExecutionOptions, ranks: ProcessGroup) -> BatchLoader:
+def _loader(
+    run: RunRecipe, training_set: TrainingSet, split: BatchSplit, execution: ExecutionOptions, group: ProcessGroup
+) -> BatchLoader:
     return BatchLoader(
         training_set,
-        share_of(run.recipe.batch_size, ranks, execution.micro_batch)[0],
+        split.per_rank,
         run.seed,
-        ranks.rank,
-        ranks.world_size,
+        group.rank,
+        group.world_size,
         threads=execution.loader_threads,
         flip=run.recipe.flip,
-        pin_memory=ranks.device.type != "cpu",
+        pin_memory=group.device.type != "cpu",
         on_corrupt=execution.on_corrupt,
         max_corrupt_fraction=execution.max_corrupt_fraction,
         keep_last=run.recipe.last_batch == "kept",
     )
 
 
-def _displacements(trainer: Trainer, images: int) -> dict[str, Any] | None:
-    """What the adversary did on all processes, if there is one and all of it was counted."""
-    counted = trainer.displacements
-    shares = trainer.ranks.gather(None if counted is None else counted.counts.tolist())
-    whole = [torch.tensor(share) for share in shares if share is not None]
-    if len(whole) < len(shares):
+def gather_displacements(loop: TrainingLoop, images: int) -> dict[str, Any] | None:
+    """Describe the adversary's warps on all processes; called on each of them.
+
+    Args:
+        loop: Training that has ended.
+        images: Number of images of an epoch, over all processes.
+
+    Returns:
+        Description for ``history.json``; None without an adversary, or where the counts of a process were lost.
+    """
+    trainer, histograms = loop.trainer, loop.displacements
+    shares = trainer.group.gather(None if histograms is None else histograms.counts.tolist())
+    counts = [torch.tensor(share) for share in shares if share is not None]
+    if len(counts) < len(shares):
         return None
     options = trainer.adversary.options
-    return displacements.describe(torch.stack(whole).sum(0), options, trainer.recipe.epochs * images, images)
+    return displacements.describe(torch.stack(counts).sum(0), options, trainer.recipe.epochs * images, images)
 
 
 def size_of(run: RunRecipe, data: Path | None) -> tuple[int, int]:
-    """Identities and images of the run's training set: of the one in ``data``, else as the registry has them.
+    """Return the numbers of identities and images of the set in ``data``, else of the run's set by the registry.
 
     Raises:
-        InputError: the registry does not know the set, or not its size.
+        InputError: The registry does not know the set, or not its size.
     """
     if data is not None:
         training_set = TrainingSet.open(data)
@@ -162,12 +176,12 @@ def check_data(run: RunRecipe, data: Path) -> None:
     """Refuse a training set other than the one that the recipe was made for.
 
     Raises:
-        InputError: it is another one, or its files are not as its manifest says.
+        InputError: It is another one, or its files differ from its manifest.
     """
-    found = data_hash(data)
-    if found != run.data["manifest_hash"]:
+    hash_ = data_hash(data)
+    if hash_ != run.data["manifest_hash"]:
         raise InputError(
-            f"training set {found}",
+            f"training set {hash_}",
             file=data,
             expected=f"{run.data['manifest_hash']} ({run.data['name']}) for run {run.name}",
             remedy="plan again: the data changed after this recipe was written",
@@ -175,15 +189,14 @@ def check_data(run: RunRecipe, data: Path) -> None:
 
 
 def describe_environment(recipe: Recipe, device: torch.device) -> dict[str, Any]:
-    """Commit, versions and hardware; to be asked before a training, while they are what it started from."""
+    """Collect commit, versions and hardware; call it before a training, while they are those of its start."""
     machine = {**hardware(), **gpu_facts(device, tf32=recipe.tf32)}
-    found = {"git_commit": git_commit(), "versions": versions(), "lock": lock_state()}
-    return {**found, "hardware": machine, "threads": recipe.cpu_threads}
+    software = {"git_commit": git_commit(), "versions": versions(), "lock": lock_state()}
+    return {**software, "hardware": machine, "threads": recipe.cpu_threads}
 
 
-def _describe(
-    run: RunRecipe, trainer: Trainer, images: int, weights: Path, environment: dict[str, Any]
-) -> dict[str, Any]:
+def _describe(loop: TrainingLoop, images: int, weights: Path, environment: dict[str, Any]) -> dict[str, Any]:
+    trainer, run = loop.trainer, loop.trainer.run
     return {
         "schema": SCHEMA,
         "run": run.name,
@@ -202,13 +215,13 @@ def _describe(
         "data": run.data,
         "environment": environment,
         "execution": {
-            "processes": trainer.ranks.world_size,
-            "images_per_pass": trainer.pass_images,
+            "processes": trainer.group.world_size,
+            "images_per_pass": trainer.split.per_pass,
             "compiled": trainer.execution.compile,
         },
-        "validation": {"last": trainer.validation, "best": trainer.best and {"file": BEST, **trainer.best}},
+        "validation": {"last": loop.validation, "best": loop.best and {"file": BEST, **loop.best}},
         "cost": {
-            "wall_s": round(trainer.seconds, 1),
-            "device_hours": round(trainer.seconds * trainer.ranks.world_size / 3600, 4),
+            "wall_s": round(loop.seconds, 1),
+            "device_hours": round(loop.seconds * trainer.group.world_size / 3600, 4),
         },
     }

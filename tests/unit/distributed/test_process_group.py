@@ -13,23 +13,13 @@ import psutil
 import pytest
 import torch
 import torch.distributed as dist
-from torch import nn
 
 import training_runs
 from aroface.cli.main import main
-from aroface.datasets.formats.training_set import TrainingSet
-from aroface.datasets.loader import BatchLoader
 from aroface.distributed import process_group as module
 from aroface.distributed.process_group import (
-    Agreement,
     ProcessGroup,
-    average_buffers,
-    check_equal,
-    pass_of,
-    passes_of,
     process_group,
-    share_of,
-    take_first_buffers,
 )
 from aroface.errors import InputError
 from aroface.files import read_json
@@ -39,9 +29,8 @@ from aroface.training.execution import ExecutionOptions, Interrupted
 from aroface.training.recipe import read_run
 from aroface.training.sync_batchnorm import SharedBatchNorm, share_batch_norm
 from aroface.training.train import train
-from aroface.training.trainer import Trainer
 from gloo import run_ranks
-from training_runs import BATCH, write_data, write_recipe
+from training_runs import BATCH, stop_after, training_loop, write_data, write_recipe
 
 ADAFACE = {"name": "adaface", "s": 64, "m": 0.4, "h": 0.333, "alpha": 0.01, "gradient": "exact"}
 HEADS = {"arcface": {}, "adaface": {"head": {**ADAFACE, "norm_stats": "global"}}}
@@ -109,26 +98,16 @@ def test_several_processes_follow_the_curve_of_one(tmp_path, world, names, recip
 def train_until(rank: int, recipe: Path, data: Path, folder: Path, step: int | None) -> list[float]:
     """Train, or a part of it: the processes stop after a step as by a signal that only one of them has got."""
     run = read_run(recipe)
-    with process_group("cpu") as ranks:
-        batch, _ = share_of(run.recipe.batch_size, ranks, None)
-        training_set = TrainingSet.open(data)
-        loader = BatchLoader(training_set, batch, run.seed, ranks.rank, ranks.world_size, threads=1)
+    with process_group("cpu") as group:
         execution = ExecutionOptions(log_every=1, save_every=100, loader_threads=1)
-        trainer = Trainer(run, training_set.num_classes, loader, folder / "run", folder / "state", execution, ranks)
-        if step is not None and ranks.rank == ranks.world_size - 1:
-            report = trainer._report
-
-            def signalled(*arguments: Any) -> None:
-                report(*arguments)
-                if trainer.step + 1 == step:
-                    trainer._signal = 15
-
-            trainer._report = signalled  # type: ignore[method-assign]
+        loop = training_loop(run, data, folder, execution, group)
+        if step is not None and group.rank == group.world_size - 1:
+            stop_after(loop, step)
         try:
-            trainer.train()
+            loop.run()
         except Interrupted:
             assert step is not None
-        ranks.wait()
+        group.wait()
     return losses(folder / "run")
 
 
@@ -143,81 +122,6 @@ def test_a_training_goes_on_with_another_number_of_processes(tmp_path, recipes, 
     assert found == pytest.approx(losses(alone / "adaface"), rel=2e-3)
 
 
-def drift(rank_of_fault: int) -> str:
-    module = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.fill_(0.5)
-    with process_group("cpu") as ranks:
-        check_equal(module, ranks, "toy", 10)
-        if ranks.rank == rank_of_fault:
-            module[1].bias.data[0] += 1e-6
-        try:
-            check_equal(module, ranks, "toy", 20)
-        except InputError as error:
-            return str(error)
-    return ""
-
-
-def agree() -> list[list[int]]:
-    with process_group("cpu") as ranks:
-        agreement = Agreement(ranks, 2)
-        answers = [agreement.exchange(step * (ranks.rank == 1), ranks.rank) for step in range(3)]
-        return [*answers, agreement.finish()]
-
-
-def statistics() -> tuple[bool, float]:
-    with process_group("cpu") as ranks:
-        module = nn.BatchNorm1d(3)
-        module.running_mean.fill_(float(ranks.rank))
-        average_buffers(module, ranks)
-        return ranks.all_agree(ranks.rank == 0), float(module.running_mean[0])
-
-
-def in_turn(rank: int) -> dict[str, Any]:
-    """All that needs two processes and no training, in one go."""
-    return {"drift": drift(1), "agree": agree(), "statistics": statistics(), "norm": normalise()}
-
-
-def normalise() -> list[float]:
-    """Largest differences between batch norm over the whole batch and over two halves of it."""
-    torch.manual_seed(0)
-    found = []
-    for shape in ((8, 3, 5, 5), (8, 3)):
-        kind = nn.BatchNorm2d if len(shape) == 4 else nn.BatchNorm1d
-        images, factors = torch.randn(shape) * 3 + 1, torch.randn(shape)
-        with process_group("cpu") as ranks:
-            whole, holder = kind(3), nn.Sequential(kind(3))
-            share_batch_norm(holder, ranks)
-            half = slice(4 * ranks.rank, 4 * ranks.rank + 4)
-            all_images, mine = images.clone().requires_grad_(), images[half].clone().requires_grad_()
-            expected, result = whole(all_images), holder(mine)
-            (expected * factors).sum().backward()
-            (result * factors[half]).sum().backward()
-            weight = holder[0].weight.grad.clone()
-            dist.all_reduce(weight)
-            pairs = [
-                (expected[half], result),
-                (all_images.grad[half], mine.grad),
-                (whole.weight.grad, weight),
-                (whole.running_mean, holder[0].running_mean),
-                (whole.running_var, holder[0].running_var),
-                (whole.eval()(images), holder.eval()(images)),
-            ]
-            found += [float((one - other).abs().max()) for one, other in pairs]
-    return found
-
-
-def test_what_processes_tell_each_other():
-    first, second = run_ranks(2, in_turn)
-    for each in (first, second):
-        assert "1 of 4 parameters differ between the processes after step 20" in each["drift"]
-        assert "1.bias" in each["drift"]
-        assert each["agree"] == [[0, 0], [0, 1], [1, 1], [2, 1]], "each answer is that of the step before"
-        assert each["statistics"] == (False, 0.5)
-        assert max(each["norm"]) < 1e-5
-
-
 def test_shared_batch_norm_keeps_the_names_of_the_state():
     ranks = ProcessGroup(torch.device("cpu"), 0, 2)
     plain, shared = build("r8s4", 16), build("r8s4", 16)
@@ -226,21 +130,6 @@ def test_shared_batch_norm_keeps_the_names_of_the_state():
     assert [*plain.state_dict()] == [*shared.state_dict()]
     trains = {name: part.requires_grad for name, part in plain.named_parameters()}
     assert {name: part.requires_grad for name, part in shared.named_parameters()} == trains
-
-
-@pytest.mark.parametrize(
-    ("batch", "world", "micro", "expected"),
-    [(8, 1, None, (8, 8)), (8, 2, None, (4, 4)), (12, 2, 2, (6, 2)), (12, 2, 4, (6, 3)), (8, 1, 100, (8, 8))],
-)
-def test_shares_of_a_batch(batch, world, micro, expected):
-    assert share_of(batch, ProcessGroup(torch.device("cpu"), 0, world), micro) == expected
-
-
-def test_a_batch_that_cannot_be_split_is_one_line():
-    with pytest.raises(InputError, match="a batch of 8 images on 3 processes"):
-        share_of(8, ProcessGroup(torch.device("cpu"), 0, 3), None)
-    with pytest.raises(InputError, match=r"10 images a process in parts of at most 4;.*--micro-batch 2"):
-        share_of(10, ProcessGroup(torch.device("cpu")), 4)
 
 
 def test_a_process_too_many_for_the_gpus_is_one_line(monkeypatch):
@@ -288,42 +177,6 @@ def test_processes_wait_for_one_at_work_as_long_as_it_lives(outcomes):
 def test_processes_give_up_one_at_work_that_is_dead_or_stands_still(how, outcomes):
     said = outcomes[how][1]
     assert "Connection closed by peer" in said or "Timed out" in said
-
-
-@pytest.mark.parametrize(
-    ("images", "most", "sizes"), [(8, 8, [8]), (12, 4, [4, 4, 4]), (10, 4, [4, 4, 2]), (9, 4, [4, 5]), (1, 4, [1])]
-)
-def test_passes_take_all_rows_and_never_a_single_one_at_the_end(images, most, sizes):
-    passes = passes_of(images, most)
-    assert [len(range(images)[part]) for part in passes] == sizes
-    assert [row for part in passes for row in range(images)[part]] == [*range(images)]
-
-
-@pytest.mark.parametrize(
-    ("world", "micro", "images"),
-    [(1, None, 256), (2, None, 256), (1, 256, 256), (2, 300, 256), (4, None, None), (1, 128, None), (2, 64, None)],
-)
-def test_a_recipe_may_ask_for_the_images_of_a_pass(world, micro, images):
-    ranks = ProcessGroup(torch.device("cpu"), 0, world)
-    if images is not None:
-        assert pass_of(512, ranks, micro, 256) == images
-    else:
-        with pytest.raises(InputError, match=r"images_per_pass: .* in each pass; expected 256, .*--processes 2"):
-            pass_of(512, ranks, micro, 256)
-
-
-def test_buffers_of_the_first_process_are_everybodys():
-    for mine in run_ranks(2, shared_buffers):
-        assert mine == [0.5, 0.5, 20.0, 1.0]
-
-
-def shared_buffers(rank: int) -> list[float]:
-    norm, head = nn.BatchNorm1d(2), nn.Module()
-    norm.running_mean.fill_(rank + 0.5)
-    head.register_buffer("norm_mean", torch.tensor(20.0 + rank))
-    with process_group("cpu") as ranks:
-        take_first_buffers([norm, head], ranks)
-    return [*norm.running_mean.tolist(), float(head.norm_mean), float(norm.running_var[0])]
 
 
 @pytest.mark.parametrize(("asked", "images", "started"), [(4, 4, 2), (2, 4, 2), (4, None, 4), (3, 8, 1), (4, 2, 4)])

@@ -77,13 +77,13 @@ def test_never_are_all_logits_in_memory(monkeypatch):
     sizes = []
     monkeypatch.setattr(chunked_logits, "CLASSES_AT_ONCE", 64)
     classifier = _classifier(classes=1000)
-    others = classifier.objective.others
+    others = classifier.head.others
 
     def spy(cosines, terms):
         sizes.append((*cosines.shape,))
         return others(cosines, terms)
 
-    classifier.objective.others = spy
+    classifier.head.others = spy
     classifier(*_batch()).backward()
     assert len(sizes) == 2 * -(-1000 // 64)
     assert max(sizes) == (6, 64)
@@ -129,14 +129,14 @@ def test_adaface_sees_the_features_lengths():
     classifier = _classifier(name="adaface", alpha=1.0)
     embeddings = torch.randn(6, 8)
     classifier(embeddings, torch.arange(6))
-    assert float(classifier.objective.norm_mean) == pytest.approx(float(embeddings.norm(dim=1).mean()))
+    assert float(classifier.head.norm_mean) == pytest.approx(float(embeddings.norm(dim=1).mean()))
 
 
 def test_a_pass_without_update_leaves_no_trace_in_the_state():
     classifier = _classifier(name="adaface")
     before = {name: value.clone() for name, value in classifier.state_dict().items()}
     classifier(torch.randn(6, 8), torch.arange(6), update_statistics=False)
-    assert set(before) == {"weight", "objective.norm_mean", "objective.norm_std"}
+    assert set(before) == {"weight", "head.norm_mean", "head.norm_std"}
     assert all(torch.equal(value, before[name]) for name, value in classifier.state_dict().items())
 
 
@@ -172,7 +172,7 @@ def test_the_draw_of_classes_comes_from_the_generator_alone():
 )
 def test_a_classifier_that_cannot_be_is_one_line(arguments, line):
     with pytest.raises(InputError, match=line):
-        Classifier(**{"num_classes": 9, "embedding_size": 4, "objective": build("softmax"), "seed": 0} | arguments)
+        Classifier(**{"num_classes": 9, "embedding_size": 4, "head": build("softmax"), "seed": 0} | arguments)
 
 
 @pytest.mark.parametrize(("label", "record"), [(50, "label 50"), (-1, "label -1")])

@@ -71,13 +71,13 @@ def test_cosines_are_rounded_as_autocast_rounds_them(head: str, dtype: torch.dty
         if name != "autocast":
             loss = classifier(own, labels)
         else:
-            objective, weight = classifier.objective, classifier.weight
+            head_, weight = classifier.head, classifier.weight
             with torch.autocast("cpu", dtype):
                 cosines = torch.mm(F.normalize(own), F.normalize(weight).T).float()
-            terms = objective.sample_terms(own.norm(dim=1), None, update_statistics=True)
+            terms = head_.sample_terms(own.norm(dim=1), None, update_statistics=True)
             rows = torch.arange(BATCH)
-            target = objective.target(cosines[rows, labels], terms)
-            loss = F.cross_entropy(objective.others(cosines, terms).index_put((rows, labels), target), labels)
+            target = head_.target(cosines[rows, labels], terms)
+            loss = F.cross_entropy(head_.others(cosines, terms).index_put((rows, labels), target), labels)
         loss.backward()
         found[name] = (float(loss.detach()), own.grad, classifier.weight.grad)
     assert found["ours"][0] == pytest.approx(found["autocast"][0], rel=1e-4)

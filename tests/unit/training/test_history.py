@@ -13,9 +13,7 @@ import torch
 from aroface.adversary.alignment import Warped
 from aroface.adversary.options import AdversaryOptions
 from aroface.adversary.warp import Similarity, landmark_displacement
-from aroface.datasets.formats.training_set import TrainingSet
-from aroface.datasets.loader import BatchLoader
-from aroface.distributed.process_group import process_group, share_of
+from aroface.distributed.process_group import process_group
 from aroface.faces.geometry import TEMPLATE
 from aroface.files import read_json
 from aroface.models.checkpoint import read_weights
@@ -24,10 +22,9 @@ from aroface.training.displacements import BINS, QUANTITIES, Displacements, desc
 from aroface.training.execution import ExecutionOptions, Interrupted
 from aroface.training.history import POINTS, thin, write_history
 from aroface.training.recipe import read_run
-from aroface.training.train import _displacements, train
-from aroface.training.trainer import Trainer
+from aroface.training.train import gather_displacements, train
 from gloo import run_ranks
-from training_runs import BATCH, IMAGES, write_data, write_recipe
+from training_runs import BATCH, IMAGES, stop_after, training_loop, write_data, write_recipe
 
 EPOCHS = 3
 STEPS = EPOCHS * IMAGES // BATCH
@@ -168,28 +165,20 @@ def test_a_training_leaves_its_course(whole: Path):
 def train_until(rank: int, recipe: Path, data: Path, folder: Path, stop: int | None) -> dict[str, Any] | None:
     """Train until after a step, or to the end; returns the history that there is then."""
     run = read_run(recipe)
-    with process_group("cpu") as ranks:
-        training_set, (batch, _) = TrainingSet.open(data), share_of(run.recipe.batch_size, ranks, None)
-        loader = BatchLoader(training_set, batch, run.seed, ranks.rank, ranks.world_size, threads=1)
+    with process_group("cpu") as group:
         execution = ExecutionOptions(log_every=1, save_every=100, loader_threads=1)
-        trainer = Trainer(run, training_set.num_classes, loader, folder / "run", folder / "state", execution, ranks)
-        report = trainer._report
-
-        def signalled(*arguments: Any) -> None:
-            report(*arguments)
-            if trainer.step + 1 == stop:
-                trainer._signal = 15
-
-        trainer._report = signalled  # type: ignore[method-assign]
+        loop = training_loop(run, data, folder, execution, group)
+        if stop is not None:
+            stop_after(loop, stop)
         try:
-            trainer.train()
+            loop.run()
         except Interrupted:
             assert stop is not None
-        moved = _displacements(trainer, loader.images_per_epoch)
-        ranks.wait()
-        if not ranks.first:
+        histograms = gather_displacements(loop, IMAGES)
+        group.wait()
+        if not group.first:
             return None
-        path = write_history(run, folder / "run", trainer.steps, trainer.steps_per_epoch, moved)
+        path = write_history(run, folder / "run", STEPS, STEPS // EPOCHS, histograms)
     history: dict[str, Any] = read_json(path)
     return history
 

@@ -1,6 +1,6 @@
 import pytest
 
-from aroface.training.lr_schedule import learning_rate, linear_scaling, strength
+from aroface.training.lr_schedule import adversary_strength, learning_rate, linear_scaling
 from aroface.training.recipe import LearningRateSchedule
 
 PER_EPOCH = 10
@@ -29,8 +29,8 @@ def test_step_divides_at_each_milestone_as_adaface_does():
 
 
 def test_strength_rises_linearly_then_stays():
-    assert [strength(2, step, PER_EPOCH) for step in (0, 10, 20, 30)] == [0, 0.5, 1, 1]
-    assert strength(0, 0, PER_EPOCH) == 1
+    assert [adversary_strength(2, step, PER_EPOCH) for step in (0, 10, 20, 30)] == [0, 0.5, 1, 1]
+    assert adversary_strength(0, 0, PER_EPOCH) == 1
 
 
 def test_linear_scaling_gives_the_learning_rates_of_both_of_the_authors_batches():

@@ -131,15 +131,14 @@ def test_data_other_than_the_recipes_is_refused(tmp_path, recipe, data):
 
 LISTEN = """
 import sys, time
-from types import SimpleNamespace
-from aroface.training.trainer import Trainer
-trainer = SimpleNamespace(_signal=0)
-with Trainer._listening(trainer):
+from aroface.distributed.signals import StopRequest
+stop = StopRequest()
+with stop.listening():
     print("listens", flush=True)
     for _ in range(600):
         time.sleep(0.1)
-        if trainer._signal:
-            print("saves", trainer._signal, flush=True)
+        if stop.number:
+            print("saves", stop.number, flush=True)
             time.sleep(float(sys.argv[1]))
             sys.exit(75)
 """

@@ -12,7 +12,9 @@ from torch import Tensor
 from aroface.datasets.formats.training_set import TrainingSet
 from aroface.datasets.loader import BatchLoader
 from aroface.distributed.process_group import process_group
+from aroface.training.data_parallel import split_batch
 from aroface.training.execution import ExecutionOptions
+from aroface.training.loop import TrainingLoop
 from aroface.training.recipe import read_run
 from aroface.training.state import CheckpointWriter
 from aroface.training.trainer import Trainer
@@ -46,25 +48,27 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def steps(rank: int, recipe: Path, data: Path, folder: Path, save_at: tuple[int, ...], until: int = STEPS) -> Any:
     """Resume from the newest state and do steps; returns how many were done before, and weights and momenta."""
     run = read_run(recipe)
-    with process_group("cpu") as ranks, patch("torch.autocast", lambda *_, **__: nullcontext()):
+    with process_group("cpu") as group, patch("torch.autocast", lambda *_, **__: nullcontext()):
         training_set = TrainingSet.open(data)
-        batch = run.recipe.batch_size // ranks.world_size
-        loader = BatchLoader(training_set, batch, run.seed, ranks.rank, ranks.world_size, threads=1)
-        trainer = Trainer(run, training_set.num_classes, loader, folder / "run", folder, ExecutionOptions(), ranks)
+        execution = ExecutionOptions()
+        split = split_batch(run.recipe, execution, group)
+        loader = BatchLoader(training_set, split.per_rank, run.seed, group.rank, group.world_size, threads=1)
+        trainer = Trainer(run, training_set.num_classes, loader.batches_per_epoch, split, execution, group)
+        loop = TrainingLoop(trainer, loader, folder / "run", folder)
         scale = SCALES[run.recipe.head["name"]]
         trainer.scaler = type(trainer.scaler)("cpu", init_scale=scale, enabled=trainer.scaler.is_enabled())
-        keeper = CheckpointWriter(folder, ranks.rank, ranks.world_size, keep=100)
-        trainer._restore()
+        keeper = CheckpointWriter(folder, group.rank, group.world_size, keep=100)
+        loop.resume()
         before = trainer.step
         for batch_ in [*loader.epoch(0, before), None][: until - before + 1]:
             if trainer.step in save_at:
-                keeper.save(trainer.step, *trainer._snapshot())
+                keeper.save(trainer.step, *loop.state_dict())
                 keeper.wait()
             if batch_ is not None and trainer.step < until:
-                trainer._update(batch_, None)
+                trainer.train_step(batch_)
                 trainer.step += 1
         keeper.close()
-        common, own = trainer._snapshot()
+        common, own = loop.state_dict()
         return before, {**flat(common), **flat(own)} | {"seconds": 0}
 
 

@@ -27,6 +27,7 @@ from aroface.models.checkpoint import read_weights
 from aroface.models.registry import build
 from aroface.schemas import validate
 from aroface.training import divergence
+from aroface.training.data_parallel import split_batch
 from aroface.training.execution import ExecutionOptions
 from aroface.training.recipe import read_run
 from aroface.training.train import train
@@ -266,21 +267,23 @@ def test_a_loss_that_runs_away_stops_too(tmp_path, data, monkeypatch):
         run(tmp_path, data, epochs=6)
 
 
-def trainer_of(tmp_path: Path, data: Path, execution: ExecutionOptions, **changes: Any) -> Trainer:
+def trainer_of(tmp_path: Path, data: Path, execution: ExecutionOptions, **changes: Any) -> tuple[Trainer, BatchLoader]:
     described = read_run(write_recipe(tmp_path, **changes))
     training_set = TrainingSet.open(data)
     loader = BatchLoader(training_set, described.recipe.batch_size, described.seed, threads=1)
-    ranks = ProcessGroup(torch.device("cpu"))
-    return Trainer(described, training_set.num_classes, loader, tmp_path / "run", tmp_path / "state", execution, ranks)
+    group = ProcessGroup(torch.device("cpu"))
+    split = split_batch(described.recipe, execution, group)
+    trainer = Trainer(described, training_set.num_classes, loader.batches_per_epoch, split, execution, group)
+    return trainer, loader
 
 
 def test_gradients_of_parts_of_a_batch_add_up_to_those_of_the_whole(tmp_path, data):
     """Where batch norm does not couple the images, a step is the same in how many parts it may be done."""
     found = []
     for micro in (None, 4, 2):
-        trainer = trainer_of(tmp_path, data, ExecutionOptions(micro_batch=micro))
+        trainer, loader = trainer_of(tmp_path, data, ExecutionOptions(micro_batch=micro))
         trainer.backbone.eval()
-        loss, _ = trainer._update(next(trainer.loader.epoch(0)), None)
+        loss = trainer.train_step(next(loader.epoch(0))).loss
         gradients = [part.grad.clone() for part in trainer.backbone.parameters() if part.grad is not None]
         found.append((float(loss), [*gradients, trainer.classifier.weight.grad.clone()]))
     for loss, gradients in found[1:]:
@@ -293,9 +296,11 @@ def test_recomputed_activations_change_nothing(tmp_path, data):
     losses = []
     for again in (False, True):
         adversary = {"kind": "gradient", "profile": "official", **ADVERSARY}
-        trainer = trainer_of(tmp_path, data, ExecutionOptions(checkpoint_activations=again), adversary=adversary)
-        for batch in trainer.loader.epoch(0):
-            loss, _ = trainer._update(batch, None)
+        trainer, loader = trainer_of(
+            tmp_path, data, ExecutionOptions(checkpoint_activations=again), adversary=adversary
+        )
+        for batch in loader.epoch(0):
+            loss = trainer.train_step(batch).loss
         statistics = [float(buffer.double().sum()) for buffer in trainer.backbone.buffers()]
         losses.append((float(loss), *statistics))
     assert losses[0] == losses[1]
