@@ -95,7 +95,7 @@ def edit(project: Project, file: str, old: str, new: str) -> None:
 
 def remark(project: Project) -> None:
     for name in (
-        *("Snakefile", "workflow/rules/train.smk", "workflow/rules/evaluate.smk", "workflow/lib/cluster.py"),
+        *("Snakefile", "workflow/rules/train.smk", "workflow/rules/evaluate.smk", "workflow/lib/slurm.py"),
         *("workflow/registries/recipes.yaml", "workflow/registries/methods.yaml", "workflow/registries/datasets.yaml"),
         *("workflow/registries/benchmarks.yaml", "workflow/configs/defaults.yaml", "test.yaml"),
     ):
@@ -106,15 +106,20 @@ def remark(project: Project) -> None:
 
 def source_remark(project: Project) -> None:
     own_source(project)
-    for name in ("training/loop.py", "embedding/embedder.py", "evaluation/tinyface.py", "paper/table.py"):
+    for name in (
+        "training/trainer.py",
+        "embedding/embedder.py",
+        "evaluation/evaluate.py",
+        "reporting/tables/render.py",
+    ):
         with open(project.source / name, "a") as file:
             file.write("\n# a comment\n")
 
 
 def protocol_version(project: Project) -> None:
     own_source(project)
-    versions = (project.source / "semantics.py").read_text()
-    (project.source / "semantics.py").write_text(re.sub(r'("tinyface": )\d+', r"\g<1>99", versions))
+    versions = (project.source / "result_versions.py").read_text()
+    (project.source / "result_versions.py").write_text(re.sub(r'("tinyface": )\d+', r"\g<1>99", versions))
 
 
 def own_source(project: Project) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from aroface.planning.forecast.outlook_text import summary
 from aroface.planning.forecast.workload import Task
 from aroface.planning.plan import Plan
-from cluster import on_slurm
+from slurm import on_slurm
 
 
 def print_summary(workflow: Any, plan: Plan, root: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import signal
@@ -12,7 +13,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from aroface.exit_status import ExitStatus
 from aroface.planning.products import Products, latest, partial
+from calls import start_again
+from slurm_plugin import REFUSALS
 
 NOTE = "Incomplete: some results could not be made, and -- stands for them."
 ERROR = re.compile(r"\berror\b|^aroface: |\w(Error|Exception)\b", re.IGNORECASE)
@@ -47,6 +51,45 @@ class Interrupts:
     def _interrupt(self, number: int, frame: FrameType | None) -> NoReturn:
         self.seen = True
         raise KeyboardInterrupt
+
+
+def finish(workflow: Any, products: Products) -> None:
+    """End a call whose jobs are all done: print where its products lie.
+
+    A call that left targets out of its plan starts again, once.
+
+    Args:
+        workflow: Snakemake's object of that name.
+        products: Tables, figures and pages.
+    """
+    missing = missing_targets(workflow.persistence.dag)
+    if missing and AGAIN not in os.environ:
+        os.environ[AGAIN] = "1"
+        workflow.persistence.unlock()
+        start_again()
+    if missing:
+        print(f"error: {len(missing)} targets were not made, such as {missing[0]}", file=sys.stderr)
+        sys.exit(ExitStatus.FAILED)
+    remove_superseded(products)
+    print(*products.summary(), sep="\n", file=sys.stderr)
+
+
+def finish_failed(workflow: Any, products: Products, interrupts: Interrupts, report: Sequence[str]) -> None:
+    """End a call with failed jobs: render what there is, gaps and all, and print a line for each of those jobs.
+
+    Args:
+        workflow: Snakemake's object of that name.
+        products: Tables, figures and pages.
+        interrupts: Whether somebody interrupted the call; then nothing is rendered.
+        report: Arguments of ``aroface report`` but the file.
+    """
+    if interrupts.seen:
+        return
+    unfinished = list(workflow.persistence.dag.needrun_jobs())
+    remove_superseded(products)
+    render_unfinished(products, {job.rule.name for job in unfinished}, report)
+    print(*products.summary(), sep="\n", file=sys.stderr)
+    print(*failures(workflow.scheduler.failed, REFUSALS), sep="\n", file=sys.stderr)
 
 
 def render_unfinished(paper: Products, rules: Collection[str], report: Sequence[str]) -> None:

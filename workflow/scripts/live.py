@@ -32,6 +32,7 @@ from rich.table import Table
 from aroface.errors import InputError
 from aroface.planning.plan import make_plan
 from aroface.planning.products import Products, find_products
+from aroface.results import Results
 
 ROOT = Path(os.path.relpath(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(ROOT / "workflow" / "lib"))
@@ -59,11 +60,11 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     results = products.plan.results
-    path = results / "logs" / f"snakemake-{time.strftime('%Y%m%d-%H%M%S')}.log"
+    path = results.job_log(f"snakemake-{time.strftime('%Y%m%d-%H%M%S')}")
     path.parent.mkdir(parents=True, exist_ok=True)
     log = SnakemakeLog()
     with open(path, "w", encoding="utf-8") as file:
-        status = Snakemake(arguments, log, file).watch(Display(console, log, results / "state"))
+        status = Snakemake(arguments, log, file).watch(Display(console, log, results))
     if status == 0:
         _show_results(console, products, log)
     elif status == INTERRUPTED:
@@ -167,11 +168,11 @@ class Display:
     Args:
         console: where it is shown.
         log: what is known of the jobs.
-        state: folder in which each training says how far it is.
+        results: Results folder; the state of each training says how far it is.
     """
 
-    def __init__(self, console: Console, log: SnakemakeLog, state: Path) -> None:
-        self._console, self._log, self._state = console, log, state
+    def __init__(self, console: Console, log: SnakemakeLog, results: Results) -> None:
+        self._console, self._log, self._results = console, log, results
         self._began = time.monotonic()
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         self._printed, self._printed_at, self._noticed = "", 0.0, ""
@@ -205,7 +206,7 @@ class Display:
         """What a training last said of itself since it was started."""
         if job.rule != "train":
             return None
-        path = self._state / job.wildcards.get("run", "") / "progress.json"
+        path = self._results.state(job.wildcards.get("run", "")).progress
         with contextlib.suppress(OSError, ValueError):
             if time.time() - path.stat().st_mtime < time.monotonic() - job.since + SLACK_S:
                 found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))

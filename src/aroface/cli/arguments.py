@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from aroface.onnx_program import TIME_LIMIT
+from aroface.results import Results
 
 Arguments = argparse.Namespace
 Verbs = argparse._SubParsersAction  # the type of add_subparsers()' result has no public name
@@ -57,7 +58,7 @@ def add_device(verb: argparse._ActionsContainer) -> None:
 
 def add_selection(verb: argparse.ArgumentParser) -> None:
     """Declare the options that say which runs a table or figure shows, and what its caption ends in."""
-    verb.add_argument("--records", type=Path, default=Path("results/records"), help="folder of records (%(default)s)")
+    verb.add_argument("--records", type=Path, default=Results().records, help="folder of records (%(default)s)")
     verb.add_argument("--runs-file", type=Path, help="the workflow's list of current runs; all records where left out")
     verb.add_argument("--caption-note", metavar="TEXT", help="last sentence of the caption")
 

@@ -20,6 +20,7 @@ from aroface.cli.arguments import (
     positive,
     share,
 )
+from aroface.results import Results
 
 if TYPE_CHECKING:
     from aroface.omissions import KindSummary
@@ -280,8 +281,7 @@ def _do_verify(options: Arguments) -> None:
     name = options.name or options.set
     registered = options.name is not None or not Path(options.set).exists()
     counts = find_entry(name).counts if registered else {}
-    file_name = f"{name if registered else data.resolve().name}.manifest.json"
-    manifest = options.manifest or Path("results/data") / file_name
+    manifest = options.manifest or Results().manifest(name if registered else data.resolve().name)
     threads = options.threads or os.cpu_count() or 1
     allowed = options.max_corrupt_fraction
     found = verify(data, manifest, name=name, expected=counts, threads=threads, max_corrupt_fraction=allowed)

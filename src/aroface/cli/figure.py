@@ -9,6 +9,7 @@ from typing import Any
 
 from aroface.cli.arguments import Arguments, Verbs, add_selection, add_verb
 from aroface.errors import InputError
+from aroface.results import Results
 
 
 def add_figure_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -29,7 +30,7 @@ def add_figure_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb.add_argument("--metric", help="of fae and landmarks (tar_strict_at_far_1e-2)")
     verb.add_argument("--out", type=Path, required=True, metavar="STEM", help="writes STEM.pdf, STEM.png and STEM.tex")
     verb.add_argument(
-        "--runs-dir", type=Path, default=Path("results/runs"), help="training, displacements: the runs (%(default)s)"
+        "--runs-dir", type=Path, default=Results().runs, help="training, displacements: the runs (%(default)s)"
     )
     add_selection(verb)
 

@@ -361,4 +361,4 @@ def _do_explain(options: Arguments) -> None:
     specs = [spec.path for spec in find_products(plan).offered.values()]
     workflow = workflow_command(options.configfile)
     choice = read_runs_file(plan.runs_file)
-    print(explain(options.cell, specs, plan.results / "records", plan.results, workflow=workflow, **choice), end="")
+    print(explain(options.cell, specs, plan.results.records, plan.results.root, workflow=workflow, **choice), end="")

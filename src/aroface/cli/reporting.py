@@ -12,6 +12,7 @@ from aroface import __version__
 from aroface.cli.arguments import Arguments, Verbs, add_configuration, add_verb, workflow_command
 from aroface.errors import InputError, printable
 from aroface.files import parse_json, write_text
+from aroface.results import Results
 
 if TYPE_CHECKING:
     from aroface.reporting.html_report.page import Material
@@ -32,7 +33,7 @@ def add_paper_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 
 def _add_common(verb: argparse.ArgumentParser, formats: Sequence[str]) -> None:
-    verb.add_argument("--records", type=Path, default=Path("results/records"), help="folder of records (%(default)s)")
+    verb.add_argument("--records", type=Path, default=Results().records, help="folder of records (%(default)s)")
     verb.add_argument("--runs-file", type=Path, help="the workflow's list of current runs; all records where left out")
     verb.add_argument("--specs", type=Path, default=SPECS, help="folder of the tables' specifications (%(default)s)")
     form = verb.add_mutually_exclusive_group()

@@ -17,8 +17,9 @@ from typing import Any
 
 from aroface.datasets.registry import Checkpoint, read_checkpoints
 from aroface.errors import InputError
-from aroface.planning.paths import check_configured
+from aroface.planning.paths import check_configured, command_path
 from aroface.reporting.records import variant
+from aroface.results import Results
 from aroface.schemas import parse_yaml, read_yaml, validate
 from aroface.shipped import shipped
 
@@ -66,6 +67,11 @@ class Configuration:
 
     file: str
     values: dict[str, Any]
+
+    @property
+    def results(self) -> Results:
+        """Folder of all that is computed."""
+        return Results(command_path(self.values["paths"]["results"]))
 
 
 @dataclass(frozen=True, slots=True)

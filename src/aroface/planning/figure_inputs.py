@@ -41,7 +41,7 @@ class FigureKind:
 
     def arguments(self, plan: Plan) -> list[str | Path]:
         """Where ``aroface figure`` finds what it shows."""
-        return ["--records", plan.results / "records"] if self.protocols else ["--runs-dir", plan.results / "runs"]
+        return ["--records", plan.results.records] if self.protocols else ["--runs-dir", plan.results.runs]
 
 
 def _records(plan: Plan, figure: Figure) -> list[Path]:
@@ -60,7 +60,7 @@ def _attacked(plan: Plan, figure: Figure) -> list[Path]:
 def _checkpoints(plan: Plan, runs: Iterable[PlannedRun]) -> list[Path]:
     # They say which runs are finished. The histories beside them are no job's outputs: earlier versions wrote none, and
     # no run must be trained again for the want of one.
-    found = [plan.results / "runs" / run.name / "checkpoint.json" for run in runs]
+    found = [plan.results.run(run.name).checkpoint for run in runs]
     return [path for path in found if path.exists()] if plan.values["render_only"] else found
 
 

@@ -6,9 +6,7 @@ name, so that results of the old kind stay beside those of the new; whatever doe
 
 from __future__ import annotations
 
-import os
 import shlex
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +26,7 @@ from aroface.planning.config import (
     read_methods,
 )
 from aroface.planning.data_sources import DataSource, Sources, write_if_new
-from aroface.planning.paths import command_path
+from aroface.results import Results
 from aroface.training.recipe import fitting_processes, recipe_hash
 
 SCHEMA = 1
@@ -157,14 +155,14 @@ class Plan:
         return self.configuration.values
 
     @property
-    def results(self) -> Path:
+    def results(self) -> Results:
         """Folder of all that is computed."""
-        return command_path(self.values["paths"]["results"])
+        return self.configuration.results
 
     @property
     def runs_file(self) -> Path:
         """Where :meth:`write` lists the runs, for tables and figures."""
-        return self.results / "plan" / f"runs-{digest(self._listing(), HASH_DIGITS)}.json"
+        return self.results.run_list(digest(self._listing(), HASH_DIGITS))
 
     def devices(self, experiment: Experiment, nodes: int = 1) -> Devices:
         """What a training of an experiment runs on.
@@ -212,7 +210,7 @@ class Plan:
 
     def recipe_file(self, run: str) -> Path:
         """Where :meth:`write` puts the recipe of a run."""
-        return self.results / "recipes" / f"{run}.json"
+        return self.results.recipe(run)
 
     def records(
         self, benchmarks: Iterable[str | None] | None = None, rows: Sequence[Mapping[str, str]] | None = None
@@ -224,7 +222,7 @@ class Plan:
             rows: parts of experiments, such as ``{"method": "arcface"}``, one of which a run must match; None for all.
         """
         found = [
-            self.results / "records" / run.name / f"{benchmark.name}.json"
+            self.results.record(run.name, benchmark.name)
             for run in self.runs.values()
             if rows is None or any(row.items() <= run.experiment.described.items() for row in rows)
             for benchmark in self.benchmarks.values()
@@ -313,24 +311,6 @@ def make_plan(files: Sequence[Path], changes: Mapping[str, Any] | None = None, *
     )
 
 
-def offer_package(root: Path) -> None:
-    """Let jobs find the python that runs this process, and this package in whatever environment they activate.
-
-    Raises:
-        InputError: The path of one of these folders holds what separates folders there.
-    """
-    _extend("PATH", Path(sys.executable).parent, first=True)
-    _extend("PYTHONPATH", root.resolve() / "src", first=False)
-
-
-def _extend(variable: str, folder: Path, *, first: bool) -> None:
-    if os.pathsep in str(folder):
-        what = f"{folder}: a path with {os.pathsep!r} cannot stand in {variable}"
-        raise InputError(what, remedy="rename the folder or move the repository")
-    others = [part for part in os.environ.get(variable, "").split(os.pathsep) if part]
-    os.environ[variable] = os.pathsep.join([str(folder), *others] if first else [*others, str(folder)])
-
-
 def _runs(configuration: Configuration, sources: Sources, root: Path) -> dict[str, PlannedRun]:
     runs: dict[str, PlannedRun] = {}
     for experiment in read_experiments(configuration, root=root):
@@ -397,7 +377,7 @@ def _benchmarks(configuration: Configuration, sources: Sources) -> dict[str, Pla
         decisive = {key: spec[key] for key in ("protocol", "options")}
         hash_ = digest({**decisive, "data": source.manifest_hash, "semantics": result_versions.EMBEDDING}, HASH_DIGITS)
         trained_on = declared.get("trained_on")
-        file = source.path.parents[2] / "benchmarks" / f"{spec['name']}-{hash_}.json"
+        file = configuration.results.benchmark(spec["name"], hash_)
         benchmarks[spec["name"]] = PlannedBenchmark(
             spec["name"], source, spec, file, trained_on and frozenset(trained_on)
         )

@@ -70,17 +70,17 @@ class Products:
     def document_files(self) -> list[Path]:
         """The document of all tables and figures, if there are any: a PDF, or its source where LaTeX is missing."""
         suffix = ".pdf" if self.no_latex is None else ".tex"
-        return [self.plan.results / f"paper{suffix}"] if self.tables or self.figures else []
+        return [self.plan.results.document(suffix)] if self.tables or self.figures else []
 
     @property
     def report_file(self) -> Path:
         """The page on all of it."""
-        return self.plan.results / "report.html"
+        return self.plan.results.report
 
     @property
     def crate_file(self) -> Path:
         """The description of all of it for machines."""
-        return self.plan.results / "ro-crate-metadata.json"
+        return self.plan.results.crate
 
     @property
     def fragments(self) -> list[Path]:
@@ -98,12 +98,12 @@ class Products:
     @property
     def compare_files(self) -> list[Path]:
         """What ``aroface compare`` says of these."""
-        return [self.plan.results / f"compare.{suffix}" for suffix in ("md", "json")] if self.compared else []
+        return [self.plan.results.comparison(suffix) for suffix in (".md", ".json")] if self.compared else []
 
     @property
     def claims_files(self) -> list[Path]:
         """What ``aroface claims`` says, the last one a fragment."""
-        return [self.plan.results / f"claims.{suffix}" for suffix in ("md", "json", "tex")] if self.compared else []
+        return [self.plan.results.claims(suffix) for suffix in (".md", ".json", ".tex")] if self.compared else []
 
     @property
     def verdict_files(self) -> list[Path]:
@@ -112,7 +112,7 @@ class Products:
 
     def table_file(self, table: str) -> Path:
         """A rendered table."""
-        return self.plan.results / "tables" / f"{table}.tex"
+        return self.plan.results.table(table)
 
     def partial_file(self, table: str) -> Path:
         """A table that was rendered though some of its records could not be made."""
@@ -124,7 +124,7 @@ class Products:
 
     def figure_stem(self, figure: str) -> Path:
         """The files of a figure, without their suffixes."""
-        return self.plan.results / "figures" / figure
+        return self.plan.results.figure(figure)
 
     def table_records(self, table: str) -> list[Path]:
         """The records that a table shows."""
@@ -165,7 +165,7 @@ class Products:
     def table_arguments(self, table: str) -> str:
         """Arguments of ``aroface table``, all but where the table goes and in which format."""
         words: list[str | Path] = [self.offered[table].path, "--mode", self.plan.values["table_mode"]]
-        return _join([*words, "--records", self.plan.results / "records", *self._choice()])
+        return _join([*words, "--records", self.plan.results.records, *self._choice()])
 
     def compare_arguments(self) -> str:
         """Arguments of ``aroface compare``, all but its files."""
@@ -223,7 +223,7 @@ class Products:
         return choice if note is None else [*choice, *_option("--caption-note", note)]
 
     def _selected(self) -> Sequence[str | Path]:
-        return ["--records", self.plan.results / "records", "--runs-file", self.plan.runs_file]
+        return ["--records", self.plan.results.records, "--runs-file", self.plan.runs_file]
 
     def summary(self) -> list[str]:
         """Lines that say where everything is that there is, whole or with gaps."""

@@ -41,8 +41,8 @@ def report_material(products: Products, *, workflow: str, root: Path = Path()) -
         specs=tuple(_shown(products)),
         sources=sources,
         claims=root / CLAIMS,
-        records=plan.results / "records",
-        results=plan.results,
+        records=plan.results.records,
+        results=plan.results.root,
         experiments=tuple(RecordedExperiment(**each) for each in experiments.values()),
         labels=plan.labels,
         runs=tuple(_runs(plan)),
@@ -82,7 +82,7 @@ def _runs(plan: Plan) -> Iterator[ReportedRun]:
         yield ReportedRun(
             run.name,
             run.entry(),
-            plan.results / "runs" / run.name,
+            plan.results.run(run.name).path,
             plan.recipe_file(run.name),
             benchmarks,
             run.experiment.variant if run.experiment.label else "",
@@ -114,7 +114,7 @@ def _steps(products: Products) -> Iterator[Step]:
     if plan.sources.received:
         made.append(Step("verify data", tuple(source.manifest for source in plan.sources.received)))
     yield from made
-    checkpoints = [(run, plan.results / "runs" / run.name / "checkpoint.json") for run in plan.runs.values()]
+    checkpoints = [(run, plan.results.run(run.name).checkpoint) for run in plan.runs.values()]
     trained = tuple(path for run, path in checkpoints if run.experiment.released is None)
     imported = tuple(path for run, path in checkpoints if run.experiment.released is not None)
     weights = [Step("train", trained, tuple(step.name for step in made))] if trained else []
@@ -126,8 +126,8 @@ def _steps(products: Products) -> Iterator[Step]:
         for each in plan.benchmarks.values()
         if each.evaluates(run.experiment)
     ]
-    records = [plan.results / "records" / run / f"{name}.json" for run, name in pairs]
-    features = [plan.results / "features" / run / name / "index.json" for run, name in pairs]
+    records = [plan.results.record(run, name) for run, name in pairs]
+    features = [plan.results.features(run, name).index for run, name in pairs]
     # Features may be deleted once they are evaluated.
     embedded = tuple(b if b.exists() else a for a, b in zip(features, records, strict=True))
     yield Step("embed", embedded, (*(step.name for step in weights), *(step.name for step in made)))

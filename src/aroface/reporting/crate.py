@@ -21,6 +21,7 @@ from aroface.reporting.html_report.data import ReportedDataSet
 from aroface.reporting.html_report.page import Material
 from aroface.reporting.html_report.runs import ReportedRun, read_mapping
 from aroface.reporting.records import Record, load_records
+from aroface.results import Results
 from aroface.schemas import read_yaml
 
 CONTEXT: list[Any] = [
@@ -165,7 +166,7 @@ class _Made:
                 yield picture.stem.with_suffix(suffix), f"Figure {picture.name}"
         if self._material.document is not None:
             yield self._material.document, "All tables and figures"
-        yield self._material.results / "report.html", "Report: every number and what stands behind it"
+        yield Results(self._material.results).report, "Report: every number and what stands behind it"
 
     def training(self, run: ReportedRun) -> Iterator[Entity]:
         """The action that made a run's weights, if it is finished."""

@@ -17,6 +17,7 @@ from aroface.reporting.records import RELEASED, Record, Selection, load_records,
 from aroface.reporting.tables.cells import Line, lines, measure, point_of
 from aroface.reporting.tables.seed_statistics import estimate, paired_difference, percent
 from aroface.reporting.tables.spec import Column, Spec, read_spec
+from aroface.results import Results
 
 LABEL_WIDTH = 13
 
@@ -61,12 +62,12 @@ class Trace:
 
     Attributes:
         records: all records that count.
-        results: folder with ``runs`` and ``recipes``, as the commands name it.
-        workflow: command that makes the file whose name follows it.
+        results: Results folder, as the commands name it.
+        workflow: Command that makes the file whose name follows it.
     """
 
     records: Sequence[Record]
-    results: Path
+    results: Results
     workflow: str
 
 
@@ -101,7 +102,7 @@ def explain(
     name, _, column_id = rest.rpartition("/")
     tables = _tables(specs)
     spec = tables.get(table) or _unknown("table", table, tables, address)
-    trace = Trace(load_records(records, runs), Path(results), workflow)
+    trace = Trace(load_records(records, runs), Results(Path(results)), workflow)
     found = lines(spec, trace.records, experiments, labels)
     rows = {_plain(line.row.key): line for line in found}
     line = rows.get(_plain(name)) or _unknown("row", name, [line.row.key for line in rows.values()], address)
@@ -214,8 +215,8 @@ def _difference(spec: Spec, sides: Sequence[Line], column: Column, records: Sequ
 def _chain(record: Record, trace: Trace) -> list[Fact]:
     """From a record to what it depends on."""
     source = record.provenance
-    checkpoint = trace.results / "runs" / record.run / "checkpoint.json"
-    recipe = trace.results / "recipes" / f"{record.run}.json"
+    checkpoint = trace.results.run(record.run).checkpoint
+    recipe = trace.results.recipe(record.run)
     run = read_json_if_there(checkpoint)
     return [
         Fact("record", record.path.as_posix(), path=record.path),

@@ -13,10 +13,9 @@ from aroface.errors import InputError
 from aroface.files import list_files, read_json_if_there
 from aroface.reporting.records import RecordedExperiment, method_of
 from aroface.reporting.text import listing, over_seeds
+from aroface.results import CHECKPOINT, HISTORY, RunFolder
 from aroface.schemas import validate
 
-HISTORY = "history.json"
-CHECKPOINT = "checkpoint.json"
 NO_ADVERSARY = "none"
 # Released weights have no seed in their names, and no course that anybody here knows of.
 _TRAINED = re.compile(r"([^-]+)-([^-]+)-(.+)-s(\d+)-[0-9a-f]+")
@@ -88,8 +87,8 @@ def load_histories(
         match = _TRAINED.fullmatch(name)
         if match is None:
             continue
-        place = Path(folder) / name
-        history = _read(place / HISTORY, runs)
+        place = RunFolder(Path(folder) / name)
+        history = _read(place.history, runs)
         if history is None:
             experiment = RecordedExperiment(method_of(name, match[1], runs), match[2], match[3])
             gaps.append(Gap(experiment, int(match[4]), _adversary(place)))
@@ -118,10 +117,10 @@ def _read(path: Path, runs: Collection[str] | None) -> History | None:
     return History(path, content["run"], described, experiment["seed"], content)
 
 
-def _adversary(run_dir: Path) -> str | None:
+def _adversary(run_dir: RunFolder) -> str | None:
     """What the checkpoint of a training that has no history says of its adversary."""
     try:
-        return str((read_json_if_there(run_dir / CHECKPOINT) or {})["recipe"]["adversary"]["kind"])
+        return str((read_json_if_there(run_dir.checkpoint) or {})["recipe"]["adversary"]["kind"])
     except (KeyError, TypeError):
         return None
 

@@ -456,7 +456,7 @@ def _record_bytes(benchmark: PlannedBenchmark) -> int:
 
 def _hours_taken(plan: Plan, run: str) -> float | None:
     """Device-hours that a finished run took; 0 where it does not say; None if it is not finished."""
-    checkpoint = plan.results / "runs" / run / "checkpoint.json"
+    checkpoint = plan.results.run(run).checkpoint
     if not checkpoint.exists():
         return None
     return float(_mapping(checkpoint).get("cost", {}).get("device_hours", 0))

@@ -119,16 +119,16 @@ def tasks_to_do(plan: Plan) -> list[Task]:
         return []
     found, sets = [], {}
     for run in plan.runs.values():
-        trained = (plan.results / "runs" / run.name / "checkpoint.json").exists()
+        trained = plan.results.run(run.name).checkpoint.exists()
         if not trained:
             found.append(Task("train" if run.experiment.released is None else "import_released", run.name))
             sets[run.source.name] = run.source
         for benchmark in plan.benchmarks.values():
             if not benchmark.evaluates(run.experiment):
                 continue
-            if (plan.results / "records" / run.name / f"{benchmark.name}.json").exists():
+            if plan.results.record(run.name, benchmark.name).exists():
                 continue
-            if not (plan.results / "features" / run.name / benchmark.name / "index.json").exists():
+            if not plan.results.features(run.name, benchmark.name).index.exists():
                 found.append(Task("embed", run.name, benchmark.name))
                 sets[benchmark.source.name] = benchmark.source
             found.append(Task("evaluate", run.name, benchmark.name))

@@ -45,6 +45,7 @@ from aroface.reporting.records import Record, RecordedExperiment, load_records
 from aroface.reporting.tables.latex import TEMPLATES, unescape
 from aroface.reporting.tables.seed_notes import p_text
 from aroface.reporting.tables.spec import Spec
+from aroface.results import Results
 
 TITLE = "ARoFace: what was reproduced, and from what"
 Result = TypeVar("Result")
@@ -122,7 +123,7 @@ def render_report(material: Material, folder: Path) -> str:
     """
     records = load_records(material.records, {run.name: run.variant for run in material.runs})
     runs = [view_run(run, records) for run in material.runs]
-    trace = Trace(records, material.results, material.workflow)
+    trace = Trace(records, Results(material.results), material.workflow)
     tables = view_tables(
         material.specs, trace, experiments=material.experiments, labels=material.labels, note=material.note
     )

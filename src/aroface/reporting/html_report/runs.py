@@ -14,6 +14,7 @@ from aroface.reporting.anchors import run_anchor
 from aroface.reporting.explain import commit_text
 from aroface.reporting.records import Record
 from aroface.reporting.tables.grid import MISSING
+from aroface.results import RunFolder
 
 _ASIDE = ("schema", "run", "recipe_hash")
 
@@ -41,7 +42,7 @@ class ReportedRun:
     @property
     def checkpoint_file(self) -> Path:
         """What is there once the run is finished."""
-        return self.folder / "checkpoint.json"
+        return RunFolder(self.folder).checkpoint
 
     @property
     def released(self) -> bool:

@@ -68,7 +68,7 @@ def costs_of(folder: Path, changes: dict[str, Any] | None = None, *, gpus: int =
 
 
 def finish(plan: Plan, run: str, hours: float) -> None:
-    write_json(plan.results / "runs" / run / "checkpoint.json", {"run": run, "cost": {"device_hours": hours}})
+    write_json(plan.results.run(run).checkpoint, {"run": run, "cost": {"device_hours": hours}})
 
 
 def test_a_small_plan_by_hand(tmp_path: Path) -> None:
