@@ -71,8 +71,9 @@ def test_another_environment_makes_nothing_stale(done: Project, tools: Path, env
 
 def test_nodes_that_do_not_divide_a_training_are_one_line(project: Project) -> None:
     with_profile(project, nodes=3)
-    processes = ("--config", "training={processes: 5}")
-    outcome = project.run("--dry-run", "--profile", "slurm", *processes, config=None)
+    (project.folder / "five.yaml").write_text("training: {processes: 5}\n")
+    files = ("--configfile", "config.yaml", "five.yaml")
+    outcome = project.run("--dry-run", "--profile", "slurm", *files, config=None)
     assert outcome.status == 2
     errors = [line for line in outcome.text.splitlines() if not line.startswith("Using ")]
     assert len(errors) == 1, outcome.text

@@ -30,6 +30,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from aroface.errors import InputError
+from aroface.humanize import clock_text
 from aroface.planning.plan import make_plan
 from aroface.planning.products import Products, find_products
 from aroface.results import Results
@@ -215,8 +216,8 @@ class Display:
 
     def _jobs(self) -> str:
         left = self._log.time_left(self._training_left)
-        about = "" if not left else f", about {_duration(left)} left"
-        return f"{self._log.done}/{self._log.total} jobs, {_duration(time.monotonic() - self._began)}{about}"
+        about = "" if not left else f", about {clock_text(left)} left"
+        return f"{self._log.done}/{self._log.total} jobs, {clock_text(time.monotonic() - self._began)}{about}"
 
     def _training_left(self, job: Job) -> float | None:
         progress = self._progress(job)
@@ -231,13 +232,13 @@ class Display:
 
 def _row(job: Job, progress: dict[str, Any] | None) -> tuple[str, str, str]:
     if progress is None:
-        return job.rule, job.subject, _duration(time.monotonic() - job.since)
+        return job.rule, job.subject, clock_text(time.monotonic() - job.since)
     loss = "" if progress["loss"] is None else f"  loss {progress['loss']:.3f}"
     return (
         job.rule,
         job.subject,
         f"epoch {progress['epoch']}/{progress['epochs']}  step {progress['step']}/{progress['steps']}{loss}"
-        f"  {progress['images_per_s']:,.0f} images/s  {_duration(progress['eta_s'])} left",
+        f"  {progress['images_per_s']:,.0f} images/s  {clock_text(progress['eta_s'])} left",
     )
 
 
@@ -248,12 +249,6 @@ def _table(rows: Sequence[tuple[str, str, str]]) -> Table:
     for row in rows:
         grid.add_row(*row)
     return grid
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _show_results(console: Console, products: Products, log: SnakemakeLog) -> None:

@@ -160,7 +160,7 @@ def _quality(text: str) -> str | int:
 def _do_robustness(options: Arguments) -> int:
     from aroface.evaluation.external_model import named_file
     from aroface.evaluation.robustness import SweepGrid, measure_robustness, remaining_work
-    from aroface.planning.forecast.costs_text import hours_text
+    from aroface.humanize import seconds_text
     from aroface.reporting.robustness.files import write_report
     from aroface.reporting.robustness.findings import few_impostors
 
@@ -182,7 +182,7 @@ def _do_robustness(options: Arguments) -> int:
         images, seconds = remaining_work(models, options.pairs, options.out, grid, batch_size=options.batch_size)
         if images:
             advice = "--max-pairs and --qualities make it shorter"
-            print(f"{images:,} images to embed, about {hours_text(seconds / 3600)}; {advice}", file=sys.stderr)
+            print(f"{images:,} images to embed, about {seconds_text(seconds)}; {advice}", file=sys.stderr)
         found = measure_robustness(
             models,
             options.pairs,

@@ -11,8 +11,9 @@ from typing import Any
 
 from aroface.errors import InputError
 from aroface.files import list_files, read_json_if_there
+from aroface.humanize import listing
 from aroface.reporting.records import RecordedExperiment, method_of
-from aroface.reporting.text import listing, over_seeds
+from aroface.reporting.text import over_seeds
 from aroface.results import CHECKPOINT, HISTORY, RunFolder
 from aroface.schemas import validate
 

@@ -65,19 +65,9 @@ def one_line(text: str) -> str:
     return re.sub(r"\s*[\r\n]\s*", " ", text.strip())
 
 
-def plural(count: int, noun: str) -> str:
-    """A count with its noun."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
 def over_seeds(counts: Collection[int]) -> str:
     """What values are, from the numbers of seeds behind them: ``one seed``, ``mean over 2 to 3 seeds``."""
     low, high = min(counts), max(counts)
     if high == 1:
         return "one seed"
     return f"mean over {low if low == high else f'{low} to {high}'} seeds"
-
-
-def listing(words: Sequence[str]) -> str:
-    """Words as a sentence has them: ``a, b and c``."""
-    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else "".join(words)

@@ -13,7 +13,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from aroface.files import write_bytes
-from aroface.planning.forecast.costs_text import days_text, plural
+from aroface.humanize import days_text, plural
 from aroface.planning.forecast.simulation import Attempt, SimulatedSchedule, chain_hours, longest_chain
 from aroface.planning.plan import Plan
 from aroface.reporting.figures.layout import COLOURS, STYLE, figure_text

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from aroface.errors import InputError
+from aroface.humanize import days_text, hours_text, plural
 from aroface.planning.forecast.costs import Costs, plan_costs
-from aroface.planning.forecast.costs_text import days_text, headline, hours_text, plural
+from aroface.planning.forecast.costs_text import headline
 from aroface.planning.forecast.simulation import SimulatedJob
 from aroface.planning.forecast.workload import Outlook, Task, count_kinds, find_outlook, find_site
 from aroface.planning.plan import Plan

@@ -10,12 +10,13 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from aroface.humanize import plural
 from aroface.reporting.claims.lint import LintFinding
 from aroface.reporting.claims.verdicts import Evidence, Judgement, Verdict, combined, criterion
 from aroface.reporting.tables.grid import MISSING
 from aroface.reporting.tables.latex import environment, escape
 from aroface.reporting.tables.seed_notes import p_text
-from aroface.reporting.text import markdown_table, markdown_text, plural, print_wide
+from aroface.reporting.text import markdown_table, markdown_text, print_wide
 
 HEADS = ("Values", "Verdict", "What", "Value", "95 % interval", "Seeds", "Remark")
 STYLES: dict[str, str] = {"confirmed": "green", "refuted": "bold red"}

@@ -11,9 +11,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from aroface.humanize import plural
 from aroface.reporting.claims.compare import CHECK, TOLERANCES, Report, ValueComparison, Verdict
 from aroface.reporting.tables.grid import MISSING
-from aroface.reporting.text import markdown_table, plural, print_wide
+from aroface.reporting.text import markdown_table, print_wide
 
 HEADS = ("Row", "Column", "Paper", "Reproduced", "Seeds", "Further seed", "Δ", "Tolerance", "Verdict")
 RIGHT = ("Paper", "Seeds", "Δ", "Tolerance")

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from aroface.humanize import listing
 from aroface.reporting.figures.layout import (
     LEFT,
     PANEL_TITLE,
@@ -27,7 +28,6 @@ from aroface.reporting.figures.layout import (
 from aroface.reporting.figures.save import save_figure
 from aroface.reporting.histories import NO_ADVERSARY, History, by_experiment, gap_words, load_histories, seed_words
 from aroface.reporting.records import RecordedExperiment, Selection, selected
-from aroface.reporting.text import listing
 
 PARTS = 100
 # Measures of the figure, in inches.

@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from aroface.reporting.html_report.runs import read_mapping, size
+from aroface.humanize import bytes_text
+from aroface.reporting.html_report.runs import read_mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,7 @@ def view_data(data: ReportedDataSet) -> DataView:
     manifest = read_mapping(data.manifest)
     counts = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in manifest.get("counts", {}).items())
     files = manifest.get("files", {})
-    total = size(sum(entry["size"] for entry in files.values()))
+    total = bytes_text(sum(entry["size"] for entry in files.values()))
     identity = manifest.get("identity", {})
     return DataView(
         data,

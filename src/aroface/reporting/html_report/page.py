@@ -21,6 +21,7 @@ import jinja2
 
 from aroface.errors import InputError
 from aroface.files import write_text
+from aroface.humanize import seconds_text
 from aroface.reporting.anchors import cell_anchor, run_anchor
 from aroface.reporting.claims import claims_text, compare_text
 from aroface.reporting.claims.claims import read_claims
@@ -36,7 +37,6 @@ from aroface.reporting.html_report.runs import (
     RunView,
     commits,
     compare_runs,
-    duration,
     job_kinds,
     view_run,
 )
@@ -160,7 +160,11 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"duration": duration, "sign": lambda text: text.replace("-", "−"), "run_anchor": run_anchor}
+    environment.filters |= {
+        "duration": seconds_text,
+        "sign": lambda text: text.replace("-", "−"),
+        "run_anchor": run_anchor,
+    }
     return environment
 
 

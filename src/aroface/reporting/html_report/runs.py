@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from aroface.files import read_json_if_there
+from aroface.humanize import bytes_text, seconds_text
 from aroface.reporting.anchors import run_anchor
 from aroface.reporting.explain import commit_text
 from aroface.reporting.records import Record
@@ -189,25 +190,6 @@ def commits(runs: Sequence[RunView]) -> list[tuple[str, int]]:
     return [(commit_text(commit), count) for commit, count in found.most_common()]
 
 
-def duration(seconds: float | None) -> str:
-    """A time as people say it."""
-    if seconds is None:
-        return MISSING
-    if seconds < 90:
-        return f"{seconds:.1f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.1f} min"
-    return f"{seconds / 3600:,.1f} h"
-
-
-def size(count: int) -> str:
-    """A number of bytes as people say it."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= factor:
-            return f"{count / factor:,.1f} {unit}"
-    return f"{count} bytes"
-
-
 def _facts(run: ReportedRun, checkpoint: Mapping[str, Any]) -> dict[str, str]:
     """What is known of a run, in the order in which one asks."""
     environment = checkpoint.get("environment", {})
@@ -245,7 +227,7 @@ def _weights(run: ReportedRun, checkpoint: Mapping[str, Any]) -> str | None:
     if not {"file", "sha256"} <= checkpoint.get("weights", {}).keys():
         return None
     path = run.folder / checkpoint["weights"]["file"]
-    here = size(path.stat().st_size) if path.exists() else "not here"
+    here = bytes_text(path.stat().st_size) if path.exists() else "not here"
     return f"sha256 {checkpoint['weights']['sha256']}, {path.as_posix()} ({here})"
 
 
@@ -253,7 +235,8 @@ def _cost(checkpoint: Mapping[str, Any]) -> str | None:
     hours = _number(checkpoint, "cost", "device_hours")
     if hours is None:
         return None
-    return f"{hours:,.2f} device-hours, {duration(_number(checkpoint, 'cost', 'wall_s'))} on the clock"
+    wall = _number(checkpoint, "cost", "wall_s")
+    return f"{hours:,.2f} device-hours, {MISSING if wall is None else seconds_text(wall)} on the clock"
 
 
 def _validation(checkpoint: Mapping[str, Any]) -> str | None:

@@ -11,6 +11,7 @@ from aroface.embedding.worst_case import FACTOR as WORST
 from aroface.evaluation.robustness import MAPS, Facts, Perturbation, Quantity, Robustness, Sweep, coarse, tolerated
 from aroface.faces.degrade import ALIGNMENT_ERRORS
 from aroface.faces.geometry import TEMPLATE_SIZE
+from aroface.humanize import listing
 from aroface.reporting.figures.curves import metric_name, quality_name
 
 UNITS = {"scale": (100.0, " %"), "rotation": (1.0, "°"), "shift": (100.0, " %"), "joint": (100.0, " %")}
@@ -74,7 +75,7 @@ def joint_words(found: Robustness, level: float) -> str:
     """What a joint error of this level consists of."""
     scale, degrees, shift = (level * found.joint_maximum[key] for key in ("scale", "degrees", "shift"))
     sizes = {"scale": scale, "rotation": degrees, "shift": shift}
-    return _join([f"{level_words(factor, size)} {factor}" for factor, size in sizes.items()])
+    return listing([f"{level_words(factor, size)} {factor}" for factor, size in sizes.items()])
 
 
 def in_points(quantity: Quantity, *, signed: bool = False) -> str:
@@ -143,7 +144,7 @@ def _detector(found: Robustness, metric: str, points: float) -> str:
 def _who(names: Sequence[str], found: Robustness) -> str:
     if len(found.sweeps) == 1:
         return ""
-    return " (all models)" if len(names) == len(found.sweeps) else f" ({_join(names)})"
+    return " (all models)" if len(names) == len(found.sweeps) else f" ({listing(names)})"
 
 
 def _joint(found: Robustness, metric: str) -> str:
@@ -257,7 +258,7 @@ def reading(found: Robustness, points: float) -> list[RobustnessFinding]:
     described: dict[str, list[str]] = {}
     for sweep in found.sweeps:
         described.setdefault(sweep.description, []).append(sweep.name)
-    models = "; ".join(f"{_join(names)}: {description}" for description, names in described.items())
+    models = "; ".join(f"{listing(names)}: {description}" for description, names in described.items())
     flip = "with" if found.grid.flip else "without"
     listed = [
         RobustnessFinding("Models", f"{models}. Embeddings {flip} that of the mirrored image."),
@@ -307,15 +308,11 @@ def made_words(facts: Facts) -> str:
 def subtitle(found: Robustness) -> str:
     """What was measured on, in a line."""
     counts = found.counts
-    where = _join([quality_name(quality) for quality in found.qualities])
+    where = listing([quality_name(quality) for quality in found.qualities])
     return (
         f"{found.pairs.name}: {counts['pairs']:,} pairs ({counts['genuine']:,} genuine, "
         f"{counts['impostors']:,} impostors); probes at {where}"
     )
-
-
-def _join(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def _number(value: float, digits: int = 2) -> str:
