@@ -9,7 +9,7 @@ PACKAGE = Path("src/aroface")
 INNER = {
     "datasets": ["formats", "identity", "synthetic", "preparation"],
     "evaluation": ["metrics", "statistics", "protocols"],
-    "reporting": ["tables", "figures", "claims", "html_report"],
+    "reporting": ["tables", "claims", "figures", "html_report"],
     "reporting/figures": ["curves", "layout"],
     "planning": ["config", "data_sources", "plan", "figure_inputs", "products", "forecast", "report_material"],
 }

@@ -17,6 +17,7 @@ from typing import Any
 
 from aroface.datasets.registry import Checkpoint, read_checkpoints
 from aroface.errors import InputError
+from aroface.exit_status import ExitStatus
 from aroface.planning.paths import check_configured, command_path
 from aroface.reporting.records import variant
 from aroface.results import Results
@@ -146,7 +147,7 @@ def look_before_snakemake(words: Sequence[str]) -> None:
                 raise InputError("makes Snakemake run what the file holds", file=file, record=TEMPLATES)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(ExitStatus.BAD_INPUT)
 
 
 def read_configuration(

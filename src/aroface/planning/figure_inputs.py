@@ -1,4 +1,4 @@
-"""The figures that a configuration may ask for: their kinds, and what each is drawn from."""
+"""Figures of a configuration, and the files that each is drawn from."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from aroface.errors import InputError
 from aroface.planning.plan import Plan, PlannedRun
+from aroface.reporting.figures.registry import FIGURE_KINDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,32 +17,13 @@ class Figure:
 
     Attributes:
         name: of its files and of the rule that draws it.
-        kind: key of :data:`KINDS`.
+        kind: key of :data:`aroface.reporting.figures.registry.FIGURE_KINDS`.
         benchmark: name of the benchmark whose records it shows; None of kinds that show no records.
     """
 
     name: str
     kind: str
     benchmark: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FigureKind:
-    """What figures of one kind are drawn from.
-
-    Attributes:
-        inputs: the files that a figure shows; with ``render_only`` those that are there.
-        protocols: of the benchmarks that it can show; none where it shows trainings.
-        faces: whether it shows faces of its benchmark as well.
-    """
-
-    inputs: Callable[[Plan, Figure], list[Path]]
-    protocols: tuple[str, ...] = ()
-    faces: bool = False
-
-    def arguments(self, plan: Plan) -> list[str | Path]:
-        """Where ``aroface figure`` finds what it shows."""
-        return ["--records", plan.results.records] if self.protocols else ["--runs-dir", plan.results.runs]
 
 
 def _records(plan: Plan, figure: Figure) -> list[Path]:
@@ -64,15 +46,19 @@ def _checkpoints(plan: Plan, runs: Iterable[PlannedRun]) -> list[Path]:
     return [path for path in found if path.exists()] if plan.values["render_only"] else found
 
 
-KINDS = {
-    "fae": FigureKind(_records, ("sensitivity",), faces=True),
-    "landmarks": FigureKind(_records, ("sensitivity",)),
-    "tar_far": FigureKind(_records, ("pairs", "ijb")),
-    "tpir_fpir": FigureKind(_records, ("ijb",)),
-    "training": FigureKind(_trained),
-    "displacements": FigureKind(_attacked),
-}
-"""By name; ``aroface figure`` knows the same names."""
+_FROM_RUNS: dict[str, Callable[[Plan, Figure], list[Path]]] = {"training": _trained, "displacements": _attacked}
+
+
+def figure_inputs(plan: Plan, figure: Figure) -> list[Path]:
+    """Files that a figure shows; with ``render_only`` those that exist."""
+    return _FROM_RUNS.get(figure.kind, _records)(plan, figure)
+
+
+def source_arguments(plan: Plan, figure: Figure) -> list[str | Path]:
+    """Arguments of ``aroface figure`` that name the folder of these files."""
+    if FIGURE_KINDS[figure.kind].protocols:
+        return ["--records", plan.results.records]
+    return ["--runs-dir", plan.results.runs]
 
 
 def read_figures(plan: Plan) -> dict[str, Figure]:
@@ -89,12 +75,12 @@ def read_figures(plan: Plan) -> dict[str, Figure]:
         if figure.name in figures:
             raise InputError(f"a second figure {figure.name!r}", file=plan.file, record=f"figures.{number}")
         figures[figure.name] = figure
-    return {name: figure for name, figure in figures.items() if KINDS[figure.kind].inputs(plan, figure)}
+    return {name: figure for name, figure in figures.items() if figure_inputs(plan, figure)}
 
 
 def _read(plan: Plan, entry: str | dict[str, str], record: str) -> Figure:
     said = {"name": entry, "kind": "fae"} if isinstance(entry, str) else entry
-    name, protocols = said["name"], KINDS[said["kind"]].protocols
+    name, protocols = said["name"], FIGURE_KINDS[said["kind"]].protocols
     if not protocols:
         if "benchmark" in said:
             raise InputError(f"kind {said['kind']} shows no benchmark", file=plan.file, record=f"{record}.benchmark")

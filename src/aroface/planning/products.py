@@ -9,11 +9,12 @@ from functools import cache
 from pathlib import Path
 
 from aroface.errors import InputError
-from aroface.planning.figure_inputs import KINDS, Figure, read_figures
+from aroface.planning.figure_inputs import Figure, figure_inputs, read_figures, source_arguments
 from aroface.planning.paths import command_path
 from aroface.planning.plan import Plan, PlannedBenchmark
 from aroface.reporting.claims.claims import Claims, DropClaim, read_claims
 from aroface.reporting.document import latex_missing
+from aroface.reporting.figures.registry import FIGURE_KINDS
 from aroface.reporting.tables.spec import Spec, read_spec
 
 SPECS = Path("paper_tables/specs")
@@ -134,7 +135,7 @@ class Products:
 
     def figure_inputs(self, figure: str) -> list[Path]:
         """The files that a figure shows: records, for most kinds."""
-        return KINDS[self.figures[figure].kind].inputs(self.plan, self.figures[figure])
+        return figure_inputs(self.plan, self.figures[figure])
 
     @property
     def compared_records(self) -> list[Path]:
@@ -181,7 +182,7 @@ class Products:
         asked = self.figures[figure]
         words: list[str | Path] = [asked.kind]
         words += [] if asked.benchmark is None else ["--benchmark", asked.benchmark]
-        words += ["--out", self.figure_stem(figure), *KINDS[asked.kind].arguments(self.plan), *self._choice()]
+        words += ["--out", self.figure_stem(figure), *source_arguments(self.plan, asked), *self._choice()]
         faces = self._faces(figure)
         return _join([*words, "--faces", faces.file] if faces is not None and self._has_faces(figure) else words)
 
@@ -194,7 +195,8 @@ class Products:
 
     def _faces(self, figure: str) -> PlannedBenchmark | None:
         asked = self.figures[figure]
-        return self.plan.benchmarks[asked.benchmark] if asked.benchmark and KINDS[asked.kind].faces else None
+        shows_faces = "examples" in FIGURE_KINDS[asked.kind].needs
+        return self.plan.benchmarks[asked.benchmark] if asked.benchmark and shows_faces else None
 
     def _has_faces(self, figure: str) -> bool:
         """False where nothing may be made and the data are gone: the curves are drawn all the same."""

@@ -12,6 +12,22 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+SENSITIVITY = "sensitivity"
+"""Protocol of a sweep of alignment errors."""
+DEFAULT_METRIC = "tar_strict_at_far_1e-2"
+"""Metric of such a sweep that figures show."""
+FULL_QUALITY = "hq"
+# Name of a metric, without and with its unit.
+METRICS = {
+    "accuracy": ("Accuracy", "Accuracy (%)"),
+    "auc": ("Area under the ROC curve", "Area under ROC (%)"),
+    "tar_strict_at_far_1e-1": ("TAR at FAR = 10 %", "TAR (%) at FAR = 10 %"),
+    "tar_strict_at_far_1e-2": ("TAR at FAR = 1 %", "TAR (%) at FAR = 1 %"),
+    "tar_strict_at_far_1e-3": ("TAR at FAR = 0.1 %", "TAR (%) at FAR = 0.1 %"),
+    "tar_strict_at_far_1e-4": ("TAR at FAR = 0.01 %", "TAR (%) at FAR = 0.01 %"),
+    "tar_strict_at_far_1e-5": ("TAR at FAR = 0.001 %", "TAR (%) at FAR = 0.001 %"),
+}
+
 
 def print_wide(parts: Iterable[Table | Text | str], *, color: bool | None = None, width: int | None = None) -> str:
     """Tables and lines for a terminal; tables take what room they need, lines wrap at the terminal's width.
@@ -71,3 +87,14 @@ def over_seeds(counts: Collection[int]) -> str:
     if high == 1:
         return "one seed"
     return f"mean over {low if low == high else f'{low} to {high}'} seeds"
+
+
+def quality_name(quality: str) -> str:
+    """``hq`` and ``r24`` in words."""
+    return "full quality" if quality == FULL_QUALITY else f"{quality[1:]} px"
+
+
+def metric_name(metric: str) -> tuple[str, str]:
+    """A metric in words, without and with its unit."""
+    plain = metric.replace("_", " ")
+    return METRICS.get(metric, (plain, f"{plain} (%)"))

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from aroface.cli.figure import FIGURES
 from aroface.errors import InputError
-from aroface.planning.figure_inputs import KINDS, Figure
+from aroface.planning.figure_inputs import Figure
 from aroface.planning.plan import make_plan
 from aroface.planning.products import Products, find_products, latest, partial
+from aroface.reporting.figures.registry import FIGURE_KINDS
 from repository import ROOT
 
 PARTS = ("adversary", "factors", "ratio", "step", "heads")
@@ -127,7 +127,9 @@ def test_a_figure_of_trainings_shows_no_benchmark(monkeypatch: pytest.MonkeyPatc
 def test_every_kind_of_figure_is_planned_drawn_and_admitted():
     schema = json.loads((ROOT / "src/aroface/_schemas/config.schema.json").read_text())
     _, entry = schema["properties"]["figures"]["items"]["oneOf"]
-    assert {*entry["properties"]["kind"]["enum"]} == {*KINDS} == {*FIGURES}
+    assert {*entry["properties"]["kind"]["enum"]} == {*FIGURE_KINDS}
+    for kind in FIGURE_KINDS.values():
+        assert callable(kind.load()), kind
 
 
 def test_verdicts_are_part_of_all_where_the_plans_tables_have_reported_values(

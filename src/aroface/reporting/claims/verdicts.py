@@ -11,15 +11,14 @@ from typing import Literal, Unpack
 
 from aroface.reporting.claims.claims import Claim, Claims, DifferenceClaim, DropClaim, Pair
 from aroface.reporting.claims.compare import TOLERANCES, heading
-from aroface.reporting.figures.curves import FULL_QUALITY, PROTOCOL, metric_name, quality_name
 from aroface.reporting.records import Record, RecordedExperiment, Selection, load_records, select, selected
 from aroface.reporting.tables.cells import Measurement, check_columns, lines, measure
 from aroface.reporting.tables.seed_statistics import Difference, mean_interval, paired_difference, rounded
 from aroface.reporting.tables.spec import Column, Spec
+from aroface.reporting.text import FULL_QUALITY, SENSITIVITY, metric_name, quality_name
 
 Verdict = Literal["confirmed", "refuted", "not enough data"]
 UNKNOWN: Verdict = "not enough data"
-DECIMALS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,7 +223,7 @@ def _drop(
 ) -> Evidence:
     name = experiment.named(labels)
     found = select(records, experiment, claim.benchmark)
-    found = tuple(record for record in found if record.protocol["name"] == PROTOCOL)
+    found = tuple(record for record in found if record.protocol["name"] == SENSITIVITY)
     if not found:
         return Evidence(name, UNKNOWN, remark=f"no result on {claim.benchmark}")
     known = {point["metric"] for record in found for point in record.series}

@@ -16,20 +16,16 @@ from scipy.stats import spearmanr
 
 from aroface.embedding.alignment_sweep import Directions, Variant, error_matrices
 from aroface.faces.geometry import TEMPLATE, TEMPLATE_SIZE, transform
-from aroface.reporting.figures.alignment_errors import DEFAULT_METRIC
 from aroface.reporting.figures.curves import (
     FACTORS,
     Curve,
-    curves,
-    metric_name,
+    load_sweep,
     qualities,
-    quality_name,
-    sensitivity_records,
 )
 from aroface.reporting.figures.layout import AXES, LEFT, LEGEND_LINE, TEXT_WIDTH, TREATMENTS, Look, looks, place
 from aroface.reporting.figures.save import save_figure
-from aroface.reporting.records import RecordedExperiment, Selection, load_records, selected
-from aroface.reporting.text import over_seeds
+from aroface.reporting.records import RecordedExperiment, Selection, selected
+from aroface.reporting.text import DEFAULT_METRIC, metric_name, over_seeds, quality_name
 
 _BEARINGS = 360
 
@@ -132,14 +128,15 @@ def figure_landmarks(
     Raises:
         InputError: there are no such records, or they are ambiguous or not comparable.
     """
-    runs, experiments, labels = selected(shown)
-    chosen = sensitivity_records(load_records(records, runs), benchmark, experiments)
-    swept = {experiment: curves(seeds, metric) for experiment, seeds in chosen.items()}
-    panels = qualities([*swept.values()], low)
-    options = next(iter(chosen.values()))[0].protocol["options"]
-    found = {each: {quality: points(swept[each], quality, options) for quality in panels} for each in swept}
-    seeds = sorted({len(each) for each in chosen.values()})
-    caption = _caption(found, metric, panels, seeds)
+    sweep = load_sweep(records, benchmark, metric, shown)
+    labels = selected(shown)[2]
+    panels = qualities([*sweep.curves.values()], low)
+    options = next(iter(sweep.records.values()))[0].protocol["options"]
+    found = {
+        experiment: {quality: points(group, quality, options) for quality in panels}
+        for experiment, group in sweep.curves.items()
+    }
+    caption = _caption(found, metric, panels, sweep.seeds)
     save_figure(out, lambda: draw(found, looks([*found], labels), panels, metric), caption, caption_note)
 
 

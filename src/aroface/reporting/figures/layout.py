@@ -16,8 +16,9 @@ from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from aroface.reporting.figures.curves import Curve, metric_name, quality_name
+from aroface.reporting.figures.curves import Curve
 from aroface.reporting.records import RecordedExperiment
+from aroface.reporting.text import metric_name, quality_name
 
 TEXT_WIDTH = 122 / 25.4  # inches; Springer's LNCS page
 STYLE: Any = {  # matplotlib's stubs list every key as a literal

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from os import PathLike
 from typing import Any, Unpack
 
@@ -27,6 +28,7 @@ from aroface.reporting.figures.layout import (
     looks,
     place,
 )
+from aroface.reporting.figures.registry import FIGURE_KINDS
 from aroface.reporting.figures.save import save_figure
 from aroface.reporting.records import Record, RecordedExperiment, Selection, load_records, selected
 from aroface.reporting.tables.spec import EMPTY
@@ -43,7 +45,6 @@ class CurveKind:
         hit: what lies along the ordinate, likewise.
         trials: key of the number of trials of which the error is a share.
         accident: what an error is called, in the plural.
-        protocols: whose records have such a curve.
     """
 
     name: str
@@ -51,12 +52,16 @@ class CurveKind:
     hit: str
     trials: str
     accident: str
-    protocols: tuple[str, ...]
+
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """Protocols whose records have such a curve."""
+        return FIGURE_KINDS[self.name].protocols
 
 
 KINDS = {
-    "tar_far": CurveKind("tar_far", "far", "tar", "impostors", "false accepts", ("pairs", "ijb")),
-    "tpir_fpir": CurveKind("tpir_fpir", "fpir", "tpir", "unknown", "false positives", ("ijb",)),
+    "tar_far": CurveKind("tar_far", "far", "tar", "impostors", "false accepts"),
+    "tpir_fpir": CurveKind("tpir_fpir", "fpir", "tpir", "unknown", "false positives"),
 }
 
 
@@ -148,6 +153,10 @@ def figure_operating(
     found = operating_curves(load_records(records, runs), benchmark, KINDS[kind], experiments)
     caption = _caption(KINDS[kind], title or benchmark, [*found.values()])
     save_figure(out, lambda: draw(found, KINDS[kind], labels), caption, caption_note)
+
+
+figure_tar_far = partial(figure_operating, kind="tar_far")
+figure_tpir_fpir = partial(figure_operating, kind="tpir_fpir")
 
 
 def draw(found: Mapping[RecordedExperiment, Operating], kind: CurveKind, labels: Mapping[str, str] = EMPTY) -> Figure:

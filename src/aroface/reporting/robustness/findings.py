@@ -12,7 +12,7 @@ from aroface.evaluation.robustness import MAPS, Facts, Perturbation, Quantity, R
 from aroface.faces.degrade import ALIGNMENT_ERRORS
 from aroface.faces.geometry import TEMPLATE_SIZE
 from aroface.humanize import listing
-from aroface.reporting.figures.curves import metric_name, quality_name
+from aroface.reporting.text import metric_name, quality_name
 
 UNITS = {"scale": (100.0, " %"), "rotation": (1.0, "°"), "shift": (100.0, " %"), "joint": (100.0, " %")}
 """What a level is multiplied with, and its unit."""

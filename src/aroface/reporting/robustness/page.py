@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from aroface.embedding.worst_case import FACTOR as WORST
 from aroface.evaluation.robustness import MAPS, Perturbation, Quantity, Robustness, Sweep, coarse
-from aroface.reporting.figures.curves import metric_name, quality_name
 from aroface.reporting.figures.layout import AXES, COLOURS, place
 from aroface.reporting.figures.layout import STYLE as HOUSE_STYLE
 from aroface.reporting.robustness.findings import (
@@ -32,6 +31,7 @@ from aroface.reporting.robustness.findings import (
     subtitle,
     tolerated_words,
 )
+from aroface.reporting.text import metric_name, quality_name
 
 TITLE = "What face alignment errors cost"
 PAGE = (210 / 25.4, 297 / 25.4)  # A4, in inches
