@@ -27,6 +27,7 @@ from typing import Any, NoReturn
 import psutil
 
 from aroface.errors import InputError
+from aroface.exit_status import ExitStatus
 from aroface.processes import boot_id
 
 CALLS = Path(".snakemake/calls")
@@ -193,7 +194,7 @@ def _checked(decide: Callable[..., Call | None], *arguments: Any) -> Call | None
         return decide(*arguments)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(ExitStatus.BAD_INPUT)
 
 
 def _take_over(persistence: Any, results: Path, makes: Sequence[str]) -> Call | None:

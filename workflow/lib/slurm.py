@@ -13,6 +13,7 @@ from typing import Any
 
 import container
 from aroface.errors import InputError
+from aroface.exit_status import ExitStatus
 from aroface.schemas import read_yaml, validate
 from slurm_plugin import extend_plugin, status_command
 
@@ -80,7 +81,7 @@ def profile(folder: str) -> Profile:
         return Profile(site, Path(folder))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(ExitStatus.BAD_INPUT)
 
 
 def read_site(path: Path) -> dict[str, Any]:

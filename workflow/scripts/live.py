@@ -30,6 +30,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from aroface.errors import InputError
+from aroface.exit_status import ExitStatus
 from aroface.humanize import clock_text
 from aroface.planning.plan import make_plan
 from aroface.planning.products import Products, find_products
@@ -59,7 +60,7 @@ def main() -> int:
         products = find_products(make_plan(files, changes, root=ROOT), root=ROOT)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return ExitStatus.BAD_INPUT
     results = products.plan.results
     path = results.job_log(f"snakemake-{time.strftime('%Y%m%d-%H%M%S')}")
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -32,6 +32,16 @@ _OMISSIONS = ("on_corrupt", "max_left_out")
 def add_data_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
     """Declare ``aroface data`` and its verbs."""
     kinds = add_group(verbs, "data", "fetch, verify, make, pack and look at data sets")
+    _generate(kinds)
+    _pack(kinds)
+    _list(kinds)
+    _fetch(kinds)
+    _verify(kinds)
+    _prepare(kinds)
+    _info(kinds)
+
+
+def _generate(kinds: Verbs[argparse.ArgumentParser]) -> None:
     verb = add_verb(
         kinds,
         "generate",
@@ -48,6 +58,9 @@ faces.yaml:
     verb.add_argument("spec", type=Path, help="YAML or JSON: name, kind, seed and spec")
     verb.add_argument("--out", type=Path, required=True, help="the set's folder, or its .bin file")
     verb.add_argument("--workers", type=positive, metavar="N", help="processes that draw (default: all cores)")
+
+
+def _pack(kinds: Verbs[argparse.ArgumentParser]) -> None:
     verb = add_verb(
         kinds,
         "pack",
@@ -77,6 +90,9 @@ faces.yaml:
     )
     _add_people_options(verb)
     _add_omission_options(verb)
+
+
+def _list(kinds: Verbs[argparse.ArgumentParser]) -> None:
     verb = add_verb(
         kinds,
         "list",
@@ -86,6 +102,9 @@ faces.yaml:
     )
     _add_data_dir(verb)
     verb.add_argument("--markdown", action="store_true", help="as the table of the README")
+
+
+def _fetch(kinds: Verbs[argparse.ArgumentParser]) -> None:
     verb = add_verb(
         kinds,
         "fetch",
@@ -110,6 +129,9 @@ faces.yaml:
         metavar="RATIO",
         help="of what an archive holds to its own size (%(default)g)",
     )
+
+
+def _verify(kinds: Verbs[argparse.ArgumentParser]) -> None:
     verb = add_verb(
         kinds,
         "verify",
@@ -130,6 +152,9 @@ faces.yaml:
         help="of a training set's images that may be damaged (0)",
     )
     _add_max_megapixels(verb)
+
+
+def _prepare(kinds: Verbs[argparse.ArgumentParser]) -> None:
     verb = add_verb(
         kinds,
         "prepare",
@@ -151,6 +176,9 @@ faces.yaml:
     _add_omission_options(verb)
     _add_people_options(verb)
     _add_align_options(verb)
+
+
+def _info(kinds: Verbs[argparse.ArgumentParser]) -> None:
     verb = add_verb(
         kinds,
         "info",
