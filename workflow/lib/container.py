@@ -1,4 +1,4 @@
-"""What jobs run in, by one setting of slurm/site.yaml: Snakemake's own environment, conda's of each rule, a container.
+"""Container of jobs, if slurm/site.yaml asks for one in the place of Snakemake's environment or conda's.
 
 Conda environments are Snakemake's business (``software-deployment-method`` of the profile). In a container only the
 jobs' ``python`` runs: slurm/container/python is found before every other one and starts that of the image, so that

@@ -1,4 +1,4 @@
-"""What the jobs of a dry run come to, printed at its end: where people look, below a list of any length."""
+"""Summary of the jobs of a dry run, printed at its end: where people look, below a list of any length."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from aroface.files import read_json
 from aroface.planning.plan import Plan, PlannedBenchmark
 
 KNOWN = Path(".snakemake/metadata")
-"""Where Snakemake notes what it made, and of which content: with that it needs no times."""
+"""Folder of Snakemake's notes on what it made, and of which content: with them it needs no times."""
 
 
 def trust_what_was_brought(plan: Plan) -> None:

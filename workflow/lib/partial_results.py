@@ -1,4 +1,4 @@
-"""What a workflow that could not finish still renders, gaps and all, and what it says of the jobs that failed."""
+"""End of a call: rendering of incomplete products after failures, and lines on the jobs that failed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def missing_targets(dag: Any) -> list[Path]:
 
 
 class Interrupts:
-    """Whether somebody pressed Ctrl-C, which Snakemake takes for a failure: who wants an end wants no pages."""
+    """Record of Ctrl-C, which Snakemake takes for a failure: whoever interrupts wants no pages."""
 
     def __init__(self) -> None:
         self.seen = False

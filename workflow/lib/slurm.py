@@ -38,7 +38,7 @@ DEFAULTS: dict[str, Any] = {
 
 
 class Profile:
-    """What ``slurm/config.yaml`` asks for.
+    """Settings of ``slurm/config.yaml``.
 
     Args:
         site: the settings.
@@ -105,7 +105,7 @@ def _said(found: Any) -> Any:
 
 
 def plans_only(words: Sequence[str]) -> bool:
-    """Whether Snakemake was called with ``-n``, alone or among other letters: a plan needs no Slurm that answers."""
+    """True if Snakemake was called with ``-n``, alone or among other letters: a plan needs no Slurm that answers."""
     return any(re.fullmatch(r"-[Fkpqr]*n[Fkpqr]*|--dry-?run", word) for word in words)
 
 
@@ -141,12 +141,12 @@ def check_call(workflow: Any) -> None:
 
 
 def on_slurm() -> bool:
-    """Whether this Snakemake, or the one that submitted this job, was called with the profile."""
+    """True if this Snakemake, or the one that submitted this job, was called with the profile."""
     return SITE in os.environ
 
 
 def site_settings() -> dict[str, Any]:
-    """What slurm/site.yaml says, with defaults, of the call with the profile."""
+    """Settings of slurm/site.yaml, with defaults, of the call with the profile."""
     site: dict[str, Any] = json.loads(os.environ[SITE])
     return site
 

@@ -28,7 +28,7 @@ REFUSALS: dict[tuple[str, ...], str] = {}
 
 
 def status_command(wanted: str) -> str | None:
-    """How Snakemake asks for the state of jobs: by ``squeue`` wherever that is safe.
+    """Command by which Snakemake asks for the state of jobs: ``squeue`` wherever that is safe.
 
     With accounting by slurmdbd ``sacct`` works as well; without, it answers nothing, for ever.
 

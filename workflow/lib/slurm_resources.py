@@ -22,7 +22,7 @@ MARGIN = 1.25
 
 
 def job_resources(asked: dict[str, Any]) -> dict[str, Any]:
-    """What Slurm is asked for a job of one node; nothing without the profile.
+    """Resources of a job of one node; none without the profile.
 
     Args:
         asked: of the configuration's ``resources``.
@@ -128,7 +128,7 @@ def job_memory(asked: dict[str, Any]) -> Callable[..., int]:
 
 
 class TrainingTime:
-    """How long trainings may take, from what the plan estimates.
+    """Time limits of trainings, from the estimates of the plan.
 
     Args:
         plan: of the configuration.
@@ -147,7 +147,7 @@ class TrainingTime:
 
     @property
     def retries(self) -> int:
-        """How often a training is tried again: as configured, and once for each time limit that it has to outlive."""
+        """Number of retries of a training: as configured, and one for each time limit that it has to outlive."""
         if not on_slurm():
             return int(self._asked["retries"])
         longest = max(self._hours.values(), default=0.0)

@@ -1,4 +1,4 @@
-"""What Snakemake's messages say about its jobs: how many there are, which are running, finished or failed."""
+"""State of a workflow's jobs from Snakemake's messages: their number, and which are running, finished or failed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Job:
 
     @property
     def subject(self) -> str:
-        """What it works on."""
+        """Subject of the job."""
         return " ".join(self.wildcards.values())
 
 

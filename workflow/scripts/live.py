@@ -205,7 +205,7 @@ class Display:
             self._console.print(f"{self._jobs()}  {'; '.join(' '.join(row).strip() for row in rows)}", soft_wrap=True)
 
     def _progress(self, job: Job) -> dict[str, Any] | None:
-        """What a training last said of itself since it was started."""
+        """Progress that a training has reported since it was started."""
         if job.rule != "train":
             return None
         path = self._results.state(job.wildcards.get("run", "")).progress

@@ -1,4 +1,4 @@
-"""How a verb of the ``aroface`` command is declared: a summary, an example in its help, an action."""
+"""Declaration of a verb of the ``aroface`` command: a summary, an example in its help, an action."""
 
 from __future__ import annotations
 

@@ -84,7 +84,7 @@ def _check_words(words: Sequence[str]) -> None:
 
 
 def _line(error: OSError) -> str | None:
-    """What the disk has refused, in a line; None for an error that only a programmer can read."""
+    """Describe a refusal of the disk in a line; None for an error that only a programmer can read."""
     place = error.filename2 or error.filename
     where = f"{place}: " if place else ""
     if error.errno in FULL_DISK:

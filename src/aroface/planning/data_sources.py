@@ -1,4 +1,4 @@
-"""Where data comes from: made by the workflow or received from others; identified before any of it is used.
+"""Data sets, made by the workflow or received from others, identified before any of them is used.
 
 Below ``results/data`` every set lies in a folder named after what it is: a made set itself, a received one as a link.
 So no path that a job sees changes when the data folder moves, and no training set is mistaken for an older one of its
@@ -84,7 +84,7 @@ class DataSource:
 
     @property
     def inputs(self) -> list[Path]:
-        """What jobs that use it have to wait for."""
+        """Files that jobs which use the set have to wait for."""
         return [self.manifest]
 
     @property
@@ -242,7 +242,7 @@ class Sources:
         found: str | None,
         options: Mapping[str, Any] | None,
     ) -> DataSource:
-        """What lies in the data folder, below ``results/data`` under the hash that was found or is remembered."""
+        """A set in the data folder, below ``results/data`` under the given or the remembered hash."""
         hash_ = found or _remembered(self._results, entry.key)
         folder = self._results.data_set(entry.key, hash_)
         path = folder / target.name

@@ -85,7 +85,7 @@ class PlannedRun:
 
 @dataclass(frozen=True, slots=True)
 class PlannedBenchmark:
-    """What runs are evaluated on, and how.
+    """Evaluation set, and the way in which runs are evaluated on it.
 
     Attributes:
         name: by which tables know it.
@@ -107,13 +107,13 @@ class PlannedBenchmark:
         return result_versions.PROTOCOLS[self.spec["protocol"]]
 
     def evaluates(self, experiment: Experiment) -> bool:
-        """Whether the runs of this experiment are evaluated on it."""
+        """True if the runs of this experiment are evaluated on it."""
         asked = experiment.benchmarks is None or self.name in experiment.benchmarks
         return asked and (self.trained_on is None or experiment.dataset in self.trained_on)
 
 
 class Devices(NamedTuple):
-    """What one training runs on, over all of its nodes.
+    """Devices of one training, over all of its nodes.
 
     Attributes:
         processes: Number of processes, one a GPU.
@@ -161,11 +161,11 @@ class Plan:
 
     @property
     def runs_file(self) -> Path:
-        """Where :meth:`write` lists the runs, for tables and figures."""
+        """List of the runs, for tables and figures; :meth:`write` writes it."""
         return self.results.run_list(digest(self._listing(), HASH_DIGITS))
 
     def devices(self, experiment: Experiment, nodes: int = 1) -> Devices:
-        """What a training of an experiment runs on.
+        """Devices of the training of an experiment.
 
         Some recipes keep only so many processes busy. Such a training gets no more GPUs than processes, and no more
         nodes than it needs with the share that each node has of a training on all GPUs.
@@ -209,7 +209,7 @@ class Plan:
         return shlex.join(words)
 
     def recipe_file(self, run: str) -> Path:
-        """Where :meth:`write` puts the recipe of a run."""
+        """Recipe of a run; :meth:`write` writes it."""
         return self.results.recipe(run)
 
     def records(

@@ -1,4 +1,4 @@
-"""What a plan ends in: tables, figures and one document, the records they show and the commands that render them."""
+"""Products of a plan: tables, figures and one document, their records and the commands that render them."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Products:
 
     @property
     def picture_files(self) -> list[Path]:
-        """What these fragments show."""
+        """Pictures that these fragments include."""
         return [self.figure_stem(figure).with_suffix(".pdf") for figure in self.figures]
 
     @property
@@ -85,7 +85,7 @@ class Products:
 
     @property
     def fragments(self) -> list[Path]:
-        """What the document consists of: the authors' tables that none here repeats, tables, figures and claims."""
+        """Parts of the document: the authors' tables that none here repeats, tables, figures and claims."""
         repeated = {spec.path for spec in self.tables.values()}
         authors = [self.reported_file(table) for table, spec in self.reported.items() if spec.path not in repeated]
         verdicts = [path for path in self.verdict_files if path.suffix == ".tex"]
@@ -98,12 +98,12 @@ class Products:
 
     @property
     def compare_files(self) -> list[Path]:
-        """What ``aroface compare`` says of these."""
+        """Files of ``aroface compare`` on these tables."""
         return [self.plan.results.comparison(suffix) for suffix in (".md", ".json")] if self.compared else []
 
     @property
     def claims_files(self) -> list[Path]:
-        """What ``aroface claims`` says, the last one a fragment."""
+        """Files of ``aroface claims``, the last one a fragment."""
         return [self.plan.results.claims(suffix) for suffix in (".md", ".json", ".tex")] if self.compared else []
 
     @property
@@ -160,7 +160,7 @@ class Products:
         return [spec.path for name, spec in self.claims.specs.items() if spec.source or name in named]
 
     def _offers(self, spec: Spec) -> bool:
-        """Whether this is the table of its name that is made here."""
+        """True if this is the table of its name that is made here."""
         return spec.name in self.offered and self.offered[spec.name].path == spec.path
 
     def table_arguments(self, table: str) -> str:
@@ -272,7 +272,7 @@ def find_products(plan: Plan, *, root: Path = Path()) -> Products:
 
 
 def partial(path: Path) -> Path:
-    """Where stands what was rendered with gaps, because the records for the whole could not be made."""
+    """Path of the incomplete version of a product, rendered while some records are missing."""
     return path.with_name(f"{path.stem}.partial{path.suffix}")
 
 

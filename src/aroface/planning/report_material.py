@@ -1,4 +1,4 @@
-"""What a report is made of: from a plan and its products to the plain things that the paper room shows."""
+"""Material of a report: from a plan and its products to the plain values that the reporting package shows."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ FORMATS = {
 
 @dataclass(frozen=True, slots=True)
 class Software:
-    """What made the results.
+    """Software that made the results.
 
     Attributes:
         snakefile: the workflow.
@@ -218,7 +218,7 @@ class _Made:
         return self._ids([*(record.path for record in self._records), *(path for path, _ in self.products())])
 
     def newest(self) -> datetime:
-        """When the newest record was written, else the newest recipe or table."""
+        """Time of the newest record, else of the newest recipe or table."""
         paths = [record.path for record in self._records] or [path for path, _ in self.products() if path.exists()]
         paths = paths or [run.recipe_file for run in self._material.runs if run.recipe_file.exists()]
         return datetime.fromtimestamp(max((path.stat().st_mtime for path in paths), default=0), UTC)

@@ -1,4 +1,4 @@
-"""Where a cell of a table comes from: value, record, weights, recipe, data, commit, command."""
+"""Trace of a cell of a table: value, record, weights, recipe, data, commit, command."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Where a cell comes from, as blocks of facts: the value, then each record behind it."""
+    """Origin of a cell, as blocks of facts: the value, then each record behind it."""
 
     table: str
     row: str
@@ -58,7 +58,7 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What explanations are drawn from.
+    """Sources of explanations.
 
     Attributes:
         records: all records that count.
@@ -234,7 +234,7 @@ def _chain(record: Record, trace: Trace) -> list[Fact]:
 
 
 def _origin(run: Mapping[str, Any]) -> tuple[str, str]:
-    """Which commit trained a run; of released weights which file they come from."""
+    """Commit that trained a run, or file of its released weights."""
     if run["source"] != RELEASED:
         return "trained at", commit_text(run["environment"]["git_commit"])
     file = run["released"]

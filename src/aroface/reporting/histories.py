@@ -62,7 +62,7 @@ class History:
 
     @property
     def gap(self) -> Gap:
-        """What this training is to a figure that it has nothing for."""
+        """This training as a gap of a figure that it has nothing for."""
         return Gap(self.experiment, self.seed, self.adversary)
 
 
@@ -119,7 +119,7 @@ def _read(path: Path, runs: Collection[str] | None) -> History | None:
 
 
 def _adversary(run_dir: RunFolder) -> str | None:
-    """What the checkpoint of a training that has no history says of its adversary."""
+    """Adversary of a training without history, from its checkpoint."""
     try:
         return str((read_json_if_there(run_dir.checkpoint) or {})["recipe"]["adversary"]["kind"])
     except (KeyError, TypeError):
@@ -162,6 +162,6 @@ def gap_words(gaps: Sequence[Gap], labels: Mapping[str, str]) -> str:
 
 
 def seed_words(groups: Iterable[Sequence[History]]) -> str:
-    """How many seeds lines are made of, and what their bands are."""
+    """Number of seeds behind lines, and the meaning of their bands."""
     counts = {len(group) for group in groups}
     return over_seeds(counts) + ("" if counts == {1} else "; bands reach from the lowest to the highest seed")

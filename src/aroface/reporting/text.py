@@ -82,7 +82,7 @@ def one_line(text: str) -> str:
 
 
 def over_seeds(counts: Collection[int]) -> str:
-    """What values are, from the numbers of seeds behind them: ``one seed``, ``mean over 2 to 3 seeds``."""
+    """Nature of values by the numbers of seeds behind them: ``one seed``, ``mean over 2 to 3 seeds``."""
     low, high = min(counts), max(counts)
     if high == 1:
         return "one seed"

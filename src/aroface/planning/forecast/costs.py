@@ -1,4 +1,4 @@
-"""What a configuration costs before anything is submitted: device-hours, memory and disk of every training.
+"""Cost of a configuration before anything is submitted: device-hours, memory and disk of every training.
 
 Time of one image of one device, in seconds, at ``D`` features and ``C`` classes:
 
@@ -62,7 +62,7 @@ _RECORD_BYTES, _VARIANT_BYTES = 3_000, 1_800  # of a record, and of each variant
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What a training runs on.
+    """Device of a training.
 
     Attributes:
         key: in ``throughput.yaml``.
@@ -80,13 +80,13 @@ class Device:
 
     @property
     def is_gpu(self) -> bool:
-        """Whether its hours are GPU-hours."""
+        """True if its hours are GPU-hours."""
         return self.key != CPU
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What one experiment costs; everything but ``runs`` is of one seed. None: the images are not counted yet.
+    """Cost of one experiment; all fields but ``runs`` are of one seed. None: the images are not counted yet.
 
     Attributes:
         experiment: a method trained on a data set.
@@ -145,7 +145,7 @@ class Training:
 
 @dataclass(frozen=True)
 class Costs:
-    """What a plan costs.
+    """Cost of a plan.
 
     Attributes:
         device: what each training runs on.
@@ -197,7 +197,7 @@ class Costs:
         return max((self.training_of[run].wall_hours or 0 for run in runs), default=0)
 
     def over_budget(self, runs: Iterable[str]) -> bool:
-        """Whether some runs need more GPU-hours than the budget has; those of CPUs need none."""
+        """True if some runs need more GPU-hours than the budget has; those of CPUs need none."""
         return self.budget is not None and self.device.is_gpu and self.hours_of(runs) > self.budget
 
     def check_budget(self, runs: Iterable[str] | None = None) -> None:
@@ -337,7 +337,7 @@ def feature_rows(spec: Mapping[str, Any], counts: Mapping[str, int]) -> int | No
 
 
 def count(plan: Plan, source: DataSource, published: Mapping[str, Mapping[str, int]]) -> Mapping[str, int]:
-    """What a set holds: as its manifest says, else as it is asked for, else as its provider publishes."""
+    """Counts of a set from its manifest, else from its specification, else from its provider."""
     if source.manifest.exists():
         written = _mapping(source.manifest)
         if "counts" in written:
@@ -351,7 +351,7 @@ def count(plan: Plan, source: DataSource, published: Mapping[str, Mapping[str, i
 
 
 def scaling_differs(recipe: Mapping[str, Any]) -> bool:
-    """Whether a recipe's learning rate is another than linear scaling gives for its batch."""
+    """True if a recipe's learning rate differs from the one that linear scaling gives for its batch."""
     lr, rule = recipe["optimiser"]["lr"], linear_scaling(recipe["batch_size"])
     return not math.isclose(lr, rule, rel_tol=1e-6)
 

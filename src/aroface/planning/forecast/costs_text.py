@@ -60,13 +60,13 @@ def _table(costs: Costs) -> Table:
 
 
 def legend(costs: Costs) -> list[str]:
-    """What the words in the column ``basis`` mean, those that occur."""
+    """Explanations of the words in the column ``basis``, of those that occur."""
     words = {word for each in costs.trainings for word in _origins(each)}
     return [line for word, line in _LEGEND.items() if word in words]
 
 
 def notes(costs: Costs) -> list[str]:
-    """What the reader should know beside the numbers: memory that is missing, learning rates, what is not counted."""
+    """Notes beside the numbers: insufficient memory, learning rates, benchmarks that are not counted."""
     return [*_memory_notes(costs), *_rate_notes(costs), *_unknown_notes(costs)]
 
 
@@ -142,7 +142,7 @@ def _row(costs: Costs, each: Training) -> tuple[str, ...]:
 
 
 def _origins(each: Training) -> list[str]:
-    """Where the hours of an experiment come from, as the column ``basis`` says."""
+    """Origins of the hours of an experiment, for the column ``basis``."""
     found = ["measured"] if each.done else []
     if len(each.done) < len(each.runs) and each.hours is not None:
         found.append("rate" if each.measured else "estimate")

@@ -91,7 +91,7 @@ def _draw_attempt(axes: Axes, attempt: Attempt, unit: float, colour: str, words:
 
 
 def _fits(words: Sequence[str], width: float, height: float) -> bool:
-    """Whether words below one another fit into so many points."""
+    """True if words below one another fit into so many points."""
     longest = max(len(word.replace(UNDERSCORE, "_")) for word in words)
     return longest * _GLYPH * LETTERING + 2 <= width and len(words) * 1.15 * LETTERING + 1 <= height
 
@@ -119,7 +119,7 @@ def _title(schedule: SimulatedSchedule) -> str:
 
 
 def _labels(name: str, plan: Plan) -> list[str]:
-    """What a run is called on its bar, one word a line."""
+    """Name of a run on its bar, one word a line."""
     run = plan.runs[name]
     method = figure_text(plan.labels.get(run.experiment.variant, run.experiment.variant))
     head, plus, treatment = method.partition("+")

@@ -1,4 +1,4 @@
-"""When jobs would run on so many GPUs: list scheduling, event by event, as a queue with backfill does it.
+"""Simulation of a queue on so many GPUs: list scheduling, event by event, with backfill.
 
 Whenever GPUs are free, the waiting job with the longest chain of work behind it starts, if it fits; else the next. A
 job that outlives its time limit gives its GPUs back, waits again, and goes on where it stopped. Jobs without GPUs start
@@ -59,7 +59,7 @@ class SimulatedJob:
 
     @property
     def _cut_short(self) -> int:
-        """How often it runs until its time limit."""
+        """Number of attempts that the time limit makes necessary."""
         return 0 if self.hours <= self.limit else math.ceil((self.hours - self.limit) / (self.limit - self.restart))
 
     @property
@@ -76,7 +76,7 @@ class SimulatedJob:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Where jobs run: so many nodes with so many GPUs each."""
+    """Nodes of a cluster, each with the same number of GPUs."""
 
     nodes: int
     gpus_per_node: int
@@ -108,7 +108,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class SimulatedSchedule:
-    """What runs when and where."""
+    """Times and places of all jobs."""
 
     cluster: Cluster
     attempts: tuple[Attempt, ...]

@@ -63,7 +63,7 @@ class Task(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """How many GPUs a plan may count on.
+    """GPUs that a plan may count on.
 
     Attributes:
         gpus: all of them.
@@ -89,7 +89,7 @@ def find_site(
     gpus_per_node: int | None = None,
     scheduler: bool = True,
 ) -> Site:
-    """What ``slurm/site.yaml`` and the configuration say of GPUs, where the caller does not say otherwise.
+    """Read the GPUs from ``slurm/site.yaml`` and the configuration, where the caller does not name them.
 
     Args:
         plan: of the configuration.
@@ -159,14 +159,14 @@ def workload(plan: Plan, costs: Costs, tasks: Iterable[Task], site: Site) -> lis
 
 
 def count_kinds(tasks: Iterable[Task]) -> dict[str, int]:
-    """How many tasks there are of each kind, those that occur."""
+    """Number of tasks of each kind, of the kinds that occur."""
     counts = Counter(task.kind for task in tasks)
     return {kind: counts[kind] for kind in KINDS if counts[kind]}
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """What a plan's jobs come to on a certain number of GPUs.
+    """Forecast of a plan's jobs on a certain number of GPUs.
 
     Attributes:
         counts: number of jobs by kind.

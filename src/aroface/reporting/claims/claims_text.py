@@ -94,7 +94,7 @@ def lint_json(findings: Sequence[LintFinding]) -> list[dict[str, Any]]:
 
 
 def summary(judgements: Sequence[Judgement], findings: Sequence[LintFinding]) -> list[str]:
-    """How many claims are borne out."""
+    """Numbers of claims by verdict."""
     paper = _count([each.paper_verdict for each in judgements])
     reproduction = _count([each.reproduction_verdict for each in judgements])
     lines = [f"paper: {paper}", f"reproduction: {reproduction}"]

@@ -82,7 +82,7 @@ class Report:
 
     @property
     def holds(self) -> bool:
-        """Whether every value that was reproduced holds; true where nothing was."""
+        """True if every reproduced value holds, also if nothing was reproduced."""
         return all(each.verdict in ("holds", "not reproduced yet") for each in self.comparisons)
 
 
@@ -178,7 +178,7 @@ def _compare(
 
 
 def judge(gap: Decimal, source: RunOrigin) -> Verdict:
-    """What a difference of printed digits, in points, comes to."""
+    """Verdict on a difference of printed digits, in points."""
     if abs(gap) <= TOLERANCES[source]:
         return "holds"
     return "check the preprocessing" if abs(gap) > CHECK else "differs"

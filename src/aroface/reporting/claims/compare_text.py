@@ -1,4 +1,4 @@
-"""What :func:`aroface.reporting.claims.compare.compare` found, for a terminal, a page in Markdown, and machines."""
+"""Text of a comparison with reported values, for a terminal, a page in Markdown, and machines."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def summary(report: Report) -> list[str]:
-    """How many values hold, in each table; by which tolerance."""
+    """Number of values that hold, for each table, and the tolerances."""
     lines = []
     for name, group in groupby(report.comparisons, key=lambda each: each.table):
         cells = list(group)

@@ -58,12 +58,12 @@ class Judgement:
 
     @property
     def paper_verdict(self) -> Verdict:
-        """Whether the paper's values bear the claim out."""
+        """Verdict of the paper's values."""
         return combined(self.paper)
 
     @property
     def reproduction_verdict(self) -> Verdict:
-        """Whether the reproduced values do."""
+        """Verdict of the reproduced values."""
         return combined(self.reproduction)
 
 
@@ -273,7 +273,7 @@ def _what(pair: Pair, column: Column) -> str:
 
 
 def criterion(claim: Claim) -> str:
-    """When reproduced values confirm and refute a claim, in a sentence."""
+    """Rule by which reproduced values confirm and refute a claim, in a sentence."""
     interval = "the 95 % interval over seeds"
     if isinstance(claim, DropClaim):
         return f"confirmed where {interval} lies above {claim.claimed} %, refuted below"

@@ -1,4 +1,4 @@
-"""What alignment errors cost: curves of a metric against the size of the error, from sensitivity records."""
+"""Curves of a metric against the size of the alignment error, from sensitivity records."""
 
 from __future__ import annotations
 

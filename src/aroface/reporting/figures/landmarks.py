@@ -176,7 +176,7 @@ def draw(found: Found, styles: Mapping[RecordedExperiment, Look], panels: Sequen
 
 
 def _face(look: Look) -> Any:
-    """How the marks of a treatment are filled: not for plain training, wholly for ARoFace, else with a tint."""
+    """Fill of the marks of a treatment: none for plain training, full for ARoFace, else a tint."""
     if look.marker == TREATMENTS[""][1]:
         return "white"
     return look.colour if look.marker == TREATMENTS["aroface"][1] else (look.colour, TINT)

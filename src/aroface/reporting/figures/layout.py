@@ -1,4 +1,4 @@
-"""How figure 1 is drawn: example faces above, a panel for each image quality and each kind of error below."""
+"""Layout of figure 1 (example faces, a panel for each quality and kind of error), and looks that figures share."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ HANDLE, COLUMN_SPACE = 2.6, 1.6  # of the legend, in sizes of its type
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How one experiment's lines look."""
+    """Look of the lines of one experiment."""
 
     label: str
     colour: str
@@ -308,7 +308,7 @@ def _legend_columns(styles: Collection[Look], further: Sequence[Artist]) -> list
 
 
 def _columns_that_fit(labels: Sequence[str]) -> int:
-    """How many columns of a legend have room beside each other, at least one."""
+    """Number of columns of a legend that have room beside each other, at least one."""
     size, font = float(STYLE["legend.fontsize"]), FontProperties(family=STYLE["font.family"])
     widest = max((TextPath((0, 0), label, size=size, prop=font).get_extents().width for label in labels), default=0.0)
     column = (widest + (HANDLE + 0.8 + COLUMN_SPACE) * size) / 72

@@ -1,4 +1,4 @@
-"""How every figure is saved: as vector PDF, PNG and LaTeX, in the type of the text and the same bytes every time."""
+"""Saving of figures as vector PDF, PNG and LaTeX, in the type of the text and with reproducible bytes."""
 
 from __future__ import annotations
 

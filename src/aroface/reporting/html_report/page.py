@@ -169,7 +169,7 @@ def _environment() -> jinja2.Environment:
 
 
 def _status(material: Material, runs: Sequence[RunView], records: Sequence[Record]) -> dict[str, Any]:
-    """What there is of the plan, and what is not there yet."""
+    """Numbers of finished and missing parts of the plan."""
     planned = [(run, name, record) for run in runs for name, record in run.records.items()]
     newest = max((record.path.stat().st_mtime for record in records), default=None)
     return {
@@ -204,12 +204,12 @@ def _figure(picture: Picture, folder: Path) -> dict[str, Any]:
 
 
 def _link(path: Path | None, folder: Path) -> str | None:
-    """Where a file is, as seen from the page; None where it is not."""
+    """Path of a file relative to the page; None if the file does not exist."""
     return None if path is None or not path.exists() else relative(path, folder)
 
 
 def _attempt(make: Callable[[], Result]) -> Result | str:
-    """What is made, or one line on why it cannot be."""
+    """Result of a function, or one line on the reason of its failure."""
     try:
         return make()
     except InputError as error:

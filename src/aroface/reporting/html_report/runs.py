@@ -42,12 +42,12 @@ class ReportedRun:
 
     @property
     def checkpoint_file(self) -> Path:
-        """What is there once the run is finished."""
+        """File that exists once the run is finished."""
         return RunFolder(self.folder).checkpoint
 
     @property
     def released(self) -> bool:
-        """Whether its weights are others'."""
+        """True if its weights were released by others."""
         return "released" in self.entry
 
 
@@ -65,7 +65,7 @@ class RunView:
 
     @property
     def done(self) -> bool:
-        """Whether it is finished."""
+        """True if it is finished."""
         return bool(self.checkpoint)
 
     @property
@@ -81,7 +81,7 @@ class RunView:
 
 @dataclass(frozen=True, slots=True)
 class JobKind:
-    """What jobs of one kind took; None where nobody wrote it down."""
+    """Cost of jobs of one kind; None where it was not recorded."""
 
     name: str
     done: int
@@ -163,7 +163,7 @@ def compare_runs(runs: Sequence[ReportedRun]) -> Differences:
 
 
 def job_kinds(runs: Sequence[RunView]) -> list[JobKind]:
-    """What trainings, embeddings and evaluations took."""
+    """Cost of trainings, embeddings and evaluations."""
     trained = [run for run in runs if not run.run.released]
     imported = [run for run in runs if run.run.released]
     found = []
@@ -191,7 +191,7 @@ def commits(runs: Sequence[RunView]) -> list[tuple[str, int]]:
 
 
 def _facts(run: ReportedRun, checkpoint: Mapping[str, Any]) -> dict[str, str]:
-    """What is known of a run, in the order in which one asks."""
+    """Facts on a run, in the order in which one asks."""
     environment = checkpoint.get("environment", {})
     return {
         name: text

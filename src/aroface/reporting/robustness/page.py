@@ -1,4 +1,4 @@
-"""How a robustness report is drawn: findings, curves, heat maps, tolerated errors and example faces on one page."""
+"""Drawing of a robustness report: findings, curves, heat maps, tolerated errors and example faces on one page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which records stand behind a row and a column of a table, and the values they hold."""
+"""Records behind a row and a column of a table, and their values."""
 
 from __future__ import annotations
 

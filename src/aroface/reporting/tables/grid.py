@@ -14,7 +14,7 @@ Part = Literal["reported", "reproduced", "difference"]
 
 MISSING = "--"
 HEADINGS: dict[Part, str] = {"reported": "paper", "reproduced": "reproduced", "difference": "Δ"}
-"""What the parts of a column are called where there are several."""
+"""Headings of the parts of a column that has several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Cell:
 
     @property
     def around(self) -> str | None:
-        """What is printed after a plus-minus sign."""
+        """Number after a plus-minus sign."""
         return self.sd or self.half
 
 

@@ -50,7 +50,7 @@ def table(grid: Grid, anchor: str, *, caption: bool = False, link: Callable[[str
 
 
 def remarks(grid: Grid) -> list[str]:
-    """What stands below the table, in HTML: notes, and the footnote of its star."""
+    """Notes below the table, in HTML, with the footnote of its star."""
     footnote = [f"{STAR} {escape(grid.footnote)}"] if grid.footnote else []
     return [*map(escape, grid.notes), *footnote]
 

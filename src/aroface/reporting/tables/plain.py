@@ -93,7 +93,7 @@ def digits(cell: Cell) -> str:
 
 
 def spread(cell: Cell) -> str:
-    """What follows the value: standard deviation or interval, after a space; nothing where there is neither."""
+    """Standard deviation or interval after the value, with a space before it; empty where there is neither."""
     if cell.around:
         return f" ± {cell.around}"
     if cell.interval:

@@ -80,7 +80,7 @@ def paired_difference(of: Mapping[int, float], minus: Mapping[int, float]) -> Di
 
 
 def prediction_interval(values: Mapping[int, float]) -> tuple[Decimal, Decimal] | None:
-    """Where one further seed falls with a probability of 95 %, if seeds are normally distributed.
+    """Prediction interval (95 %) of one further seed, for normally distributed seeds.
 
     Mean ± t · sd · √(1 + 1/n), t of n − 1 degrees of freedom: wider than the interval of the mean, for a further seed
     varies as the others do and the mean is known from n seeds only.

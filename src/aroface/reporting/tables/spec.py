@@ -22,7 +22,7 @@ ASIDE = "venue"
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """Where the reported values were published."""
+    """Publication of the reported values."""
 
     title: str
     url: str | None = None
@@ -146,7 +146,7 @@ def address(headers: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Emphasis:
-    """Which values stand out; see the schema."""
+    """Rule for the values that stand out; see the schema."""
 
     rule: Rule = "none"
     within: Literal["table", "block"] = "table"
@@ -154,7 +154,7 @@ class Emphasis:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How the LaTeX table fits the text width; see the schema."""
+    """Fit of the LaTeX table into the text width; see the schema."""
 
     size: Literal["normalsize", "small", "footnotesize", "scriptsize"] = "small"
     gap_pt: float = 6
@@ -165,7 +165,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Seeds:
-    """What is said of the seeds behind reproduced values; see the schema."""
+    """Notes on the seeds behind reproduced values; see the schema."""
 
     count: Literal["caption", "column", "note"] = "caption"
     spread: Literal["sd", "prediction"] = "sd"
