@@ -208,7 +208,7 @@ def refuse_special(path: str | os.PathLike[str], expected: str) -> None:
 
     Args:
         path: File, folder or link; also one that is missing, which is left to whoever opens it.
-        expected: What it should be, for the error line.
+        expected: Expected content, for the error line.
 
     Raises:
         InputError: It is none of these.
@@ -223,7 +223,7 @@ def read_document(path: str | os.PathLike[str], expected: str, most: int) -> str
 
     Args:
         path: File.
-        expected: What it should be, for the error line.
+        expected: Expected content, for the error line.
         most: Number of bytes beyond which it is none.
 
     Raises:

@@ -36,7 +36,7 @@ def track(items: Iterable[Item], description: str, total: int | None = None) -> 
 
     Args:
         items: Pieces of work.
-        description: What is done, in a few words.
+        description: Description of the work, in a few words.
         total: Number of items, where it does not show in them.
     """
     if not console.is_terminal:
@@ -59,7 +59,7 @@ class _Lines:
     """Lines of progress.
 
     Args:
-        description: What is done.
+        description: Description of the work.
         total: Amount of it, None if it is not known.
         words: Function that writes an amount.
     """
@@ -92,7 +92,7 @@ def track_bytes(description: str, total: int | None, ready: int = 0) -> Iterator
     """Show how many bytes are done, their rate and the time left; yields a function that moves it on by some of them.
 
     Args:
-        description: What is done, in a few words.
+        description: Description of the work, in a few words.
         total: Number of bytes, None if it is not known.
         ready: Number of them that were there before.
     """

@@ -39,7 +39,7 @@ def offer_container(site: dict[str, Any], plan: Plan, root: Path) -> None:
 
     Args:
         site: the settings.
-        plan: says where data and results are.
+        plan: Plan with the folders of data and results.
         root: folder of the repository.
 
     Raises:
@@ -52,8 +52,8 @@ def offer_container(site: dict[str, Any], plan: Plan, root: Path) -> None:
     folders = visible(plan, root)
     for folder in folders:
         if found := {",", ":"} & {*folder}:
-            what = f"a container cannot be given a folder whose path holds {min(found)!r}"
-            raise InputError(what, file=folder, remedy="rename it, or environment: venv in slurm/site.yaml")
+            problem = f"a container cannot be given a folder whose path holds {min(found)!r}"
+            raise InputError(problem, file=folder, remedy="rename it, or environment: venv in slurm/site.yaml")
     os.environ["AROFACE_BIND"] = ",".join(folders)
 
 

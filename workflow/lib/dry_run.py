@@ -17,7 +17,7 @@ def print_summary(workflow: Any, plan: Plan, root: Path) -> None:
 
     Args:
         workflow: Snakemake's.
-        plan: of the configuration.
+        plan: Plan of the configuration.
         root: folder of the repository.
     """
     if not workflow.dryrun or workflow.scheduler is None:

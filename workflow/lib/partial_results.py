@@ -80,7 +80,7 @@ def finish_failed(workflow: Any, products: Products, interrupts: Interrupts, rep
     Args:
         workflow: Snakemake's object of that name.
         products: Tables, figures and pages.
-        interrupts: Whether somebody interrupted the call; then nothing is rendered.
+        interrupts: Record of Ctrl-C; after it nothing is rendered.
         report: Arguments of ``aroface report`` but the file.
     """
     if interrupts.seen:
@@ -121,7 +121,7 @@ def remove_superseded(paper: Products, wanted: Callable[[], bool] = lambda: True
 
     Args:
         paper: Tables, figures and pages.
-        wanted: Whether to do it after all.
+        wanted: Condition that is looked at when it comes to it.
     """
     if not wanted():
         return
@@ -136,8 +136,8 @@ def failures(jobs: Iterable[Any], refusals: Mapping[tuple[str, ...], str] | None
     """A line for each job that failed: its rule, what it worked on, its log and the error there.
 
     Args:
-        jobs: of Snakemake, or groups of them.
-        refusals: by rule and wildcards, what Slurm said of a job that it did not take, which has no log.
+        jobs: Jobs of Snakemake, or groups of them.
+        refusals: Messages of Slurm on jobs that it did not take and that have no log, by rule and wildcards.
     """
     single = [each for job in jobs for each in getattr(job, "jobs", [job])]
     lines = []
@@ -145,8 +145,8 @@ def failures(jobs: Iterable[Any], refusals: Mapping[tuple[str, ...], str] | None
         log = Path(job.log[0]) if job.log else None
         key = (job.rule.name, *map(str, job.wildcards))
         refused = (refusals or {}).get(key)
-        what = f"not submitted: {refused}" if refused else _last_error(log)
-        lines.append(f"failed: {' '.join(key)}: {what}")
+        reason = f"not submitted: {refused}" if refused else _last_error(log)
+        lines.append(f"failed: {' '.join(key)}: {reason}")
     return sorted(lines)
 
 

@@ -42,15 +42,15 @@ class Profile:
 
     Args:
         site: the settings.
-        folder: of the profile.
+        folder: Folder of the profile.
 
     Attributes:
         jobs: most at once.
-        default_resources: of every job.
-        precommand: what the shell of every job does first.
-        status_command: how the plugin asks for states.
+        default_resources: Resources of every job.
+        precommand: Commands that the shell of every job runs first.
+        status_command: Command by which the plugin asks for states.
         poll_seconds: before it first does.
-        deployment: what Snakemake itself does about environments.
+        deployment: Environments that Snakemake itself provides.
     """
 
     def __init__(self, site: dict[str, Any], folder: Path) -> None:

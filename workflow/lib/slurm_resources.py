@@ -25,7 +25,7 @@ def job_resources(asked: dict[str, Any]) -> dict[str, Any]:
     """Resources of a job of one node; none without the profile.
 
     Args:
-        asked: of the configuration's ``resources``.
+        asked: Resources of a rule in the configuration.
     """
     if not on_slurm():
         return {}
@@ -131,7 +131,7 @@ class TrainingTime:
     """Time limits of trainings, from the estimates of the plan.
 
     Args:
-        plan: of the configuration.
+        plan: Plan of the configuration.
         root: folder of the repository.
     """
 

@@ -168,8 +168,8 @@ class Display:
     """Jobs and trainings: redrawn on a terminal, elsewhere a line now and then.
 
     Args:
-        console: where it is shown.
-        log: what is known of the jobs.
+        console: Console that shows it.
+        log: Log with the state of the jobs.
         results: Results folder; the state of each training says how far it is.
     """
 

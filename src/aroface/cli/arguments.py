@@ -25,11 +25,11 @@ def add_verb(
     """Declare one verb.
 
     Args:
-        verbs: what it is one of.
-        name: as it is typed.
-        summary: what it does, in a line.
-        example: of its use.
-        action: what does it; returns the exit status, None for 0.
+        verbs: Group that the verb belongs to.
+        name: Name as it is typed.
+        summary: Purpose of the verb, in a line.
+        example: Example of its use.
+        action: Function that carries it out; returns the exit status, None for 0.
     """
     verb: argparse.ArgumentParser = verbs.add_parser(
         name,

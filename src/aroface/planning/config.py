@@ -63,7 +63,7 @@ class Configuration:
 
     Attributes:
         file: the files, as errors call them.
-        values: as ``config.schema.json`` describes them.
+        values: Values as ``config.schema.json`` describes them.
     """
 
     file: str
@@ -87,8 +87,8 @@ class Experiment:
         recipe: the resolved recipe, as ``recipe.schema.json`` describes it; None of released weights.
         released: the weights that are taken as they are; None where they are trained.
         benchmarks: those that its runs are evaluated on; None for all.
-        label: tells it from other experiments of its method, data set and backbone; empty where there are none.
-        record: where the configuration declares it.
+        label: Text that tells it from others of its method, data set and backbone; empty where there are none.
+        record: Place in the configuration that declares it.
     """
 
     method: str
@@ -226,7 +226,7 @@ def read_experiments(configuration: Configuration, *, root: Path = Path()) -> tu
     """The experiments that a configuration asks for, with their recipes resolved.
 
     Args:
-        configuration: as :func:`read_configuration` gives it.
+        configuration: Configuration as :func:`read_configuration` returns it.
         root: folder of the repository.
 
     Raises:

@@ -58,15 +58,15 @@ class DataSource:
     Attributes:
         name: its key.
         label: its name in tables.
-        kind: what it holds.
+        kind: Kind of the content.
         manifest_hash: hash of its identity.
         path: a folder, or a file of pairs, below ``results/data``.
-        manifest: of the set that the workflow makes, or of what checking a received one has shown; weights have none
-            and are their own.
-        received: whether it comes from others.
-        fetchable: whether it is to be had without a form.
-        options: how the literature embeds it, if it is a received benchmark.
-        target: what ``path`` shall link to, if it is received and there.
+        manifest: Manifest that making the set, or checking a received one, writes; weights have none and are their
+            own.
+        received: True if it comes from others.
+        fetchable: True if it can be downloaded without registration.
+        options: Options by which the literature embeds it, if it is a received benchmark.
+        target: Target of the link ``path``, if it is received and exists.
         missing: one line on what is missing and how to get it, if it is received and not there.
     """
 
@@ -99,13 +99,13 @@ class Making:
 
     Attributes:
         name: key of the set.
-        verb: of ``aroface data``.
-        folder: of photographs, where it packs one.
-        spec: what is asked for.
-        spec_file: where that is written.
-        out: where the sets are written.
+        verb: Verb of ``aroface data``.
+        folder: Folder of photographs, if it packs one.
+        spec: Specification of the content.
+        spec_file: File of that specification.
+        out: Folder or file of the sets.
         manifests: files that are there once they are made.
-        hashes: of the photographs, where it packs any.
+        hashes: Hashes of the photographs, if it packs any.
     """
 
     name: str

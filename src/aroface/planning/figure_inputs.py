@@ -16,7 +16,7 @@ class Figure:
     """One figure of a plan.
 
     Attributes:
-        name: of its files and of the rule that draws it.
+        name: Name of its files and of the rule that draws it.
         kind: key of :data:`aroface.reporting.figures.registry.FIGURE_KINDS`.
         benchmark: name of the benchmark whose records it shows; None of kinds that show no records.
     """

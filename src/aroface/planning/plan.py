@@ -42,10 +42,10 @@ class PlannedRun:
     Attributes:
         name: ``{method}-{dataset}-{arch}-s{seed}-{first digits of the hash}``, of released weights with ``released``
             in the place of the seed.
-        experiment: what it belongs to.
+        experiment: Experiment that it belongs to.
         seed: its seed.
         source: its training set, or the file of the released weights.
-        hash: of all that decides its weights.
+        hash: Hash of all that decides its weights.
     """
 
     name: str
@@ -88,10 +88,10 @@ class PlannedBenchmark:
     """Evaluation set, and the way in which runs are evaluated on it.
 
     Attributes:
-        name: by which tables know it.
+        name: Name by which tables know it.
         source: the data.
-        spec: as ``benchmark_spec.schema.json`` describes it.
-        file: where that is written.
+        spec: Specification as ``benchmark_spec.schema.json`` describes it.
+        file: File of the specification.
         trained_on: training sets whose runs are evaluated; None for all.
     """
 
@@ -131,10 +131,10 @@ class Plan:
     """All that a configuration asks for.
 
     Attributes:
-        configuration: what it was made from.
+        configuration: Configuration that it was made from.
         sources: the data sets it names.
-        runs: by name.
-        benchmarks: by name.
+        runs: Runs by name.
+        benchmarks: Benchmarks by name.
         labels: printed names of methods and training sets.
     """
 
@@ -283,8 +283,8 @@ def make_plan(files: Sequence[Path], changes: Mapping[str, Any] | None = None, *
     for benchmark in benchmarks.values():
         untrained = (benchmark.trained_on or frozenset()) - {run.experiment.dataset for run in runs.values()}
         if untrained:
-            what = f"no experiment trains on {', '.join(sorted(untrained))}"
-            raise InputError(what, file=configuration.file, record=f"benchmarks: {benchmark.name}: trained_on")
+            problem = f"no experiment trains on {', '.join(sorted(untrained))}"
+            raise InputError(problem, file=configuration.file, record=f"benchmarks: {benchmark.name}: trained_on")
     for number, entry in enumerate(configuration.values["experiments"]):
         unknown = [name for name in entry.get("benchmarks", ()) if name not in benchmarks]
         if unknown:
@@ -367,9 +367,9 @@ def _benchmarks(configuration: Configuration, sources: Sources) -> dict[str, Pla
             raise InputError(f"protocol {spec['protocol']} on {source.kind}", file=configuration.file, record=record)
         spec = resolve(spec, file=f"{configuration.file}: {record}")
         if spec["options"]["color"] != _COLOR:
-            what = f"the colour order {spec['options']['color']}"
+            problem = f"the colour order {spec['options']['color']}"
             expected = f"{_COLOR}, which all networks of the workflow take: imported weights are turned"
-            raise InputError(what, file=configuration.file, record=f"{record}.options.color", expected=expected)
+            raise InputError(problem, file=configuration.file, record=f"{record}.options.color", expected=expected)
         if source.kind == "tinyface" and source.target is not None:
             chosen_crops(source.target, spec["options"]["alignment"])  # better now than after the training
         if spec["name"] in benchmarks:

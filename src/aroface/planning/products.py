@@ -26,7 +26,7 @@ class Products:
     """Tables and figures of a plan.
 
     Attributes:
-        plan: what they show.
+        plan: Plan that they show.
         tables: specifications of the plan's tables by name.
         offered: these, and those of the repository that show a benchmark of the plan: made when asked for by name.
         reported: specifications that have values of the authors, by name.
@@ -234,7 +234,7 @@ class Products:
         files += [(path.stem, path) for path in self.verdict_files if path.suffix == ".md"]
         files += [("paper", path) for path in self.document_files]
         files += [("report", self.report_file), ("crate", self.crate_file)]
-        lines = [f"{what:7} {path}" for what, path in ((what, latest(path)) for what, path in files) if path.exists()]
+        lines = [f"{kind:7} {path}" for kind, path in ((kind, latest(path)) for kind, path in files) if path.exists()]
         return lines if self.no_latex is None else [*lines, f"no PDF: {self.no_latex}"]
 
 

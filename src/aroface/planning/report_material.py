@@ -61,7 +61,7 @@ def software(files: Sequence[Path], version: str, *, root: Path = Path()) -> Sof
 
     Args:
         files: the configuration's.
-        version: of this package.
+        version: Version of this package.
         root: folder of the repository.
     """
     rules = sorted((root / "workflow" / "rules").glob("*.smk"))

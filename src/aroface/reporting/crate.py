@@ -60,7 +60,7 @@ class Software:
         parts: files that belong to it: rules and configuration.
         citation: the file that says who wrote it and under which licence.
         base: folder that their places in the crate are relative to.
-        version: of the package.
+        version: Version of the package.
     """
 
     snakefile: Path
@@ -74,8 +74,8 @@ def write_crate(material: Material, software: Software, out: str | PathLike[str]
     """Write the crate's description, and beside it the copies of the workflow that it names.
 
     Args:
-        material: what the report shows; the crate has the same.
-        software: what made it.
+        material: Material of the report; the crate has the same.
+        software: Software that made it.
         out: ``ro-crate-metadata.json``; its folder is the crate, which everything listed must lie in.
 
     Raises:

@@ -27,9 +27,9 @@ class Fact:
     """One line of an explanation.
 
     Attributes:
-        name: what it is about; empty where it goes on about the fact before.
-        text: what there is to say.
-        leads: whether what follows belongs to it: a value, a seed, a side of a difference.
+        name: Subject of the fact; empty where it continues the fact before.
+        text: Content of the fact.
+        leads: True if the following facts belong to it: a value, a seed, a side of a difference.
         path: the file that it names.
         run: the run that it is about.
     """

@@ -27,7 +27,7 @@ class Gap:
     """A training of which a figure has nothing to show.
 
     Attributes:
-        experiment: what it is one seed of.
+        experiment: Experiment that it is one seed of.
         seed: its seed.
         adversary: the adversary's kind; None where nobody says.
     """
@@ -44,9 +44,9 @@ class History:
     Attributes:
         path: the file it was read from.
         run: name of the run, also the name of the file's folder.
-        experiment: what the run is one seed of.
+        experiment: Experiment that the run is one seed of.
         seed: its seed.
-        content: as ``history.schema.json`` describes it.
+        content: Content as ``history.schema.json`` describes it.
     """
 
     path: Path

@@ -49,7 +49,7 @@ class Record:
     Attributes:
         path: the file it was read from.
         run: name of the run, also the name of the file's folder.
-        experiment: what the run belongs to.
+        experiment: Experiment that the run belongs to.
         seed: the run's seed.
         benchmark: key of the benchmark, also the file's stem.
         protocol: ``name``, ``version`` and ``options`` of the evaluation.

@@ -33,8 +33,8 @@ def print_wide(parts: Iterable[Table | Text | str], *, color: bool | None = None
     """Tables and lines for a terminal; tables take what room they need, lines wrap at the terminal's width.
 
     Args:
-        parts: in their order.
-        color: whether to use colours, bold and underlined type; None decides by what standard output is.
+        parts: Tables and lines in their order.
+        color: True for colours, bold and underlined type; None decides by what standard output is.
         width: columns of the terminal; None takes this one's.
     """
     here = Console()

@@ -65,11 +65,11 @@ class Device:
     """Device of a training.
 
     Attributes:
-        key: in ``throughput.yaml``.
-        label: as people call it.
+        key: Key in ``throughput.yaml``.
+        label: Printed name.
         memory: bytes that a training may fill; None where no limit is known.
         flops: sustained floating-point operations a second, by precision; of one thread where it is a CPU.
-        assumed: whether the configuration leaves its type open.
+        assumed: True if the configuration leaves its type open.
     """
 
     key: str
@@ -92,10 +92,10 @@ class Training:
         experiment: a method trained on a data set.
         recipe: its resolved recipe.
         runs: names of its runs, each with the device-hours that it took, if it is finished.
-        images: of an epoch, whole batches only.
-        steps: of the optimiser.
-        images_per_s: of one device, the adversary included.
-        measured: whether that follows from a measured rate rather than from an assumption.
+        images: Number of images of an epoch, whole batches only.
+        steps: Number of steps of the optimiser.
+        images_per_s: Images per second of one device, the adversary included.
+        measured: True if that follows from a measured rate rather than from an assumption.
         hours: device-hours.
         devices: number of devices of one run.
         memory: bytes of each device.
@@ -148,11 +148,11 @@ class Costs:
     """Cost of a plan.
 
     Attributes:
-        device: what each training runs on.
-        trainings: by experiment.
+        device: Device of each training.
+        trainings: Costs by experiment.
         budget: GPU-hours that trainings still to be done may take; None for no limit.
-        rows: of features that each benchmark has; None where nobody knows the number of images yet.
-        counts: what each set holds, as far as that is known.
+        rows: Number of feature rows of each benchmark; None where the number of images is unknown yet.
+        counts: Counts of each set, as far as they are known.
         throughput: the registry.
     """
 
@@ -204,7 +204,7 @@ class Costs:
         """Refuse what the budget does not allow.
 
         Args:
-            runs: what is to be trained; all that are unfinished if not given.
+            runs: Names of the runs to be trained; all unfinished ones by default.
 
         Raises:
             InputError: they need more GPU-hours than there are.
@@ -253,7 +253,7 @@ def adversary_factor(adversary: Mapping[str, Any], factors: Mapping[str, Any]) -
     """Time of a step with this adversary against that of a plain one.
 
     Args:
-        adversary: of a resolved recipe.
+        adversary: Adversary of a resolved recipe.
         factors: ``random``, ``all`` and ``subset`` of the registry; what the last two cost more than a plain step grows
             with the number of ascent steps, and that of a subset with its share of the batch.
     """
@@ -318,8 +318,8 @@ def feature_rows(spec: Mapping[str, Any], counts: Mapping[str, int]) -> int | No
     """Rows of features that a benchmark has; None if what it holds is not known yet.
 
     Args:
-        spec: of the benchmark.
-        counts: what its data hold.
+        spec: Specification of the benchmark.
+        counts: Counts of its data.
     """
     options = spec["options"]
     if spec["protocol"] == "sensitivity":
@@ -386,8 +386,8 @@ def _device(plan: Plan, throughput: Mapping[str, Any]) -> Device:
         key = CPU
     if key not in throughput["devices"] or (key == CPU and training["gpu_type"] == CPU):
         known = ", ".join(each for each in throughput["devices"] if each != CPU)
-        what, remedy = f"unknown type {key!r}", f"or a new entry in {THROUGHPUT}"
-        raise InputError(what, file=plan.file, record="training.gpu_type", expected=f"one of {known}", remedy=remedy)
+        problem, remedy = f"unknown type {key!r}", f"or a new entry in {THROUGHPUT}"
+        raise InputError(problem, file=plan.file, record="training.gpu_type", expected=f"one of {known}", remedy=remedy)
     entry = throughput["devices"][key]
     memory = None if entry["memory_gb"] is None else entry["memory_gb"] * 1e9 * USABLE
     flops = {precision: 1e12 * value for precision, value in entry["sustained_tflops"].items()}

@@ -35,7 +35,7 @@ def draw_schedule(schedule: SimulatedSchedule, out: Path, plan: Plan) -> None:
     """Write ``out`` as PDF and PNG, whatever its suffix.
 
     Args:
-        schedule: what runs when and where.
+        schedule: Times and places of the jobs.
         out: path of the files.
         plan: has the names of runs.
     """

@@ -29,10 +29,10 @@ def summary(plan: Plan, tasks: Iterable[Task], *, root: Path = Path(), gpus: int
     """All that is to be known of some jobs before they are started; nothing where there are none.
 
     Args:
-        plan: of the configuration.
+        plan: Plan of the configuration.
         tasks: the jobs.
         root: folder of the repository.
-        gpus: of one machine, where there is no cluster.
+        gpus: Number of GPUs of one machine, where there is no cluster.
     """
     asked = list(tasks)
     if not asked:
@@ -54,10 +54,10 @@ def time_lines(plan: Plan, costs: Costs, tasks: Sequence[Task], **where: Any) ->
     """Lines on the time of features and of the end; the reason if it is unknown because jobs do not fit on the GPUs.
 
     Args:
-        plan: of the configuration.
-        costs: of that plan.
+        plan: Plan of the configuration.
+        costs: Costs of that plan.
         tasks: its jobs.
-        where: as :func:`aroface.planning.forecast.workload.find_site` takes it.
+        where: Numbers of GPUs as :func:`aroface.planning.forecast.workload.find_site` takes them.
     """
     try:
         return outlook_lines(find_outlook(plan, costs, tasks, find_site(plan, **where)))

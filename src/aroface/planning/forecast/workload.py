@@ -67,10 +67,10 @@ class Site:
 
     Attributes:
         gpus: all of them.
-        gpus_per_node: of one node.
-        nodes: that a training is spread over.
+        gpus_per_node: Number of GPUs of one node.
+        nodes: Number of nodes that a training is spread over.
         max_hours: time limit of a GPU job; None where the configuration alone says.
-        scheduler: whether jobs that run at once get different GPUs, as from Slurm. On a machine without it a training
+        scheduler: True if jobs that run at once get different GPUs, as from Slurm. On a machine without it a training
             holds all GPUs of the configuration, for every one begins with the first.
     """
 
@@ -92,7 +92,7 @@ def find_site(
     """Read the GPUs from ``slurm/site.yaml`` and the configuration, where the caller does not name them.
 
     Args:
-        plan: of the configuration.
+        plan: Plan of the configuration.
         root: folder of the repository.
         gpus: all of them; 16 where nobody says, or what one training takes, in whole nodes.
         gpus_per_node: 4 where nobody says, or what one training takes of a node.
@@ -140,10 +140,10 @@ def workload(plan: Plan, costs: Costs, tasks: Iterable[Task], site: Site) -> lis
     """Jobs with hours, GPUs and what they wait for, in the plan's order, of the tasks that are to be done.
 
     Args:
-        plan: of the configuration.
-        costs: of that plan.
+        plan: Plan of the configuration.
+        costs: Costs of that plan.
         tasks: rendering may be among them and is left out.
-        site: says on how many nodes a training runs, and for how long.
+        site: Site with the number of nodes of a training and its time limit.
 
     Raises:
         InputError: a time limit is too short for anything to get done.
@@ -175,7 +175,7 @@ class Outlook:
         makespans: hours until everything is done, by number of GPUs, where all jobs fit.
         feature_hours: GPU-hours of features.
         uncounted: benchmarks among them of which nobody knows the number of images yet.
-        schedule: on the site's GPUs.
+        schedule: Schedule on the site's GPUs.
     """
 
     counts: Mapping[str, int]

@@ -27,13 +27,13 @@ class Evidence:
 
     Attributes:
         what: rows and column, or experiment and condition.
-        verdict: what it says.
+        verdict: Verdict of the number.
         value: points, or per cent of a drop, with a sign; None where there is none.
         low: lower end of its 95 % interval over seeds; None where there is none.
         high: upper end.
-        seeds: how many; 0 for reported values.
-        p_value: of no difference.
-        remark: how the value came about, or why there is none.
+        seeds: Number of seeds; 0 for reported values.
+        p_value: P value of no difference.
+        remark: Origin of the value, or the reason why there is none.
         cells: table, row and column of the cells that it is the difference of; none of a drop.
     """
 

@@ -35,7 +35,7 @@ class Curve:
         values: the metric, fractions in [0, 1], mean over seeds.
         low: lower end of the 95 % bootstrap interval, mean over seeds.
         high: upper end.
-        significant: whether in every seed the interval of the drop lies above zero.
+        significant: True where in every seed the interval of the drop lies above zero.
         drop: the undistorted value minus this one, mean over seeds.
         drop_low: lower end of its 95 % bootstrap interval, mean over seeds.
         drop_high: upper end.
@@ -104,7 +104,7 @@ def records_of(
     """The records of each experiment on ``benchmark``, one a seed; experiments without any are left out.
 
     Args:
-        protocols: of which the benchmark must be one.
+        protocols: Protocols of which the benchmark must have one.
         records: all records that count.
         benchmark: key of the benchmark.
         experiments: those that are shown, in order; None takes all that have records.

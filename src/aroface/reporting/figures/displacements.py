@@ -123,7 +123,7 @@ def shares(history: History, quantity: str, part: str) -> NDArray[np.float64]:
     """The share of the warped images in each bin, the rest of which lies beyond the outermost bins.
 
     Args:
-        history: of a training whose displacements were counted.
+        history: History of a training whose displacements were counted.
         quantity: key of :data:`QUANTITIES`.
         part: ``whole`` or ``last_epoch``.
     """

@@ -36,8 +36,8 @@ class Point:
 
     Attributes:
         factor: its kind.
-        displacement: by how much it moves the landmarks, see :func:`mean_displacement`.
-        drop: what it costs, a difference of fractions, mean over seeds.
+        displacement: Distance by which it moves the landmarks, see :func:`mean_displacement`.
+        drop: Cost of the error, a difference of fractions, mean over seeds.
         low: lower end of the 95 % bootstrap interval of the drop.
         high: upper end.
     """
@@ -70,8 +70,8 @@ def points(found: Mapping[tuple[str, str], Curve], quality: str, options: Mappin
 
     Args:
         found: its curves by quality and factor.
-        quality: of the probes.
-        options: of the protocol.
+        quality: Quality of the probes.
+        options: Options of the protocol.
     """
     maximum = options["joint_maximum"]
     return [
@@ -145,7 +145,7 @@ def draw(found: Found, styles: Mapping[RecordedExperiment, Look], panels: Sequen
 
     Args:
         found: the errors of each experiment by quality.
-        styles: how each experiment looks.
+        styles: Look of each experiment.
         panels: qualities, one panel each.
         metric: name of the metric.
     """

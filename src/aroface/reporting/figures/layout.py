@@ -135,7 +135,7 @@ def draw(
 
     Args:
         found: curves of each experiment by quality and factor.
-        styles: how each experiment looks.
+        styles: Look of each experiment.
         rows: qualities, one row of panels each.
         columns: factors, one column of panels each.
         metric: name of the metric.
@@ -262,9 +262,9 @@ def draw_legend(
 
     Args:
         figure: gets it.
-        styles: what its lines look like.
-        further: what comes after these; their labels are in them.
-        markers: whether the lines have markers.
+        styles: Looks of its lines.
+        further: Handles after these, with labels of their own.
+        markers: True if the lines have markers.
     """
     columns = _legend_columns(styles, further)
     rows = max(len(column) for column in columns)

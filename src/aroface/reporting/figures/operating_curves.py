@@ -41,10 +41,10 @@ class CurveKind:
 
     Attributes:
         name: key of the record's ``curves``.
-        error: what lies along the abscissa, and its key in the record.
-        hit: what lies along the ordinate, likewise.
+        error: Rate along the abscissa, and its key in the record.
+        hit: Rate along the ordinate, likewise.
         trials: key of the number of trials of which the error is a share.
-        accident: what an error is called, in the plural.
+        accident: Name of an error, in the plural.
     """
 
     name: str
@@ -164,7 +164,7 @@ def draw(found: Mapping[RecordedExperiment, Operating], kind: CurveKind, labels:
 
     Args:
         found: the curve of each experiment.
-        kind: what they are curves of.
+        kind: Kind of the curves.
         labels: printed names by keys.
     """
     styles = looks([*dict.fromkeys(_method(experiment) for experiment in found)], labels)

@@ -30,7 +30,7 @@ def save_figure(out: str | PathLike[str], draw: Callable[[], Figure], caption: s
     Args:
         out: path of the files without their suffix.
         draw: draws the figure; called in the style of the paper, which the saving shares.
-        caption: what the figure shows, in plain text.
+        caption: Content of the figure, in plain text.
         note: last sentence of the caption.
     """
     stem = Path(out).name
@@ -47,9 +47,9 @@ def picture(figure: Figure, form: str, metadata: Mapping[str, Any] | None = None
     """A figure as a file of the form ``pdf`` or ``png``, the same bytes every time.
 
     Args:
-        figure: to be saved.
-        form: of the file.
-        metadata: what the file says of itself, in Matplotlib's names; nothing by default.
+        figure: Figure to be saved.
+        form: Form of the file.
+        metadata: Metadata of the file, in Matplotlib's names; none by default.
     """
     buffer = io.BytesIO()
     figure.savefig(buffer, format=form, dpi=_DPI, metadata={**_METADATA[form], **(metadata or {})})

@@ -46,10 +46,10 @@ class Course:
     """A quantity over a training: mean over seeds, lowest and highest seed.
 
     Attributes:
-        epochs: where, in epochs.
+        epochs: Positions of the values, in epochs.
         mean: over seeds.
-        low: of the lowest seed.
-        high: of the highest seed.
+        low: Values of the lowest seed.
+        high: Values of the highest seed.
     """
 
     epochs: Floats
@@ -146,7 +146,7 @@ def course(points: Sequence[tuple[Floats, Floats]]) -> Course:
     """Mean, lowest and highest of several seeds, where the first has its points.
 
     Args:
-        points: of each seed, where and what; those of the others are interpolated.
+        points: Positions and values of each seed; those of the others are interpolated.
     """
     epochs = points[0][0]
     values = np.stack([np.interp(epochs, where, what) for where, what in points])

@@ -64,7 +64,7 @@ class Material:
     """All that a report is made of, whether it is there yet or not.
 
     Attributes:
-        note: what the numbers are; None where there is nothing to add.
+        note: Meaning of the numbers; None where there is nothing to add.
         specs: the tables that are shown, those of the configuration first.
         sources: all tables that claims speak of.
         claims: file of the claims.
@@ -115,8 +115,8 @@ def render_report(material: Material, folder: Path) -> str:
     """The report as HTML.
 
     Args:
-        material: what it is made of.
-        folder: where the page will lie, for its links to files beside it.
+        material: Material of the report.
+        folder: Folder of the page, for its links to files beside it.
 
     Raises:
         InputError: a record is no record. Records that do not fit into one table are said in the place of that table.

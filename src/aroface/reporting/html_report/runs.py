@@ -25,12 +25,12 @@ class ReportedRun:
     """A run that the configuration asks for.
 
     Attributes:
-        name: of the run.
-        entry: what its recipe file says, as a plan writes it.
-        folder: where its checkpoint lies.
-        recipe_file: where the recipe does.
+        name: Name of the run.
+        entry: Content of its recipe file, as a plan writes it.
+        folder: Folder of its checkpoint.
+        recipe_file: Path of its recipe.
         benchmarks: names of those that it is evaluated on.
-        variant: what the configuration calls its method where the experiment has a label, else nothing.
+        variant: Name of its method in the configuration where the experiment has a label, else empty.
     """
 
     name: str

@@ -81,7 +81,7 @@ def write_report(found: Robustness, out: str | PathLike[str], points: float) -> 
     """Write ``robustness.pdf``, ``.png``, ``.html`` and ``.csv`` into ``out``.
 
     Args:
-        found: what was measured.
+        found: Measurement.
         out: folder.
         points: the loss, of 100, up to which an error counts as tolerated.
 

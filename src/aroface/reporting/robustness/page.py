@@ -72,7 +72,7 @@ def page(found: Robustness, points: float, crops: NDArray[np.uint8]) -> Figure:
     """Draw the report; call this and save it within ``matplotlib.rc_context(STYLE)``.
 
     Args:
-        found: what was measured.
+        found: Measurement.
         points: the loss up to which an error counts as tolerated.
         crops: example faces (qualities, kinds of error, size, size, 3); see :func:`columns_of_crops`.
 

@@ -60,7 +60,7 @@ def terminal(grid: Grid, *, color: bool | None = None, width: int | None = None)
 
     Args:
         grid: the table.
-        color: whether to use bold and underlined type; None decides by what standard output is.
+        color: True for bold and underlined type; None decides by what standard output is.
         width: columns of the terminal; None takes this one's.
     """
     grid = stacked(grid)

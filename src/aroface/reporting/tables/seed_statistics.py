@@ -36,7 +36,7 @@ class Difference:
         low: lower end of the 95 % confidence interval; None for one seed.
         high: upper end; None for one seed.
         n: number of seeds.
-        p_value: of no difference, two-sided, by the paired t test; None where there is no interval.
+        p_value: P value of no difference, two-sided, by the paired t test; None where there is no interval.
     """
 
     mean: Decimal
@@ -124,7 +124,7 @@ def percent(fraction: Decimal, decimals: int, *, signed: bool = False) -> str:
     Args:
         fraction: the value.
         decimals: digits after the point.
-        signed: whether a positive value gets a plus sign. Zero never has a sign.
+        signed: True if a positive value gets a plus sign. Zero never has a sign.
     """
     return rounded(fraction * 100, decimals, signed=signed)
 
