@@ -139,7 +139,7 @@ def failures(jobs: Iterable[Any], refusals: Mapping[tuple[str, ...], str] | None
         jobs: Jobs of Snakemake, or groups of them.
         refusals: Messages of Slurm on jobs that it did not take and that have no log, by rule and wildcards.
     """
-    single = [each for job in jobs for each in getattr(job, "jobs", [job])]
+    single = [member for job in jobs for member in getattr(job, "jobs", [job])]
     lines = []
     for job in single:
         log = Path(job.log[0]) if job.log else None

@@ -92,16 +92,16 @@ def read_site(path: Path) -> dict[str, Any]:
     Raises:
         InputError: one line with file and key.
     """
-    found = (read_yaml(path) or {}) if path.exists() else {}
-    found = _said(found)
-    validate(found, "site", file=path)
-    return {**DEFAULTS, **found}
+    settings = (read_yaml(path) or {}) if path.exists() else {}
+    settings = _without_blanks(settings)
+    validate(settings, "site", file=path)
+    return {**DEFAULTS, **settings}
 
 
-def _said(found: Any) -> Any:
-    if not isinstance(found, dict):
-        return found
-    return {key: _said(value) for key, value in found.items() if value is not None}
+def _without_blanks(settings: Any) -> Any:
+    if not isinstance(settings, dict):
+        return settings
+    return {key: _without_blanks(value) for key, value in settings.items() if value is not None}
 
 
 def plans_only(words: Sequence[str]) -> bool:

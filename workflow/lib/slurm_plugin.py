@@ -175,8 +175,8 @@ def job_key(job: Any) -> tuple[str, ...]:
 
 def sbatch_words(message: str) -> str:
     """Words of sbatch in a message of Snakemake's plugin, in one line."""
-    found = re.search(r"error message was '?(.*?)'?\.?\n *(?:sbatch call|$)", f"{message}\n", re.DOTALL)
-    return " ".join((found[1] if found else message).split())
+    match = re.search(r"error message was '?(.*?)'?\.?\n *(?:sbatch call|$)", f"{message}\n", re.DOTALL)
+    return " ".join((match[1] if match else message).split())
 
 
 def merge_extras() -> None:

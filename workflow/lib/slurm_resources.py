@@ -43,9 +43,9 @@ def training_resources(plan: Plan) -> dict[str, Callable[[Any], Any]]:
         InputError: The processes of a training cannot be split evenly over the nodes.
     """
     trained = [name for name, run in plan.runs.items() if run.experiment.recipe is not None]
-    found = {name: resources_of(plan, name) for name in trained}
-    names = dict.fromkeys(name for resources in found.values() for name in resources)
-    return {name: _of_run(found, name) for name in names}
+    by_run = {name: resources_of(plan, name) for name in trained}
+    names = dict.fromkeys(name for resources in by_run.values() for name in resources)
+    return {name: _of_run(by_run, name) for name in names}
 
 
 def check_devices(plan: Plan) -> None:
@@ -57,8 +57,8 @@ def check_devices(plan: Plan) -> None:
     training_resources(plan)
 
 
-def _of_run(found: dict[str, dict[str, Any]], name: str) -> Callable[[Any], Any]:
-    return lambda wildcards: found[wildcards.run][name]
+def _of_run(by_run: dict[str, dict[str, Any]], name: str) -> Callable[[Any], Any]:
+    return lambda wildcards: by_run[wildcards.run][name]
 
 
 def resources_of(plan: Plan, run: str) -> dict[str, Any]:
@@ -160,7 +160,12 @@ class TrainingTime:
             costs = plan_costs(self._plan, root=self._root)
         except InputError:
             return {}  # said before anything is started
-        return {run: each.wall_hours for each in costs.trainings if each.wall_hours is not None for run in each.runs}
+        return {
+            run: training.wall_hours
+            for training in costs.trainings
+            if training.wall_hours is not None
+            for run in training.runs
+        }
 
 
 def _generous(hours: float) -> float:

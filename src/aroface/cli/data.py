@@ -312,11 +312,11 @@ def _do_verify(options: Arguments) -> None:
     manifest = options.manifest or Results().manifest(name if registered else data.resolve().name)
     threads = options.threads or os.cpu_count() or 1
     allowed = options.max_corrupt_fraction
-    found = verify(data, manifest, name=name, expected=counts, threads=threads, max_corrupt_fraction=allowed)
-    print(*verdict_lines(found), sep="\n")
-    _tell(found.get("left_out", {}))
+    verdict = verify(data, manifest, name=name, expected=counts, threads=threads, max_corrupt_fraction=allowed)
+    print(*verdict_lines(verdict), sep="\n")
+    _tell(verdict.get("left_out", {}))
     print(f"written to   {manifest}")
-    require_passed(found, data)
+    require_passed(verdict, data)
 
 
 def _do_prepare(options: Arguments) -> None:
@@ -360,11 +360,11 @@ def _do_align(options: Arguments) -> None:
         time_limit=options.time_limit,
     )
     how = AlignOptions(no_face=options.no_face, **_given(options, *_OMISSIONS))
-    place, report = align_tree(options.source, options.out, detector, how, options.threads)
+    written, report = align_tree(options.source, options.out, detector, how, options.threads)
     _tell(report.get("left_out", {}), report.get("corrupt", ()), TAKEN)
     counts = report["counts"]
     without = f"{counts['without_face']:,} without a face ({counts['without_face'] / counts['images']:.2%})"
-    print(f"{place}  {counts['images']:,} images, {without}, {counts['several_faces']:,} with several")
+    print(f"{written}  {counts['images']:,} images, {without}, {counts['several_faces']:,} with several")
 
 
 def _do_info(options: Arguments) -> None:

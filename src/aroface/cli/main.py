@@ -85,12 +85,12 @@ def _check_words(words: Sequence[str]) -> None:
 
 def _line(error: OSError) -> str | None:
     """Describe a refusal of the disk in a line; None for an error that only a programmer can read."""
-    place = error.filename2 or error.filename
-    where = f"{place}: " if place else ""
+    path = error.filename2 or error.filename
+    prefix = f"{path}: " if path else ""
     if error.errno in FULL_DISK:
         remedy = "free some space and start again: what was done is kept"
-        return f"{where}no room ({error.strerror}); {remedy}"
-    return f"{where}{error.strerror}" if error.errno in REFUSED else None
+        return f"{prefix}no room ({error.strerror}); {remedy}"
+    return f"{prefix}{error.strerror}" if error.errno in REFUSED else None
 
 
 def _defer_to_rank_zero() -> None:

@@ -229,19 +229,19 @@ def _show(options: Arguments, forms: Forms) -> None:
     """
     wanted = {path: SUFFIXES.get(path.suffix) for path in options.out or ()}
     chosen = "json" if options.json else options.format
-    for place, form in wanted.items() or {None: chosen}.items():
+    for path, form in wanted.items() or {None: chosen}.items():
         if form not in forms:
             raise InputError(
                 "no such form of this report",
-                file=place,
-                record=None if place else chosen,
+                file=path,
+                record=None if path else chosen,
                 expected=f"one of {', '.join(suffix for suffix, form in SUFFIXES.items() if form in forms)}",
             )
     if not wanted:
         print(forms[chosen](), end="")
-    for place, form in wanted.items():
-        write_text(place, forms[form or ""]())
-        print(place)
+    for path, form in wanted.items():
+        write_text(path, forms[form or ""]())
+        print(path)
 
 
 def _report(verbs: Verbs[argparse.ArgumentParser]) -> None:

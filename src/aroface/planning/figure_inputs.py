@@ -42,8 +42,8 @@ def _attacked(plan: Plan, figure: Figure) -> list[Path]:
 def _checkpoints(plan: Plan, runs: Iterable[PlannedRun]) -> list[Path]:
     # They say which runs are finished. The histories beside them are no job's outputs: earlier versions wrote none, and
     # no run must be trained again for the want of one.
-    found = [plan.results.run(run.name).checkpoint for run in runs]
-    return [path for path in found if path.exists()] if plan.values["render_only"] else found
+    checkpoints = [plan.results.run(run.name).checkpoint for run in runs]
+    return [path for path in checkpoints if path.exists()] if plan.values["render_only"] else checkpoints
 
 
 _FROM_RUNS: dict[str, Callable[[Plan, Figure], list[Path]]] = {"training": _trained, "displacements": _attacked}
@@ -79,15 +79,17 @@ def read_figures(plan: Plan) -> dict[str, Figure]:
 
 
 def _read(plan: Plan, entry: str | dict[str, str], record: str) -> Figure:
-    said = {"name": entry, "kind": "fae"} if isinstance(entry, str) else entry
-    name, protocols = said["name"], FIGURE_KINDS[said["kind"]].protocols
+    declared = {"name": entry, "kind": "fae"} if isinstance(entry, str) else entry
+    name, protocols = declared["name"], FIGURE_KINDS[declared["kind"]].protocols
     if not protocols:
-        if "benchmark" in said:
-            raise InputError(f"kind {said['kind']} shows no benchmark", file=plan.file, record=f"{record}.benchmark")
-        return Figure(name, said["kind"])
-    benchmark = said.get("benchmark", name)
-    known = [each.name for each in plan.benchmarks.values() if each.spec["protocol"] in protocols]
+        if "benchmark" in declared:
+            raise InputError(
+                f"kind {declared['kind']} shows no benchmark", file=plan.file, record=f"{record}.benchmark"
+            )
+        return Figure(name, declared["kind"])
+    benchmark = declared.get("benchmark", name)
+    known = [planned.name for planned in plan.benchmarks.values() if planned.spec["protocol"] in protocols]
     if benchmark not in known:
         expected = f"one of {', '.join(known)}" if known else f"a benchmark of the protocol {' or '.join(protocols)}"
         raise InputError(f"no curves of {benchmark!r}", file=plan.file, record=record, expected=expected)
-    return Figure(name, said["kind"], benchmark)
+    return Figure(name, declared["kind"], benchmark)

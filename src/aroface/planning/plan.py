@@ -221,14 +221,14 @@ class Plan:
             benchmarks: names of benchmarks, those that are not configured left aside; None for all.
             rows: parts of experiments, such as ``{"method": "arcface"}``, one of which a run must match; None for all.
         """
-        found = [
+        paths = [
             self.results.record(run.name, benchmark.name)
             for run in self.runs.values()
             if rows is None or any(row.items() <= run.experiment.described.items() for row in rows)
             for benchmark in self.benchmarks.values()
             if (benchmarks is None or benchmark.name in benchmarks) and benchmark.evaluates(run.experiment)
         ]
-        return [path for path in found if path.exists()] if self.values["render_only"] else found
+        return [path for path in paths if path.exists()] if self.values["render_only"] else paths
 
     def missing(self) -> list[str]:
         """A line for each data set and each checkpoint that the plan names and that is not there."""
@@ -241,7 +241,7 @@ class Plan:
         if rule in ("train", "import_released"):
             return self.runs[wildcards["run"]].source.missing
         if rule.startswith("verify_"):
-            return next(each.missing for each in self.sources.received if rule == f"verify_{each.name}")
+            return next(source.missing for source in self.sources.received if rule == f"verify_{source.name}")
         return self.benchmarks[wildcards["benchmark"]].source.missing if rule == "embed" else None
 
     def write(self) -> None:
@@ -293,7 +293,7 @@ def make_plan(files: Sequence[Path], changes: Mapping[str, Any] | None = None, *
                 f"unknown benchmark {unknown[0]!r}", file=configuration.file, record=record, expected=expected
             )
     for number, name in enumerate(configuration.values["training"]["validate"]):
-        pairs = [each.name for each in benchmarks.values() if each.source.kind == "pairs"]
+        pairs = [benchmark.name for benchmark in benchmarks.values() if benchmark.source.kind == "pairs"]
         if name not in pairs:
             record, expected = f"training.validate.{number}", f"one of the benchmarks {', '.join(pairs)}"
             raise InputError(f"no labelled pairs {name!r}", file=configuration.file, record=record, expected=expected)

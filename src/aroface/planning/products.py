@@ -130,7 +130,7 @@ class Products:
     def table_records(self, table: str) -> list[Path]:
         """The records that a table shows."""
         spec = self.offered[table]
-        rows = None if spec.rows is None else [each for row in spec.rows for each in row.experiments]
+        rows = None if spec.rows is None else [experiment for row in spec.rows for experiment in row.experiments]
         return self.plan.records({column.benchmark for column in spec.columns}, rows)
 
     def figure_inputs(self, figure: str) -> list[Path]:
@@ -145,13 +145,13 @@ class Products:
     @property
     def claimed_records(self) -> list[Path]:
         """The records that claims are about."""
-        found: list[Path] = []
+        paths: list[Path] = []
         for claim in self.claims.claims:
             if isinstance(claim, DropClaim):
-                found += self.plan.records({claim.benchmark}, [asdict(each) for each in claim.experiments])
+                paths += self.plan.records({claim.benchmark}, [asdict(experiment) for experiment in claim.experiments])
             elif self._offers(self.claims.specs[claim.table]):
-                found += self.table_records(claim.table)
-        return list(dict.fromkeys(found))
+                paths += self.table_records(claim.table)
+        return list(dict.fromkeys(paths))
 
     @property
     def claimed_specs(self) -> list[Path]:

@@ -43,7 +43,7 @@ def report_material(products: Products, *, workflow: str, root: Path = Path()) -
         claims=root / CLAIMS,
         records=plan.results.records,
         results=plan.results.root,
-        experiments=tuple(RecordedExperiment(**each) for each in experiments.values()),
+        experiments=tuple(RecordedExperiment(**experiment) for experiment in experiments.values()),
         labels=plan.labels,
         runs=tuple(_runs(plan)),
         data=tuple(_data(plan, read_all(root / REGISTRIES))),
@@ -78,7 +78,9 @@ def _shown(products: Products) -> Iterator[Spec]:
 
 def _runs(plan: Plan) -> Iterator[ReportedRun]:
     for run in plan.runs.values():
-        benchmarks = tuple(each.name for each in plan.benchmarks.values() if each.evaluates(run.experiment))
+        benchmarks = tuple(
+            benchmark.name for benchmark in plan.benchmarks.values() if benchmark.evaluates(run.experiment)
+        )
         yield ReportedRun(
             run.name,
             run.entry(),
@@ -91,17 +93,17 @@ def _runs(plan: Plan) -> Iterator[ReportedRun]:
 
 def _data(plan: Plan, entries: dict[str, Entry]) -> Iterator[ReportedDataSet]:
     trained = {run.source.name: run.source for run in plan.runs.values() if run.source.kind != "checkpoint"}
-    evaluated = {each.source.name: each.source for each in plan.benchmarks.values()}
+    evaluated = {benchmark.source.name: benchmark.source for benchmark in plan.benchmarks.values()}
     for purpose, sources in (("training", trained), ("evaluation", evaluated)):
         for source in sources.values():
             yield _described(source, purpose, entries.get(source.name) if source.received else None)
 
 
 def _described(source: DataSource, purpose: str, entry: Entry | None) -> ReportedDataSet:
-    place = (source.name, source.label, source.kind, source.manifest_hash, source.manifest, purpose)
+    described = (source.name, source.label, source.kind, source.manifest_hash, source.manifest, purpose)
     if entry is None:
-        return ReportedDataSet(*place, missing=source.missing)
-    return ReportedDataSet(*place, entry.licence, entry.provider, entry.request, entry.citation, source.missing)
+        return ReportedDataSet(*described, missing=source.missing)
+    return ReportedDataSet(*described, entry.licence, entry.provider, entry.request, entry.citation, source.missing)
 
 
 def _steps(products: Products) -> Iterator[Step]:
@@ -109,8 +111,8 @@ def _steps(products: Products) -> Iterator[Step]:
     plan = products.plan
     made = []
     for verb in dict.fromkeys(making.verb for making in plan.sources.makings):
-        making = [path for each in plan.sources.makings if each.verb == verb for path in each.manifests]
-        made.append(Step(f"{verb} data", tuple(making)))
+        files = [path for making in plan.sources.makings if making.verb == verb for path in making.manifests]
+        made.append(Step(f"{verb} data", tuple(files)))
     if plan.sources.received:
         made.append(Step("verify data", tuple(source.manifest for source in plan.sources.received)))
     yield from made
@@ -121,10 +123,10 @@ def _steps(products: Products) -> Iterator[Step]:
     weights += [Step("import_released", imported)] if imported else []
     yield from weights
     pairs = [
-        (run.name, each.name)
+        (run.name, benchmark.name)
         for run in plan.runs.values()
-        for each in plan.benchmarks.values()
-        if each.evaluates(run.experiment)
+        for benchmark in plan.benchmarks.values()
+        if benchmark.evaluates(run.experiment)
     ]
     records = [plan.results.record(run, name) for run, name in pairs]
     features = [plan.results.features(run, name).index for run, name in pairs]

@@ -82,19 +82,19 @@ def load_histories(
     if runs is None and not Path(folder).is_dir():
         raise InputError("no such folder", file=folder, expected="a folder of runs")
     names = runs if runs is not None else (path.parent.name for path in list_files(folder, f"*/{CHECKPOINT}"))
-    found: dict[tuple[RecordedExperiment, int], History] = {}
+    chosen: dict[tuple[RecordedExperiment, int], History] = {}
     gaps = []
     for name in sorted(names):
         match = _TRAINED.fullmatch(name)
         if match is None:
             continue
-        place = RunFolder(Path(folder) / name)
-        history = _read(place.history, runs)
+        run = RunFolder(Path(folder) / name)
+        history = _read(run.history, runs)
         if history is None:
             experiment = RecordedExperiment(method_of(name, match[1], runs), match[2], match[3])
-            gaps.append(Gap(experiment, int(match[4]), _adversary(place)))
+            gaps.append(Gap(experiment, int(match[4]), _adversary(run)))
             continue
-        rival = found.setdefault((history.experiment, history.seed), history)
+        rival = chosen.setdefault((history.experiment, history.seed), history)
         if rival is not history:
             raise InputError(
                 f"{history.experiment} has several runs of seed {history.seed}: {rival.run}, {history.run}",
@@ -102,7 +102,7 @@ def load_histories(
                 expected="one",
                 remedy="say which runs are current (--runs-file)",
             )
-    return tuple(found.values()), tuple(gaps)
+    return tuple(chosen.values()), tuple(gaps)
 
 
 def _read(path: Path, runs: Collection[str] | None) -> History | None:
@@ -134,16 +134,16 @@ def by_experiment(
     Raises:
         InputError: two seeds of one experiment were not trained for the same number of steps.
     """
-    found: dict[RecordedExperiment, list[History]] = {}
+    groups: dict[RecordedExperiment, list[History]] = {}
     for history in sorted(histories, key=lambda history: (history.experiment, history.seed)):
-        alike = found.setdefault(history.experiment, [])
+        alike = groups.setdefault(history.experiment, [])
         alike.append(history)
         steps, expected = history.content["steps"], alike[0].content["steps"]
         if steps != expected:
             what = f"a training of {steps} steps"
             raise InputError(what, file=history.path, expected=f"{expected} as in {alike[0].run}")
-    wanted = [each for each in order or () if each in found]
-    return {each: tuple(found[each]) for each in dict.fromkeys([*wanted, *found])}
+    wanted = [experiment for experiment in order or () if experiment in groups]
+    return {experiment: tuple(groups[experiment]) for experiment in dict.fromkeys([*wanted, *groups])}
 
 
 def gap_words(gaps: Sequence[Gap], labels: Mapping[str, str]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -163,3 +165,8 @@ def test_what_has_gaps_stands_for_the_whole_while_it_is_newer(tmp_path: Path):
     assert latest(whole) == whole
     os.utime(whole, (0, 0))
     assert latest(whole) == partial(whole)
+
+
+def test_planning_imports_no_drawing_library():
+    code = "import sys, aroface.planning.products; assert 'matplotlib' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -101,9 +101,9 @@ def find_site(
     Raises:
         InputError: the file is malformed.
     """
-    said: Mapping[str, Any] = (read_yaml(root / SITE) or {}) if (root / SITE).exists() else {}
-    validate(said, "site", file=root / SITE)
-    queue, nodes = said.get("gpu", {}), said.get("nodes", 1)
+    settings: Mapping[str, Any] = (read_yaml(root / SITE) or {}) if (root / SITE).exists() else {}
+    validate(settings, "site", file=root / SITE)
+    queue, nodes = settings.get("gpu", {}), settings.get("nodes", 1)
     asked = plan.values["resources"]["train"]["gpus"]
     per_node = gpus_per_node or queue.get("per_node") or max(DEFAULT_GPUS_PER_NODE, -(-asked // nodes))
     number = gpus or queue.get("count") or per_node * -(-max(DEFAULT_GPUS, asked) // per_node)
@@ -117,11 +117,11 @@ def tasks_to_do(plan: Plan) -> list[Task]:
     """
     if plan.values["render_only"]:
         return []
-    found, sets = [], {}
+    tasks, sets = [], {}
     for run in plan.runs.values():
         trained = plan.results.run(run.name).checkpoint.exists()
         if not trained:
-            found.append(Task("train" if run.experiment.released is None else "import_released", run.name))
+            tasks.append(Task("train" if run.experiment.released is None else "import_released", run.name))
             sets[run.source.name] = run.source
         for benchmark in plan.benchmarks.values():
             if not benchmark.evaluates(run.experiment):
@@ -129,11 +129,11 @@ def tasks_to_do(plan: Plan) -> list[Task]:
             if plan.results.record(run.name, benchmark.name).exists():
                 continue
             if not plan.results.features(run.name, benchmark.name).index.exists():
-                found.append(Task("embed", run.name, benchmark.name))
+                tasks.append(Task("embed", run.name, benchmark.name))
                 sets[benchmark.source.name] = benchmark.source
-            found.append(Task("evaluate", run.name, benchmark.name))
+            tasks.append(Task("evaluate", run.name, benchmark.name))
     made = {name: _data_rule(plan, source) for name, source in sets.items() if not source.manifest.exists()}
-    return [*(Task(rule) for rule in dict.fromkeys(made.values()) if rule), *found]
+    return [*(Task(rule) for rule in dict.fromkeys(made.values()) if rule), *tasks]
 
 
 def workload(plan: Plan, costs: Costs, tasks: Iterable[Task], site: Site) -> list[SimulatedJob]:
@@ -148,12 +148,12 @@ def workload(plan: Plan, costs: Costs, tasks: Iterable[Task], site: Site) -> lis
     Raises:
         InputError: a time limit is too short for anything to get done.
     """
-    order = {name: place for place, name in enumerate([*plan.runs, *plan.benchmarks])}
+    order = {name: rank for rank, name in enumerate([*plan.runs, *plan.benchmarks])}
 
-    def place(task: Task) -> tuple[Any, ...]:
+    def rank(task: Task) -> tuple[Any, ...]:
         return KINDS.index(task.kind), order.get(task.run or "", 0), order.get(task.benchmark or "", 0), task.rule
 
-    chosen = {task.name: task for task in sorted(tasks, key=place) if task.kind != "render"}
+    chosen = {task.name: task for task in sorted(tasks, key=rank) if task.kind != "render"}
     made = _Hours(plan, costs)
     return [_job(task, chosen, plan, made, site) for task in chosen.values()]
 
