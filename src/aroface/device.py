@@ -1,4 +1,4 @@
-"""Which device computes, and memory for one that is a CPU."""
+"""Choice of the device that computes, and memory settings for a CPU."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the installed packages are those of requirements.lock; nothing is imported to find out.
+"""Comparison of the installed packages with requirements.lock; none of them is imported.
 
 The lock lies in the checkout that this package runs from. Installed from a wheel there is none, and nothing to say.
 """

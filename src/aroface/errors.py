@@ -36,11 +36,11 @@ class InputError(Exception):
     control characters, whatever the parts do.
 
     Args:
-        what: what is wrong, in a few words.
+        what: Problem, in a few words.
         file: the file it was found in.
         record: the record, row, key or index in that file.
-        expected: what should have stood there.
-        remedy: what the reader can do about it.
+        expected: Content that should have stood there.
+        remedy: Action that the reader can take.
     """
 
     def __init__(

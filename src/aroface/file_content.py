@@ -28,7 +28,7 @@ def refuse_placeholder(path: str | PathLike[str], expected: str | None = None) -
 
     Args:
         path: File that somebody was to download.
-        expected: What it should be, for the error line.
+        expected: Expected content, for the error line.
 
     Raises:
         InputError: No such file, a folder, an empty file, a web page, or a Git LFS pointer.

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from aroface.errors import InputError, printable
+from aroface.humanize import bytes_text
 from aroface.leftovers import temporary_prefix, tidy_once
 
 HASH_DIGITS = 8
@@ -121,9 +122,9 @@ def writing(path: Path, size: int | None = None) -> Iterator[None]:
         number = _want_of_room(error)
         if number is None:
             raise
-        needed = "" if size is None else f"{amount(size)} needed, "
+        needed = "" if size is None else f"{bytes_text(size)} needed, "
         raise NoRoomError(
-            number, f"{os.strerror(number)}: {needed}{amount(free_bytes(path))} free", str(path)
+            number, f"{os.strerror(number)}: {needed}{bytes_text(free_bytes(path))} free", str(path)
         ) from error
 
 
@@ -132,12 +133,6 @@ def free_bytes(path: Path) -> int:
     while not path.exists() and path != path.parent:
         path = path.parent
     return shutil.disk_usage(path).free
-
-
-def amount(size: float) -> str:
-    """Bytes in words: ``1.2 GB``, ``312.0 MB``, ``0.3 kB``."""
-    unit, name = next((each for each in ((1e9, "GB"), (1e6, "MB")) if size >= each[0]), (1e3, "kB"))
-    return f"{size / unit:,.1f} {name}"
 
 
 def _want_of_room(error: BaseException | None) -> int | None:
@@ -213,7 +208,7 @@ def refuse_special(path: str | os.PathLike[str], expected: str) -> None:
 
     Args:
         path: File, folder or link; also one that is missing, which is left to whoever opens it.
-        expected: What it should be, for the error line.
+        expected: Expected content, for the error line.
 
     Raises:
         InputError: It is none of these.
@@ -228,7 +223,7 @@ def read_document(path: str | os.PathLike[str], expected: str, most: int) -> str
 
     Args:
         path: File.
-        expected: What it should be, for the error line.
+        expected: Expected content, for the error line.
         most: Number of bytes beyond which it is none.
 
     Raises:
@@ -242,7 +237,7 @@ def read_document(path: str | os.PathLike[str], expected: str, most: int) -> str
     except IsADirectoryError:
         raise InputError("a folder", file=path, expected=expected) from None
     if len(data) > most:
-        raise InputError("the file is larger", file=path, expected=f"{expected} of at most {amount(most)}")
+        raise InputError("the file is larger", file=path, expected=f"{expected} of at most {bytes_text(most)}")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -122,7 +122,7 @@ def summary_lines(
         summary: Counts and first names by kind.
         word: First words of a line.
         taken: Kinds that are named although nothing of them is left out; their lines begin with ``noted``.
-        reasons: By kind, a message for each of its items; each is a line of its own, in place of the first names.
+        reasons: Messages for each item of a kind; each is a line of its own, in place of the first names.
     """
     lines = []
     for kind, each in summary.items():

@@ -41,7 +41,7 @@ class Program:
         device: ``cuda``, ``cpu``, or None and ``auto`` for the GPU where onnxruntime can use it.
         threads: Number of threads of CPU arithmetic; onnxruntime's own choice by default.
         time_limit: Seconds that one batch may take.
-        expected: What the file should be, for error lines.
+        expected: Expected content of the file, for error lines.
 
     Attributes:
         session: onnxruntime's.
@@ -156,7 +156,7 @@ def weight_files(path: Path, model: Any) -> list[Path]:
 
     Args:
         path: File of the model.
-        model: What `read_graph` returns.
+        model: Graph as `read_graph` returns it.
 
     Raises:
         InputError: One is missing, or lies outside the model's folder.

@@ -19,7 +19,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
-from aroface.files import amount
+from aroface.humanize import bytes_text, clock_text
 
 Item = TypeVar("Item")
 
@@ -36,7 +36,7 @@ def track(items: Iterable[Item], description: str, total: int | None = None) -> 
 
     Args:
         items: Pieces of work.
-        description: What is done, in a few words.
+        description: Description of the work, in a few words.
         total: Number of items, where it does not show in them.
     """
     if not console.is_terminal:
@@ -59,9 +59,9 @@ class _Lines:
     """Lines of progress.
 
     Args:
-        description: What is done.
+        description: Description of the work.
         total: Amount of it, None if it is not known.
-        words: How an amount is written.
+        words: Function that writes an amount.
     """
 
     def __init__(self, description: str, total: int | None, words: Callable[[int], str] = "{:,}".format) -> None:
@@ -83,14 +83,8 @@ class _Lines:
         if self._total:
             line += f" of {self._words(self._total)} ({min(done / self._total, 1):.0%})"
             if ready < done < self._total:
-                line += f", {_duration((now - self._begin) / (done - ready) * (self._total - done))} left"
+                line += f", {clock_text((now - self._begin) / (done - ready) * (self._total - done))} left"
         print(line, file=sys.stderr, flush=True)
-
-
-def _duration(seconds: float) -> str:
-    """A time as people write it: ``0:05:00`` is five minutes."""
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
 @contextmanager
@@ -98,12 +92,12 @@ def track_bytes(description: str, total: int | None, ready: int = 0) -> Iterator
     """Show how many bytes are done, their rate and the time left; yields a function that moves it on by some of them.
 
     Args:
-        description: What is done, in a few words.
+        description: Description of the work, in a few words.
         total: Number of bytes, None if it is not known.
         ready: Number of them that were there before.
     """
     if not console.is_terminal:
-        lines, done = _Lines(description, total, amount), ready
+        lines, done = _Lines(description, total, bytes_text), ready
 
         def move(count: int) -> None:
             nonlocal done

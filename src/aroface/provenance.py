@@ -1,4 +1,4 @@
-"""Where a result comes from: commit, package versions, hardware; :mod:`aroface.environment_lock` has the lock."""
+"""Provenance of a result: commit, package versions, hardware; :mod:`aroface.environment_lock` has the lock."""
 
 from __future__ import annotations
 

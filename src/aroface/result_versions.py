@@ -1,4 +1,4 @@
-"""Versions of results: what the code means, as numbers raised by hand.
+"""Versions of the meaning of results, raised by hand.
 
 They are part of the names of results, so raising one makes new results beside the old ones. A change of the code that
 leaves all results as they were raises none, and nothing runs again.

@@ -20,7 +20,7 @@ def typed_options(kind: type[OptionsT], mapping: Mapping[str, Any], record: str)
     Args:
         kind: dataclass whose fields are numbers, truth values, literals or one of these or None.
         mapping: values by field name.
-        record: what the error line calls the mapping.
+        record: Name of the mapping in the error line.
 
     Raises:
         InputError: an unknown key, or a value of another type.

@@ -96,7 +96,7 @@ class Project:
             shutil.copy(ROOT / name, folder)
         for name in ("profiles", "workflow", "paper_tables", "slurm"):
             shutil.copytree(ROOT / name, folder / name, dirs_exist_ok=True)
-        with open(folder / "workflow" / "lib" / "cluster.py", "a") as file:
+        with open(folder / "workflow" / "lib" / "slurm.py", "a") as file:
             file.write(IMPATIENT)
         self.configure()
 

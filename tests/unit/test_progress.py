@@ -49,7 +49,7 @@ def test_bytes_count_from_what_was_ready(clock, capsys):
         clock.now += 100
         move(1_000_000)
         move(1_000_000)
-    assert capsys.readouterr().err.splitlines() == ["fetch x: 2.0 MB of 4.0 MB (50%), 0:03:20 left"]
+    assert capsys.readouterr().err.splitlines() == ["fetch x: 2.00 MB of 4.00 MB (50%), 0:03:20 left"]
 
 
 def test_an_error_passes_through(clock):

@@ -19,8 +19,10 @@ import yaml
 from snakemake.settings.types import RemoteExecutionSettings
 from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
 
-import cluster
 import orphaned_jobs
+import slurm
+import slurm_plugin
+import slurm_resources
 from aroface.errors import InputError
 from aroface.files import read_json
 from aroface.planning.plan import Plan, make_plan
@@ -34,8 +36,8 @@ GPU_JOB = {"gpus": 4, "threads": 8, "mem_mb": 1000, "runtime": 2880, "retries": 
 @pytest.fixture
 def site(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     """As if the profile had been read; changes are made before it is asked."""
-    settings: dict[str, object] = {**cluster.DEFAULTS, **SITE}
-    monkeypatch.setenv(cluster.SITE, json.dumps(settings))
+    settings: dict[str, object] = {**slurm.DEFAULTS, **SITE}
+    monkeypatch.setenv(slurm.SITE, json.dumps(settings))
     return settings
 
 
@@ -48,24 +50,24 @@ def asked_for(plan: Plan, method: str = "arcface") -> dict[str, Any]:
     """What the rule asks for the training of the first run of a method."""
     run = next(name for name, each in plan.runs.items() if each.experiment.method == method)
     wildcards = SimpleNamespace(run=run)
-    return {name: value(wildcards) for name, value in cluster.training_resources(plan).items()}
+    return {name: value(wildcards) for name, value in slurm_resources.training_resources(plan).items()}
 
 
 def test_the_example_has_every_key_and_is_valid() -> None:
-    example = cluster.read_site(ROOT / "slurm/site.example.yaml")
-    properties = read_json(ROOT / "workflow/schemas/site.schema.json")["properties"]
-    assert example.keys() == properties.keys() == cluster.DEFAULTS.keys()
+    example = slurm.read_site(ROOT / "slurm/site.example.yaml")
+    properties = read_json(ROOT / "src/aroface/_schemas/site.schema.json")["properties"]
+    assert example.keys() == properties.keys() == slurm.DEFAULTS.keys()
     for kind in ("cpu", "gpu"):
         assert example[kind].keys() == properties[kind]["properties"].keys()
     for variable in ("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME"):  # GPUs talk by one, their processes by the other
         assert f"{variable}=" in example["setup"]
-    assert cluster.read_site(ROOT / "slurm/no such file") == cluster.DEFAULTS
+    assert slurm.read_site(ROOT / "slurm/no such file") == slurm.DEFAULTS
 
 
 def test_a_wrong_key_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "site.yaml").write_text("gpu: {partitoin: gpu}\n")
     with pytest.raises(InputError, match=r"site.yaml: gpu: .*'partitoin' was unexpected"):
-        cluster.read_site(tmp_path / "site.yaml")
+        slurm.read_site(tmp_path / "site.yaml")
 
 
 @pytest.mark.parametrize(
@@ -80,13 +82,13 @@ def test_a_wrong_key_is_one_line(tmp_path: Path) -> None:
 def test_a_wrong_value_is_one_line(tmp_path: Path, line: str, expected: str) -> None:
     (tmp_path / "site.yaml").write_text(f"{line}\n")
     with pytest.raises(InputError, match=rf"^{tmp_path}/site.yaml: .*{expected}"):
-        cluster.read_site(tmp_path / "site.yaml")
+        slurm.read_site(tmp_path / "site.yaml")
 
 
 def test_a_key_without_a_value_says_nothing(tmp_path: Path) -> None:
     """As it stays when all lines below it are deleted from a copy of the example."""
     (tmp_path / "site.yaml").write_text("cpu:\ngpu:\n  type:\n  count: 4\naccount:\nsetup:\nnodes: 2\n")
-    assert cluster.read_site(tmp_path / "site.yaml") == {**cluster.DEFAULTS, "gpu": {"count": 4}, "nodes": 2}
+    assert slurm.read_site(tmp_path / "site.yaml") == {**slurm.DEFAULTS, "gpu": {"count": 4}, "nodes": 2}
 
 
 @pytest.mark.parametrize("word", ["-n", "-np", "-kn", "--dry-run", "--dryrun"])
@@ -95,11 +97,11 @@ def test_a_plan_asks_slurm_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     script(tmp_path / "scontrol", "echo 'slurm_load_ctl_conf error: Unable to contact slurm controller' >&2; exit 1")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     monkeypatch.setattr(sys, "argv", ["snakemake", word, "--profile", "slurm"])
-    assert cluster.Profile(cluster.DEFAULTS, ROOT / "slurm").status_command is None
+    assert slurm.Profile(slurm.DEFAULTS, ROOT / "slurm").status_command is None
     for others in (["--nolock"], ["table_n", "-c1"], ["-k"]):
         monkeypatch.setattr(sys, "argv", ["snakemake", *others])
         with pytest.raises(InputError, match=r"^scontrol show config: slurm_load_ctl_conf error: .*controller; does"):
-            cluster.Profile(cluster.DEFAULTS, ROOT / "slurm")
+            slurm.Profile(slurm.DEFAULTS, ROOT / "slurm")
 
 
 def test_a_type_of_gpu_may_have_a_hyphen(
@@ -107,8 +109,8 @@ def test_a_type_of_gpu_may_have_a_hyphen(
 ) -> None:
     """As Slurm itself finds them: the plugin refuses such a gres, and another way of asking for it in the extras."""
     (tmp_path / "site.yaml").write_text("gpu: {type: nvidia_a100-sxm4-80gb}\n")
-    monkeypatch.setenv(cluster.SITE, json.dumps(cluster.read_site(tmp_path / "site.yaml")))
-    asked = cluster.job_resources(GPU_JOB), asked_for(plan_of(tmp_path))
+    monkeypatch.setenv(slurm.SITE, json.dumps(slurm.read_site(tmp_path / "site.yaml")))
+    asked = slurm_resources.job_resources(GPU_JOB), asked_for(plan_of(tmp_path))
     for resources in asked:
         assert "gres" not in resources
         assert "--gpus-per-node=nvidia_a100-sxm4-80gb:4" in resources["slurm_extra"].split()
@@ -117,23 +119,23 @@ def test_a_type_of_gpu_may_have_a_hyphen(
 
 
 def test_without_the_profile_nothing_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(cluster.SITE, raising=False)
-    assert cluster.job_resources(GPU_JOB) == {}
+    monkeypatch.delenv(slurm.SITE, raising=False)
+    assert slurm_resources.job_resources(GPU_JOB) == {}
     asked = {"processes": 4, "gpus": 4, "nodes": 1, "launcher": ""}
     assert asked_for(plan_of(tmp_path)) == asked
     assert asked_for(plan_of(tmp_path), "adaface") == {**asked, "processes": 2}, "GPUs are the first of the machine"
-    assert cluster.job_minutes(GPU_JOB)(None, 2) == 2 * 2880
+    assert slurm_resources.job_minutes(GPU_JOB)(None, 2) == 2 * 2880
 
 
 def test_jobs_go_where_their_devices_are(site: dict[str, object]) -> None:
-    assert cluster.job_resources(GPU_JOB) == {
+    assert slurm_resources.job_resources(GPU_JOB) == {
         "slurm_account": "mine",
         "slurm_partition": "gpu",
         "gres": "gpu:a100:4",
     }
-    assert cluster.job_resources(GPU_JOB | {"gpus": 0}) == {"slurm_account": "mine", "slurm_partition": "cpu"}
-    assert cluster.job_minutes(GPU_JOB)(None, 1) == 24 * 60
-    assert [cluster.job_memory(GPU_JOB)(None, attempt) for attempt in (1, 2)] == [1000, 2000]
+    assert slurm_resources.job_resources(GPU_JOB | {"gpus": 0}) == {"slurm_account": "mine", "slurm_partition": "cpu"}
+    assert slurm_resources.job_minutes(GPU_JOB)(None, 1) == 24 * 60
+    assert [slurm_resources.job_memory(GPU_JOB)(None, attempt) for attempt in (1, 2)] == [1000, 2000]
 
 
 def test_one_setting_spreads_a_training_over_nodes(
@@ -143,17 +145,17 @@ def test_one_setting_spreads_a_training_over_nodes(
     one = asked_for(plan)
     assert (one["nodes"], one["gres"], one["mpi"]) == (1, "gpu:a100:8", "")
     assert "tasks" not in one
-    monkeypatch.setenv(cluster.SITE, json.dumps(site | {"nodes": 2}))
+    monkeypatch.setenv(slurm.SITE, json.dumps(site | {"nodes": 2}))
     two = asked_for(plan)
     assert (two["nodes"], two["gres"], two["tasks"]) == (2, "gpu:a100:4", 2)
     assert two["mpi"]
     assert "--signal=USR1@120" in two["slurm_extra"]
-    monkeypatch.setenv(cluster.SITE, json.dumps(site | {"nodes": 3}))
+    monkeypatch.setenv(slurm.SITE, json.dumps(site | {"nodes": 3}))
     for gpus in (4, 8):  # four would fit on two of the nodes
         plan = plan_of(tmp_path, resources={"train": {"gpus": gpus}})
         said = rf"slurm/site.yaml: nodes: {gpus} processes on {gpus} GPUs of \w+ on 3 nodes"
         with pytest.raises(InputError, match=said):
-            cluster.training_resources(plan)
+            slurm_resources.training_resources(plan)
 
 
 @pytest.mark.parametrize(
@@ -177,7 +179,7 @@ def test_a_training_gets_only_devices_that_it_keeps_busy(
     expected: tuple[int, int, int],
 ) -> None:
     """AdaFace's recipe takes 256 of its 512 images at once."""
-    monkeypatch.setenv(cluster.SITE, json.dumps(site | {"nodes": nodes}))
+    monkeypatch.setenv(slurm.SITE, json.dumps(site | {"nodes": nodes}))
     plan = plan_of(tmp_path, resources={"train": {"gpus": gpus}})
     few, many = asked_for(plan, "adaface"), asked_for(plan)
     assert (few["processes"], few["gpus"], few["nodes"]) == expected
@@ -191,21 +193,21 @@ def test_a_training_gets_only_devices_that_it_keeps_busy(
 def test_a_training_asks_for_its_estimate_and_then_for_all_there_is(
     tmp_path: Path, site: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(cluster.SITE, json.dumps(site | {"gpu": {}}))
+    monkeypatch.setenv(slurm.SITE, json.dumps(site | {"gpu": {}}))
     plan = plan_of(tmp_path, resources={"train": {"runtime": 100_000}})
-    times = cluster.TrainingTime(plan, ROOT)
+    times = slurm_resources.TrainingTime(plan, ROOT)
     small, large = (
         next(run for run in plan.runs if run.startswith(f"arcface-{name}")) for name in ("ms1mv2", "ms1mv3")
     )
     limits = [times.limit(SimpleNamespace(run=run), 1) for run in (small, large)]
-    assert all(cluster.SHORTEST < limit < 100_000 for limit in limits)
+    assert all(slurm_resources.SHORTEST < limit < 100_000 for limit in limits)
     assert times.limit(SimpleNamespace(run=small), 2) == 100_000
     assert times.limit(SimpleNamespace(run="of a set that nobody has counted"), 1) == 100_000
     assert times.retries == 5
-    monkeypatch.setenv(cluster.SITE, json.dumps(site | {"gpu": {"max_hours": 1}}))
-    short = cluster.TrainingTime(plan, ROOT)
+    monkeypatch.setenv(slurm.SITE, json.dumps(site | {"gpu": {"max_hours": 1}}))
+    short = slurm_resources.TrainingTime(plan, ROOT)
     assert short.limit(SimpleNamespace(run=small), 1) == 60
-    assert short.retries >= 5 + (limits[0] - cluster.SHORTEST) // 60 - 1
+    assert short.retries >= 5 + (limits[0] - slurm_resources.SHORTEST) // 60 - 1
 
 
 @pytest.mark.parametrize(
@@ -225,10 +227,10 @@ def test_how_states_are_asked_for(
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     if expected is None:
         with pytest.raises(InputError, match=r"forgets finished jobs after 60 sec and keeps no accounts"):
-            cluster.status_command("auto")
+            slurm_plugin.status_command("auto")
     else:
-        assert cluster.status_command("auto") == expected
-    assert cluster.status_command("sacct") == "sacct"
+        assert slurm_plugin.status_command("auto") == expected
+    assert slurm_plugin.status_command("sacct") == "sacct"
 
 
 def test_no_end_of_a_job_is_taken_for_a_beginning(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,7 +243,7 @@ def test_no_end_of_a_job_is_taken_for_a_beginning(monkeypatch: pytest.MonkeyPatc
     assert inspect.iscoroutinefunction(plugin.query_job_status)
     assert "await query_job_status(" in inspect.getsource(plugin.Executor.check_active_jobs)
     monkeypatch.setattr(plugin, "query_job_status", ask)
-    cluster.tell_every_end()
+    slurm_plugin.tell_every_end()
     said: list[str] = []
     logger = SimpleNamespace(warning=said.append)
     for _ in range(2):
@@ -255,7 +257,7 @@ def test_a_state_that_cannot_be_asked_for_stays_unknown(monkeypatch: pytest.Monk
         return None, None
 
     monkeypatch.setattr(plugin, "query_job_status", ask)
-    cluster.tell_every_end()
+    slurm_plugin.tell_every_end()
     assert asyncio.run(plugin.query_job_status("squeue", None)) == (None, None)
 
 
@@ -385,13 +387,13 @@ def test_what_sbatch_said_is_in_the_summary(monkeypatch: pytest.MonkeyPatch, mes
     reported: list[str] = []
     monkeypatch.setattr(plugin.Executor, "_report_job_error_threadsafe", lambda self, info, msg: reported.append(msg))
     monkeypatch.setattr(plugin.Executor, "_report_job_submission_threadsafe", lambda self, info: reported.append(""))
-    monkeypatch.setattr(cluster, "REFUSALS", {})
-    cluster.keep_refusals()
+    monkeypatch.setattr(slurm_plugin, "REFUSALS", {})
+    slurm_plugin.keep_refusals()
     job = job_of("train", "arcface-x")
     plugin.Executor._report_job_error_threadsafe(None, SimpleNamespace(job=job), message)
-    assert failures([job], cluster.REFUSALS) == [f"failed: train arcface-x: not submitted: {words}"]
+    assert failures([job], slurm_plugin.REFUSALS) == [f"failed: train arcface-x: not submitted: {words}"]
     plugin.Executor._report_job_submission_threadsafe(None, SimpleNamespace(job=job))
-    assert failures([job], cluster.REFUSALS) == ["failed: train arcface-x: no such log: not there"]
+    assert failures([job], slurm_plugin.REFUSALS) == ["failed: train arcface-x: no such log: not there"]
     assert reported == [message, ""]
 
 
@@ -410,7 +412,7 @@ def test_a_users_own_options_of_sbatch_leave_those_that_a_training_needs(
     for name in ("run_job", "run_array_jobs"):
         assert "call = get_submit_command(" in inspect.getsource(getattr(plugin.Executor, name))
     monkeypatch.setattr(plugin, "get_submit_command", lambda job, params: f"sbatch {job.resources['slurm_extra']}")
-    cluster.merge_extras()
+    slurm_plugin.merge_extras()
     resources = {**asked_for(plan_of(tmp_path)), "slurm_extra": given}
     assert plugin.get_submit_command(job_of("train", **resources), {}) == f"sbatch {given}{added}"
 
@@ -420,7 +422,7 @@ def test_immediate_submit_is_refused(site: dict[str, object], monkeypatch: pytes
     with pytest.raises(
         InputError, match=r"^--immediate-submit submits the first jobs and ends; expected no such option"
     ):
-        cluster.check_call(call)
-    cluster.check_call(SimpleNamespace(remote_execution_settings=RemoteExecutionSettings()))
-    monkeypatch.delenv(cluster.SITE)
-    cluster.check_call(call)
+        slurm.check_call(call)
+    slurm.check_call(SimpleNamespace(remote_execution_settings=RemoteExecutionSettings()))
+    monkeypatch.delenv(slurm.SITE)
+    slurm.check_call(call)

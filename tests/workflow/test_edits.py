@@ -95,7 +95,7 @@ def edit(project: Project, file: str, old: str, new: str) -> None:
 
 def remark(project: Project) -> None:
     for name in (
-        *("Snakefile", "workflow/rules/train.smk", "workflow/rules/evaluate.smk", "workflow/lib/cluster.py"),
+        *("Snakefile", "workflow/rules/train.smk", "workflow/rules/evaluate.smk", "workflow/lib/slurm.py"),
         *("workflow/registries/recipes.yaml", "workflow/registries/methods.yaml", "workflow/registries/datasets.yaml"),
         *("workflow/registries/benchmarks.yaml", "workflow/configs/defaults.yaml", "test.yaml"),
     ):

@@ -16,9 +16,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import cluster
-import job_environment
+import container
 import orphaned_jobs
+import slurm
 from aroface.errors import InputError
 from aroface.planning.config import read_configuration
 from aroface.planning.paths import check_path, command_path
@@ -98,7 +98,7 @@ def test_commands_split_into_the_words_they_were_joined_of(
     products = find_products(make_plan([folder / "c.yaml"], root=ROOT), root=ROOT)
     plan, results = products.plan, command_path(name)
     making = plan.sources.makings[0]
-    assert not str(plan.results).startswith("-")
+    assert not str(plan.results.root).startswith("-")
     assert shlex.split(making.arguments) == ["generate", str(making.spec_file), "--out", str(making.out)]
     assert results in making.out.parents
     words = shlex.split(products.table_arguments("lfw"))
@@ -186,16 +186,16 @@ def test_slurm_job_starts_in_a_folder_of_any_name(template: Path, tmp_path: Path
 @pytest.mark.parametrize("folder", ["/a%j/b", "/a\\b"])
 def test_folder_that_slurm_cannot_have_is_one_line(folder: str) -> None:
     with pytest.raises(InputError, match=r"which Slurm does not take as it is in the names of logs; rename"):
-        cluster.check_working_folder(Path(folder))
-    cluster.check_working_folder(Path("/it's $HOME & more"))
+        slurm.check_working_folder(Path(folder))
+    slurm.check_working_folder(Path("/it's $HOME & more"))
 
 
 def test_folder_that_a_container_cannot_have_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", os.environ["PATH"])
-    monkeypatch.setattr(job_environment, "visible", lambda plan, root: [f"{tmp_path}/a,b"])
+    monkeypatch.setattr(container, "visible", lambda plan, root: [f"{tmp_path}/a,b"])
     site = {"environment": "container", "image": "x.sif"}
     with pytest.raises(InputError, match="a,b: a container cannot be given a folder whose path holds ','; rename it"):
-        job_environment.offer_container(site, SimpleNamespace(), tmp_path)
+        container.offer_container(site, SimpleNamespace(), tmp_path)
 
 
 def test_queue_is_read_with_any_folder() -> None:

@@ -51,13 +51,13 @@ class Call:
 
     Attributes:
         host: Name of its machine.
-        boot: What only processes under the same running kernel have in common.
+        boot: Identity that only processes under the same running kernel share.
         pid: Its process.
-        start: When that was started, in the kernel's own count; None where it cannot be known.
+        start: Time of its start in the kernel's own count; None where it cannot be known.
         since: The same for people.
         display: Process that shows its progress, if there is one.
-        folder: Where it was started.
-        makes: What it was to make, relative to the folder of results; kept there only.
+        folder: Folder that it was started in.
+        makes: Files that it was to make, relative to the folder of results; kept there only.
     """
 
     host: str
@@ -83,9 +83,9 @@ class Known:
     """The other calls that have a record here.
 
     Attributes:
-        living: On this machine.
-        dead: On this machine; also those of before its last start.
-        foreign: On other machines, where nobody can see from here whether they live.
+        living: Calls on this machine that live.
+        dead: Calls on this machine that have ended; also those of before its last start.
+        foreign: Calls on other machines, of which nobody can see from here whether they live.
     """
 
     living: Sequence[Call]

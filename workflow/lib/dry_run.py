@@ -1,4 +1,4 @@
-"""What the jobs of a dry run come to, printed at its end: where people look, below a list of any length."""
+"""Summary of the jobs of a dry run, printed at its end: where people look, below a list of any length."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from aroface.planning.forecast.outlook_text import summary
 from aroface.planning.forecast.workload import Task
 from aroface.planning.plan import Plan
-from cluster import on_slurm
+from slurm import on_slurm
 
 
 def print_summary(workflow: Any, plan: Plan, root: Path) -> None:
@@ -17,7 +17,7 @@ def print_summary(workflow: Any, plan: Plan, root: Path) -> None:
 
     Args:
         workflow: Snakemake's.
-        plan: of the configuration.
+        plan: Plan of the configuration.
         root: folder of the repository.
     """
     if not workflow.dryrun or workflow.scheduler is None:

@@ -14,7 +14,7 @@ from aroface.files import read_json
 from aroface.planning.plan import Plan, PlannedBenchmark
 
 KNOWN = Path(".snakemake/metadata")
-"""Where Snakemake notes what it made, and of which content: with that it needs no times."""
+"""Folder of Snakemake's notes on what it made, and of which content: with them it needs no times."""
 
 
 def trust_what_was_brought(plan: Plan) -> None:
@@ -29,10 +29,10 @@ def trust_what_was_brought(plan: Plan) -> None:
     if KNOWN.exists() and any(KNOWN.iterdir()):
         return
     for run in plan.runs:
-        checkpoint = plan.results / "runs" / run / "checkpoint.json"
+        checkpoint = plan.results.run(run).checkpoint
         for benchmark in plan.benchmarks.values():
-            index = plan.results / "features" / run / benchmark.name / "index.json"
-            record = plan.results / "records" / run / f"{benchmark.name}.json"
+            index = plan.results.features(run, benchmark.name).index
+            record = plan.results.record(run, benchmark.name)
             _renew(index, checkpoint, _same_weights)
             _renew(record, index, lambda made, of, benchmark=benchmark: _same_measurement(made, of, benchmark))
 
@@ -48,7 +48,7 @@ def trust_what_is_whole(plan: Plan, persistence: type[Any]) -> None:
         plan: Its runs and data sets are trusted.
         persistence: Snakemake's class of that name, whose method ``incomplete`` is replaced.
     """
-    incomplete, runs = persistence.incomplete, plan.results / "runs"
+    incomplete, runs = persistence.incomplete, plan.results.runs
     named = [*(run.source for run in plan.runs.values()), *(each.source for each in plan.benchmarks.values())]
     sources = {source.manifest: source for source in named}
     packed = {file for making in plan.sources.makings if making.folder is not None for file in making.manifests}

@@ -1,67 +1,30 @@
-"""What jobs run in, by one setting of slurm/site.yaml: Snakemake's own environment, conda's of each rule, a container.
-
-Conda environments are Snakemake's business (``software-deployment-method`` of the profile). In a container only the
-jobs' ``python`` runs: slurm/container/python is found before every other one and starts that of the image, so that
-Slurm's commands and the launcher of several nodes stay outside. No rule knows of it, and nothing becomes stale.
-"""
+"""Environment variables by which jobs find Python and this package, whatever environment they activate."""
 
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
-from typing import Any
 
 from aroface.errors import InputError
-from aroface.planning.plan import Plan
-
-CONTAINER = "container"
-FOLDER = Path("slurm/container")
 
 
-def check(site: dict[str, Any]) -> None:
-    """Refuse a container that is not there.
-
-    Raises:
-        InputError: one line that says how it is built.
-    """
-    image = Path(site["image"])
-    if site["environment"] == CONTAINER and not image.exists():
-        raise InputError(
-            f"no image {image}",
-            file="slurm/site.yaml",
-            record="image",
-            remedy=f"apptainer build {image} workflow/envs/aroface.def, where that is allowed, or environment: venv",
-        )
-
-
-def offer_container(site: dict[str, Any], plan: Plan, root: Path) -> None:
-    """Let jobs find the container's python first, if the site wants one, and let that see all that they read or write.
+def offer_package(root: Path) -> None:
+    """Let jobs find the Python that runs this process, and this package.
 
     Args:
-        site: the settings.
-        plan: says where data and results are.
-        root: folder of the repository.
+        root: Folder of the repository.
 
     Raises:
-        InputError: the path of one of these folders holds what separates them.
+        InputError: The path of one of these folders holds the separator of such lists.
     """
-    if site["environment"] != CONTAINER:
-        return
-    os.environ["PATH"] = os.pathsep.join([str((root / FOLDER).resolve()), os.environ["PATH"]])
-    os.environ["AROFACE_IMAGE"] = str((root / site["image"]).resolve())
-    folders = visible(plan, root)
-    for folder in folders:
-        if found := {",", ":"} & {*folder}:
-            what = f"a container cannot be given a folder whose path holds {min(found)!r}"
-            raise InputError(what, file=folder, remedy="rename it, or environment: venv in slurm/site.yaml")
-    os.environ["AROFACE_BIND"] = ",".join(folders)
+    _extend("PATH", Path(sys.executable).parent, first=True)
+    _extend("PYTHONPATH", root.resolve() / "src", first=False)
 
 
-def visible(plan: Plan, root: Path) -> list[str]:
-    """Folders that jobs need, where they really are, those within others left out."""
-    folders = {root.resolve(), plan.results.resolve(), Path(plan.values["paths"]["data"]).resolve()}
-    targets = {source.target.resolve() for source in plan.sources.received if source.target is not None}
-    folders |= {target if target.is_dir() else target.parent for target in targets}
-    folders |= {making.folder.resolve() for making in plan.sources.makings if making.folder is not None}
-    there = {folder for folder in folders if folder.exists()}
-    return sorted(str(folder) for folder in there if not there & {*folder.parents})
+def _extend(variable: str, folder: Path, *, first: bool) -> None:
+    if os.pathsep in str(folder):
+        problem = f"{folder}: a path with {os.pathsep!r} cannot stand in {variable}"
+        raise InputError(problem, remedy="rename the folder or move the repository")
+    others = [part for part in os.environ.get(variable, "").split(os.pathsep) if part]
+    os.environ[variable] = os.pathsep.join([str(folder), *others] if first else [*others, str(folder)])

@@ -37,8 +37,8 @@ class Queued:
     Attributes:
         number: Slurm's.
         state: such as RUNNING.
-        folder: where it was submitted.
-        comment: what it does.
+        folder: Folder that it was submitted from.
+        comment: Description of the job.
     """
 
     number: str
@@ -58,7 +58,7 @@ def wait_for_earlier_jobs(wanted: set[str], folder: Path = Path()) -> bool:
 
     Args:
         wanted: comments of the jobs to be started.
-        folder: where jobs are submitted from.
+        folder: Folder that jobs are submitted from.
 
     Raises:
         InputError: Slurm does not answer.
@@ -81,7 +81,7 @@ def processes_of_killed_calls(slurm: bool = False) -> list[psutil.Process]:
     """Processes on this machine that were started by calls of this folder which have ended without them.
 
     Args:
-        slurm: Whether to leave those out that run within a Slurm job other than this process's own; Slurm is asked
+        slurm: True to leave those out that run within a Slurm job other than this process's own; Slurm is asked
             for them.
     """
     living = {this_call().identity, *(call.identity for call in known_calls().living)}

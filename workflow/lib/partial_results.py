@@ -1,7 +1,8 @@
-"""What a workflow that could not finish still renders, gaps and all, and what it says of the jobs that failed."""
+"""End of a call: rendering of incomplete products after failures, and lines on the jobs that failed."""
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import signal
@@ -12,7 +13,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
+from aroface.exit_status import ExitStatus
 from aroface.planning.products import Products, latest, partial
+from calls import start_again
+from slurm_plugin import REFUSALS
 
 NOTE = "Incomplete: some results could not be made, and -- stands for them."
 ERROR = re.compile(r"\berror\b|^aroface: |\w(Error|Exception)\b", re.IGNORECASE)
@@ -38,7 +42,7 @@ def missing_targets(dag: Any) -> list[Path]:
 
 
 class Interrupts:
-    """Whether somebody pressed Ctrl-C, which Snakemake takes for a failure: who wants an end wants no pages."""
+    """Record of Ctrl-C, which Snakemake takes for a failure: whoever interrupts wants no pages."""
 
     def __init__(self) -> None:
         self.seen = False
@@ -47,6 +51,45 @@ class Interrupts:
     def _interrupt(self, number: int, frame: FrameType | None) -> NoReturn:
         self.seen = True
         raise KeyboardInterrupt
+
+
+def finish(workflow: Any, products: Products) -> None:
+    """End a call whose jobs are all done: print where its products lie.
+
+    A call that left targets out of its plan starts again, once.
+
+    Args:
+        workflow: Snakemake's object of that name.
+        products: Tables, figures and pages.
+    """
+    missing = missing_targets(workflow.persistence.dag)
+    if missing and AGAIN not in os.environ:
+        os.environ[AGAIN] = "1"
+        workflow.persistence.unlock()
+        start_again()
+    if missing:
+        print(f"error: {len(missing)} targets were not made, such as {missing[0]}", file=sys.stderr)
+        sys.exit(ExitStatus.FAILED)
+    remove_superseded(products)
+    print(*products.summary(), sep="\n", file=sys.stderr)
+
+
+def finish_failed(workflow: Any, products: Products, interrupts: Interrupts, report: Sequence[str]) -> None:
+    """End a call with failed jobs: render what there is, gaps and all, and print a line for each of those jobs.
+
+    Args:
+        workflow: Snakemake's object of that name.
+        products: Tables, figures and pages.
+        interrupts: Record of Ctrl-C; after it nothing is rendered.
+        report: Arguments of ``aroface report`` but the file.
+    """
+    if interrupts.seen:
+        return
+    unfinished = list(workflow.persistence.dag.needrun_jobs())
+    remove_superseded(products)
+    render_unfinished(products, {job.rule.name for job in unfinished}, report)
+    print(*products.summary(), sep="\n", file=sys.stderr)
+    print(*failures(workflow.scheduler.failed, REFUSALS), sep="\n", file=sys.stderr)
 
 
 def render_unfinished(paper: Products, rules: Collection[str], report: Sequence[str]) -> None:
@@ -86,17 +129,17 @@ def failures(jobs: Iterable[Any], refusals: Mapping[tuple[str, ...], str] | None
     """A line for each job that failed: its rule, what it worked on, its log and the error there.
 
     Args:
-        jobs: of Snakemake, or groups of them.
-        refusals: Slurm's words on jobs that it did not take, which have no log, by rule and wildcards.
+        jobs: Jobs of Snakemake, or groups of them.
+        refusals: Messages of Slurm on jobs that it did not take and that have no log, by rule and wildcards.
     """
-    single = [each for job in jobs for each in getattr(job, "jobs", [job])]
+    single = [member for job in jobs for member in getattr(job, "jobs", [job])]
     lines = []
     for job in single:
         log = Path(job.log[0]) if job.log else None
         key = (job.rule.name, *map(str, job.wildcards))
         refused = (refusals or {}).get(key)
-        what = f"not submitted: {refused}" if refused else _last_error(log)
-        lines.append(f"failed: {' '.join(key)}: {what}")
+        reason = f"not submitted: {refused}" if refused else _last_error(log)
+        lines.append(f"failed: {' '.join(key)}: {reason}")
     return sorted(lines)
 
 

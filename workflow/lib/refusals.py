@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from aroface.errors import InputError
+from aroface.exit_status import ExitStatus
 
 
 @contextmanager
@@ -16,4 +17,4 @@ def ending_in_one_line() -> Iterator[None]:
         yield
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(ExitStatus.BAD_INPUT)

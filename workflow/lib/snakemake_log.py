@@ -1,4 +1,4 @@
-"""What Snakemake's messages say about its jobs: how many there are, which are running, finished or failed."""
+"""State of a workflow's jobs from Snakemake's messages: their number, and which are running, finished or failed."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Job:
 
     Attributes:
         rule: name of its rule.
-        since: when it was started, in seconds of the monotonic clock.
+        since: Time of its start, in seconds of the monotonic clock.
         wildcards: such as run and benchmark.
-        threads: how many cores it takes.
+        threads: Number of cores that it takes.
         log: its log file, where it has one.
     """
 
@@ -32,7 +32,7 @@ class Job:
 
     @property
     def subject(self) -> str:
-        """What it works on."""
+        """Subject of the job."""
         return " ".join(self.wildcards.values())
 
 
@@ -43,13 +43,13 @@ class SnakemakeLog:
         clock: seconds, monotonic.
 
     Attributes:
-        cores: that jobs share.
+        cores: Number of cores that jobs share.
         total: jobs of this call.
-        done: how many of them have finished.
+        done: Number of finished jobs.
         running: jobs by number.
         failed: jobs by number that were not started again since.
-        nothing_to_do: whether everything was there already.
-        notice: Lines that say what it waits for before it plans; empty if it does not wait.
+        nothing_to_do: True if everything was there already.
+        notice: Lines on the event that it waits for before it plans; empty if it does not wait.
         refusals: lines that say what is missing, and why it refused to start or to end well.
     """
 

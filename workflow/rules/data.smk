@@ -10,15 +10,13 @@ for making in PLAN.sources.makings:
         output:
             making.manifests,
         log:
-            RESULTS / "logs" / "data" / f"{making.name}.log",
-        retries: RESOURCES["data"]["retries"] if workflow.is_main_process else 0
+            RESULTS.job_log("data", making.name),
+        retries: retries(RESOURCES["data"]["retries"])
         conda:
             "../envs/data.yaml"
         threads: RESOURCES["data"]["threads"]
         resources:
-            **job_resources(RESOURCES["data"]),
-            mem_mb=job_memory(RESOURCES["data"]),
-            runtime=job_minutes(RESOURCES["data"]),
+            **growing(RESOURCES["data"]),
         params:
             arguments=verbatim(making.arguments),
             remnants=verbatim(making.out),
@@ -30,7 +28,7 @@ for making in PLAN.sources.makings:
 # trained on, so that this goes before everything else, on its own: snakemake --cores 1 fetch
 rule fetch:
     log:
-        RESULTS / "logs" / "data" / "fetch.log",
+        RESULTS.job_log("data", "fetch"),
     localrule: True
     conda:
         "../envs/data.yaml"
@@ -58,15 +56,13 @@ for source in PLAN.sources.received:
         output:
             source.manifest,
         log:
-            RESULTS / "logs" / "data" / f"verify-{source.name}.log",
-        retries: RESOURCES["data"]["retries"] if workflow.is_main_process else 0
+            RESULTS.job_log("data", f"verify-{source.name}"),
+        retries: retries(RESOURCES["data"]["retries"])
         conda:
             "../envs/data.yaml"
         threads: RESOURCES["data"]["threads"]
         resources:
-            **job_resources(RESOURCES["data"]),
-            mem_mb=job_memory(RESOURCES["data"]),
-            runtime=job_minutes(RESOURCES["data"]),
+            **growing(RESOURCES["data"]),
         params:
             arguments=verbatim(source.verification),
             tolerated=TOLERATED,

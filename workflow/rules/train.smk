@@ -3,62 +3,62 @@
 # Nor is history.json, for a new output would train finished runs again: figures take it where it is there.
 # Trainings come first: they are the longest jobs, and what is left at the end should be short.
 # How many devices a training has is a resource: no number of them makes a finished run stale.
-# Retries are the main process's: a job on a cluster must not try again within its allocation, whose time may be over.
 TRAINING_TIME = TrainingTime(PLAN, ROOT)
 
 
 rule train:
     input:
-        recipe=ancient(RESULTS / "recipes/{run}.json"),
+        recipe=ancient(RESULTS.recipe("{run}")),
         data=ancient(lambda wildcards: PLAN.runs[wildcards.run].source.inputs),
     output:
-        checkpoint=RESULTS / "runs/{run}/checkpoint.json",
-        weights=RESULTS / "runs/{run}/model.safetensors",
+        checkpoint=RESULTS.run("{run}").checkpoint,
+        weights=RESULTS.run("{run}").weights,
     log:
-        RESULTS / "logs/train/{run}.log",
+        RESULTS.job_log("train", "{run}"),
     wildcard_constraints:
         run=r"[^/]+-s\d+-[0-9a-f]+",
     priority: 10
-    retries: TRAINING_TIME.retries if workflow.is_main_process else 0
+    retries: retries(TRAINING_TIME.retries)
     conda:
         "../envs/train.yaml"
     threads: RESOURCES["train"]["threads"]
     resources:
-        **TRAINING_RESOURCES,
+        **training_resources(PLAN),
         mem_mb=RESOURCES["train"]["mem_mb"],
         runtime=TRAINING_TIME.limit,
     params:
         data=lambda wildcards: PLAN.runs[wildcards.run].source.path,
     shell:
         "{resources.launcher} python -m aroface train --recipe {input.recipe:q} --data {params.data:q}"
-        f" --run-dir {RESULTS_WORD}/runs/{{wildcards.run}} --state-dir {RESULTS_WORD}/state/{{wildcards.run}}"
+        f" --run-dir {RUN_DIR} --state-dir {STATE_DIR}"
         " --loader-threads $(( ({threads} * {resources.nodes} + {resources.processes} - 1) / {resources.processes} ))"
-        f" --processes {{resources.processes}} {PLAN.execution} > {{log:q}} 2>&1"
+        " --processes {resources.processes}"
+        f" {PLAN.execution}"
+        " > {log:q} 2>&1"
 
 
 # Released weights become a run like any other. Their file is no input: it may go once it is imported, and whatever it
 # holds is in the run's name.
 rule import_released:
     input:
-        ancient(RESULTS / "recipes/{run}.json"),
+        ancient(RESULTS.recipe("{run}")),
     output:
-        checkpoint=RESULTS / "runs/{run}/checkpoint.json",
-        weights=RESULTS / "runs/{run}/model.safetensors",
+        checkpoint=RESULTS.run("{run}").checkpoint,
+        weights=RESULTS.run("{run}").weights,
     log:
-        RESULTS / "logs/import/{run}.log",
+        RESULTS.job_log("import", "{run}"),
     wildcard_constraints:
         run=r"[^/]+-released-[0-9a-f]+",
     priority: 10
-    retries: RESOURCES["evaluate"]["retries"] if workflow.is_main_process else 0
+    retries: retries(RESOURCES["evaluate"]["retries"])
     conda:
         "../envs/train.yaml"
     threads: RESOURCES["evaluate"]["threads"]
     resources:
-        **job_resources(RESOURCES["evaluate"]),
-        mem_mb=job_memory(RESOURCES["evaluate"]),
-        runtime=job_minutes(RESOURCES["evaluate"]),
+        **growing(RESOURCES["evaluate"]),
     params:
         arguments=lambda wildcards: PLAN.runs[wildcards.run].import_arguments,
     shell:
         "python -m aroface model import {params.arguments}"
-        f" --out {RESULTS_WORD}/runs/{{wildcards.run}} > {{log:q}} 2>&1"
+        f" --out {RUN_DIR}"
+        " > {log:q} 2>&1"

@@ -30,8 +30,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 
 from aroface.errors import InputError
+from aroface.exit_status import ExitStatus
+from aroface.humanize import clock_text
 from aroface.planning.plan import make_plan
 from aroface.planning.products import Products, find_products
+from aroface.results import Results
 
 ROOT = Path(os.path.relpath(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(ROOT / "workflow" / "lib"))
@@ -57,13 +60,13 @@ def main() -> int:
         products = find_products(make_plan(files, changes, root=ROOT), root=ROOT)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return ExitStatus.BAD_INPUT
     results = products.plan.results
-    path = results / "logs" / f"snakemake-{time.strftime('%Y%m%d-%H%M%S')}.log"
+    path = results.job_log(f"snakemake-{time.strftime('%Y%m%d-%H%M%S')}")
     path.parent.mkdir(parents=True, exist_ok=True)
     log = SnakemakeLog()
     with open(path, "w", encoding="utf-8") as file:
-        status = Snakemake(arguments, log, file).watch(Display(console, log, results / "state"))
+        status = Snakemake(arguments, log, file).watch(Display(console, log, results))
     if status == 0:
         _show_results(console, products, log)
     elif status == INTERRUPTED:
@@ -165,13 +168,13 @@ class Display:
     """Jobs and trainings: redrawn on a terminal, elsewhere a line now and then.
 
     Args:
-        console: where it is shown.
-        log: what is known of the jobs.
-        state: folder in which each training says how far it is.
+        console: Console that shows it.
+        log: Log with the state of the jobs.
+        results: Results folder; the state of each training says how far it is.
     """
 
-    def __init__(self, console: Console, log: SnakemakeLog, state: Path) -> None:
-        self._console, self._log, self._state = console, log, state
+    def __init__(self, console: Console, log: SnakemakeLog, results: Results) -> None:
+        self._console, self._log, self._results = console, log, results
         self._began = time.monotonic()
         self._live = Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
         self._printed, self._printed_at, self._noticed = "", 0.0, ""
@@ -202,10 +205,10 @@ class Display:
             self._console.print(f"{self._jobs()}  {'; '.join(' '.join(row).strip() for row in rows)}", soft_wrap=True)
 
     def _progress(self, job: Job) -> dict[str, Any] | None:
-        """What a training last said of itself since it was started."""
+        """Progress that a training has reported since it was started."""
         if job.rule != "train":
             return None
-        path = self._state / job.wildcards.get("run", "") / "progress.json"
+        path = self._results.state(job.wildcards.get("run", "")).progress
         with contextlib.suppress(OSError, ValueError):
             if time.time() - path.stat().st_mtime < time.monotonic() - job.since + SLACK_S:
                 found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -214,8 +217,8 @@ class Display:
 
     def _jobs(self) -> str:
         left = self._log.time_left(self._training_left)
-        about = "" if not left else f", about {_duration(left)} left"
-        return f"{self._log.done}/{self._log.total} jobs, {_duration(time.monotonic() - self._began)}{about}"
+        about = "" if not left else f", about {clock_text(left)} left"
+        return f"{self._log.done}/{self._log.total} jobs, {clock_text(time.monotonic() - self._began)}{about}"
 
     def _training_left(self, job: Job) -> float | None:
         progress = self._progress(job)
@@ -230,13 +233,13 @@ class Display:
 
 def _row(job: Job, progress: dict[str, Any] | None) -> tuple[str, str, str]:
     if progress is None:
-        return job.rule, job.subject, _duration(time.monotonic() - job.since)
+        return job.rule, job.subject, clock_text(time.monotonic() - job.since)
     loss = "" if progress["loss"] is None else f"  loss {progress['loss']:.3f}"
     return (
         job.rule,
         job.subject,
         f"epoch {progress['epoch']}/{progress['epochs']}  step {progress['step']}/{progress['steps']}{loss}"
-        f"  {progress['images_per_s']:,.0f} images/s  {_duration(progress['eta_s'])} left",
+        f"  {progress['images_per_s']:,.0f} images/s  {clock_text(progress['eta_s'])} left",
     )
 
 
@@ -247,12 +250,6 @@ def _table(rows: Sequence[tuple[str, str, str]]) -> Table:
     for row in rows:
         grid.add_row(*row)
     return grid
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 def _show_results(console: Console, products: Products, log: SnakemakeLog) -> None:

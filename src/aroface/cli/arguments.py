@@ -1,4 +1,4 @@
-"""How a verb of the ``aroface`` command is declared: a summary, an example in its help, an action."""
+"""Declaration of a verb of the ``aroface`` command: a summary, an example in its help, an action."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from aroface.onnx_program import TIME_LIMIT
+from aroface.results import Results
 
 Arguments = argparse.Namespace
 Verbs = argparse._SubParsersAction  # the type of add_subparsers()' result has no public name
@@ -24,11 +25,11 @@ def add_verb(
     """Declare one verb.
 
     Args:
-        verbs: what it is one of.
-        name: as it is typed.
-        summary: what it does, in a line.
-        example: of its use.
-        action: what does it; returns the exit status, None for 0.
+        verbs: Group that the verb belongs to.
+        name: Name as it is typed.
+        summary: Purpose of the verb, in a line.
+        example: Example of its use.
+        action: Function that carries it out; returns the exit status, None for 0.
     """
     verb: argparse.ArgumentParser = verbs.add_parser(
         name,
@@ -57,7 +58,7 @@ def add_device(verb: argparse._ActionsContainer) -> None:
 
 def add_selection(verb: argparse.ArgumentParser) -> None:
     """Declare the options that say which runs a table or figure shows, and what its caption ends in."""
-    verb.add_argument("--records", type=Path, default=Path("results/records"), help="folder of records (%(default)s)")
+    verb.add_argument("--records", type=Path, default=Results().records, help="folder of records (%(default)s)")
     verb.add_argument("--runs-file", type=Path, help="the workflow's list of current runs; all records where left out")
     verb.add_argument("--caption-note", metavar="TEXT", help="last sentence of the caption")
 

@@ -20,6 +20,7 @@ from aroface.cli.arguments import (
     positive,
     share,
 )
+from aroface.results import Results
 
 if TYPE_CHECKING:
     from aroface.omissions import KindSummary
@@ -31,6 +32,16 @@ _OMISSIONS = ("on_corrupt", "max_left_out")
 def add_data_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
     """Declare ``aroface data`` and its verbs."""
     kinds = add_group(verbs, "data", "fetch, verify, make, pack and look at data sets")
+    _generate(kinds)
+    _pack(kinds)
+    _list(kinds)
+    _fetch(kinds)
+    _verify(kinds)
+    _prepare(kinds)
+    _info(kinds)
+
+
+def _generate(kinds: Verbs[argparse.ArgumentParser]) -> None:
     verb = add_verb(
         kinds,
         "generate",
@@ -47,6 +58,9 @@ faces.yaml:
     verb.add_argument("spec", type=Path, help="YAML or JSON: name, kind, seed and spec")
     verb.add_argument("--out", type=Path, required=True, help="the set's folder, or its .bin file")
     verb.add_argument("--workers", type=positive, metavar="N", help="processes that draw (default: all cores)")
+
+
+def _pack(kinds: Verbs[argparse.ArgumentParser]) -> None:
     verb = add_verb(
         kinds,
         "pack",
@@ -76,6 +90,9 @@ faces.yaml:
     )
     _add_people_options(verb)
     _add_omission_options(verb)
+
+
+def _list(kinds: Verbs[argparse.ArgumentParser]) -> None:
     verb = add_verb(
         kinds,
         "list",
@@ -85,6 +102,9 @@ faces.yaml:
     )
     _add_data_dir(verb)
     verb.add_argument("--markdown", action="store_true", help="as the table of the README")
+
+
+def _fetch(kinds: Verbs[argparse.ArgumentParser]) -> None:
     verb = add_verb(
         kinds,
         "fetch",
@@ -109,6 +129,9 @@ faces.yaml:
         metavar="RATIO",
         help="of what an archive holds to its own size (%(default)g)",
     )
+
+
+def _verify(kinds: Verbs[argparse.ArgumentParser]) -> None:
     verb = add_verb(
         kinds,
         "verify",
@@ -129,6 +152,9 @@ faces.yaml:
         help="of a training set's images that may be damaged (0)",
     )
     _add_max_megapixels(verb)
+
+
+def _prepare(kinds: Verbs[argparse.ArgumentParser]) -> None:
     verb = add_verb(
         kinds,
         "prepare",
@@ -150,6 +176,9 @@ faces.yaml:
     _add_omission_options(verb)
     _add_people_options(verb)
     _add_align_options(verb)
+
+
+def _info(kinds: Verbs[argparse.ArgumentParser]) -> None:
     verb = add_verb(
         kinds,
         "info",
@@ -280,15 +309,14 @@ def _do_verify(options: Arguments) -> None:
     name = options.name or options.set
     registered = options.name is not None or not Path(options.set).exists()
     counts = find_entry(name).counts if registered else {}
-    file_name = f"{name if registered else data.resolve().name}.manifest.json"
-    manifest = options.manifest or Path("results/data") / file_name
+    manifest = options.manifest or Results().manifest(name if registered else data.resolve().name)
     threads = options.threads or os.cpu_count() or 1
     allowed = options.max_corrupt_fraction
-    found = verify(data, manifest, name=name, expected=counts, threads=threads, max_corrupt_fraction=allowed)
-    print(*verdict_lines(found), sep="\n")
-    _tell(found.get("left_out", {}))
+    verdict = verify(data, manifest, name=name, expected=counts, threads=threads, max_corrupt_fraction=allowed)
+    print(*verdict_lines(verdict), sep="\n")
+    _tell(verdict.get("left_out", {}))
     print(f"written to   {manifest}")
-    require_passed(found, data)
+    require_passed(verdict, data)
 
 
 def _do_prepare(options: Arguments) -> None:
@@ -332,11 +360,11 @@ def _do_align(options: Arguments) -> None:
         time_limit=options.time_limit,
     )
     how = AlignOptions(no_face=options.no_face, **_given(options, *_OMISSIONS))
-    place, report = align_tree(options.source, options.out, detector, how, options.threads)
+    written, report = align_tree(options.source, options.out, detector, how, options.threads)
     _tell(report.get("left_out", {}), report.get("corrupt", ()), TAKEN)
     counts = report["counts"]
     without = f"{counts['without_face']:,} without a face ({counts['without_face'] / counts['images']:.2%})"
-    print(f"{place}  {counts['images']:,} images, {without}, {counts['several_faces']:,} with several")
+    print(f"{written}  {counts['images']:,} images, {without}, {counts['several_faces']:,} with several")
 
 
 def _do_info(options: Arguments) -> None:

@@ -1,4 +1,4 @@
-"""The verbs ``aroface compare``, ``claims``, ``report`` and ``crate``."""
+"""The verbs ``aroface table``, ``document``, ``explain``, ``compare``, ``claims``, ``report`` and ``crate``."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aroface import __version__
-from aroface.cli.arguments import Arguments, Verbs, add_configuration, add_verb, workflow_command
+from aroface.cli.arguments import Arguments, Verbs, add_configuration, add_selection, add_verb, workflow_command
 from aroface.errors import InputError, printable
+from aroface.exit_status import ExitStatus
 from aroface.files import parse_json, write_text
+from aroface.results import Results
 
 if TYPE_CHECKING:
     from aroface.reporting.html_report.page import Material
@@ -23,16 +25,108 @@ Forms = Mapping[str, Callable[[], str]]
 """A report in each of its forms, made when asked for."""
 
 
-def add_paper_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
-    """Declare the verbs."""
+def add_table_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    """Declare ``aroface table``."""
+    verb = add_verb(
+        verbs,
+        "table",
+        "render a table from its specification and the records that are there",
+        "aroface table paper_tables/specs/tinyface.yaml --records results/records --format terminal",
+        _do_table,
+    )
+    verb.add_argument("spec", type=Path, help="file under paper_tables/specs")
+    verb.add_argument(
+        "--mode",
+        choices=("reported", "reproduced", "both", "delta"),
+        default="both",
+        help="the authors' values, those of the records, or both, with their difference (%(default)s)",
+    )
+    verb.add_argument("--format", choices=("latex", "markdown", "html", "csv", "terminal"), default="latex")
+    verb.add_argument(
+        "--emphasis",
+        choices=("as_paper", "best_second", "none"),
+        help="which values stand out: the rows that the authors print bold, or the best and second best (the table's)",
+    )
+    verb.add_argument("--out", type=Path, help="file to write; standard output where it is left out")
+    add_selection(verb)
+
+
+def _do_table(options: Arguments) -> None:
+    from aroface.reporting.records import read_runs_file
+    from aroface.reporting.tables.render import render_table, write_table
+
+    choice = {**read_runs_file(options.runs_file), "mode": options.mode, "format": options.format}
+    choice |= {"caption_note": options.caption_note, "emphasis": options.emphasis}
+    if options.out:
+        write_table(options.spec, options.records, options.out, **choice)
+        print(options.out)
+    else:
+        print(render_table(options.spec, options.records, **choice), end="")
+
+
+def add_reporting_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    """Declare the other verbs."""
+    _document(verbs)
+    _explain(verbs)
     _compare(verbs)
     _claims(verbs)
     _report(verbs)
     _crate(verbs)
 
 
+def _document(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = add_verb(
+        verbs,
+        "document",
+        "put rendered tables and figures into one document",
+        "aroface document results/tables/tinyface.tex --out results/paper.pdf",
+        _do_document,
+    )
+    verb.add_argument("fragments", type=Path, nargs="+", help="tables and figures, as table and figure write them")
+    verb.add_argument("--pictures", type=Path, nargs="*", default=[], help="PDF files that the figures show")
+    verb.add_argument("--note", default="", help="what the numbers are, as the first paragraph")
+    verb.add_argument(
+        "--report", type=Path, help="report that numbers shall be links into, as aroface report writes it"
+    )
+    verb.add_argument("--out", type=Path, required=True, help="a .pdf (LaTeX compiles it) or a .tex file")
+
+
+def _do_document(options: Arguments) -> None:
+    from aroface.reporting.document import compile_document, write_document
+
+    make = compile_document if options.out.suffix == ".pdf" else write_document
+    make(options.fragments, options.pictures, options.out, note=options.note, report=options.report)
+    print(options.out)
+
+
+def _explain(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = add_verb(
+        verbs,
+        "explain",
+        "say where a cell of a table comes from",
+        "aroface explain tinyface/ArcFace+ARoFace@MS1MV2/rank1",
+        _do_explain,
+    )
+    verb.add_argument("cell", help="table/row/column")
+    add_configuration(verb)
+
+
+def _do_explain(options: Arguments) -> None:
+    from aroface.planning.plan import make_plan
+    from aroface.planning.products import find_products
+    from aroface.reporting.explain import explain
+    from aroface.reporting.records import read_runs_file
+
+    plan = make_plan(options.configfile)
+    plan.write()
+    specs = [spec.path for spec in find_products(plan).offered.values()]
+    workflow = workflow_command(options.configfile)
+    choice = read_runs_file(plan.runs_file)
+    print(explain(options.cell, specs, plan.results.records, plan.results.root, workflow=workflow, **choice), end="")
+
+
 def _add_common(verb: argparse.ArgumentParser, formats: Sequence[str]) -> None:
-    verb.add_argument("--records", type=Path, default=Path("results/records"), help="folder of records (%(default)s)")
+    verb.add_argument("--records", type=Path, default=Results().records, help="folder of records (%(default)s)")
     verb.add_argument("--runs-file", type=Path, help="the workflow's list of current runs; all records where left out")
     verb.add_argument("--specs", type=Path, default=SPECS, help="folder of the tables' specifications (%(default)s)")
     form = verb.add_mutually_exclusive_group()
@@ -74,7 +168,7 @@ def _do_compare(options: Arguments) -> int:
         "json": lambda: _json(compare_text.as_json(report)),
     }
     _show(options, forms)
-    return 0 if report.holds or options.exit_zero else 1
+    return ExitStatus.DONE if report.holds or options.exit_zero else ExitStatus.FAILED
 
 
 def _claims(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -112,7 +206,7 @@ def _do_claims(options: Arguments) -> int:
                 "json": lambda: _json(claims_text.lint_json(findings)),
             },
         )
-        return 0
+        return ExitStatus.DONE
     judged = judge_claims(claims, options.records, **read_runs_file(options.runs_file))
     _show(
         options,
@@ -124,7 +218,7 @@ def _do_claims(options: Arguments) -> int:
         },
     )
     refuted = any("refuted" in (each.paper_verdict, each.reproduction_verdict) for each in judged)
-    return int(refuted and not options.exit_zero)
+    return ExitStatus.FAILED if refuted and not options.exit_zero else ExitStatus.DONE
 
 
 def _show(options: Arguments, forms: Forms) -> None:
@@ -135,19 +229,19 @@ def _show(options: Arguments, forms: Forms) -> None:
     """
     wanted = {path: SUFFIXES.get(path.suffix) for path in options.out or ()}
     chosen = "json" if options.json else options.format
-    for place, form in wanted.items() or {None: chosen}.items():
+    for path, form in wanted.items() or {None: chosen}.items():
         if form not in forms:
             raise InputError(
                 "no such form of this report",
-                file=place,
-                record=None if place else chosen,
+                file=path,
+                record=None if path else chosen,
                 expected=f"one of {', '.join(suffix for suffix, form in SUFFIXES.items() if form in forms)}",
             )
     if not wanted:
         print(forms[chosen](), end="")
-    for place, form in wanted.items():
-        write_text(place, forms[form or ""]())
-        print(place)
+    for path, form in wanted.items():
+        write_text(path, forms[form or ""]())
+        print(path)
 
 
 def _report(verbs: Verbs[argparse.ArgumentParser]) -> None:

@@ -1,4 +1,4 @@
-"""The verb ``aroface robustness``, and models from anywhere for ``aroface evaluate``."""
+"""The verb ``aroface robustness``."""
 
 from __future__ import annotations
 
@@ -6,106 +6,13 @@ import argparse
 import shlex
 import signal
 import sys
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from aroface.cli.arguments import Arguments, Verbs, above_zero, add_device, add_time_limit, add_verb, finite, positive
+from aroface.cli.arguments import Arguments, Verbs, above_zero, add_verb, finite, positive
+from aroface.cli.external_model import MODEL_FORMS, add_input_options, open_declared, tell_batch
 from aroface.errors import InputError
-
-_FORMS = "run folder, .onnx file, or checkpoint of insightface, ARoFace or AdaFace"
-
-
-def add_foreign_options(verb: argparse.ArgumentParser, what: argparse._MutuallyExclusiveGroup) -> None:
-    """Declare the options of ``aroface evaluate`` that are for a model and its benchmarks."""
-    what.add_argument("--model", metavar="MODEL", help=_FORMS)
-    words = "files of aligned pairs (.bin), with --model; the name is the file's where it is left out"
-    verb.add_argument("--benchmark", nargs="+", action="extend", default=[], metavar="NAME=FILE", help=words)
-    _add_input_options(verb)
-
-
-def _add_input_options(verb: argparse.ArgumentParser) -> None:
-    group = verb.add_argument_group("what models take, where their files do not say it")
-    group.add_argument("--color", choices=("RGB", "BGR"), help="order of the channels (RGB; AdaFace's checkpoints BGR)")
-    group.add_argument("--mean", type=finite, metavar="M", help="subtracted from pixel values in 0..255 (127.5)")
-    group.add_argument("--std", type=above_zero, metavar="S", help="what they are divided by afterwards (127.5)")
-    group.add_argument("--size", type=positive, metavar="N", help="side of the images, if an ONNX file is open (112)")
-    words = "part in the middle of the images that an ONNX model takes, as SphereFace's take 112x96"
-    group.add_argument("--crop", type=_crop, metavar="HxW", help=words)
-    group.add_argument("--output", metavar="NAME", help="an ONNX file's output (default: the first of N×D, D above 1)")
-    group.add_argument("--no-flip", action="store_true", help="do not add the embedding of the mirrored image")
-    add_device(group)
-    group.add_argument("--batch-size", type=positive, metavar="N", help="images at once (what fits the device; told)")
-    group.add_argument("--threads", type=positive, metavar="N", help="of CPU arithmetic (default: all cores)")
-    add_time_limit(group)
-
-
-def _crop(text: str) -> tuple[int, int]:
-    try:
-        height, width = map(positive, text.replace("×", "x").split("x"))
-    except (ValueError, argparse.ArgumentTypeError):
-        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not HxW, such as 112x96") from None
-    return height, width
-
-
-def _open(path: Path, name: str, options: Arguments) -> Any:
-    from aroface.embedding.external_model import Declared, open_model
-
-    said = Declared(*(getattr(options, key) for key in ("color", "mean", "std", "size", "output", "crop")))
-    how = {"device": options.device, "threads": options.threads, "time_limit": options.time_limit}
-    return open_model(path, name=name, declared=said, **how)
-
-
-def evaluate_foreign(options: Arguments, show: Callable[[dict[str, Any]], None]) -> int:
-    """Evaluate ``--model`` on each ``--benchmark``; show each record, and write it where ``--out`` says so.
-
-    Returns:
-        The exit status: 2 if a file could not be evaluated, which is told when all others are done.
-    """
-    from aroface.evaluation.external_model import benchmark_name, evaluate_model, named_file
-    from aroface.files import write_json
-
-    if not options.benchmark:
-        raise InputError("--model needs --benchmark", expected="NAME=FILE, such as lfw=lfw.bin")
-    files = [named_file(word, "--benchmark") for word in options.benchmark]
-    benchmarks = {benchmark_name(name): path for name, path in files}
-    if len(benchmarks) < len(files):
-        raise InputError("two benchmarks of one name", record="--benchmark", remedy="name them: NAME=FILE")
-    one_file = options.out is not None and options.out.suffix == ".json"
-    if one_file and len(benchmarks) > 1:
-        remedy = "name a folder, which gets RUN/BENCHMARK.json of each"
-        raise InputError(f"one file for {len(benchmarks)} records", file=options.out, remedy=remedy)
-    name, path = named_file(options.model, "--model")
-    model = _open(path, name, options)
-    _tell_batch(options, [model])
-    found = evaluate_model(
-        model,
-        benchmarks,
-        flip=not options.no_flip,
-        batch_size=options.batch_size,
-        threads=options.threads,
-        command=shlex.join(["aroface", *options.words]),
-    )
-    errors = []
-    for benchmark, record in found:
-        if isinstance(record, InputError):
-            errors.append(record)
-            continue
-        show(record)
-        if options.out is not None:
-            write_json(options.out if one_file else options.out / record["run"] / f"{benchmark}.json", record)
-    if errors and options.debug:
-        raise errors[0]
-    for error in errors:
-        print(f"aroface: error: {error}", file=sys.stderr)
-    return 2 if errors else 0
-
-
-def _tell_batch(options: Arguments, models: Sequence[Any]) -> None:
-    """Say how many images are embedded at once, where the user does not."""
-    if options.batch_size is None:
-        sizes = sorted({model.embedder.batch_size for model in models})
-        print(f"{' or '.join(map(str, sizes))} images at once (--batch-size)", file=sys.stderr)
+from aroface.exit_status import ExitStatus
 
 
 def add_robustness_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -119,7 +26,12 @@ def add_robustness_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
         _do_robustness,
     )
     verb.add_argument(
-        "--model", nargs="+", action="extend", required=True, metavar="NAME=MODEL", help=f"one to four: each a {_FORMS}"
+        "--model",
+        nargs="+",
+        action="extend",
+        required=True,
+        metavar="NAME=MODEL",
+        help=f"one to four: each a {MODEL_FORMS}",
     )
     verb.add_argument(
         "--pairs", type=Path, required=True, metavar="FILE", help="labelled pairs of aligned faces (.bin)"
@@ -132,7 +44,7 @@ def add_robustness_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     words = "torch models only: also the errors of the sizes of --joint that raise the pair's own error most"
     verb.add_argument("--worst-case", action="store_true", help=words)
     _add_grid_options(verb)
-    _add_input_options(verb)
+    add_input_options(verb)
 
 
 def _add_grid_options(verb: argparse.ArgumentParser) -> None:
@@ -160,7 +72,7 @@ def _quality(text: str) -> str | int:
 def _do_robustness(options: Arguments) -> int:
     from aroface.evaluation.external_model import named_file
     from aroface.evaluation.robustness import SweepGrid, measure_robustness, remaining_work
-    from aroface.planning.forecast.costs_text import hours_text
+    from aroface.humanize import seconds_text
     from aroface.reporting.robustness.files import write_report
     from aroface.reporting.robustness.findings import few_impostors
 
@@ -176,14 +88,14 @@ def _do_robustness(options: Arguments) -> int:
     models = []
     for word in options.model:
         name, path = named_file(word, "--model")
-        models.append(_open(path, name, options))
-    _tell_batch(options, models)
+        models.append(open_declared(path, name, options))
+    tell_batch(options, models)
     try:
         images, seconds = remaining_work(models, options.pairs, options.out, grid, batch_size=options.batch_size)
         if images:
             advice = "--max-pairs and --qualities make it shorter"
-            print(f"{images:,} images to embed, about {hours_text(seconds / 3600)}; {advice}", file=sys.stderr)
-        found = measure_robustness(
+            print(f"{images:,} images to embed, about {seconds_text(seconds)}; {advice}", file=sys.stderr)
+        measured = measure_robustness(
             models,
             options.pairs,
             options.out,
@@ -192,12 +104,12 @@ def _do_robustness(options: Arguments) -> int:
             threads=options.threads,
             command=shlex.join(["aroface", *options.words]),
         )
-        if few := few_impostors(found):
+        if few := few_impostors(measured):
             print(f"aroface: warning: {few}", file=sys.stderr)
-        for line in write_report(found, options.out, options.tolerance):
+        for line in write_report(measured, options.out, options.tolerance):
             print(line)
     except KeyboardInterrupt:
         kept = options.out / "features"
         print(f"aroface: interrupted; what is embedded is in {kept}: the same command goes on from it", file=sys.stderr)
         return 128 + signal.SIGINT
-    return 0
+    return ExitStatus.DONE

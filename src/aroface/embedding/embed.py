@@ -21,15 +21,16 @@ from aroface.distributed.process_group import ProcessGroup, process_group
 from aroface.embedding.benchmark_spec import resolve
 from aroface.embedding.collapse import distinct
 from aroface.embedding.embedder import BATCH_SIZE, Embedder, Rows, load_embedder
-from aroface.embedding.feature_store import INDEX, Precision, write_index, write_rows
+from aroface.embedding.feature_store import Precision, write_index, write_rows
 from aroface.embedding.image_source import Images, ImageSource
 from aroface.embedding.protocols import find_protocol
 from aroface.environment_lock import lock_state
 from aroface.errors import InputError
 from aroface.files import digest, read_json
-from aroface.models.run_folder import CHECKPOINT, read_checkpoint
+from aroface.models.run_folder import read_checkpoint
 from aroface.progress import track
 from aroface.provenance import git_commit, hardware, versions
+from aroface.results import CHECKPOINT, INDEX
 
 SCHEMA = 1
 

@@ -22,12 +22,11 @@ from numpy.typing import NDArray
 
 from aroface.errors import InputError
 from aroface.files import atomic_open, read_json, write_json, writing
+from aroface.results import INDEX, PROGRESS
 
 Rows = NDArray[np.float32]
 
 FEATURES = "features.npy"
-INDEX = "index.json"
-PROGRESS = "progress.json"
 SHARD_ROWS = 4096
 Precision = Literal["float32", "float16"]
 

@@ -31,6 +31,7 @@ from aroface.faces.augment import AREA, CUBIC, weights
 from aroface.faces.degrade import downsample
 from aroface.files import digest
 from aroface.progress import track
+from aroface.results import INDEX
 
 FACTOR = "worst"
 SEMANTICS = 1
@@ -154,7 +155,7 @@ def embed_worst_case(
     maximum, fusion, flip = options["joint_maximum"], options["fusion"], options["flip"]
     decisive = {"of": clean.index["key"], "levels": [*levels], "resolution": resolution, "semantics": SEMANTICS}
     key = digest(decisive)
-    if (out / "index.json").exists() and open_features(out).index["key"] == key:
+    if (out / INDEX).exists() and open_features(out).index["key"] == key:
         return open_features(out)
     same = clean.arrays["same"]
     pairs, count = read_pairs(path), len(same)

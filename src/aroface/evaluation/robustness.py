@@ -26,7 +26,7 @@ from aroface.embedding.alignment_sweep import HIGH_QUALITY, LEVELS
 from aroface.embedding.benchmark_spec import resolve
 from aroface.embedding.embed import EmbedOptions, embed_with
 from aroface.embedding.external_model import Model
-from aroface.embedding.feature_store import INDEX, StoredFeatures, open_features
+from aroface.embedding.feature_store import StoredFeatures, open_features
 from aroface.embedding.sensitivity import Order, open_source
 from aroface.embedding.worst_case import FACTOR as WORST
 from aroface.embedding.worst_case import WorstCases, embed_worst_case
@@ -35,6 +35,7 @@ from aroface.evaluation.protocols.pairs import check_kinds, pair_counts
 from aroface.evaluation.protocols.sensitivity import measure
 from aroface.files import digest, sha256_file
 from aroface.progress import track
+from aroface.results import INDEX
 
 Floats = NDArray[np.float64]
 

@@ -12,9 +12,9 @@ from aroface.files import read_json, sha256_file, write_json
 from aroface.models.checkpoint import Foreign, load_foreign, save_weights
 from aroface.models.layouts import Color
 from aroface.models.registry import ARCHITECTURES, build
-from aroface.models.run_folder import CHECKPOINT, WEIGHTS
 from aroface.omissions import Omissions
 from aroface.provenance import git_commit, hardware, versions
+from aroface.results import CHECKPOINT, WEIGHTS
 
 SCHEMA = 1
 RELEASED = "released"

@@ -14,6 +14,7 @@ from torch import Tensor
 from aroface.errors import InputError
 from aroface.files import read_json
 from aroface.models.unpickle import InertObject
+from aroface.results import CHECKPOINT, WEIGHTS
 from aroface.schemas import read_yaml
 
 Color = Literal["RGB", "BGR"]
@@ -29,7 +30,7 @@ _LIGHTNING_PREFIX = "model."
 _MAGFACE_PREFIX = "features.module."
 _DEEPEST = 4  # levels of dictionaries in a training's state
 _AVERAGED = ("ema", "averaged", "teacher", "swa")
-_WEIGHTS = ("pretrained_model/model.pt", "model.safetensors", "model.pt", "pytorch_model.bin", "backbone.pth")
+_WEIGHTS = ("pretrained_model/model.pt", WEIGHTS, "model.pt", "pytorch_model.bin", "backbone.pth")
 _CONFIGS = ("config.json", "model.yaml", "pretrained_model/model.yaml")
 _LARGEST_CONFIG = 1 << 20
 _EXPECTED = "a state dict: tensors by name"
@@ -74,7 +75,7 @@ def weights_in(path: str | PathLike[str]) -> Path:
 
 def holds_weights(folder: Path) -> bool:
     """Tell whether a folder holds released weights and is not that of a run."""
-    return not (folder / "checkpoint.json").exists() and any((folder / name).is_file() for name in _WEIGHTS)
+    return not (folder / CHECKPOINT).exists() and any((folder / name).is_file() for name in _WEIGHTS)
 
 
 def described_color(file: Path) -> tuple[Color, str] | None:

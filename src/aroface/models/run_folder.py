@@ -11,9 +11,8 @@ from aroface.errors import InputError
 from aroface.files import read_json, sha256_file
 from aroface.models.checkpoint import load_weights
 from aroface.models.registry import Backbone, build
+from aroface.results import CHECKPOINT
 
-CHECKPOINT = "checkpoint.json"
-WEIGHTS = "model.safetensors"
 _KEYS = {"run", "experiment", "recipe", "recipe_hash", "weights", "input", "embedding_size", "data", "source"}
 
 

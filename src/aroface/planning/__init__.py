@@ -1,1 +1,1 @@
-"""What a configuration asks for: runs, benchmarks, products, their costs and the time that they take."""
+"""Plan of a configuration: its runs, benchmarks and products, and the cost and duration of them."""

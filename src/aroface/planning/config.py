@@ -17,8 +17,10 @@ from typing import Any
 
 from aroface.datasets.registry import Checkpoint, read_checkpoints
 from aroface.errors import InputError
-from aroface.planning.paths import check_configured
+from aroface.exit_status import ExitStatus
+from aroface.planning.paths import check_configured, command_path
 from aroface.reporting.records import variant
+from aroface.results import Results
 from aroface.schemas import parse_yaml, read_yaml, validate
 from aroface.shipped import shipped
 
@@ -61,11 +63,16 @@ class Configuration:
 
     Attributes:
         file: the files, as errors call them.
-        values: as ``config.schema.json`` describes them.
+        values: Values as ``config.schema.json`` describes them.
     """
 
     file: str
     values: dict[str, Any]
+
+    @property
+    def results(self) -> Results:
+        """Folder of all that is computed."""
+        return Results(command_path(self.values["paths"]["results"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +87,7 @@ class Experiment:
         recipe: the resolved recipe, as ``recipe.schema.json`` describes it; None of released weights.
         released: the weights that are taken as they are; None where they are trained.
         benchmarks: those that its runs are evaluated on; None for all.
-        label: tells it from other experiments of its method, data set and backbone; empty where there are none.
+        label: Text that tells it from others of its method, data set and backbone; empty where there are none.
         record: Place in the configuration that declares it.
     """
 
@@ -140,7 +147,7 @@ def look_before_snakemake(words: Sequence[str]) -> None:
                 raise InputError("makes Snakemake run what the file holds", file=file, record=TEMPLATES)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(ExitStatus.BAD_INPUT)
 
 
 def read_configuration(
@@ -219,7 +226,7 @@ def read_experiments(configuration: Configuration, *, root: Path = Path()) -> tu
     """The experiments that a configuration asks for, with their recipes resolved.
 
     Args:
-        configuration: as :func:`read_configuration` gives it.
+        configuration: Configuration as :func:`read_configuration` returns it.
         root: folder of the repository.
 
     Raises:

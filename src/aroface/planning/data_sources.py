@@ -1,4 +1,4 @@
-"""Where data comes from: made by the workflow or received from others; identified before any of it is used.
+"""Data sets, made by the workflow or received from others, identified before any of them is used.
 
 Below ``results/data`` every set lies in a folder named after what it is: a made set itself, a received one as a link.
 So no path that a job sees changes when the data folder moves, and no training set is mistaken for an older one of its
@@ -24,9 +24,10 @@ from aroface.datasets.registry import Benchmark, Checkpoint, Dataset, Entry, mis
 from aroface.datasets.synthetic.spec import DEFAULTS, alignment_words, generated_identity, resolve_spec
 from aroface.embedding.protocols import PROTOCOLS
 from aroface.errors import InputError
-from aroface.files import HASH_DIGITS, read_json, write_json
+from aroface.files import read_json, write_json
 from aroface.planning.config import Configuration
 from aroface.planning.paths import command_path
+from aroface.results import Results
 
 DATASETS = Path("workflow/registries/datasets.yaml")
 BENCHMARKS = Path("workflow/registries/benchmarks.yaml")
@@ -50,12 +51,12 @@ class DataSource:
         kind: Kind of the set, or ``checkpoint``.
         manifest_hash: hash of its identity.
         path: a folder, or a file of pairs, below ``results/data``.
-        manifest: of the set that the workflow makes, or of what checking a received one has shown; weights have none
-            and are their own.
-        received: whether it comes from others.
-        fetchable: whether it is to be had without a form.
-        options: how the literature embeds it, if it is a received benchmark.
-        target: what ``path`` shall link to, if it is received and there.
+        manifest: Manifest that making the set, or checking a received one, writes; weights have none and are their
+            own.
+        received: True if it comes from others.
+        fetchable: True if it can be downloaded without registration.
+        options: Options by which the literature embeds it, if it is a received benchmark.
+        target: Target of the link ``path``, if it is received and exists.
         missing: one line on what is missing and how to get it, if it is received and not there.
     """
 
@@ -73,7 +74,7 @@ class DataSource:
 
     @property
     def inputs(self) -> list[Path]:
-        """What jobs that use it have to wait for."""
+        """Files that jobs which use the set have to wait for."""
         return [self.manifest]
 
     @property
@@ -88,13 +89,13 @@ class Making:
 
     Attributes:
         name: key of the set.
-        verb: of ``aroface data``.
-        folder: of photographs, where it packs one.
-        spec: what is asked for.
-        spec_file: where that is written.
-        out: where the sets are written.
+        verb: Verb of ``aroface data``.
+        folder: Folder of photographs, if it packs one.
+        spec: Specification of the content.
+        spec_file: File of that specification.
+        out: Folder or file of the sets.
         manifests: files that are there once they are made.
-        hashes: of the photographs, where it packs any.
+        hashes: Hashes of the photographs, if it packs any.
     """
 
     name: str
@@ -129,9 +130,8 @@ class Sources:
 
     def __init__(self, configuration: Configuration, *, root: Path = Path()) -> None:
         self._file = configuration.file
-        self._data_dir, self._results = (
-            command_path(configuration.values["paths"][name]) for name in ("data", "results")
-        )
+        self._data_dir = command_path(configuration.values["paths"]["data"])
+        self._results = configuration.results
         self._datasets = read_datasets(root / DATASETS)
         self._benchmarks = read_benchmarks(root / BENCHMARKS)
         self._found: dict[str, DataSource] = {}
@@ -200,7 +200,7 @@ class Sources:
         """Link received sets to where jobs look for them, remember their identities, and write what is to be made."""
         for source in [*self._found.values(), *self._released.values()]:
             if source.target is not None:
-                write_if_new(_seen_file(self._results, source.name), {"manifest_hash": source.manifest_hash})
+                write_if_new(self._results.known_hash(source.name), {"manifest_hash": source.manifest_hash})
                 _link(source.path, source.target)
         for making in self.makings:
             write_if_new(making.spec_file, making.spec)
@@ -232,9 +232,9 @@ class Sources:
         found: str | None,
         options: Mapping[str, Any] | None,
     ) -> DataSource:
-        """What lies in the data folder, below ``results/data`` under the hash that was found or is remembered."""
+        """A set in the data folder, below ``results/data`` under the given or the remembered hash."""
         hash_ = found or _remembered(self._results, entry.key)
-        folder = _folder(self._results, entry.key, hash_)
+        folder = self._results.data_set(entry.key, hash_)
         path = folder / target.name
         return DataSource(
             entry.key,
@@ -257,31 +257,31 @@ def write_if_new(path: Path, value: Mapping[str, Any]) -> None:
         write_json(path, value)
 
 
-def _generated(name: str, declared: Mapping[str, Any], results: Path, place: str) -> tuple[Making, list[DataSource]]:
+def _generated(name: str, declared: Mapping[str, Any], results: Results, place: str) -> tuple[Making, list[DataSource]]:
     if len(declared["generate"]) != 1:
         kinds = ", ".join(DEFAULTS)
         raise InputError(f"{len(declared['generate'])} kinds", file=f"{place}.generate", expected=f"one of {kinds}")
     (kind, spec), seed = next(iter(declared["generate"].items())), declared["seed"]
     resolved = resolve_spec(kind, spec, file=f"{place}.generate")
     hash_ = manifest_hash(generated_identity(kind, resolved, seed))
-    path = _folder(results, name, hash_) / FORMATS[kind].default_name
+    path = results.data_set(name, hash_) / FORMATS[kind].default_name
     of_protocol = PROTOCOLS[kind].synthetic_options if kind in PROTOCOLS else {}
     options = {**_EMBEDDING, **of_protocol, "alignment": alignment_words("rendered", resolved["alignment"])}
     source = DataSource(name, declared.get("label", name), kind, hash_, path, manifest_path(path), options=options)
-    file = _spec_file(results, name, hash_)
+    file = results.making(name, hash_)
     content = {"name": name, "kind": kind, "seed": seed, "spec": resolved}
     return Making(name, "generate", None, content, file, path, (manifest_path(path),)), [source]
 
 
-def _packed(name: str, declared: Mapping[str, Any], results: Path, place: str) -> tuple[Making, list[DataSource]]:
+def _packed(name: str, declared: Mapping[str, Any], results: Results, place: str) -> tuple[Making, list[DataSource]]:
     options = PackOptions.from_mapping(declared["pack"], file=place)
     folder = command_path(declared["folder"])
     if not folder.is_dir():
         remedy = "lay a file over it that says where the photographs are, as workflow/configs/folder.yaml explains"
         raise InputError(f"no folder {folder}", file=place, record="folder", remedy=remedy)
-    files = FileHashes(folder, results / "data" / f"{name}.files.json")
+    files = FileHashes(folder, results.file_hashes(name))
     hashes = {part: manifest_hash(identity) for part, identity in packed_identities(folder, options, files).items()}
-    out = _folder(results, name, hashes[options.parts[0]])
+    out = results.data_set(name, hashes[options.parts[0]])
     sources = []
     for part in options.parts:
         kind, file = PARTS[part]
@@ -299,25 +299,13 @@ def _packed(name: str, declared: Mapping[str, Any], results: Path, place: str) -
             )
         )
     manifests = tuple(source.manifest for source in sources)
-    spec_file = _spec_file(results, name, hashes["all"])
+    spec_file = results.making(name, hashes["all"])
     return Making(name, "pack", folder, declared["pack"], spec_file, out, manifests, files), sources
 
 
-def _folder(results: Path, name: str, hash_: str) -> Path:
-    return results / "data" / f"{name}-{hash_[:HASH_DIGITS]}"
-
-
-def _spec_file(results: Path, name: str, hash_: str) -> Path:
-    return results / "plan" / f"{name}-{hash_[:HASH_DIGITS]}.json"
-
-
-def _seen_file(results: Path, name: str) -> Path:
-    return results / "data" / f"{name}.json"
-
-
-def _remembered(results: Path, name: str) -> str:
+def _remembered(results: Results, name: str) -> str:
     """The hash that a set had when it was last there, for the runs that it went into; else one of its own."""
-    seen = _seen_file(results, name)
+    seen = results.known_hash(name)
     return str(read_json(seen)["manifest_hash"]) if seen.exists() else manifest_hash({"name": name, "files": {}})
 
 

@@ -1,4 +1,4 @@
-"""The figures that a configuration may ask for: their kinds, and what each is drawn from."""
+"""Figures of a configuration, and the files that each is drawn from."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from aroface.errors import InputError
 from aroface.planning.plan import Plan, PlannedRun
+from aroface.reporting.figures.registry import FIGURE_KINDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,33 +16,14 @@ class Figure:
     """One figure of a plan.
 
     Attributes:
-        name: of its files and of the rule that draws it.
-        kind: key of :data:`KINDS`.
+        name: Name of its files and of the rule that draws it.
+        kind: key of :data:`aroface.reporting.figures.registry.FIGURE_KINDS`.
         benchmark: name of the benchmark whose records it shows; None of kinds that show no records.
     """
 
     name: str
     kind: str
     benchmark: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class FigureKind:
-    """What figures of one kind are drawn from.
-
-    Attributes:
-        inputs: the files that a figure shows; with ``render_only`` those that are there.
-        protocols: of the benchmarks that it can show; none where it shows trainings.
-        faces: whether it shows faces of its benchmark as well.
-    """
-
-    inputs: Callable[[Plan, Figure], list[Path]]
-    protocols: tuple[str, ...] = ()
-    faces: bool = False
-
-    def arguments(self, plan: Plan) -> list[str | Path]:
-        """Where ``aroface figure`` finds what it shows."""
-        return ["--records", plan.results / "records"] if self.protocols else ["--runs-dir", plan.results / "runs"]
 
 
 def _records(plan: Plan, figure: Figure) -> list[Path]:
@@ -60,19 +42,23 @@ def _attacked(plan: Plan, figure: Figure) -> list[Path]:
 def _checkpoints(plan: Plan, runs: Iterable[PlannedRun]) -> list[Path]:
     # They say which runs are finished. The histories beside them are no job's outputs: earlier versions wrote none, and
     # no run must be trained again for the want of one.
-    found = [plan.results / "runs" / run.name / "checkpoint.json" for run in runs]
-    return [path for path in found if path.exists()] if plan.values["render_only"] else found
+    checkpoints = [plan.results.run(run.name).checkpoint for run in runs]
+    return [path for path in checkpoints if path.exists()] if plan.values["render_only"] else checkpoints
 
 
-KINDS = {
-    "fae": FigureKind(_records, ("sensitivity",), faces=True),
-    "landmarks": FigureKind(_records, ("sensitivity",)),
-    "tar_far": FigureKind(_records, ("pairs", "ijb")),
-    "tpir_fpir": FigureKind(_records, ("ijb",)),
-    "training": FigureKind(_trained),
-    "displacements": FigureKind(_attacked),
-}
-"""By name; ``aroface figure`` knows the same names."""
+_FROM_RUNS: dict[str, Callable[[Plan, Figure], list[Path]]] = {"training": _trained, "displacements": _attacked}
+
+
+def figure_inputs(plan: Plan, figure: Figure) -> list[Path]:
+    """Files that a figure shows; with ``render_only`` those that exist."""
+    return _FROM_RUNS.get(figure.kind, _records)(plan, figure)
+
+
+def source_arguments(plan: Plan, figure: Figure) -> list[str | Path]:
+    """Arguments of ``aroface figure`` that name the folder of these files."""
+    if FIGURE_KINDS[figure.kind].protocols:
+        return ["--records", plan.results.records]
+    return ["--runs-dir", plan.results.runs]
 
 
 def read_figures(plan: Plan) -> dict[str, Figure]:
@@ -89,19 +75,21 @@ def read_figures(plan: Plan) -> dict[str, Figure]:
         if figure.name in figures:
             raise InputError(f"a second figure {figure.name!r}", file=plan.file, record=f"figures.{number}")
         figures[figure.name] = figure
-    return {name: figure for name, figure in figures.items() if KINDS[figure.kind].inputs(plan, figure)}
+    return {name: figure for name, figure in figures.items() if figure_inputs(plan, figure)}
 
 
 def _read(plan: Plan, entry: str | dict[str, str], record: str) -> Figure:
-    said = {"name": entry, "kind": "fae"} if isinstance(entry, str) else entry
-    name, protocols = said["name"], KINDS[said["kind"]].protocols
+    declared = {"name": entry, "kind": "fae"} if isinstance(entry, str) else entry
+    name, protocols = declared["name"], FIGURE_KINDS[declared["kind"]].protocols
     if not protocols:
-        if "benchmark" in said:
-            raise InputError(f"kind {said['kind']} shows no benchmark", file=plan.file, record=f"{record}.benchmark")
-        return Figure(name, said["kind"])
-    benchmark = said.get("benchmark", name)
-    known = [each.name for each in plan.benchmarks.values() if each.spec["protocol"] in protocols]
+        if "benchmark" in declared:
+            raise InputError(
+                f"kind {declared['kind']} shows no benchmark", file=plan.file, record=f"{record}.benchmark"
+            )
+        return Figure(name, declared["kind"])
+    benchmark = declared.get("benchmark", name)
+    known = [planned.name for planned in plan.benchmarks.values() if planned.spec["protocol"] in protocols]
     if benchmark not in known:
         expected = f"one of {', '.join(known)}" if known else f"a benchmark of the protocol {' or '.join(protocols)}"
         raise InputError(f"no curves of {benchmark!r}", file=plan.file, record=record, expected=expected)
-    return Figure(name, said["kind"], benchmark)
+    return Figure(name, declared["kind"], benchmark)

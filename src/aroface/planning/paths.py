@@ -24,7 +24,7 @@ def check_path(
         path: The path as it was written.
         file: File that names it, for the error line.
         record: Key in that file.
-        pattern: Whether Snakemake reads it as the pattern of an input or output, in which it fills in wildcards.
+        pattern: True if Snakemake reads it as the pattern of an input or output, in which it fills in wildcards.
 
     Raises:
         InputError: The path holds a line break or another control character, is not UTF-8, or holds what Snakemake
@@ -32,14 +32,14 @@ def check_path(
     """
     text = os.fspath(path)
     if found := _CONTROL.search(text):
-        what, remedy = f"{text!r} holds the control character {found[0]!r}", "choose a name without it"
+        problem, remedy = f"{text!r} holds the control character {found[0]!r}", "choose a name without it"
     elif _NO_UTF8.search(text):
-        what, remedy = f"{text!a} is not UTF-8", "choose a name in UTF-8"
+        problem, remedy = f"{text!a} is not UTF-8", "choose a name in UTF-8"
     elif pattern and (found := _FILLED_IN.search(text)):
-        what, remedy = f"{text!r} holds {found[0]!r}, which Snakemake fills in", "choose a name without it"
+        problem, remedy = f"{text!r} holds {found[0]!r}, which Snakemake fills in", "choose a name without it"
     else:
         return
-    raise InputError(what, file=file, record=record, remedy=remedy)
+    raise InputError(problem, file=file, record=record, remedy=remedy)
 
 
 def command_path(path: str | os.PathLike[str]) -> Path:

@@ -6,9 +6,7 @@ name, so that results of the old kind stay beside those of the new; whatever doe
 
 from __future__ import annotations
 
-import os
 import shlex
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +26,7 @@ from aroface.planning.config import (
     read_methods,
 )
 from aroface.planning.data_sources import DataSource, Sources, write_if_new
-from aroface.planning.paths import command_path
+from aroface.results import Results
 from aroface.training.execution import command_line
 from aroface.training.recipe import fitting_processes, recipe_hash
 
@@ -44,10 +42,10 @@ class PlannedRun:
     Attributes:
         name: ``{method}-{dataset}-{arch}-s{seed}-{first digits of the hash}``, of released weights with ``released``
             in the place of the seed.
-        experiment: what it belongs to.
+        experiment: Experiment that it belongs to.
         seed: its seed.
         source: its training set, or the file of the released weights.
-        hash: of all that decides its weights.
+        hash: Hash of all that decides its weights.
     """
 
     name: str
@@ -87,13 +85,13 @@ class PlannedRun:
 
 @dataclass(frozen=True, slots=True)
 class PlannedBenchmark:
-    """What runs are evaluated on, and how.
+    """Evaluation set, and the way in which runs are evaluated on it.
 
     Attributes:
-        name: by which tables know it.
+        name: Name by which tables know it.
         source: the data.
-        spec: as ``benchmark_spec.schema.json`` describes it.
-        file: where that is written.
+        spec: Specification as ``benchmark_spec.schema.json`` describes it.
+        file: File of the specification.
         trained_on: training sets whose runs are evaluated; None for all.
     """
 
@@ -109,13 +107,13 @@ class PlannedBenchmark:
         return result_versions.protocol_version(self.spec["protocol"])
 
     def evaluates(self, experiment: Experiment) -> bool:
-        """Whether the runs of this experiment are evaluated on it."""
+        """True if the runs of this experiment are evaluated on it."""
         asked = experiment.benchmarks is None or self.name in experiment.benchmarks
         return asked and (self.trained_on is None or experiment.dataset in self.trained_on)
 
 
 class Devices(NamedTuple):
-    """What one training runs on, over all of its nodes.
+    """Devices of one training, over all of its nodes.
 
     Attributes:
         processes: Number of processes, one a GPU.
@@ -133,10 +131,10 @@ class Plan:
     """All that a configuration asks for.
 
     Attributes:
-        configuration: what it was made from.
+        configuration: Configuration that it was made from.
         sources: the data sets it names.
-        runs: by name.
-        benchmarks: by name.
+        runs: Runs by name.
+        benchmarks: Benchmarks by name.
         labels: printed names of methods and training sets.
     """
 
@@ -157,17 +155,17 @@ class Plan:
         return self.configuration.values
 
     @property
-    def results(self) -> Path:
+    def results(self) -> Results:
         """Folder of all that is computed."""
-        return command_path(self.values["paths"]["results"])
+        return self.configuration.results
 
     @property
     def runs_file(self) -> Path:
-        """Where :meth:`write` lists the runs, for tables and figures."""
-        return self.results / "plan" / f"runs-{digest(self._listing(), HASH_DIGITS)}.json"
+        """List of the runs, for tables and figures; :meth:`write` writes it."""
+        return self.results.run_list(digest(self._listing(), HASH_DIGITS))
 
     def devices(self, experiment: Experiment, nodes: int = 1) -> Devices:
-        """What a training of an experiment runs on.
+        """Devices of the training of an experiment.
 
         Some recipes keep only so many processes busy. Such a training gets no more GPUs than processes, and no more
         nodes than it needs with the share that each node has of a training on all GPUs.
@@ -206,8 +204,8 @@ class Plan:
         return shlex.join(words)
 
     def recipe_file(self, run: str) -> Path:
-        """Where :meth:`write` puts the recipe of a run."""
-        return self.results / "recipes" / f"{run}.json"
+        """Recipe of a run; :meth:`write` writes it."""
+        return self.results.recipe(run)
 
     def records(
         self, benchmarks: Iterable[str | None] | None = None, rows: Sequence[Mapping[str, str]] | None = None
@@ -218,14 +216,14 @@ class Plan:
             benchmarks: names of benchmarks, those that are not configured left aside; None for all.
             rows: parts of experiments, such as ``{"method": "arcface"}``, one of which a run must match; None for all.
         """
-        found = [
-            self.results / "records" / run.name / f"{benchmark.name}.json"
+        paths = [
+            self.results.record(run.name, benchmark.name)
             for run in self.runs.values()
             if rows is None or any(row.items() <= run.experiment.described.items() for row in rows)
             for benchmark in self.benchmarks.values()
             if (benchmarks is None or benchmark.name in benchmarks) and benchmark.evaluates(run.experiment)
         ]
-        return [path for path in found if path.exists()] if self.values["render_only"] else found
+        return [path for path in paths if path.exists()] if self.values["render_only"] else paths
 
     def missing(self) -> list[str]:
         """A line for each data set and each checkpoint that the plan names and that is not there."""
@@ -238,7 +236,7 @@ class Plan:
         if rule in ("train", "import_released"):
             return self.runs[wildcards["run"]].source.missing
         if rule.startswith("verify_"):
-            return next(each.missing for each in self.sources.received if rule == f"verify_{each.name}")
+            return next(source.missing for source in self.sources.received if rule == f"verify_{source.name}")
         return self.benchmarks[wildcards["benchmark"]].source.missing if rule == "embed" else None
 
     def write(self) -> None:
@@ -280,8 +278,8 @@ def make_plan(files: Sequence[Path], changes: Mapping[str, Any] | None = None, *
     for benchmark in benchmarks.values():
         untrained = (benchmark.trained_on or frozenset()) - {run.experiment.dataset for run in runs.values()}
         if untrained:
-            what = f"no experiment trains on {', '.join(sorted(untrained))}"
-            raise InputError(what, file=configuration.file, record=f"benchmarks: {benchmark.name}: trained_on")
+            problem = f"no experiment trains on {', '.join(sorted(untrained))}"
+            raise InputError(problem, file=configuration.file, record=f"benchmarks: {benchmark.name}: trained_on")
     for number, entry in enumerate(configuration.values["experiments"]):
         unknown = [name for name in entry.get("benchmarks", ()) if name not in benchmarks]
         if unknown:
@@ -290,7 +288,7 @@ def make_plan(files: Sequence[Path], changes: Mapping[str, Any] | None = None, *
                 f"unknown benchmark {unknown[0]!r}", file=configuration.file, record=record, expected=expected
             )
     for number, name in enumerate(configuration.values["training"]["validate"]):
-        pairs = [each.name for each in benchmarks.values() if each.source.kind == "pairs"]
+        pairs = [benchmark.name for benchmark in benchmarks.values() if benchmark.source.kind == "pairs"]
         if name not in pairs:
             record, expected = f"training.validate.{number}", f"one of the benchmarks {', '.join(pairs)}"
             raise InputError(f"no labelled pairs {name!r}", file=configuration.file, record=record, expected=expected)
@@ -306,24 +304,6 @@ def make_plan(files: Sequence[Path], changes: Mapping[str, Any] | None = None, *
         benchmarks,
         {key: label for key, label in labels.items() if key in used},
     )
-
-
-def offer_package(root: Path) -> None:
-    """Let jobs find the python that runs this process, and this package in whatever environment they activate.
-
-    Raises:
-        InputError: The path of one of these folders holds what separates folders there.
-    """
-    _extend("PATH", Path(sys.executable).parent, first=True)
-    _extend("PYTHONPATH", root.resolve() / "src", first=False)
-
-
-def _extend(variable: str, folder: Path, *, first: bool) -> None:
-    if os.pathsep in str(folder):
-        what = f"{folder}: a path with {os.pathsep!r} cannot stand in {variable}"
-        raise InputError(what, remedy="rename the folder or move the repository")
-    others = [part for part in os.environ.get(variable, "").split(os.pathsep) if part]
-    os.environ[variable] = os.pathsep.join([str(folder), *others] if first else [*others, str(folder)])
 
 
 def _runs(configuration: Configuration, sources: Sources, root: Path) -> dict[str, PlannedRun]:
@@ -383,9 +363,9 @@ def _benchmarks(configuration: Configuration, sources: Sources) -> dict[str, Pla
             raise InputError(f"protocol {spec['protocol']} on {source.kind}", file=configuration.file, record=record)
         spec = resolve(spec, file=f"{configuration.file}: {record}")
         if spec["options"]["color"] != _COLOR:
-            what = f"the colour order {spec['options']['color']}"
+            problem = f"the colour order {spec['options']['color']}"
             expected = f"{_COLOR}, which all networks of the workflow take: imported weights are turned"
-            raise InputError(what, file=configuration.file, record=f"{record}.options.color", expected=expected)
+            raise InputError(problem, file=configuration.file, record=f"{record}.options.color", expected=expected)
         if source.target is not None:
             protocol.check_options(source.target, spec["options"])  # better now than after the training
         if spec["name"] in benchmarks:
@@ -393,7 +373,7 @@ def _benchmarks(configuration: Configuration, sources: Sources) -> dict[str, Pla
         decisive = {key: spec[key] for key in ("protocol", "options")}
         hash_ = digest({**decisive, "data": source.manifest_hash, "semantics": result_versions.EMBEDDING}, HASH_DIGITS)
         trained_on = declared.get("trained_on")
-        file = source.path.parents[2] / "benchmarks" / f"{spec['name']}-{hash_}.json"
+        file = configuration.results.benchmark(spec["name"], hash_)
         benchmarks[spec["name"]] = PlannedBenchmark(
             spec["name"], source, spec, file, trained_on and frozenset(trained_on)
         )

@@ -1,4 +1,4 @@
-"""What a plan ends in: tables, figures and one document, the records they show and the commands that render them."""
+"""Products of a plan: tables, figures and one document, their records and the commands that render them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from functools import cache
 from pathlib import Path
 
 from aroface.errors import InputError
-from aroface.planning.figure_inputs import KINDS, Figure, read_figures
+from aroface.planning.figure_inputs import Figure, figure_inputs, read_figures, source_arguments
 from aroface.planning.paths import command_path
 from aroface.planning.plan import Plan, PlannedBenchmark
 from aroface.reporting.claims.claims import Claims, DropClaim, read_claims
 from aroface.reporting.document import latex_missing
+from aroface.reporting.figures.registry import FIGURE_KINDS
 from aroface.reporting.tables.spec import Spec, read_spec
 
 SPECS = Path("paper_tables/specs")
@@ -25,7 +26,7 @@ class Products:
     """Tables and figures of a plan.
 
     Attributes:
-        plan: what they show.
+        plan: Plan that they show.
         tables: specifications of the plan's tables by name.
         offered: these, and those of the repository that show a benchmark of the plan: made when asked for by name.
         reported: specifications that have values of the authors, by name.
@@ -58,7 +59,7 @@ class Products:
 
     @property
     def picture_files(self) -> list[Path]:
-        """What these fragments show."""
+        """Pictures that these fragments include."""
         return [self.figure_stem(figure).with_suffix(".pdf") for figure in self.figures]
 
     @property
@@ -70,21 +71,21 @@ class Products:
     def document_files(self) -> list[Path]:
         """The document of all tables and figures, if there are any: a PDF, or its source where LaTeX is missing."""
         suffix = ".pdf" if self.no_latex is None else ".tex"
-        return [self.plan.results / f"paper{suffix}"] if self.tables or self.figures else []
+        return [self.plan.results.document(suffix)] if self.tables or self.figures else []
 
     @property
     def report_file(self) -> Path:
         """The page on all of it."""
-        return self.plan.results / "report.html"
+        return self.plan.results.report
 
     @property
     def crate_file(self) -> Path:
         """The description of all of it for machines."""
-        return self.plan.results / "ro-crate-metadata.json"
+        return self.plan.results.crate
 
     @property
     def fragments(self) -> list[Path]:
-        """What the document consists of: the authors' tables that none here repeats, tables, figures and claims."""
+        """Parts of the document: the authors' tables that none here repeats, tables, figures and claims."""
         repeated = {spec.path for spec in self.tables.values()}
         authors = [self.reported_file(table) for table, spec in self.reported.items() if spec.path not in repeated]
         verdicts = [path for path in self.verdict_files if path.suffix == ".tex"]
@@ -97,13 +98,13 @@ class Products:
 
     @property
     def compare_files(self) -> list[Path]:
-        """What ``aroface compare`` says of these."""
-        return [self.plan.results / f"compare.{suffix}" for suffix in ("md", "json")] if self.compared else []
+        """Files of ``aroface compare`` on these tables."""
+        return [self.plan.results.comparison(suffix) for suffix in (".md", ".json")] if self.compared else []
 
     @property
     def claims_files(self) -> list[Path]:
-        """What ``aroface claims`` says, the last one a fragment."""
-        return [self.plan.results / f"claims.{suffix}" for suffix in ("md", "json", "tex")] if self.compared else []
+        """Files of ``aroface claims``, the last one a fragment."""
+        return [self.plan.results.claims(suffix) for suffix in (".md", ".json", ".tex")] if self.compared else []
 
     @property
     def verdict_files(self) -> list[Path]:
@@ -112,7 +113,7 @@ class Products:
 
     def table_file(self, table: str) -> Path:
         """A rendered table."""
-        return self.plan.results / "tables" / f"{table}.tex"
+        return self.plan.results.table(table)
 
     def partial_file(self, table: str) -> Path:
         """A table that was rendered though some of its records could not be made."""
@@ -124,17 +125,17 @@ class Products:
 
     def figure_stem(self, figure: str) -> Path:
         """The files of a figure, without their suffixes."""
-        return self.plan.results / "figures" / figure
+        return self.plan.results.figure(figure)
 
     def table_records(self, table: str) -> list[Path]:
         """The records that a table shows."""
         spec = self.offered[table]
-        rows = None if spec.rows is None else [each for row in spec.rows for each in row.experiments]
+        rows = None if spec.rows is None else [experiment for row in spec.rows for experiment in row.experiments]
         return self.plan.records({column.benchmark for column in spec.columns}, rows)
 
     def figure_inputs(self, figure: str) -> list[Path]:
         """The files that a figure shows: records, for most kinds."""
-        return KINDS[self.figures[figure].kind].inputs(self.plan, self.figures[figure])
+        return figure_inputs(self.plan, self.figures[figure])
 
     @property
     def compared_records(self) -> list[Path]:
@@ -144,13 +145,13 @@ class Products:
     @property
     def claimed_records(self) -> list[Path]:
         """The records that claims are about."""
-        found: list[Path] = []
+        paths: list[Path] = []
         for claim in self.claims.claims:
             if isinstance(claim, DropClaim):
-                found += self.plan.records({claim.benchmark}, [asdict(each) for each in claim.experiments])
+                paths += self.plan.records({claim.benchmark}, [asdict(experiment) for experiment in claim.experiments])
             elif self._offers(self.claims.specs[claim.table]):
-                found += self.table_records(claim.table)
-        return list(dict.fromkeys(found))
+                paths += self.table_records(claim.table)
+        return list(dict.fromkeys(paths))
 
     @property
     def claimed_specs(self) -> list[Path]:
@@ -159,13 +160,13 @@ class Products:
         return [spec.path for name, spec in self.claims.specs.items() if spec.source or name in named]
 
     def _offers(self, spec: Spec) -> bool:
-        """Whether this is the table of its name that is made here."""
+        """True if this is the table of its name that is made here."""
         return spec.name in self.offered and self.offered[spec.name].path == spec.path
 
     def table_arguments(self, table: str) -> str:
         """Arguments of ``aroface table``, all but where the table goes and in which format."""
         words: list[str | Path] = [self.offered[table].path, "--mode", self.plan.values["table_mode"]]
-        return _join([*words, "--records", self.plan.results / "records", *self._choice()])
+        return _join([*words, "--records", self.plan.results.records, *self._choice()])
 
     def compare_arguments(self) -> str:
         """Arguments of ``aroface compare``, all but its files."""
@@ -181,7 +182,7 @@ class Products:
         asked = self.figures[figure]
         words: list[str | Path] = [asked.kind]
         words += [] if asked.benchmark is None else ["--benchmark", asked.benchmark]
-        words += ["--out", self.figure_stem(figure), *KINDS[asked.kind].arguments(self.plan), *self._choice()]
+        words += ["--out", self.figure_stem(figure), *source_arguments(self.plan, asked), *self._choice()]
         faces = self._faces(figure)
         return _join([*words, "--faces", faces.file] if faces is not None and self._has_faces(figure) else words)
 
@@ -194,7 +195,8 @@ class Products:
 
     def _faces(self, figure: str) -> PlannedBenchmark | None:
         asked = self.figures[figure]
-        return self.plan.benchmarks[asked.benchmark] if asked.benchmark and KINDS[asked.kind].faces else None
+        shows_faces = "examples" in FIGURE_KINDS[asked.kind].needs
+        return self.plan.benchmarks[asked.benchmark] if asked.benchmark and shows_faces else None
 
     def _has_faces(self, figure: str) -> bool:
         """False where nothing may be made and the data are gone: the curves are drawn all the same."""
@@ -223,7 +225,7 @@ class Products:
         return choice if note is None else [*choice, *_option("--caption-note", note)]
 
     def _selected(self) -> Sequence[str | Path]:
-        return ["--records", self.plan.results / "records", "--runs-file", self.plan.runs_file]
+        return ["--records", self.plan.results.records, "--runs-file", self.plan.runs_file]
 
     def summary(self) -> list[str]:
         """Lines that say where everything is that there is, whole or with gaps."""
@@ -232,7 +234,7 @@ class Products:
         files += [(path.stem, path) for path in self.verdict_files if path.suffix == ".md"]
         files += [("paper", path) for path in self.document_files]
         files += [("report", self.report_file), ("crate", self.crate_file)]
-        lines = [f"{what:7} {path}" for what, path in ((what, latest(path)) for what, path in files) if path.exists()]
+        lines = [f"{kind:7} {path}" for kind, path in ((kind, latest(path)) for kind, path in files) if path.exists()]
         return lines if self.no_latex is None else [*lines, f"no PDF: {self.no_latex}"]
 
 
@@ -270,7 +272,7 @@ def find_products(plan: Plan, *, root: Path = Path()) -> Products:
 
 
 def partial(path: Path) -> Path:
-    """Where stands what was rendered with gaps, because the records for the whole could not be made."""
+    """Path of the incomplete version of a product, rendered while some records are missing."""
     return path.with_name(f"{path.stem}.partial{path.suffix}")
 
 

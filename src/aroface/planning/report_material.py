@@ -1,4 +1,4 @@
-"""What a report is made of: from a plan and its products to the plain things that the paper room shows."""
+"""Material of a report: from a plan and its products to the plain values that the reporting package shows."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def report_material(products: Products, *, workflow: str, root: Path = Path()) -
         specs=tuple(_shown(products)),
         sources=sources,
         claims=root / CLAIMS,
-        records=plan.results / "records",
-        results=plan.results,
-        experiments=tuple(RecordedExperiment(**each) for each in experiments.values()),
+        records=plan.results.records,
+        results=plan.results.root,
+        experiments=tuple(RecordedExperiment(**experiment) for experiment in experiments.values()),
         labels=plan.labels,
         runs=tuple(_runs(plan)),
         data=tuple(_data(plan, read_all(root / REGISTRIES))),
@@ -61,7 +61,7 @@ def software(files: Sequence[Path], version: str, *, root: Path = Path()) -> Sof
 
     Args:
         files: the configuration's.
-        version: of this package.
+        version: Version of this package.
         root: folder of the repository.
     """
     rules = sorted((root / "workflow" / "rules").glob("*.smk"))
@@ -78,11 +78,13 @@ def _shown(products: Products) -> Iterator[Spec]:
 
 def _runs(plan: Plan) -> Iterator[ReportedRun]:
     for run in plan.runs.values():
-        benchmarks = tuple(each.name for each in plan.benchmarks.values() if each.evaluates(run.experiment))
+        benchmarks = tuple(
+            benchmark.name for benchmark in plan.benchmarks.values() if benchmark.evaluates(run.experiment)
+        )
         yield ReportedRun(
             run.name,
             run.entry(),
-            plan.results / "runs" / run.name,
+            plan.results.run(run.name).path,
             plan.recipe_file(run.name),
             benchmarks,
             run.experiment.variant if run.experiment.label else "",
@@ -91,17 +93,17 @@ def _runs(plan: Plan) -> Iterator[ReportedRun]:
 
 def _data(plan: Plan, entries: dict[str, Entry]) -> Iterator[ReportedDataSet]:
     trained = {run.source.name: run.source for run in plan.runs.values() if run.source.kind != "checkpoint"}
-    evaluated = {each.source.name: each.source for each in plan.benchmarks.values()}
+    evaluated = {benchmark.source.name: benchmark.source for benchmark in plan.benchmarks.values()}
     for purpose, sources in (("training", trained), ("evaluation", evaluated)):
         for source in sources.values():
             yield _described(source, purpose, entries.get(source.name) if source.received else None)
 
 
 def _described(source: DataSource, purpose: str, entry: Entry | None) -> ReportedDataSet:
-    place = (source.name, source.label, source.kind, source.manifest_hash, source.manifest, purpose)
+    described = (source.name, source.label, source.kind, source.manifest_hash, source.manifest, purpose)
     if entry is None:
-        return ReportedDataSet(*place, missing=source.missing)
-    return ReportedDataSet(*place, entry.licence, entry.provider, entry.request, entry.citation, source.missing)
+        return ReportedDataSet(*described, missing=source.missing)
+    return ReportedDataSet(*described, entry.licence, entry.provider, entry.request, entry.citation, source.missing)
 
 
 def _steps(products: Products) -> Iterator[Step]:
@@ -109,25 +111,25 @@ def _steps(products: Products) -> Iterator[Step]:
     plan = products.plan
     made = []
     for verb in dict.fromkeys(making.verb for making in plan.sources.makings):
-        making = [path for each in plan.sources.makings if each.verb == verb for path in each.manifests]
-        made.append(Step(f"{verb} data", tuple(making)))
+        files = [path for making in plan.sources.makings if making.verb == verb for path in making.manifests]
+        made.append(Step(f"{verb} data", tuple(files)))
     if plan.sources.received:
         made.append(Step("verify data", tuple(source.manifest for source in plan.sources.received)))
     yield from made
-    checkpoints = [(run, plan.results / "runs" / run.name / "checkpoint.json") for run in plan.runs.values()]
+    checkpoints = [(run, plan.results.run(run.name).checkpoint) for run in plan.runs.values()]
     trained = tuple(path for run, path in checkpoints if run.experiment.released is None)
     imported = tuple(path for run, path in checkpoints if run.experiment.released is not None)
     weights = [Step("train", trained, tuple(step.name for step in made))] if trained else []
     weights += [Step("import_released", imported)] if imported else []
     yield from weights
     pairs = [
-        (run.name, each.name)
+        (run.name, benchmark.name)
         for run in plan.runs.values()
-        for each in plan.benchmarks.values()
-        if each.evaluates(run.experiment)
+        for benchmark in plan.benchmarks.values()
+        if benchmark.evaluates(run.experiment)
     ]
-    records = [plan.results / "records" / run / f"{name}.json" for run, name in pairs]
-    features = [plan.results / "features" / run / name / "index.json" for run, name in pairs]
+    records = [plan.results.record(run, name) for run, name in pairs]
+    features = [plan.results.features(run, name).index for run, name in pairs]
     # Features may be deleted once they are evaluated.
     embedded = tuple(b if b.exists() else a for a, b in zip(features, records, strict=True))
     yield Step("embed", embedded, (*(step.name for step in weights), *(step.name for step in made)))

@@ -21,6 +21,7 @@ from aroface.reporting.html_report.data import ReportedDataSet
 from aroface.reporting.html_report.page import Material
 from aroface.reporting.html_report.runs import ReportedRun, read_mapping
 from aroface.reporting.records import Record, load_records
+from aroface.results import Results
 from aroface.schemas import read_yaml
 
 CONTEXT: list[Any] = [
@@ -52,14 +53,14 @@ FORMATS = {
 
 @dataclass(frozen=True, slots=True)
 class Software:
-    """What made the results.
+    """Software that made the results.
 
     Attributes:
         snakefile: the workflow.
         parts: files that belong to it: rules and configuration.
         citation: the file that says who wrote it and under which licence.
         base: folder that their places in the crate are relative to.
-        version: of the package.
+        version: Version of the package.
     """
 
     snakefile: Path
@@ -73,8 +74,8 @@ def write_crate(material: Material, software: Software, out: str | PathLike[str]
     """Write the crate's description, and beside it the copies of the workflow that it names.
 
     Args:
-        material: what the report shows; the crate has the same.
-        software: what made it.
+        material: Material of the report; the crate has the same.
+        software: Software that made it.
         out: ``ro-crate-metadata.json``; its folder is the crate, which everything listed must lie in.
 
     Raises:
@@ -165,7 +166,7 @@ class _Made:
                 yield picture.stem.with_suffix(suffix), f"Figure {picture.name}"
         if self._material.document is not None:
             yield self._material.document, "All tables and figures"
-        yield self._material.results / "report.html", "Report: every number and what stands behind it"
+        yield Results(self._material.results).report, "Report: every number and what stands behind it"
 
     def training(self, run: ReportedRun) -> Iterator[Entity]:
         """The action that made a run's weights, if it is finished."""
@@ -217,7 +218,7 @@ class _Made:
         return self._ids([*(record.path for record in self._records), *(path for path, _ in self.products())])
 
     def newest(self) -> datetime:
-        """When the newest record was written, else the newest recipe or table."""
+        """Time of the newest record, else of the newest recipe or table."""
         paths = [record.path for record in self._records] or [path for path, _ in self.products() if path.exists()]
         paths = paths or [run.recipe_file for run in self._material.runs if run.recipe_file.exists()]
         return datetime.fromtimestamp(max((path.stat().st_mtime for path in paths), default=0), UTC)

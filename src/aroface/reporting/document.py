@@ -55,7 +55,7 @@ def write_document(
         pictures: PDF files that the figures show; the fragments name them without their folders.
         out: the ``.tex`` file. It refers to the others by relative paths, so it can be compiled where it stands;
             fragments whose path LaTeX cannot read are copied into it.
-        note: what the numbers are, as the first paragraph.
+        note: Meaning of the numbers, as the first paragraph.
         report: the file that explains each cell, which need not be there yet; None for a document without links.
 
     Raises:

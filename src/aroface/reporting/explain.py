@@ -1,4 +1,4 @@
-"""Where a cell of a table comes from: value, record, weights, recipe, data, commit, command."""
+"""Trace of a cell of a table: value, record, weights, recipe, data, commit, command."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from aroface.reporting.records import RELEASED, Record, Selection, load_records,
 from aroface.reporting.tables.cells import Line, lines, measure, point_of
 from aroface.reporting.tables.seed_statistics import estimate, paired_difference, percent
 from aroface.reporting.tables.spec import Column, Spec, read_spec
+from aroface.results import Results
 
 LABEL_WIDTH = 13
 
@@ -26,9 +27,9 @@ class Fact:
     """One line of an explanation.
 
     Attributes:
-        name: what it is about; empty where it goes on about the fact before.
-        text: what there is to say.
-        leads: whether what follows belongs to it: a value, a seed, a side of a difference.
+        name: Subject of the fact; empty where it continues the fact before.
+        text: Content of the fact.
+        leads: True if the following facts belong to it: a value, a seed, a side of a difference.
         path: the file that it names.
         run: the run that it is about.
     """
@@ -42,7 +43,7 @@ class Fact:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """Where a cell comes from, as blocks of facts: the value, then each record behind it."""
+    """Origin of a cell, as blocks of facts: the value, then each record behind it."""
 
     table: str
     row: str
@@ -57,16 +58,16 @@ class Explanation:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """What explanations are drawn from.
+    """Sources of explanations.
 
     Attributes:
         records: all records that count.
-        results: folder with ``runs`` and ``recipes``, as the commands name it.
-        workflow: command that makes the file whose name follows it.
+        results: Results folder, as the commands name it.
+        workflow: Command that makes the file whose name follows it.
     """
 
     records: Sequence[Record]
-    results: Path
+    results: Results
     workflow: str
 
 
@@ -101,7 +102,7 @@ def explain(
     name, _, column_id = rest.rpartition("/")
     tables = _tables(specs)
     spec = tables.get(table) or _unknown("table", table, tables, address)
-    trace = Trace(load_records(records, runs), Path(results), workflow)
+    trace = Trace(load_records(records, runs), Results(Path(results)), workflow)
     found = lines(spec, trace.records, experiments, labels)
     rows = {_plain(line.row.key): line for line in found}
     line = rows.get(_plain(name)) or _unknown("row", name, [line.row.key for line in rows.values()], address)
@@ -214,8 +215,8 @@ def _difference(spec: Spec, sides: Sequence[Line], column: Column, records: Sequ
 def _chain(record: Record, trace: Trace) -> list[Fact]:
     """From a record to what it depends on."""
     source = record.provenance
-    checkpoint = trace.results / "runs" / record.run / "checkpoint.json"
-    recipe = trace.results / "recipes" / f"{record.run}.json"
+    checkpoint = trace.results.run(record.run).checkpoint
+    recipe = trace.results.recipe(record.run)
     run = read_json_if_there(checkpoint)
     return [
         Fact("record", record.path.as_posix(), path=record.path),
@@ -233,7 +234,7 @@ def _chain(record: Record, trace: Trace) -> list[Fact]:
 
 
 def _origin(run: Mapping[str, Any]) -> tuple[str, str]:
-    """Which commit trained a run; of released weights which file they come from."""
+    """Commit that trained a run, or file of its released weights."""
     if run["source"] != RELEASED:
         return "trained at", commit_text(run["environment"]["git_commit"])
     file = run["released"]

@@ -11,12 +11,12 @@ from typing import Any
 
 from aroface.errors import InputError
 from aroface.files import list_files, read_json_if_there
+from aroface.humanize import listing
 from aroface.reporting.records import RecordedExperiment, method_of
-from aroface.reporting.text import listing, over_seeds
+from aroface.reporting.text import over_seeds
+from aroface.results import CHECKPOINT, HISTORY, RunFolder
 from aroface.schemas import validate
 
-HISTORY = "history.json"
-CHECKPOINT = "checkpoint.json"
 NO_ADVERSARY = "none"
 # Released weights have no seed in their names, and no course that anybody here knows of.
 _TRAINED = re.compile(r"([^-]+)-([^-]+)-(.+)-s(\d+)-[0-9a-f]+")
@@ -27,7 +27,7 @@ class Gap:
     """A training of which a figure has nothing to show.
 
     Attributes:
-        experiment: what it is one seed of.
+        experiment: Experiment that it is one seed of.
         seed: its seed.
         adversary: the adversary's kind; None where nobody says.
     """
@@ -44,9 +44,9 @@ class History:
     Attributes:
         path: the file it was read from.
         run: name of the run, also the name of the file's folder.
-        experiment: what the run is one seed of.
+        experiment: Experiment that the run is one seed of.
         seed: its seed.
-        content: as ``history.schema.json`` describes it.
+        content: Content as ``history.schema.json`` describes it.
     """
 
     path: Path
@@ -62,7 +62,7 @@ class History:
 
     @property
     def gap(self) -> Gap:
-        """What this training is to a figure that it has nothing for."""
+        """This training as a gap of a figure that it has nothing for."""
         return Gap(self.experiment, self.seed, self.adversary)
 
 
@@ -82,19 +82,19 @@ def load_histories(
     if runs is None and not Path(folder).is_dir():
         raise InputError("no such folder", file=folder, expected="a folder of runs")
     names = runs if runs is not None else (path.parent.name for path in list_files(folder, f"*/{CHECKPOINT}"))
-    found: dict[tuple[RecordedExperiment, int], History] = {}
+    chosen: dict[tuple[RecordedExperiment, int], History] = {}
     gaps = []
     for name in sorted(names):
         match = _TRAINED.fullmatch(name)
         if match is None:
             continue
-        place = Path(folder) / name
-        history = _read(place / HISTORY, runs)
+        run = RunFolder(Path(folder) / name)
+        history = _read(run.history, runs)
         if history is None:
             experiment = RecordedExperiment(method_of(name, match[1], runs), match[2], match[3])
-            gaps.append(Gap(experiment, int(match[4]), _adversary(place)))
+            gaps.append(Gap(experiment, int(match[4]), _adversary(run)))
             continue
-        rival = found.setdefault((history.experiment, history.seed), history)
+        rival = chosen.setdefault((history.experiment, history.seed), history)
         if rival is not history:
             raise InputError(
                 f"{history.experiment} has several runs of seed {history.seed}: {rival.run}, {history.run}",
@@ -102,7 +102,7 @@ def load_histories(
                 expected="one",
                 remedy="say which runs are current (--runs-file)",
             )
-    return tuple(found.values()), tuple(gaps)
+    return tuple(chosen.values()), tuple(gaps)
 
 
 def _read(path: Path, runs: Collection[str] | None) -> History | None:
@@ -118,10 +118,10 @@ def _read(path: Path, runs: Collection[str] | None) -> History | None:
     return History(path, content["run"], described, experiment["seed"], content)
 
 
-def _adversary(run_dir: Path) -> str | None:
-    """What the checkpoint of a training that has no history says of its adversary."""
+def _adversary(run_dir: RunFolder) -> str | None:
+    """Adversary of a training without history, from its checkpoint."""
     try:
-        return str((read_json_if_there(run_dir / CHECKPOINT) or {})["recipe"]["adversary"]["kind"])
+        return str((read_json_if_there(run_dir.checkpoint) or {})["recipe"]["adversary"]["kind"])
     except (KeyError, TypeError):
         return None
 
@@ -134,16 +134,16 @@ def by_experiment(
     Raises:
         InputError: two seeds of one experiment were not trained for the same number of steps.
     """
-    found: dict[RecordedExperiment, list[History]] = {}
+    groups: dict[RecordedExperiment, list[History]] = {}
     for history in sorted(histories, key=lambda history: (history.experiment, history.seed)):
-        alike = found.setdefault(history.experiment, [])
+        alike = groups.setdefault(history.experiment, [])
         alike.append(history)
         steps, expected = history.content["steps"], alike[0].content["steps"]
         if steps != expected:
             what = f"a training of {steps} steps"
             raise InputError(what, file=history.path, expected=f"{expected} as in {alike[0].run}")
-    wanted = [each for each in order or () if each in found]
-    return {each: tuple(found[each]) for each in dict.fromkeys([*wanted, *found])}
+    wanted = [experiment for experiment in order or () if experiment in groups]
+    return {experiment: tuple(groups[experiment]) for experiment in dict.fromkeys([*wanted, *groups])}
 
 
 def gap_words(gaps: Sequence[Gap], labels: Mapping[str, str]) -> str:
@@ -162,6 +162,6 @@ def gap_words(gaps: Sequence[Gap], labels: Mapping[str, str]) -> str:
 
 
 def seed_words(groups: Iterable[Sequence[History]]) -> str:
-    """How many seeds lines are made of, and what their bands are."""
+    """Number of seeds behind lines, and the meaning of their bands."""
     counts = {len(group) for group in groups}
     return over_seeds(counts) + ("" if counts == {1} else "; bands reach from the lowest to the highest seed")

@@ -18,7 +18,7 @@ RELEASED = "released"
 
 @dataclass(frozen=True, slots=True, order=True)
 class RecordedExperiment:
-    """What is repeated over seeds: a method, trained on a data set, with a backbone."""
+    """Unit that is repeated over seeds: a method, trained on a data set, with a backbone."""
 
     method: str
     dataset: str
@@ -49,7 +49,7 @@ class Record:
     Attributes:
         path: the file it was read from.
         run: name of the run, also the name of the file's folder.
-        experiment: what the run belongs to.
+        experiment: Experiment that the run belongs to.
         seed: the run's seed.
         benchmark: key of the benchmark, also the file's stem.
         protocol: ``name``, ``version`` and ``options`` of the evaluation.
@@ -72,12 +72,12 @@ class Record:
 
     @property
     def released(self) -> bool:
-        """Whether its weights are others', not trained here."""
+        """True if its weights were released by others."""
         return bool(self.provenance.get("source") == RELEASED)
 
 
 class Selection(TypedDict, total=False):
-    """What of the records and runs is shown, and by which names; :func:`read_runs_file` gives it.
+    """Choice of the records and runs that are shown, and their names; :func:`read_runs_file` gives it.
 
     Attributes:
         runs: names of the runs that count; all that are there if left out. Where experiments have labels, a mapping

@@ -12,13 +12,29 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+SENSITIVITY = "sensitivity"
+"""Protocol of a sweep of alignment errors."""
+DEFAULT_METRIC = "tar_strict_at_far_1e-2"
+"""Metric of such a sweep that figures show."""
+FULL_QUALITY = "hq"
+# Name of a metric, without and with its unit.
+METRICS = {
+    "accuracy": ("Accuracy", "Accuracy (%)"),
+    "auc": ("Area under the ROC curve", "Area under ROC (%)"),
+    "tar_strict_at_far_1e-1": ("TAR at FAR = 10 %", "TAR (%) at FAR = 10 %"),
+    "tar_strict_at_far_1e-2": ("TAR at FAR = 1 %", "TAR (%) at FAR = 1 %"),
+    "tar_strict_at_far_1e-3": ("TAR at FAR = 0.1 %", "TAR (%) at FAR = 0.1 %"),
+    "tar_strict_at_far_1e-4": ("TAR at FAR = 0.01 %", "TAR (%) at FAR = 0.01 %"),
+    "tar_strict_at_far_1e-5": ("TAR at FAR = 0.001 %", "TAR (%) at FAR = 0.001 %"),
+}
+
 
 def print_wide(parts: Iterable[Table | Text | str], *, color: bool | None = None, width: int | None = None) -> str:
     """Tables and lines for a terminal; tables take what room they need, lines wrap at the terminal's width.
 
     Args:
-        parts: in their order.
-        color: whether to use colours, bold and underlined type; None decides by what standard output is.
+        parts: Tables and lines in their order.
+        color: True for colours, bold and underlined type; None decides by what standard output is.
         width: columns of the terminal; None takes this one's.
     """
     here = Console()
@@ -65,19 +81,20 @@ def one_line(text: str) -> str:
     return re.sub(r"\s*[\r\n]\s*", " ", text.strip())
 
 
-def plural(count: int, noun: str) -> str:
-    """A count with its noun."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
-
-
 def over_seeds(counts: Collection[int]) -> str:
-    """What values are, from the numbers of seeds behind them: ``one seed``, ``mean over 2 to 3 seeds``."""
+    """Nature of values by the numbers of seeds behind them: ``one seed``, ``mean over 2 to 3 seeds``."""
     low, high = min(counts), max(counts)
     if high == 1:
         return "one seed"
     return f"mean over {low if low == high else f'{low} to {high}'} seeds"
 
 
-def listing(words: Sequence[str]) -> str:
-    """Words as a sentence has them: ``a, b and c``."""
-    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else "".join(words)
+def quality_name(quality: str) -> str:
+    """``hq`` and ``r24`` in words."""
+    return "full quality" if quality == FULL_QUALITY else f"{quality[1:]} px"
+
+
+def metric_name(metric: str) -> tuple[str, str]:
+    """A metric in words, without and with its unit."""
+    plain = metric.replace("_", " ")
+    return METRICS.get(metric, (plain, f"{plain} (%)"))

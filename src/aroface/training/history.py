@@ -9,11 +9,11 @@ from statistics import fmean
 from typing import Any
 
 from aroface.files import write_json
-from aroface.training.log import LOG, whole_lines
+from aroface.results import HISTORY, LOG
+from aroface.training.log import whole_lines
 from aroface.training.recipe import RunRecipe
 
 SCHEMA = 1
-HISTORY = "history.json"
 POINTS = 512
 _POSITION = {"step", "epoch"}
 

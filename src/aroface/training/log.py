@@ -16,9 +16,9 @@ from torch.utils.tensorboard import SummaryWriter
 from aroface.faces.sheet import write_sheet
 from aroface.files import write_json, write_text
 from aroface.progress import console
+from aroface.results import LOG, PROGRESS
 from aroface.training.step_report import StepReport
 
-LOG = "log.jsonl"
 PROGRESS_EVERY_S = 1.0
 LINE_EVERY_S = 15.0
 
@@ -38,7 +38,7 @@ class TrainingLog:
     def __init__(self, run: str, run_dir: Path, state_dir: Path, epochs: int, steps: int, start: int) -> None:
         self._run, self._epochs, self._steps, self._start = run, epochs, steps, start
         self._sheets = run_dir / "sheets"
-        self._progress_file = state_dir / "progress.json"
+        self._progress_file = state_dir / PROGRESS
         self._began = self._written = self._spoken = time.monotonic()
         run_dir.mkdir(parents=True, exist_ok=True)
         path = run_dir / LOG

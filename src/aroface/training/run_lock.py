@@ -30,8 +30,9 @@ from aroface.exit_status import ExitStatus
 from aroface.files import FULL_DISK, write_json, writing
 from aroface.kernel_lock import kernel_lock
 from aroface.processes import boot_id
+from aroface.results import PROGRESS
 
-LOCK, OWNER, PROGRESS = "lock", "owner.json", "progress.json"
+LOCK, OWNER = "lock", "owner.json"
 CLAIM = "displaced-"
 
 BEAT_S = 15.0

@@ -22,6 +22,7 @@ from aroface.errors import InputError
 from aroface.files import FULL_DISK, read_json, sha256_file, write_json, writing
 from aroface.models.checkpoint import save_weights
 from aroface.provenance import git_commit, hardware, versions
+from aroface.results import CHECKPOINT, WEIGHTS
 from aroface.training import displacements
 from aroface.training.data_parallel import BatchSplit, split_batch
 from aroface.training.execution import ExecutionOptions, Validate
@@ -32,7 +33,6 @@ from aroface.training.run_lock import locked
 from aroface.training.trainer import Trainer
 
 SCHEMA = 1
-WEIGHTS = "model.safetensors"
 
 
 def train(
@@ -66,7 +66,7 @@ def train(
         NoRoomError: The disk is full; the same call with more room resumes.
     """
     run = read_run(recipe)
-    checkpoint, weights = run_dir / "checkpoint.json", run_dir / WEIGHTS
+    checkpoint, weights = run_dir / CHECKPOINT, run_dir / WEIGHTS
     if checkpoint.exists() and weights.exists() and read_json(checkpoint)["recipe_hash"] == run.recipe_hash:
         return checkpoint
     choose_device(execution.device)

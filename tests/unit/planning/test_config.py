@@ -381,9 +381,9 @@ def test_what_is_written_can_be_read_by_the_training(folder: Folder) -> None:
     for name, run in plan.runs.items():
         read = read_run(plan.recipe_file(name))
         assert (read.name, read.seed, read.recipe_hash) == (name, run.seed, run.hash)
-    first = {path: path.stat().st_mtime_ns for path in plan.results.rglob("*.json")}
+    first = {path: path.stat().st_mtime_ns for path in plan.results.root.rglob("*.json")}
     folder.plan().write()
-    assert {path: path.stat().st_mtime_ns for path in plan.results.rglob("*.json")} == first
+    assert {path: path.stat().st_mtime_ns for path in plan.results.root.rglob("*.json")} == first
 
 
 def test_benchmarks_of_some_training_sets_leave_the_other_runs_out(folder: Folder) -> None:

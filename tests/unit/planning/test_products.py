@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from aroface.cli.figure import FIGURES
 from aroface.errors import InputError
-from aroface.planning.figure_inputs import KINDS, Figure
+from aroface.planning.figure_inputs import Figure
 from aroface.planning.plan import make_plan
 from aroface.planning.products import Products, find_products, latest, partial
+from aroface.reporting.figures.registry import FIGURE_KINDS
 from repository import ROOT
 
 PARTS = ("adversary", "factors", "ratio", "step", "heads")
@@ -127,7 +129,9 @@ def test_a_figure_of_trainings_shows_no_benchmark(monkeypatch: pytest.MonkeyPatc
 def test_every_kind_of_figure_is_planned_drawn_and_admitted():
     schema = json.loads((ROOT / "src/aroface/_schemas/config.schema.json").read_text())
     _, entry = schema["properties"]["figures"]["items"]["oneOf"]
-    assert {*entry["properties"]["kind"]["enum"]} == {*KINDS} == {*FIGURES}
+    assert {*entry["properties"]["kind"]["enum"]} == {*FIGURE_KINDS}
+    for kind in FIGURE_KINDS.values():
+        assert callable(kind.load()), kind
 
 
 def test_verdicts_are_part_of_all_where_the_plans_tables_have_reported_values(
@@ -161,3 +165,8 @@ def test_what_has_gaps_stands_for_the_whole_while_it_is_newer(tmp_path: Path):
     assert latest(whole) == whole
     os.utime(whole, (0, 0))
     assert latest(whole) == partial(whole)
+
+
+def test_planning_imports_no_drawing_library():
+    code = "import sys, aroface.planning.products; assert 'matplotlib' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -102,9 +102,7 @@ def rendered(tmp_path: Path, found: Plan, rows: Any) -> str:
     }  # fmt: skip
     (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(spec))
     choice = read_runs_file(found.runs_file)
-    return render_table(
-        tmp_path / "sweep.yaml", found.results / "records", mode="reproduced", format="markdown", **choice
-    )
+    return render_table(tmp_path / "sweep.yaml", found.results.records, mode="reproduced", format="markdown", **choice)
 
 
 def test_tables_have_a_row_each(tmp_path: Path) -> None:
@@ -112,7 +110,7 @@ def test_tables_have_a_row_each(tmp_path: Path) -> None:
     found.write()
     for number, run in enumerate(found.runs.values()):
         place = {"dataset": "faces", "arch": "r8s4", "seed": run.seed, "benchmark": "pairs_clean", "run": run.name}
-        made_up_records.write_record(found.results / "records", "arcface", {"accuracy": 0.5 + number / 100}, **place)
+        made_up_records.write_record(found.results.records, "arcface", {"accuracy": 0.5 + number / 100}, **place)
     text = rendered(tmp_path, found, "experiments")
     for row in ("| ArcFace | 50.50", "| ArcFace (lr=0.05) | 52.50", "| ArcFace (lr=0.07) | 54.50"):
         assert row in text

@@ -21,7 +21,8 @@ from typing import IO, Any, cast
 from aroface.datasets.preparation.download import RESERVE_BYTES
 from aroface.errors import InputError, printable
 from aroface.file_content import kind_of
-from aroface.files import amount, free_bytes
+from aroface.files import free_bytes
+from aroface.humanize import bytes_text
 
 MAX_RATIO = 20.0
 """Largest ratio of what an archive holds to its own size; archives of JPEG files have about 1."""
@@ -74,13 +75,13 @@ class _Tally:
         if self.bytes > self.max_bytes:
             packed = self.archive.stat().st_size
             raise InputError(
-                f"of {amount(packed)} unfolds to {amount(self.bytes)} or more",
+                f"of {bytes_text(packed)} unfolds to {bytes_text(self.bytes)} or more",
                 file=self.archive,
-                expected=f"at most {amount(self.max_bytes)}",
+                expected=f"at most {bytes_text(self.max_bytes)}",
                 remedy="remove it, or allow more by --max-ratio if it is really that large",
             )
         if self.bytes + RESERVE_BYTES > self.free:
-            what = f"unfolds to {amount(self.bytes)} or more, and {amount(self.free)} are free"
+            what = f"unfolds to {bytes_text(self.bytes)} or more, and {bytes_text(self.free)} are free"
             raise InputError(what, file=self.archive, remedy="free some space, and start again")
 
 

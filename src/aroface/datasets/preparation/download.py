@@ -21,7 +21,8 @@ import requests
 from aroface.datasets.preparation.connection import Limits, PassingError, get, open_session, read_blocks
 from aroface.datasets.preparation.webpage import WebPageError, is_page, read_page
 from aroface.errors import InputError, printable
-from aroface.files import amount, free_bytes, read_json, sha256_file, write_json
+from aroface.files import free_bytes, read_json, sha256_file, write_json
+from aroface.humanize import bytes_text
 from aroface.progress import track_bytes
 
 PART_BYTES = 16 << 20
@@ -158,15 +159,15 @@ def _check_size(transfer: _Transfer, remote: Remote, size: int | None) -> None:
         raise InputError(f"the server has {remote.size:,} bytes", file=place, expected=f"{size:,}")
     if remote.size > most:
         raise InputError(
-            f"the server has {amount(remote.size)}",
+            f"the server has {bytes_text(remote.size)}",
             file=place,
-            expected=f"at most {amount(most)}",
+            expected=f"at most {bytes_text(most)}",
             remedy="allow more by --max-size, if the file is really that large",
         )
     needed = remote.size - _bytes_on_disk(transfer.part) + RESERVE_BYTES
     free = free_bytes(transfer.path)
     if needed > free:
-        what = f"{amount(needed)} are needed and {amount(free)} free"
+        what = f"{bytes_text(needed)} are needed and {bytes_text(free)} free"
         raise InputError(what, file=transfer.path, remedy="free some space and start again: what was fetched is kept")
 
 
@@ -268,10 +269,10 @@ def _fetch_whole(transfer: _Transfer, remote: Remote) -> None:
 def _check_endless(transfer: _Transfer, size: int, most: int) -> None:
     """End an answer that is longer than allowed or than the disk can take."""
     if free_bytes(transfer.part) < RESERVE_BYTES:
-        what = f"{amount(size)} fetched, and no more than {amount(RESERVE_BYTES)} free"
+        what = f"{bytes_text(size)} fetched, and no more than {bytes_text(RESERVE_BYTES)} free"
         raise InputError(what, file=transfer.path, remedy="free some space and start again")
     if size > most:
-        what = f"the server's answer goes on after {amount(most)}"
+        what = f"the server's answer goes on after {bytes_text(most)}"
         raise InputError(what, file=transfer.path, remedy="allow more by --max-size, if the file is really that large")
 
 

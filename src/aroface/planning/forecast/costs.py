@@ -1,4 +1,4 @@
-"""What a configuration costs before anything is submitted: device-hours, memory and disk of every training.
+"""Cost of a configuration before anything is submitted: device-hours, memory and disk of every training.
 
 Time of one image of one device, in seconds, at ``D`` features and ``C`` classes:
 
@@ -65,14 +65,14 @@ _RECORD_BYTES, _VARIANT_BYTES = 3_000, 1_800  # of a record, and of each variant
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What a training runs on.
+    """Device of a training.
 
     Attributes:
-        key: in ``throughput.yaml``.
-        label: as people call it.
+        key: Key in ``throughput.yaml``.
+        label: Printed name.
         memory: bytes that a training may fill; None where no limit is known.
         flops: sustained floating-point operations a second, by precision; of one thread where it is a CPU.
-        assumed: whether the configuration leaves its type open.
+        assumed: True if the configuration leaves its type open.
     """
 
     key: str
@@ -83,22 +83,22 @@ class Device:
 
     @property
     def is_gpu(self) -> bool:
-        """Whether its hours are GPU-hours."""
+        """True if its hours are GPU-hours."""
         return self.key != CPU
 
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """What one experiment costs; everything but ``runs`` is of one seed. None: the images are not counted yet.
+    """Cost of one experiment; all fields but ``runs`` are of one seed. None: the images are not counted yet.
 
     Attributes:
         experiment: a method trained on a data set.
         recipe: its resolved recipe.
         runs: names of its runs, each with the device-hours that it took, if it is finished.
-        images: of an epoch, whole batches only.
-        steps: of the optimiser.
-        images_per_s: of one device, the adversary included.
-        measured: whether that follows from a measured rate rather than from an assumption.
+        images: Number of images of an epoch, whole batches only.
+        steps: Number of steps of the optimiser.
+        images_per_s: Images per second of one device, the adversary included.
+        measured: True if that follows from a measured rate rather than from an assumption.
         hours: device-hours.
         devices: number of devices of one run.
         memory: bytes of each device.
@@ -148,14 +148,14 @@ class Training:
 
 @dataclass(frozen=True)
 class Costs:
-    """What a plan costs.
+    """Cost of a plan.
 
     Attributes:
-        device: what each training runs on.
-        trainings: by experiment.
+        device: Device of each training.
+        trainings: Costs by experiment.
         budget: GPU-hours that trainings still to be done may take; None for no limit.
-        rows: of features that each benchmark has; None where nobody knows the number of images yet.
-        counts: what each set holds, as far as that is known.
+        rows: Number of feature rows of each benchmark; None where the number of images is unknown yet.
+        counts: Counts of each set, as far as they are known.
         throughput: the registry.
     """
 
@@ -200,14 +200,14 @@ class Costs:
         return max((self.training_of[run].wall_hours or 0 for run in runs), default=0)
 
     def over_budget(self, runs: Iterable[str]) -> bool:
-        """Whether some runs need more GPU-hours than the budget has; those of CPUs need none."""
+        """True if some runs need more GPU-hours than the budget has; those of CPUs need none."""
         return self.budget is not None and self.device.is_gpu and self.hours_of(runs) > self.budget
 
     def check_budget(self, runs: Iterable[str] | None = None) -> None:
         """Refuse what the budget does not allow.
 
         Args:
-            runs: what is to be trained; all that are unfinished if not given.
+            runs: Names of the runs to be trained; all unfinished ones by default.
 
         Raises:
             InputError: they need more GPU-hours than there are.
@@ -256,7 +256,7 @@ def adversary_factor(adversary: Mapping[str, Any], factors: Mapping[str, Any]) -
     """Time of a step with this adversary against that of a plain one.
 
     Args:
-        adversary: of a resolved recipe.
+        adversary: Adversary of a resolved recipe.
         factors: ``random``, ``all`` and ``subset`` of the registry; what the last two cost more than a plain step grows
             with the number of ascent steps, and that of a subset with its share of the batch.
     """
@@ -321,14 +321,14 @@ def feature_rows(spec: Mapping[str, Any], counts: Mapping[str, int]) -> int | No
     """Rows of features that a benchmark has; None if what it holds is not known yet.
 
     Args:
-        spec: of the benchmark.
-        counts: what its data hold.
+        spec: Specification of the benchmark.
+        counts: Counts of its data.
     """
     return PROTOCOLS[spec["protocol"]].feature_rows(spec["options"], counts)
 
 
 def count(plan: Plan, source: DataSource, published: Mapping[str, Mapping[str, int]]) -> Mapping[str, int]:
-    """What a set holds: as its manifest says, else as it is asked for, else as its provider publishes."""
+    """Counts of a set from its manifest, else from its specification, else from its provider."""
     if source.manifest.exists():
         written = _mapping(source.manifest)
         if "counts" in written:
@@ -342,7 +342,7 @@ def count(plan: Plan, source: DataSource, published: Mapping[str, Mapping[str, i
 
 
 def scaling_differs(recipe: Mapping[str, Any]) -> bool:
-    """Whether a recipe's learning rate is another than linear scaling gives for its batch."""
+    """True if a recipe's learning rate differs from the one that linear scaling gives for its batch."""
     lr, rule = recipe["optimiser"]["lr"], linear_scaling(recipe["batch_size"])
     return not math.isclose(lr, rule, rel_tol=1e-6)
 
@@ -360,8 +360,8 @@ def _device(plan: Plan, throughput: Mapping[str, Any]) -> Device:
         key = CPU
     if key not in throughput["devices"] or (key == CPU and training["gpu_type"] == CPU):
         known = ", ".join(each for each in throughput["devices"] if each != CPU)
-        what, remedy = f"unknown type {key!r}", f"or a new entry in {THROUGHPUT}"
-        raise InputError(what, file=plan.file, record="training.gpu_type", expected=f"one of {known}", remedy=remedy)
+        problem, remedy = f"unknown type {key!r}", f"or a new entry in {THROUGHPUT}"
+        raise InputError(problem, file=plan.file, record="training.gpu_type", expected=f"one of {known}", remedy=remedy)
     entry = throughput["devices"][key]
     memory = None if entry["memory_gb"] is None else entry["memory_gb"] * 1e9 * USABLE
     flops = {precision: 1e12 * value for precision, value in entry["sustained_tflops"].items()}
@@ -431,7 +431,7 @@ def _record_bytes(benchmark: PlannedBenchmark) -> int:
 
 def _hours_taken(plan: Plan, run: str) -> float | None:
     """Device-hours that a finished run took; 0 where it does not say; None if it is not finished."""
-    checkpoint = plan.results / "runs" / run / "checkpoint.json"
+    checkpoint = plan.results.run(run).checkpoint
     if not checkpoint.exists():
         return None
     return float(_mapping(checkpoint).get("cost", {}).get("device_hours", 0))

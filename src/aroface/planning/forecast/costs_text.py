@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
+from aroface.humanize import bytes_text, hours_text, number_text, plural
 from aroface.planning.forecast.costs import USABLE, Costs, Training, scaling_differs
 from aroface.training.lr_schedule import linear_scaling
 
@@ -59,13 +60,13 @@ def _table(costs: Costs) -> Table:
 
 
 def legend(costs: Costs) -> list[str]:
-    """What the words in the column ``basis`` mean, those that occur."""
+    """Explanations of the words in the column ``basis``, of those that occur."""
     words = {word for each in costs.trainings for word in _origins(each)}
     return [line for word, line in _LEGEND.items() if word in words]
 
 
 def notes(costs: Costs) -> list[str]:
-    """What the reader should know beside the numbers: memory that is missing, learning rates, what is not counted."""
+    """Notes beside the numbers: insufficient memory, learning rates, benchmarks that are not counted."""
     return [*_memory_notes(costs), *_rate_notes(costs), *_unknown_notes(costs)]
 
 
@@ -113,36 +114,9 @@ def as_json(costs: Costs, missing: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def days_text(hours: float) -> str:
-    """A time on the clock, from four days on in days."""
-    return hours_text(hours) if hours < 96 else f"{hours / 24:.1f} days" if hours < 960 else f"{hours / 24:,.0f} days"
-
-
-def hours_text(hours: float | None) -> str:
-    """A time in the unit that suits it."""
-    if hours is None:
-        return _UNKNOWN
-    if hours < 1:
-        return f"{60 * hours:.0f} min" if hours >= 1 / 60 else f"{3600 * hours:.0f} s"
-    return f"{hours:,.0f} h" if hours >= 10 else f"{hours:.1f} h"
-
-
-def bytes_text(size: float | None) -> str:
-    """A size in decimal units, three digits."""
-    return _UNKNOWN if size is None else _scaled(size, ("B", "kB", "MB", "GB", "TB"))
-
-
-def number_text(number: float | None) -> str:
-    """A count with three digits."""
-    return _UNKNOWN if number is None else _scaled(number, ("", "k", "M", "G", "T")).strip()
-
-
-def _scaled(value: float, units: tuple[str, ...]) -> str:
-    power = 0
-    while value >= 999.5 and power < len(units) - 1:
-        value, power = value / 1000, power + 1
-    digits = 0 if power == 0 or value >= 99.95 else 1 if value >= 9.995 else 2
-    return f"{value:.{digits}f} {units[power]}"
+def _known(text_of: Callable[[Any], str], value: float | None) -> str:
+    """Text of a value; a dash where it is unknown."""
+    return _UNKNOWN if value is None else text_of(value)
 
 
 def _row(costs: Costs, each: Training) -> tuple[str, ...]:
@@ -155,20 +129,20 @@ def _row(costs: Costs, each: Training) -> tuple[str, ...]:
     return (
         " ".join(each.experiment.key),
         f"{len(each.done)}/{len(each.runs)}",
-        f"{recipe['epochs']} × {number_text(each.images)}",
-        number_text(whole),
-        _UNKNOWN if each.steps is None else f"{each.steps:,}",
+        f"{recipe['epochs']} × {_known(number_text, each.images)}",
+        _known(number_text, whole),
+        _known("{:,}".format, each.steps),
         rate,
-        hours_text(_mean_hours(each) / each.devices if finished else each.wall_hours),
-        hours_text(None if each.hours is None and not each.done else each.total_hours),
+        _known(hours_text, _mean_hours(each) / each.devices if finished else each.wall_hours),
+        _known(hours_text, None if each.hours is None and not each.done else each.total_hours),
         " + ".join(_origins(each)) or _UNKNOWN,
-        f"{'! ' if tight else ''}{bytes_text(each.memory)}",
-        bytes_text(each.disk),
+        f"{'! ' if tight else ''}{_known(bytes_text, each.memory)}",
+        _known(bytes_text, each.disk),
     )
 
 
 def _origins(each: Training) -> list[str]:
-    """Where the hours of an experiment come from, as the column ``basis`` says."""
+    """Origins of the hours of an experiment, for the column ``basis``."""
     found = ["measured"] if each.done else []
     if len(each.done) < len(each.runs) and each.hours is not None:
         found.append("rate" if each.measured else "estimate")
@@ -238,11 +212,6 @@ def _unknown_notes(costs: Costs) -> Iterator[str]:
         yield f"not counted: {plural(unknown, 'experiment')} whose training set is still to be made"
     if costs.uncounted:
         yield f"not counted: features of {', '.join(costs.uncounted)}, whose images nobody has counted yet"
-
-
-def plural(number: int, what: str) -> str:
-    """A number of things."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _entry(each: Training) -> dict[str, Any]:

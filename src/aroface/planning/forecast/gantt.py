@@ -13,7 +13,7 @@ from matplotlib.patches import Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 
 from aroface.files import write_bytes
-from aroface.planning.forecast.costs_text import days_text, plural
+from aroface.humanize import days_text, plural
 from aroface.planning.forecast.simulation import Attempt, SimulatedSchedule, chain_hours, longest_chain
 from aroface.planning.plan import Plan
 from aroface.reporting.figures.layout import COLOURS, STYLE, figure_text
@@ -35,7 +35,7 @@ def draw_schedule(schedule: SimulatedSchedule, out: Path, plan: Plan) -> None:
     """Write ``out`` as PDF and PNG, whatever its suffix.
 
     Args:
-        schedule: what runs when and where.
+        schedule: Times and places of the jobs.
         out: path of the files.
         plan: has the names of runs.
     """
@@ -91,7 +91,7 @@ def _draw_attempt(axes: Axes, attempt: Attempt, unit: float, colour: str, words:
 
 
 def _fits(words: Sequence[str], width: float, height: float) -> bool:
-    """Whether words below one another fit into so many points."""
+    """True if words below one another fit into so many points."""
     longest = max(len(word.replace(UNDERSCORE, "_")) for word in words)
     return longest * _GLYPH * LETTERING + 2 <= width and len(words) * 1.15 * LETTERING + 1 <= height
 
@@ -119,7 +119,7 @@ def _title(schedule: SimulatedSchedule) -> str:
 
 
 def _labels(name: str, plan: Plan) -> list[str]:
-    """What a run is called on its bar, one word a line."""
+    """Name of a run on its bar, one word a line."""
     run = plan.runs[name]
     method = figure_text(plan.labels.get(run.experiment.variant, run.experiment.variant))
     head, plus, treatment = method.partition("+")

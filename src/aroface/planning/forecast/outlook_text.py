@@ -1,4 +1,4 @@
-"""What is to be done and when it would be done, in words: for the end of a dry run and for ``aroface plan``."""
+"""Remaining jobs and the time of their end in words, for the end of a dry run and for ``aroface plan``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from aroface.errors import InputError
+from aroface.humanize import days_text, hours_text, plural
 from aroface.planning.forecast.costs import Costs, plan_costs
-from aroface.planning.forecast.costs_text import days_text, headline, hours_text, plural
+from aroface.planning.forecast.costs_text import headline
 from aroface.planning.forecast.simulation import SimulatedJob
 from aroface.planning.forecast.workload import Outlook, Task, count_kinds, find_outlook, find_site
 from aroface.planning.plan import Plan
@@ -28,10 +29,10 @@ def summary(plan: Plan, tasks: Iterable[Task], *, root: Path = Path(), gpus: int
     """All that is to be known of some jobs before they are started; nothing where there are none.
 
     Args:
-        plan: of the configuration.
+        plan: Plan of the configuration.
         tasks: the jobs.
         root: folder of the repository.
-        gpus: of one machine, where there is no cluster.
+        gpus: Number of GPUs of one machine, where there is no cluster.
     """
     asked = list(tasks)
     if not asked:
@@ -50,13 +51,13 @@ def summary(plan: Plan, tasks: Iterable[Task], *, root: Path = Path(), gpus: int
 
 
 def time_lines(plan: Plan, costs: Costs, tasks: Sequence[Task], **where: Any) -> list[str]:
-    """What features take and when all is done; why that is not known, if jobs do not fit on the GPUs.
+    """Lines on the time of features and of the end; the reason if it is unknown because jobs do not fit on the GPUs.
 
     Args:
-        plan: of the configuration.
-        costs: of that plan.
+        plan: Plan of the configuration.
+        costs: Costs of that plan.
         tasks: its jobs.
-        where: as :func:`aroface.planning.forecast.workload.find_site` takes it.
+        where: Numbers of GPUs as :func:`aroface.planning.forecast.workload.find_site` takes them.
     """
     try:
         return outlook_lines(find_outlook(plan, costs, tasks, find_site(plan, **where)))
@@ -65,7 +66,7 @@ def time_lines(plan: Plan, costs: Costs, tasks: Sequence[Task], **where: Any) ->
 
 
 def outlook_lines(outlook: Outlook) -> list[str]:
-    """What features take, and when all is done."""
+    """Lines on the time of features and of the end."""
     return [*_feature_lines(outlook), *_time_lines(outlook)]
 
 
@@ -83,7 +84,7 @@ def _refused(costs: Costs, runs: list[str]) -> list[str]:
 
 
 def jobs_line(tasks: Iterable[Task]) -> str:
-    """How many jobs there are of each kind."""
+    """Number of jobs of each kind."""
     counts = count_kinds(tasks)
     words = [
         f"{number:,} {_PLURALS[kind]}" if number > 1 and kind in _PLURALS else plural(number, _NAMES[kind])
@@ -93,7 +94,7 @@ def jobs_line(tasks: Iterable[Task]) -> str:
 
 
 def _feature_lines(outlook: Outlook) -> list[str]:
-    """What features take of GPUs, if they do."""
+    """GPU time of features, if there are any."""
     hours = outlook.feature_hours
     if not hours:
         return []
@@ -102,7 +103,7 @@ def _feature_lines(outlook: Outlook) -> list[str]:
 
 
 def _time_lines(outlook: Outlook) -> list[str]:
-    """When everything would be done, on the site's GPUs and on others, and the chain that it cannot be faster than."""
+    """Time of the end on the site's GPUs and on others, and the longest chain, which bounds it from below."""
     if not outlook.jobs:
         return []
     chain = f"longest chain: {days_text(outlook.chain_hours)}: {' → '.join(map(_job_text, outlook.chain))}"

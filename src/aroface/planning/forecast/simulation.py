@@ -1,4 +1,4 @@
-"""When jobs would run on so many GPUs: list scheduling, event by event, as a queue with backfill does it.
+"""Simulation of a queue on so many GPUs: list scheduling, event by event, with backfill.
 
 Whenever GPUs are free, the waiting job with the longest chain of work behind it starts, if it fits; else the next. A
 job that outlives its time limit gives its GPUs back, waits again, and goes on where it stopped. Jobs without GPUs start
@@ -26,10 +26,10 @@ class SimulatedJob:
 
     Attributes:
         name: no two are alike.
-        kind: of work.
-        hours: that it takes, were there no time limit.
-        gpus: that it holds meanwhile.
-        nodes: that these lie on, as many on each.
+        kind: Kind of work.
+        hours: Duration in hours without a time limit.
+        gpus: Number of GPUs that it holds.
+        nodes: Number of nodes that these GPUs lie on, as many on each.
         needs: names of the jobs that have to end before it starts.
         limit: hours after which it has to stop; it goes on later.
         restart: hours that going on takes before anything new is done.
@@ -59,7 +59,7 @@ class SimulatedJob:
 
     @property
     def _cut_short(self) -> int:
-        """How often it runs until its time limit."""
+        """Number of attempts that the time limit makes necessary."""
         return 0 if self.hours <= self.limit else math.ceil((self.hours - self.limit) / (self.limit - self.restart))
 
     @property
@@ -76,7 +76,7 @@ class SimulatedJob:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Where jobs run: so many nodes with so many GPUs each."""
+    """Nodes of a cluster, each with the same number of GPUs."""
 
     nodes: int
     gpus_per_node: int
@@ -92,10 +92,10 @@ class Attempt:
     """One time that a job runs.
 
     Attributes:
-        job: what runs.
-        number: from 0 on.
-        start: in hours.
-        end: in hours.
+        job: Job that runs.
+        number: Number of the attempt, from 0 on.
+        start: Start in hours.
+        end: End in hours.
         gpus: numbers of those that it holds; node k has those from k times the GPUs of a node on.
     """
 
@@ -108,7 +108,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class SimulatedSchedule:
-    """What runs when and where."""
+    """Times and places of all jobs."""
 
     cluster: Cluster
     attempts: tuple[Attempt, ...]
@@ -153,8 +153,8 @@ def simulate(jobs: Sequence[SimulatedJob], cluster: Cluster) -> SimulatedSchedul
     """Run jobs on a cluster; the same jobs in the same order give the same schedule.
 
     Args:
-        jobs: in an order that decides between those that are equally urgent.
-        cluster: where they run, each of them fitting on it.
+        jobs: Jobs in an order that decides between those that are equally urgent.
+        cluster: Cluster that they run on, each of them fitting on it.
 
     Raises:
         InputError: a job needs one that is not there, or itself.

@@ -63,14 +63,14 @@ class Task(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """How many GPUs a plan may count on.
+    """GPUs that a plan may count on.
 
     Attributes:
         gpus: all of them.
-        gpus_per_node: of one node.
-        nodes: that a training is spread over.
+        gpus_per_node: Number of GPUs of one node.
+        nodes: Number of nodes that a training is spread over.
         max_hours: time limit of a GPU job; None where the configuration alone says.
-        scheduler: whether jobs that run at once get different GPUs, as from Slurm. On a machine without it a training
+        scheduler: True if jobs that run at once get different GPUs, as from Slurm. On a machine without it a training
             holds all GPUs of the configuration, for every one begins with the first.
     """
 
@@ -89,10 +89,10 @@ def find_site(
     gpus_per_node: int | None = None,
     scheduler: bool = True,
 ) -> Site:
-    """What ``slurm/site.yaml`` and the configuration say of GPUs, where the caller does not say otherwise.
+    """Read the GPUs from ``slurm/site.yaml`` and the configuration, where the caller does not name them.
 
     Args:
-        plan: of the configuration.
+        plan: Plan of the configuration.
         root: folder of the repository.
         gpus: all of them; 16 where nobody says, or what one training takes, in whole nodes.
         gpus_per_node: 4 where nobody says, or what one training takes of a node.
@@ -101,9 +101,9 @@ def find_site(
     Raises:
         InputError: the file is malformed.
     """
-    said: Mapping[str, Any] = (read_yaml(root / SITE) or {}) if (root / SITE).exists() else {}
-    validate(said, "site", file=root / SITE)
-    queue, nodes = said.get("gpu", {}), said.get("nodes", 1)
+    settings: Mapping[str, Any] = (read_yaml(root / SITE) or {}) if (root / SITE).exists() else {}
+    validate(settings, "site", file=root / SITE)
+    queue, nodes = settings.get("gpu", {}), settings.get("nodes", 1)
     asked = plan.values["resources"]["train"]["gpus"]
     per_node = gpus_per_node or queue.get("per_node") or max(DEFAULT_GPUS_PER_NODE, -(-asked // nodes))
     number = gpus or queue.get("count") or per_node * -(-max(DEFAULT_GPUS, asked) // per_node)
@@ -117,56 +117,56 @@ def tasks_to_do(plan: Plan) -> list[Task]:
     """
     if plan.values["render_only"]:
         return []
-    found, sets = [], {}
+    tasks, sets = [], {}
     for run in plan.runs.values():
-        trained = (plan.results / "runs" / run.name / "checkpoint.json").exists()
+        trained = plan.results.run(run.name).checkpoint.exists()
         if not trained:
-            found.append(Task("train" if run.experiment.released is None else "import_released", run.name))
+            tasks.append(Task("train" if run.experiment.released is None else "import_released", run.name))
             sets[run.source.name] = run.source
         for benchmark in plan.benchmarks.values():
             if not benchmark.evaluates(run.experiment):
                 continue
-            if (plan.results / "records" / run.name / f"{benchmark.name}.json").exists():
+            if plan.results.record(run.name, benchmark.name).exists():
                 continue
-            if not (plan.results / "features" / run.name / benchmark.name / "index.json").exists():
-                found.append(Task("embed", run.name, benchmark.name))
+            if not plan.results.features(run.name, benchmark.name).index.exists():
+                tasks.append(Task("embed", run.name, benchmark.name))
                 sets[benchmark.source.name] = benchmark.source
-            found.append(Task("evaluate", run.name, benchmark.name))
+            tasks.append(Task("evaluate", run.name, benchmark.name))
     made = {name: _data_rule(plan, source) for name, source in sets.items() if not source.manifest.exists()}
-    return [*(Task(rule) for rule in dict.fromkeys(made.values()) if rule), *found]
+    return [*(Task(rule) for rule in dict.fromkeys(made.values()) if rule), *tasks]
 
 
 def workload(plan: Plan, costs: Costs, tasks: Iterable[Task], site: Site) -> list[SimulatedJob]:
     """Jobs with hours, GPUs and what they wait for, in the plan's order, of the tasks that are to be done.
 
     Args:
-        plan: of the configuration.
-        costs: of that plan.
+        plan: Plan of the configuration.
+        costs: Costs of that plan.
         tasks: rendering may be among them and is left out.
-        site: says on how many nodes a training runs, and for how long.
+        site: Site with the number of nodes of a training and its time limit.
 
     Raises:
         InputError: a time limit is too short for anything to get done.
     """
-    order = {name: place for place, name in enumerate([*plan.runs, *plan.benchmarks])}
+    order = {name: rank for rank, name in enumerate([*plan.runs, *plan.benchmarks])}
 
-    def place(task: Task) -> tuple[Any, ...]:
+    def rank(task: Task) -> tuple[Any, ...]:
         return KINDS.index(task.kind), order.get(task.run or "", 0), order.get(task.benchmark or "", 0), task.rule
 
-    chosen = {task.name: task for task in sorted(tasks, key=place) if task.kind != "render"}
+    chosen = {task.name: task for task in sorted(tasks, key=rank) if task.kind != "render"}
     made = _Hours(plan, costs)
     return [_job(task, chosen, plan, made, site) for task in chosen.values()]
 
 
 def count_kinds(tasks: Iterable[Task]) -> dict[str, int]:
-    """How many tasks there are of each kind, those that occur."""
+    """Number of tasks of each kind, of the kinds that occur."""
     counts = Counter(task.kind for task in tasks)
     return {kind: counts[kind] for kind in KINDS if counts[kind]}
 
 
 @dataclass(frozen=True)
 class Outlook:
-    """What a plan's jobs come to on a certain number of GPUs.
+    """Forecast of a plan's jobs on a certain number of GPUs.
 
     Attributes:
         counts: number of jobs by kind.
@@ -175,7 +175,7 @@ class Outlook:
         makespans: hours until everything is done, by number of GPUs, where all jobs fit.
         feature_hours: GPU-hours of features.
         uncounted: benchmarks among them of which nobody knows the number of images yet.
-        schedule: on the site's GPUs.
+        schedule: Schedule on the site's GPUs.
     """
 
     counts: Mapping[str, int]

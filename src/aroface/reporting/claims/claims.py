@@ -30,8 +30,8 @@ class DifferenceClaim:
 
     Attributes:
         id: its name.
-        claim: in the authors' words or short for them.
-        stands: where in the paper.
+        claim: Claim in the authors' words or short for them.
+        stands: Place in the paper.
         kind: ``gain``: so many points; ``improves``: above zero; ``no_loss``: no loss of more than a margin.
         table: name of the table.
         columns: ids of its columns.

@@ -10,12 +10,13 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from aroface.humanize import plural
 from aroface.reporting.claims.lint import LintFinding
 from aroface.reporting.claims.verdicts import Evidence, Judgement, Verdict, combined, criterion
 from aroface.reporting.tables.grid import MISSING
 from aroface.reporting.tables.latex import environment, escape
 from aroface.reporting.tables.seed_notes import p_text
-from aroface.reporting.text import markdown_table, markdown_text, plural, print_wide
+from aroface.reporting.text import markdown_table, markdown_text, print_wide
 
 HEADS = ("Values", "Verdict", "What", "Value", "95 % interval", "Seeds", "Remark")
 STYLES: dict[str, str] = {"confirmed": "green", "refuted": "bold red"}
@@ -93,7 +94,7 @@ def lint_json(findings: Sequence[LintFinding]) -> list[dict[str, Any]]:
 
 
 def summary(judgements: Sequence[Judgement], findings: Sequence[LintFinding]) -> list[str]:
-    """How many claims are borne out."""
+    """Numbers of claims by verdict."""
     paper = _count([each.paper_verdict for each in judgements])
     reproduction = _count([each.reproduction_verdict for each in judgements])
     lines = [f"paper: {paper}", f"reproduction: {reproduction}"]

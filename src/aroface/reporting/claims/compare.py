@@ -42,13 +42,13 @@ class ValueComparison:
         reported: the authors' digits, in per cent.
         reproduced: mean over seeds, in per cent; None where there is no result.
         sd: standard deviation over seeds; None for one seed.
-        further: where one further seed falls with a probability of 95 %, which the authors' run may be taken for; None
+        further: Interval of one further seed with a probability of 95 %, which the authors' run may be taken for; None
             for one seed.
         seeds: number of seeds.
-        source: where the weights come from; None where there is no result.
+        source: Origin of the weights; None where there is no result.
         difference: reproduced minus reported, of printed digits, with its sign.
-        tolerance: by the source.
-        verdict: what it comes to.
+        tolerance: Tolerance by the source.
+        verdict: Verdict on the difference.
         causes: likely ones, where the preprocessing is to be checked.
     """
 
@@ -73,8 +73,8 @@ class Report:
     """All comparisons.
 
     Attributes:
-        comparisons: in the order of tables, rows and columns.
-        others: by table, the rows of models that only their own authors can make: reported, and not reproduced here.
+        comparisons: Comparisons in the order of tables, rows and columns.
+        others: Rows, by table, of models that only their own authors can make: reported, and not reproduced here.
     """
 
     comparisons: tuple[ValueComparison, ...]
@@ -82,7 +82,7 @@ class Report:
 
     @property
     def holds(self) -> bool:
-        """Whether every value that was reproduced holds; true where nothing was."""
+        """True if every reproduced value holds, also if nothing was reproduced."""
         return all(each.verdict in ("holds", "not reproduced yet") for each in self.comparisons)
 
 
@@ -178,7 +178,7 @@ def _compare(
 
 
 def judge(gap: Decimal, source: RunOrigin) -> Verdict:
-    """What a difference of printed digits, in points, comes to."""
+    """Verdict on a difference of printed digits, in points."""
     if abs(gap) <= TOLERANCES[source]:
         return "holds"
     return "check the preprocessing" if abs(gap) > CHECK else "differs"

@@ -1,4 +1,4 @@
-"""What :func:`aroface.reporting.claims.compare.compare` found, for a terminal, a page in Markdown, and machines."""
+"""Text of a comparison with reported values, for a terminal, a page in Markdown, and machines."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from aroface.humanize import plural
 from aroface.reporting.claims.compare import CHECK, TOLERANCES, Report, ValueComparison, Verdict
 from aroface.reporting.tables.grid import MISSING
-from aroface.reporting.text import markdown_table, plural, print_wide
+from aroface.reporting.text import markdown_table, print_wide
 
 HEADS = ("Row", "Column", "Paper", "Reproduced", "Seeds", "Further seed", "Δ", "Tolerance", "Verdict")
 RIGHT = ("Paper", "Seeds", "Δ", "Tolerance")
@@ -57,7 +58,7 @@ def as_json(report: Report) -> dict[str, Any]:
 
 
 def summary(report: Report) -> list[str]:
-    """How many values hold, in each table; by which tolerance."""
+    """Number of values that hold, for each table, and the tolerances."""
     lines = []
     for name, group in groupby(report.comparisons, key=lambda each: each.table):
         cells = list(group)

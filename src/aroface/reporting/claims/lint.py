@@ -21,10 +21,10 @@ class LintFinding:
     """Something in the source that is odd.
 
     Attributes:
-        rule: which rule found it.
+        rule: Name of the rule that found it.
         place: table and row, or claim.
-        text: what is odd.
-        explained: whether the specification says so itself and goes on without it.
+        text: Description of the oddity.
+        explained: True if the specification names it itself and continues without it.
     """
 
     rule: str

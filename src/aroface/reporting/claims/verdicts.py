@@ -11,15 +11,14 @@ from typing import Literal, Unpack
 
 from aroface.reporting.claims.claims import Claim, Claims, DifferenceClaim, DropClaim, Pair
 from aroface.reporting.claims.compare import TOLERANCES, heading
-from aroface.reporting.figures.curves import FULL_QUALITY, PROTOCOL, metric_name, quality_name
 from aroface.reporting.records import Record, RecordedExperiment, Selection, load_records, select, selected
 from aroface.reporting.tables.cells import Measurement, check_columns, lines, measure
 from aroface.reporting.tables.seed_statistics import Difference, mean_interval, paired_difference, rounded
 from aroface.reporting.tables.spec import Column, Spec
+from aroface.reporting.text import FULL_QUALITY, SENSITIVITY, metric_name, quality_name
 
 Verdict = Literal["confirmed", "refuted", "not enough data"]
 UNKNOWN: Verdict = "not enough data"
-DECIMALS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +27,13 @@ class Evidence:
 
     Attributes:
         what: rows and column, or experiment and condition.
-        verdict: what it says.
+        verdict: Verdict of the number.
         value: points, or per cent of a drop, with a sign; None where there is none.
         low: lower end of its 95 % interval over seeds; None where there is none.
         high: upper end.
-        seeds: how many; 0 for reported values.
-        p_value: of no difference.
-        remark: how the value came about, or why there is none.
+        seeds: Number of seeds; 0 for reported values.
+        p_value: P value of no difference.
+        remark: Origin of the value, or the reason why there is none.
         cells: table, row and column of the cells that it is the difference of; none of a drop.
     """
 
@@ -59,12 +58,12 @@ class Judgement:
 
     @property
     def paper_verdict(self) -> Verdict:
-        """Whether the paper's values bear the claim out."""
+        """Verdict of the paper's values."""
         return combined(self.paper)
 
     @property
     def reproduction_verdict(self) -> Verdict:
-        """Whether the reproduced values do."""
+        """Verdict of the reproduced values."""
         return combined(self.reproduction)
 
 
@@ -224,7 +223,7 @@ def _drop(
 ) -> Evidence:
     name = experiment.named(labels)
     found = select(records, experiment, claim.benchmark)
-    found = tuple(record for record in found if record.protocol["name"] == PROTOCOL)
+    found = tuple(record for record in found if record.protocol["name"] == SENSITIVITY)
     if not found:
         return Evidence(name, UNKNOWN, remark=f"no result on {claim.benchmark}")
     known = {point["metric"] for record in found for point in record.series}
@@ -274,7 +273,7 @@ def _what(pair: Pair, column: Column) -> str:
 
 
 def criterion(claim: Claim) -> str:
-    """When reproduced values confirm and refute a claim, in a sentence."""
+    """Rule by which reproduced values confirm and refute a claim, in a sentence."""
     interval = "the 95 % interval over seeds"
     if isinstance(claim, DropClaim):
         return f"confirmed where {interval} lies above {claim.claimed} %, refuted below"

@@ -12,13 +12,12 @@ from matplotlib.image import imread
 from numpy.typing import NDArray
 
 from aroface.errors import InputError
-from aroface.reporting.figures.curves import curves, factors, metric_name, qualities, quality_name, sensitivity_records
+from aroface.reporting.figures.curves import factors, load_sweep, qualities
 from aroface.reporting.figures.layout import AXES, draw, looks
 from aroface.reporting.figures.save import save_figure
-from aroface.reporting.records import Selection, load_records, selected
-from aroface.reporting.text import over_seeds
+from aroface.reporting.records import Selection, selected
+from aroface.reporting.text import DEFAULT_METRIC, metric_name, over_seeds, quality_name
 
-DEFAULT_METRIC = "tar_strict_at_far_1e-2"
 Sheet = str | Path | NDArray[np.uint8]
 
 
@@ -51,15 +50,13 @@ def figure_fae(
     Raises:
         InputError: there are no such records, they are ambiguous or not comparable, or an example is no picture.
     """
-    runs, experiments, labels = selected(shown)
-    chosen = sensitivity_records(load_records(records, runs), benchmark, experiments)
-    found = {experiment: curves(seeds, metric) for experiment, seeds in chosen.items()}
-    rows, columns = qualities([*found.values()], low), factors([*found.values()])
+    sweep = load_sweep(records, benchmark, metric, shown)
+    _, experiments, labels = selected(shown)
+    rows, columns = qualities([*sweep.curves.values()], low), factors([*sweep.curves.values()])
     sheets = [_pixels(sheet) for sheet in examples or ()]
-    seeds = sorted({len(each) for each in chosen.values()})
-    caption = _caption(metric, rows, columns, seeds, bool(sheets))
-    styles = looks([*found], labels, experiments or ())
-    save_figure(out, lambda: draw(found, styles, rows, columns, metric, sheets), caption, caption_note)
+    caption = _caption(metric, rows, columns, sweep.seeds, bool(sheets))
+    styles = looks([*sweep.curves], labels, experiments or ())
+    save_figure(out, lambda: draw(sweep.curves, styles, rows, columns, metric, sheets), caption, caption_note)
 
 
 def _pixels(sheet: Sheet) -> NDArray[Any]:

@@ -1,28 +1,26 @@
-"""What alignment errors cost: curves of a metric against the size of the error, from sensitivity records."""
+"""Curves of a metric against the size of the alignment error, from sensitivity records."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 from typing import Any
 
 from aroface.errors import InputError
-from aroface.reporting.records import Record, RecordedExperiment, check_comparable, select
+from aroface.reporting.records import (
+    Record,
+    RecordedExperiment,
+    Selection,
+    check_comparable,
+    load_records,
+    select,
+    selected,
+)
+from aroface.reporting.text import FULL_QUALITY, SENSITIVITY
 
-PROTOCOL = "sensitivity"
-FULL_QUALITY = "hq"
 FACTORS = ("scale", "rotation", "shift", "joint")
-# What a metric is called, and with its unit.
-METRICS = {
-    "accuracy": ("Accuracy", "Accuracy (%)"),
-    "auc": ("Area under the ROC curve", "Area under ROC (%)"),
-    "tar_strict_at_far_1e-1": ("TAR at FAR = 10 %", "TAR (%) at FAR = 10 %"),
-    "tar_strict_at_far_1e-2": ("TAR at FAR = 1 %", "TAR (%) at FAR = 1 %"),
-    "tar_strict_at_far_1e-3": ("TAR at FAR = 0.1 %", "TAR (%) at FAR = 0.1 %"),
-    "tar_strict_at_far_1e-4": ("TAR at FAR = 0.01 %", "TAR (%) at FAR = 0.01 %"),
-    "tar_strict_at_far_1e-5": ("TAR at FAR = 0.001 %", "TAR (%) at FAR = 0.001 %"),
-}
 Points = Mapping[tuple[str, str, float], Mapping[str, Any]]
 
 
@@ -37,7 +35,7 @@ class Curve:
         values: the metric, fractions in [0, 1], mean over seeds.
         low: lower end of the 95 % bootstrap interval, mean over seeds.
         high: upper end.
-        significant: whether in every seed the interval of the drop lies above zero.
+        significant: True where in every seed the interval of the drop lies above zero.
         drop: the undistorted value minus this one, mean over seeds.
         drop_low: lower end of its 95 % bootstrap interval, mean over seeds.
         drop_high: upper end.
@@ -55,22 +53,46 @@ class Curve:
     drop_high: tuple[float, ...]
 
 
-def quality_name(quality: str) -> str:
-    """``hq`` and ``r24`` in words."""
-    return "full quality" if quality == FULL_QUALITY else f"{quality[1:]} px"
-
-
-def metric_name(metric: str) -> tuple[str, str]:
-    """A metric in words, without and with its unit."""
-    plain = metric.replace("_", " ")
-    return METRICS.get(metric, (plain, f"{plain} (%)"))
-
-
 def sensitivity_records(
     records: Sequence[Record], benchmark: str, experiments: Sequence[RecordedExperiment] | None = None
 ) -> dict[RecordedExperiment, tuple[Record, ...]]:
     """The sensitivity records of each experiment on ``benchmark``; see :func:`records_of`."""
-    return records_of((PROTOCOL,), records, benchmark, experiments)
+    return records_of((SENSITIVITY,), records, benchmark, experiments)
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Records of a sweep of alignment errors, and their curves.
+
+    Attributes:
+        records: Records of each experiment, one a seed.
+        curves: Curves of each experiment by quality and factor.
+    """
+
+    records: Mapping[RecordedExperiment, tuple[Record, ...]]
+    curves: Mapping[RecordedExperiment, Mapping[tuple[str, str], Curve]]
+
+    @property
+    def seeds(self) -> list[int]:
+        """Numbers of seeds of the experiments, each once, ascending."""
+        return sorted({len(group) for group in self.records.values()})
+
+
+def load_sweep(folder: str | PathLike[str], benchmark: str, metric: str, shown: Selection) -> Sweep:
+    """Read the records that a figure of alignment errors shows.
+
+    Args:
+        folder: Folder of the records.
+        benchmark: Key of a benchmark with protocol ``sensitivity``.
+        metric: Metric of the series.
+        shown: Choice of runs and experiments.
+
+    Raises:
+        InputError: There are no such records, or they are ambiguous or not comparable.
+    """
+    runs, experiments, _ = selected(shown)
+    records = sensitivity_records(load_records(folder, runs), benchmark, experiments)
+    return Sweep(records, {experiment: curves(group, metric) for experiment, group in records.items()})
 
 
 def records_of(
@@ -82,7 +104,7 @@ def records_of(
     """The records of each experiment on ``benchmark``, one a seed; experiments without any are left out.
 
     Args:
-        protocols: of which the benchmark must be one.
+        protocols: Protocols of which the benchmark must have one.
         records: all records that count.
         benchmark: key of the benchmark.
         experiments: those that are shown, in order; None takes all that have records.

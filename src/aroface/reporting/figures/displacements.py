@@ -123,7 +123,7 @@ def shares(history: History, quantity: str, part: str) -> NDArray[np.float64]:
     """The share of the warped images in each bin, the rest of which lies beyond the outermost bins.
 
     Args:
-        history: of a training whose displacements were counted.
+        history: History of a training whose displacements were counted.
         quantity: key of :data:`QUANTITIES`.
         part: ``whole`` or ``last_epoch``.
     """
@@ -153,7 +153,7 @@ def _draw_histogram(axes: Axes, group: Sequence[History], quantity: str, part: s
 
 
 def _draw_marks(axes: Axes, found: Courses, quantity: str, factor: float) -> None:
-    """Where the warps start and how far the steps reach from the identity, of all methods."""
+    """Start of the warps and reach of the steps from the identity, of all methods."""
     tables = [_table(group[0], quantity) for group in found.values()]
     for low, high in {tuple(table["start"]) for table in tables}:
         axes.axvspan(low * factor, high * factor, color=START_COLOUR, linewidth=0, zorder=0)

@@ -16,20 +16,16 @@ from scipy.stats import spearmanr
 
 from aroface.embedding.alignment_sweep import Directions, Variant, error_matrices
 from aroface.faces.geometry import TEMPLATE, TEMPLATE_SIZE, transform
-from aroface.reporting.figures.alignment_errors import DEFAULT_METRIC
 from aroface.reporting.figures.curves import (
     FACTORS,
     Curve,
-    curves,
-    metric_name,
+    load_sweep,
     qualities,
-    quality_name,
-    sensitivity_records,
 )
 from aroface.reporting.figures.layout import AXES, LEFT, LEGEND_LINE, TEXT_WIDTH, TREATMENTS, Look, looks, place
 from aroface.reporting.figures.save import save_figure
-from aroface.reporting.records import RecordedExperiment, Selection, load_records, selected
-from aroface.reporting.text import over_seeds
+from aroface.reporting.records import RecordedExperiment, Selection, selected
+from aroface.reporting.text import DEFAULT_METRIC, metric_name, over_seeds, quality_name
 
 _BEARINGS = 360
 
@@ -40,8 +36,8 @@ class Point:
 
     Attributes:
         factor: its kind.
-        displacement: by how much it moves the landmarks, see :func:`mean_displacement`.
-        drop: what it costs, a difference of fractions, mean over seeds.
+        displacement: Distance by which it moves the landmarks, see :func:`mean_displacement`.
+        drop: Cost of the error, a difference of fractions, mean over seeds.
         low: lower end of the 95 % bootstrap interval of the drop.
         high: upper end.
     """
@@ -74,8 +70,8 @@ def points(found: Mapping[tuple[str, str], Curve], quality: str, options: Mappin
 
     Args:
         found: its curves by quality and factor.
-        quality: of the probes.
-        options: of the protocol.
+        quality: Quality of the probes.
+        options: Options of the protocol.
     """
     maximum = options["joint_maximum"]
     return [
@@ -132,14 +128,15 @@ def figure_landmarks(
     Raises:
         InputError: there are no such records, or they are ambiguous or not comparable.
     """
-    runs, experiments, labels = selected(shown)
-    chosen = sensitivity_records(load_records(records, runs), benchmark, experiments)
-    swept = {experiment: curves(seeds, metric) for experiment, seeds in chosen.items()}
-    panels = qualities([*swept.values()], low)
-    options = next(iter(chosen.values()))[0].protocol["options"]
-    found = {each: {quality: points(swept[each], quality, options) for quality in panels} for each in swept}
-    seeds = sorted({len(each) for each in chosen.values()})
-    caption = _caption(found, metric, panels, seeds)
+    sweep = load_sweep(records, benchmark, metric, shown)
+    labels = selected(shown)[2]
+    panels = qualities([*sweep.curves.values()], low)
+    options = next(iter(sweep.records.values()))[0].protocol["options"]
+    found = {
+        experiment: {quality: points(group, quality, options) for quality in panels}
+        for experiment, group in sweep.curves.items()
+    }
+    caption = _caption(found, metric, panels, sweep.seeds)
     save_figure(out, lambda: draw(found, looks([*found], labels), panels, metric), caption, caption_note)
 
 
@@ -148,7 +145,7 @@ def draw(found: Found, styles: Mapping[RecordedExperiment, Look], panels: Sequen
 
     Args:
         found: the errors of each experiment by quality.
-        styles: how each experiment looks.
+        styles: Look of each experiment.
         panels: qualities, one panel each.
         metric: name of the metric.
     """
@@ -179,7 +176,7 @@ def draw(found: Found, styles: Mapping[RecordedExperiment, Look], panels: Sequen
 
 
 def _face(look: Look) -> Any:
-    """How the marks of a treatment are filled: not for plain training, wholly for ARoFace, else with a tint."""
+    """Fill of the marks of a treatment: none for plain training, full for ARoFace, else a tint."""
     if look.marker == TREATMENTS[""][1]:
         return "white"
     return look.colour if look.marker == TREATMENTS["aroface"][1] else (look.colour, TINT)

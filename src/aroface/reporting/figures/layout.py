@@ -1,4 +1,4 @@
-"""How figure 1 is drawn: example faces above, a panel for each image quality and each kind of error below."""
+"""Layout of figure 1 (example faces, a panel for each quality and kind of error), and looks that figures share."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from matplotlib.textpath import TextPath
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from aroface.reporting.figures.curves import Curve, metric_name, quality_name
+from aroface.reporting.figures.curves import Curve
 from aroface.reporting.records import RecordedExperiment
+from aroface.reporting.text import metric_name, quality_name
 
 TEXT_WIDTH = 122 / 25.4  # inches; Springer's LNCS page
 STYLE: Any = {  # matplotlib's stubs list every key as a literal
@@ -77,7 +78,7 @@ HANDLE, COLUMN_SPACE = 2.6, 1.6  # of the legend, in sizes of its type
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How one experiment's lines look."""
+    """Look of the lines of one experiment."""
 
     label: str
     colour: str
@@ -134,7 +135,7 @@ def draw(
 
     Args:
         found: curves of each experiment by quality and factor.
-        styles: how each experiment looks.
+        styles: Look of each experiment.
         rows: qualities, one row of panels each.
         columns: factors, one column of panels each.
         metric: name of the metric.
@@ -261,9 +262,9 @@ def draw_legend(
 
     Args:
         figure: gets it.
-        styles: what its lines look like.
-        further: what comes after these; their labels are in them.
-        markers: whether the lines have markers.
+        styles: Looks of its lines.
+        further: Handles after these, with labels of their own.
+        markers: True if the lines have markers.
     """
     columns = _legend_columns(styles, further)
     rows = max(len(column) for column in columns)
@@ -307,7 +308,7 @@ def _legend_columns(styles: Collection[Look], further: Sequence[Artist]) -> list
 
 
 def _columns_that_fit(labels: Sequence[str]) -> int:
-    """How many columns of a legend have room beside each other, at least one."""
+    """Number of columns of a legend that have room beside each other, at least one."""
     size, font = float(STYLE["legend.fontsize"]), FontProperties(family=STYLE["font.family"])
     widest = max((TextPath((0, 0), label, size=size, prop=font).get_extents().width for label in labels), default=0.0)
     column = (widest + (HANDLE + 0.8 + COLUMN_SPACE) * size) / 72

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from os import PathLike
 from typing import Any, Unpack
 
@@ -27,6 +28,7 @@ from aroface.reporting.figures.layout import (
     looks,
     place,
 )
+from aroface.reporting.figures.registry import FIGURE_KINDS
 from aroface.reporting.figures.save import save_figure
 from aroface.reporting.records import Record, RecordedExperiment, Selection, load_records, selected
 from aroface.reporting.tables.spec import EMPTY
@@ -39,11 +41,10 @@ class CurveKind:
 
     Attributes:
         name: key of the record's ``curves``.
-        error: what lies along the abscissa, and its key in the record.
-        hit: what lies along the ordinate, likewise.
+        error: Rate along the abscissa, and its key in the record.
+        hit: Rate along the ordinate, likewise.
         trials: key of the number of trials of which the error is a share.
-        accident: what an error is called, in the plural.
-        protocols: whose records have such a curve.
+        accident: Name of an error, in the plural.
     """
 
     name: str
@@ -51,12 +52,16 @@ class CurveKind:
     hit: str
     trials: str
     accident: str
-    protocols: tuple[str, ...]
+
+    @property
+    def protocols(self) -> tuple[str, ...]:
+        """Protocols whose records have such a curve."""
+        return FIGURE_KINDS[self.name].protocols
 
 
 KINDS = {
-    "tar_far": CurveKind("tar_far", "far", "tar", "impostors", "false accepts", ("pairs", "ijb")),
-    "tpir_fpir": CurveKind("tpir_fpir", "fpir", "tpir", "unknown", "false positives", ("ijb",)),
+    "tar_far": CurveKind("tar_far", "far", "tar", "impostors", "false accepts"),
+    "tpir_fpir": CurveKind("tpir_fpir", "fpir", "tpir", "unknown", "false positives"),
 }
 
 
@@ -150,12 +155,16 @@ def figure_operating(
     save_figure(out, lambda: draw(found, KINDS[kind], labels), caption, caption_note)
 
 
+figure_tar_far = partial(figure_operating, kind="tar_far")
+figure_tpir_fpir = partial(figure_operating, kind="tpir_fpir")
+
+
 def draw(found: Mapping[RecordedExperiment, Operating], kind: CurveKind, labels: Mapping[str, str] = EMPTY) -> Figure:
     """Draw the figure; call this and save it within ``matplotlib.rc_context(STYLE)``.
 
     Args:
         found: the curve of each experiment.
-        kind: what they are curves of.
+        kind: Kind of the curves.
         labels: printed names by keys.
     """
     styles = looks([*dict.fromkeys(_method(experiment) for experiment in found)], labels)

@@ -1,4 +1,4 @@
-"""How every figure is saved: as vector PDF, PNG and LaTeX, in the type of the text and the same bytes every time."""
+"""Saving of figures as vector PDF, PNG and LaTeX, in the type of the text and with reproducible bytes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def save_figure(out: str | PathLike[str], draw: Callable[[], Figure], caption: s
     Args:
         out: path of the files without their suffix.
         draw: draws the figure; called in the style of the paper, which the saving shares.
-        caption: what the figure shows, in plain text.
+        caption: Content of the figure, in plain text.
         note: last sentence of the caption.
     """
     stem = Path(out).name

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from aroface.humanize import listing
 from aroface.reporting.figures.layout import (
     LEFT,
     PANEL_TITLE,
@@ -27,7 +28,6 @@ from aroface.reporting.figures.layout import (
 from aroface.reporting.figures.save import save_figure
 from aroface.reporting.histories import NO_ADVERSARY, History, by_experiment, gap_words, load_histories, seed_words
 from aroface.reporting.records import RecordedExperiment, Selection, selected
-from aroface.reporting.text import listing
 
 PARTS = 100
 # Measures of the figure, in inches.
@@ -46,10 +46,10 @@ class Course:
     """A quantity over a training: mean over seeds, lowest and highest seed.
 
     Attributes:
-        epochs: where, in epochs.
+        epochs: Positions of the values, in epochs.
         mean: over seeds.
-        low: of the lowest seed.
-        high: of the highest seed.
+        low: Values of the lowest seed.
+        high: Values of the highest seed.
     """
 
     epochs: Floats
@@ -146,7 +146,7 @@ def course(points: Sequence[tuple[Floats, Floats]]) -> Course:
     """Mean, lowest and highest of several seeds, where the first has its points.
 
     Args:
-        points: of each seed, where and what; those of the others are interpolated.
+        points: Positions and values of each seed; those of the others are interpolated.
     """
     epochs = points[0][0]
     values = np.stack([np.interp(epochs, where, what) for where, what in points])

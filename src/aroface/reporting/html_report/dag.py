@@ -16,7 +16,7 @@ class Step:
     """A kind of jobs.
 
     Attributes:
-        name: of the rule.
+        name: Name of the rule.
         files: one for each job, there once it is done; empty where it is not counted.
         after: names of the steps whose results it takes.
     """

@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from aroface.reporting.html_report.runs import read_mapping, size
+from aroface.humanize import bytes_text
+from aroface.reporting.html_report.runs import read_mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,14 +17,14 @@ class ReportedDataSet:
     Attributes:
         name: its key.
         label: its name in tables.
-        kind: what it holds.
+        kind: Kind of the content.
         manifest_hash: hash of its identity, as recipes and records name it.
         manifest: the file that says what it holds.
         used_for: ``training`` or ``evaluation``.
         licence: the terms of its provider; None of a set that the workflow makes itself.
-        provider: who gives it out; None likewise.
+        provider: Provider of the set; None likewise.
         request: page where it is asked for or found; None likewise.
-        citation: of the paper that describes it; None likewise.
+        citation: Citation of the paper that describes it; None likewise.
         missing: one line on what is missing and how to get it; None if nothing is.
     """
 
@@ -50,12 +51,12 @@ class DataView:
     """A data set as it is shown.
 
     Attributes:
-        data: what is planned.
-        there: whether there is a manifest.
-        counts: what it holds, in words.
+        data: Planned set.
+        there: True if there is a manifest.
+        counts: Content in words.
         files: number and size of its files, in words.
-        verdicts: what checking it has shown: check, whether it passed, detail.
-        corrupt: how many images cannot be used.
+        verdicts: Outcome of each check: its name, whether it passed, detail.
+        corrupt: Number of images that cannot be used.
         identity: all that decides its content, as JSON.
     """
 
@@ -73,7 +74,7 @@ def view_data(data: ReportedDataSet) -> DataView:
     manifest = read_mapping(data.manifest)
     counts = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in manifest.get("counts", {}).items())
     files = manifest.get("files", {})
-    total = size(sum(entry["size"] for entry in files.values()))
+    total = bytes_text(sum(entry["size"] for entry in files.values()))
     identity = manifest.get("identity", {})
     return DataView(
         data,

@@ -21,6 +21,7 @@ import jinja2
 
 from aroface.errors import InputError
 from aroface.files import write_text
+from aroface.humanize import seconds_text
 from aroface.reporting.anchors import cell_anchor, run_anchor
 from aroface.reporting.claims import claims_text, compare_text
 from aroface.reporting.claims.claims import read_claims
@@ -36,7 +37,6 @@ from aroface.reporting.html_report.runs import (
     RunView,
     commits,
     compare_runs,
-    duration,
     job_kinds,
     view_run,
 )
@@ -45,6 +45,7 @@ from aroface.reporting.records import Record, RecordedExperiment, load_records
 from aroface.reporting.tables.latex import TEMPLATES, unescape
 from aroface.reporting.tables.seed_notes import p_text
 from aroface.reporting.tables.spec import Spec
+from aroface.results import Results
 
 TITLE = "ARoFace: what was reproduced, and from what"
 Result = TypeVar("Result")
@@ -63,7 +64,7 @@ class Material:
     """All that a report is made of, whether it is there yet or not.
 
     Attributes:
-        note: what the numbers are; None where there is nothing to add.
+        note: Meaning of the numbers; None where there is nothing to add.
         specs: the tables that are shown, those of the configuration first.
         sources: all tables that claims speak of.
         claims: file of the claims.
@@ -114,15 +115,15 @@ def render_report(material: Material, folder: Path) -> str:
     """The report as HTML.
 
     Args:
-        material: what it is made of.
-        folder: where the page will lie, for its links to files beside it.
+        material: Material of the report.
+        folder: Folder of the page, for its links to files beside it.
 
     Raises:
         InputError: a record is no record. Records that do not fit into one table are said in the place of that table.
     """
     records = load_records(material.records, {run.name: run.variant for run in material.runs})
     runs = [view_run(run, records) for run in material.runs]
-    trace = Trace(records, material.results, material.workflow)
+    trace = Trace(records, Results(material.results), material.workflow)
     tables = view_tables(
         material.specs, trace, experiments=material.experiments, labels=material.labels, note=material.note
     )
@@ -159,12 +160,16 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"duration": duration, "sign": lambda text: text.replace("-", "−"), "run_anchor": run_anchor}
+    environment.filters |= {
+        "duration": seconds_text,
+        "sign": lambda text: text.replace("-", "−"),
+        "run_anchor": run_anchor,
+    }
     return environment
 
 
 def _status(material: Material, runs: Sequence[RunView], records: Sequence[Record]) -> dict[str, Any]:
-    """What there is of the plan, and what is not there yet."""
+    """Numbers of finished and missing parts of the plan."""
     planned = [(run, name, record) for run in runs for name, record in run.records.items()]
     newest = max((record.path.stat().st_mtime for record in records), default=None)
     return {
@@ -199,12 +204,12 @@ def _figure(picture: Picture, folder: Path) -> dict[str, Any]:
 
 
 def _link(path: Path | None, folder: Path) -> str | None:
-    """Where a file is, as seen from the page; None where it is not."""
+    """Path of a file relative to the page; None if the file does not exist."""
     return None if path is None or not path.exists() else relative(path, folder)
 
 
 def _attempt(make: Callable[[], Result]) -> Result | str:
-    """What is made, or one line on why it cannot be."""
+    """Result of a function, or one line on the reason of its failure."""
     try:
         return make()
     except InputError as error:

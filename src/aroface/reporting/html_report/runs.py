@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from aroface.files import read_json_if_there
+from aroface.humanize import bytes_text, seconds_text
 from aroface.reporting.anchors import run_anchor
 from aroface.reporting.explain import commit_text
 from aroface.reporting.records import Record
 from aroface.reporting.tables.grid import MISSING
+from aroface.results import RunFolder
 
 _ASIDE = ("schema", "run", "recipe_hash")
 
@@ -23,10 +25,10 @@ class ReportedRun:
     """A run that the configuration asks for.
 
     Attributes:
-        name: of the run.
-        entry: what its recipe file says, as a plan writes it.
-        folder: where its checkpoint lies.
-        recipe_file: where the recipe does.
+        name: Name of the run.
+        entry: Content of its recipe file, as a plan writes it.
+        folder: Folder of its checkpoint.
+        recipe_file: Path of its recipe.
         benchmarks: names of those that it is evaluated on.
         variant: Name of its method in the configuration where the experiment has a label, else empty.
     """
@@ -40,12 +42,12 @@ class ReportedRun:
 
     @property
     def checkpoint_file(self) -> Path:
-        """What is there once the run is finished."""
-        return self.folder / "checkpoint.json"
+        """File that exists once the run is finished."""
+        return RunFolder(self.folder).checkpoint
 
     @property
     def released(self) -> bool:
-        """Whether its weights are others'."""
+        """True if its weights were released by others."""
         return "released" in self.entry
 
 
@@ -63,7 +65,7 @@ class RunView:
 
     @property
     def done(self) -> bool:
-        """Whether it is finished."""
+        """True if it is finished."""
         return bool(self.checkpoint)
 
     @property
@@ -79,7 +81,7 @@ class RunView:
 
 @dataclass(frozen=True, slots=True)
 class JobKind:
-    """What jobs of one kind took; None where nobody wrote it down."""
+    """Cost of jobs of one kind; None where it was not recorded."""
 
     name: str
     done: int
@@ -161,7 +163,7 @@ def compare_runs(runs: Sequence[ReportedRun]) -> Differences:
 
 
 def job_kinds(runs: Sequence[RunView]) -> list[JobKind]:
-    """What trainings, embeddings and evaluations took."""
+    """Cost of trainings, embeddings and evaluations."""
     trained = [run for run in runs if not run.run.released]
     imported = [run for run in runs if run.run.released]
     found = []
@@ -188,27 +190,8 @@ def commits(runs: Sequence[RunView]) -> list[tuple[str, int]]:
     return [(commit_text(commit), count) for commit, count in found.most_common()]
 
 
-def duration(seconds: float | None) -> str:
-    """A time as people say it."""
-    if seconds is None:
-        return MISSING
-    if seconds < 90:
-        return f"{seconds:.1f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.1f} min"
-    return f"{seconds / 3600:,.1f} h"
-
-
-def size(count: int) -> str:
-    """A number of bytes as people say it."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= factor:
-            return f"{count / factor:,.1f} {unit}"
-    return f"{count} bytes"
-
-
 def _facts(run: ReportedRun, checkpoint: Mapping[str, Any]) -> dict[str, str]:
-    """What is known of a run, in the order in which one asks."""
+    """Facts on a run, in the order in which one asks."""
     environment = checkpoint.get("environment", {})
     return {
         name: text
@@ -244,7 +227,7 @@ def _weights(run: ReportedRun, checkpoint: Mapping[str, Any]) -> str | None:
     if not {"file", "sha256"} <= checkpoint.get("weights", {}).keys():
         return None
     path = run.folder / checkpoint["weights"]["file"]
-    here = size(path.stat().st_size) if path.exists() else "not here"
+    here = bytes_text(path.stat().st_size) if path.exists() else "not here"
     return f"sha256 {checkpoint['weights']['sha256']}, {path.as_posix()} ({here})"
 
 
@@ -252,7 +235,8 @@ def _cost(checkpoint: Mapping[str, Any]) -> str | None:
     hours = _number(checkpoint, "cost", "device_hours")
     if hours is None:
         return None
-    return f"{hours:,.2f} device-hours, {duration(_number(checkpoint, 'cost', 'wall_s'))} on the clock"
+    wall = _number(checkpoint, "cost", "wall_s")
+    return f"{hours:,.2f} device-hours, {MISSING if wall is None else seconds_text(wall)} on the clock"
 
 
 def _validation(checkpoint: Mapping[str, Any]) -> str | None:

@@ -34,13 +34,13 @@ class TableView:
 
     Attributes:
         anchor: its id.
-        name: of the table.
+        name: Name of the table.
         caption: plain text.
         body: the table's element, in HTML; empty where the records do not allow one.
-        remarks: what stands below it, in HTML.
-        source: where its reported values are from; None where it has none.
+        remarks: Notes below it, in HTML.
+        source: Source of its reported values; None where it has none.
         cells: explanations of its cells, those left out that an earlier table has.
-        missing: how many of its values have no result, and of how many.
+        missing: Number of its values without a result, and number of all.
         error: why there is no table.
     """
 
@@ -128,8 +128,8 @@ def fact_html(fact: Fact, folder: Path) -> str:
     """A fact's text in HTML; a file that is there and a run are links.
 
     Args:
-        fact: of an explanation.
-        folder: where the page lies, which links are relative to.
+        fact: Fact of an explanation.
+        folder: Folder of the page, which links are relative to.
     """
     text = escape(fact.text)
     if fact.path is not None and fact.path.exists():

@@ -29,7 +29,6 @@ from aroface.embedding.sensitivity import spoil
 from aroface.evaluation.robustness import COLUMNS, Perturbation, Quantity, Robustness, Sweep, table
 from aroface.faces.geometry import TEMPLATE_SIZE
 from aroface.files import write_bytes, write_text
-from aroface.reporting.figures.curves import metric_name, quality_name
 from aroface.reporting.figures.layout import COLOURS
 from aroface.reporting.figures.save import picture
 from aroface.reporting.robustness.findings import (
@@ -56,6 +55,7 @@ from aroface.reporting.robustness.page import (
     maps_shown,
     page,
 )
+from aroface.reporting.text import metric_name, quality_name
 
 STEM = "robustness"
 _FACE_QUALITY = 90
@@ -81,7 +81,7 @@ def write_report(found: Robustness, out: str | PathLike[str], points: float) -> 
     """Write ``robustness.pdf``, ``.png``, ``.html`` and ``.csv`` into ``out``.
 
     Args:
-        found: what was measured.
+        found: Measurement.
         out: folder.
         points: the loss, of 100, up to which an error counts as tolerated.
 

@@ -1,4 +1,4 @@
-"""What a robustness report says in words: each sentence with its figures, and which differences are not significant."""
+"""Sentences of a robustness report, each with its numbers, and a note on differences that are not significant."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from aroface.embedding.worst_case import FACTOR as WORST
 from aroface.evaluation.robustness import MAPS, Facts, Perturbation, Quantity, Robustness, Sweep, coarse, tolerated
 from aroface.faces.degrade import ALIGNMENT_ERRORS
 from aroface.faces.geometry import TEMPLATE_SIZE
-from aroface.reporting.figures.curves import metric_name, quality_name
+from aroface.humanize import listing
+from aroface.reporting.text import metric_name, quality_name
 
 UNITS = {"scale": (100.0, " %"), "rotation": (1.0, "°"), "shift": (100.0, " %"), "joint": (100.0, " %")}
-"""What a level is multiplied with, and its unit."""
+"""Factor and unit of a level."""
 SINGLE = ("scale", "rotation", "shift")
 DETECTOR_SDS = 2
 LEAST_ACCEPTED = 10
@@ -29,7 +30,7 @@ class RobustnessFinding(NamedTuple):
 
 
 def findings(found: Robustness, points: float) -> list[RobustnessFinding]:
-    """What there is to say, most important first; models are compared with the first of them."""
+    """Findings, most important first; models are compared with the first of them."""
     metric = found.grid.metrics[0]
     paragraphs = [
         ("Too few pairs", few_impostors(found)),
@@ -71,10 +72,10 @@ def level_words(factor: str, level: float) -> str:
 
 
 def joint_words(found: Robustness, level: float) -> str:
-    """What a joint error of this level consists of."""
+    """Parts of a joint error of this level."""
     scale, degrees, shift = (level * found.joint_maximum[key] for key in ("scale", "degrees", "shift"))
     sizes = {"scale": scale, "rotation": degrees, "shift": shift}
-    return _join([f"{level_words(factor, size)} {factor}" for factor, size in sizes.items()])
+    return listing([f"{level_words(factor, size)} {factor}" for factor, size in sizes.items()])
 
 
 def in_points(quantity: Quantity, *, signed: bool = False) -> str:
@@ -108,7 +109,7 @@ def rate_words(sweep: Sweep, quality: str, metric: str) -> str:
 
 
 def _single(found: Robustness, metric: str) -> str:
-    """What the largest of each single error costs at the best quality, the costliest first."""
+    """Cost of the largest of each single error at the best quality, the costliest first."""
     quality = found.qualities[0]
     worst = {factor: Perturbation(quality, factor, found.sweeps[0].levels(quality, factor)[-1]) for factor in SINGLE}
 
@@ -124,7 +125,7 @@ def _single(found: Robustness, metric: str) -> str:
 
 
 def _detector(found: Robustness, metric: str, points: float) -> str:
-    """Where the errors of a detector exceed what is tolerated."""
+    """Conditions in which the errors of a detector exceed the tolerated ones."""
     parts = []
     for quality in found.qualities:
         exceeded = []
@@ -143,7 +144,7 @@ def _detector(found: Robustness, metric: str, points: float) -> str:
 def _who(names: Sequence[str], found: Robustness) -> str:
     if len(found.sweeps) == 1:
         return ""
-    return " (all models)" if len(names) == len(found.sweeps) else f" ({_join(names)})"
+    return " (all models)" if len(names) == len(found.sweeps) else f" ({listing(names)})"
 
 
 def _joint(found: Robustness, metric: str) -> str:
@@ -166,7 +167,7 @@ def _verdict(difference: Quantity) -> str:
 
 
 def _interaction(found: Robustness, metric: str) -> str:
-    """How far two errors cost more than the sum of each alone, in the middle of each map at full quality."""
+    """Cost of two errors beyond the sum of each alone, in the middle of each map at full quality."""
     quality = found.qualities[0]
     parts = []
     for one, other in MAPS:
@@ -212,7 +213,7 @@ def _worst(found: Robustness, metric: str) -> str:
 
 
 def _models(found: Robustness, metric: str) -> str:
-    """What each further model loses less or more than the first."""
+    """Loss of each further model compared with the first."""
     if len(found.sweeps) == 1:
         return ""
     first, *others = found.sweeps
@@ -236,7 +237,7 @@ def _models(found: Robustness, metric: str) -> str:
 
 
 def _undecided(found: Robustness, metric: str) -> str:
-    """How many single and joint errors cost nothing that these pairs could show."""
+    """Number of single and joint errors without a cost that these pairs could show."""
     total, parts, undecided = 0, [], 0
     for sweep in found.sweeps:
         places = [each for each in sweep.measured if each.factor in UNITS and each.other is None]
@@ -253,11 +254,11 @@ def _undecided(found: Robustness, metric: str) -> str:
 
 
 def reading(found: Robustness, points: float) -> list[RobustnessFinding]:
-    """How the report was made and is to be read."""
+    """Method of the report, and how to read it."""
     described: dict[str, list[str]] = {}
     for sweep in found.sweeps:
         described.setdefault(sweep.description, []).append(sweep.name)
-    models = "; ".join(f"{_join(names)}: {description}" for description, names in described.items())
+    models = "; ".join(f"{listing(names)}: {description}" for description, names in described.items())
     flip = "with" if found.grid.flip else "without"
     listed = [
         RobustnessFinding("Models", f"{models}. Embeddings {flip} that of the mirrored image."),
@@ -305,17 +306,13 @@ def made_words(facts: Facts) -> str:
 
 
 def subtitle(found: Robustness) -> str:
-    """What was measured on, in a line."""
+    """Pairs and conditions of the measurement, in a line."""
     counts = found.counts
-    where = _join([quality_name(quality) for quality in found.qualities])
+    where = listing([quality_name(quality) for quality in found.qualities])
     return (
         f"{found.pairs.name}: {counts['pairs']:,} pairs ({counts['genuine']:,} genuine, "
         f"{counts['impostors']:,} impostors); probes at {where}"
     )
-
-
-def _join(words: Sequence[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
 def _number(value: float, digits: int = 2) -> str:

@@ -1,4 +1,4 @@
-"""How a robustness report is drawn: findings, curves, heat maps, tolerated errors and example faces on one page."""
+"""Drawing of a robustness report: findings, curves, heat maps, tolerated errors and example faces on one page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from aroface.embedding.worst_case import FACTOR as WORST
 from aroface.evaluation.robustness import MAPS, Perturbation, Quantity, Robustness, Sweep, coarse
-from aroface.reporting.figures.curves import metric_name, quality_name
 from aroface.reporting.figures.layout import AXES, COLOURS, place
 from aroface.reporting.figures.layout import STYLE as HOUSE_STYLE
 from aroface.reporting.robustness.findings import (
@@ -32,6 +31,7 @@ from aroface.reporting.robustness.findings import (
     subtitle,
     tolerated_words,
 )
+from aroface.reporting.text import metric_name, quality_name
 
 TITLE = "What face alignment errors cost"
 PAGE = (210 / 25.4, 297 / 25.4)  # A4, in inches
@@ -73,7 +73,7 @@ def page(found: Robustness, points: float, crops: NDArray[np.uint8]) -> Figure:
     """Draw the report; call this and save it within ``matplotlib.rc_context(STYLE)``.
 
     Args:
-        found: what was measured.
+        found: Measurement.
         points: the loss up to which an error counts as tolerated.
         crops: example faces (qualities, kinds of error, size, size, 3); see :func:`columns_of_crops`.
 

@@ -37,7 +37,7 @@ def build(
     Args:
         spec: the table.
         records: all records that count.
-        mode: what to print; a column for which the authors reported nothing has only reproduced values in the modes
+        mode: Values to print; a column for which the authors reported nothing has only reproduced values in the modes
             ``both`` and ``delta``.
         experiments: the experiments of the configuration; None takes those that have records.
         labels: printed names of methods and data sets.

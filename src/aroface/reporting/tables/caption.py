@@ -14,7 +14,7 @@ def caption(spec: Spec, mode: Mode, leaves: Sequence[Leaf], rows: Sequence[GridR
 
     Args:
         spec: the table.
-        mode: what is printed.
+        mode: Mode of the table.
         leaves: its columns of cells.
         rows: its rows.
         note: last sentence instead of the specification's own; an empty one drops it.

@@ -1,4 +1,4 @@
-"""Which records stand behind a row and a column of a table, and the values they hold."""
+"""Records behind a row and a column of a table, and their values."""
 
 from __future__ import annotations
 
@@ -79,9 +79,9 @@ def measure(
     Args:
         spec: the table.
         column: one of its columns.
-        experiment: whose values.
+        experiment: Experiment of the values.
         records: all records that count.
-        quality: of the row, for a column at a point of a sweep that leaves it to the rows.
+        quality: Quality of the row, for a column at a point of a sweep that leaves it to the rows.
 
     Raises:
         InputError: the records are ambiguous (see :func:`aroface.reporting.records.select`), or lack the metric or the

@@ -17,7 +17,7 @@ def mark_best(numbers: Sequence[str | None], better: Literal["higher", "lower"] 
 
     Args:
         numbers: printed digits, None where there is no result.
-        better: which end of the scale is the good one.
+        better: Good end of the scale.
 
     Returns:
         One mark for each number.

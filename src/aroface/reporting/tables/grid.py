@@ -14,7 +14,7 @@ Part = Literal["reported", "reproduced", "difference"]
 
 MISSING = "--"
 HEADINGS: dict[Part, str] = {"reported": "paper", "reproduced": "reproduced", "difference": "Δ"}
-"""What the parts of a column are called where there are several."""
+"""Headings of the parts of a column that has several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,8 @@ class Cell:
         sd: standard deviation over the seeds.
         interval: ends of an interval: of prediction beside a mean, of confidence beside a difference of rows.
         half: half the width of that interval, where it is to be printed so.
-        seeds: how many seeds it is the mean of; 0 for what the authors reported.
-        emphasis: how it stands out.
+        seeds: Number of seeds that it is the mean of; 0 for reported values.
+        emphasis: Emphasis of the value.
     """
 
     number: str | None = None
@@ -39,7 +39,7 @@ class Cell:
 
     @property
     def around(self) -> str | None:
-        """What is printed after a plus-minus sign."""
+        """Number after a plus-minus sign."""
         return self.sd or self.half
 
 
@@ -61,13 +61,13 @@ class GridRow:
         headers: texts of the row headers, empty where an equal text above is not repeated.
         full_headers: the same with nothing left out.
         cells: one for each leaf.
-        rule: whether a rule sets it off from the row above.
-        gap: whether a space does.
-        bold: whether its first header is bold.
-        star: whether its first header has a star.
-        remark: what a reader of the source should know about the row.
-        compares: whether it is the difference of two rows.
-        runs: whether there can be reproduced values: an experiment belongs to it, or it compares two rows.
+        rule: True if a rule sets it off from the row above.
+        gap: True if a space does.
+        bold: True if its first header is bold.
+        star: True if its first header has a star.
+        remark: Remark for a reader of the source.
+        compares: True if it is the difference of two rows.
+        runs: True if it can have reproduced values: an experiment belongs to it, or it compares two rows.
     """
 
     key: str

@@ -43,14 +43,14 @@ def table(grid: Grid, anchor: str, *, caption: bool = False, link: Callable[[str
     Args:
         grid: the table.
         anchor: the element's id.
-        caption: whether the element has the caption.
-        link: from a row's address and a column's id to what the number of a cell is a link to; None for no links.
+        caption: True if the element has the caption.
+        link: Link of a cell's number, from a row's address and a column's id; None for no links.
     """
     return "\n".join(_table(stacked(grid), anchor, caption, link))
 
 
 def remarks(grid: Grid) -> list[str]:
-    """What stands below the table, in HTML: notes, and the footnote of its star."""
+    """Notes below the table, in HTML, with the footnote of its star."""
     footnote = [f"{STAR} {escape(grid.footnote)}"] if grid.footnote else []
     return [*map(escape, grid.notes), *footnote]
 

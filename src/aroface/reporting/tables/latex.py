@@ -240,7 +240,7 @@ def _column(cells: Sequence[Cell], anchor: str, below: bool) -> list[str]:
 
 
 def _is_compared(cell: Cell) -> bool:
-    """Whether a cell is a difference, whose sign takes the place of filling digits."""
+    """True if a cell is a difference, whose sign takes the place of filling digits."""
     return cell.number is not None and cell.number.startswith(("+", "-"))
 
 

@@ -60,7 +60,7 @@ def terminal(grid: Grid, *, color: bool | None = None, width: int | None = None)
 
     Args:
         grid: the table.
-        color: whether to use bold and underlined type; None decides by what standard output is.
+        color: True for bold and underlined type; None decides by what standard output is.
         width: columns of the terminal; None takes this one's.
     """
     grid = stacked(grid)
@@ -93,7 +93,7 @@ def digits(cell: Cell) -> str:
 
 
 def spread(cell: Cell) -> str:
-    """What follows the value: standard deviation or interval, after a space; nothing where there is neither."""
+    """Standard deviation or interval after the value, with a space before it; empty where there is neither."""
     if cell.around:
         return f" ± {cell.around}"
     if cell.interval:

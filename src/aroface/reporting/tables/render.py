@@ -44,7 +44,7 @@ def render_table(
             their difference (``delta``). A missing value is ``--``.
         format: ``latex``, ``markdown``, ``html`` (a page), ``csv`` (missing values are empty fields) or ``terminal``.
         caption_note: last sentence of the caption instead of the specification's; an empty one drops it.
-        emphasis: which values stand out instead of the specification's rule: ``as_paper``, ``best_second`` or ``none``.
+        emphasis: Rule for the values that stand out instead of the table's: ``as_paper``, ``best_second`` or ``none``.
         shown: see :class:`aroface.reporting.records.Selection`.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a table says of the seeds behind it: how many a row has, and which differences of its rows are significant."""
+"""Notes of a table on its seeds: their number for each row, and significant differences of its rows."""
 
 from __future__ import annotations
 

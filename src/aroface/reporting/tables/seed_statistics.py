@@ -36,7 +36,7 @@ class Difference:
         low: lower end of the 95 % confidence interval; None for one seed.
         high: upper end; None for one seed.
         n: number of seeds.
-        p_value: of no difference, two-sided, by the paired t test; None where there is no interval.
+        p_value: P value of no difference, two-sided, by the paired t test; None where there is no interval.
     """
 
     mean: Decimal
@@ -80,7 +80,7 @@ def paired_difference(of: Mapping[int, float], minus: Mapping[int, float]) -> Di
 
 
 def prediction_interval(values: Mapping[int, float]) -> tuple[Decimal, Decimal] | None:
-    """Where one further seed falls with a probability of 95 %, if seeds are normally distributed.
+    """Prediction interval (95 %) of one further seed, for normally distributed seeds.
 
     Mean ± t · sd · √(1 + 1/n), t of n − 1 degrees of freedom: wider than the interval of the mean, for a further seed
     varies as the others do and the mean is known from n seeds only.
@@ -124,7 +124,7 @@ def percent(fraction: Decimal, decimals: int, *, signed: bool = False) -> str:
     Args:
         fraction: the value.
         decimals: digits after the point.
-        signed: whether a positive value gets a plus sign. Zero never has a sign.
+        signed: True if a positive value gets a plus sign. Zero never has a sign.
     """
     return rounded(fraction * 100, decimals, signed=signed)
 

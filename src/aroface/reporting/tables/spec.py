@@ -22,7 +22,7 @@ ASIDE = "venue"
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """Where the reported values were published."""
+    """Publication of the reported values."""
 
     title: str
     url: str | None = None
@@ -47,7 +47,7 @@ class At:
     """A point of a sensitivity sweep; without factor and level, the probes without an alignment error.
 
     Attributes:
-        quality: of the probes; None where each row gives its own.
+        quality: Quality of the probes; None where each row gives its own.
         factor: kind of error.
         level: its size, as records have it.
         show: the metric's value there, or its drop from that of aligned probes.
@@ -76,8 +76,8 @@ class Column:
         metric: metric of those records; None for an average.
         at: the point of a sweep whose metric it is; None for a metric of the whole record.
         average_of: ids of the columns whose values are averaged.
-        reported_digits: whether reported values keep the authors' digits or get ``decimals``.
-        better: which end of the scale is the good one.
+        reported_digits: True if reported values keep the authors' digits, False if they get ``decimals``.
+        better: Good end of the scale.
     """
 
     id: str
@@ -102,7 +102,7 @@ class RowSpec:
         experiment: method, and data set and backbone where given, of the records that fill it.
         also: the experiment whose records fill it where ``experiment`` has none, such as released weights that go by
             another name.
-        quality: of the probes, for columns that show a point of a sweep.
+        quality: Quality of the probes, for columns that show a point of a sweep.
         difference: ids of two rows, the second to be subtracted from the first.
         reported: column id to the authors' digits, None for their dash.
         ours: printed bold by the authors.
@@ -146,7 +146,7 @@ def address(headers: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Emphasis:
-    """Which values stand out; see the schema."""
+    """Rule for the values that stand out; see the schema."""
 
     rule: Rule = "none"
     within: Literal["table", "block"] = "table"
@@ -154,7 +154,7 @@ class Emphasis:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """How the LaTeX table fits the text width; see the schema."""
+    """Fit of the LaTeX table into the text width; see the schema."""
 
     size: Literal["normalsize", "small", "footnotesize", "scriptsize"] = "small"
     gap_pt: float = 6
@@ -165,7 +165,7 @@ class Layout:
 
 @dataclass(frozen=True, slots=True)
 class Seeds:
-    """What is said of the seeds behind reproduced values; see the schema."""
+    """Notes on the seeds behind reproduced values; see the schema."""
 
     count: Literal["caption", "column", "note"] = "caption"
     spread: Literal["sd", "prediction"] = "sd"

@@ -29,11 +29,8 @@ from aroface.planning.forecast.costs import (
 )
 from aroface.planning.forecast.costs_text import (
     as_json,
-    bytes_text,
     headline,
-    hours_text,
     notes,
-    number_text,
     print_table,
 )
 from aroface.planning.plan import Plan, make_plan
@@ -68,7 +65,7 @@ def costs_of(folder: Path, changes: dict[str, Any] | None = None, *, gpus: int =
 
 
 def finish(plan: Plan, run: str, hours: float) -> None:
-    write_json(plan.results / "runs" / run / "checkpoint.json", {"run": run, "cost": {"device_hours": hours}})
+    write_json(plan.results.run(run).checkpoint, {"run": run, "cost": {"device_hours": hours}})
 
 
 def test_a_small_plan_by_hand(tmp_path: Path) -> None:
@@ -295,22 +292,3 @@ def test_the_verb_prints_a_table_or_json_and_refuses_above_the_budget(
 
 def test_a_learning_rate_that_does_not_scale_is_said(tmp_path: Path) -> None:
     assert notes(costs_of(tmp_path)) == ["learning rate: 0.1 at batch 16, where 0.1 · batch / 1024 = 0.0015625"]
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        (hours_text(0.0005), "2 s"),
-        (hours_text(0.5), "30 min"),
-        (hours_text(9.94), "9.9 h"),
-        (hours_text(1234.4), "1,234 h"),
-        (hours_text(None), "–"),
-        (bytes_text(999), "999 B"),
-        (bytes_text(9_996_000_000), "10.0 GB"),
-        (bytes_text(117_600_000_000), "118 GB"),
-        (number_text(64), "64"),
-        (number_text(5_822_653), "5.82 M"),
-    ],
-)
-def test_numbers_have_units_and_three_digits(text: str, expected: str) -> None:
-    assert text == expected

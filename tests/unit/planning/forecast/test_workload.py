@@ -96,8 +96,8 @@ def test_only_what_is_not_there_is_to_do(tmp_path: Path) -> None:
     kinds = [task.kind for task in everything]
     assert {kind: kinds.count(kind) for kind in kinds} == {"data": 2, "train": 4, "embed": 4, "evaluate": 4}
     finish(plan, first, 1.0)
-    write_json(plan.results / "features" / first / "pairs_clean" / "index.json", {})
-    write_json(plan.results / "records" / second / "pairs_clean.json", {})
+    write_json(plan.results.features(first, "pairs_clean").index, {})
+    write_json(plan.results.record(second, "pairs_clean"), {})
     left = tasks_to_do(plan)
     gone = {task.name for task in everything} - {task.name for task in left}
     assert gone == {f"train {first}", f"embed {first} pairs_clean", *_evaluation(second)}

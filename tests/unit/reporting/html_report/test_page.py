@@ -223,7 +223,7 @@ def test_numbers_are_the_tables_and_explanations_those_of_explain(whole: Materia
     assert "holds" in words
     assert "8.00 device-hours, 2.0 h on the clock" in words
     assert "gpu A100" in words
-    assert "5,822,653 images in 1 file, 1.0 GB" in words
+    assert "5,822,653 images in 1 file, 1.00 GB" in words
     assert "passed complete: all there" in words
     assert "failed counts: 3 fewer" in words
     assert "5 % of <b> & {more}." in words

@@ -1,123 +1,121 @@
-# What there is of records becomes tables, figures and one document. Nothing here needs torch, and it takes seconds:
-# under a cluster's profile it runs where Snakemake does.
-for table in PAPER.offered:
+# The records that exist become tables, figures and one document. Nothing here needs torch, and it takes seconds: under
+# a cluster's profile it runs where Snakemake does.
+RENDERING = {name: RESOURCES["paper"][name] for name in ("mem_mb", "runtime")}
+
+
+for table in PRODUCTS.offered:
 
     rule:
         name:
             f"table_{table}"
         input:
             runs=ancient(PLAN.runs_file),
-            spec=PAPER.offered[table].path,
-            records=PAPER.table_records(table),
+            spec=PRODUCTS.offered[table].path,
+            records=PRODUCTS.table_records(table),
         output:
-            PAPER.table_file(table),
+            PRODUCTS.table_file(table),
         log:
-            RESULTS / "logs" / "paper" / f"table_{table}.log",
+            RESULTS.job_log("paper", f"table_{table}"),
         localrule: True
         conda:
             "../envs/paper.yaml"
         resources:
-            mem_mb=RESOURCES["paper"]["mem_mb"],
-            runtime=RESOURCES["paper"]["runtime"],
+            **RENDERING,
         params:
-            arguments=verbatim(PAPER.table_arguments(table)),
+            arguments=verbatim(PRODUCTS.table_arguments(table)),
         shell:
             "python -m aroface table {params.arguments} --out {output:q} > {log:q} 2>&1"
 
 
-for figure in PAPER.figures:
+for figure in PRODUCTS.figures:
 
     rule:
         name:
             f"figure_{figure}"
         input:
             runs=ancient(PLAN.runs_file),
-            faces=ancient(PAPER.figure_faces(figure)),
-            shown=PAPER.figure_inputs(figure),
+            faces=ancient(PRODUCTS.figure_faces(figure)),
+            shown=PRODUCTS.figure_inputs(figure),
         output:
-            multiext(str(PAPER.figure_stem(figure)), ".tex", ".pdf", ".png"),
+            multiext(str(PRODUCTS.figure_stem(figure)), ".tex", ".pdf", ".png"),
         log:
-            RESULTS / "logs" / "paper" / f"figure_{figure}.log",
+            RESULTS.job_log("paper", f"figure_{figure}"),
         localrule: True
         conda:
             "../envs/paper.yaml"
         resources:
-            mem_mb=RESOURCES["paper"]["mem_mb"],
-            runtime=RESOURCES["paper"]["runtime"],
+            **RENDERING,
         params:
-            arguments=verbatim(PAPER.figure_arguments(figure)),
+            arguments=verbatim(PRODUCTS.figure_arguments(figure)),
         shell:
             "python -m aroface figure {params.arguments} > {log:q} 2>&1"
 
 
 # Whether the reproduction holds, and which of the paper's claims do. A value that differs is news and no failure.
-if PAPER.compared:
+if PRODUCTS.compared:
 
     rule compare:
         input:
             runs=ancient(PLAN.runs_file),
-            specs=[PAPER.offered[table].path for table in PAPER.compared],
-            records=PAPER.compared_records,
+            specs=[PRODUCTS.offered[table].path for table in PRODUCTS.compared],
+            records=PRODUCTS.compared_records,
         output:
-            PAPER.compare_files,
+            PRODUCTS.compare_files,
         log:
-            RESULTS / "logs/paper/compare.log",
+            RESULTS.job_log("paper", "compare"),
         localrule: True
         conda:
             "../envs/paper.yaml"
         resources:
-            mem_mb=RESOURCES["paper"]["mem_mb"],
-            runtime=RESOURCES["paper"]["runtime"],
+            **RENDERING,
         params:
-            arguments=verbatim(PAPER.compare_arguments()),
+            arguments=verbatim(PRODUCTS.compare_arguments()),
         shell:
             "python -m aroface compare {params.arguments} --out {output:q} > {log:q} 2>&1"
 
     rule claims:
         input:
             runs=ancient(PLAN.runs_file),
-            claims=PAPER.claims.path,
-            specs=PAPER.claimed_specs,
-            records=PAPER.claimed_records,
+            claims=PRODUCTS.claims.path,
+            specs=PRODUCTS.claimed_specs,
+            records=PRODUCTS.claimed_records,
         output:
-            PAPER.claims_files,
+            PRODUCTS.claims_files,
         log:
-            RESULTS / "logs/paper/claims.log",
+            RESULTS.job_log("paper", "claims"),
         localrule: True
         conda:
             "../envs/paper.yaml"
         resources:
-            mem_mb=RESOURCES["paper"]["mem_mb"],
-            runtime=RESOURCES["paper"]["runtime"],
+            **RENDERING,
         params:
-            arguments=verbatim(PAPER.claims_arguments()),
+            arguments=verbatim(PRODUCTS.claims_arguments()),
         shell:
             "python -m aroface claims {params.arguments} --out {output:q} > {log:q} 2>&1"
 
 
-# The PDF where LaTeX is installed, else the document that makes it.
+# The PDF where LaTeX is installed, else its source.
 rule document:
     input:
-        fragments=PAPER.fragments,
-        pictures=PAPER.picture_files,
+        fragments=PRODUCTS.fragments,
+        pictures=PRODUCTS.picture_files,
     output:
-        PAPER.document_files,
+        PRODUCTS.document_files,
     log:
-        RESULTS / "logs/paper/document.log",
+        RESULTS.job_log("paper", "document"),
     localrule: True
     conda:
         "../envs/paper.yaml"
     resources:
-        mem_mb=RESOURCES["paper"]["mem_mb"],
-        runtime=RESOURCES["paper"]["runtime"],
+        **RENDERING,
     params:
-        arguments=verbatim(PAPER.document_arguments()),
+        arguments=verbatim(PRODUCTS.document_arguments()),
     shell:
         "python -m aroface document {params.arguments} --out {output:q} > {log:q} 2>&1"
 
 
-# One page on all of it, and a description of all of it for machines. Both show what is there of the whole plan, so they
-# come last.
+# One page on all results, and a description of them for machines. Both show what exists of the whole plan, so they come
+# last.
 REPORT_ARGUMENTS = [
     *("--root", str(ROOT)),
     *("--changes", json.dumps(workflow.config_settings.config)),
@@ -127,20 +125,19 @@ REPORT_ARGUMENTS = [
 
 rule report:
     input:
-        PAPER.table_files,
-        PAPER.figure_files,
-        PAPER.document_files,
+        PRODUCTS.table_files,
+        PRODUCTS.figure_files,
+        PRODUCTS.document_files,
         PLAN.records(),
     output:
-        PAPER.report_file,
+        PRODUCTS.report_file,
     log:
-        RESULTS / "logs/paper/report.log",
+        RESULTS.job_log("paper", "report"),
     localrule: True
     conda:
         "../envs/paper.yaml"
     resources:
-        mem_mb=RESOURCES["paper"]["mem_mb"],
-        runtime=RESOURCES["paper"]["runtime"],
+        **RENDERING,
     params:
         arguments=verbatim(shlex.join(REPORT_ARGUMENTS)),
     shell:
@@ -149,17 +146,16 @@ rule report:
 
 rule crate:
     input:
-        PAPER.report_file,
+        PRODUCTS.report_file,
     output:
-        PAPER.crate_file,
+        PRODUCTS.crate_file,
     log:
-        RESULTS / "logs/paper/crate.log",
+        RESULTS.job_log("paper", "crate"),
     localrule: True
     conda:
         "../envs/paper.yaml"
     resources:
-        mem_mb=RESOURCES["paper"]["mem_mb"],
-        runtime=RESOURCES["paper"]["runtime"],
+        **RENDERING,
     params:
         arguments=verbatim(shlex.join(REPORT_ARGUMENTS)),
     shell:
@@ -167,7 +163,7 @@ rule crate:
 
 
 # The tables as their authors reported them, which the repository keeps.
-for table, spec in PAPER.reported.items():
+for table, spec in PRODUCTS.reported.items():
 
     rule:
         name:
@@ -175,9 +171,9 @@ for table, spec in PAPER.reported.items():
         input:
             spec.path,
         output:
-            PAPER.reported_file(table),
+            PRODUCTS.reported_file(table),
         log:
-            RESULTS / "logs" / "paper" / f"reported_{table}.log",
+            RESULTS.job_log("paper", f"reported_{table}"),
         localrule: True
         conda:
             "../envs/paper.yaml"

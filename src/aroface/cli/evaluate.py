@@ -1,0 +1,140 @@
+"""The verbs ``aroface evaluate`` and ``compare-runs``."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from aroface.cli.arguments import Arguments, Verbs, add_verb, positive
+from aroface.cli.external_model import MODEL_FORMS, add_input_options, open_declared, tell_batch
+from aroface.errors import InputError
+from aroface.exit_status import ExitStatus
+
+
+def add_evaluate_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    """Declare the verbs."""
+    _evaluate(verbs)
+    _compare_runs(verbs)
+
+
+def _evaluate(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = add_verb(
+        verbs,
+        "evaluate",
+        "evaluate stored features, or any model on files of pairs, and write the result record",
+        "aroface evaluate --features results/features/RUN/lfw --out results/records/RUN/lfw.json\n"
+        "  aroface evaluate --model my.onnx --benchmark lfw=lfw.bin cfp_fp=cfp_fp.bin --color BGR",
+        _do_evaluate,
+    )
+    subject = verb.add_mutually_exclusive_group(required=True)
+    subject.add_argument("--features", type=Path, help="folder that aroface embed wrote")
+    _add_external_options(verb, subject)
+    verb.add_argument("--out", type=Path, help="the record (needed with --features); metrics are printed as well")
+
+
+def _add_external_options(verb: argparse.ArgumentParser, subject: argparse._MutuallyExclusiveGroup) -> None:
+    """Declare the options for a model and its benchmarks."""
+    subject.add_argument("--model", metavar="MODEL", help=MODEL_FORMS)
+    words = "files of aligned pairs (.bin), with --model; the name is the file's where it is left out"
+    verb.add_argument("--benchmark", nargs="+", action="extend", default=[], metavar="NAME=FILE", help=words)
+    add_input_options(verb)
+
+
+def _do_evaluate(options: Arguments) -> int:
+    if options.model:
+        return _evaluate_external(options)
+    if options.out is None:
+        raise InputError("--features needs --out", expected="the file of the record")
+    from aroface.evaluation.evaluate import evaluate_features
+
+    command = shlex.join(["aroface", "evaluate", "--features", str(options.features), "--out", str(options.out)])
+    _print_metrics(evaluate_features(options.features, options.out, command=command))
+    return ExitStatus.DONE
+
+
+def _evaluate_external(options: Arguments) -> int:
+    """Evaluate ``--model`` on each ``--benchmark``; print each record, and write it to ``--out`` if that is given.
+
+    Returns:
+        The exit status: ``BAD_INPUT`` if a file could not be evaluated; the error is printed when all others are done.
+    """
+    from aroface.evaluation.external_model import benchmark_name, evaluate_model, named_file
+    from aroface.files import write_json
+
+    if not options.benchmark:
+        raise InputError("--model needs --benchmark", expected="NAME=FILE, such as lfw=lfw.bin")
+    files = [named_file(word, "--benchmark") for word in options.benchmark]
+    benchmarks = {benchmark_name(name): path for name, path in files}
+    if len(benchmarks) < len(files):
+        raise InputError("two benchmarks of one name", record="--benchmark", remedy="name them: NAME=FILE")
+    one_file = options.out is not None and options.out.suffix == ".json"
+    if one_file and len(benchmarks) > 1:
+        remedy = "name a folder, which gets RUN/BENCHMARK.json of each"
+        raise InputError(f"one file for {len(benchmarks)} records", file=options.out, remedy=remedy)
+    name, path = named_file(options.model, "--model")
+    model = open_declared(path, name, options)
+    tell_batch(options, [model])
+    evaluated = evaluate_model(
+        model,
+        benchmarks,
+        flip=not options.no_flip,
+        batch_size=options.batch_size,
+        threads=options.threads,
+        command=shlex.join(["aroface", *options.words]),
+    )
+    errors = []
+    for benchmark, record in evaluated:
+        if isinstance(record, InputError):
+            errors.append(record)
+            continue
+        _show_record(record)
+        if options.out is not None:
+            write_json(options.out if one_file else options.out / record["run"] / f"{benchmark}.json", record)
+    if errors and options.debug:
+        raise errors[0]
+    for error in errors:
+        print(f"aroface: error: {error}", file=sys.stderr)
+    return ExitStatus.BAD_INPUT if errors else ExitStatus.DONE
+
+
+def _show_record(record: Mapping[str, Any]) -> None:
+    counts = record["counts"]
+    print(f"{record['benchmark']}: {counts['genuine']} genuine and {counts['impostors']} impostor pairs")
+    _print_metrics(record)
+
+
+def _print_metrics(record: Mapping[str, Any]) -> None:
+    for name, value in record["metrics"].items():
+        low, high = record["intervals"].get(name, (None, None))
+        interval = "" if low is None else f"  [{low:.4f}, {high:.4f}]"
+        print(f"{name:26} {value:.4f}{interval}", flush=True)
+
+
+def _compare_runs(verbs: Verbs[argparse.ArgumentParser]) -> None:
+    verb = add_verb(
+        verbs,
+        "compare-runs",
+        "test whether two runs differ on a benchmark, image by image",
+        "aroface compare-runs --features results/features/RUN/tinyface results/features/OTHER/tinyface --metric rank1",
+        _do_compare_runs,
+    )
+    verb.add_argument(
+        "--features", type=Path, nargs=2, required=True, metavar=("A", "B"), help="as aroface embed wrote"
+    )
+    verb.add_argument(
+        "--metric", action="append", metavar="NAME", help="as in a record; may be repeated (default: all)"
+    )
+    verb.add_argument("--replicates", type=positive, default=1000, metavar="N", help="of the bootstrap (%(default)s)")
+
+
+def _do_compare_runs(options: Arguments) -> None:
+    from aroface.embedding.feature_store import open_features
+    from aroface.evaluation.compare_runs import compare, table
+
+    first, second = map(open_features, options.features)
+    rows = compare(first, second, options.metric, replicates=options.replicates)
+    print(f"A  {first.index['checkpoint']['run']}\nB  {second.index['checkpoint']['run']}\n\n{table(rows)}", end="")

@@ -1,0 +1,204 @@
+"""Layout of the results folder: the path of every file that one step writes and another one reads.
+
+Rules take the same paths with wildcards in the place of names: ``Results(root).record("{run}", "{benchmark}")``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from aroface.files import HASH_DIGITS
+
+CHECKPOINT = "checkpoint.json"
+"""File of a finished run that describes it and names the hash of its weights; written last."""
+WEIGHTS = "model.safetensors"
+HISTORY = "history.json"
+"""File with the course of a finished training."""
+LOG = "log.jsonl"
+"""File with a line for each logged step of a training."""
+PROGRESS = "progress.json"
+"""File that says how far a running job is."""
+INDEX = "index.json"
+"""File that describes the features in its folder; written last."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFolder:
+    """Folder of one trained or imported model.
+
+    Attributes:
+        path: Path of the folder.
+    """
+
+    path: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """File that describes the run; it exists once the run is finished."""
+        return self.path / CHECKPOINT
+
+    @property
+    def weights(self) -> Path:
+        """Weights of the backbone."""
+        return self.path / WEIGHTS
+
+    @property
+    def history(self) -> Path:
+        """Course of the training, for figures."""
+        return self.path / HISTORY
+
+    @property
+    def log(self) -> Path:
+        """Log of the training, a line each logged step."""
+        return self.path / LOG
+
+
+@dataclass(frozen=True, slots=True)
+class StateFolder:
+    """Folder of the resumable state of one training.
+
+    Attributes:
+        path: Path of the folder.
+    """
+
+    path: Path
+
+    @property
+    def progress(self) -> Path:
+        """File that says how far the training is."""
+        return self.path / PROGRESS
+
+
+@dataclass(frozen=True, slots=True)
+class FeaturesFolder:
+    """Folder of the features of one run on one benchmark.
+
+    Attributes:
+        path: Path of the folder.
+    """
+
+    path: Path
+
+    @property
+    def index(self) -> Path:
+        """File that describes the features; it exists once all of them are there."""
+        return self.path / INDEX
+
+
+@dataclass(frozen=True, slots=True)
+class Results:
+    """The results folder.
+
+    Attributes:
+        root: Path of the folder; ``paths.results`` of the configuration.
+    """
+
+    root: Path = Path("results")
+
+    @property
+    def runs(self) -> Path:
+        """Folder of all runs."""
+        return self.root / "runs"
+
+    def run(self, name: str) -> RunFolder:
+        """Folder of a run."""
+        return RunFolder(self.runs / name)
+
+    @property
+    def states(self) -> Path:
+        """Folder of the resumable states of all trainings."""
+        return self.root / "state"
+
+    def state(self, run: str) -> StateFolder:
+        """Folder of the resumable state of a training."""
+        return StateFolder(self.states / run)
+
+    def features(self, run: str, benchmark: str) -> FeaturesFolder:
+        """Folder of the features of a run on a benchmark."""
+        return FeaturesFolder(self.root / "features" / run / benchmark)
+
+    @property
+    def records(self) -> Path:
+        """Folder of all records."""
+        return self.root / "records"
+
+    def record(self, run: str, benchmark: str) -> Path:
+        """Record of a run on a benchmark."""
+        return self.records / run / f"{benchmark}.json"
+
+    def recipe(self, run: str) -> Path:
+        """Recipe of a run."""
+        return self.root / "recipes" / f"{run}.json"
+
+    def benchmark(self, name: str, hash_: str) -> Path:
+        """Specification of a benchmark, by the hash of what decides its features."""
+        return self.root / "benchmarks" / f"{name}-{hash_}.json"
+
+    def run_list(self, hash_: str) -> Path:
+        """List of the runs of a plan, by the hash of its content."""
+        return self.root / "plan" / f"runs-{hash_}.json"
+
+    def making(self, name: str, hash_: str) -> Path:
+        """Specification of a data set that the workflow makes."""
+        return self.root / "plan" / f"{name}-{hash_[:HASH_DIGITS]}.json"
+
+    @property
+    def data(self) -> Path:
+        """Folder of all data sets."""
+        return self.root / "data"
+
+    def data_set(self, name: str, hash_: str) -> Path:
+        """Folder of a data set: the set itself if the workflow makes it, a link to it if it was received."""
+        return self.data / f"{name}-{hash_[:HASH_DIGITS]}"
+
+    def known_hash(self, name: str) -> Path:
+        """Hash that a received data set had when it was last there."""
+        return self.data / f"{name}.json"
+
+    def file_hashes(self, name: str) -> Path:
+        """Hashes of the photographs that a data set is made of."""
+        return self.data / f"{name}.files.json"
+
+    def manifest(self, name: str) -> Path:
+        """Manifest of a data set that was verified outside the workflow."""
+        return self.data / f"{name}.manifest.json"
+
+    def table(self, name: str) -> Path:
+        """LaTeX fragment of a table."""
+        return self.root / "tables" / f"{name}.tex"
+
+    def figure(self, name: str) -> Path:
+        """Files of a figure, without their suffixes."""
+        return self.root / "figures" / name
+
+    def document(self, suffix: str) -> Path:
+        """Document of all tables and figures: its source (``.tex``) or the compiled one (``.pdf``)."""
+        return self.root / f"paper{suffix}"
+
+    def comparison(self, suffix: str) -> Path:
+        """Comparison of reproduced with reported values, as ``.md`` or ``.json``."""
+        return self.root / f"compare{suffix}"
+
+    def claims(self, suffix: str) -> Path:
+        """Verdicts on the paper's claims, as ``.md``, ``.json`` or ``.tex``."""
+        return self.root / f"claims{suffix}"
+
+    @property
+    def report(self) -> Path:
+        """Page with every number and its origin."""
+        return self.root / "report.html"
+
+    @property
+    def crate(self) -> Path:
+        """Description of all results for machines."""
+        return self.root / "ro-crate-metadata.json"
+
+    def job_log(self, *names: str) -> Path:
+        """Log of a job.
+
+        Args:
+            names: Kind of the job, then the names that tell it from others of its kind.
+        """
+        *folders, name = names
+        return self.root.joinpath("logs", *folders, f"{name}.log")

@@ -1,0 +1,156 @@
+"""Settings of slurm/site.yaml and the Snakemake profile that is made of them; without the profile, nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import container
+from aroface.errors import InputError
+from aroface.schemas import read_yaml, validate
+from refusals import ending_in_one_line
+from slurm_plugin import extend_plugin, status_command
+
+SITE = "AROFACE_SITE"
+"""Environment variable by which the profile hands the site's settings on to the rules, in jobs as well."""
+
+DEFAULTS: dict[str, Any] = {
+    "account": None,
+    "cpu": {},
+    "gpu": {},
+    "nodes": 1,
+    "warning_seconds": 120,
+    "hang_minutes": 30,
+    "environment": "venv",
+    "image": "workflow/envs/aroface.sif",
+    "scratch": None,
+    "setup": "",
+    "jobs": 50,
+    "status": "auto",
+    "poll_seconds": 20,
+}
+
+
+class Profile:
+    """Settings of ``slurm/config.yaml``.
+
+    Args:
+        site: the settings.
+        folder: Folder of the profile.
+
+    Attributes:
+        jobs: most at once.
+        default_resources: Resources of every job.
+        precommand: Commands that the shell of every job runs first.
+        status_command: Command by which the plugin asks for states.
+        poll_seconds: before it first does.
+        deployment: Environments that Snakemake itself provides.
+    """
+
+    def __init__(self, site: dict[str, Any], folder: Path) -> None:
+        self.jobs: int = site["jobs"]
+        self.poll_seconds: int = site["poll_seconds"]
+        setup = shlex.quote(str(folder.resolve() / "setup.sh"))
+        self.precommand = f". {setup}".replace("$", "$''")  # Snakemake would expand variables in it
+        self.status_command = None if plans_only(sys.argv[1:]) else status_command(site["status"])
+        self.deployment = ["conda"] if site["environment"] == "conda" else None
+        queue = queue_of(site, "cpu")
+        self.default_resources = {name: quoted(value) for name, value in queue.items()} or None
+
+
+def profile(folder: str) -> Profile:
+    """Read the site's settings for the profile in ``folder``, and set the environment that jobs inherit.
+
+    Exits with one line and status 2 where something is wrong.
+    """
+    with ending_in_one_line():
+        site = read_site(Path(folder) / "site.yaml")
+        os.environ[SITE] = json.dumps(site)
+        os.environ["AROFACE_SETUP"] = site["setup"]
+        os.environ["AROFACE_SCRATCH"] = site["scratch"] or ""
+        os.environ.setdefault("AROFACE_HANG_S", str(60 * site["hang_minutes"]))
+        container.check_image(site)
+        check_working_folder(Path.cwd())
+        extend_plugin()
+        return Profile(site, Path(folder))
+
+
+def read_site(path: Path) -> dict[str, Any]:
+    """The site's settings, with defaults for what is not said; all defaults where there is no such file.
+
+    A key without a value, as it stays when the lines below it are deleted, says nothing.
+
+    Raises:
+        InputError: one line with file and key.
+    """
+    settings = (read_yaml(path) or {}) if path.exists() else {}
+    settings = _without_blanks(settings)
+    validate(settings, "site", file=path)
+    return {**DEFAULTS, **settings}
+
+
+def _without_blanks(settings: Any) -> Any:
+    if not isinstance(settings, dict):
+        return settings
+    return {key: _without_blanks(value) for key, value in settings.items() if value is not None}
+
+
+def plans_only(words: Sequence[str]) -> bool:
+    """True if Snakemake was called with ``-n``, alone or among other letters: a plan needs no Slurm that answers."""
+    return any(re.fullmatch(r"-[Fkpqr]*n[Fkpqr]*|--dry-?run", word) for word in words)
+
+
+def quoted(value: str) -> str:
+    """A string as Snakemake's command line takes it, which else evaluates it."""
+    return repr(value)
+
+
+def check_working_folder(folder: Path) -> None:
+    """Refuse a folder in whose name Slurm sees placeholders: the logs of all jobs lie below it.
+
+    Raises:
+        InputError: One line with the character.
+    """
+    for character in "%\\":
+        if character in str(folder):
+            raise InputError(
+                f"the folder's path holds {character}, which Slurm does not take as it is in the names of logs",
+                file=str(folder),
+                remedy="rename the folder, or start from another",
+            )
+
+
+def check_call(workflow: Any) -> None:
+    """Refuse options of Snakemake with which a workflow on Slurm would end before its jobs do.
+
+    Raises:
+        InputError: ``--immediate-submit``.
+    """
+    if on_slurm() and getattr(workflow.remote_execution_settings, "immediate_submit", False):
+        expected = "no such option: jobs are submitted as soon as what they need is there"
+        raise InputError("--immediate-submit submits the first jobs and ends", expected=expected)
+
+
+def on_slurm() -> bool:
+    """True if this Snakemake, or the one that submitted this job, was called with the profile."""
+    return SITE in os.environ
+
+
+def site_settings() -> dict[str, Any]:
+    """Settings of slurm/site.yaml, with defaults, of the call with the profile."""
+    site: dict[str, Any] = json.loads(os.environ[SITE])
+    return site
+
+
+def queue_of(site: dict[str, Any], kind: str) -> dict[str, str]:
+    """Account, partition, quality of service and constraint of jobs of a kind, those that the site names."""
+    queue = site[kind]
+    named = {"slurm_account": site["account"], "slurm_partition": queue.get("partition")}
+    named |= {name: queue.get(name) for name in ("qos", "constraint")}
+    return {name: value for name, value in named.items() if value}
