@@ -22,7 +22,7 @@ PACKAGES = {
     "urllib3": ("urllib3", "data"),
     "yaml": ("pyyaml", "data"),
 }
-"""Distribution of each module outside the core that the package imports, and the extra of ``pyproject.toml`` it is in."""
+"""Distribution of each module that the package imports and the core does without, and the extra it is in."""
 
 VERBS = {
     "claims": "paper",

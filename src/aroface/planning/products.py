@@ -10,14 +10,11 @@ from pathlib import Path
 
 from aroface.errors import InputError
 from aroface.planning.figure_inputs import KINDS, Figure, read_figures
-from aroface.planning.paths import command_path
+from aroface.planning.paths import CLAIMS, SPECS, command_path
 from aroface.planning.plan import Plan, PlannedBenchmark
 from aroface.reporting.claims.claims import Claims, DropClaim, read_claims
 from aroface.reporting.document import latex_missing
 from aroface.reporting.tables.spec import Spec, read_spec
-
-SPECS = Path("paper_tables/specs")
-CLAIMS = Path("paper_tables/claims.yaml")
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,6 @@ from torch import Tensor
 
 from aroface.errors import InputError
 from aroface.files import atomic_open, free_bytes, writing
-from aroface.training.run_lock import locked as locked
 
 KEPT = 2
 _FOLDER = re.compile(r"state-(\d{9})")

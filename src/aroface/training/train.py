@@ -26,7 +26,7 @@ from aroface.training import displacements
 from aroface.training.execution import ExecutionOptions, Validate
 from aroface.training.history import write_history
 from aroface.training.recipe import Recipe, RunRecipe, read_run
-from aroface.training.state import locked
+from aroface.training.run_lock import locked
 from aroface.training.trainer import BEST, Trainer
 
 SCHEMA = 1

@@ -19,7 +19,6 @@ from aroface.reporting.tables.spec import Column, Spec
 
 Verdict = Literal["confirmed", "refuted", "not enough data"]
 UNKNOWN: Verdict = "not enough data"
-DECIMALS = 2
 
 
 @dataclass(frozen=True, slots=True)
