@@ -1,4 +1,4 @@
-"""The wheel in a fresh environment, in an empty folder: it works there without the repository, with what it asks for."""
+"""The wheel in a fresh environment and an empty folder: it works without the repository, with what it asks for."""
 
 from __future__ import annotations
 
