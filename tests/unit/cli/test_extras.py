@@ -62,7 +62,7 @@ def test_each_extra_is_whole():
 
 
 COMMANDS = (
-    "data fetch lfw",
+    "data fetch nothing",
     "data generate spec.yaml --out set",
     "data info nothing",
     "data list",
