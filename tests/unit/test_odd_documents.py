@@ -22,7 +22,7 @@ from aroface.errors import InputError
 from aroface.files import DEPTH, parse_json, read_json
 from aroface.models.run_folder import read_checkpoint
 from aroface.planning.config import read_configuration
-from aroface.reporting.records import read_record, read_runs_file
+from aroface.reporting.records import load_records, read_runs_file
 from aroface.schemas import parse_yaml, read_yaml, validate
 from aroface.training.recipe import read_run
 from made_up_records import write_record
@@ -187,7 +187,7 @@ def test_rates_out_of_range_are_refused_in_a_file(value: str, place: str, tmp_pa
     path.parent.mkdir()
     path.write_text(json.dumps(record).replace('"HERE"', value))
     with pytest.raises(InputError, match=rf"^{path}: .+") as caught:
-        read_record(path)
+        load_records(tmp_path, [record["run"]])
     assert len(str(caught.value)) < 700
 
 

@@ -17,6 +17,7 @@ from aroface import __version__
 from aroface.cli.data import add_data_verbs
 from aroface.cli.embed import add_embed_verb
 from aroface.cli.evaluate import add_evaluate_verbs
+from aroface.cli.extras import missing_package
 from aroface.cli.figure import add_figure_verb
 from aroface.cli.model import add_model_verbs
 from aroface.cli.plan import add_plan_verb
@@ -49,6 +50,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         _defer_to_rank_zero()
         print(f"aroface: error: {error}", file=sys.stderr)
+        return ExitStatus.BAD_INPUT
+    except ModuleNotFoundError as error:
+        missing = missing_package(error, options.verb)
+        if options.debug or missing is None:
+            raise
+        _defer_to_rank_zero()
+        print(f"aroface: error: {missing}", file=sys.stderr)
         return ExitStatus.BAD_INPUT
     except UnicodeEncodeError as error:  # the name of a file or folder in a hash or a list
         if options.debug or "surrogates" not in error.reason:
@@ -111,7 +119,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"aroface {__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an input error")
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", dest="verb", required=True)
     add_data_verbs(verbs)
     add_model_verbs(verbs)
     add_plan_verb(verbs)

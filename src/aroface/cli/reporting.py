@@ -13,13 +13,12 @@ from aroface.cli.arguments import Arguments, Verbs, add_configuration, add_selec
 from aroface.errors import InputError, printable
 from aroface.exit_status import ExitStatus
 from aroface.files import parse_json, write_text
+from aroface.planning.paths import CLAIMS, SPECS
 from aroface.results import Results
 
 if TYPE_CHECKING:
     from aroface.reporting.html_report.page import Material
 
-SPECS = Path("paper_tables/specs")
-CLAIMS = Path("paper_tables/claims.yaml")
 SUFFIXES = {".txt": "terminal", ".md": "markdown", ".tex": "latex", ".json": "json"}
 Forms = Mapping[str, Callable[[], str]]
 """A report in each of its forms, made when asked for."""

@@ -1,10 +1,13 @@
-"""Names of files that lists, reports and manifests can hold."""
+"""Names of files: the manifest's, and those that lists, reports and manifests can hold."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from aroface.errors import InputError, escaped
+
+MANIFEST = "manifest.json"
+"""Manifest in the folder of a data set."""
 
 
 def check_name(path: Path) -> None:

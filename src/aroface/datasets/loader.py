@@ -54,20 +54,12 @@ class Batch:
     _room: torch.Tensor | None = None
 
 
-def epoch_order(n: int, seed: int, epoch: int, rank: int = 0, world_size: int = 1, *, batch_size: int) -> Int64:
-    """Positions that one rank sees in one epoch, int64 (batches · batch_size,).
-
-    The n images are permuted and cut into global batches of ``world_size * batch_size``, of which each rank takes its
-    part; what is left over after the last whole global batch is dropped.
-    """
-    return _share(_permutation(n, seed, epoch), rank, world_size, batch_size)
-
-
 def _permutation(n: int, seed: int, epoch: int) -> Int64:
     return np.random.default_rng([seed, _ORDER, epoch]).permutation(n)
 
 
 def _share(values: npt.NDArray[Scalar], rank: int, world_size: int, batch_size: int) -> npt.NDArray[Scalar]:
+    """Cut values into whole global batches of ``world_size * batch_size`` and join one rank's part of each."""
     batches = len(values) // (world_size * batch_size)
     whole = values[: batches * world_size * batch_size]
     return whole.reshape(batches, world_size, batch_size)[:, rank].reshape(-1)

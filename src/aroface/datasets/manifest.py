@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from aroface.datasets.file_names import check_name
+from aroface.datasets.file_names import MANIFEST, check_name
 from aroface.datasets.hashes import FileHashes
 from aroface.errors import InputError
 from aroface.files import digest, read_json, sha256_file, write_json
@@ -53,7 +53,6 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         raise
 
 
-MANIFEST = "manifest.json"
 _SAMPLE = 1 << 20
 _SAMPLED = 64  # files of a folder that are read: other crops under the same names are another set
 

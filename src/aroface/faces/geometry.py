@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -106,6 +105,8 @@ def warp(image: Image, matrix: npt.ArrayLike, size: int = TEMPLATE_SIZE) -> Imag
 
     Source: ``cv2.warpAffine(..., borderValue=0.0)`` as in insightface ``face_align.norm_crop``.
     """
+    import cv2  # the template alone, which the adversary needs, does without
+
     forward = np.asarray(matrix, np.float64)
     return np.asarray(cv2.warpAffine(image, forward, (size, size), flags=cv2.INTER_LINEAR, borderValue=0.0), np.uint8)
 

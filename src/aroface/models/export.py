@@ -109,11 +109,9 @@ def _write_pt(path: Path, model: nn.Module, described: dict[str, Any]) -> StateD
 
 
 def _write_onnx(path: Path, model: nn.Module, example: Tensor, described: dict[str, Any]) -> Callable[[Tensor], Tensor]:
-    try:
-        import onnxruntime
-        import onnxscript  # noqa: F401 - what torch's exporter needs
-    except ModuleNotFoundError as error:
-        raise InputError(f"no package {error.name}", remedy="pip install onnx onnxruntime onnxscript") from None
+    import onnxruntime
+    import onnxscript  # noqa: F401 - what torch's exporter needs
+
     batch = torch.export.Dim("batch")
     program = torch.onnx.export(
         model,

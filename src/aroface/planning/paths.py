@@ -1,4 +1,4 @@
-"""Paths that reach Snakemake, a shell and command lines: which of them cannot, and none that looks like an option."""
+"""Paths that verbs read by default, and checks of those that reach Snakemake, a shell and command lines."""
 
 from __future__ import annotations
 
@@ -9,6 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from aroface.errors import InputError
+
+SPECS = Path("paper_tables/specs")
+"""Folder of the tables' specifications in the repository."""
+CLAIMS = Path("paper_tables/claims.yaml")
+"""Claims of the paper in the repository."""
 
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _FILLED_IN = re.compile(r"[{}]|<[a-z][a-z0-9_]*>")  # Snakemake's wildcards and path variables

@@ -10,15 +10,12 @@ from pathlib import Path
 
 from aroface.errors import InputError
 from aroface.planning.figure_inputs import Figure, figure_inputs, read_figures, source_arguments
-from aroface.planning.paths import command_path
+from aroface.planning.paths import CLAIMS, SPECS, command_path
 from aroface.planning.plan import Plan, PlannedBenchmark
 from aroface.reporting.claims.claims import Claims, DropClaim, read_claims
 from aroface.reporting.document import latex_missing
 from aroface.reporting.figures.registry import FIGURE_KINDS
 from aroface.reporting.tables.spec import Spec, read_spec
-
-SPECS = Path("paper_tables/specs")
-CLAIMS = Path("paper_tables/claims.yaml")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from aroface.planning.config import DEFAULTS
 from aroface.planning.data_sources import DataSource
 from aroface.planning.forecast.costs import plan_costs
 from aroface.planning.forecast.costs_text import headline, legend
+from aroface.planning.paths import CLAIMS, SPECS
 from aroface.planning.plan import Plan
-from aroface.planning.products import CLAIMS, SPECS, Products, latest
+from aroface.planning.products import Products, latest
 from aroface.reporting.crate import Software
 from aroface.reporting.html_report.dag import Step
 from aroface.reporting.html_report.data import ReportedDataSet

@@ -278,6 +278,7 @@ def _workflow(software: Software, root: Path) -> list[Entity]:
         "@id": quote(_source_place(software.snakefile, software)),
         "@type": ["File", "SoftwareSourceCode", "ComputationalWorkflow"],
         "name": "From data on disk to the tables and figures of the paper",
+        "encodingFormat": "text/plain",
         "programmingLanguage": {"@id": "#snakemake"},
         "version": software.version,
         "license": {"@id": _licence_id(software)},

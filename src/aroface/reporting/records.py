@@ -147,19 +147,6 @@ def read_runs_file(path: str | PathLike[str] | None) -> Selection:
         raise InputError(f"no list of runs ({error})", file=path, expected=expected, remedy="plan again") from None
 
 
-def read_record(path: Path, runs: Collection[str] | None = None) -> Record:
-    """Read and check one record.
-
-    Args:
-        path: the file.
-        runs: see `load_records`.
-
-    Raises:
-        InputError: the file is no valid record, or lies under another run's or benchmark's name.
-    """
-    return _record(path, read_json(path), runs)
-
-
 def _record(path: Path, content: Any, runs: Collection[str] | None) -> Record:
     """Check the content of one record."""
     validate(content, "record", file=path)

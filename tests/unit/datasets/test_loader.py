@@ -13,7 +13,7 @@ import simplejpeg
 import torch
 
 from aroface.datasets.formats.training_set import TrainingSet, write_training_set
-from aroface.datasets.loader import Batch, BatchLoader, epoch_order, last_share, to_network
+from aroface.datasets.loader import Batch, BatchLoader, _permutation, _share, last_share, to_network
 from aroface.errors import InputError
 
 
@@ -71,6 +71,11 @@ def test_ranks_share_the_global_batches_of_one_process(faces: TrainingSet):
     parts = [[snapshot(batch) for batch in batches] for batches in ranks]
     joined = [[np.concatenate(arrays) for arrays in zip(*batches, strict=True)] for batches in zip(*parts, strict=True)]
     assert same(joined, whole)
+
+
+def epoch_order(n: int, seed: int, epoch: int, rank: int = 0, world_size: int = 1, *, batch_size: int):
+    """Positions that one rank sees in one epoch, int64 (batches · batch_size,)."""
+    return _share(_permutation(n, seed, epoch), rank, world_size, batch_size)
 
 
 def test_the_order_is_a_permutation_that_changes_with_seed_and_epoch():

@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from aroface.datasets.file_names import check_name
+from aroface.datasets.file_names import MANIFEST, check_name
 from aroface.datasets.retrying_reads import retrying
 from aroface.errors import InputError
 
-_MANIFEST = "manifest.json"  # as in `manifest`, which this module does not import: it needs more than numpy
 _PROBED = 16  # sub-folders that are looked into to recognise the layout
 
 LAYOUT = "nothing but one sub-folder a person of 112×112 JPEG files"
@@ -75,7 +74,7 @@ def is_image_folder(folder: Path) -> bool:
     Raises:
         InputError: A folder cannot be read, or a name in it is not UTF-8.
     """
-    if not folder.is_dir() or not all(is_folder or name == _MANIFEST for name, is_folder in _entries(folder)):
+    if not folder.is_dir() or not all(is_folder or name == MANIFEST for name, is_folder in _entries(folder)):
         return False
     inside = [entry for person in people(folder)[:_PROBED] for entry in _entries(folder / person)]
     return not any(is_folder for _, is_folder in inside) and any(_is_named_jpeg(name) for name, _ in inside)

@@ -10,8 +10,6 @@ from aroface.errors import InputError
 from aroface.faces.detection.scrfd import THRESHOLD, Scrfd
 from aroface.onnx_program import SUFFIX, TIME_LIMIT
 
-DEFAULT = "scrfd_2.5g"
-
 
 def open_detector(
     detector: str,

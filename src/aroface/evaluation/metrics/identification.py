@@ -3,7 +3,7 @@
 No score matrix is kept and nothing is sorted: the gallery is read in blocks, and within a block the images of *other*
 identities that score at least as high as each mate are counted. The j-th best of a probe's mates then stands at rank
 j + (its count). Counts of several shards of a gallery add up: :func:`find_mates` and :func:`search_shard` look at one
-shard, :func:`join_mates` and :func:`merge_shards` put together what processes have found.
+shard, :func:`merge_shards` puts the counts together.
 
 A score is the inner product, in float64, of two features that were scaled to length one in float32. It depends on
 nothing but these two, so ranks are the same for any blocks, shards, threads and order of the gallery. Whole blocks are
@@ -119,15 +119,6 @@ def find_mates(
     for part in _parts(len(rows), GALLERY_BLOCK):
         scores[part] = _scores(unit(probes[owners[part]], np.float32), unit(shard[rows[part]], np.float32))
     return Mates(owners, first_row + rows, scores)
-
-
-def join_mates(parts: Sequence[Mates]) -> Mates:
-    """The mates in all shards, from those in each."""
-    owners, rows, scores = (
-        np.concatenate([getattr(part, name) for part in parts]) for name in ("owners", "rows", "scores")
-    )
-    order = np.lexsort((rows, owners))
-    return Mates(owners[order], rows[order], scores[order])
 
 
 def search_shard(

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from aroface.faces.detection.detector import DetectedFace, Detector, Image, overlap
+from aroface.faces.detection.detector import DetectedFace, Image, overlap
 from aroface.faces.geometry import TEMPLATE_SIZE, similarity, template, transform, warp
 
 FACE, CANVAS = 128, 192
@@ -49,23 +49,6 @@ class Aligned:
     faces: int
 
 
-def align_crops(images: Sequence[Image], detector: Detector, setting: Setting = Setting()) -> list[Aligned]:
-    """Align raw crops, each of one labelled person.
-
-    The pixels of the crop itself are resampled, once; the enlarged one is for the detector alone. Of several faces the
-    one is taken whose box overlaps the crop most (intersection over union): the crop is the box that was labelled with
-    the person. The largest face alone could be a neighbour that the crop cuts, the nearest to its centre a false find
-    in the middle of the face.
-
-    Args:
-        images: Images, uint8 (H, W, 3), RGB, of any size each.
-        detector: Detector that finds the faces.
-        setting: Presentation of crops to it.
-    """
-    shown = [show(image, setting) for image in images]
-    return [finish(image, faces, setting) for image, faces in zip(images, detector.detect(shown), strict=True)]
-
-
 def squarify(image: Image) -> Image:
     """The image in the middle of a black square of its longer side."""
     return _centred(image, max(image.shape[:2]))
@@ -87,7 +70,18 @@ def placement(height: int, width: int, setting: Setting = Setting()) -> npt.NDAr
 
 
 def finish(image: Image, faces: Sequence[DetectedFace], setting: Setting = Setting()) -> Aligned:
-    """Choose among the faces that were found in what `show` gave, and align; see `align_crops`."""
+    """Align a raw crop of one labelled person by one of the faces that were found in what `show` gave.
+
+    The pixels of the crop itself are resampled, once; the enlarged one is for the detector alone. Of several faces the
+    one is taken whose box overlaps the crop most (intersection over union): the crop is the box that was labelled with
+    the person. The largest face alone could be a neighbour that the crop cuts, the nearest to its centre a false find
+    in the middle of the face.
+
+    Args:
+        image: Crop, uint8 (H, W, 3), RGB, of any size.
+        faces: Faces that the detector found.
+        setting: Way the crop was shown to it.
+    """
     if not faces:
         return Aligned(_resize(squarify(image), TEMPLATE_SIZE), None, 0)
     height, width = image.shape[:2]

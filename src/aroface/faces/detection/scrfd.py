@@ -61,7 +61,7 @@ class Scrfd:
         time_limit: Longest time in seconds that one batch may take.
 
     Raises:
-        InputError: No such file, or another network; onnx or onnxruntime is not installed.
+        InputError: no such file, or another network.
     """
 
     def __init__(
@@ -73,11 +73,8 @@ class Scrfd:
         threads: int | None = None,
         time_limit: float = TIME_LIMIT,
     ) -> None:
-        try:
-            import onnx  # noqa: F401 - to say at once that it is missing
-            import onnxruntime
-        except ImportError as error:
-            raise InputError(f"no package {error.name}", remedy="pip install onnx onnxruntime") from None
+        import onnxruntime
+
         content, self._side, declared = _of_any_size(path)
         self._program = Program(path, content, threads=threads, time_limit=time_limit, expected=_EXPECTED)
         self._input = self._program.session.get_inputs()[0].name

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numpy.lib.format import open_memmap
 
-from aroface.evaluation.metrics.identification import find_mates, join_mates, merge_shards, retrieve, search_shard
+from aroface.evaluation.metrics.identification import Mates, find_mates, merge_shards, retrieve, search_shard
 
 DISTRACTOR = -100
 
@@ -24,6 +24,15 @@ def gallery_of(rng, people, images, distractors, dimension=48):
     labels = np.concatenate([mate_labels, np.full(distractors, DISTRACTOR)])
     order = rng.permutation(len(gallery))
     return probes.astype(np.float32), probe_labels, gallery[order].astype(np.float32), labels[order]
+
+
+def join_mates(parts):
+    """The mates in all shards, from those in each."""
+    probes, rows, scores = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("owners", "rows", "scores")
+    )
+    order = np.lexsort((rows, probes))
+    return Mates(probes[order], rows[order], scores[order])
 
 
 def search_in_shards(probes, probe_labels, gallery, labels, cuts, **blocks):

@@ -13,7 +13,7 @@ from aroface.errors import InputError
 from aroface.reporting.claims.compare import CHECK, TOLERANCES, ValueComparison, compare, judge, reported_specs
 from aroface.reporting.claims.compare_text import as_json, markdown, terminal
 from aroface.reporting.claims.gap_causes import causes
-from aroface.reporting.records import read_record
+from aroface.reporting.records import load_records
 from made_up_records import OPTIONS, write_record
 from repository import SPECS
 
@@ -94,8 +94,9 @@ def test_a_large_gap_lists_its_causes_with_what_the_record_says(tmp_path: Path):
 
 def test_causes_are_those_of_the_protocol(tmp_path: Path):
     options = {**OPTIONS, "norm_weighting": True, "detector_weighting": False}
-    path = write(tmp_path, 0.5, benchmark="ijbb", protocol="ijb", options=options)
-    found = "\n".join(causes(read_record(path)))
+    write(tmp_path, 0.5, benchmark="ijbb", protocol="ijb", options=options)
+    (record,) = load_records(tmp_path)
+    found = "\n".join(causes(record))
     assert "here: norm_weighting true, detector_weighting false" in found
     assert "TinyFace" not in found
     assert "46 to 72" not in found
