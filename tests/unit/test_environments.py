@@ -51,7 +51,8 @@ def test_mxnets_environment_is_the_same_for_pip_and_conda():
 
 def test_the_lock_pins_all_that_the_project_asks_for(lock):
     project = tomllib.loads(Path("pyproject.toml").read_text())
-    asked = [*project["project"]["dependencies"], *project["project"]["optional-dependencies"]["dev"]]
+    extras = project["project"]["optional-dependencies"]
+    asked = [*project["project"]["dependencies"], *extras["dev"], *extras["docs"]]
     asked += project["build-system"]["requires"]
     names = {re.sub(r"[-_.]+", "-", re.split(r"[=<>!~\[ ]", each)[0]).lower() for each in asked}
     assert names <= lock.keys()
