@@ -33,7 +33,7 @@ test: $(VENV)/.ready
 
 # make docs   the documentation site, in site/: open site/index.html
 docs: $(VENV)/.ready
-	$(bin)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(bin)/mkdocs build --strict --quiet
 
 # make test-mxnet  records and pixels against MXNet itself, in .venv-mxnet (Python 3.11; Debian: libgomp1 libquadmath0)
 test-mxnet: $(VENV)/.ready $(MXNET)/.ready
