@@ -11,6 +11,7 @@ import ast
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -274,9 +275,15 @@ VARIABLES = {
         "Seconds without a finished step after which a training is considered hung, prints the stacks of all threads "
         "and ends. Default 1800; the profile sets it from `hang_minutes` of `slurm/site.yaml`.",
     ),
-    "AROFACE_SITE": ("Slurm profile", "Settings of `slurm/site.yaml` with their defaults, as JSON, for rules and jobs."),
+    "AROFACE_SITE": (
+        "Slurm profile",
+        "Settings of `slurm/site.yaml` with defaults, as JSON, for rules and jobs.",
+    ),
     "AROFACE_SETUP": ("Slurm profile", "Shell lines that each job runs first: `setup` of `slurm/site.yaml`."),
-    "AROFACE_SCRATCH": ("Slurm profile", "Folder below which each job has its `TMPDIR`: `scratch` of `slurm/site.yaml`."),
+    "AROFACE_SCRATCH": (
+        "Slurm profile",
+        "Folder for the `TMPDIR` of jobs: `scratch` of `slurm/site.yaml`.",
+    ),
     "AROFACE_IMAGE": ("Slurm profile", "Path of the Apptainer image, where `environment: container`."),
     "AROFACE_BIND": ("Slurm profile", "Folders that are bound into the container: repository, data, results."),
     "AROFACE_RENDEZVOUS": (
@@ -309,7 +316,7 @@ def exit_statuses() -> str:
     tree = ast.parse((PACKAGE / "exit_status.py").read_text())
     (body,) = (node.body for node in tree.body if isinstance(node, ast.ClassDef))
     rows = []
-    for member, text in zip(body, body[1:], strict=False):
+    for member, text in pairwise(body):
         if isinstance(member, ast.Assign) and isinstance(text, ast.Expr):
             words = ast.literal_eval(text.value).replace("``", "`")
             rows.append((f"`{ast.literal_eval(member.value)}`", " ".join(words.split())))
@@ -362,7 +369,11 @@ def fill(markdown: str) -> str:
 def table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     """A table of Markdown."""
     lines = [heads, tuple(":--" for _ in heads), *rows]
-    return "\n".join(f"| {' | '.join(cell.replace(chr(10), ' ').replace('|', chr(92) + '|') for cell in line)} |" for line in lines)
+    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    return text.replace("\n", " ").replace("|", "\\|")
 
 
 def _text(words: str) -> str:

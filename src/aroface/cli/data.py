@@ -84,7 +84,7 @@ faces.yaml:
         _do_list,
     )
     _add_data_dir(verb)
-    verb.add_argument("--markdown", action="store_true", help="as the table of the README")
+    verb.add_argument("--markdown", action="store_true", help="as the table of the documentation")
     verb = add_verb(
         kinds,
         "fetch",
