@@ -48,3 +48,11 @@ def links(page: Path) -> list[str]:
     text = re.sub(r"`[^`]*`", "", _FENCE.sub("", page.read_text()))
     found = re.findall(r"\]\(([^)\s]+)\)", text)
     return [target.partition("#")[0] for target in found if "://" not in target and not target.startswith("#")]
+
+
+def documented_metrics() -> list[re.Pattern[str]]:
+    """Names of metrics in the reference, their placeholders as patterns."""
+    text = (DOCS / "reference/records.md").read_text().split("## Metrics")[1].split("\n## ")[0]
+    names = [name for cell in re.findall(r"^\| (`.*?) \|", text, re.M) for name in re.findall(r"`([^`]+)`", cell)]
+    places = {"SEARCH": "[a-z]+_to_[a-z]+", "METRIC": ".+", "X": r"1e-\d", "K": r"\d+", "N": r"\d+"}
+    return [re.compile(re.sub("SEARCH|METRIC|[XKN]", lambda match: places[match[0]], name)) for name in names]

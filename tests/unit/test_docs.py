@@ -19,7 +19,7 @@ from aroface.cli.main import _parser
 from aroface.exit_status import ExitStatus
 from aroface.planning.config import read_configuration, read_experiments
 from aroface.schemas import read_yaml, validate
-from documentation import DOCS, PAGES, blocks, code_spans, command_lines, generators, links
+from documentation import DOCS, PAGES, blocks, code_spans, command_lines, documented_metrics, generators, links
 from repository import ROOT
 
 reference = generators()
@@ -272,3 +272,11 @@ def test_example_head_trains(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.allclose(loss, torch.nn.functional.cross_entropy(logits, labels), atol=1e-4)
     loss.backward()
     assert embeddings.grad is not None and embeddings.grad.abs().sum() > 0
+
+
+def test_metrics_of_the_tables_are_documented() -> None:
+    documented = documented_metrics()
+    for path in (ROOT / "paper_tables/specs").rglob("*.yaml"):
+        for column in read_yaml(path)["columns"]:
+            metric = column.get("metric", "rank1")
+            assert any(pattern.fullmatch(metric) for pattern in documented), (path, metric)
