@@ -54,7 +54,7 @@ def leaf_verbs(parser: argparse.ArgumentParser, prefix: str = "") -> Iterator[tu
 
 
 def _verb_body(parser: argparse.ArgumentParser) -> list[str]:
-    formatter = argparse.HelpFormatter(parser.prog, width=100)
+    formatter = argparse.HelpFormatter(parser.prog, width=84)
     shown = [action for action in parser._actions if action.help is not argparse.SUPPRESS]
     formatter.add_usage(None, shown, parser._mutually_exclusive_groups, prefix="")
     blocks = [_text(parser.description or ""), f"```text\n{formatter.format_help().strip()}\n```"]
@@ -67,8 +67,8 @@ def _verb_body(parser: argparse.ArgumentParser) -> list[str]:
         blocks.append(table(("argument", "meaning"), rows))
     example = (parser.epilog or "").partition("example:")[2]
     if example.strip():
-        lines = [line.strip() for line in example.strip().splitlines()]
-        blocks.append("Example:\n\n```sh\n" + "\n".join(lines) + "\n```")
+        lines = "\n".join(line.strip() for line in example.strip().splitlines())
+        blocks.append(f"Example:\n\n```text\n{lines}\n```")
     return [block for block in blocks if block]
 
 
@@ -323,13 +323,6 @@ def exit_statuses() -> str:
     return table(("status", "meaning"), rows)
 
 
-def data_sets() -> str:
-    """Registered data sets, as ``aroface data list --markdown`` prints them."""
-    from aroface.datasets.registry import markdown
-
-    return "\n".join(markdown(REGISTRIES))
-
-
 def included(path: str) -> Callable[[], str]:
     """A page of the repository that lies elsewhere, without its title; links into ``docs/`` are made relative."""
 
@@ -379,7 +372,11 @@ def _cell(text: str) -> str:
 def _text(words: str) -> str:
     """Plain text as Markdown, outside of code."""
     parts = re.split(r"(`[^`]*`)", words)
-    return "".join(part if part[:1] == "`" else re.sub(r"([*<\[\]])", r"\\\1", part) for part in parts)
+    return "".join(part if part[:1] == "`" else _escaped(part) for part in parts)
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([*\[\]])", r"\\\1", text).replace("<", "&lt;")
 
 
 def _code(value: Any) -> str:

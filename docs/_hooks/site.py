@@ -9,6 +9,7 @@ from typing import Any
 import reference
 from latex2mathml.converter import convert
 
+_ROLE = re.compile(r":(?:class|meth|func|data|attr|mod):(<code>)[~.]*")
 _MATH = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.S)
 
 
@@ -18,7 +19,8 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def on_page_content(content: str, **_: Any) -> str:
-    """Render LaTeX, as ``pymdownx.arithmatex`` leaves it, to MathML."""
+    """Render LaTeX, as ``pymdownx.arithmatex`` leaves it, to MathML; drop the roles of docstrings."""
+    content = _ROLE.sub(r"\1", content)
     return _MATH.sub(lambda match: _rendered(match[3], block=match[2] == "["), content)
 
 
