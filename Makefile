@@ -9,7 +9,7 @@ CORES  ?= 2
 bin    := $(VENV)/bin
 export PYTHONNOUSERSITE := 1
 
-.PHONY: demo claim test test-mxnet test-slurm lint format lock lock-check clean help
+.PHONY: demo claim docs test test-mxnet test-slurm lint format lock lock-check clean help
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -30,6 +30,10 @@ claim: $(VENV)/.ready
 
 test: $(VENV)/.ready
 	$(bin)/python -m pytest -n $(CORES) --dist loadgroup
+
+# make docs   the documentation site, in site/: open site/index.html
+docs: $(VENV)/.ready
+	NO_MKDOCS_2_WARNING=1 $(bin)/mkdocs build --strict --quiet
 
 # make test-mxnet  records and pixels against MXNet itself, in .venv-mxnet (Python 3.11; Debian: libgomp1 libquadmath0)
 test-mxnet: $(VENV)/.ready $(MXNET)/.ready
@@ -72,4 +76,4 @@ lock-check: $(VENV)/.ready
 	workflow/scripts/lock_check.sh $(bin)/python 3.11 3.12 3.13
 
 clean:
-	rm -rf $(VENV) $(MXNET) results/demo results/claim
+	rm -rf $(VENV) $(MXNET) site results/demo results/claim

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from aroface.reporting.records import load_records
+from documentation import documented_metrics
 from repository import ROOT
 from workflow_project import Outcome, finish
 
@@ -46,6 +47,9 @@ def test_from_nothing_to_the_paper(made: Path, tmp_path: Path) -> None:
         for method in ("adaface_aroface", "arcface")
         for benchmark in ("fae", "pairs_clean", "templates", "tinyface", "videos")
     ]
+    documented = documented_metrics()
+    for metric in {metric for record in records for metric in record.metrics}:
+        assert any(pattern.fullmatch(metric) for pattern in documented), metric
     table = (results / "tables/lfw.tex").read_text()
     assert "AdaFace+ARoFace" in table
     assert "--" in table  # the configuration has no pairs of low quality

@@ -43,7 +43,7 @@ def test_the_whole_paper_is_planned_and_summed_up_once_at_the_end(project: Proje
     assert re.match(r"to train: 64 runs on 2 or 4 × A100 80 GB each .*: about [\d,]+ GPU-hours, .* of disk$", end[1])
     assert re.match(r"time: about [\d.]+ days on 16 GPUs \(4 × 4\), .*; 4 GPUs: \S+ days, 8 GPUs: .*, 32 GPUs:", end[3])
     assert "This was a dry-run" in lines[-len(end) - 1]
-    page = (ROOT / "docs/cluster.md").read_text()
+    page = (ROOT / "docs/how-to/estimate-cost.md").read_text()
     for line, part in (
         (0, r".*"),
         (1, r"about [\d,]+ GPU-hours, .*"),
@@ -51,7 +51,7 @@ def test_the_whole_paper_is_planned_and_summed_up_once_at_the_end(project: Proje
         (3, r".*% of them in use.*4 GPUs: \S+ days"),
     ):
         (shown,) = re.findall(part, end[line])[:1]
-        assert shown in page, f"docs/cluster.md shows another plan: {shown}"
+        assert shown in page, f"docs/how-to/estimate-cost.md shows another plan: {shown}"
 
 
 def test_one_machines_gpus_are_those_that_it_is_called_with(project: Project) -> None:

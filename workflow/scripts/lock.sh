@@ -6,7 +6,7 @@ python=${1:-python3}
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 "$python" -m venv "$scratch/venv"
-"$scratch/venv/bin/python" -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+"$scratch/venv/bin/python" -m pip install --quiet --disable-pip-version-check -e '.[dev,docs]'
 "$scratch/venv/bin/python" -m pip freeze --exclude-editable | sed "s/+cpu$//" >"$scratch/pins" # +cpu: the build of this machine, not the version
 {
     echo "# Written by 'make lock'. Every package of the project and of its tests, with the version it was tested with."

@@ -101,7 +101,7 @@ def _list(kinds: Verbs[argparse.ArgumentParser]) -> None:
         _do_list,
     )
     _add_data_dir(verb)
-    verb.add_argument("--markdown", action="store_true", help="as the table of the README")
+    verb.add_argument("--markdown", action="store_true", help="as the table of the documentation")
 
 
 def _fetch(kinds: Verbs[argparse.ArgumentParser]) -> None:

@@ -15,7 +15,7 @@ from aroface.datasets.registry import (
     read_datasets,
 )
 from aroface.errors import InputError
-from repository import REGISTRIES
+from repository import REGISTRIES, ROOT
 
 DATASETS = read_datasets(REGISTRIES / "datasets.yaml")
 BENCHMARKS = read_benchmarks(REGISTRIES / "benchmarks.yaml")
@@ -131,6 +131,6 @@ def test_plain_http_needs_a_sha256(address: dict[str, object], fine: bool, tmp_p
             read_datasets(tmp_path / "datasets.yaml")
 
 
-def test_the_readme_has_the_table_of_the_registries():
-    readme = (REGISTRIES.parents[1] / "README.md").read_text()
-    assert "\n".join(["<!-- aroface data list --markdown -->", *markdown(REGISTRIES), ""]) in readme
+def test_documentation_has_the_table_of_the_registries():
+    page = (ROOT / "docs/reference/data-sets.md").read_text()
+    assert "\n".join(["<!-- aroface data list --markdown -->", *markdown(REGISTRIES), ""]) in page

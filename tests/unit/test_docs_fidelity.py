@@ -1,4 +1,4 @@
-"""The page on differences names options that exist, with the values that they have."""
+"""The page on fidelity names options that exist, with the values that they have."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from aroface.models.options import BackboneOptions
 from aroface.planning.config import _OPTIONAL, _recipe_layers, lay_over, read_recipes
 from aroface.training.recipe import Optimiser, Recipe
 
-PAGE = Path("docs/differences.md")
+PAGE = Path("docs/explanation/fidelity.md")
 
 
 def rows_of(section: str) -> list[dict[str, str]]:
@@ -89,4 +89,4 @@ def test_every_word_in_code_type_is_known() -> None:
 
 
 def test_the_readme_leads_there() -> None:
-    assert "(docs/differences.md)" in Path("README.md").read_text()
+    assert "(docs/explanation/fidelity.md)" in Path("README.md").read_text()
