@@ -48,13 +48,13 @@ class InputError(Exception):
         what: str,
         *,
         file: str | PathLike[str] | None = None,
-        record: object = None,
+        where: object = None,
         expected: object = None,
         remedy: str | None = None,
     ) -> None:
         place = [] if file is None else [str(file)]
-        if record is not None:
-            place.append(printable(str(record), LONGEST_RECORD))
+        if where is not None:
+            place.append(printable(str(where), LONGEST_RECORD))
         message = ": ".join([*place, what])
         if expected is not None:
             message += f"; expected {expected}"

@@ -102,7 +102,7 @@ def validate(value: Any, schema: str, *, file: str | PathLike[str] | None = None
     if isinstance(error.instance, int | float) and error.validator == "type" and "string" in error.validator_value:
         remedy = "write it in quotes"
     what = printable(error.message.replace(repr(_END)[1:-1], "$"), 500)
-    raise InputError(what, file=file, record=key, remedy=remedy)
+    raise InputError(what, file=file, where=key, remedy=remedy)
 
 
 def _check_plain(value: Any, file: str | PathLike[str] | None) -> None:
@@ -136,7 +136,7 @@ def _check_scalar(key: str, item: Any, file: str | PathLike[str] | None) -> None
         what = f"a {type(item).__name__}, neither text nor number"
     if what:
         expected = "printable text" if isinstance(item, str) else None
-        raise InputError(what, file=file, record=printable(key, 200) or None, expected=expected)
+        raise InputError(what, file=file, where=printable(key, 200) or None, expected=expected)
 
 
 def read_yaml(path: str | PathLike[str]) -> Any:
@@ -166,7 +166,7 @@ def parse_yaml(text: str, *, file: str | PathLike[str] | None = None) -> Any:
         mark = error.problem_mark or error.context_mark
         place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else None
         words = ", ".join(part for part in (error.context, error.problem) if part)
-        raise InputError(f"not YAML ({printable(words, 200)})", file=file, record=place) from None
+        raise InputError(f"not YAML ({printable(words, 200)})", file=file, where=place) from None
     except (yaml.YAMLError, *_FAILURES) as error:
         raise InputError(f"not YAML ({printable(str(error), 200)})", file=file) from None
 
@@ -182,7 +182,7 @@ def _check_nodes(text: str, file: str | PathLike[str] | None) -> None:
             begun.append((event.anchor, nodes))
             nodes += 1
             if len(begun) > DEPTH:
-                raise InputError(f"more than {DEPTH} levels of lists and mappings", file=file, record=place)
+                raise InputError(f"more than {DEPTH} levels of lists and mappings", file=file, where=place)
         elif isinstance(event, yaml.CollectionEndEvent):
             anchor, before = begun.pop()
             if anchor:
@@ -191,7 +191,7 @@ def _check_nodes(text: str, file: str | PathLike[str] | None) -> None:
             nodes += 1
         elif isinstance(event, yaml.AliasEvent) and event.anchor:
             if any(anchor == event.anchor for anchor, _ in begun):
-                raise InputError(f"the alias {printable(event.anchor, 40)} holds itself", file=file, record=place)
+                raise InputError(f"the alias {printable(event.anchor, 40)} holds itself", file=file, where=place)
             nodes += sizes.get(event.anchor, 1)
         if nodes > _NODES:
-            raise InputError(f"more than {_NODES:,} values, aliases unfolded", file=file, record=place)
+            raise InputError(f"more than {_NODES:,} values, aliases unfolded", file=file, where=place)

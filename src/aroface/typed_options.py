@@ -14,13 +14,13 @@ OptionsT = TypeVar("OptionsT")
 _WORDS = {float: "a number", int: "a whole number", bool: "true or false", NoneType: "null", str: "a word"}
 
 
-def typed_options(kind: type[OptionsT], mapping: Mapping[str, Any], record: str) -> OptionsT:
+def typed_options(kind: type[OptionsT], mapping: Mapping[str, Any], where: str) -> OptionsT:
     """Make the dataclass ``kind`` from ``mapping``; what is not given keeps its default.
 
     Args:
         kind: dataclass whose fields are numbers, truth values, literals or one of these or None.
         mapping: values by field name.
-        record: Name of the mapping in the error line.
+        where: Name of the mapping in the error line.
 
     Raises:
         InputError: an unknown key, or a value of another type.
@@ -29,9 +29,9 @@ def typed_options(kind: type[OptionsT], mapping: Mapping[str, Any], record: str)
     types = get_type_hints(kind)
     for key, value in mapping.items():
         if key not in known:
-            raise InputError(f"unknown option {key!r}", record=record, expected=f"some of {', '.join(known)}")
+            raise InputError(f"unknown option {key!r}", where=where, expected=f"some of {', '.join(known)}")
         if not _fits(value, types[key]):
-            raise InputError(f"{key} is {value!r}", record=record, expected=_describe(types[key]))
+            raise InputError(f"{key} is {value!r}", where=where, expected=_describe(types[key]))
     return kind(**mapping)
 
 

@@ -145,7 +145,7 @@ def test_names_in_records_are_one_line(tmp_path: Path, key: str, text: str) -> N
 
 @pytest.mark.parametrize("text", ["a" * 100_000, "\x1b" * 1000, "a b " * 5000])
 def test_places_in_a_file_are_cut(text: str) -> None:
-    line = str(InputError("missing", file="f" * 500, record=text, remedy="get it again"))
+    line = str(InputError("missing", file="f" * 500, where=text, remedy="get it again"))
     assert line.startswith(f"{'f' * 500}: {text.encode('unicode_escape').decode()[:100]}")
     assert line.endswith("…: missing; get it again")
     assert len(line) < 2000

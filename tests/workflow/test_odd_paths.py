@@ -135,7 +135,7 @@ def test_impossible_paths_are_one_line(tmp_path: Path, key: str, path: str, expe
 
 def test_path_that_is_not_utf8_is_one_line() -> None:
     with pytest.raises(InputError, match=r"^this folder: '/caf\\udce9' is not UTF-8; choose a name in UTF-8$"):
-        check_path(os.fsdecode(b"/caf\xe9"), record="this folder")
+        check_path(os.fsdecode(b"/caf\xe9"), where="this folder")
 
 
 SLURM = {

@@ -29,7 +29,7 @@ def check_image(site: dict[str, Any]) -> None:
         raise InputError(
             f"no image {image}",
             file="slurm/site.yaml",
-            record="image",
+            where="image",
             remedy=f"apptainer build {image} workflow/envs/aroface.def, where that is allowed, or environment: venv",
         )
 

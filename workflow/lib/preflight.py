@@ -43,7 +43,7 @@ def plan_call(workflow: Any, files: Sequence[Path], root: Path) -> tuple[Plan, P
         root: Folder of the repository.
     """
     with ending_in_one_line():
-        check_path(workflow.basedir, record="this folder", pattern=True)
+        check_path(workflow.basedir, where="this folder", pattern=True)
         plan = make_plan(files, workflow.config_settings.config, root=root)
         products = find_products(plan, root=root)
         check_devices(plan)

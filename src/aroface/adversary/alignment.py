@@ -216,7 +216,7 @@ class AlignmentAdversary:
         levels = torch.as_tensor(self.black).numel()
         if levels not in (1, images.shape[1]):
             fault = f"black has {levels} numbers, images {images.shape[1]} channels"
-            raise InputError(fault, record="adversary", expected="one number, or one for each channel")
+            raise InputError(fault, where="adversary", expected="one number, or one for each channel")
         if generator is None:
             generator = self.generator = self.generator or _seeded_by_torch()
         options = self.options
@@ -330,7 +330,7 @@ def split(count: int, ratio: float, mix: str, generator: torch.Generator) -> tup
 def _check_black(black: float | Sequence[float]) -> None:
     levels = torch.as_tensor(black)
     if levels.numel() == 0 or not bool(levels.isfinite().all()):
-        raise InputError(f"black is {black}", record="adversary", expected="a finite number, or one for each channel")
+        raise InputError(f"black is {black}", where="adversary", expected="a finite number, or one for each channel")
 
 
 def _check(images: Tensor, labels: Tensor, model: nn.Module) -> None:
@@ -338,24 +338,24 @@ def _check(images: Tensor, labels: Tensor, model: nn.Module) -> None:
     for name, value in given:
         if not isinstance(value, Tensor):
             kind = type(value).__name__
-            raise InputError(f"{name} are a {kind}", record="adversary", expected="a tensor with a row for each image")
+            raise InputError(f"{name} are a {kind}", where="adversary", expected="a tensor with a row for each image")
     if images.ndim != 4 or images.shape[2] != images.shape[3] or not images.is_floating_point():
         raise InputError(
-            f"images are {images.dtype} {tuple(images.shape)}", record="adversary", expected="floating (B, C, H, H)"
+            f"images are {images.dtype} {tuple(images.shape)}", where="adversary", expected="floating (B, C, H, H)"
         )
     if labels.shape[:1] != images.shape[:1]:
-        raise InputError(f"labels are {tuple(labels.shape)}", record="adversary", expected=f"{len(images)} rows")
+        raise InputError(f"labels are {tuple(labels.shape)}", where="adversary", expected=f"{len(images)} rows")
     if labels.device != images.device:
         raise InputError(
             f"labels are on {labels.device}, images on {images.device}",
-            record="adversary",
+            where="adversary",
             expected="labels on the images' device",
             remedy="labels.to(images.device)",
         )
     if isinstance(model, DistributedDataParallel) and model.static_graph:
         raise InputError(
             "the model is a DistributedDataParallel with static_graph",
-            record="adversary",
+            where="adversary",
             expected="one without",
             remedy="with a second gradient in each step its ranks would drift apart silently",
         )

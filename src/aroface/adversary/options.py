@@ -114,23 +114,23 @@ class AdversaryOptions:
 
     def __post_init__(self) -> None:
         if self.steps < 1:
-            raise InputError(f"steps is {self.steps}", record="adversary", expected="at least 1")
+            raise InputError(f"steps is {self.steps}", where="adversary", expected="at least 1")
         for name in _NOT_NEGATIVE:
             if not getattr(self, name) >= 0:
-                raise InputError(f"{name} is {getattr(self, name)}", record="adversary", expected="at least 0")
+                raise InputError(f"{name} is {getattr(self, name)}", where="adversary", expected="at least 0")
         if not 0 <= self.warped_ratio <= 1:
-            raise InputError(f"warped_ratio is {self.warped_ratio}", record="adversary", expected="0 to 1")
+            raise InputError(f"warped_ratio is {self.warped_ratio}", where="adversary", expected="0 to 1")
         if self.statistics == "running" and self.update_batch_norm:
             raise InputError(
                 "statistics: running with update_batch_norm",
-                record="adversary",
+                where="adversary",
                 expected="one of them: running statistics are moved by batches that are normalised by themselves",
                 remedy="set update_batch_norm to false",
             )
         if self.landmark_budget_px is not None and not self.landmark_budget_px > _own_displacement(self.fill):
             raise InputError(
                 f"landmark_budget_px is {self.landmark_budget_px}",
-                record="adversary",
+                where="adversary",
                 expected=f"more than {_own_displacement(self.fill):.2f}, what fill={self.fill} moves by itself",
             )
 
@@ -142,7 +142,7 @@ class AdversaryOptions:
             InputError: An unknown profile or option, or an option of the wrong type or range.
         """
         if name not in PROFILES:
-            raise InputError(f"unknown profile {name!r}", record="adversary", expected=f"one of {', '.join(PROFILES)}")
+            raise InputError(f"unknown profile {name!r}", where="adversary", expected=f"one of {', '.join(PROFILES)}")
         return typed_options(cls, {**PROFILES[name], **changes}, "adversary")
 
     @classmethod

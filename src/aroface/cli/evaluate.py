@@ -70,7 +70,7 @@ def _evaluate_external(options: Arguments) -> int:
     files = [named_file(word, "--benchmark") for word in options.benchmark]
     benchmarks = {benchmark_name(name): path for name, path in files}
     if len(benchmarks) < len(files):
-        raise InputError("two benchmarks of one name", record="--benchmark", remedy="name them: NAME=FILE")
+        raise InputError("two benchmarks of one name", where="--benchmark", remedy="name them: NAME=FILE")
     one_file = options.out is not None and options.out.suffix == ".json"
     if one_file and len(benchmarks) > 1:
         remedy = "name a folder, which gets RUN/BENCHMARK.json of each"

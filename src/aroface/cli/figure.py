@@ -42,9 +42,7 @@ def _do_figure(options: Arguments) -> None:
     kind = FIGURE_KINDS[options.kind]
     for name in ("benchmark", "faces", "metric"):
         if getattr(options, name) is not None and name not in kind.options:
-            raise InputError(
-                f"not of the figure {options.kind}", record=f"--{name}", remedy="see aroface figure --help"
-            )
+            raise InputError(f"not of the figure {options.kind}", where=f"--{name}", remedy="see aroface figure --help")
     if options.out.suffix in (".pdf", ".png", ".tex"):
         stem = options.out.with_suffix("")
         raise InputError("a figure is three files", file=options.out, expected=f"what they share, {stem}")
@@ -56,7 +54,7 @@ def _do_figure(options: Arguments) -> None:
 
 def _benchmark(options: Arguments) -> str:
     if options.benchmark is None:
-        raise InputError("not given", record="--benchmark", remedy="see aroface figure --help")
+        raise InputError("not given", where="--benchmark", remedy="see aroface figure --help")
     return str(options.benchmark)
 
 

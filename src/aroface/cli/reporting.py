@@ -233,7 +233,7 @@ def _show(options: Arguments, forms: Forms) -> None:
             raise InputError(
                 "no such form of this report",
                 file=path,
-                record=None if path else chosen,
+                where=None if path else chosen,
                 expected=f"one of {', '.join(suffix for suffix, form in SUFFIXES.items() if form in forms)}",
             )
     if not wanted:

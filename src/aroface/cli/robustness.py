@@ -84,7 +84,7 @@ def _do_robustness(options: Arguments) -> int:
     grid = SweepGrid(max_pairs=options.max_pairs, flip=not options.no_flip, **changes)
     grid.check()
     if not 0 < options.tolerance < 100:
-        raise InputError(f"{options.tolerance:g} points", record="--tolerance", expected="more than 0, less than 100")
+        raise InputError(f"{options.tolerance:g} points", where="--tolerance", expected="more than 0, less than 100")
     models = []
     for word in options.model:
         name, path = named_file(word, "--model")

@@ -82,7 +82,7 @@ def _do_train(options: Arguments) -> int:
     if not options.dry_run:
         for name in ("data", "run_dir", "state_dir"):
             if getattr(options, name) is None:
-                raise InputError("not given", record=option_string(name), remedy="see aroface train --help")
+                raise InputError("not given", where=option_string(name), remedy="see aroface train --help")
     if options.processes > 1 and not under_torchrun():
         processes = _as_many_as_fit(options)
         if processes > 1:
@@ -144,7 +144,7 @@ def _named(words: Sequence[str]) -> dict[str, Path]:
     for word in words:
         name, path = named_path(word)
         if name is None:
-            raise InputError(f"{word!r}", record="--validate", expected="NAME=FILE, such as lfw=data/lfw.bin")
+            raise InputError(f"{word!r}", where="--validate", expected="NAME=FILE, such as lfw=data/lfw.bin")
         if path.exists():
             named[name] = path
         elif is_first():

@@ -139,7 +139,7 @@ def read_benchmarks(path: str | PathLike[str]) -> dict[str, Benchmark]:
     for key, benchmark in benchmarks.items():
         if benchmark.protocol not in FORMATS:
             what, expected = f"unknown protocol {benchmark.protocol!r:.40}", f"one of {', '.join(FORMATS)}"
-            raise InputError(what, file=path, record=f"{key}.protocol", expected=expected)
+            raise InputError(what, file=path, where=f"{key}.protocol", expected=expected)
     return benchmarks
 
 
@@ -176,7 +176,7 @@ def read_all(registries: Path = REGISTRIES) -> dict[str, Entry]:
     ]
     for part in parts:
         for key in part.keys() & entries.keys():
-            raise InputError("another registry has this key", file=registries, record=key)
+            raise InputError("another registry has this key", file=registries, where=key)
         entries |= part
     return entries
 

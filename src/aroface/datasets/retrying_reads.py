@@ -28,13 +28,13 @@ TRANSIENT = frozenset(
 T = TypeVar("T")
 
 
-def retrying(action: Callable[[], T], path: Path, record: str | None = None) -> T:
+def retrying(action: Callable[[], T], path: Path, where: str | None = None) -> T:
     """The result of an action that reads ``path``, tried again after a transient error.
 
     Args:
         action: Function that is called up to five times within nine seconds.
         path: Path of the file, for the message.
-        record: Record that is read there, for the message.
+        where: Record that is read there, for the message.
 
     Raises:
         InputError: The file is not there, or cannot be read.
@@ -47,11 +47,11 @@ def retrying(action: Callable[[], T], path: Path, record: str | None = None) -> 
         except OSError as error:
             what = f"cannot be read ({error.strerror or error})"
             if error.errno not in TRANSIENT:
-                raise InputError(what, file=path, record=record) from None
+                raise InputError(what, file=path, where=where) from None
             if pause is None:
                 what += f", after {len(PAUSES) + 1} attempts in {sum(PAUSES):.0f} seconds"
                 remedy = "is the disk or the network in order? start again when it is"
-                raise InputError(what, file=path, record=record, remedy=remedy) from None
+                raise InputError(what, file=path, where=where, remedy=remedy) from None
         time.sleep(pause)
     raise AssertionError("the last attempt returns or raises")
 
@@ -76,13 +76,13 @@ class SteadyFile:
     def __reduce__(self) -> tuple[type[SteadyFile], tuple[Path]]:
         return SteadyFile, (self.path,)  # another process has no such descriptor
 
-    def read(self, size: int, offset: int, record: str | None = None) -> bytes:
+    def read(self, size: int, offset: int, where: str | None = None) -> bytes:
         """``size`` bytes from ``offset`` on, fewer only where the file ends.
 
         Raises:
             InputError: The file cannot be read, or not for long; it names ``record``.
         """
-        return retrying(lambda: self._read(size, offset), self.path, record)
+        return retrying(lambda: self._read(size, offset), self.path, where)
 
     def will_need(self, stretches: Iterable[tuple[int, int]]) -> None:
         """Ask the kernel to fetch stretches ``(offset, size)`` in the background."""

@@ -72,7 +72,7 @@ def nodes_of_step(environment: Mapping[str, str]) -> Nodes | None:
             f"{tasks} tasks on {count} nodes",
             "srun --ntasks-per-node=1: each starts its node's processes",
         )
-        raise InputError(fault, record="SLURM_STEP_NUM_TASKS", expected="one task on each node", remedy=remedy)
+        raise InputError(fault, where="SLURM_STEP_NUM_TASKS", expected="one task on each node", remedy=remedy)
     port = PORTS[int(environment["SLURM_JOB_ID"]) % len(PORTS)]
     return Nodes(count, int(environment["SLURM_NODEID"]), first_host(environment["SLURM_STEP_NODELIST"]), port)
 
@@ -119,7 +119,7 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
     count = nodes.count if nodes else 1
     if processes % count:
         fault, expected = f"{processes} processes on {count} nodes", "as many on each node"
-        raise InputError(fault, record="--processes", expected=expected)
+        raise InputError(fault, where="--processes", expected=expected)
     register()
     config = LaunchConfig(
         min_nodes=count,

@@ -210,7 +210,7 @@ def _batches(
                 raise InputError(
                     "the embedding is not finite",
                     file=spec["path"],
-                    record=f"row {first}",
+                    where=f"row {first}",
                     remedy="the weights are of no use, or take other input: colour order, mean, std",
                 )
             yield images, rows

@@ -196,7 +196,7 @@ def _own_words(metadata: Mapping[str, str], path: Path) -> tuple[dict[str, Any],
     }
     for key, fits in checks.items():
         if key in form and not fits(form[key]):
-            raise InputError(f"{key} is {form[key]!r:.40}", file=path, record="metadata aroface.input", remedy=_AGAIN)
+            raise InputError(f"{key} is {form[key]!r:.40}", file=path, where="metadata aroface.input", remedy=_AGAIN)
     return form, arch
 
 
@@ -213,10 +213,10 @@ def _metadata(metadata: Mapping[str, str], key: str, default: Item, path: Path) 
     try:
         value = json.loads(metadata[key])
     except (ValueError, RecursionError):
-        raise InputError("no JSON", file=path, record=f"metadata {key}", remedy=_AGAIN) from None
+        raise InputError("no JSON", file=path, where=f"metadata {key}", remedy=_AGAIN) from None
     if not isinstance(value, type(default)):
         what = f"{type(value).__name__} instead of {type(default).__name__}"
-        raise InputError(what, file=path, record=f"metadata {key}", remedy=_AGAIN)
+        raise InputError(what, file=path, where=f"metadata {key}", remedy=_AGAIN)
     return value
 
 
@@ -267,9 +267,9 @@ def _input_of(session: Any, crop: tuple[int, int] | None, path: Path) -> _Input:
     batch, channels, height, width = dims = [*only.shape, *[None] * 4][:4]
     if len(only.shape) != 4 or (isinstance(channels, int) and channels != 3):
         shape = _times(only.shape) or "a scalar"
-        raise InputError(f"takes {shape}", file=path, record=only.name, expected="N×3×S×S: square colour images")
+        raise InputError(f"takes {shape}", file=path, where=only.name, expected="N×3×S×S: square colour images")
     if only.type not in _FLOATS:
-        raise InputError(f"takes {only.type}", file=path, record=only.name, expected=" or ".join(_FLOATS))
+        raise InputError(f"takes {only.type}", file=path, where=only.name, expected=" or ".join(_FLOATS))
     fixed = [side if isinstance(side, int) else None for side in (height, width)]
     known = dims[0] if isinstance(batch, int) else None
     dtype = _FLOATS[only.type]
@@ -283,7 +283,7 @@ def _input_of(session: Any, crop: tuple[int, int] | None, path: Path) -> _Input:
             f"--crop {fixed[0]}x{fixed[1]} gives it the middle of each aligned image, as SphereFace's networks take"
         )
         what = f"takes {_times(only.shape)}"
-        raise InputError(what, file=path, record=only.name, expected="N×3×S×S: square images", remedy=remedy)
+        raise InputError(what, file=path, where=only.name, expected="N×3×S×S: square images", remedy=remedy)
     return _Input(only.name, known, sides.pop() if sides else None, dtype)
 
 

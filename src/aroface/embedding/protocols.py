@@ -21,18 +21,18 @@ PROTOCOLS: dict[str, EmbeddingProtocol] = {
 """Protocols by name."""
 
 
-def find_protocol(name: str, *, file: str | PathLike[str] | None = None, record: str = "protocol") -> EmbeddingProtocol:
+def find_protocol(name: str, *, file: str | PathLike[str] | None = None, where: str = "protocol") -> EmbeddingProtocol:
     """Look up a protocol.
 
     Args:
         name: Name of the protocol.
         file: File that names it, for the message.
-        record: Key under which it is named, for the message.
+        where: Key under which it is named, for the message.
 
     Raises:
         InputError: No protocol has this name.
     """
     if name not in PROTOCOLS:
         expected = f"one of {', '.join(PROTOCOLS)}"
-        raise InputError(f"unknown protocol {name!r:.40}", file=file, record=record, expected=expected)
+        raise InputError(f"unknown protocol {name!r:.40}", file=file, where=where, expected=expected)
     return PROTOCOLS[name]

@@ -112,7 +112,7 @@ def _check_same_items(first: StoredFeatures, second: StoredFeatures) -> None:
     unequal = [name for name in ours if name not in theirs or not np.array_equal(ours[name], theirs[name])]
     if unequal:
         expected = f"that of {first.folder}, of the same data"
-        raise InputError("another array", file=second.folder, record=f"{unequal[0]}.npy", expected=expected)
+        raise InputError("another array", file=second.folder, where=f"{unequal[0]}.npy", expected=expected)
 
 
 def _identity(features: StoredFeatures) -> tuple[str, str, dict[str, Any]]:

@@ -81,7 +81,7 @@ def named_file(word: str, option: str) -> tuple[str, Path]:
     if path.exists() and word:
         return name or path.stem, path
     if not word or word.startswith("=") or word.endswith("="):
-        raise InputError(f"{word!r}", record=option, expected="NAME=PATH or PATH")
+        raise InputError(f"{word!r}", where=option, expected="NAME=PATH or PATH")
     remedy = f"nor is there {word}" if name else None
     raise InputError("no such file or folder", file=path, remedy=remedy)
 

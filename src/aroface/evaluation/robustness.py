@@ -83,7 +83,7 @@ class SweepGrid:
         """
         if not 1 <= len(self.qualities) <= MOST_QUALITIES:
             expected = f"1 to {MOST_QUALITIES}: a page has no room for more"
-            raise InputError(f"{len(self.qualities)} qualities", record="--qualities", expected=expected)
+            raise InputError(f"{len(self.qualities)} qualities", where="--qualities", expected=expected)
         for option in LEVELS.values():
             if not getattr(self, option):
                 raise InputError(f"no level of {option}", expected="one at least")

@@ -58,7 +58,7 @@ def similarity(source: npt.ArrayLike, target: npt.ArrayLike) -> npt.NDArray[np.f
     if not usable.all():
         raise InputError(
             "landmarks are not finite or all coincide",
-            record=f"face {int(np.flatnonzero(~np.ravel(usable))[0])}" if usable.ndim else None,
+            where=f"face {int(np.flatnonzero(~np.ravel(usable))[0])}" if usable.ndim else None,
             expected="five distinct points in pixels",
         )
     cosine = (x * u + y * v).sum(axis=-1) / spread

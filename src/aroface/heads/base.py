@@ -35,7 +35,7 @@ def require(condition: bool, name: str, value: object, expected: str) -> None:
         InputError: The condition does not hold.
     """
     if not condition:
-        raise InputError(f"{name} is {value}", record="head", expected=expected)
+        raise InputError(f"{name} is {value}", where="head", expected=expected)
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,13 +172,13 @@ class Classifier(nn.Module):
         sizes = [size for size, _, _ in reports]
         if len({*sizes}) > 1 or not sizes[0]:
             raise InputError(
-                f"{', '.join(map(str, sizes))} samples on the ranks", record="batch", expected="as many on each, some"
+                f"{', '.join(map(str, sizes))} samples on the ranks", where="batch", expected="as many on each, some"
             )
         for owner, (_, lowest, highest) in enumerate(reports):
             if lowest < 0 or highest >= self.num_classes:
                 raise InputError(
                     f"label {lowest if lowest < 0 else highest}",
-                    record=f"batch of rank {owner}",
+                    where=f"batch of rank {owner}",
                     expected=f"0 to {self.num_classes - 1}",
                 )
 

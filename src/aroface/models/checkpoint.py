@@ -125,13 +125,13 @@ def check_fit(
     words = f"a checkpoint of {expected}" + (f", not of {found}" if found and found != expected else "")
     for name, value in wanted.items():
         if name not in state:
-            raise InputError("missing", file=path, record=name, expected=words)
+            raise InputError("missing", file=path, where=name, expected=words)
         if state[name].shape != value.shape:
             shape, other = tuple(state[name].shape), tuple(value.shape)
-            raise InputError(f"shape {shape} instead of {other}", file=path, record=name, expected=words)
+            raise InputError(f"shape {shape} instead of {other}", file=path, where=name, expected=words)
     for name in state:
         if name not in wanted:
-            raise InputError("not part of the model", file=path, record=name, expected=words)
+            raise InputError("not part of the model", file=path, where=name, expected=words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,7 +256,7 @@ def _check_kind(state: StateDict, path: Path) -> None:
         else:
             kind = f"{value.dtype}"
         what, expected = kind.removeprefix("torch."), "dense float16, bfloat16, float32 or float64"
-        raise InputError(what, file=path, record=name, expected=expected, remedy="convert the weights to float32")
+        raise InputError(what, file=path, where=name, expected=expected, remedy="convert the weights to float32")
 
 
 def _check_size(state: StateDict, path: Path) -> None:
@@ -265,7 +265,7 @@ def _check_size(state: StateDict, path: Path) -> None:
         held = value.untyped_storage().nbytes() // value.element_size()
         if value.numel() > max(held, _LARGEST_VIEW):
             what = f"claims {value.numel():,} values where the file holds {held:,}"
-            raise InputError(what, file=path, record=name, remedy="the file is damaged or made up: get it again")
+            raise InputError(what, file=path, where=name, remedy="the file is damaged or made up: get it again")
 
 
 def _check_finite(state: StateDict, path: Path) -> None:
@@ -273,7 +273,7 @@ def _check_finite(state: StateDict, path: Path) -> None:
         # An axis of stride 0 repeats what one index has: so no more is computed than the file holds.
         once = value[tuple(slice(0, 1) if stride == 0 else slice(None) for stride in value.stride())]
         if not bool(once.isfinite().all()):
-            raise InputError("not finite", file=path, record=name, remedy="the file is damaged: get it again")
+            raise InputError("not finite", file=path, where=name, remedy="the file is damaged: get it again")
 
 
 def _reversed_input(state: StateDict) -> StateDict:
@@ -286,7 +286,7 @@ def _embedding_size(state: StateDict, path: Path) -> int:
         if name in state:
             return state[name].numel()
     expected = "names of insightface's IResNet or MobileFaceNet, or of AdaFace's IR networks"
-    raise InputError("no last batch norm", file=path, record="features.bias", expected=expected)
+    raise InputError("no last batch norm", file=path, where="features.bias", expected=expected)
 
 
 @lru_cache(maxsize=64)

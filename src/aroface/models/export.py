@@ -69,10 +69,10 @@ def export_model(
         raise InputError(f"unknown format {form!r}", expected=f"one of {', '.join(FORMATS)}")
     if normalised and form in ("safetensors", "pt"):
         remedy = "export as onnx or torch-export, or normalise after the network"
-        raise InputError("weights alone cannot say that embeddings are normalised", record=form, remedy=remedy)
+        raise InputError("weights alone cannot say that embeddings are normalised", where=form, remedy=remedy)
     if Path(out).is_dir():
         what, remedy = "a folder", f"name a file in it, such as {Path(out) / f'model.{_SUFFIXES[form]}'}"
-        raise InputError(what, file=out, record="--out", expected="the file to write", remedy=remedy)
+        raise InputError(what, file=out, where="--out", expected="the file to write", remedy=remedy)
     backbone, checkpoint = load_backbone(run_dir)
     backbone.requires_grad_(False)
     described = {

@@ -100,7 +100,7 @@ def _named_color(value: object, config: Path) -> Color:
         return "RGB"
     if value == "BGR":
         return "BGR"
-    raise InputError(f"{str(value)[:40]!r}", file=config, record="color_space", expected="RGB or BGR")
+    raise InputError(f"{str(value)[:40]!r}", file=config, where="color_space", expected="RGB or BGR")
 
 
 def _read_config(path: Path) -> Mapping[str, object]:

@@ -31,7 +31,7 @@ class BackboneOptions:
 
     def __post_init__(self) -> None:
         if not 0 <= self.dropout < 1:
-            raise InputError(f"dropout is {self.dropout}", record="backbone", expected="0 <= dropout < 1")
+            raise InputError(f"dropout is {self.dropout}", where="backbone", expected="0 <= dropout < 1")
 
 
 INSIGHTFACE = BackboneOptions()

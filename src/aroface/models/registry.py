@@ -96,7 +96,7 @@ def build(
     shape = ARCHITECTURES[arch].shape
     if shape is None:
         known = ", ".join(name for name, each in ARCHITECTURES.items() if each.shape is not None)
-        raise InputError(f"options of the backbone {arch}", record="backbone", expected=f"none, or one of {known}")
+        raise InputError(f"options of the backbone {arch}", where="backbone", expected=f"none, or one of {known}")
     return IResNet(shape, embedding_size, input_size, options)
 
 

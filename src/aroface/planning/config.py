@@ -88,7 +88,7 @@ class Experiment:
         released: the weights that are taken as they are; None where they are trained.
         benchmarks: those that its runs are evaluated on; None for all.
         label: Text that tells it from others of its method, data set and backbone; empty where there are none.
-        record: Place in the configuration that declares it.
+        where: Place in the configuration that declares it.
     """
 
     method: str
@@ -99,7 +99,7 @@ class Experiment:
     released: Checkpoint | None = None
     benchmarks: frozenset[str] | None = None
     label: str = ""
-    record: str = "experiments"
+    where: str = "experiments"
 
     @property
     def variant(self) -> str:
@@ -144,7 +144,7 @@ def look_before_snakemake(words: Sequence[str]) -> None:
         for file in files:
             found = read_yaml(file)
             if isinstance(found, Mapping) and TEMPLATES in found:
-                raise InputError("makes Snakemake run what the file holds", file=file, record=TEMPLATES)
+                raise InputError("makes Snakemake run what the file holds", file=file, where=TEMPLATES)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(ExitStatus.BAD_INPUT)
@@ -250,7 +250,7 @@ def read_experiments(configuration: Configuration, *, root: Path = Path()) -> tu
                 raise InputError(
                     f"{'/'.join(experiment.key)} is declared twice",
                     file=configuration.file,
-                    record=record,
+                    where=record,
                     remedy="to compare variants of it, give each a label, or one of them a sweep",
                 )
             experiments[experiment.key] = experiment
@@ -285,20 +285,20 @@ def _trained(
     entry: Mapping[str, Any],
     point: Mapping[str, Any],
     configuration: Configuration,
-    record: str,
+    where: str,
     methods: Mapping[str, Any],
     recipes: Mapping[str, Any],
 ) -> Experiment:
     values = configuration.values
     name = entry.get("recipe", values["recipe"])
-    _check_known("method", entry["method"], methods, configuration.file, f"{record}.method")
-    _check_known("recipe", name, recipes, configuration.file, f"{record}.recipe" if "recipe" in entry else "recipe")
+    _check_known("method", entry["method"], methods, configuration.file, f"{where}.method")
+    _check_known("recipe", name, recipes, configuration.file, f"{where}.recipe" if "recipe" in entry else "recipe")
     layers = [
         *_recipe_layers(recipes, name, entry["dataset"]),
         (f"{METHODS}: {entry['method']}", {key: methods[entry["method"]][key] for key in ("head", "adversary")}),
-        (f"{configuration.file}: {record}", {"arch": entry["arch"]} if "arch" in entry else {}),
-        (f"{configuration.file}: {record}.overrides", entry.get("overrides", {})),
-        (f"{configuration.file}: {record}.sweep", _changes(point)),
+        (f"{configuration.file}: {where}", {"arch": entry["arch"]} if "arch" in entry else {}),
+        (f"{configuration.file}: {where}.overrides", entry.get("overrides", {})),
+        (f"{configuration.file}: {where}.sweep", _changes(point)),
     ]
     recipe, seeds = resolve_recipe(layers), tuple(entry.get("seeds", values["seeds"]))
     benchmarks = frozenset(entry["benchmarks"]) if "benchmarks" in entry else None
@@ -310,21 +310,21 @@ def _trained(
         recipe,
         benchmarks=benchmarks,
         label=_label(entry.get("label", ""), point),
-        record=record,
+        where=where,
     )
 
 
 def _released(
     key: str,
     configuration: Configuration,
-    record: str,
+    where: str,
     methods: Mapping[str, Any],
     checkpoints: Mapping[str, Checkpoint],
 ) -> Experiment:
-    _check_known("checkpoint", key, checkpoints, configuration.file, f"{record}.checkpoint")
+    _check_known("checkpoint", key, checkpoints, configuration.file, f"{where}.checkpoint")
     released = checkpoints[key]
     _check_known("method", released.method, methods, CHECKPOINTS, f"{key}.method")
-    return Experiment(released.method, released.dataset, released.arch, (RELEASED_SEED,), None, released, record=record)
+    return Experiment(released.method, released.dataset, released.arch, (RELEASED_SEED,), None, released, where=where)
 
 
 def resolve_recipe(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:
@@ -378,13 +378,13 @@ def _recipe_layers(
     while parent := recipes[chain[0]].get("extends"):
         _check_known("recipe", parent, recipes, RECIPES, f"{chain[0]}.extends")
         if parent in chain:
-            raise InputError(f"{parent} extends itself", file=RECIPES, record=f"{chain[0]}.extends")
+            raise InputError(f"{parent} extends itself", file=RECIPES, where=f"{chain[0]}.extends")
         chain.insert(0, parent)
     for each in chain:
         yield f"{RECIPES}: {each}.recipe", recipes[each]["recipe"]
         yield f"{RECIPES}: {each}.datasets.{dataset}", recipes[each].get("datasets", {}).get(dataset, {})
 
 
-def _check_known(what: str, name: str, known: Mapping[str, Any], file: str | Path, record: str) -> None:
+def _check_known(what: str, name: str, known: Mapping[str, Any], file: str | Path, where: str) -> None:
     if name not in known:
-        raise InputError(f"unknown {what} {name!r}", file=file, record=record, expected=f"one of {', '.join(known)}")
+        raise InputError(f"unknown {what} {name!r}", file=file, where=where, expected=f"one of {', '.join(known)}")

@@ -139,13 +139,13 @@ class Sources:
         self.makings: list[Making] = []
         for name, declared in configuration.values["data"].items():
             if name in self._datasets or name in self._benchmarks:
-                raise InputError("a registered set has this name", file=self._file, record=f"data.{name}")
+                raise InputError("a registered set has this name", file=self._file, where=f"data.{name}")
             make = _generated if "generate" in declared else _packed
             making, made = make(name, declared, self._results, f"{self._file}: data.{name}")
             self.makings.append(making)
             self._found |= {source.name: source for source in made}
 
-    def training_set(self, name: str, record: str) -> DataSource:
+    def training_set(self, name: str, where: str) -> DataSource:
         """The training set ``name``; ``record`` is where the configuration names it.
 
         Raises:
@@ -154,9 +154,9 @@ class Sources:
         if name in self._datasets and name not in self._found:
             entry = self._datasets[name]
             self._found[name] = self._received(entry, "training", entry.folder)
-        return self._find(name, record, "training set", self._datasets)
+        return self._find(name, where, "training set", self._datasets)
 
-    def benchmark(self, name: str, record: str) -> DataSource:
+    def benchmark(self, name: str, where: str) -> DataSource:
         """The set ``name`` that models are evaluated on; ``record`` is where the configuration names it.
 
         Raises:
@@ -165,7 +165,7 @@ class Sources:
         if name in self._benchmarks and name not in self._found:
             entry = self._benchmarks[name]
             self._found[name] = self._received(entry, entry.protocol, entry.path)
-        return self._find(name, record, "benchmark", self._benchmarks)
+        return self._find(name, where, "benchmark", self._benchmarks)
 
     def released(self, entry: Checkpoint) -> DataSource:
         """The file of a registered checkpoint."""
@@ -177,13 +177,13 @@ class Sources:
             self._released[entry.key] = self._linked(entry, "checkpoint", target, absent, hash_, None)
         return self._released[entry.key]
 
-    def training_label(self, name: str, record: str) -> str:
+    def training_label(self, name: str, where: str) -> str:
         """The printed name of a training set, which need not be there; ``record`` is where it is named.
 
         Raises:
             InputError: there is none of this name.
         """
-        return self._datasets[name].title if name in self._datasets else self.training_set(name, record).label
+        return self._datasets[name].title if name in self._datasets else self.training_set(name, where).label
 
     @property
     def received(self) -> list[DataSource]:
@@ -207,13 +207,13 @@ class Sources:
             if making.hashes is not None:
                 making.hashes.write()
 
-    def _find(self, name: str, record: str, what: str, registry: Iterable[str]) -> DataSource:
+    def _find(self, name: str, where: str, what: str, registry: Iterable[str]) -> DataSource:
         fitting = {
             key: each for key, each in self._found.items() if (each.kind == "training") == (what == "training set")
         }
         if name not in fitting:
             known = ", ".join(dict.fromkeys([*fitting, *registry]))
-            raise InputError(f"unknown {what} {name!r}", file=self._file, record=record, expected=f"one of {known}")
+            raise InputError(f"unknown {what} {name!r}", file=self._file, where=where, expected=f"one of {known}")
         return fitting[name]
 
     def _received(self, entry: Dataset | Benchmark, kind: str, place: str) -> DataSource:
@@ -278,7 +278,7 @@ def _packed(name: str, declared: Mapping[str, Any], results: Results, place: str
     folder = command_path(declared["folder"])
     if not folder.is_dir():
         remedy = "lay a file over it that says where the photographs are, as workflow/configs/folder.yaml explains"
-        raise InputError(f"no folder {folder}", file=place, record="folder", remedy=remedy)
+        raise InputError(f"no folder {folder}", file=place, where="folder", remedy=remedy)
     files = FileHashes(folder, results.file_hashes(name))
     hashes = {part: manifest_hash(identity) for part, identity in packed_identities(folder, options, files).items()}
     out = results.data_set(name, hashes[options.parts[0]])

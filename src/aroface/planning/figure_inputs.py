@@ -73,23 +73,21 @@ def read_figures(plan: Plan) -> dict[str, Figure]:
     for number, entry in enumerate(plan.values["figures"]):
         figure = _read(plan, entry, f"figures.{number}")
         if figure.name in figures:
-            raise InputError(f"a second figure {figure.name!r}", file=plan.file, record=f"figures.{number}")
+            raise InputError(f"a second figure {figure.name!r}", file=plan.file, where=f"figures.{number}")
         figures[figure.name] = figure
     return {name: figure for name, figure in figures.items() if figure_inputs(plan, figure)}
 
 
-def _read(plan: Plan, entry: str | dict[str, str], record: str) -> Figure:
+def _read(plan: Plan, entry: str | dict[str, str], where: str) -> Figure:
     declared = {"name": entry, "kind": "fae"} if isinstance(entry, str) else entry
     name, protocols = declared["name"], FIGURE_KINDS[declared["kind"]].protocols
     if not protocols:
         if "benchmark" in declared:
-            raise InputError(
-                f"kind {declared['kind']} shows no benchmark", file=plan.file, record=f"{record}.benchmark"
-            )
+            raise InputError(f"kind {declared['kind']} shows no benchmark", file=plan.file, where=f"{where}.benchmark")
         return Figure(name, declared["kind"])
     benchmark = declared.get("benchmark", name)
     known = [planned.name for planned in plan.benchmarks.values() if planned.spec["protocol"] in protocols]
     if benchmark not in known:
         expected = f"one of {', '.join(known)}" if known else f"a benchmark of the protocol {' or '.join(protocols)}"
-        raise InputError(f"no curves of {benchmark!r}", file=plan.file, record=record, expected=expected)
+        raise InputError(f"no curves of {benchmark!r}", file=plan.file, where=where, expected=expected)
     return Figure(name, declared["kind"], benchmark)

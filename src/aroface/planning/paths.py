@@ -21,14 +21,14 @@ _NO_UTF8 = re.compile("[\ud800-\udfff]")
 
 
 def check_path(
-    path: str | os.PathLike[str], *, file: str | None = None, record: str | None = None, pattern: bool = False
+    path: str | os.PathLike[str], *, file: str | None = None, where: str | None = None, pattern: bool = False
 ) -> None:
     """Refuse a path that a log, a JSON file or Snakemake cannot hold.
 
     Args:
         path: The path as it was written.
         file: File that names it, for the error line.
-        record: Key in that file.
+        where: Key in that file.
         pattern: True if Snakemake reads it as the pattern of an input or output, in which it fills in wildcards.
 
     Raises:
@@ -44,7 +44,7 @@ def check_path(
         problem, remedy = f"{text!r} holds {found[0]!r}, which Snakemake fills in", "choose a name without it"
     else:
         return
-    raise InputError(problem, file=file, record=record, remedy=remedy)
+    raise InputError(problem, file=file, where=where, remedy=remedy)
 
 
 def command_path(path: str | os.PathLike[str]) -> Path:
@@ -59,7 +59,7 @@ def check_configured(values: Mapping[str, Any], *, file: str) -> None:
         InputError: One line with file and key.
     """
     for record, path in _configured(values):
-        check_path(path, file=file, record=record, pattern=record == "paths.results" or record.startswith("tables."))
+        check_path(path, file=file, where=record, pattern=record == "paths.results" or record.startswith("tables."))
 
 
 def _configured(values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -189,7 +189,7 @@ class Plan:
         raise InputError(
             f"{processes} processes on {gpus} GPUs of {experiment.variant} on {nodes} nodes",
             file="slurm/site.yaml",
-            record="nodes",
+            where="nodes",
             expected="as many on each node",
             remedy="see training.processes and resources.train.gpus of the configuration",
         )
@@ -279,19 +279,19 @@ def make_plan(files: Sequence[Path], changes: Mapping[str, Any] | None = None, *
         untrained = (benchmark.trained_on or frozenset()) - {run.experiment.dataset for run in runs.values()}
         if untrained:
             problem = f"no experiment trains on {', '.join(sorted(untrained))}"
-            raise InputError(problem, file=configuration.file, record=f"benchmarks: {benchmark.name}: trained_on")
+            raise InputError(problem, file=configuration.file, where=f"benchmarks: {benchmark.name}: trained_on")
     for number, entry in enumerate(configuration.values["experiments"]):
         unknown = [name for name in entry.get("benchmarks", ()) if name not in benchmarks]
         if unknown:
             record, expected = f"experiments.{number}.benchmarks", f"one of {', '.join(benchmarks)}"
             raise InputError(
-                f"unknown benchmark {unknown[0]!r}", file=configuration.file, record=record, expected=expected
+                f"unknown benchmark {unknown[0]!r}", file=configuration.file, where=record, expected=expected
             )
     for number, name in enumerate(configuration.values["training"]["validate"]):
         pairs = [benchmark.name for benchmark in benchmarks.values() if benchmark.source.kind == "pairs"]
         if name not in pairs:
             record, expected = f"training.validate.{number}", f"one of the benchmarks {', '.join(pairs)}"
-            raise InputError(f"no labelled pairs {name!r}", file=configuration.file, record=record, expected=expected)
+            raise InputError(f"no labelled pairs {name!r}", file=configuration.file, where=record, expected=expected)
     labels = {key: method["label"] for key, method in read_methods(root).items()}
     labels |= {run.experiment.dataset: _training_label(run, sources) for run in runs.values()}
     for experiment in (run.experiment for run in runs.values() if run.experiment.label):
@@ -316,16 +316,16 @@ def _runs(configuration: Configuration, sources: Sources, root: Path) -> dict[st
             name = "-".join([*key, "released", hash_[:HASH_DIGITS]])
             runs[name] = PlannedRun(name, experiment, experiment.seeds[0], source, hash_)
             continue
-        source = sources.training_set(experiment.dataset, f"{experiment.record}.dataset")
+        source = sources.training_set(experiment.dataset, f"{experiment.where}.dataset")
         for seed in experiment.seeds:
             hash_ = recipe_hash(experiment.recipe or {}, source.manifest_hash, seed, result_versions.TRAINING)
             name = "-".join([*key, f"s{seed}", hash_[:HASH_DIGITS]])
             if name in runs:
                 other = runs[name].experiment
                 raise InputError(
-                    f"{experiment.variant!r} is the same training as {other.variant!r} of {other.record}",
+                    f"{experiment.variant!r} is the same training as {other.variant!r} of {other.where}",
                     file=configuration.file,
-                    record=experiment.record,
+                    where=experiment.where,
                     remedy="leave one of them out: a label alone changes nothing",
                 )
             runs[name] = PlannedRun(name, experiment, seed, source, hash_)
@@ -358,18 +358,18 @@ def _benchmarks(configuration: Configuration, sources: Sources) -> dict[str, Pla
             "path": source.path.as_posix(),
             "options": {**(source.options or {}), **declared.get("options", {})},
         }
-        protocol = find_protocol(spec["protocol"], file=configuration.file, record=f"{record}.protocol")
+        protocol = find_protocol(spec["protocol"], file=configuration.file, where=f"{record}.protocol")
         if protocol.set_kind != source.kind:
-            raise InputError(f"protocol {spec['protocol']} on {source.kind}", file=configuration.file, record=record)
+            raise InputError(f"protocol {spec['protocol']} on {source.kind}", file=configuration.file, where=record)
         spec = resolve(spec, file=f"{configuration.file}: {record}")
         if spec["options"]["color"] != _COLOR:
             problem = f"the colour order {spec['options']['color']}"
             expected = f"{_COLOR}, which all networks of the workflow take: imported weights are turned"
-            raise InputError(problem, file=configuration.file, record=f"{record}.options.color", expected=expected)
+            raise InputError(problem, file=configuration.file, where=f"{record}.options.color", expected=expected)
         if source.target is not None:
             protocol.check_options(source.target, spec["options"])  # better now than after the training
         if spec["name"] in benchmarks:
-            raise InputError(f"{spec['name']} is declared twice", file=configuration.file, record=record)
+            raise InputError(f"{spec['name']} is declared twice", file=configuration.file, where=record)
         decisive = {key: spec[key] for key in ("protocol", "options")}
         hash_ = digest({**decisive, "data": source.manifest_hash, "semantics": result_versions.EMBEDDING}, HASH_DIGITS)
         trained_on = declared.get("trained_on")

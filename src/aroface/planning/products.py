@@ -250,7 +250,7 @@ def find_products(plan: Plan, *, root: Path = Path()) -> Products:
     for number, file in enumerate(plan.values["tables"]):
         spec = read(command_path(root / file))
         if spec.name in tables:
-            raise InputError(f"a second table {spec.name!r}", file=plan.file, record=f"tables.{number}")
+            raise InputError(f"a second table {spec.name!r}", file=plan.file, where=f"tables.{number}")
         tables[spec.name] = spec
     specs = [read(path) for path in sorted((root / SPECS).glob("*.yaml"))]
     reported = {spec.name: spec for spec in specs if spec.source}

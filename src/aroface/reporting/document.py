@@ -127,7 +127,7 @@ def check_log(log: str, source: Path) -> None:
             raise InputError(
                 f"Overfull \\hbox: {found[1]} wider than the text",
                 file=source,
-                record=fragment,
+                where=fragment,
                 remedy="set a smaller size or gap_pt, or spread: below, in the layout of the table's specification",
             )
 

@@ -276,5 +276,5 @@ def _plain(name: str) -> str:
 def _unknown(what: str, name: str, known: Iterable[str], address: str) -> NoReturn:
     ranked = sorted(known, key=lambda each: -SequenceMatcher(None, name.casefold(), each.casefold()).ratio())
     raise InputError(
-        f"no {what} {name!r}", record=address, expected=f"one of {', '.join(ranked)}", remedy="write table/row/column"
+        f"no {what} {name!r}", where=address, expected=f"one of {', '.join(ranked)}", remedy="write table/row/column"
     )

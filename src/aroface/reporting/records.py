@@ -184,7 +184,7 @@ def select(records: Iterable[Record], experiment: RecordedExperiment, benchmark:
             raise InputError(
                 f"{experiment} has {len(rivals)} runs of seed {record.seed}: {', '.join(r.run for r in rivals)}",
                 file=record.path.parents[1],
-                record=benchmark,
+                where=benchmark,
                 expected="one",
                 remedy="say which runs are current (--runs-file), or move the superseded records away",
             )

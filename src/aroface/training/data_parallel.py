@@ -65,7 +65,7 @@ class BatchSplit:
             divisor = f"--processes {max(1, global_batch // required)} or a divisor of it"
             raise InputError(
                 f"{min(per_pass, micro_batch or per_pass)} images in each pass",
-                record="images_per_pass",
+                where="images_per_pass",
                 expected=f"{required}, which the recipe asks for",
                 remedy=f"{divisor}, and no --micro-batch below {required}",
             )
@@ -147,7 +147,7 @@ def check_equal(module: nn.Module, group: ProcessGroup, run: str, step: int) -> 
         raise InputError(
             f"{len(differing)} of {len(names)} parameters differ between the processes after step {step}",
             file=run,
-            record=names[int(differing[0])],
+            where=names[int(differing[0])],
             remedy="start again: the state that was saved last is taken; a second time, look at the devices",
         )
 

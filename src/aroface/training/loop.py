@@ -186,7 +186,7 @@ class TrainingLoop:
                 raise InputError(
                     f"{trouble} at step {step}, learning rate {self.trainer.learning_rate(step):.3g}",
                     file=self.trainer.run.name,
-                    record=f"batch of records {_shorten(records)}",
+                    where=f"batch of records {_shorten(records)}",
                     remedy="lower the learning rate or look at these records; the state before it is kept",
                 )
         return value

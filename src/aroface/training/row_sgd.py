@@ -47,7 +47,7 @@ class RowSGD(torch.optim.Optimizer):
             ("weight_decay", weight_decay, weight_decay >= 0),
         ):
             if not allowed:
-                raise InputError(f"{name} is {value}", record="optimiser")
+                raise InputError(f"{name} is {value}", where="optimiser")
         self._every_row = every_row
         super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 

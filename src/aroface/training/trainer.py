@@ -164,7 +164,7 @@ class Trainer:
         if recipe.autocast == "convolutions" or recipe.precision == "fp32":
             return None
         if not isinstance(self.backbone, IResNet):
-            raise InputError(f"autocast: everything for {recipe.arch}", record="recipe", expected="an IResNet")
+            raise InputError(f"autocast: everything for {recipe.arch}", where="recipe", expected="an IResNet")
         self.backbone.output_in_autocast = True
         return PRECISIONS[recipe.precision]
 

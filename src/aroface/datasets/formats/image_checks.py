@@ -40,13 +40,13 @@ def read_file(file: Path) -> bytes:
         raise InputError("no such file", file=file) from None
 
 
-def decoded(data: bytes, file: Path, record: str | None, max_pixels: int | None = None) -> Pixels:
+def decoded(data: bytes, file: Path, where: str | None, max_pixels: int | None = None) -> Pixels:
     """Pixels of an encoded image, uint8 (H, W, 3), RGB.
 
     Args:
         data: Encoded image.
         file: Path of its file, for the message.
-        record: Name of the image within the file, for the message; None where the file is the image.
+        where: Name of the image within the file, for the message; None where the file is the image.
         max_pixels: Largest number of pixels; None for the limit of image files.
 
     Raises:
@@ -55,22 +55,22 @@ def decoded(data: bytes, file: Path, record: str | None, max_pixels: int | None 
     try:
         return decode(data, max_pixels)
     except ValueError as error:
-        what = "cannot be decoded" if record else "cannot be read as an image"
-        raise InputError(f"{what} ({error})", file=file, record=record) from None
+        what = "cannot be decoded" if where else "cannot be read as an image"
+        raise InputError(f"{what} ({error})", file=file, where=where) from None
 
 
-def square_face(data: bytes, file: Path, record: str | None, size: int, max_pixels: int | None = None) -> Pixels:
+def square_face(data: bytes, file: Path, where: str | None, size: int, max_pixels: int | None = None) -> Pixels:
     """Aligned face at ``size`` × ``size`` pixels, uint8 (size, size, 3), RGB; for the arguments see `decoded`.
 
     Raises:
         InputError: The image is damaged, too large or not square.
     """
-    image = decoded(data, file, record, max_pixels)
+    image = decoded(data, file, where, max_pixels)
     try:
         return resize_square(image, size)
     except ValueError as error:
         remedy = "align the images first: these are not face crops"
-        raise InputError(str(error), file=file, record=record, remedy=remedy) from None
+        raise InputError(str(error), file=file, where=where, remedy=remedy) from None
 
 
 def stored_face(data: bytes, file: Path, size: int) -> Pixels:

@@ -110,7 +110,7 @@ class RecordFile:
             raise InputError(
                 f"the record's own label is {record.labels[0]:g}",
                 file=self.path,
-                record=_place(*place),
+                where=_place(*place),
                 expected=f"{self.labels[position]} by the identities' ranges or {self._cache.name}",
                 remedy=_DAMAGED,
             )
@@ -134,7 +134,7 @@ class RecordFile:
                     raise
                 return unpack(decode(self._file.read(extent, offset, place)))
         except ValueError as error:
-            raise InputError(str(error), file=self.path, record=place, remedy=_DAMAGED) from None
+            raise InputError(str(error), file=self.path, where=place, remedy=_DAMAGED) from None
 
     def _labels_at(self, rows: Rows, count: int) -> npt.NDArray[np.float32]:
         """The first ``count`` labels of records, float32 (N, count); NaN where a record has fewer."""
@@ -191,7 +191,7 @@ class RecordFile:
                 raise InputError(
                     f"the offset {offsets[row]} {what}",
                     file=self._idx,
-                    record=f"record {keys[row]}",
+                    where=f"record {keys[row]}",
                     remedy=f"is {name} truncated, or the index another file's?",
                 )
         self._load_row(rows, int(np.argmax(offsets)))
@@ -287,7 +287,7 @@ class RecordFile:
             raise InputError(
                 f"the label is {labels[row]:g}",
                 file=self.path,
-                record=_place(int(rows.keys[row]), int(rows.offsets[row])),
+                where=_place(int(rows.keys[row]), int(rows.offsets[row])),
                 expected=f"a whole number from 0, below {EXACT:,}: float32 does not hold all beyond",
             )
         return labels.astype(np.int64)
@@ -328,7 +328,7 @@ def _read_index(idx: Path) -> tuple[Int64, Int64]:
     keys, offsets = table[np.argsort(table[:, 0], kind="stable")].T.copy()
     twice = np.flatnonzero(keys[1:] == keys[:-1])
     if len(twice):
-        raise InputError("the key occurs twice", file=idx, record=f"record {keys[twice[0]]}")
+        raise InputError("the key occurs twice", file=idx, where=f"record {keys[twice[0]]}")
     return keys, offsets
 
 

@@ -53,7 +53,7 @@ class MXNetRecordFile(RecordFile):
                 raise InputError(
                     f"MXNet cannot read it ({what[-1] if what else type(error).__name__})",
                     file=self.path,
-                    record=f"record {key} (byte {offset})",
+                    where=f"record {key} (byte {offset})",
                 ) from None
         labels = (header.label,) if header.flag == 0 else header.label.tolist()
         return ImageRecord(tuple(float(label) for label in labels), bytes(content))

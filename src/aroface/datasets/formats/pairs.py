@@ -158,7 +158,7 @@ def decode_images(images: Sequence[bytes], size: int = FACE_SIZE) -> Pixels:
         try:
             decoded[number] = resize_square(decode(data, CROP_PIXELS), size)
         except ValueError as error:
-            raise InputError(f"cannot be decoded ({error})", record=f"image {number}") from None
+            raise InputError(f"cannot be decoded ({error})", where=f"image {number}") from None
     return decoded
 
 
@@ -177,13 +177,13 @@ def _image(entry: Any, path: Path, number: int) -> bytes:
     try:
         data = entry.values() if isinstance(entry, safe_pickle.Array) else entry
     except ValueError as error:
-        raise InputError(str(error), file=path, record=f"image {number}") from None
+        raise InputError(str(error), file=path, where=f"image {number}") from None
     if not isinstance(data, bytes | bytearray) or not data.startswith((JPEG_START, PNG_START)):
-        raise InputError("the entry is no image", file=path, record=f"image {number}", expected="a JPEG or PNG")
+        raise InputError("the entry is no image", file=path, where=f"image {number}", expected="a JPEG or PNG")
     return bytes(data)
 
 
 def _boolean(entry: Any, path: Path, number: int) -> bool:
     if not isinstance(entry, int) or entry not in (0, 1):
-        raise InputError(f"the entry is {entry!r:.40}", file=path, record=f"pair {number}", expected="true or false")
+        raise InputError(f"the entry is {entry!r:.40}", file=path, where=f"pair {number}", expected="true or false")
     return bool(entry)

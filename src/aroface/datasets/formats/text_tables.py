@@ -105,7 +105,7 @@ def row_error(path: Path, form: Form, row: int, what: str, **more: Any) -> Input
     with open(path, "rb") as file:
         filled = (number for number, line in enumerate(file, 1) if line.strip() and not (form.header and number == 1))
         number = next(number for count, number in enumerate(filled) if count == row)
-    return InputError(what, file=path, record=f"line {number}", **more)
+    return InputError(what, file=path, where=f"line {number}", **more)
 
 
 def _check_header(path: Path, line: bytes, form: Form) -> None:
@@ -113,7 +113,7 @@ def _check_header(path: Path, line: bytes, form: Form) -> None:
     if not first:
         raise InputError("the list is empty", file=path, expected=form)
     if first.isdigit():
-        raise InputError("the line is no header", file=path, record="line 1", expected="the names of the columns")
+        raise InputError("the line is no header", file=path, where="line 1", expected="the names of the columns")
 
 
 def _parse(path: Path, content: bytes, form: Form, line: int) -> list[Values]:
@@ -156,11 +156,11 @@ def _fault(path: Path, content: bytes, form: Form, line: int, reason: str) -> In
             continue
         fields = [field.strip() for field in text.split(b",")] if form.commas else text.split()
         if len(fields) < wanted or (len(fields) > wanted and not form.commas):
-            return InputError(f"{len(fields)} columns", file=path, record=f"line {number}", expected=form)
+            return InputError(f"{len(fields)} columns", file=path, where=f"line {number}", expected=form)
         for field, (name, kind) in zip(fields, form.columns, strict=False):
             if not _is(field, kind):
                 shown = field.decode(errors="replace")
-                return InputError(f"{name} is {shown!r:.60}", file=path, record=f"line {number}", expected=_WORDS[kind])
+                return InputError(f"{name} is {shown!r:.60}", file=path, where=f"line {number}", expected=_WORDS[kind])
     return InputError(f"cannot be read ({reason})", file=path, expected=form)
 
 

@@ -168,7 +168,7 @@ def read_tinyface(folder: Path, crops: str | None = None) -> TinyFace:
         raise InputError(
             f"the probe's identity {probe_labels[unknown[0]]} has no image in the gallery",
             file=folder / PROBE_LIST,
-            record=probes[unknown[0]].name,
+            where=probes[unknown[0]].name,
         )
     return TinyFace(gallery, gallery_labels, probes, probe_labels, distractors, crops)
 
@@ -213,7 +213,7 @@ def _listed(path: Path, variable: str, images: Path) -> list[Path]:
     names = _read_list(path, variable)
     for row, name in enumerate(names, start=1):
         if name not in present:
-            raise InputError("no such image", file=path, record=f"row {row}", expected=images / name)
+            raise InputError("no such image", file=path, where=f"row {row}", expected=images / name)
     return [images / name for name in names]
 
 

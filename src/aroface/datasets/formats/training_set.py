@@ -171,7 +171,7 @@ class TrainingSet:
             raise InputError(
                 f"the label is {records.labels[worst]}",
                 file=folder / RECORDS,
-                record=records.where(worst)[1],
+                where=records.where(worst)[1],
                 expected=f"a label below {num_classes}, the number of classes in {PROPERTY}",
             )
         return cls(name, num_classes, records)
@@ -197,7 +197,7 @@ class TrainingSet:
     def error(self, position: int, what: str) -> InputError:
         """Error that names the file, and the record, of the image at ``position``."""
         file, record = self._images.where(position)
-        return InputError(what, file=file, record=record, expected=f"a JPEG of {FACE_SIZE}×{FACE_SIZE} pixels")
+        return InputError(what, file=file, where=record, expected=f"a JPEG of {FACE_SIZE}×{FACE_SIZE} pixels")
 
 
 def write_training_set(folder: Path, items: Iterable[tuple[int, bytes]], num_classes: int) -> int:

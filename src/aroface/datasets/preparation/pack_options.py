@@ -116,7 +116,7 @@ class PackOptions:
         if "resolution" in plain:
             low, high = plain["resolution"] = tuple(plain["resolution"])
             if low > high:
-                raise InputError(f"the resolution {low}, {high} ends below its start", file=file, record="pack")
+                raise InputError(f"the resolution {low}, {high} ends below its start", file=file, where="pack")
         return cls(**plain)
 
     @property

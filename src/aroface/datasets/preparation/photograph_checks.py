@@ -89,7 +89,7 @@ def check_landmarks(people: Photographs, folder: Path, table: Path, allowed: flo
         try:
             return suspicion(photo.landmarks, *size)
         except InputError as error:
-            raise InputError(f"of {photo.path}: {error}", file=table, record=f"line {photo.line}") from None
+            raise InputError(f"of {photo.path}: {error}", file=table, where=f"line {photo.line}") from None
 
     suspects = Omissions("suspect landmarks")
     photographs = _all(people)

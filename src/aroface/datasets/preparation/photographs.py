@@ -196,7 +196,7 @@ def read_landmarks(path: Path) -> dict[tuple[str, str], LandmarkRow]:
                 key = (row["identity"], _stem(_below(row["image"] or "", row["identity"])))
                 if key in found:
                     raise InputError(
-                        f"the image {'/'.join(key)} occurs twice", file=path, record=f"line {reader.line_num}"
+                        f"the image {'/'.join(key)} occurs twice", file=path, where=f"line {reader.line_num}"
                     )
                 found[key] = LandmarkRow(_numbers(row, path, reader.line_num), reader.line_num)
             return found
@@ -223,7 +223,7 @@ def _numbers(row: Mapping[str, str | None], path: Path, line: int) -> Landmarks:
         with np.errstate(over="ignore"):  # infinite ones are refused with the others that are no landmarks
             values = np.array([float(row[name] or "") for name in _COLUMNS]).astype(np.float32)
     except ValueError as error:
-        raise InputError(f"{error}", file=path, record=f"line {line}", expected="coordinates in pixels") from None
+        raise InputError(f"{error}", file=path, where=f"line {line}", expected="coordinates in pixels") from None
     return values.reshape(5, 2)
 
 

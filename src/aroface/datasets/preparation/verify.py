@@ -104,7 +104,7 @@ def require_passed(manifest: Mapping[str, Any], data: Path) -> None:
         if check == "images":
             remedy = f"mend them, or {remedy}; the manifest lists them all"
             remedy += "; --max-corrupt-fraction allows more" if FORMATS[manifest["kind"]].corrupt_allowed else ""
-        raise InputError(f"{detail}{more}", file=data, record=check, remedy=remedy)
+        raise InputError(f"{detail}{more}", file=data, where=check, remedy=remedy)
 
 
 def _earlier(manifest: Path, files: Mapping[str, Any]) -> Findings | None:

@@ -64,23 +64,23 @@ def resolve_spec(kind: str, spec: Mapping[str, Any], *, file: str | PathLike[str
         ranges["resolution"] = resolved["low_quality"]["resolution"]
     for name, ends in ranges.items():
         if ends[0] > ends[1]:
-            raise InputError(f"the {name} {ends} ends below its start", file=file, record=kind)
+            raise InputError(f"the {name} {ends} ends below its start", file=file, where=kind)
     if kind == "pairs" and resolved["pairs"] % (2 * resolved["folds"]):
         raise InputError(
             f"{resolved['pairs']} pairs cannot be half genuine in each of {resolved['folds']} folds",
             file=file,
-            record="pairs.pairs",
+            where="pairs.pairs",
             expected=f"a multiple of {2 * resolved['folds']}",
         )
     if kind == "pairs" and resolved["pairs"] < FOLDS:
         expected = f"at least {FOLDS}, one a fold of the accuracy"
-        raise InputError(f"{resolved['pairs']} pairs", file=file, record="pairs.pairs", expected=expected)
+        raise InputError(f"{resolved['pairs']} pairs", file=file, where="pairs.pairs", expected=expected)
     if kind == "ijbs":
         seen = (resolved["subjects"] + resolved["unenrolled"]) * resolved["videos_per_subject"]
         if resolved["undetected"] >= seen:
             what = f"{resolved['undetected']} undetected"
             raise InputError(
-                what, file=file, record="ijbs.undetected", expected=f"less than {seen}, all people in videos"
+                what, file=file, where="ijbs.undetected", expected=f"less than {seen}, all people in videos"
             )
     return resolved
 

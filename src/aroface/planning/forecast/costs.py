@@ -361,7 +361,7 @@ def _device(plan: Plan, throughput: Mapping[str, Any]) -> Device:
     if key not in throughput["devices"] or (key == CPU and training["gpu_type"] == CPU):
         known = ", ".join(each for each in throughput["devices"] if each != CPU)
         problem, remedy = f"unknown type {key!r}", f"or a new entry in {THROUGHPUT}"
-        raise InputError(problem, file=plan.file, record="training.gpu_type", expected=f"one of {known}", remedy=remedy)
+        raise InputError(problem, file=plan.file, where="training.gpu_type", expected=f"one of {known}", remedy=remedy)
     entry = throughput["devices"][key]
     memory = None if entry["memory_gb"] is None else entry["memory_gb"] * 1e9 * USABLE
     flops = {precision: 1e12 * value for precision, value in entry["sustained_tflops"].items()}

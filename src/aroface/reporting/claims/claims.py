@@ -135,4 +135,4 @@ def _check(path: Path, claim: DifferenceClaim, tables: Mapping[str, Spec]) -> No
 def _check_known(path: Path, claim: Claim, what: str, names: Iterable[str], known: Iterable[str]) -> None:
     for name in names:
         if name not in known:
-            raise InputError(f"no {what} {name!r}", file=path, record=claim.id, expected=f"one of {', '.join(known)}")
+            raise InputError(f"no {what} {name!r}", file=path, where=claim.id, expected=f"one of {', '.join(known)}")

@@ -156,7 +156,7 @@ def _match(spec: Spec, row: RowSpec, known: Collection[RecordedExperiment]) -> R
         raise InputError(
             f"the row fits {len(fitting)} experiments: {', '.join(map(str, fitting))}",
             file=spec.path,
-            record=row.key,
+            where=row.key,
             expected="one",
             remedy="give its data set, backbone and label, or render from the records of one configuration only",
         )

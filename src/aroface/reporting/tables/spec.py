@@ -238,7 +238,7 @@ def _row(content: Mapping[str, Any], headers: tuple[RowHeader, ...], path: Path)
     keys = [header.key for header in headers]
     missing = [key for key in keys if key not in content]
     if missing:
-        raise InputError(f"row without {missing[0]}", file=path, record=dict(content), expected=f"{', '.join(keys)}")
+        raise InputError(f"row without {missing[0]}", file=path, where=dict(content), expected=f"{', '.join(keys)}")
     difference = content.get("difference")
     return RowSpec(
         headers={key: content[key] for key in keys},
@@ -279,11 +279,11 @@ def _check(spec: Spec) -> None:
         _check_known(spec, f"row {row.key} compares row", row.difference or (), ids)
         if row.also and not {"dataset", "arch"} <= {*(row.experiment or ())}:
             expected = "data set and backbone of the experiment, which tell it from the other"
-            raise InputError("also beside a part of an experiment", file=spec.path, record=row.key, expected=expected)
+            raise InputError("also beside a part of an experiment", file=spec.path, where=row.key, expected=expected)
         if row.reported and spec.source is None:
-            raise InputError("reported values without a source", file=spec.path, record=row.key, expected="source")
+            raise InputError("reported values without a source", file=spec.path, where=row.key, expected="source")
         if row.rerun and spec.rerun_footnote is None:
-            raise InputError("a star without a footnote", file=spec.path, record=row.key, expected="footnotes.rerun")
+            raise InputError("a star without a footnote", file=spec.path, where=row.key, expected="footnotes.rerun")
 
 
 def _check_qualities(spec: Spec) -> None:
@@ -294,10 +294,10 @@ def _check_qualities(spec: Spec) -> None:
             continue
         if column.at.quality is None and (spec.rows is None or any(row.quality is None for row in measured)):
             remedy = "give it to the column, or to every row with an experiment"
-            raise InputError("no quality of the probes", file=spec.path, record=f"column {column.id}", remedy=remedy)
+            raise InputError("no quality of the probes", file=spec.path, where=f"column {column.id}", remedy=remedy)
         if column.at.quality is not None and any(row.quality for row in measured):
             remedy = "leave it to the rows or to the columns"
-            raise InputError("two qualities of the probes", file=spec.path, record=f"column {column.id}", remedy=remedy)
+            raise InputError("two qualities of the probes", file=spec.path, where=f"column {column.id}", remedy=remedy)
 
 
 def _check_unique(spec: Spec, what: str, names: Iterable[str]) -> None:

@@ -143,7 +143,7 @@ def face(data: bytes, number: int) -> Pixels:
     try:
         return decode(data)
     except ValueError as error:
-        raise InputError(str(error), record=number) from None
+        raise InputError(str(error), where=number) from None
 
 
 @pytest.mark.parametrize("size", [(112, 112), (20, 16), (5, 5), (1, 1), (300, 40)])
@@ -212,7 +212,7 @@ def test_images_that_are_not_there_are_no_copies_of_each_other():
 
     def read(number: int) -> bytes:
         if number:
-            raise InputError("no such file", record=number)
+            raise InputError("no such file", where=number)
         return FORMS["JPEG"](np.full((112, 112, 3), 80, np.uint8))
 
     image_checks.check_images(findings, 5, read, face, 2)
