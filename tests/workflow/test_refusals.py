@@ -103,7 +103,7 @@ def test_the_start_says_what_the_trainings_cost(done: Project) -> None:
     outcome = done.run()
     assert outcome.status == 0, outcome.text
     (line,) = (line for line in outcome.text.splitlines() if line.startswith("to train:"))
-    assert re.fullmatch(r"to train: 2 runs on the CPU \(1 thread each\): about \d+ s of CPU time, .* of disk", line)
+    assert re.fullmatch(r"to train: 2 runs on the CPU \(1 thread each\): about [\d.]+ s of CPU time, .* of disk", line)
 
 
 def test_nothing_is_started_above_the_budget(project: Project) -> None:

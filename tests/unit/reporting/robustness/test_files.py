@@ -267,7 +267,7 @@ def test_an_interruption_is_one_line_and_says_that_the_same_call_goes_on(tmp_pat
     assert main(words) == 130
     *told, line = capsys.readouterr().err.strip().splitlines()
     assert str(tmp_path / "out" / "features") in line and "the same command goes on" in line
-    assert re.fullmatch(r"[\d,]+ images to embed, about \d+ (s|min); --max-pairs and .*", told[-1])
+    assert re.fullmatch(r"[\d,]+ images to embed, about [\d.]+ (s|min); --max-pairs and .*", told[-1])
 
 
 def test_the_verb_goes_from_models_to_files(tmp_path, capsys, monkeypatch):
