@@ -1,4 +1,4 @@
-"""What a file holds by its first bytes, where that is not what its name or its place promises."""
+"""Content of files by their first bytes, where it differs from what a name or place promises."""
 
 from __future__ import annotations
 
