@@ -10,6 +10,7 @@ import torch
 
 from aroface.errors import InputError
 from aroface.training import state
+from aroface.training.run_lock import locked
 from aroface.training.state import CheckpointWriter
 
 
@@ -174,7 +175,7 @@ def test_a_disk_without_room_for_the_next_state_is_found_out_before_a_step_is_do
 
 
 def test_a_run_is_trained_by_one_process_at_a_time(tmp_path):
-    with state.locked(tmp_path), pytest.raises(InputError, match="another process"), state.locked(tmp_path):
+    with locked(tmp_path), pytest.raises(InputError, match="another process"), locked(tmp_path):
         pass
-    with state.locked(tmp_path):
+    with locked(tmp_path):
         pass
