@@ -57,3 +57,13 @@ def test_packages_import_only_from_those_before_them(within: str):
 def test_no_module_imports_snakemake():
     for path in PACKAGE.rglob("*.py"):
         assert not re.search(r"^\s*(?:from|import) snakemake", path.read_text(), re.M), path
+
+
+def test_a_class_name_has_one_meaning():
+    defined = [
+        name
+        for folder in (PACKAGE, Path("workflow"))
+        for path in folder.rglob("*.py")
+        for name in re.findall(r"^class (\w+)", path.read_text(), re.M)
+    ]
+    assert not {name for name in defined if defined.count(name) > 1}

@@ -16,7 +16,7 @@ Floats = npt.NDArray[np.floating[Any]]
 _OCCLUSION_ODDS = {"patch": 0.05, "hat": 0.05, "mask": 0.025, "hand": 0.04, "sunglasses": 0.025}
 
 
-class _Draw:
+class _ImageDraws:
     """Draws for n images from one stream, in the order they are asked for."""
 
     def __init__(self, n: int, rng: np.random.Generator, difficulty: float) -> None:
@@ -45,7 +45,7 @@ def sample_nuisances(n: int, rng: np.random.Generator, difficulty: float = 1.0) 
     """
     if not 0 <= difficulty <= 2:
         raise InputError(f"difficulty {difficulty} of synthetic faces", expected="0..2")
-    draw = _Draw(n, rng, difficulty)
+    draw = _ImageDraws(n, rng, difficulty)
     values: dict[str, Any] = (
         _pose(draw) | _expression(draw) | _light(draw) | _camera(draw) | _surroundings(draw) | _occlusion(draw)
     )
@@ -53,11 +53,11 @@ def sample_nuisances(n: int, rng: np.random.Generator, difficulty: float = 1.0) 
     return Nuisances(**values | _choices(draw))
 
 
-def _pose(draw: _Draw) -> dict[str, Floats]:
+def _pose(draw: _ImageDraws) -> dict[str, Floats]:
     return {"yaw": draw.varying(17, 40), "pitch": draw.varying(8, 20), "roll": draw.varying(9, 30)}
 
 
-def _expression(draw: _Draw) -> dict[str, Floats]:
+def _expression(draw: _ImageDraws) -> dict[str, Floats]:
     return {
         "smile": np.clip(draw.difficulty * draw.uniform(-0.35, 1.1), -0.3, 1),
         "mouth_open": np.clip(draw.difficulty * draw.uniform(-0.9, 1.0), 0, 1),
@@ -67,14 +67,14 @@ def _expression(draw: _Draw) -> dict[str, Floats]:
     }
 
 
-def _light(draw: _Draw) -> dict[str, Floats]:
+def _light(draw: _ImageDraws) -> dict[str, Floats]:
     azimuth, elevation = np.radians(draw.varying(50, 85)), np.radians(draw.varying(22, 50) - 25)
     level = np.cos(elevation)
     light = np.stack([np.sin(azimuth) * level, np.sin(elevation), np.cos(azimuth) * level], axis=1)
     return {"light": light, "ambient": 0.62 - draw.difficulty * draw.uniform(0, 0.28)}
 
 
-def _camera(draw: _Draw) -> dict[str, Floats]:
+def _camera(draw: _ImageDraws) -> dict[str, Floats]:
     warmth = draw.varying(0.07, 0.18)
     return {
         "exposure": np.exp(draw.varying(0.2, 0.45)),
@@ -85,7 +85,7 @@ def _camera(draw: _Draw) -> dict[str, Floats]:
     }
 
 
-def _surroundings(draw: _Draw) -> dict[str, Floats]:
+def _surroundings(draw: _ImageDraws) -> dict[str, Floats]:
     return {
         "backdrop": _dull(draw.uniform(15, 225, 2, 1), np.clip(draw.rng.normal(0, 0.11, (draw.n, 2, 3)), -0.3, 0.3)),
         "backdrop_place": draw.uniform(0, 1, 4),
@@ -94,14 +94,14 @@ def _surroundings(draw: _Draw) -> dict[str, Floats]:
     }
 
 
-def _occlusion(draw: _Draw) -> dict[str, Floats]:
+def _occlusion(draw: _ImageDraws) -> dict[str, Floats]:
     return {
         "occlusion_shape": draw.uniform(0, 1, 6),
         "occlusion_colour": _dull(draw.uniform(25, 225, 1), draw.uniform(-0.25, 0.25, 3)),
     }
 
 
-def _choices(draw: _Draw) -> dict[str, npt.NDArray[np.int64]]:
+def _choices(draw: _ImageDraws) -> dict[str, npt.NDArray[np.int64]]:
     odds = np.array([_OCCLUSION_ODDS.get(kind, 0.0) for kind in OCCLUSIONS]) * draw.difficulty
     odds[0] = 1 - odds.sum()
     return {

@@ -36,7 +36,7 @@ _IRIS_ODDS_DARK = np.array([0.70, 0.28, 0.02, 0.0, 0.0, 0.0])
 _MARKS = 5
 
 
-class _Draw:
+class _IdentityDraws:
     """Draws for n identities, each trait from a stream of its own.
 
     So the first identities do not depend on how many follow, and a new trait leaves all others as they are.
@@ -75,14 +75,14 @@ def sample_identities(n: int, seed: int) -> Identities:
 
     The same seed gives the same people, and the first of them do not depend on ``n``; another seed gives others.
     """
-    draw = _Draw(n, seed)
+    draw = _IdentityDraws(n, seed)
     kind = _Kind(draw.uniform("masculine", -1, 1), draw.uniform("age", 0, 1) ** 1.4, draw.uniform("tone", 0, 1))
     parts = (_skull, _skin, _eyes, _brows, _nose, _mouth, _hair, _beard, _glasses)
     traits = {name: values.astype(np.float32) for part in parts for name, values in part(draw, kind).items()}
     return Identities(**traits)
 
 
-def _skull(draw: _Draw, kind: _Kind) -> Traits:
+def _skull(draw: _IdentityDraws, kind: _Kind) -> Traits:
     cleft = draw.has("chin_cleft", 0.2)
     return {
         "face_width": draw.normal("face_width", 36.3, 2.1) + 0.7 * kind.masculine,
@@ -100,7 +100,7 @@ def _skull(draw: _Draw, kind: _Kind) -> Traits:
     }
 
 
-def _skin(draw: _Draw, kind: _Kind) -> Traits:
+def _skin(draw: _IdentityDraws, kind: _Kind) -> Traits:
     place = kind.tone * (len(_SKIN) - 1)
     low = np.minimum(place.astype(int), len(_SKIN) - 2)
     share = (place - low)[:, None]
@@ -119,7 +119,7 @@ def _skin(draw: _Draw, kind: _Kind) -> Traits:
     }
 
 
-def _marks(draw: _Draw) -> Floats:
+def _marks(draw: _IdentityDraws) -> Floats:
     """Moles at fixed places: x, y, radius, darkness (0 where there is none); (N, _MARKS, 4)."""
     number = draw.stream("mark number").poisson(1.1, draw.n)
     darkness = np.where(np.arange(_MARKS) < number[:, None], draw.uniform("mark darkness", 0.3, 0.6, _MARKS), 0)
@@ -127,14 +127,14 @@ def _marks(draw: _Draw) -> Floats:
     return np.stack([x, y, draw.uniform("mark radius", 0.6, 1.3, _MARKS), darkness], axis=2)
 
 
-def _scar(draw: _Draw) -> Floats:
+def _scar(draw: _IdentityDraws) -> Floats:
     """A scar: x, y, direction, half its length (0 where there is none); (N, 4)."""
     reach = np.where(draw.has("scar", 1 / 9), draw.uniform("scar reach", 3, 7), 0)
     x, y = draw.uniform("scar x", -26, 26), draw.uniform("scar y", -40, 36)
     return np.stack([x, y, draw.uniform("scar direction", 0, np.pi), reach], axis=1)
 
 
-def _eyes(draw: _Draw, kind: _Kind) -> Traits:
+def _eyes(draw: _IdentityDraws, kind: _Kind) -> Traits:
     return {
         "eye_gap": draw.normal("eye_gap", 17.6, 0.9),
         "eye_width": draw.normal("eye_width", 8.1, 0.75),
@@ -150,7 +150,7 @@ def _eyes(draw: _Draw, kind: _Kind) -> Traits:
     }
 
 
-def _brows(draw: _Draw, kind: _Kind) -> Traits:
+def _brows(draw: _IdentityDraws, kind: _Kind) -> Traits:
     return {
         "brow_height": draw.normal("brow_height", -24.6, 1.3) + 0.9 * kind.masculine,
         "brow_thickness": draw.normal("brow_thickness", 1.5, 0.38) + 0.45 * kind.masculine,
@@ -162,7 +162,7 @@ def _brows(draw: _Draw, kind: _Kind) -> Traits:
     }
 
 
-def _nose(draw: _Draw, kind: _Kind) -> Traits:
+def _nose(draw: _IdentityDraws, kind: _Kind) -> Traits:
     return {
         "nose_length": draw.normal("nose_length", 20.3, 1.5),
         "nose_width": draw.normal("nose_width", 7.4, 0.9) + 0.6 * kind.tone,
@@ -174,7 +174,7 @@ def _nose(draw: _Draw, kind: _Kind) -> Traits:
     }
 
 
-def _mouth(draw: _Draw, kind: _Kind) -> Traits:
+def _mouth(draw: _IdentityDraws, kind: _Kind) -> Traits:
     fuller = 0.6 * kind.tone - 0.4 * kind.masculine
     skin = _skin(draw, kind)["skin"]
     natural = skin * [0.86, 0.66, 0.66] * (1 + draw.normal("lips", 0, 0.05, 3))
@@ -191,7 +191,7 @@ def _mouth(draw: _Draw, kind: _Kind) -> Traits:
     }
 
 
-def _hair(draw: _Draw, kind: _Kind) -> Traits:
+def _hair(draw: _IdentityDraws, kind: _Kind) -> Traits:
     odds = _by_tone(kind, _HAIR_ODDS_FAIR, _HAIR_ODDS_DARK)
     greying = np.where((kind.age > 0.6)[:, None], _GREYING, 1 / _GREYING)
     bald = draw.has("baldness", 0.10 + 0.15 * kind.age) & (kind.masculine > 0)
@@ -220,7 +220,7 @@ def _hair(draw: _Draw, kind: _Kind) -> Traits:
     }
 
 
-def _beard(draw: _Draw, kind: _Kind) -> Traits:
+def _beard(draw: _IdentityDraws, kind: _Kind) -> Traits:
     grown = kind.masculine > 0.1
     return {
         "beard": np.where(draw.has("beard", 0.45) & grown, draw.uniform("beard", 0.45, 0.95), 0),
@@ -231,7 +231,7 @@ def _beard(draw: _Draw, kind: _Kind) -> Traits:
     }
 
 
-def _glasses(draw: _Draw, kind: _Kind) -> Traits:
+def _glasses(draw: _IdentityDraws, kind: _Kind) -> Traits:
     worn = draw.has("glasses", 0.15 + 0.15 * kind.age)
     return {
         "glasses": np.where(worn, draw.uniform("glasses", 0.5, 1.1), 0),
@@ -247,7 +247,7 @@ def _by_tone(kind: _Kind, fair: Floats, dark: Floats) -> Floats:
     return np.where((kind.tone > 0.55)[:, None], dark, fair)
 
 
-def _pick(draw: _Draw, name: str, palette: Floats, odds: Floats, hue: float) -> Floats:
+def _pick(draw: _IdentityDraws, name: str, palette: Floats, odds: Floats, hue: float) -> Floats:
     """A colour of the palette by odds (N, colours), each channel varied by ``hue`` and all together by a tenth."""
     cumulative = np.cumsum(odds, axis=1)
     choice = (draw.uniform(f"{name} choice", 0, 1, 1) * cumulative[:, -1:] > cumulative).sum(axis=1)

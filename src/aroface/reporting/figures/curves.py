@@ -61,7 +61,7 @@ def sensitivity_records(
 
 
 @dataclass(frozen=True, slots=True)
-class Sweep:
+class SweepRecords:
     """Records of a sweep of alignment errors, and their curves.
 
     Attributes:
@@ -78,7 +78,7 @@ class Sweep:
         return sorted({len(group) for group in self.records.values()})
 
 
-def load_sweep(folder: str | PathLike[str], benchmark: str, metric: str, shown: Selection) -> Sweep:
+def load_sweep(folder: str | PathLike[str], benchmark: str, metric: str, shown: Selection) -> SweepRecords:
     """Read the records that a figure of alignment errors shows.
 
     Args:
@@ -92,7 +92,7 @@ def load_sweep(folder: str | PathLike[str], benchmark: str, metric: str, shown: 
     """
     runs, experiments, _ = selected(shown)
     records = sensitivity_records(load_records(folder, runs), benchmark, experiments)
-    return Sweep(records, {experiment: curves(group, metric) for experiment, group in records.items()})
+    return SweepRecords(records, {experiment: curves(group, metric) for experiment, group in records.items()})
 
 
 def records_of(
