@@ -72,7 +72,10 @@ class ExecutionOptions:
     micro_batch: int | None = field(
         default=None,
         metadata=_option(
-            DEVICES, "most in one forward pass on a device; larger shares use gradient accumulation (all)", "IMAGES"
+            DEVICES,
+            "largest number of images in one forward pass on a device; a larger share of the batch is split, "
+            "with gradient accumulation (default: no limit)",
+            "IMAGES",
         ),
     )
     compile: bool = field(default=False, metadata=_option(DEVICES, "compile the backbone with torch.compile"))

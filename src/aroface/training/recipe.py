@@ -77,10 +77,10 @@ class Recipe:
             code; what is computed in half precision is not concerned.
         low_quality: Options of AdaFace's augmentations (`LowQualityOptions`); None for none.
         sample_rate: Share of the other classes that take part in a step (Partial FC, arXiv 2203.15565).
-        batch_norm: Batch norm of several processes: each normalises by its own images and the first one's
-            running statistics are saved (``local``, as the released code does), or their mean is (``averaged``), or all
-            normalise by the images of all (``synchronised``). ``broadcast`` is ``local`` with the first one's running
-            statistics, those of the head included, given to all before each pass, as AdaFace's code has it.
+        batch_norm: Batch norm of several processes: ``local``: each normalises by its own images, and the first one's
+            running statistics are saved, as in the released code; ``averaged``: by its own images, and the mean of the
+            running statistics is saved; ``synchronised``: by the images of all; ``broadcast``: as ``local``, with the
+            first one's running statistics, those of the head included, sent to all before each pass, as in AdaFace's.
         growth_interval: Steps without an overflow after which fp16's loss scale doubles (of ``GradScaler``, whose own
             default is 2,000; the ARoFace authors' code has 100). Nothing under another precision.
         gradient_compression: Precision of the backbone's gradients on the way between processes. ``fp16`` leaves

@@ -1,4 +1,6 @@
-"""MXNet RecordIO, the container of the InsightFace training sets, read and written without MXNet.
+"""MXNet RecordIO, the container of the InsightFace training sets, encoded and written without MXNet.
+
+`indexed_records` reads files of records.
 
 A record is ``u32 magic, u32 (cflag << 29 | length), payload``, little-endian and zero-padded to 4 bytes. A payload
 that holds the magic at a multiple of 4 is stored in parts (cflag 1 first, 2 middle, 3 last; 0 whole), without those

@@ -30,8 +30,8 @@ Rows = NDArray[np.integer[Any]]
 Scores = NDArray[np.floating[Any]]
 
 REPLICATES = 200
-_FEW = 1 << 21  # impostors that are all walked through
-_REACH = 1.5  # else as many as this multiple of the largest target
+_FEW = 1 << 21  # number of impostor scores up to which all are used
+_REACH = 1.5  # beyond it, a share of them: this multiple of the largest target FAR
 
 
 def subjects_of(first: Rows, second: Rows, same: Booleans, count: int) -> tuple[Rows, Integers]:
@@ -65,9 +65,9 @@ def tar_samples(
 ) -> dict[str, Floats]:
     """Bootstrap samples of ``tar_strict_at_far_*`` and ``tar_at_far_*``, each (at most ``replicates``,).
 
-    The replicates of the latter take the TAR at the nearest of all FARs: where pairs have weights, hardly any point of
-    the curve lies between two equal steps, which are those that the metric itself leaves out. Replicates that happen to
-    draw no impostor pair are left out.
+    For ``tar_at_far_*`` a replicate takes the point with the nearest FAR among all points of its curve. The metric
+    itself skips points between two equal steps; with weighted pairs there are hardly any. Replicates without an impostor pair
+    are left out.
 
     Args:
         scores: (P,) of pairs.
@@ -108,7 +108,8 @@ def strict_measure(
 def _drawn(first: Rows, second: Rows, same: Booleans, count: int) -> tuple[Rows, Integers]:
     """The subject of each template, and the stratum of each subject.
 
-    Who has genuine pairs is drawn apart from who has none, so that every replicate has some; who is in no pair, too.
+    Three strata are drawn separately, so that every replicate has genuine pairs: subjects with genuine pairs, those
+    with impostor pairs only, and those in no pair.
     """
     subjects, genuine = subjects_of(first, second, same, count)
     paired = np.zeros(len(genuine), np.bool_)

@@ -89,7 +89,9 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Training:
-    """Cost of one experiment; all fields but ``runs`` are of one seed. None: the images are not counted yet.
+    """Cost of one experiment; all fields but ``runs`` are of one seed.
+
+    Fields that depend on the number of images are None until it is known.
 
     Attributes:
         experiment: a method trained on a data set.
@@ -292,7 +294,7 @@ def device_memory(
     micro_batch: int | None = None,
     classes_at_once: int = CLASSES_AT_ONCE,
 ) -> float:
-    """Bytes that each of ``gpus`` needs for a training, or the CPU if there is none; this module's head says why."""
+    """Bytes that a training needs on each GPU, or on the CPU for 0 GPUs, by the formula in the module's docstring."""
     devices = max(1, gpus)
     batch, features = recipe["batch_size"], recipe["embedding_size"]
     most = recipe.get("images_per_pass") or micro_batch or batch
