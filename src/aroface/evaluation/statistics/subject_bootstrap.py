@@ -66,8 +66,8 @@ def tar_samples(
     """Bootstrap samples of ``tar_strict_at_far_*`` and ``tar_at_far_*``, each (at most ``replicates``,).
 
     For ``tar_at_far_*`` a replicate takes the point with the nearest FAR among all points of its curve. The metric
-    itself skips points between two equal steps; with weighted pairs there are hardly any. Replicates without an impostor pair
-    are left out.
+    itself skips points between two equal steps; with weighted pairs there are hardly any. Replicates without an
+    impostor pair are left out.
 
     Args:
         scores: (P,) of pairs.
