@@ -1,7 +1,7 @@
 """Lock of a run, so that one process trains it at a time: an owner with a heartbeat, and a watch over the steps.
 
 On one machine the kernel's lock of the file ``lock`` decides at once. Between machines that share a file system that
-lock may not hold; therefore ``owner.json`` names the owner, which touches it every few seconds. An owner whose heartbeat
+lock may not hold; therefore ``owner.json`` names the owner and is touched every few seconds. An owner whose heartbeat
 has not been seen for `STALE_S` is considered dead. No clock of one machine is compared with that of another.
 
 A write of another machine may be seen late, by `LATE_S` at most. Only the file server's exclusive creation of a file
