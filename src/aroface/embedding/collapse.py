@@ -59,7 +59,7 @@ def check_distances(distances: NDArray[np.float64], features: StoredFeatures) ->
 
     Args:
         distances: (N,) squared distances of unit features, of the images as they are.
-        features: what they come from.
+        features: Features whose pairs they are.
 
     Raises:
         InputError: the largest distance exceeds the smallest by less than :data:`THRESHOLD_STEP`.

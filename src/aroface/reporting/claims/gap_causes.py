@@ -1,4 +1,4 @@
-"""Why numbers of one network do not match between two laboratories: what to look at first, for each protocol.
+"""Causes of different numbers of one network in two laboratories, the likeliest first, for each protocol.
 
 The causes are those that public threads on the field's repositories ended in; each names them.
 """

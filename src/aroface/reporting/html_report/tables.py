@@ -41,7 +41,7 @@ class TableView:
         source: Source of its reported values; None where it has none.
         cells: explanations of its cells, those left out that an earlier table has.
         missing: Number of its values without a result, and number of all.
-        error: why there is no table.
+        error: Reason for the missing table.
     """
 
     anchor: str
