@@ -21,7 +21,7 @@ from training_runs import jpeg, write_data, write_recipe
 
 MB = 1_000_000
 WANT = re.compile(
-    r"aroface: error: (\S+): no room \(No space left on device: ([\d.]+ .B needed, )?[\d.]+ .B free\); free"
+    r"aroface: error: (\S+): no room \(No space left on device: ([\d.]+ \w?B needed, )?[\d.]+ \w?B free\); free"
 )
 
 

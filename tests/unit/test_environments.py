@@ -96,7 +96,10 @@ def imported(module: str, seen: set[str]) -> set[str]:
     base = Path("src", *module.split("."))
     file = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
     found: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text())):
+    tree = ast.parse(file.read_text())
+    typing = [node for node in ast.walk(tree) if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"]
+    unused = {node for block in typing for node in ast.walk(block)}
+    for node in {*ast.walk(tree)} - unused:
         names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom) and node.module:
             inner = [f"{node.module}.{alias.name}" for alias in node.names]

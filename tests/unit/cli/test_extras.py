@@ -93,6 +93,9 @@ COMMANDS = (
 )
 """A use of every verb; what it names need not be there."""
 
+NEED_NONE = ("compare-runs",)
+"""Verbs that need no extra until they have features."""
+
 
 def verbs(parser: argparse.ArgumentParser, above: str = "") -> Iterator[str]:
     nested = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
@@ -120,6 +123,9 @@ def test_without_extras_each_verb_names_its_own(folder: Path):
     results = run_without(PACKAGES, [command.split() for command in COMMANDS], folder)
     packages = "|".join(package for package, _ in PACKAGES.values())
     for command, (status, said) in zip(COMMANDS, results, strict=True):
+        if command.startswith(NEED_NONE):
+            assert said.startswith("aroface: error: a: no complete features")
+            continue
         extra = VERBS.get(command.split()[0], "data")
         line = rf'aroface: error: this needs the package ({packages}); pip install "aroface\[{extra}\]"\n'
         assert re.fullmatch(line, said), (command, said)

@@ -8,7 +8,8 @@ import pytest
 from aroface.embedding.feature_store import open_features, write_index, write_rows
 from aroface.errors import InputError
 from aroface.evaluation.compare_runs import compare
-from aroface.evaluation.evaluate import PROTOCOLS, evaluate, evaluate_features
+from aroface.evaluation.evaluate import evaluate, evaluate_features
+from aroface.evaluation.protocols.registry import PROTOCOLS
 from aroface.schemas import validate
 
 OPTIONS = {"color": "RGB", "flip": True, "fusion": "sum", "alignment": "five_point"}
@@ -235,11 +236,11 @@ def test_embeddings_that_do_not_distinguish_images_are_refused(tmp_path, kind, r
         folder = store(tmp_path, values, {"same": same}, protocol, options, layout)
     if refused:
         with pytest.raises(InputError, match="distinguish images: the squared distances of all 200 pairs are"):
-            PROTOCOLS[protocol](open_features(folder))
+            PROTOCOLS[protocol].evaluate(open_features(folder))
         with pytest.raises(InputError, match=r"expected a difference of more than one threshold step, 0\.01; "):
             compare(*[open_features(folder)] * 2, replicates=2)
     else:
-        outcome = PROTOCOLS[protocol](open_features(folder))
+        outcome = PROTOCOLS[protocol].evaluate(open_features(folder))
         name = "accuracy" if protocol == "pairs" else "accuracy_hq"
         low, high = outcome.intervals[name]
         assert low <= outcome.metrics[name] <= high
