@@ -348,6 +348,10 @@ def _output_of(program: Program, given: _Input, images: NDArray[Any], wanted: st
     output = _Output(chosen[number], together.shape[1], given.batch)
     if agree(together, alone, _ROUNDING[together.dtype.type]):
         return output
+    again = np.concatenate([_alone(program, given, chosen[number], image) for image in images])
+    if not agree(again, alone, _ROUNDING[again.dtype.type]):
+        remedy = "export it for inference: model.eval(), without dropout or noise"
+        raise InputError("the same image gets another embedding each time", file=path, remedy=remedy)
     tell = f"{path}: an image's embedding depends on the others of its batch: one image at a time"
     print(tell, file=sys.stderr)
     return replace(output, batch=1) if given.batch is None else replace(output, apart=True)

@@ -46,6 +46,12 @@ class BatchSplit:
         Raises:
             InputError: The batch cannot be split evenly, or not into passes of ``required`` images.
         """
+        if required and global_batch % required:
+            raise InputError(
+                f"a batch of {global_batch} images in passes of {required}",
+                where="images_per_pass",
+                expected="a number that divides batch_size",
+            )
         if global_batch % world_size:
             raise InputError(
                 f"a batch of {global_batch} images on {world_size} processes",
@@ -54,7 +60,7 @@ class BatchSplit:
         per_rank = global_batch // world_size
         largest = required or micro_batch
         passes = -(-per_rank // largest) if largest else 1
-        if per_rank % passes:
+        if per_rank % passes and not required:
             raise InputError(
                 f"{per_rank} images a process in micro-batches of at most {largest}",
                 expected="equal micro-batches",

@@ -57,6 +57,21 @@ def test_images_of_a_batch_are_embedded_as_each_alone(tmp_path, capsys, mix, bat
         np.testing.assert_allclose(together, 2 * quarters(IMAGES), atol=1e-5)
 
 
+@pytest.mark.parametrize("batch", ["N", 4])
+def test_a_model_that_draws_random_numbers_is_one_line(tmp_path, capsys, batch):
+    path = write_onnx(tmp_path / "model.onnx", batch=batch)
+    model = onnx.load(path)
+    name = model.graph.output[0].name
+    last = next(node for node in model.graph.node if name in node.output)
+    last.output[list(last.output).index(name)] = "quiet"
+    noise = onnx.helper.make_node("RandomNormalLike", ["quiet"], ["noise"], scale=0.5)
+    model.graph.node.extend([noise, onnx.helper.make_node("Add", ["quiet", "noise"], [name])])
+    onnx.save(model, path)
+    with pytest.raises(InputError, match="the same image gets another embedding each time; export it for inference"):
+        open_model(path, device="cpu")
+    assert capsys.readouterr().err == ""
+
+
 @pytest.mark.parametrize("batch", ["N", 1, 4])
 @pytest.mark.parametrize("scale", [1e-6, 2.0, 1e6])
 def test_models_that_can_be_batched_are_not_suspected(tmp_path, capsys, batch, scale):

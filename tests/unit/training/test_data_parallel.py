@@ -115,6 +115,20 @@ def test_passes_take_all_rows_and_never_a_single_one_at_the_end(images, most, si
     assert [row for rows in slices for row in range(images)[rows]] == [*range(images)]
 
 
+@pytest.mark.parametrize(("batch", "required"), [(7, 3), (10, 4), (8, 16)])
+@pytest.mark.parametrize("micro_batch", [None, 1])
+def test_passes_that_no_number_of_processes_allows_are_the_recipes_fault(batch, required, micro_batch):
+    expected = f"images_per_pass: a batch of {batch} images in passes of {required}; expected a number that divides"
+    with pytest.raises(InputError, match=expected):
+        BatchSplit.of(batch, 1, micro_batch, required)
+
+
+def test_uneven_passes_of_a_required_number_are_mended_by_the_number_of_processes():
+    with pytest.raises(InputError, match=r"images_per_pass: .*expected 4, .*--processes 5 or a divisor of it"):
+        BatchSplit.of(20, 2, None, 4)
+    assert BatchSplit.of(20, 5, None, 4).per_pass == 4
+
+
 @pytest.mark.parametrize(
     ("world", "micro", "images"),
     [(1, None, 256), (2, None, 256), (1, 256, 256), (2, 300, 256), (4, None, None), (1, 128, None), (2, 64, None)],
