@@ -62,8 +62,8 @@ def export_model(
         normalised: Flag of a program whose embeddings have unit length; a state dict cannot tell.
 
     Raises:
-        InputError: no such run, a folder at ``out``, or what was written is not the network; then what stood at ``out``
-            is left alone.
+        InputError: No such run, a folder at ``out``, the suffix of another format, or what was written is not the
+            network; then what stood at ``out`` is left alone.
     """
     if form not in FORMATS:
         raise InputError(f"unknown format {form!r}", expected=f"one of {', '.join(FORMATS)}")
@@ -73,6 +73,11 @@ def export_model(
     if Path(out).is_dir():
         what, remedy = "a folder", f"name a file in it, such as {Path(out) / f'model.{_SUFFIXES[form]}'}"
         raise InputError(what, file=out, where="--out", expected="the file to write", remedy=remedy)
+    suffix = Path(out).suffix[1:].lower()
+    if suffix in _SUFFIXES.values() and suffix != _SUFFIXES[form]:
+        raise InputError(
+            f"the name of another format than {form}", file=out, expected=f"a name such as model.{_SUFFIXES[form]}"
+        )
     backbone, checkpoint = load_backbone(run_dir)
     backbone.requires_grad_(False)
     described = {

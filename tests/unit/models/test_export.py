@@ -149,3 +149,13 @@ def test_what_cannot_be_exported_is_one_line(tmp_path, run_dir, form, normalised
     with pytest.raises(InputError, match=line):
         export_model(run_dir, tmp_path / "model", form, normalised=normalised)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("form", "name"), [("pt", "a.onnx"), ("onnx", "a.PT"), ("onnx", "a.pt2"), ("safetensors", "a.pt")]
+)
+def test_a_file_is_not_given_the_name_of_another_format(tmp_path, run_dir, form, name):
+    (tmp_path / name).write_bytes(b"before")
+    with pytest.raises(InputError, match=rf"{name}: the name of another format than {form}; expected a name such as"):
+        export_model(run_dir, tmp_path / name, form)
+    assert (tmp_path / name).read_bytes() == b"before"
