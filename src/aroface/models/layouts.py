@@ -123,7 +123,7 @@ def find_backbone(loaded: object, path: Path) -> Backbone:
     if isinstance(loaded, InertObject):
         what = f"a pickled object of {loaded.class_name[:80]}, which would have to be executed"
         raise InputError(what, file=path, expected=_EXPECTED, remedy="save its state_dict() instead")
-    dictionaries = dict(_tensor_dictionaries(loaded, ()))
+    dictionaries = dict(_tensor_dictionaries(loaded, (), set()))
     every = {(where, prefix): tensors for where, tensors in dictionaries.items() for prefix in _prefixes(tensors)}
     found = {place: tensors for place, tensors in every.items() if not _is_average(*place)} or every
     if not found:
@@ -155,22 +155,28 @@ def with_counters(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {**counters, **tensors}
 
 
-def _tensor_dictionaries(value: object, where: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict[str, Tensor]]]:
-    """Every dictionary with tensors in it, by the keys that lead there."""
-    if not isinstance(value, Mapping):
+def _tensor_dictionaries(
+    value: object, where: tuple[str, ...], visited: set[int]
+) -> Iterator[tuple[tuple[str, ...], dict[str, Tensor]]]:
+    """Every dictionary with tensors in it, once, by the first keys that lead there."""
+    if not isinstance(value, Mapping) or id(value) in visited:
         return
+    visited.add(id(value))
     tensors = {str(name): each for name, each in value.items() if isinstance(each, Tensor)}
     if tensors:
         yield where, tensors
     if len(where) < _DEEPEST:
         for name, each in value.items():
-            yield from _tensor_dictionaries(each, (*where, str(name)))
+            yield from _tensor_dictionaries(each, (*where, str(name)), visited)
 
 
 def _prefixes(tensors: Mapping[str, Tensor]) -> list[str]:
     """Prefixes before the marks; of two that begin alike the shorter one, since marks recur further inside."""
-    prefixes = {name.removesuffix(mark) for name in tensors for mark in _MARKS if _ends(name, mark)}
-    return sorted(each for each in prefixes if not any(each != other and each.startswith(other) for other in prefixes))
+    kept: list[str] = []
+    for prefix in sorted({name.removesuffix(mark) for name in tensors for mark in _MARKS if _ends(name, mark)}):
+        if not kept or not prefix.startswith(kept[-1]):  # those that begin alike follow one another
+            kept.append(prefix)
+    return kept
 
 
 def _ends(name: str, mark: str) -> bool:

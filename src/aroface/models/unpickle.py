@@ -94,18 +94,21 @@ def _stand_ins(path: str | PathLike[str], containers: dict[str, type]) -> list[A
         names = get_unsafe_globals_in_checkpoint(Path(path))
     except Exception:  # the format of torch before 1.6, which torch.load still reads, or a damaged file
         return []
-    return [(_stand_in(name, containers.get(name)), name) for name in names]
+    return [(_stand_in(f"Inert{number}", name, containers.get(name)), name) for number, name in enumerate(names)]
 
 
-def _stand_in(name: str, container: type | None) -> type:
-    """An inert class, or one whose instances are plain dictionaries or lists, which the unpickler lets be filled."""
+def _stand_in(known_as: str, name: str, container: type | None) -> type:
+    """An inert class, or one whose instances are plain dictionaries or lists, which the unpickler lets be filled.
+
+    A file may name its classes by any text, so that no class here can have that name.
+    """
     if container is None:
-        return type(name, (InertObject,), {"class_name": name})
+        return type(known_as, (InertObject,), {"class_name": name})
 
     def make(_: type, *arguments: object) -> object:
         return container()
 
-    return type(name, (), {"__new__": make})
+    return type(known_as, (), {"__new__": make})
 
 
 def _container(message: str, stand_ins: list[Any]) -> tuple[str | None, type]:

@@ -1,6 +1,7 @@
 import errno
 import os
 import re
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -514,3 +515,39 @@ def test_a_program_is_told_from_weights(tmp_path, name):
         load_foreign(tmp_path / name)
     with pytest.raises(InputError, match="no such file"):
         load_foreign(tmp_path / f"absent-{name}")
+
+
+def fan_of_dictionaries(depth=4, keys=300):
+    """Dictionaries within each other, all of whose keys name one and the same."""
+    inner = {"x": torch.zeros(1)}
+    for _ in range(depth):
+        inner = dict.fromkeys(map(str, range(keys)), inner)
+    return inner
+
+
+@pytest.mark.parametrize(
+    "loaded",
+    [
+        fan_of_dictionaries(),
+        dict.fromkeys((f"p{number:06}.layer1.0.conv1.weight" for number in range(40_000)), torch.zeros(1)),
+    ],
+    ids=["shared", "prefixes"],
+)
+def test_a_file_is_searched_once_however_its_parts_are_shared(tmp_path, loaded):
+    with pytest.raises(InputError):
+        find_backbone(loaded, tmp_path / "odd.pt")
+
+
+@pytest.mark.parametrize("name", ["b\0ar", "x y", "class", "\u202e", "a" * 5000])
+def test_a_class_of_any_name_is_inert(tmp_path, name):
+    path = tmp_path / "odd.pt"
+
+    def text(value):
+        encoded = value.encode()
+        return b"X" + len(encoded).to_bytes(4, "little") + encoded
+
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("odd/data.pkl", b"\x80\x04" + text("foo") + text(name) + b"\x93)\x81.")
+        archive.writestr("odd/version", "3\n")
+    with pytest.raises(InputError):
+        load_foreign(path)

@@ -20,6 +20,7 @@ from aroface.file_content import kind_of_file, refuse_placeholder
 from aroface.files import write_bytes
 
 _FORM = "a pickle of (2N JPEG or PNG images, N booleans)"
+_LONGEST_INTEGER = 64  # bits of one that a message shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,5 +186,13 @@ def _image(entry: Any, path: Path, number: int) -> bytes:
 
 def _boolean(entry: Any, path: Path, number: int) -> bool:
     if not isinstance(entry, int) or entry not in (0, 1):
-        raise InputError(f"the entry is {entry!r:.40}", file=path, where=f"pair {number}", expected="true or false")
+        raise InputError(f"the entry is {_shown(entry)}", file=path, where=f"pair {number}", expected="true or false")
     return bool(entry)
+
+
+def _shown(entry: Any) -> str:
+    """Text of an entry, whatever its size or depth."""
+    if isinstance(entry, int) and entry.bit_length() > _LONGEST_INTEGER:
+        return f"an integer of {entry.bit_length()} bits"
+    plain = entry is None or isinstance(entry, int | float | str | bytes)
+    return f"{entry!r:.40}" if plain else f"of type {type(entry).__name__}"

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import os
 import pickle
 import struct
@@ -154,6 +155,8 @@ def test_what_is_no_genuine_pickle_is_one_line(tmp_path: Path, opcodes: bytes):
         (([*ARRAYS[:3], np.zeros(4, np.float32)], SAME), "image 3: an array of something else than uint8"),
         ((IMAGES, [True, 2]), "pair 1: the entry is 2; expected true or false"),
         ((IMAGES, [True, "yes"]), "pair 1: the entry is 'yes'"),
+        ((IMAGES, [True, 1 << 20_000]), "pair 1: the entry is an integer of 20001 bits"),
+        ((IMAGES, [True, functools.reduce(lambda inner, _: (inner,), range(500), ())]), "the entry is of type tuple"),
         ((IMAGES, np.ones(2)), "something else than integers or bools"),
         ((IMAGES,), "holds something else"),
         ((5, SAME), "a int instead of a list"),
