@@ -8,6 +8,7 @@ from pathlib import Path
 
 from aroface.datasets.image_formats import format_of
 from aroface.errors import InputError
+from aroface.files import refuse_special
 
 _HEAD = 1024
 _STARTS = {
@@ -31,8 +32,9 @@ def refuse_placeholder(path: str | PathLike[str], expected: str | None = None) -
         expected: Expected content, for the error line.
 
     Raises:
-        InputError: No such file, a folder, an empty file, a web page, or a Git LFS pointer.
+        InputError: No such file, a folder, a pipe, socket or device, an empty file, a web page, or a Git LFS pointer.
     """
+    refuse_special(path, expected)
     place = Path(path)
     if place.is_dir():
         raise InputError("a folder", file=path, expected=expected or "a file")

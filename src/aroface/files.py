@@ -199,23 +199,26 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     Raises:
         InputError: the file is missing, is no regular file, is too large, or is not JSON as `parse_json` takes it.
     """
-    refuse_special(path, "a JSON file")
     return parse_json(read_document(path, "a JSON file", JSON_BYTES), file=path)
 
 
-def refuse_special(path: str | os.PathLike[str], expected: str) -> None:
-    """Refuse a pipe, a socket or a device: reading it may wait for ever.
+def refuse_special(path: str | os.PathLike[str], expected: str | None = None) -> None:
+    """Refuse a pipe, a socket or a device: reading it may wait or go on for ever, and it cannot be read twice.
 
     Args:
-        path: File, folder or link; also one that is missing, which is left to whoever opens it.
+        path: File, folder or link, which is followed; also one that is missing, which is left to whoever opens it.
         expected: Expected content, for the error line.
 
     Raises:
         InputError: It is none of these.
     """
     place = Path(path)
-    if place.exists() and not place.is_file() and not place.is_dir():
-        raise InputError("neither file nor folder", file=path, expected=expected)
+    if place.is_file() or place.is_dir() or not place.exists():
+        return
+    if place.is_fifo():
+        remedy = "write what comes through it to a file, and name that"
+        raise InputError("a pipe, not a file", file=path, expected=expected, remedy=remedy)
+    raise InputError(f"a {'socket' if place.is_socket() else 'device'}, not a file", file=path, expected=expected)
 
 
 def read_document(path: str | os.PathLike[str], expected: str, most: int) -> str:
@@ -227,8 +230,9 @@ def read_document(path: str | os.PathLike[str], expected: str, most: int) -> str
         most: Number of bytes beyond which it is none.
 
     Raises:
-        InputError: The file is missing, is a folder, is too large, or is not UTF-8.
+        InputError: The file is missing, is a folder or no regular file, is too large, or is not UTF-8.
     """
+    refuse_special(path, expected)
     try:
         with open(path, "rb") as file:
             data = file.read(most + 1)

@@ -143,8 +143,8 @@ def read_yaml(path: str | PathLike[str]) -> Any:
     """Read a YAML file safely.
 
     Raises:
-        InputError: the file is missing, is a folder, is too large, is not YAML, writes one key twice, or is nested too
-            deeply.
+        InputError: the file is missing, is a folder or no regular file, is too large, is not YAML, writes one key
+            twice, or is nested too deeply.
     """
     return parse_yaml(read_document(path, "a YAML file", YAML_BYTES), file=path)
 

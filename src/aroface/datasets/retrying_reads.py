@@ -47,7 +47,9 @@ def retrying(action: Callable[[], T], path: Path, where: str | None = None) -> T
         except OSError as error:
             what = f"cannot be read ({error.strerror or error})"
             if error.errno not in TRANSIENT:
-                raise InputError(what, file=path, where=where) from None
+                inner = error.filename  # a link in the folder that is read, if it leads round in a circle
+                file = inner if error.errno == errno.ELOOP and isinstance(inner, str) else path
+                raise InputError(what, file=file, where=where) from None
             if pause is None:
                 what += f", after {len(PAUSES) + 1} attempts in {sum(PAUSES):.0f} seconds"
                 remedy = "is the disk or the network in order? start again when it is"

@@ -117,3 +117,17 @@ def test_bad_input_is_one_line(
     if verb != "align":  # which keeps what it has aligned
         left = sorted(path.name for path in tmp_path.iterdir() if not path.name.startswith("verified.json"))
         assert left == before
+
+
+@pytest.mark.parametrize("links", [{"p9": "p9"}, {"p0/8": "9", "p0/9": "8"}], ids=["to itself", "to each other"])
+@pytest.mark.parametrize("verb", ["pack", "verify"])
+def test_a_link_that_leads_round_in_a_circle_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], verb: str, links: dict[str, str]
+):
+    root = people(tmp_path / "data")
+    for name, target in links.items():
+        (root / name).symlink_to(target)
+    name, option, out, *options = VERBS[verb]
+    assert main(["data", name, str(root), option, str(tmp_path / out), *options]) == 2
+    line = capsys.readouterr().err.splitlines()[-1]
+    assert any(f"error: {root / link}: cannot be read (Too many levels of symbolic links)" in line for link in links)

@@ -41,7 +41,7 @@ def test_a_pipe_in_place_of_a_record_is_one_line(tmp_path: Path, link: bool):
     os.mkfifo(tmp_path / "pipe" if link else place)
     if link:
         place.symlink_to(tmp_path / "pipe")
-    with pytest.raises(InputError, match=r"run/lfw\.json: neither file nor folder; expected a JSON file"):
+    with pytest.raises(InputError, match=r"run/lfw\.json: a pipe, not a file; expected a JSON file"):
         load_records(tmp_path)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -183,14 +183,12 @@ def read_landmarks(path: Path) -> dict[tuple[str, str], LandmarkRow]:
     """Landmarks by identity and image, the image's name without its ending.
 
     Raises:
-        InputError: The file is missing, lacks a column, an image occurs twice or a value is no number.
+        InputError: The file is missing, lacks a column or has it twice, an image occurs twice or a value is no number.
     """
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
-            absent = [name for name in ("identity", "image", *_COLUMNS) if name not in (reader.fieldnames or ())]
-            if absent:
-                raise InputError(f"no column {', '.join(absent)}", file=path)
+            _check_columns(reader.fieldnames or (), path)
             found: dict[tuple[str, str], LandmarkRow] = {}
             for row in reader:
                 key = (row["identity"], _stem(_below(row["image"] or "", row["identity"])))
@@ -208,6 +206,17 @@ def read_landmarks(path: Path) -> dict[tuple[str, str], LandmarkRow]:
         raise InputError(f"no CSV file ({error})", file=path) from None
 
 
+def _check_columns(header: Sequence[str], path: Path) -> None:
+    wanted = ("identity", "image", *_COLUMNS)
+    absent = [name for name in wanted if name not in header]
+    if absent:
+        raise InputError(f"no column {', '.join(absent)}", file=path)
+    repeated = [name for name in wanted if header.count(name) > 1]
+    if repeated:
+        what = f"more than one column {', '.join(repeated)}"
+        raise InputError(what, file=path, where="line 1", remedy="remove or rename all but one of a name")
+
+
 def _below(name: str, person: str) -> str:
     """An image's path below the person's folder, where it is written with what lies above."""
     parts = name.split("/")
@@ -221,10 +230,17 @@ def _stem(name: str) -> str:
 def _numbers(row: Mapping[str, str | None], path: Path, line: int) -> Landmarks:
     try:
         with np.errstate(over="ignore"):  # infinite ones are refused with the others that are no landmarks
-            values = np.array([float(row[name] or "") for name in _COLUMNS]).astype(np.float32)
+            values = np.array([_number(row[name] or "") for name in _COLUMNS]).astype(np.float32)
     except ValueError as error:
-        raise InputError(f"{error}", file=path, where=f"line {line}", expected="coordinates in pixels") from None
+        raise InputError(f"{error}", file=path, where=f"line {line}", expected="a number of pixels") from None
     return values.reshape(5, 2)
+
+
+def _number(text: str) -> float:
+    """Parse a number as every reader of tables has it: Python takes ``3_8.29`` for 38.29 as well."""
+    if "_" in text:
+        raise ValueError(f"could not convert string to float: {text!r:.60}")
+    return float(text)
 
 
 def _located(path: Path, row: LandmarkRow, orientation: Orientation) -> Photograph:

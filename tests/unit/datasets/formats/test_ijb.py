@@ -176,6 +176,7 @@ WRONG = [
     ("face_tid_mid.txt", "../7.jpg 5 1", r"line 7: the name is '\.\./7\.jpg'; expected a file name in loose_crop"),
     ("name_5pts_score.txt", f"7.jpg {POINTS}", "line 7: 11 columns; expected lines of name x1 y1 .* x5 y5 score"),
     ("name_5pts_score.txt", f"7.jpg {POINTS} high", "line 7: score is 'high'; expected a finite number"),
+    ("name_5pts_score.txt", f"7.jpg {POINTS} 0_5.5", "line 7: score is '0_5.5'; expected a finite number"),
     ("name_5pts_score.txt", f"7.jpg {POINTS} nan", "line 7: score is 'nan'; expected a finite number"),
     ("name_5pts_score.txt", f"7.jpg {POINTS} 1e99", "line 7: score is '1e99'; expected a finite number"),
     ("name_5pts_score.txt", f"7.jpg {POINTS} 0.5", "line 7: ijbc_face_tid_mid.txt has no '7.jpg'"),

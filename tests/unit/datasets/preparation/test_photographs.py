@@ -184,6 +184,9 @@ def test_an_image_without_landmarks_is_named(tmp_path: Path):
         (COLUMNS, [["ann", "1", *range(10)], ["ann", "1.jpg", *range(10)]], "line 3: the image ann/1 occurs twice"),
         (COLUMNS, [["ann", "1", *range(9), "n/a"]], "line 2: could not convert string to float: 'n/a'"),
         (COLUMNS, [["ann", "1", *range(8)]], "line 2: could not convert"),
+        (COLUMNS, [["ann", "1", *range(9), "3_8.29"]], "line 2: .*: '3_8.29'; expected a number of pixels"),
+        ([*COLUMNS, "le_x"], [["ann", "1", *range(11)]], "line 1: more than one column le_x; remove or rename"),
+        (["image", *COLUMNS, "rm_y"], [["x", "ann", "1", *range(11)]], "line 1: more than one column image, rm_y"),
     ],
 )
 def test_malformed_landmarks_are_named(tmp_path: Path, columns: list[str], rows: list[list[object]], message: str):
