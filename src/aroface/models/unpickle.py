@@ -15,9 +15,12 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from aroface.errors import InputError
 from aroface.file_content import kind_of_file, refuse_placeholder
+from aroface.humanize import bytes_text
 
 _EXPECTED = "a PyTorch checkpoint (a file of torch.save)"
 _WORDS = 200  # characters of torch's message that are passed on
+_MAX_RATIO = 20  # of the content of a zip to the file; torch does not compress, so that its files have about 1
+_SMALL_BYTES = 16 << 20  # that a zip may always hold: of small files the ratio says little
 _MOST_CONTAINERS = 16  # classes of dictionaries and lists in one file
 _CONTAINER = re.compile(r"Can only (SETITEMS?|append to|extend).* but got (<class '.*?'>)")
 _FOUND = re.compile(r"WeightsUnpickler error: .*|unsupported GLOBAL \S+")
@@ -51,10 +54,13 @@ def read_torch_file(path: str | PathLike[str]) -> Any:
     refuses ``os``, ``sys`` and the like all the same.
 
     Raises:
-        InputError: the file is missing, or damaged, or no file of ``torch.save``, or a TorchScript program.
+        InputError: the file is missing, or damaged, or no file of ``torch.save``, or a TorchScript program, or it
+            unfolds to many times its size.
     """
     refuse_placeholder(path, _EXPECTED)
-    if _is_torchscript(Path(path)):
+    members = _members(Path(path))
+    _check_unfolded(Path(path), sum(member.file_size for member in members))
+    if any(member.filename.endswith("/constants.pkl") for member in members):
         remedy = "save the state_dict() of the model that it was made from, or export that to ONNX"
         raise InputError("a TorchScript program, not weights", file=path, expected=_EXPECTED, remedy=remedy)
     containers: dict[str, type] = {}
@@ -80,13 +86,22 @@ def _reason(error: Exception) -> str:
     return words if len(words) <= _WORDS else f"{words[:_WORDS]} …"
 
 
-def _is_torchscript(path: Path) -> bool:
+def _members(path: Path) -> list[zipfile.ZipInfo]:
+    """Members of a zip; none where the file is no readable one."""
     try:
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
+            return archive.infolist()
     except (OSError, zipfile.BadZipFile, ValueError, RuntimeError):
-        return False
-    return any(name.endswith("/constants.pkl") for name in names)
+        return []
+
+
+def _check_unfolded(path: Path, size: int) -> None:
+    """Refuse a zip whose members are said to be far larger than the file, since torch reads them into memory."""
+    packed = path.stat().st_size if size else 0
+    most = max(_SMALL_BYTES, _MAX_RATIO * packed)
+    if size > most:
+        what = f"of {bytes_text(packed)} unfolds to {bytes_text(size)}"
+        raise InputError(what, file=path, expected=f"at most {bytes_text(most)}; torch.save does not compress")
 
 
 def _stand_ins(path: str | PathLike[str], containers: dict[str, type]) -> list[Any]:

@@ -380,6 +380,32 @@ def test_a_pickled_model_is_told_from_weights(tmp_path, small):
         load_foreign(tmp_path / "script.pt")
 
 
+def squeezed(source: Path, target: Path, *, filled: int = 0) -> None:
+    """Copy a file of torch.save with its members deflated, and with zeros in another one."""
+    with zipfile.ZipFile(source) as stored, zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as packed:
+        for name in stored.namelist():
+            packed.writestr(name, stored.read(name))
+        packed.writestr("stored/data/99", bytes(filled))
+
+
+@pytest.mark.parametrize(
+    ("filled", "line"),
+    [
+        (0, None),
+        (8 << 20, None),  # little enough, whatever the ratio
+        (64 << 20, r"^\S+model\.pt: of \S+ kB unfolds to 67\.1 MB; expected at most 16\.8 MB; torch\.save does not"),
+    ],
+)
+def test_zips_that_unfold_to_many_times_their_size_are_refused(tmp_path, filled, line):
+    torch.save({"a": torch.ones(2)}, tmp_path / "stored.pt")
+    squeezed(tmp_path / "stored.pt", tmp_path / "model.pt", filled=filled)
+    if line is None:
+        assert torch.equal(read_torch_file(tmp_path / "model.pt")["a"], torch.ones(2))
+        return
+    with pytest.raises(InputError, match=line):
+        read_torch_file(tmp_path / "model.pt")
+
+
 @pytest.mark.parametrize("form", ["tensors", "packed", "safetensors"])
 def test_quantised_weights_are_called_so(tmp_path, small, form):
     state = dict(small.state_dict())

@@ -107,7 +107,7 @@ def read_pairs(path: Path) -> Pairs:
         raise InputError(str(error), file=path) from None
     if not isinstance(content, list | tuple) or len(content) != 2:
         raise InputError("the pickle holds something else", file=path, expected=_FORM)
-    images = [_image(entry, path, number) for number, entry in enumerate(_items(content[0], path))]
+    images = _images(_items(content[0], path), path)
     same = np.array([_boolean(entry, path, number) for number, entry in enumerate(_items(content[1], path))], bool)
     if len(images) != 2 * len(same) or len(same) == 0:
         raise InputError(f"{len(images)} images and {len(same)} pairs", file=path, expected="two images a pair")
@@ -172,6 +172,14 @@ def _items(entries: Any, path: Path) -> Sequence[Any]:
     if not isinstance(entries, list | tuple):
         raise InputError(f"a {type(entries).__name__} instead of a list", file=path, expected=_FORM)
     return entries
+
+
+def _images(entries: Sequence[Any], path: Path) -> list[bytes]:
+    made: dict[int, bytes] = {}  # by identity: a pickle can name one large object any number of times
+    for number, entry in enumerate(entries):
+        if id(entry) not in made:
+            made[id(entry)] = _image(entry, path, number)
+    return [made[id(entry)] for entry in entries]
 
 
 def _image(entry: Any, path: Path, number: int) -> bytes:

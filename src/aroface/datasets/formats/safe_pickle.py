@@ -10,6 +10,7 @@ import io
 import pickle
 import pickletools
 import re
+import reprlib
 from collections.abc import Callable
 from typing import Any
 
@@ -20,18 +21,52 @@ from aroface.errors import InputError
 # They take a class from copyreg's registry, for which `find_class` may not be asked.
 _REGISTRY_OPCODES = ("EXT1", "EXT2", "EXT4")
 _INTEGER = re.compile("[iu][1248]|b1")  # codes of NumPy's integers and bools
+_LONGEST_WORD = 16  # characters of a type code of NumPy
+_MAX_RATIO = 4  # of the bytes that stand-ins make to the file's; genuine files hold each of them once, as text
 _OPCODES = {opcode.code: opcode for opcode in pickletools.opcodes}
 
 
+class _Copies:
+    """Bytes made of what a pickle holds, which it can name any number of times, within a bound.
+
+    Args:
+        size: Length of the pickle.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._made = 0
+
+    def of(self, data: str | bytes | bytearray) -> bytes:
+        """The bytes of stored data.
+
+        Raises:
+            ValueError: All together are far more than the pickle.
+        """
+        if isinstance(data, bytes):
+            return data
+        self._made += len(data)
+        if self._made > _MAX_RATIO * self._size:
+            raise ValueError(f"the pickle, of {self._size} bytes, unfolds to {self._made} bytes or more")
+        return data.encode("latin1") if isinstance(data, str) else bytes(data)
+
+
 class Array:
-    """Stand-in of a NumPy array: the bytes, the type code and the shape that were stored for it."""
+    """Stand-in of a NumPy array: the bytes, the type code and the shape that were stored for it.
+
+    Args:
+        copies: Bytes made of the file so far.
+    """
 
     data: object = b""
     dtype: object = None
 
+    def __init__(self, copies: _Copies) -> None:
+        self._copies = copies
+
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _version, _shape, self.dtype, _fortran, data = state
-        self.data = data.encode("latin1") if isinstance(data, str) else data
+        self.data = self._copies.of(data) if isinstance(data, str | bytearray) else data
 
     def values(self) -> bytes:
         """The array's bytes, if it is one of single bytes (uint8 or bool).
@@ -40,9 +75,9 @@ class Array:
             ValueError: Its items are of another type.
         """
         code = self.dtype.code if isinstance(self.dtype, DType) else None
-        if code not in ("u1", "b1") or not isinstance(self.data, bytes | bytearray):
+        if code not in ("u1", "b1") or not isinstance(self.data, bytes):
             raise ValueError("an array of something else than uint8 or bool")
-        return bytes(self.data)
+        return self.data
 
     def integers(self) -> list[int]:
         """The array's items, if they are integers or bools.
@@ -51,9 +86,9 @@ class Array:
             ValueError: They are of another type, or cut short.
         """
         kind = self.dtype.integer_type() if isinstance(self.dtype, DType) else None
-        if kind is None or not isinstance(self.data, bytes | bytearray) or len(self.data) % kind.itemsize:
+        if kind is None or not isinstance(self.data, bytes) or len(self.data) % kind.itemsize:
             raise ValueError("an array of something else than integers or bools")
-        return [int(value) for value in np.frombuffer(bytes(self.data), kind)]
+        return [int(value) for value in np.frombuffer(self.data, kind)]
 
 
 class DType:
@@ -63,12 +98,11 @@ class DType:
     order = "<"
 
     def __init__(self, code: str | bytes, *_: object) -> None:
-        self.code = code.decode("ascii") if isinstance(code, bytes) else code
+        self.code = _word(code)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         """Keep the byte order, ``<``, ``>`` or ``|``; the rest means nothing for numbers."""
-        order = state[1]
-        self.order = order.decode("ascii") if isinstance(order, bytes) else str(order)
+        self.order = _word(state[1])
 
     def integer_type(self) -> np.dtype[Any] | None:
         """NumPy's type of integers or bools that this is; None for any other."""
@@ -77,17 +111,24 @@ class DType:
         return np.dtype(f"{self.order}{self.code}" if self.order in ("<", ">") else self.code)
 
 
-def _stand_ins() -> dict[tuple[str, str], Callable[..., Any] | type]:
+def _word(data: object) -> str:
+    """A type code or byte order, which no file can make long."""
+    if not isinstance(data, str | bytes) or len(data) > _LONGEST_WORD:
+        raise ValueError(f"no data type of NumPy: {reprlib.repr(data)}")
+    return data.decode("ascii") if isinstance(data, bytes) else data
+
+
+def _stand_ins(copies: _Copies) -> dict[tuple[str, str], Callable[..., Any] | type]:
     """Stand-ins, made for each file, so that no file can leave anything behind in them."""
 
     class NDArray:
         """Stand-in for ``numpy.ndarray`` as an argument of ``_reconstruct``: a name."""
 
     def reconstruct(*_: object) -> Array:
-        return Array()
+        return Array(copies)
 
     def frombuffer(data: bytes | str, dtype: DType, shape: object, *_: object) -> Array:
-        array = Array()
+        array = Array(copies)
         array.__setstate__((1, shape, dtype, False, data))
         return array
 
@@ -97,8 +138,8 @@ def _stand_ins() -> dict[tuple[str, str], Callable[..., Any] | type]:
 
     def encode(text: str, encoding: str | bytes) -> bytes:
         if encoding not in ("latin1", b"latin1"):
-            raise ValueError(f"an encoding that is not latin1: {encoding!r}")
-        return text.encode("latin1")
+            raise ValueError(f"an encoding that is not latin1: {reprlib.repr(encoding)}")
+        return copies.of(text)
 
     def empty_bytes() -> bytes:
         return b""
@@ -120,7 +161,7 @@ def _stand_ins() -> dict[tuple[str, str], Callable[..., Any] | type]:
 class _Unpickler(pickle.Unpickler):
     def __init__(self, data: bytes) -> None:
         super().__init__(io.BytesIO(data), encoding="bytes")
-        self._stand_ins = _stand_ins()
+        self._stand_ins = _stand_ins(_Copies(len(data)))
 
     def find_class(self, module: str, name: str) -> Any:
         try:
@@ -134,7 +175,7 @@ def loads(data: bytes) -> Any:
 
     Raises:
         InputError: It names a global that no genuine file has.
-        ValueError: It is no pickle, is cut short, or uses what no genuine file uses.
+        ValueError: It is no pickle, is cut short, uses what no genuine file uses, or unfolds to many times its size.
     """
     try:
         _check_opcodes(data)

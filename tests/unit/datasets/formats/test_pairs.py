@@ -145,6 +145,32 @@ def test_what_is_no_genuine_pickle_is_one_line(tmp_path: Path, opcodes: bytes):
         read(tmp_path, opcodes)
 
 
+TIMES = 1000
+TEXT = b"X" + struct.pack("<I", 50_000) + b"\x7f" * 50_000 + b"q\x01"
+CODE = b"X\x02\0\0\0u1"
+
+
+@pytest.mark.parametrize(
+    ("first", "each", "words"),
+    [
+        (TEXT, b"c_codecs\nencode\n(h\x01X\x06\0\0\0latin1tR", "unfolds to"),
+        (TEXT, b"cnumpy.core.multiarray\n_reconstruct\n)R(K\x01K\x01NK\x00h\x01tb", "unfolds to"),
+        (TEXT, b"cnumpy._core.numeric\n_frombuffer\n(h\x01NK\x01tR", "unfolds to"),
+        (TEXT, b"cnumpy\ndtype\n(h\x01tR", "no data type of NumPy"),
+        (TEXT, b"cnumpy\ndtype\n(" + CODE + b"tR(K\x03h\x01tb", "no data type of NumPy"),
+    ],
+    ids=["encode", "setstate", "frombuffer", "code", "order"],
+)
+def test_one_text_that_is_used_over_and_over_is_refused(tmp_path: Path, first: bytes, each: bytes, words: str):
+    with pytest.raises(InputError, match=rf"lfw\.bin: .*{words}.*; expected a pickle of"):
+        read(tmp_path, b"\x80\x02" + first + b"0](" + each * TIMES + b"e.")
+
+
+def test_an_image_that_is_named_over_and_over_is_held_once(tmp_path: Path):
+    pairs = read(tmp_path, pickle.dumps(([bytearray(IMAGES[0])] * 2 * TIMES, [True] * TIMES), 5))
+    assert len({id(image) for image in pairs.images}) == 1
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
