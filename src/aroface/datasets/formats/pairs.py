@@ -194,5 +194,7 @@ def _image(entry: Any, path: Path, number: int) -> bytes:
 
 def _boolean(entry: Any, path: Path, number: int) -> bool:
     if not isinstance(entry, int) or entry not in (0, 1):
-        raise InputError(f"the entry is {reprlib.repr(entry):.40}", file=path, where=f"pair {number}", expected="true or false")
+        raise InputError(
+            f"the entry is {reprlib.repr(entry):.40}", file=path, where=f"pair {number}", expected="true or false"
+        )
     return bool(entry)
