@@ -417,12 +417,18 @@ def test_a_users_own_options_of_sbatch_leave_those_that_a_training_needs(
     assert plugin.get_submit_command(job_of("train", **resources), {}) == f"sbatch {given}{added}"
 
 
-def test_immediate_submit_is_refused(site: dict[str, object], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_immediate_submit_is_refused() -> None:
     call = SimpleNamespace(remote_execution_settings=RemoteExecutionSettings(immediate_submit=True))
     with pytest.raises(
-        InputError, match=r"^--immediate-submit submits the first jobs and ends; expected no such option"
+        InputError, match=r"^--immediate-submit submits the first jobs and ends, or never ends; expected no such option"
     ):
         slurm.check_call(call)
     slurm.check_call(SimpleNamespace(remote_execution_settings=RemoteExecutionSettings()))
-    monkeypatch.delenv(slurm.SITE)
-    slurm.check_call(call)
+
+
+@pytest.mark.parametrize("word", ["--immediate-submit", "--is", "--immediate"])
+def test_immediate_submit_is_refused_before_there_are_settings(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+    monkeypatch.delenv(slurm.SITE, raising=False)
+    monkeypatch.setattr(sys, "argv", ["snakemake", "-n", word, "--notemp"])
+    with pytest.raises(InputError, match=r"^--immediate-submit "):
+        slurm.check_call(SimpleNamespace(remote_execution_settings=None))

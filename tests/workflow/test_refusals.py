@@ -60,6 +60,15 @@ def test_files_that_snakemake_cannot_read_are_one_line(
     assert not Path("pwned").exists()
 
 
+@pytest.mark.parametrize("words", [["--dry-run"], ["--cores", "1"]])
+def test_immediate_submit_ends_in_one_line_while_the_plan_is_made(project: Project, words: list[str]) -> None:
+    outcome = project.run("--immediate-submit", "--notemp", *words)
+    assert outcome.status == 2
+    errors = [each for each in outcome.text.splitlines() if not each.startswith("Using ")]
+    assert len(errors) == 1 and errors[0].startswith("error: --immediate-submit ")
+    assert project.calls() == []
+
+
 def test_snakemake_does_not_read_what_cannot_be_read(project: Project) -> None:
     project.write()
     project.plan()

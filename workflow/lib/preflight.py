@@ -35,7 +35,7 @@ from slurm_resources import check_devices
 def plan_call(workflow: Any, files: Sequence[Path], root: Path) -> tuple[Plan, Products]:
     """Plan what the configuration asks for, and write the files that jobs start from.
 
-    Exits with one line and status 2 where the configuration or its data cannot be used.
+    Exits with one line and status 2 where the configuration, its data or an option of the call cannot be used.
 
     Args:
         workflow: Snakemake's object of that name.
@@ -43,6 +43,7 @@ def plan_call(workflow: Any, files: Sequence[Path], root: Path) -> tuple[Plan, P
         root: Folder of the repository.
     """
     with ending_in_one_line():
+        check_call(workflow)
         check_path(workflow.basedir, where="this folder", pattern=True)
         plan = make_plan(files, workflow.config_settings.config, root=root)
         products = find_products(plan, root=root)
@@ -114,7 +115,7 @@ def check(workflow: Any, products: Products, earlier: Sequence[psutil.Process], 
 def _waited(workflow: Any, jobs: Sequence[Any], earlier: Sequence[psutil.Process]) -> bool:
     """Wait for jobs of earlier calls; say whether there were any."""
     waited = workflow.execution_settings.lock and wait_for_processes(earlier)
+    check_call(workflow)
     if on_slurm():
-        check_call(workflow)
         waited |= wait_for_earlier_jobs({comment_of(job.rule.name, job.wildcards) for job in jobs})
     return bool(waited)

@@ -127,14 +127,15 @@ def check_working_folder(folder: Path) -> None:
 
 
 def check_call(workflow: Any) -> None:
-    """Refuse options of Snakemake with which a workflow on Slurm would end before its jobs do.
+    """Refuse options of Snakemake with which a workflow would end before its jobs do, or wait for ever.
 
     Raises:
         InputError: ``--immediate-submit``.
     """
-    if on_slurm() and getattr(workflow.remote_execution_settings, "immediate_submit", False):
+    asked = any(re.fullmatch(r"--is|--im[a-z-]*", word) for word in sys.argv[1:])  # no settings yet while it plans
+    if asked or getattr(workflow.remote_execution_settings, "immediate_submit", False):
         expected = "no such option: jobs are submitted as soon as what they need is there"
-        raise InputError("--immediate-submit submits the first jobs and ends", expected=expected)
+        raise InputError("--immediate-submit submits the first jobs and ends, or never ends", expected=expected)
 
 
 def on_slurm() -> bool:

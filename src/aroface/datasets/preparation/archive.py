@@ -7,6 +7,7 @@ import errno
 import gzip
 import lzma
 import os
+import re
 import shutil
 import struct
 import tarfile
@@ -31,6 +32,7 @@ MAX_MEMBERS = 20_000_000
 _SMALL_BYTES = 64 << 20  # an archive may always hold this much: of small files the ratio says little
 _NAME_BYTES, _PATH_BYTES = 255, 2000  # that file systems take of one name, and of all of a path
 _HEADER_BYTES = 8 << 20  # that a tar file's header may have; member data are read in smaller blocks
+_ODD = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\\\\]")
 _OPENERS: dict[bytes, Callable[[Path, Any], Any]] = {
     b"\x1f\x8b": gzip.open,
     b"BZh": bz2.open,
@@ -223,6 +225,8 @@ def _check_name(archive: Path, name: str) -> None:
     parts = [os.fsencode(part) for part in PurePosixPath(name).parts]
     if any(len(part) > _NAME_BYTES for part in parts) or sum(map(len, parts)) + len(parts) > _PATH_BYTES:
         raise _refused(archive, name, f"has a name of {len(name)} characters")
+    if _ODD.search(name):
+        raise _refused(archive, name, "has a control character or a backslash in its name")
 
 
 def _refused(archive: Path, name: str, why: str) -> RefusedFileError:

@@ -107,6 +107,9 @@ BAD = {
     "zip, long path": lambda: (one_zip("/".join(["a" * 200] * 20)[1:], b""), "a member is refused"),
     "zip, file as folder": lambda: (one_zip_of("a", "a/b"), "cannot be read"),
     "zip, terminal codes": lambda: (one_zip("../\x1b[2J", b""), r'a member is refused: "\.\./\\x1b\[2J" points'),
+    "zip, line break": lambda: (one_zip("a\nb", b""), "a member is refused: .* a control character or a backslash"),
+    "zip, backslash": lambda: (one_zip("a\\b", b""), "a member is refused: .* a control character or a backslash"),
+    "tar, escape": lambda: (entry("a\x1b[2J") + END, "a member is refused: .* a control character or a backslash"),
     "tar bomb": lambda: (gzip.compress(entry("a", size=len(ZEROS)) + ZEROS + END), "unfolds to 8.39 MB"),
     "tar that claims much": lambda: (entry("a", size=8 << 30) + b"x" * 999, "unfolds to 8.59 GB"),
     "tar, many zeros in headers": lambda: (
