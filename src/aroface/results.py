@@ -24,14 +24,20 @@ INDEX = "index.json"
 
 
 @dataclass(frozen=True, slots=True)
-class RunFolder:
-    """Folder of one trained or imported model.
+class _Folder:
+    """Folder below the results.
 
     Attributes:
         path: Path of the folder.
     """
 
     path: Path
+
+
+class RunFolder(_Folder):
+    """Folder of one trained or imported model."""
+
+    __slots__ = ()
 
     @property
     def checkpoint(self) -> Path:
@@ -54,15 +60,10 @@ class RunFolder:
         return self.path / LOG
 
 
-@dataclass(frozen=True, slots=True)
-class StateFolder:
-    """Folder of the resumable state of one training.
+class StateFolder(_Folder):
+    """Folder of the resumable state of one training."""
 
-    Attributes:
-        path: Path of the folder.
-    """
-
-    path: Path
+    __slots__ = ()
 
     @property
     def progress(self) -> Path:
@@ -70,15 +71,10 @@ class StateFolder:
         return self.path / PROGRESS
 
 
-@dataclass(frozen=True, slots=True)
-class FeaturesFolder:
-    """Folder of the features of one run on one benchmark.
+class FeaturesFolder(_Folder):
+    """Folder of the features of one run on one benchmark."""
 
-    Attributes:
-        path: Path of the folder.
-    """
-
-    path: Path
+    __slots__ = ()
 
     @property
     def index(self) -> Path:

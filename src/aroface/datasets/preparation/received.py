@@ -43,8 +43,7 @@ def _check_torch(path: Path) -> None:
             if any(name.endswith(("data.pkl", "constants.pkl")) for name in packed.namelist()):
                 return
             what = "a zip archive without the parts of a PyTorch file"
-    # zipfile raises NotImplementedError for an archive of a kind that it does not read: the message tells which.
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError) as error:
+    except (zipfile.BadZipFile, ValueError, RuntimeError, EOFError) as error:  # RuntimeError: a kind that zipfile lacks
         what = unreadable("no whole PyTorch file", path, str(error))
     raise RefusedFileError(f"the file is {what}", file=path)
 

@@ -36,16 +36,12 @@ from aroface.planning.forecast.costs_text import (
 from aroface.planning.plan import Plan, make_plan
 from aroface.schemas import validate
 from repository import ROOT
+from small_sets import CONFIG as SMALLEST
 
 CONFIG: dict[str, Any] = {
-    "recipe": "tiny",
+    **SMALLEST,
     "seeds": [0, 1],
     "experiments": [{"method": "arcface", "dataset": "faces"}, {"method": "arcface_aroface", "dataset": "faces"}],
-    "data": {
-        "faces": {"seed": 1, "generate": {"training": {"identities": 12, "images_per_identity": 6}}},
-        "clean": {"seed": 2, "generate": {"pairs": {"identities": 10, "pairs": 80}}},
-    },
-    "benchmarks": [{"name": "pairs_clean", "data": "clean"}],
 }
 FULL = {"experiments": [{"method": "arcface", "dataset": "ms1mv3"}, {"method": "arcface_aroface", "dataset": "ms1mv3"}],
         "recipe": "page2048", "benchmarks": ["tinyface"], "data": {}}  # fmt: skip
