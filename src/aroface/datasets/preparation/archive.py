@@ -15,7 +15,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
@@ -67,9 +67,15 @@ class _Tally:
     free: int
     members: int = 0
     bytes: int = 0
+    files: set[PurePosixPath] = field(default_factory=set)
 
-    def add(self, name: str, size: int) -> None:
+    def add(self, name: str, size: int, *, folder: bool) -> None:
         _check_name(self.archive, name)
+        path = PurePosixPath(name)
+        if path in self.files:
+            raise _refused(self.archive, name, "is there twice")
+        if not folder:
+            self.files.add(path)
         self.members += 1
         self.bytes += size
         if size < 0 or self.members > MAX_MEMBERS:
@@ -131,7 +137,7 @@ def unpack(archive: Path, folder: Path, *, wanted: Sequence[str] = (), max_ratio
         The new top-level entries.
 
     Raises:
-        RefusedFileError: It is no archive, it is damaged, a member is refused, or it lacks a wanted file.
+        RefusedFileError: It is no archive, it is damaged or empty, a member is refused, or it lacks a wanted file.
         InputError: It holds more than the ratio or the free space allows, or a name is taken by something else.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -161,6 +167,8 @@ def _extract(archive: Path, folder: Path, tally: _Tally) -> None:
             _extract_zip(archive, folder, tally)
         else:
             _extract_tar(archive, folder, tally)
+        if not tally.members:
+            raise RefusedFileError("the archive holds no file", file=archive)
     except _BROKEN as error:
         raise RefusedFileError(f"the archive cannot be read ({printable(str(error), 200)})", file=archive) from None
     except OSError as error:
@@ -175,7 +183,7 @@ def _extract_zip(archive: Path, folder: Path, tally: _Tally) -> None:
             name = Path(member.filename)
             if name.is_absolute() or ".." in name.parts or member.external_attr >> 28 == 0o12:
                 raise _refused(archive, member.filename, "points elsewhere")
-            tally.add(member.filename, member.file_size)
+            tally.add(member.filename, member.file_size, folder=member.is_dir())
         packed.extractall(folder)
 
 
@@ -215,7 +223,7 @@ def _checked_members(packed: tarfile.TarFile, archive: Path, tally: _Tally) -> I
         name = PurePosixPath(member.name)
         if name.is_absolute() or ".." in name.parts or not (member.isfile() or member.isdir()):
             raise _refused(archive, member.name, "points elsewhere, or is neither file nor folder")
-        tally.add(member.name, member.size)
+        tally.add(member.name, member.size, folder=member.isdir())
         member.mode = 0o755 if member.isdir() else 0o644
         member.uid, member.gid, member.uname, member.gname = os.getuid(), os.getgid(), "", ""
         yield member

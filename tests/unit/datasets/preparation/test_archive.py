@@ -106,6 +106,8 @@ BAD = {
     "zip, long name": lambda: (one_zip("d/" + "a" * 300, b""), 'a member is refused: "d/a+….* of 302 characters'),
     "zip, long path": lambda: (one_zip("/".join(["a" * 200] * 20)[1:], b""), "a member is refused"),
     "zip, file as folder": lambda: (one_zip_of("a", "a/b"), "cannot be read"),
+    "zip, one name twice": lambda: (one_zip_of("d/a", "b", "d/a"), 'a member is refused: "d/a" is there twice'),
+    "zip, nothing": lambda: (one_zip_of(), "holds no file"),
     "zip, terminal codes": lambda: (one_zip("../\x1b[2J", b""), r'a member is refused: "\.\./\\x1b\[2J" points'),
     "zip, line break": lambda: (one_zip("a\nb", b""), "a member is refused: .* a control character or a backslash"),
     "zip, backslash": lambda: (one_zip("a\\b", b""), "a member is refused: .* a control character or a backslash"),
@@ -116,6 +118,8 @@ BAD = {
         gzip.compress(entry("a", b"x", len(ZEROS)) + ZEROS + END),
         "a header of 8,388,608 bytes|neither",
     ),
+    "tar, one name twice": lambda: (entry("a") + entry("b") + entry("./a") + END, 'refused: "./a" is there twice'),
+    "tar, nothing": lambda: (END, "holds no file"),
     "tar, long name": lambda: (entry("a" * 300) + END, "a member is refused"),
     "tar, hard link": lambda: (entry("a", tarfile.LNKTYPE) + END, "a member is refused"),
     "tar, device": lambda: (entry("a", tarfile.CHRTYPE) + END, "a member is refused"),
@@ -148,6 +152,7 @@ def one_zip_of(*names: str) -> bytes:
     return content.getvalue()
 
 
+@pytest.mark.filterwarnings("ignore:Duplicate name:UserWarning")
 @pytest.mark.parametrize("name", BAD)
 def test_bad_archives_end_in_one_line(name: str, tmp_path: Path) -> None:
     make: Callable[[], tuple[bytes, str]] = BAD[name]
@@ -180,6 +185,11 @@ def test_damaged_archives_never_end_in_a_traceback(tmp_path: Path) -> None:
                 assert not out.exists() or list(out.iterdir()) == []
             else:
                 shutil.rmtree(out)
+
+
+def test_a_folder_may_be_there_twice(tmp_path: Path) -> None:
+    (tmp_path / "a.tar").write_bytes(entry("d", tarfile.DIRTYPE) + entry("d/a") + entry("d", tarfile.DIRTYPE) + END)
+    assert unpack(tmp_path / "a.tar", tmp_path / "out") == [tmp_path / "out/d"]
 
 
 def test_a_bound_of_ones_own(tmp_path: Path) -> None:
