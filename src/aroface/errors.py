@@ -37,8 +37,8 @@ class InputError(Exception):
 
     Args:
         what: Problem, in a few words.
-        file: the file it was found in.
-        record: the record, row, key or index in that file.
+        file: File that it was found in.
+        where: Record, row, key or index in that file.
         expected: Content that should have stood there.
         remedy: Action that the reader can take.
     """

@@ -54,20 +54,20 @@ def asked_for(plan: Plan, method: str = "arcface") -> dict[str, Any]:
 
 
 def test_the_example_has_every_key_and_is_valid() -> None:
-    example = slurm.read_site(ROOT / "slurm/site.example.yaml")
+    example = slurm.complete_site(ROOT / "slurm/site.example.yaml")
     properties = read_json(ROOT / "src/aroface/_schemas/site.schema.json")["properties"]
     assert example.keys() == properties.keys() == slurm.DEFAULTS.keys()
     for kind in ("cpu", "gpu"):
         assert example[kind].keys() == properties[kind]["properties"].keys()
     for variable in ("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME"):  # GPUs talk by one, their processes by the other
         assert f"{variable}=" in example["setup"]
-    assert slurm.read_site(ROOT / "slurm/no such file") == slurm.DEFAULTS
+    assert slurm.complete_site(ROOT / "slurm/no such file") == slurm.DEFAULTS
 
 
 def test_a_wrong_key_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "site.yaml").write_text("gpu: {partitoin: gpu}\n")
     with pytest.raises(InputError, match=r"site.yaml: gpu: .*'partitoin' was unexpected"):
-        slurm.read_site(tmp_path / "site.yaml")
+        slurm.complete_site(tmp_path / "site.yaml")
 
 
 @pytest.mark.parametrize(
@@ -82,13 +82,13 @@ def test_a_wrong_key_is_one_line(tmp_path: Path) -> None:
 def test_a_wrong_value_is_one_line(tmp_path: Path, line: str, expected: str) -> None:
     (tmp_path / "site.yaml").write_text(f"{line}\n")
     with pytest.raises(InputError, match=rf"^{tmp_path}/site.yaml: .*{expected}"):
-        slurm.read_site(tmp_path / "site.yaml")
+        slurm.complete_site(tmp_path / "site.yaml")
 
 
 def test_a_key_without_a_value_says_nothing(tmp_path: Path) -> None:
     """As it stays when all lines below it are deleted from a copy of the example."""
     (tmp_path / "site.yaml").write_text("cpu:\ngpu:\n  type:\n  count: 4\naccount:\nsetup:\nnodes: 2\n")
-    assert slurm.read_site(tmp_path / "site.yaml") == {**slurm.DEFAULTS, "gpu": {"count": 4}, "nodes": 2}
+    assert slurm.complete_site(tmp_path / "site.yaml") == {**slurm.DEFAULTS, "gpu": {"count": 4}, "nodes": 2}
 
 
 @pytest.mark.parametrize("word", ["-n", "-np", "-kn", "--dry-run", "--dryrun"])
@@ -109,7 +109,7 @@ def test_a_type_of_gpu_may_have_a_hyphen(
 ) -> None:
     """As Slurm itself finds them: the plugin refuses such a gres, and another way of asking for it in the extras."""
     (tmp_path / "site.yaml").write_text("gpu: {type: nvidia_a100-sxm4-80gb}\n")
-    monkeypatch.setenv(slurm.SITE, json.dumps(slurm.read_site(tmp_path / "site.yaml")))
+    monkeypatch.setenv(slurm.SITE, json.dumps(slurm.complete_site(tmp_path / "site.yaml")))
     asked = slurm_resources.job_resources(GPU_JOB), asked_for(plan_of(tmp_path))
     for resources in asked:
         assert "gres" not in resources

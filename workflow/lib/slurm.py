@@ -13,7 +13,7 @@ from typing import Any
 
 import container
 from aroface.errors import InputError
-from aroface.schemas import read_yaml, validate
+from aroface.planning.site import SITE_FILE, read_site
 from refusals import ending_in_one_line
 from slurm_plugin import extend_plugin, status_command
 
@@ -70,7 +70,7 @@ def profile(folder: str) -> Profile:
     Exits with one line and status 2 where something is wrong.
     """
     with ending_in_one_line():
-        site = read_site(Path(folder) / "site.yaml")
+        site = complete_site(Path(folder) / SITE_FILE.name)
         os.environ[SITE] = json.dumps(site)
         os.environ["AROFACE_SETUP"] = site["setup"]
         os.environ["AROFACE_SCRATCH"] = site["scratch"] or ""
@@ -81,24 +81,13 @@ def profile(folder: str) -> Profile:
         return Profile(site, Path(folder))
 
 
-def read_site(path: Path) -> dict[str, Any]:
-    """The site's settings, with defaults for what is not said; all defaults where there is no such file.
-
-    A key without a value, as it stays when the lines below it are deleted, says nothing.
+def complete_site(path: Path) -> dict[str, Any]:
+    """The site's settings, with defaults for what its file leaves out; all defaults where there is no such file.
 
     Raises:
-        InputError: one line with file and key.
+        InputError: One line with file and key.
     """
-    settings = (read_yaml(path) or {}) if path.exists() else {}
-    settings = _without_blanks(settings)
-    validate(settings, "site", file=path)
-    return {**DEFAULTS, **settings}
-
-
-def _without_blanks(settings: Any) -> Any:
-    if not isinstance(settings, dict):
-        return settings
-    return {key: _without_blanks(value) for key, value in settings.items() if value is not None}
+    return {**DEFAULTS, **read_site(path)}
 
 
 def plans_only(words: Sequence[str]) -> bool:

@@ -146,7 +146,7 @@ class Sources:
             self._found |= {source.name: source for source in made}
 
     def training_set(self, name: str, where: str) -> DataSource:
-        """The training set ``name``; ``record`` is where the configuration names it.
+        """The training set ``name``; ``where`` is the key that names it in the configuration.
 
         Raises:
             InputError: there is none of this name, or what lies there is damaged.
@@ -157,7 +157,7 @@ class Sources:
         return self._find(name, where, "training set", self._datasets)
 
     def benchmark(self, name: str, where: str) -> DataSource:
-        """The set ``name`` that models are evaluated on; ``record`` is where the configuration names it.
+        """The set ``name`` that models are evaluated on; ``where`` is the key that names it in the configuration.
 
         Raises:
             InputError: there is none of this name, or what lies there is damaged.
@@ -178,7 +178,7 @@ class Sources:
         return self._released[entry.key]
 
     def training_label(self, name: str, where: str) -> str:
-        """The printed name of a training set, which need not be there; ``record`` is where it is named.
+        """The printed name of a training set, which need not be there; ``where`` is the key that names it.
 
         Raises:
             InputError: there is none of this name.

@@ -26,6 +26,7 @@ from aroface.planning.config import (
     read_methods,
 )
 from aroface.planning.data_sources import DataSource, Sources, write_if_new
+from aroface.planning.site import SITE_FILE
 from aroface.results import Results
 from aroface.training.execution import command_line
 from aroface.training.recipe import fitting_processes, recipe_hash
@@ -188,7 +189,7 @@ class Plan:
                     return Devices(processes, gpus, fewer)
         raise InputError(
             f"{processes} processes on {gpus} GPUs of {experiment.variant} on {nodes} nodes",
-            file="slurm/site.yaml",
+            file=SITE_FILE,
             where="nodes",
             expected="as many on each node",
             remedy="see training.processes and resources.train.gpus of the configuration",

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from aroface.datasets.formats.registry import FORMATS
 from aroface.errors import InputError
 from aroface.models.footprint_table import find_footprint
 from aroface.planning.data_sources import DataSource
@@ -31,9 +32,8 @@ from aroface.planning.forecast.simulation import (
     simulate,
 )
 from aroface.planning.plan import Plan, PlannedRun
-from aroface.schemas import read_yaml, validate
+from aroface.planning.site import SITE_FILE, read_site
 
-SITE = Path("slurm/site.yaml")
 DEFAULT_GPUS, DEFAULT_GPUS_PER_NODE = 16, 4
 COMPARED_GPUS = (4, 8, 16, 32)
 KINDS = ("data", "import", "train", "embed", "evaluate", "render")
@@ -101,8 +101,7 @@ def find_site(
     Raises:
         InputError: the file is malformed.
     """
-    settings: Mapping[str, Any] = (read_yaml(root / SITE) or {}) if (root / SITE).exists() else {}
-    validate(settings, "site", file=root / SITE)
+    settings = read_site(root / SITE_FILE)
     queue, nodes = settings.get("gpu", {}), settings.get("nodes", 1)
     asked = plan.values["resources"]["train"]["gpus"]
     per_node = gpus_per_node or queue.get("per_node") or max(DEFAULT_GPUS_PER_NODE, -(-asked // nodes))
@@ -261,10 +260,8 @@ class _Hours:
 
     def _images(self, rule: str) -> int:
         """Images of the set that a rule verifies; 0 of one that it makes."""
-        counts = self._costs.counts.get(rule.removeprefix("verify_"), {}) if rule.startswith("verify_") else {}
-        if "pairs" in counts and "images" not in counts:
-            return 2 * counts["pairs"]
-        return sum(counts.get(part, 0) for part in ("images", "gallery", "distractors", "probes"))
+        sets = (source for source in self._plan.sources.received if rule == f"verify_{source.name}")
+        return sum(FORMATS[each.kind].image_count(self._costs.counts.get(each.name, {})) for each in sets)
 
 
 def _job(task: Task, chosen: Mapping[str, Task], plan: Plan, hours: _Hours, site: Site) -> SimulatedJob:

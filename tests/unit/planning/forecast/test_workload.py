@@ -186,6 +186,8 @@ def test_the_site_says_how_many_gpus_there_are(tmp_path: Path) -> None:
     (tmp_path / "slurm/site.yaml").write_text("nodes: 2\ngpu: {count: 24, per_node: 8, max_hours: 12}\n")
     assert find_site(plan, root=tmp_path) == Site(24, 8, 2, 12)
     assert find_site(plan, root=tmp_path, gpus=8, gpus_per_node=2) == Site(8, 2, 2, 12)
+    (tmp_path / "slurm/site.yaml").write_text("account:\nnodes:\ngpu:\n  type:\n  count: 8\n")
+    assert find_site(plan, root=tmp_path) == Site(8, 4, 1, None)
     (tmp_path / "slurm/site.yaml").write_text("gpu: {cuont: 24}\n")
     with pytest.raises(InputError, match=r"site.yaml: gpu: .*'cuont' was unexpected"):
         find_site(plan, root=tmp_path)
