@@ -11,8 +11,8 @@ def kernel_lock(file: IO[Any], *, shared: bool = False, wait: bool = False) -> b
 
     Args:
         file: File to be locked.
-        shared: Whether others may have it at the same time, as long as theirs are shared too.
-        wait: Whether to wait for it.
+        shared: True if others may have it at the same time, as long as theirs are shared too.
+        wait: True to wait for it.
 
     Returns:
         Whether this process has the lock now; None where the file system has none.

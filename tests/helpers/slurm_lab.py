@@ -1,7 +1,7 @@
 """A real Slurm on this machine: slurmctld and two slurmd that pretend to be GPU nodes, without systemd or cgroups.
 
-    python tests/slurm/lab.py up FOLDER      then: export SLURM_CONF=FOLDER/etc/slurm.conf
-    python tests/slurm/lab.py down FOLDER
+    python tests/helpers/slurm_lab.py up FOLDER      then: export SLURM_CONF=FOLDER/etc/slurm.conf
+    python tests/helpers/slurm_lab.py down FOLDER
 
 For Debian and Ubuntu, as root. What it changes outside the folder (links in /etc/slurm, two lines in /etc/hosts) it
 takes back, and so does the next ``up`` for a lab that was killed. Packages stay installed.

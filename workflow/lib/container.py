@@ -22,7 +22,7 @@ def check_image(site: dict[str, Any]) -> None:
     """Refuse a container that is not there.
 
     Raises:
-        InputError: one line that says how it is built.
+        InputError: The image is missing; the line says how it is built.
     """
     image = Path(site["image"])
     if site["environment"] == CONTAINER and not image.exists():
@@ -38,12 +38,12 @@ def offer_container(site: dict[str, Any], plan: Plan, root: Path) -> None:
     """Let jobs find the container's python first, if the site wants one, and let that see all that they read or write.
 
     Args:
-        site: the settings.
+        site: Settings of the site.
         plan: Plan with the folders of data and results.
-        root: folder of the repository.
+        root: Folder of the repository.
 
     Raises:
-        InputError: the path of one of these folders holds what separates them.
+        InputError: The path of one of these folders holds what separates them.
     """
     if site["environment"] != CONTAINER:
         return

@@ -16,9 +16,9 @@ def print_summary(workflow: Any, plan: Plan, root: Path) -> None:
     """Print what a dry run planned, if that is what it was and it came so far; to be called at exit.
 
     Args:
-        workflow: Snakemake's.
+        workflow: Snakemake's object of that name.
         plan: Plan of the configuration.
-        root: folder of the repository.
+        root: Folder of the repository.
     """
     if not workflow.dryrun or workflow.scheduler is None:
         return

@@ -24,7 +24,7 @@ def trust_what_was_brought(plan: Plan) -> None:
     done once Snakemake has made anything here.
 
     Args:
-        plan: its runs and benchmarks are looked at.
+        plan: Plan of the configuration.
     """
     if KNOWN.exists() and any(KNOWN.iterdir()):
         return
@@ -45,7 +45,7 @@ def trust_what_is_whole(plan: Plan, persistence: type[Any]) -> None:
     ``ancient()`` input, whether it is there or not. What has no such name is made again, with today's parameters.
 
     Args:
-        plan: Its runs and data sets are trusted.
+        plan: Plan of the runs and data sets that are trusted.
         persistence: Snakemake's class of that name, whose method ``incomplete`` is replaced.
     """
     incomplete, runs = persistence.incomplete, plan.results.runs

@@ -35,8 +35,8 @@ class Queued:
     """A job in the queue.
 
     Attributes:
-        number: Slurm's.
-        state: such as RUNNING.
+        number: Number that Slurm gave it.
+        state: State of Slurm, such as RUNNING.
         folder: Folder that it was submitted from.
         comment: Description of the job.
     """
@@ -57,7 +57,7 @@ def wait_for_earlier_jobs(wanted: set[str], folder: Path = Path()) -> bool:
     """Wait until no job of an earlier call makes what is to be made now; says whether there was one.
 
     Args:
-        wanted: comments of the jobs to be started.
+        wanted: Comments of the jobs to be started.
         folder: Folder that jobs are submitted from.
 
     Raises:

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 from aroface.exit_status import ExitStatus
 from aroface.planning.products import Products, latest, partial
 from calls import start_again
-from slurm_plugin import REFUSALS
+from slurm_plugin import REFUSALS, job_key, single_jobs
 
 NOTE = "Incomplete: some results could not be made, and -- stands for them."
 ERROR = re.compile(r"\berror\b|^aroface: |\w(Error|Exception)\b", re.IGNORECASE)
@@ -92,34 +92,35 @@ def finish_failed(workflow: Any, products: Products, interrupts: Interrupts, rep
     print(*failures(workflow.scheduler.failed, REFUSALS), sep="\n", file=sys.stderr)
 
 
-def render_unfinished(paper: Products, rules: Collection[str], report: Sequence[str]) -> None:
+def render_unfinished(products: Products, rules: Collection[str], report: Sequence[str]) -> None:
     """Render from what there is what the rules of these names were to render, each beside the place of the whole.
 
     Args:
-        paper: tables, figures and the document.
-        rules: names of the rules that did not get to it.
-        report: arguments of ``aroface report``, all but where it goes.
+        products: Tables, figures and pages.
+        rules: Names of the rules that did not get to it.
+        report: Arguments of ``aroface report`` but the file.
     """
-    for table in paper.offered:
+    for table in products.offered:
         if f"table_{table}" in rules:
-            _aroface("table", shlex.split(paper.table_arguments(table)), [paper.partial_file(table)])
-    for figure in paper.figures:
+            _aroface("table", shlex.split(products.table_arguments(table)), [products.partial_file(table)])
+    for figure in products.figures:
         if f"figure_{figure}" in rules:
-            _figure(paper, figure)
+            _figure(products, figure)
     if "compare" in rules:
-        _aroface("compare", shlex.split(paper.compare_arguments()), map(partial, paper.compare_files))
+        _aroface("compare", shlex.split(products.compare_arguments()), map(partial, products.compare_files))
     if "claims" in rules:
-        _aroface("claims", shlex.split(paper.claims_arguments()), map(partial, paper.claims_files))
+        _aroface("claims", shlex.split(products.claims_arguments()), map(partial, products.claims_files))
     if "document" in rules:
-        _document(paper)
+        _document(products)
     if "report" in rules:
-        _aroface("report", report, [partial(paper.report_file)])
+        _aroface("report", report, [partial(products.report_file)])
 
 
-def remove_superseded(paper: Products) -> None:
+def remove_superseded(products: Products) -> None:
     """Remove tables, figures and pages with gaps where by now there is the whole."""
-    tables = [paper.table_file(table) for table in paper.offered]
-    for path in [*tables, *paper.picture_files, *paper.verdict_files, *paper.document_files, paper.report_file]:
+    tables = [products.table_file(table) for table in products.offered]
+    pages = [*products.verdict_files, *products.document_files, products.report_file]
+    for path in [*tables, *products.picture_files, *pages]:
         if path.exists() and latest(path) == path:
             for gaps in path.parent.glob(f"{path.stem}.partial.*"):
                 gaps.unlink(missing_ok=True)
@@ -132,11 +133,10 @@ def failures(jobs: Iterable[Any], refusals: Mapping[tuple[str, ...], str] | None
         jobs: Jobs of Snakemake, or groups of them.
         refusals: Messages of Slurm on jobs that it did not take and that have no log, by rule and wildcards.
     """
-    single = [member for job in jobs for member in getattr(job, "jobs", [job])]
     lines = []
-    for job in single:
+    for job in (single for each in jobs for single in single_jobs(each)):
         log = Path(job.log[0]) if job.log else None
-        key = (job.rule.name, *map(str, job.wildcards))
+        key = job_key(job)
         refused = (refusals or {}).get(key)
         reason = f"not submitted: {refused}" if refused else _last_error(log)
         lines.append(f"failed: {' '.join(key)}: {reason}")
@@ -152,10 +152,10 @@ def _last_error(log: Path | None) -> str:
     return f"{log}: {(errors or lines or ['empty'])[-1]}"
 
 
-def _figure(paper: Products, figure: str) -> None:
+def _figure(products: Products, figure: str) -> None:
     """Draw the curves that there are, without example faces if the data that those are taken from are not there."""
-    out = [paper.figure_stem(figure).with_name(f"{figure}.partial")]
-    words = _without(shlex.split(paper.figure_arguments(figure)), "--out")
+    out = [products.figure_stem(figure).with_name(f"{figure}.partial")]
+    words = _without(shlex.split(products.figure_arguments(figure)), "--out")
     if not _aroface("figure", words, out) and "--faces" in words:
         _aroface("figure", _without(words, "--faces"), out)
 
@@ -166,14 +166,14 @@ def _without(words: Sequence[str], option: str) -> list[str]:
     return [*words[:at], *words[at + 2 :]]
 
 
-def _document(paper: Products) -> None:
-    fragments = [path for path in map(latest, paper.fragments) if path.exists()]
-    pictures = [path for path in map(latest, paper.picture_files) if path.exists()]
-    note = " ".join(part for part in (paper.plan.values["note"], NOTE) if part)
+def _document(products: Products) -> None:
+    fragments = [path for path in map(latest, products.fragments) if path.exists()]
+    pictures = [path for path in map(latest, products.picture_files) if path.exists()]
+    note = " ".join(part for part in (products.plan.values["note"], NOTE) if part)
     words = [*map(str, fragments), *(["--pictures", *map(str, pictures)] if pictures else []), f"--note={note}"]
-    words += ["--report", str(partial(paper.report_file))]
+    words += ["--report", str(partial(products.report_file))]
     if fragments:
-        _aroface("document", words, map(partial, paper.document_files))
+        _aroface("document", words, map(partial, products.document_files))
 
 
 def _aroface(verb: str, arguments: Sequence[str], out: Iterable[Path]) -> bool:

@@ -41,15 +41,15 @@ class Profile:
     """Settings of ``slurm/config.yaml``.
 
     Args:
-        site: the settings.
+        site: Settings of the site, complete.
         folder: Folder of the profile.
 
     Attributes:
-        jobs: most at once.
+        jobs: Largest number of jobs at once.
         default_resources: Resources of every job.
         precommand: Commands that the shell of every job runs first.
         status_command: Command by which the plugin asks for states.
-        poll_seconds: before it first does.
+        poll_seconds: Seconds before it first does.
         deployment: Environments that Snakemake itself provides.
     """
 

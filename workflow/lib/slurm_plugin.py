@@ -36,7 +36,7 @@ def status_command(wanted: str) -> str | None:
         wanted: ``auto``, ``squeue`` or ``sacct``.
 
     Raises:
-        InputError: neither is safe here.
+        InputError: Neither is safe here.
     """
     if wanted != "auto" or shutil.which("scontrol") is None:
         return None if wanted == "auto" else wanted
@@ -150,12 +150,12 @@ def keep_refusals() -> None:
     report_submission = plugin.Executor._report_job_submission_threadsafe
 
     def refused(self: Any, job_info: Any, msg: str) -> None:
-        for job in _single(job_info.job):
+        for job in single_jobs(job_info.job):
             REFUSALS[job_key(job)] = sbatch_words(msg)
         report_error(self, job_info, msg)
 
     def submitted(self: Any, job_info: Any) -> None:
-        for job in _single(job_info.job):
+        for job in single_jobs(job_info.job):
             REFUSALS.pop(job_key(job), None)
         report_submission(self, job_info)
 
@@ -163,7 +163,7 @@ def keep_refusals() -> None:
     plugin.Executor._report_job_submission_threadsafe = submitted
 
 
-def _single(job: Any) -> list[Any]:
+def single_jobs(job: Any) -> list[Any]:
     """The jobs of a group, or the job alone."""
     return [*getattr(job, "jobs", [job])]
 

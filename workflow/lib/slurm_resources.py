@@ -132,7 +132,7 @@ class TrainingTime:
 
     Args:
         plan: Plan of the configuration.
-        root: folder of the repository.
+        root: Folder of the repository.
     """
 
     def __init__(self, plan: Plan, root: Path) -> None:

@@ -48,24 +48,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         if options.debug:
             raise
-        _defer_to_rank_zero()
-        print(f"aroface: error: {error}", file=sys.stderr)
-        return ExitStatus.BAD_INPUT
+        return _refuse(error)
     except ModuleNotFoundError as error:
         missing = missing_package(error, options.verb)
         if options.debug or missing is None:
             raise
-        _defer_to_rank_zero()
-        print(f"aroface: error: {missing}", file=sys.stderr)
-        return ExitStatus.BAD_INPUT
+        return _refuse(missing)
     except UnicodeEncodeError as error:  # the name of a file or folder in a hash or a list
         if options.debug or "surrogates" not in error.reason:
             raise
         begin, end = max(0, error.start - 40), error.end + 40
-        name = ascii(error.object[begin:end])
-        _defer_to_rank_zero()
-        print(f"aroface: error: {name} is not UTF-8; rename files and folders of such names", file=sys.stderr)
-        return ExitStatus.BAD_INPUT
+        return _refuse(f"{error.object[begin:end]!a} is not UTF-8; rename files and folders of such names")
     except KeyboardInterrupt:
         if options.debug:
             raise
@@ -78,10 +71,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         line = _line(error)
         if options.debug or line is None:
             raise
-        _defer_to_rank_zero()
-        print(f"aroface: error: {line}", file=sys.stderr)
-        return ExitStatus.BAD_INPUT
+        return _refuse(line)
     return status or ExitStatus.DONE
+
+
+def _refuse(reason: object) -> ExitStatus:
+    """Print why the input cannot be used; return the exit status."""
+    _defer_to_rank_zero()
+    print(f"aroface: error: {reason}", file=sys.stderr)
+    return ExitStatus.BAD_INPUT
 
 
 def _check_words(words: Sequence[str]) -> None:

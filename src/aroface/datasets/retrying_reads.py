@@ -82,7 +82,7 @@ class SteadyFile:
         """``size`` bytes from ``offset`` on, fewer only where the file ends.
 
         Raises:
-            InputError: The file cannot be read, or not for long; it names ``record``.
+            InputError: The file cannot be read, or not for long; it names ``where``.
         """
         return retrying(lambda: self._read(size, offset), self.path, where)
 

@@ -135,10 +135,10 @@ def _steps(products: Products) -> Iterator[Step]:
     embedded = tuple(b if b.exists() else a for a, b in zip(features, records, strict=True))
     yield Step("embed", embedded, (*(step.name for step in weights), *(step.name for step in made)))
     yield Step("evaluate", tuple(records), ("embed",))
-    yield from _paper_steps(products)
+    yield from _reporting_steps(products)
 
 
-def _paper_steps(products: Products) -> Iterator[Step]:
+def _reporting_steps(products: Products) -> Iterator[Step]:
     tables, pictures = tuple(products.table_files), tuple(products.picture_files)
     shown = [*([Step("tables", tables, ("evaluate",))] if tables else [])]
     shown += [Step("figures", pictures, ("evaluate",))] if pictures else []

@@ -6,7 +6,8 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from aroface.humanize import bytes_text
+from aroface.files import HASH_DIGITS
+from aroface.humanize import bytes_text, plural
 from aroface.reporting.html_report.runs import read_mapping
 
 
@@ -43,7 +44,7 @@ class ReportedDataSet:
     @property
     def key(self) -> str:
         """Name and hash."""
-        return f"{self.name}-{self.manifest_hash[:8]}"
+        return f"{self.name}-{self.manifest_hash[:HASH_DIGITS]}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def view_data(data: ReportedDataSet) -> DataView:
         data,
         there=bool(manifest),
         counts=counts,
-        files=f"{len(files):,} {'file' if len(files) == 1 else 'files'}, {total}" if files else "",
+        files=f"{plural(len(files), 'file')}, {total}" if files else "",
         verdicts=tuple((name, each["passed"], each["detail"]) for name, each in manifest.get("verdicts", {}).items()),
         corrupt=len(manifest.get("corrupt", ())),
         identity="" if "files" in identity else json.dumps(identity, indent=2, ensure_ascii=False),
