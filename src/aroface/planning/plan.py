@@ -136,7 +136,7 @@ class Plan:
         sources: the data sets it names.
         runs: Runs by name.
         benchmarks: Benchmarks by name.
-        labels: printed names of methods and training sets.
+        labels: Printed names of methods and training sets, and of benchmarks that are made here.
     """
 
     configuration: Configuration
@@ -298,12 +298,17 @@ def make_plan(files: Sequence[Path], changes: Mapping[str, Any] | None = None, *
     for experiment in (run.experiment for run in runs.values() if run.experiment.label):
         labels[experiment.variant] = f"{labels[experiment.method]} ({experiment.label})"
     used = {name for run in runs.values() for name in _names(run.experiment)}
+    made = {name: each.source.label for name, each in benchmarks.items() if each.source.label != each.source.name}
     return Plan(
         configuration,
         sources,
         runs,
         benchmarks,
-        {key: label for key, label in labels.items() if key in used},
+        {
+            # Received benchmarks have their titles in the registry.
+            **{name: label for name, label in made.items() if not benchmarks[name].source.received},
+            **{key: label for key, label in labels.items() if key in used},
+        },
     )
 
 

@@ -25,10 +25,10 @@ SWEEP = {"sweep": {"optimiser.lr": [0.05, 0.07]}}
 BY_HAND = [{"overrides": {"optimiser": {"lr": lr}}, "label": f"lr={lr}"} for lr in (0.05, 0.07)]
 
 
-def plan(tmp_path: Path, *experiments: dict[str, Any]) -> Plan:
+def plan(tmp_path: Path, *experiments: dict[str, Any], **changes: Any) -> Plan:
     results = {"paths": {"results": str(tmp_path / "results"), "data": str(tmp_path / "data")}}
     (tmp_path / "c.yaml").write_text(
-        yaml.safe_dump({**BASE, **results, "experiments": list(experiments)}, sort_keys=False)
+        yaml.safe_dump({**BASE, **results, **changes, "experiments": list(experiments)}, sort_keys=False)
     )
     return make_plan([tmp_path / "c.yaml"])
 
@@ -40,6 +40,14 @@ def test_sweep_is_the_experiments_written_out(tmp_path: Path) -> None:
     assert swept._listing() == written._listing()
     assert [run.experiment.recipe["optimiser"]["lr"] for run in swept.runs.values()] == [0.05, 0.05, 0.07, 0.07]
     assert len(swept.records()) == 4
+
+
+def test_a_benchmark_that_is_made_has_the_label_of_its_set(tmp_path: Path) -> None:
+    bare = plan(tmp_path, ARCFACE)
+    data = {**CONFIG["data"], "clean": {**CONFIG["data"]["clean"], "label": "pairs of full quality"}}
+    named = plan(tmp_path, ARCFACE, data=data)
+    assert named.labels == {**bare.labels, "pairs_clean": "pairs of full quality"}
+    assert [each.file for each in named.benchmarks.values()] == [each.file for each in bare.benchmarks.values()]
 
 
 def test_labels_change_no_run(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def figure_operating(
         benchmark: key of a benchmark whose records have such a curve.
         out: path of the files without their suffix.
         kind: ``tar_far`` of pairs, ``tpir_fpir`` of a search.
-        title: the benchmark's name in the caption; its key where None.
+        title: Name of the benchmark in the caption; if None, its label or key.
         caption_note: last sentence of the caption.
         shown: see :class:`aroface.reporting.records.Selection`.
 
@@ -151,7 +151,7 @@ def figure_operating(
     """
     runs, experiments, labels = selected(shown)
     found = operating_curves(load_records(records, runs), benchmark, KINDS[kind], experiments)
-    caption = _caption(KINDS[kind], title or benchmark, [*found.values()])
+    caption = _caption(KINDS[kind], title or labels.get(benchmark, benchmark), [*found.values()])
     save_figure(out, lambda: draw(found, KINDS[kind], labels), caption, caption_note)
 
 
