@@ -47,7 +47,7 @@ def save_weights(path: str | PathLike[str], model: nn.Module, metadata: Mapping[
             :func:`load_weights`.
 
     Raises:
-        InputError: the file cannot be written (no room, no permission); what stood at ``path`` is left alone.
+        InputError: The file cannot be written (no room, no permission); what stood at ``path`` is left alone.
     """
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     # One header entry only: safetensors writes several in an order that changes from call to call.
@@ -66,7 +66,7 @@ def read_weights(path: str | PathLike[str]) -> tuple[StateDict, dict[str, str]]:
     """Read a safetensors file: tensors by name, and its metadata.
 
     Raises:
-        InputError: the file is missing, or truncated or otherwise no safetensors.
+        InputError: The file is missing, or truncated or otherwise no safetensors.
     """
     refuse_placeholder(path)
     try:
@@ -94,7 +94,7 @@ def load_weights(path: str | PathLike[str], model: nn.Module, arch: str | None =
         The file's metadata.
 
     Raises:
-        InputError: no such file, or a name or shape that ``model`` does not have or that it misses; the line names the
+        InputError: No such file, or a name or shape that ``model`` does not have or that it misses; the line names the
             first of them and ``model`` is left as it was.
     """
     state, metadata = read_weights(path)
@@ -120,7 +120,7 @@ def check_fit(
         found: architecture that the file claims, if it does.
 
     Raises:
-        InputError: the first name or shape that differs.
+        InputError: The first name or shape that differs.
     """
     words = f"a checkpoint of {expected}" + (f", not of {found}" if found and found != expected else "")
     for name, value in wanted.items():
@@ -182,7 +182,7 @@ def load_foreign(path: str | PathLike[str], color: Color | None = None, *, look:
         look: Mode of inspection, in which an unknown channel order is no error.
 
     Raises:
-        InputError: the file is missing, damaged, of another kind, fits no architecture, or does not tell the order of
+        InputError: The file is missing, damaged, of another kind, fits no architecture, or does not tell the order of
             its channels.
     """
     file = weights_in(path)

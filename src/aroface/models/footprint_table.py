@@ -37,7 +37,7 @@ def find_footprint(arch: str, embedding_size: int, precision: str) -> Footprint:
         precision: ``fp32``, ``fp16`` or ``bf16``.
 
     Raises:
-        InputError: the table does not have the architecture.
+        InputError: The table does not have the architecture.
     """
     table = _table()
     if arch not in table:

@@ -53,7 +53,7 @@ def import_checkpoint(
         The path of ``checkpoint.json``.
 
     Raises:
-        InputError: no such checkpoint (see :func:`aroface.models.checkpoint.load_foreign`), or one of another
+        InputError: No such checkpoint (see :func:`aroface.models.checkpoint.load_foreign`), or one of another
             architecture; or the folder holds a trained run.
     """
     if arch is not None and arch not in ARCHITECTURES:

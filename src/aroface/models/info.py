@@ -33,7 +33,7 @@ def describe(path: str | PathLike[str], color: Color | None = None) -> list[str]
         color: order of the channels that the file's weights take; by default that of its layout.
 
     Raises:
-        InputError: neither of both, or damaged.
+        InputError: Neither of both, or damaged.
     """
     place = Path(path)
     if place.suffix.lower() == SUFFIX and not place.is_dir():

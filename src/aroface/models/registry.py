@@ -87,7 +87,7 @@ def build(
         (N, embedding_size), not normalised.
 
     Raises:
-        InputError: unknown architecture, or options of one that is no IResNet.
+        InputError: Unknown architecture, or options of one that is no IResNet.
     """
     if arch not in ARCHITECTURES:
         raise InputError(f"unknown architecture {arch!r}", expected=f"one of {', '.join(ARCHITECTURES)}")
@@ -104,7 +104,7 @@ def measure(arch: str, embedding_size: int = 512, *, input_size: int = 112) -> M
     """Count parameters and multiplications of ``arch`` without allocating or computing anything.
 
     Raises:
-        InputError: unknown architecture.
+        InputError: Unknown architecture.
     """
     with torch.device("meta"), torch.no_grad():
         model = build(arch, embedding_size, input_size=input_size).eval()

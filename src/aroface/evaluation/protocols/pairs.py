@@ -41,7 +41,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
     to nothing at 0 and 1. The curve of TAR against FAR has ``tar_strict_at_far_*`` as its values.
 
     Raises:
-        InputError: fewer pairs than folds, pairs of one kind only, or embeddings that do not distinguish images.
+        InputError: Fewer pairs than folds, pairs of one kind only, or embeddings that do not distinguish images.
     """
     same, distances = _labelled_distances(features)
     weighted = _weighted(distances, same)

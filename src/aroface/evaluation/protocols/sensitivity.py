@@ -37,7 +37,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
     and pairs whose FAR does not exceed the target.
 
     Raises:
-        InputError: fewer pairs than folds, pairs of one kind only, or embeddings that do not distinguish images.
+        InputError: Fewer pairs than folds, pairs of one kind only, or embeddings that do not distinguish images.
     """
     same = features.arrays["same"]
     check_kinds(same, features)
@@ -102,7 +102,7 @@ def measure(
     """Measure one variant of ``layout``: its metrics by ``names``, and their bootstrap samples.
 
     Raises:
-        InputError: the variant is undistorted, and the embeddings do not distinguish its images.
+        InputError: The variant is undistorted, and the embeddings do not distinguish its images.
     """
     distances = _distances(features, variant, same)
     values = {name: value.item() for name, value in _metrics(distances, same, names).items()}
