@@ -41,9 +41,9 @@ def save_weights(path: str | PathLike[str], model: nn.Module, metadata: Mapping[
     """Write the parameters and buffers of ``model`` atomically as safetensors.
 
     Args:
-        path: the file.
+        path: Path of the file.
         model: Network on any device; the file does not record the device.
-        metadata: words kept in the file's header; ``arch`` names the architecture for error lines of
+        metadata: Words kept in the file's header; ``arch`` names the architecture for error lines of
             :func:`load_weights`.
 
     Raises:
@@ -86,8 +86,8 @@ def load_weights(path: str | PathLike[str], model: nn.Module, arch: str | None =
     """Fill ``model`` from a safetensors file, strictly.
 
     Args:
-        path: a file of :func:`save_weights`.
-        model: takes the weights, on its own device.
+        path: Path of a file of :func:`save_weights`.
+        model: Model that takes the weights, on its own device.
         arch: Architecture of ``model``, for the error line.
 
     Returns:
@@ -114,10 +114,10 @@ def check_fit(
 
     Args:
         state: State dict that was read.
-        wanted: the state dict of the model to be filled.
+        wanted: State dict of the model to be filled.
         path: File of ``state``.
-        expected: architecture of the model.
-        found: architecture that the file claims, if it does.
+        expected: Architecture of the model.
+        found: Architecture that the file claims, if it does.
 
     Raises:
         InputError: The first name or shape that differs.
@@ -139,14 +139,14 @@ class Foreign:
     """A backbone that another project released.
 
     Attributes:
-        arch: key in the registry of architectures.
-        embedding_size: features per face.
+        arch: Key in the registry of architectures.
+        embedding_size: Number of features per face.
         state: State dict for ``build(arch, embedding_size).load_state_dict(…, strict=True)``; RGB images in [-1, 1].
         layout: Convention of the file's parameter names.
-        color: order of the channels that the file's own weights take.
+        color: Order of the channels that the file's own weights take.
         file: File of the weights.
         color_source: Evidence for the order of the channels.
-        left_out: names of tensors in the file that are no part of the backbone, such as a classifier's.
+        left_out: Names of tensors in the file that are no part of the backbone, such as a classifier's.
     """
 
     arch: str
@@ -174,8 +174,8 @@ def load_foreign(path: str | PathLike[str], color: Color | None = None, *, look:
     is that of the last batch norm.
 
     Args:
-        path: the file or folder.
-        color: order of the channels that the weights were trained on; by default what a ``config.json`` or
+        path: Path of the file or folder.
+        color: Order of the channels that the weights were trained on; by default what a ``config.json`` or
             ``model.yaml`` beside them says (``color_space``), else RGB for insightface's names and BGR for AdaFace's
             Lightning checkpoints. Other IR networks, and MagFace's files, do not tell it. For BGR the input channels of
             the first convolution are reversed.

@@ -43,11 +43,11 @@ class Backbone:
 
     Attributes:
         tensors: Tensors by their names without a prefix.
-        left_out: names of the file's other tensors beside them.
+        left_out: Names of the file's other tensors beside them.
         lightning: Layout of AdaFace's checkpoints by Lightning.
         magface: Layout of MagFace's checkpoints.
-        place: keys and prefix that lead to it, with dots between.
-        averages: places of the copies that a training averages beside it, which are not taken.
+        place: Keys and prefix that lead to it, with dots between.
+        averages: Places of the copies that a training averages beside it, which are not taken.
     """
 
     tensors: dict[str, Tensor]

@@ -23,7 +23,7 @@ class Architecture:
 
     Attributes:
         summary: Description in a few words.
-        make: builds it from (embedding size, input size).
+        make: Function that builds it from (embedding size, input size).
         shape: Shape of an IResNet; None for other architectures.
     """
 
@@ -37,10 +37,10 @@ class Measures:
     """Computed facts of a backbone.
 
     Attributes:
-        parameters: number of parameters, frozen ones included.
-        multiply_adds: multiplications of one image's forward pass.
-        feature_map: channels, height and width of the last feature map.
-        embedding_size: features per face.
+        parameters: Number of parameters, frozen ones included.
+        multiply_adds: Number of multiplications of one image's forward pass.
+        feature_map: Channels, height and width of the last feature map.
+        embedding_size: Number of features per face.
     """
 
     parameters: int
@@ -77,9 +77,9 @@ def build(
     """Make a freshly initialised backbone from torch's global generator.
 
     Args:
-        arch: a key of :data:`ARCHITECTURES`.
-        embedding_size: features per face.
-        input_size: side of the square input images in pixels.
+        arch: Key of :data:`ARCHITECTURES`.
+        embedding_size: Number of features per face.
+        input_size: Side of the square input images in pixels.
         options: Options of an IResNet's training; None for insightface's.
 
     Returns:
