@@ -354,6 +354,11 @@ def digest(value: Any, length: int = 64) -> str:
     return hashlib.sha256(canonical(value)).hexdigest()[:length]
 
 
+def derive_seed(*parts: str | int) -> int:
+    """Seed of 63 bits from a seed and the purpose of its draws: other parts, other and independent draws."""
+    return int(digest([*parts], 16), 16) >> 1
+
+
 def sha256_file(path: str | os.PathLike[str]) -> str:
     """Hexadecimal SHA-256 of a file's bytes."""
     with open(path, "rb") as file:

@@ -85,7 +85,7 @@ class _Gather(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, own: Tensor, summed: bool) -> Tensor:
         ctx.summed = summed
-        return gather(own).view_as(own) if world_size() == 1 else gather(own)
+        return gather(own)
 
     @staticmethod
     @torch.autograd.function.once_differentiable

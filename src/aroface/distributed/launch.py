@@ -68,10 +68,7 @@ def nodes_of_step(environment: Mapping[str, str]) -> Nodes | None:
         return None
     tasks = int(environment["SLURM_STEP_NUM_TASKS"])
     if tasks != count:
-        fault, remedy = (
-            f"{tasks} tasks on {count} nodes",
-            "srun --ntasks-per-node=1: each starts its node's processes",
-        )
+        fault, remedy = f"{tasks} tasks on {count} nodes", "srun --ntasks-per-node=1: each starts its node's processes"
         raise InputError(fault, where="SLURM_STEP_NUM_TASKS", expected="one task on each node", remedy=remedy)
     port = PORTS[int(environment["SLURM_JOB_ID"]) % len(PORTS)]
     return Nodes(count, int(environment["SLURM_NODEID"]), first_host(environment["SLURM_STEP_NODELIST"]), port)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import socket
-from datetime import timedelta
 from typing import Any
 
 from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined]
@@ -17,12 +16,12 @@ from torch.distributed.elastic.rendezvous import RendezvousHandler, RendezvousIn
 from torch.distributed.elastic.rendezvous.api import RendezvousStoreInfo, rendezvous_handler_registry
 
 from aroface.distributed.launch import Nodes
+from aroface.distributed.process_group import PATIENCE
 
 BACKEND = "aroface"
 """Name under which torchrun's launcher knows this rendezvous."""
 
 LOOPBACK = "127.0.0.1"
-_TIMEOUT = timedelta(minutes=15)
 _BACKLOG = 2048
 
 
@@ -97,4 +96,4 @@ def _join(nodes: Nodes) -> TCPStore:
 
 def _store(host: str, port: int, *, first: bool, listener: int | None = None) -> TCPStore:
     options: dict[str, Any] = {} if listener is None else {"master_listen_fd": listener}
-    return TCPStore(host, port, is_master=first, timeout=_TIMEOUT, wait_for_workers=False, **options)
+    return TCPStore(host, port, is_master=first, timeout=PATIENCE, wait_for_workers=False, **options)

@@ -45,7 +45,12 @@ class Variant:
     @property
     def quality(self) -> str:
         """Name of the quality in records: ``hq``, ``r24`` ..."""
-        return HIGH_QUALITY if self.resolution is None else f"r{self.resolution}"
+        return quality_key(HIGH_QUALITY if self.resolution is None else self.resolution)
+
+
+def quality_key(quality: str | int) -> str:
+    """Name in records of a quality as options list it: ``hq``, or the side in pixels that images are reduced to."""
+    return HIGH_QUALITY if quality == HIGH_QUALITY else f"r{quality}"
 
 
 def variants(options: Mapping[str, Any]) -> Iterator[Variant]:

@@ -29,7 +29,7 @@ def distinct(
     video.
 
     Raises:
-        InputError: all embeddings are the same.
+        InputError: All embeddings are the same.
     """
     first: tuple[Images, Rows] | None = None
     different, alike = 0, True
@@ -62,7 +62,7 @@ def check_distances(distances: NDArray[np.float64], features: StoredFeatures) ->
         features: Features whose pairs they are.
 
     Raises:
-        InputError: the largest distance exceeds the smallest by less than :data:`THRESHOLD_STEP`.
+        InputError: The largest distance exceeds the smallest by less than :data:`THRESHOLD_STEP`.
     """
     low, high = float(distances.min()), float(distances.max())
     if high - low < THRESHOLD_STEP:

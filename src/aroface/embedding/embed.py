@@ -20,8 +20,8 @@ from aroface.device import choose_device, gpu_facts
 from aroface.distributed.process_group import ProcessGroup, process_group
 from aroface.embedding.benchmark_spec import resolve
 from aroface.embedding.collapse import distinct
-from aroface.embedding.embedder import BATCH_SIZE, Embedder, Rows, load_embedder
-from aroface.embedding.feature_store import Precision, write_index, write_rows
+from aroface.embedding.embedder import BATCH_SIZE, Embedder, load_embedder
+from aroface.embedding.feature_store import Precision, Rows, write_index, write_rows
 from aroface.embedding.image_source import Images, ImageSource
 from aroface.embedding.protocols import find_protocol
 from aroface.environment_lock import lock_state
@@ -87,9 +87,9 @@ def embed_benchmark(
     spec = resolve(benchmark)
     checkpoint = read_checkpoint(run_dir)
     _check_color(checkpoint, spec["options"]["color"], run_dir)
-    with process_group(choose_device(device).type) as ranks:
+    with process_group(choose_device(device).type) as group:
         options = EmbedOptions(batch_size, threads, precision)
-        return embed_with(checkpoint, lambda: load_embedder(run_dir, device), spec, out, options, ranks)
+        return embed_with(checkpoint, lambda: load_embedder(run_dir, device), spec, out, options, group)
 
 
 def embed_with(
@@ -98,7 +98,7 @@ def embed_with(
     spec: Mapping[str, Any],
     out: str | PathLike[str],
     execution: EmbedOptions | None = None,
-    ranks: ProcessGroup | None = None,
+    group: ProcessGroup | None = None,
 ) -> Path:
     """Embed as :func:`embed_benchmark` does, with any embedder.
 
@@ -108,7 +108,7 @@ def embed_with(
         spec: Resolved specification.
         out: Folder of the features.
         execution: Batch size, threads and precision.
-        ranks: Processes that share the rows; this one alone by default.
+        group: Processes that share the rows; this one alone by default.
 
     Returns:
         The path of ``index.json``.
@@ -117,15 +117,15 @@ def embed_with(
         InputError: See :func:`embed_benchmark`.
     """
     folder, options = Path(out), spec["options"]
-    execution, ranks = execution or EmbedOptions(), ranks or ProcessGroup(torch.device("cpu"))
+    execution, group = execution or EmbedOptions(), group or ProcessGroup(torch.device("cpu"))
     index = _index(checkpoint, spec, execution.precision)
     if _is_complete(folder, index):
         return folder / INDEX
     protocol = find_protocol(spec["protocol"])
     source = protocol.open_source(Path(spec["path"]), options, checkpoint["input"]["size"])
     embedder = load()
-    part = range(*(source.rows * rank // ranks.world_size for rank in (ranks.rank, ranks.rank + 1)))
-    with _torch_threads(execution.threads), ranks.at_work():
+    part = range(*(source.rows * rank // group.world_size for rank in (group.rank, group.rank + 1)))
+    with _torch_threads(execution.threads), group.at_work():
         seconds = write_rows(
             folder,
             index["key"],
@@ -138,11 +138,11 @@ def embed_with(
         )
         environment = _environment(embedder, execution.batch_size)
     written = {"rows": source.rows, "dimension": embedder.dimension, "layout": dict(source.layout)}
-    ranks.wait()  # all parts are there
-    wall = round(max(ranks.gather(seconds)), 2)
-    if ranks.first:
+    group.wait()  # all parts are there
+    wall = round(max(group.gather(seconds)), 2)
+    if group.first:
         write_index(folder, {**index, **written, "environment": environment, "wall_s": wall}, source.arrays)
-    ranks.wait()
+    group.wait()
     return folder / INDEX
 
 

@@ -9,14 +9,13 @@ from typing import Literal
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from aroface.device import choose_device, exact_float32
+from aroface.embedding.feature_store import Rows
+from aroface.embedding.image_source import Images
 from aroface.models.run_folder import load_backbone
 
-Images = NDArray[np.uint8]
-Rows = NDArray[np.float32]
 Fusion = Literal["sum", "unit_sum"]
 Network = Callable[[Tensor], Tensor]
 """From normalised images, float (N, 3, size, size), to embeddings (N, dimension); a module, or another's program."""

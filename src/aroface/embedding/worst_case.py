@@ -22,8 +22,9 @@ from aroface.adversary.alignment import AlignmentAdversary
 from aroface.datasets.formats.pairs import read_pairs
 from aroface.device import exact_float32
 from aroface.embedding.alignment_sweep import choose_pairs
-from aroface.embedding.embedder import Embedder, Fusion, Images, Rows
-from aroface.embedding.feature_store import StoredFeatures, open_features, write_index, write_rows
+from aroface.embedding.embedder import Embedder
+from aroface.embedding.feature_store import Rows, StoredFeatures, open_features, write_index, write_rows
+from aroface.embedding.image_source import Images
 from aroface.embedding.pairs import decode_numbers
 from aroface.embedding.sensitivity import order_of
 from aroface.errors import InputError
@@ -170,7 +171,7 @@ def embed_worst_case(
         if resolution is not None and after is None:
             images = downsample(images, resolution)
         warped = misalign(embedder, images, partners, same[rows], level, maximum, after)
-        return _embed(embedder, warped, flip, fusion, batch_size)
+        return embedder.embed(warped, flip=flip, fusion=fusion, batch_size=batch_size)
 
     def batches(start: int) -> Iterator[Rows]:
         for level, rows in track(list(_segments([None, *levels], count, start, batch_size)), description):
@@ -181,10 +182,6 @@ def embed_worst_case(
     written = {"key": key, "rows": shape[0], "dimension": shape[1], "protocol": clean.index["protocol"]}
     write_index(out, written, {"same": same})
     return open_features(out)
-
-
-def _embed(embedder: Embedder, images: Images, flip: bool, fusion: Fusion, batch_size: int) -> Rows:
-    return embedder.embed(images, flip=flip, fusion=fusion, batch_size=batch_size)
 
 
 def _segments(

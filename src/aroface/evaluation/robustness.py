@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from aroface import __version__
-from aroface.embedding.alignment_sweep import HIGH_QUALITY, LEVELS
+from aroface.embedding.alignment_sweep import HIGH_QUALITY, LEVELS, quality_key
 from aroface.embedding.benchmark_spec import resolve
 from aroface.embedding.embed import EmbedOptions, embed_with
 from aroface.embedding.external_model import Model
@@ -257,11 +257,6 @@ class Robustness:
         return [factor for factor, option in LEVELS.items() if getattr(self.grid, option)]
 
 
-def quality_key(quality: str | int) -> str:
-    """The name of a quality in records."""
-    return HIGH_QUALITY if quality == HIGH_QUALITY else f"r{quality}"
-
-
 def measure_robustness(
     models: Sequence[Model],
     pairs: Path,
@@ -287,7 +282,7 @@ def measure_robustness(
         command: Command line, for the report.
 
     Raises:
-        InputError: the pair file is malformed or has pairs of one kind only, a level is out of range, an embedding is
+        InputError: The pair file is malformed or has pairs of one kind only, a level is out of range, an embedding is
             not finite, embeddings do not distinguish images, there are too many models, or two of one name.
     """
     _check_models(models, grid)

@@ -14,8 +14,7 @@ from aroface.datasets.formats.pairs import pair_face, read_pairs
 from aroface.embedding.embedder import BATCH_SIZE, Embedder
 from aroface.embedding.pairs import decode_numbers
 from aroface.evaluation.metrics.verification import accuracy, pair_distances
-
-_SIZE = 112
+from aroface.faces.geometry import TEMPLATE_SIZE
 
 
 def pair_validation(sets: Mapping[str, Path], *, check_images: bool = True) -> Callable[[nn.Module], dict[str, float]]:
@@ -39,18 +38,20 @@ def pair_validation(sets: Mapping[str, Path], *, check_images: bool = True) -> C
     for name, pairs in read.items():
         check_pairs(pairs.same, sets[name])
         for number, image in enumerate(pairs.images if check_images else ()):
-            pair_face(image, sets[name], number, _SIZE)
+            pair_face(image, sets[name], number, TEMPLATE_SIZE)
 
     def validate(network: nn.Module) -> dict[str, float]:
         device = next(network.parameters()).device
         with torch.no_grad():
-            dimension = network(torch.zeros(1, 3, _SIZE, _SIZE, device=device)).shape[1]
-        embedder = Embedder(network, device, _SIZE, "RGB", 127.5, 127.5, dimension)
+            dimension = network(torch.zeros(1, 3, TEMPLATE_SIZE, TEMPLATE_SIZE, device=device)).shape[1]
+        embedder = Embedder(network, device, TEMPLATE_SIZE, "RGB", 127.5, 127.5, dimension)
         found = {}
         for name, pairs in read.items():
             count = len(pairs.images)
             parts = (range(begin, min(begin + BATCH_SIZE, count)) for begin in range(0, count, BATCH_SIZE))
-            rows = np.concatenate([embedder.embed(decode_numbers(pairs, sets[name], part, _SIZE)) for part in parts])
+            rows = np.concatenate(
+                [embedder.embed(decode_numbers(pairs, sets[name], part, TEMPLATE_SIZE)) for part in parts]
+            )
             found[f"{name}_accuracy"] = accuracy(pair_distances(rows[0::2], rows[1::2]), pairs.same)[0].item()
         return found
 

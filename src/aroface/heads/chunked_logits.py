@@ -194,7 +194,6 @@ def _fill_targets(matrix: Tensor, columns: Tensor, value: float) -> None:
     """Set ``matrix`` (B, C) to ``value`` in the columns (B,), in place; a column out of range stands for none."""
     samples = torch.arange(len(matrix), device=matrix.device)
     inside = (columns >= 0) & (columns < matrix.shape[1])
-    columns = columns.clamp(
-        0, matrix.shape[1] - 1
-    )  # no sample is singled out: CUDA would have to wait for their number
+    # No sample is singled out: CUDA would have to wait for their number.
+    columns = columns.clamp(0, matrix.shape[1] - 1)
     matrix[samples, columns] = torch.where(inside, value, matrix[samples, columns])

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from aroface.distributed import collectives
 from aroface.distributed.sharding import shard
 from aroface.errors import InputError
-from aroface.files import digest
+from aroface.files import derive_seed
 from aroface.heads.base import Head
 from aroface.heads.chunked_logits import branches, target_cosines
 
@@ -203,7 +203,7 @@ def _initial_weights(
     """Draw the weights of the classes ``rows``, block by block, so that they depend on nothing else."""
     weight = torch.empty(len(rows), embedding_size, device=device)
     for block in range(rows.start // _BLOCK, -(-rows.stop // _BLOCK)):
-        generator = torch.Generator().manual_seed(int(digest([seed, "classes", block], 16), 16) >> 1)
+        generator = torch.Generator().manual_seed(derive_seed(seed, "classes", block))
         drawn = torch.empty(_BLOCK, embedding_size)
         if initial == "unit":
             drawn = F.normalize(drawn.uniform_(-1, 1, generator=generator))

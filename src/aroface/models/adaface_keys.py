@@ -36,7 +36,7 @@ def to_iresnet(state: Mapping[str, Tensor]) -> StateDict:
     """Translate AdaFace's state dict into that of the IResNet of the same depth, for input in the same channel order.
 
     Args:
-        state: tensors by AdaFace's names, without a prefix. Names that are not AdaFace's are passed through, for the
+        state: Tensors by AdaFace's names, without a prefix. Names that are not AdaFace's are passed through, for the
             comparison with the architecture to find.
 
     Returns:

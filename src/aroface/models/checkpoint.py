@@ -41,13 +41,13 @@ def save_weights(path: str | PathLike[str], model: nn.Module, metadata: Mapping[
     """Write the parameters and buffers of ``model`` atomically as safetensors.
 
     Args:
-        path: the file.
+        path: Path of the file.
         model: Network on any device; the file does not record the device.
-        metadata: words kept in the file's header; ``arch`` names the architecture for error lines of
+        metadata: Words kept in the file's header; ``arch`` names the architecture for error lines of
             :func:`load_weights`.
 
     Raises:
-        InputError: the file cannot be written (no room, no permission); what stood at ``path`` is left alone.
+        InputError: The file cannot be written (no room, no permission); what stood at ``path`` is left alone.
     """
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     # One header entry only: safetensors writes several in an order that changes from call to call.
@@ -66,7 +66,7 @@ def read_weights(path: str | PathLike[str]) -> tuple[StateDict, dict[str, str]]:
     """Read a safetensors file: tensors by name, and its metadata.
 
     Raises:
-        InputError: the file is missing, or truncated or otherwise no safetensors.
+        InputError: The file is missing, or truncated or otherwise no safetensors.
     """
     refuse_placeholder(path)
     try:
@@ -86,15 +86,15 @@ def load_weights(path: str | PathLike[str], model: nn.Module, arch: str | None =
     """Fill ``model`` from a safetensors file, strictly.
 
     Args:
-        path: a file of :func:`save_weights`.
-        model: takes the weights, on its own device.
+        path: Path of a file of :func:`save_weights`.
+        model: Model that takes the weights, on its own device.
         arch: Architecture of ``model``, for the error line.
 
     Returns:
         The file's metadata.
 
     Raises:
-        InputError: no such file, or a name or shape that ``model`` does not have or that it misses; the line names the
+        InputError: No such file, or a name or shape that ``model`` does not have or that it misses; the line names the
             first of them and ``model`` is left as it was.
     """
     state, metadata = read_weights(path)
@@ -114,13 +114,13 @@ def check_fit(
 
     Args:
         state: State dict that was read.
-        wanted: the state dict of the model to be filled.
+        wanted: State dict of the model to be filled.
         path: File of ``state``.
-        expected: architecture of the model.
-        found: architecture that the file claims, if it does.
+        expected: Architecture of the model.
+        found: Architecture that the file claims, if it does.
 
     Raises:
-        InputError: the first name or shape that differs.
+        InputError: The first name or shape that differs.
     """
     words = f"a checkpoint of {expected}" + (f", not of {found}" if found and found != expected else "")
     for name, value in wanted.items():
@@ -139,14 +139,14 @@ class Foreign:
     """A backbone that another project released.
 
     Attributes:
-        arch: key in the registry of architectures.
-        embedding_size: features per face.
+        arch: Key in the registry of architectures.
+        embedding_size: Number of features per face.
         state: State dict for ``build(arch, embedding_size).load_state_dict(…, strict=True)``; RGB images in [-1, 1].
         layout: Convention of the file's parameter names.
-        color: order of the channels that the file's own weights take.
+        color: Order of the channels that the file's own weights take.
         file: File of the weights.
         color_source: Evidence for the order of the channels.
-        left_out: names of tensors in the file that are no part of the backbone, such as a classifier's.
+        left_out: Names of tensors in the file that are no part of the backbone, such as a classifier's.
     """
 
     arch: str
@@ -174,15 +174,15 @@ def load_foreign(path: str | PathLike[str], color: Color | None = None, *, look:
     is that of the last batch norm.
 
     Args:
-        path: the file or folder.
-        color: order of the channels that the weights were trained on; by default what a ``config.json`` or
+        path: Path of the file or folder.
+        color: Order of the channels that the weights were trained on; by default what a ``config.json`` or
             ``model.yaml`` beside them says (``color_space``), else RGB for insightface's names and BGR for AdaFace's
             Lightning checkpoints. Other IR networks, and MagFace's files, do not tell it. For BGR the input channels of
             the first convolution are reversed.
         look: Mode of inspection, in which an unknown channel order is no error.
 
     Raises:
-        InputError: the file is missing, damaged, of another kind, fits no architecture, or does not tell the order of
+        InputError: The file is missing, damaged, of another kind, fits no architecture, or does not tell the order of
             its channels.
     """
     file = weights_in(path)

@@ -57,8 +57,8 @@ def export_model(
 
     Args:
         run_dir: ``results/runs/{run}``.
-        out: the file.
-        form: one of :data:`FORMATS`.
+        out: Path of the file.
+        form: Format, one of :data:`FORMATS`.
         normalised: Flag of a program whose embeddings have unit length; a state dict cannot tell.
 
     Raises:

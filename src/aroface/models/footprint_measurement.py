@@ -27,7 +27,7 @@ def footprint(arch: str, precisions: tuple[str, ...] = ("fp32", "fp16")) -> dict
     are those of one image of 112×112 pixels with 512 features, by precision; see :func:`activation_bytes`.
 
     Raises:
-        InputError: unknown architecture.
+        InputError: Unknown architecture.
     """
     small, large = (measure(arch, size) for size in _SIZES)
     counts: dict[str, Any] = {}
@@ -46,7 +46,7 @@ def activation_bytes(arch: str, precision: str) -> int:
     ``bf16`` too. What kernels need for a moment (workspaces, gradients under way) is not in it.
 
     Raises:
-        InputError: unknown architecture.
+        InputError: Unknown architecture.
     """
     few, many = (_saved_bytes(arch, precision, images) for images in _IMAGES)
     return (many - few) // (_IMAGES[1] - _IMAGES[0])

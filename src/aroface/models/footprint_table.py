@@ -18,7 +18,7 @@ class Footprint:
     """Of a backbone with a certain embedding size and precision.
 
     Attributes:
-        parameters: number of parameters, frozen ones included.
+        parameters: Number of parameters, frozen ones included.
         multiply_adds: Multiply-adds of one image's forward pass.
         activation_bytes: Bytes kept for the backward pass, for each image.
     """
@@ -32,12 +32,12 @@ def find_footprint(arch: str, embedding_size: int, precision: str) -> Footprint:
     """Look a backbone up.
 
     Args:
-        arch: a name in the registry of backbones.
-        embedding_size: features per face.
+        arch: Name in the registry of backbones.
+        embedding_size: Number of features per face.
         precision: ``fp32``, ``fp16`` or ``bf16``.
 
     Raises:
-        InputError: the table does not have the architecture.
+        InputError: The table does not have the architecture.
     """
     table = _table()
     if arch not in table:

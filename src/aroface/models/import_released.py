@@ -40,9 +40,9 @@ def import_checkpoint(
 
     Args:
         file: File that :func:`aroface.models.checkpoint.load_foreign` reads.
-        out: the run folder; one that an import made is made again.
-        color: order of the channels that the weights were trained on; by default that of the file's layout.
-        mean: subtracted from pixel values in 0..255, 127.5 by default.
+        out: Run folder; one that an import made is made again.
+        color: Order of the channels that the weights were trained on; by default that of the file's layout.
+        mean: Value subtracted from pixel values in 0..255, 127.5 by default.
         std: Divisor of the pixel values after subtraction of the mean, 127.5 by default.
         arch: Architecture that the file must hold; any if not given.
         name: Name of the run; by default the folder's.
@@ -53,7 +53,7 @@ def import_checkpoint(
         The path of ``checkpoint.json``.
 
     Raises:
-        InputError: no such checkpoint (see :func:`aroface.models.checkpoint.load_foreign`), or one of another
+        InputError: No such checkpoint (see :func:`aroface.models.checkpoint.load_foreign`), or one of another
             architecture; or the folder holds a trained run.
     """
     if arch is not None and arch not in ARCHITECTURES:

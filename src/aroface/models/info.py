@@ -28,12 +28,12 @@ def describe(path: str | PathLike[str], color: Color | None = None) -> list[str]
     """Lines on a run folder, or on a file that others released.
 
     Args:
-        path: folder with ``checkpoint.json``, an ONNX file, or what :func:`aroface.models.checkpoint.load_foreign`
+        path: Folder with ``checkpoint.json``, an ONNX file, or what :func:`aroface.models.checkpoint.load_foreign`
             reads.
-        color: order of the channels that the file's weights take; by default that of its layout.
+        color: Order of the channels that the file's weights take; by default that of its layout.
 
     Raises:
-        InputError: neither of both, or damaged.
+        InputError: Neither of both, or damaged.
     """
     place = Path(path)
     if place.suffix.lower() == SUFFIX and not place.is_dir():

@@ -25,11 +25,11 @@ class IResNetShape:
     """Properties by which IResNets differ.
 
     Attributes:
-        blocks: residual blocks per stage.
-        widths: channels per stage; the stem has as many as the first stage.
-        stem_kernel: side of the stem's square kernel, odd.
-        stem_stride: stride of the stem.
-        strides: stride of each stage's first block.
+        blocks: Numbers of residual blocks per stage.
+        widths: Numbers of channels per stage; the stem has as many as the first stage.
+        stem_kernel: Side of the stem's square kernel, odd.
+        stem_stride: Stride of the stem.
+        strides: Stride of each stage's first block.
         activation: PReLU with a slope per channel, or ReLU, which on a CPU is far cheaper to differentiate.
     """
 
@@ -109,9 +109,9 @@ class IResNet(nn.Module):
     the last batch norm run in float32, as in insightface's mixed-precision training, unless :attr:`output_in_autocast`.
 
     Args:
-        shape: block counts, widths and strides.
-        embedding_size: features per face.
-        input_size: side of the square input images in pixels.
+        shape: Block counts, widths and strides.
+        embedding_size: Number of features per face.
+        input_size: Side of the square input images in pixels.
         options: Options of the backbone, see :class:`BackboneOptions`.
 
     Attributes:

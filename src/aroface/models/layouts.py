@@ -43,11 +43,11 @@ class Backbone:
 
     Attributes:
         tensors: Tensors by their names without a prefix.
-        left_out: names of the file's other tensors beside them.
+        left_out: Names of the file's other tensors beside them.
         lightning: Layout of AdaFace's checkpoints by Lightning.
         magface: Layout of MagFace's checkpoints.
-        place: keys and prefix that lead to it, with dots between.
-        averages: places of the copies that a training averages beside it, which are not taken.
+        place: Keys and prefix that lead to it, with dots between.
+        averages: Places of the copies that a training averages beside it, which are not taken.
     """
 
     tensors: dict[str, Tensor]
@@ -62,7 +62,7 @@ def weights_in(path: str | PathLike[str]) -> Path:
     """The file of weights: the path itself, or the one in a folder as of Hugging Face.
 
     Raises:
-        InputError: a folder without weights.
+        InputError: A folder without weights.
     """
     place = Path(path)
     if not place.is_dir():
@@ -82,7 +82,7 @@ def described_color(file: Path) -> tuple[Color, str] | None:
     """The order of the channels by a config beside the weights or in the folder above, and that config's name.
 
     Raises:
-        InputError: the config is malformed, or names another colour space.
+        InputError: The config is malformed, or names another colour space.
     """
     folders = [file.parent, *([file.parent.parent] if file.parent.name == "pretrained_model" else [])]
     for folder in folders:
@@ -118,7 +118,7 @@ def find_backbone(loaded: object, path: Path) -> Backbone:
     """The backbone in what a file held, whatever it is wrapped in.
 
     Raises:
-        InputError: no state dict, several backbones, or quantised weights.
+        InputError: No state dict, several backbones, or quantised weights.
     """
     if isinstance(loaded, InertObject):
         what = f"a pickled object of {loaded.class_name[:80]}, which would have to be executed"
@@ -207,7 +207,7 @@ def _refuse(loaded: object, dictionaries: Mapping[tuple[str, ...], Mapping[str, 
     """Say what a file without a known backbone holds.
 
     Raises:
-        InputError: always.
+        InputError: Always.
     """
     for where, tensors in dictionaries.items():
         _refuse_quantised(tensors, _names_of(loaded, where), path)

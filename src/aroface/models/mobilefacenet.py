@@ -115,8 +115,8 @@ class MobileFaceNet(nn.Module):
     as in insightface's mixed-precision training.
 
     Args:
-        embedding_size: features per face.
-        input_size: side of the square input images in pixels.
+        embedding_size: Number of features per face.
+        input_size: Side of the square input images in pixels.
     """
 
     def __init__(self, embedding_size: int = 512, input_size: int = 112) -> None:

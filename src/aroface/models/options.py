@@ -16,7 +16,7 @@ class BackboneOptions:
     those of a plain IResNet of the same shape: they load, export and evaluate as such.
 
     Attributes:
-        dropout: probability of a value to be dropped before the fully connected layer, in [0, 1).
+        dropout: Probability of a value to be dropped before the fully connected layer, in [0, 1).
         initialisation: ``normal``: convolutions from N(0, 0.1), the rest as PyTorch does; ``kaiming``: convolutions and
             the fully connected layer from N(0, 2 / fan out), no bias.
         plain_features: Last batch norm without weight and bias, which stay 1 and 0.

@@ -23,7 +23,7 @@ class Architecture:
 
     Attributes:
         summary: Description in a few words.
-        make: builds it from (embedding size, input size).
+        make: Function that builds it from (embedding size, input size).
         shape: Shape of an IResNet; None for other architectures.
     """
 
@@ -37,10 +37,10 @@ class Measures:
     """Computed facts of a backbone.
 
     Attributes:
-        parameters: number of parameters, frozen ones included.
-        multiply_adds: multiplications of one image's forward pass.
-        feature_map: channels, height and width of the last feature map.
-        embedding_size: features per face.
+        parameters: Number of parameters, frozen ones included.
+        multiply_adds: Number of multiplications of one image's forward pass.
+        feature_map: Channels, height and width of the last feature map.
+        embedding_size: Number of features per face.
     """
 
     parameters: int
@@ -77,9 +77,9 @@ def build(
     """Make a freshly initialised backbone from torch's global generator.
 
     Args:
-        arch: a key of :data:`ARCHITECTURES`.
-        embedding_size: features per face.
-        input_size: side of the square input images in pixels.
+        arch: Key of :data:`ARCHITECTURES`.
+        embedding_size: Number of features per face.
+        input_size: Side of the square input images in pixels.
         options: Options of an IResNet's training; None for insightface's.
 
     Returns:
@@ -87,7 +87,7 @@ def build(
         (N, embedding_size), not normalised.
 
     Raises:
-        InputError: unknown architecture, or options of one that is no IResNet.
+        InputError: Unknown architecture, or options of one that is no IResNet.
     """
     if arch not in ARCHITECTURES:
         raise InputError(f"unknown architecture {arch!r}", expected=f"one of {', '.join(ARCHITECTURES)}")
@@ -104,7 +104,7 @@ def measure(arch: str, embedding_size: int = 512, *, input_size: int = 112) -> M
     """Count parameters and multiplications of ``arch`` without allocating or computing anything.
 
     Raises:
-        InputError: unknown architecture.
+        InputError: Unknown architecture.
     """
     with torch.device("meta"), torch.no_grad():
         model = build(arch, embedding_size, input_size=input_size).eval()

@@ -20,7 +20,7 @@ def read_checkpoint(run_dir: str | PathLike[str]) -> dict[str, Any]:
     """Read ``checkpoint.json`` of a finished run.
 
     Raises:
-        InputError: the run is not finished, or the file is of something else.
+        InputError: The run is not finished, or the file is of something else.
     """
     path = Path(run_dir) / CHECKPOINT
     checkpoint = read_json(path)
@@ -33,7 +33,7 @@ def load_backbone(run_dir: str | PathLike[str]) -> tuple[Backbone, dict[str, Any
     """The backbone of a finished run on the CPU, in evaluation mode, and what its ``checkpoint.json`` says.
 
     Raises:
-        InputError: the run is not finished, or its weights are not those that the checkpoint names or fit another
+        InputError: The run is not finished, or its weights are not those that the checkpoint names or fit another
             architecture.
     """
     checkpoint = read_checkpoint(run_dir)
@@ -48,7 +48,7 @@ def weights_of(run_dir: str | PathLike[str], checkpoint: Mapping[str, Any]) -> P
     """The file that a checkpoint names.
 
     Raises:
-        InputError: it is missing, or has changed since the checkpoint was written.
+        InputError: It is missing, or has changed since the checkpoint was written.
     """
     weights = Path(run_dir) / str(checkpoint["weights"]["file"])
     if not weights.exists():

@@ -54,7 +54,7 @@ def read_torch_file(path: str | PathLike[str]) -> Any:
     refuses ``os``, ``sys`` and the like all the same.
 
     Raises:
-        InputError: the file is missing, or damaged, or no file of ``torch.save``, or a TorchScript program, or it
+        InputError: The file is missing, or damaged, or no file of ``torch.save``, or a TorchScript program, or it
             unfolds to many times its size.
     """
     refuse_placeholder(path, _EXPECTED)

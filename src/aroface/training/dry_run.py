@@ -16,13 +16,13 @@ import torch
 from aroface.datasets.loader import Batch
 from aroface.distributed.process_group import process_group
 from aroface.errors import InputError
+from aroface.faces.geometry import TEMPLATE_SIZE
 from aroface.training.data_parallel import split_batch
 from aroface.training.execution import ExecutionOptions
 from aroface.training.recipe import RunRecipe
 from aroface.training.trainer import Trainer
 
 STEPS = 3
-_SIZE = 112
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class NoiseBatches:
         """Yield fresh noise for each batch."""
         for number in range(start, max(STEPS, self.batches_per_epoch)):
             draw = np.random.default_rng([epoch, number])
-            images = draw.integers(0, 256, (self.batch_size, _SIZE, _SIZE, 3), np.uint8)
+            images = draw.integers(0, 256, (self.batch_size, TEMPLATE_SIZE, TEMPLATE_SIZE, 3), np.uint8)
             labels = draw.integers(0, self.num_classes, self.batch_size)
             yield Batch(
                 torch.from_numpy(images),

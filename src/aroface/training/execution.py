@@ -22,6 +22,9 @@ Validate = Callable[["nn.Module"], dict[str, float]]
 DEVICES, STATE_AND_LOG, READING = "devices", "state and log", "reading"
 """Groups of options in the help text."""
 
+KEPT_STATES = 2
+"""Number of saved states that are kept by default: the newest can be damaged."""
+
 
 class Interrupted(Exception):  # noqa: N818 - not an error
     """Stop of a training on a signal; its state is saved."""
@@ -61,7 +64,7 @@ class ExecutionOptions:
 
     device: str = "cpu"
     save_every: int = field(default=500, metadata=_option(STATE_AND_LOG, "between two saved states", "STEPS"))
-    keep: int = field(default=2, metadata=_option(STATE_AND_LOG, "number of saved states that are kept", "N"))
+    keep: int = field(default=KEPT_STATES, metadata=_option(STATE_AND_LOG, "number of saved states that are kept", "N"))
     log_every: int = field(default=50, metadata=_option(STATE_AND_LOG, "between two lines of the log", "STEPS"))
     sheet_every: int = field(default=5000, metadata=_option(STATE_AND_LOG, "between two contact sheets", "STEPS"))
     check_every: int = field(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from aroface.files import digest
+from aroface.files import derive_seed
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class RandomStreams:
 
     def common_seed(self, purpose: str) -> int:
         """Return the seed of a draw that precedes all steps and is the same on every process."""
-        return _derive(self.seed, purpose)
+        return derive_seed(self.seed, purpose)
 
     def step_seed(self, purpose: str, step: int, micro_batch: int = 0) -> int:
         """Return the seed of a draw on this process.
@@ -40,15 +40,10 @@ class RandomStreams:
         """
         # Rank 0's first micro-batch adds nothing: the seeds from before there were others stay as they were.
         position = [self.rank, micro_batch] if self.rank or micro_batch else []
-        return _derive(self.seed, purpose, step, *position)
+        return derive_seed(self.seed, purpose, step, *position)
 
     def generator(
         self, purpose: str, step: int, micro_batch: int = 0, *, device: torch.device | str | None = None
     ) -> torch.Generator:
         """Make a generator with :meth:`step_seed`, on another ``device`` than :attr:`device` if one is given."""
         return torch.Generator(device or self.device).manual_seed(self.step_seed(purpose, step, micro_batch))
-
-
-def _derive(seed: int, *purpose: str | int) -> int:
-    """Hash a purpose into a 63-bit seed."""
-    return int(digest([seed, *purpose], 16), 16) >> 1

@@ -131,7 +131,7 @@ class Recipe:
         """Check ``mapping`` against the schema and type it.
 
         Raises:
-            InputError: an unknown or missing key, or a value of the wrong type or range.
+            InputError: An unknown or missing key, or a value of the wrong type or range.
         """
         validate(mapping, "recipe", file=file)
         schedule = {**mapping["schedule"], "milestones": tuple(mapping["schedule"].get("milestones", ()))}

@@ -24,8 +24,8 @@ from torch import Tensor
 
 from aroface.errors import InputError
 from aroface.files import atomic_open, free_bytes, writing
+from aroface.training.execution import KEPT_STATES
 
-KEPT = 2
 _FOLDER = re.compile(r"state-(\d{9})")
 _COMMON = re.compile(r"common-of-(\d{3})\.pt")
 
@@ -40,7 +40,7 @@ class CheckpointWriter:
         keep: Number of complete states that are kept.
     """
 
-    def __init__(self, folder: Path, rank: int = 0, world_size: int = 1, keep: int = KEPT) -> None:
+    def __init__(self, folder: Path, rank: int = 0, world_size: int = 1, keep: int = KEPT_STATES) -> None:
         self._folder, self._rank, self._world_size, self._keep = folder, rank, world_size, keep
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="state")
         self._writing: Future[None] | None = None

@@ -15,11 +15,11 @@ from aroface.training.state import CheckpointWriter
 
 
 def save(folder: Path, step: int, rank: int = 0, world_size: int = 1, keep: int = 2) -> Path:
-    keeper = CheckpointWriter(folder, rank, world_size, keep)
+    writer = CheckpointWriter(folder, rank, world_size, keep)
     value = torch.full((3,), float(step))
-    path = keeper.save(step, {"recipe_hash": "abc", "weights": value}, {"mine": value + rank})
-    keeper.wait()
-    keeper.close()
+    path = writer.save(step, {"recipe_hash": "abc", "weights": value}, {"mine": value + rank})
+    writer.wait()
+    writer.close()
     return path
 
 
@@ -34,10 +34,10 @@ def step_of(folder: Path) -> int:
 
 
 def test_newest_state_comes_back_and_only_the_last_are_kept(tmp_path):
-    keeper = CheckpointWriter(tmp_path)
+    writer = CheckpointWriter(tmp_path)
     for step in (1, 20, 300):
-        keeper.save(step, {"recipe_hash": "abc", "weights": torch.full((3,), float(step))}, {"mine": step})
-    keeper.wait()
+        writer.save(step, {"recipe_hash": "abc", "weights": torch.full((3,), float(step))}, {"mine": step})
+    writer.wait()
     common, owns = load(tmp_path)
     assert (common["step"], common["weights"].tolist(), owns) == (300, [300] * 3, [{"mine": 300}])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["state-000000020", "state-000000300"]
@@ -64,13 +64,13 @@ def test_a_state_is_what_it_was_when_it_was_saved(tmp_path, monkeypatch):
 
     monkeypatch.setattr(torch, "save", slow)
     weights = torch.ones(3)
-    keeper = CheckpointWriter(tmp_path)
-    keeper.save(1, {"recipe_hash": "abc", "nested": [{"weights": weights}]}, {})
-    assert keeper.busy
+    writer = CheckpointWriter(tmp_path)
+    writer.save(1, {"recipe_hash": "abc", "nested": [{"weights": weights}]}, {})
+    assert writer.busy
     weights.fill_(7)
     release.set()
-    keeper.wait()
-    assert not keeper.busy
+    writer.wait()
+    assert not writer.busy
     assert load(tmp_path)[0]["nested"][0]["weights"].tolist() == [1, 1, 1]
 
 
@@ -151,18 +151,18 @@ def test_a_disk_that_fills_leaves_the_previous_state_good(tmp_path):
 
 def test_a_state_that_found_no_room_is_said_at_the_next_step(tmp_path):
     """And not only when the next one is due."""
-    keeper = CheckpointWriter(tmp_path)
+    writer = CheckpointWriter(tmp_path)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (500, before[1]))
     try:
-        keeper.save(1, {"recipe_hash": "abc", "large": 1}, {"large": torch.zeros(10_000)})
-        keeper._writing.exception()  # so that it has ended
+        writer.save(1, {"recipe_hash": "abc", "large": 1}, {"large": torch.zeros(10_000)})
+        writer._writing.exception()  # so that it has ended
         with pytest.raises(OSError, match=r"File too large: 40.0 kB needed"):
-            assert keeper.busy
+            assert writer.busy
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        keeper.close()
-    assert not keeper.busy
+        writer.close()
+    assert not writer.busy
 
 
 def test_a_disk_without_room_for_the_next_state_is_found_out_before_a_step_is_done(tmp_path, monkeypatch):

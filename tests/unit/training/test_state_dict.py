@@ -57,17 +57,17 @@ def steps(rank: int, recipe: Path, data: Path, folder: Path, save_at: tuple[int,
         loop = TrainingLoop(trainer, loader, folder / "run", folder)
         scale = SCALES[run.recipe.head["name"]]
         trainer.scaler = type(trainer.scaler)("cpu", init_scale=scale, enabled=trainer.scaler.is_enabled())
-        keeper = CheckpointWriter(folder, group.rank, group.world_size, keep=100)
+        writer = CheckpointWriter(folder, group.rank, group.world_size, keep=100)
         loop.resume()
         before = trainer.step
         for batch_ in [*loader.epoch(0, before), None][: until - before + 1]:
             if trainer.step in save_at:
-                keeper.save(trainer.step, *loop.state_dict())
-                keeper.wait()
+                writer.save(trainer.step, *loop.state_dict())
+                writer.wait()
             if batch_ is not None and trainer.step < until:
                 trainer.train_step(batch_)
                 trainer.step += 1
-        keeper.close()
+        writer.close()
         common, own = loop.state_dict()
         return before, {**flat(common), **flat(own)} | {"seconds": 0}
 

@@ -27,8 +27,8 @@ from aroface.evaluation.statistics import bootstrap
 from aroface.evaluation.statistics.exact import clopper_pearson
 from aroface.evaluation.statistics.weighted_metrics import WeightedMetrics
 
-STRICT_FARS = {"1e-1": 1e-1, "1e-2": 1e-2, "1e-3": 1e-3}
-_STRICT = "tar_strict_at_far_{}"
+STRICT_FARS = {"tar_strict_at_far_1e-1": 1e-1, "tar_strict_at_far_1e-2": 1e-2, "tar_strict_at_far_1e-3": 1e-3}
+"""Target of each strict TAR, by the name of the metric."""
 
 
 def evaluate(features: StoredFeatures) -> Outcome:
@@ -41,16 +41,13 @@ def evaluate(features: StoredFeatures) -> Outcome:
     to nothing at 0 and 1. The curve of TAR against FAR has ``tar_strict_at_far_*`` as its values.
 
     Raises:
-        InputError: fewer pairs than folds, pairs of one kind only, or embeddings that do not distinguish images.
+        InputError: Fewer pairs than folds, pairs of one kind only, or embeddings that do not distinguish images.
     """
     same, distances = _labelled_distances(features)
     weighted = _weighted(distances, same)
     metrics = weighted.values()
     genuine = int(np.count_nonzero(same))
-    binomial = {
-        f"{name}_binomial": clopper_pearson(round(metrics[name] * genuine), genuine)
-        for name in map(_STRICT.format, STRICT_FARS)
-    }
+    binomial = {f"{name}_binomial": clopper_pearson(round(metrics[name] * genuine), genuine) for name in STRICT_FARS}
     bootstrapped = {name: ends for name, ends in weighted.intervals().items() if not name.endswith("_std")}
     curves = {"tar_far": tar_far(-distances[same], -distances[~same])}
     return Outcome(metrics, bootstrapped | binomial, pair_counts(same), curves=curves)
@@ -92,7 +89,7 @@ def pair_metrics(distances: Floats, same: Booleans, weights: Integers | None = N
     """
     mean, sd = accuracy(distances, same, weights)
     curve = roc(distances, same, weights)
-    strict = {_STRICT.format(name): tar_at_far(curve, far) for name, far in STRICT_FARS.items()}
+    strict = {name: tar_at_far(curve, far) for name, far in STRICT_FARS.items()}
     return {
         "accuracy": mean,
         "accuracy_std": sd,

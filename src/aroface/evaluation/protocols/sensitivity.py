@@ -22,12 +22,10 @@ from aroface.evaluation.metrics.verification import (
 )
 from aroface.evaluation.protocols.base import EvaluationProtocol
 from aroface.evaluation.protocols.outcome import Outcome
-from aroface.evaluation.protocols.pairs import check_kinds, pair_counts
+from aroface.evaluation.protocols.pairs import STRICT_FARS, check_kinds, pair_counts
 from aroface.evaluation.statistics import bootstrap
 from aroface.evaluation.statistics.weighted_metrics import WeightedMetrics
 from aroface.progress import track
-
-FARS = {"tar_strict_at_far_1e-1": 1e-1, "tar_strict_at_far_1e-2": 1e-2, "tar_strict_at_far_1e-3": 1e-3}
 
 
 def evaluate(features: StoredFeatures) -> Outcome:
@@ -39,7 +37,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
     and pairs whose FAR does not exceed the target.
 
     Raises:
-        InputError: fewer pairs than folds, pairs of one kind only, or embeddings that do not distinguish images.
+        InputError: Fewer pairs than folds, pairs of one kind only, or embeddings that do not distinguish images.
     """
     same = features.arrays["same"]
     check_kinds(same, features)
@@ -104,7 +102,7 @@ def measure(
     """Measure one variant of ``layout``: its metrics by ``names``, and their bootstrap samples.
 
     Raises:
-        InputError: the variant is undistorted, and the embeddings do not distinguish its images.
+        InputError: The variant is undistorted, and the embeddings do not distinguish its images.
     """
     distances = _distances(features, variant, same)
     values = {name: value.item() for name, value in _metrics(distances, same, names).items()}
@@ -124,7 +122,7 @@ def _metrics(
     distances: Floats, same: Booleans, names: Sequence[str], weights: Integers | None = None
 ) -> dict[str, Floats]:
     curve = roc(distances, same, weights)
-    values = {name: tar_at_far(curve, FARS[name]) for name in names if name in FARS}
+    values = {name: tar_at_far(curve, STRICT_FARS[name]) for name in names if name in STRICT_FARS}
     if "auc" in names:
         values["auc"] = auc(curve)
     if "accuracy" in names:
