@@ -7,10 +7,12 @@ from typing import Any
 
 from aroface.environment_lock import lock_state
 from aroface.evaluation.protocols.outcome import Outcome
+from aroface.evaluation.statistics.jackknife import LeaveOut
 from aroface.provenance import git_commit, versions
 from aroface.schemas import validate
 
 SCHEMA = 1
+_DECIMALS = 9
 
 
 def build_record(
@@ -39,6 +41,7 @@ def build_record(
         "metrics": dict(outcome.metrics),
         "intervals": {name: list(ends) for name, ends in outcome.intervals.items()},
         "counts": dict(outcome.counts),
+        **({"jackknife": [_leave_out(each) for each in outcome.jackknife]} if outcome.jackknife else {}),
         "series": [dict(point) for point in outcome.series],
         **({"curves": {name: dict(curve) for name, curve in outcome.curves.items()}} if outcome.curves else {}),
         "provenance": {
@@ -59,3 +62,8 @@ def build_record(
     }
     validate(record, "record")
     return record
+
+
+def _leave_out(part: LeaveOut) -> dict[str, Any]:
+    values = {name: [round(float(value), _DECIMALS) for value in each] for name, each in part.values.items()}
+    return {"unit": part.unit, "units": part.units, "values": values}

@@ -54,6 +54,7 @@ class Record:
         benchmark: key of the benchmark, also the file's stem.
         protocol: ``name``, ``version`` and ``options`` of the evaluation.
         metrics: metric name to value; rates are fractions in [0, 1].
+        jackknife: metrics without each group of people, by sampling unit, empty in records of before they were kept.
         series: points of a sensitivity sweep, empty for other protocols.
         curves: operating curves by name, empty for protocols without one and in records of before they were kept.
         provenance: recipe, hashes, commit and the command that made the record.
@@ -66,6 +67,7 @@ class Record:
     benchmark: str
     protocol: Mapping[str, Any]
     metrics: Mapping[str, float]
+    jackknife: Sequence[Mapping[str, Any]]
     series: Sequence[Mapping[str, Any]]
     curves: Mapping[str, Mapping[str, Any]]
     provenance: Mapping[str, Any]
@@ -164,6 +166,7 @@ def _record(path: Path, content: Any, runs: Collection[str] | None) -> Record:
         benchmark=content["benchmark"],
         protocol=content["protocol"],
         metrics=content["metrics"],
+        jackknife=content.get("jackknife", ()),
         series=content.get("series", ()),
         curves=content.get("curves", {}),
         provenance=content["provenance"],

@@ -60,7 +60,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
             for name in names
         },
         {**pair_counts(same), "variants": len(variants)},
-        series,
+        series=series,
     )
 
 
