@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import shlex
 from dataclasses import dataclass
 from os import PathLike
@@ -52,7 +54,8 @@ class Entry:
         request: Page where it is requested or found.
         listed_as: Name on that page.
         citation: Citation of the paper that describes it.
-        files: Files and folders that must exist, under the data folder.
+        files: Files and folders that must exist, under the data folder; of names in braces with commas between them one
+            is enough.
         counts: Counts that its provider publishes.
         downloads: Files that can be downloaded without registration; none where it has to be requested.
     """
@@ -210,9 +213,20 @@ def place_of(name: str, data_dir: Path, registries: Path = REGISTRIES) -> Path:
     return data_dir / (entry.path if isinstance(entry, Benchmark) else entry.files[0])
 
 
+def present(data_dir: Path, name: str) -> bool:
+    """Return whether a file or folder is there, under any of the names that braces stand for."""
+    return any((data_dir / each).exists() for each in _alternatives(name))
+
+
+def _alternatives(name: str) -> list[str]:
+    """Names that a name with braces stands for: ``a{b,c}d`` for ``abd`` and ``acd``."""
+    parts = [part.split(",") for part in re.split(r"[{}]", name)]
+    return ["".join(chosen) for chosen in itertools.product(*parts)]
+
+
 def missing(entry: Entry, data_dir: Path) -> str | None:
     """Describe the missing files under ``data_dir`` in one line, with their source and place; None if none is."""
-    absent = [name for name in entry.files if not (data_dir / name).exists()]
+    absent = [name for name in entry.files if not present(data_dir, name)]
     if not absent:
         return None
     what = f"{entry.title}: not in {data_dir}: {', '.join(absent)}; "
@@ -259,7 +273,7 @@ def markdown(registries: Path = REGISTRIES) -> list[str]:
 
 
 def _holds(entry: Entry) -> str:
-    return ", ".join(f"{count:,} {what}" for what, count in entry.counts.items())
+    return ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in entry.counts.items())
 
 
 def _read(path: str | PathLike[str], schema: str, kind: type[EntryT]) -> dict[str, EntryT]:

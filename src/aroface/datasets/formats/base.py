@@ -111,6 +111,10 @@ class SetFormat(ABC):
 
         return sample_identity(*self.files(data))
 
+    def chosen(self, data: Path, options: Mapping[str, Any]) -> Path:
+        """Part of a set that is the set of a benchmark with these options; all of it, but for a few layouts."""
+        return data
+
     def image_count(self, counts: Mapping[str, int]) -> int:
         """Number of images of a set with these counts; 0 where they do not tell."""
         return sum(counts.get(name, 0) for name in _IMAGE_COUNTS)
