@@ -161,13 +161,15 @@ def _prepare(kinds: Verbs[argparse.ArgumentParser]) -> None:
         "turn what a provider gives out into the layout that is read here",
         "aroface data prepare data/WebFace4M_shards --out data/WebFace4M\n"
         "  aroface data prepare data/faces_emore --out data/faces_emore_shuffled --shuffle\n"
-        "  aroface data prepare data/TinyFace --align --out data/TinyFace_scrfd",
+        "  aroface data prepare data/TinyFace --align --out data/TinyFace_scrfd\n"
+        "  aroface data prepare IJBS_release --out data/IJB-S --detector scrfd_10g",
         _do_prepare,
     )
     verb.add_argument(
         "source",
         type=Path,
-        help="folders of aligned crops, one a person, at any depth; a record set; with --align raw crops at any depth",
+        help="folders of aligned crops, one a person, at any depth; a record set; with --align raw crops at any depth; "
+        "the release of IJB-S, or NIST's of IJB-B or IJB-C",
     )
     verb.add_argument("--out", type=Path, required=True, help="folder for train.rec, train.idx, property; or for faces")
     verb.add_argument("--shuffle", action="store_true", help="write the images in random order, for disks that seek")
@@ -226,8 +228,20 @@ def _add_align_options(verb: argparse.ArgumentParser) -> None:
     align.add_argument(
         "--no-face",
         choices=("crop", "omit"),
-        default="crop",
-        help="write a crop without a face squared and resized (%(default)s), or omit it, as IJB-S has it",
+        help="write a crop without a face squared and resized, or omit it (crop; of IJB-S's release omit)",
+    )
+    align.add_argument(
+        "--first-frame",
+        type=natural,
+        default=0,
+        metavar="N",
+        help="number that IJB-S's ground truth gives to a video's first frame (%(default)s)",
+    )
+    align.add_argument(
+        "--columns",
+        metavar="NAMES",
+        help="of IJB-S's ground truth, with commas: subject, frame, x, y, width, height, file, or - (default: as named "
+        "in its first lines)",
     )
     align.add_argument("--threads", type=positive, metavar="N", help="(default: all cores)")
     add_time_limit(align)
@@ -321,7 +335,10 @@ def _do_verify(options: Arguments) -> None:
 
 def _do_prepare(options: Arguments) -> None:
     _allow_megapixels(options)
-    if options.align:
+    from aroface.datasets.formats.ijb_release import IJBReleaseFormat
+    from aroface.datasets.formats.ijbs_release import is_ijbs_release
+
+    if options.align or is_ijbs_release(options.source) or IJBReleaseFormat().matches(options.source):
         _do_align(options)
         return
     from aroface.datasets.preparation.prepare import PrepareOptions, prepare
@@ -342,6 +359,8 @@ def _tell(left_out: Mapping[str, KindSummary], corrupt: Sequence[str] = (), take
 
 
 def _do_align(options: Arguments) -> None:
+    from aroface.datasets.formats.ijb_release import IJBReleaseFormat
+    from aroface.datasets.formats.ijbs_release import is_ijbs_release
     from aroface.datasets.preparation.align import TAKEN, AlignOptions, align_tree
     from aroface.datasets.preparation.detectors import open_detector
     from aroface.errors import InputError
@@ -359,8 +378,21 @@ def _do_align(options: Arguments) -> None:
         threads=options.threads,
         time_limit=options.time_limit,
     )
-    how = AlignOptions(no_face=options.no_face, **_given(options, *_OMISSIONS))
-    written, report = align_tree(options.source, options.out, detector, how, options.threads)
+    released = is_ijbs_release(options.source)
+    no_face = options.no_face or ("omit" if released else "crop")
+    how = AlignOptions(no_face=no_face, **_given(options, *_OMISSIONS))
+    where = (options.source, options.out, detector, how, options.threads)
+    if released:
+        from aroface.datasets.preparation.ijbs_faces import prepare_ijbs
+
+        columns = [name.strip() for name in options.columns.split(",")] if options.columns else []
+        written, report = prepare_ijbs(*where, first_frame=options.first_frame, columns=columns)
+    elif IJBReleaseFormat().matches(options.source):
+        from aroface.datasets.preparation.ijb_crops import prepare_ijb
+
+        written, report = prepare_ijb(*where)
+    else:
+        written, report = align_tree(*where)
     _tell(report.get("left_out", {}), report.get("corrupt", ()), TAKEN)
     counts = report["counts"]
     without = f"{counts['without_face']:,} without a face ({counts['without_face'] / counts['images']:.2%})"

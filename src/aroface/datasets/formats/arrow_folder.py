@@ -186,7 +186,7 @@ def numbers(value: Any, name: str, path: Path, dtype: type = np.int64) -> npt.ND
     """
     try:
         array = np.asarray(value)
-        converted = array.astype(dtype)
+        converted: npt.NDArray[Any] = array.astype(dtype)
         right = (
             array.ndim == 1 and array.dtype.kind in "biuf" and bool((converted == array).all() or dtype is np.float32)
         )

@@ -9,7 +9,9 @@ from aroface.datasets.formats.arrow_pairs import ArrowPairsFormat
 from aroface.datasets.formats.arrow_tinyface import ArrowTinyFaceFormat
 from aroface.datasets.formats.base import SetFormat
 from aroface.datasets.formats.ijb import IJBFormat
+from aroface.datasets.formats.ijb_release import IJBReleaseFormat
 from aroface.datasets.formats.ijbs import IJBSFormat
+from aroface.datasets.formats.ijbs_release import IJBSReleaseFormat
 from aroface.datasets.formats.pairs import PairsFormat
 from aroface.datasets.formats.tinyface import TinyFaceFormat
 from aroface.datasets.formats.tinyface_crops import TinyFaceCropsFormat
@@ -32,6 +34,8 @@ OTHER_LAYOUTS: list[SetFormat] = [
     ArrowTinyFaceFormat(),
     ArrowIJBFormat(),
     TinyFaceCropsFormat(),
+    IJBReleaseFormat(),
+    IJBSReleaseFormat(),
 ]
 """Further layouts of these kinds, as providers other than the first give them out; tried before `FORMATS`."""
 
