@@ -361,7 +361,7 @@ def _tell(left_out: Mapping[str, KindSummary], corrupt: Sequence[str] = (), take
 def _do_align(options: Arguments) -> None:
     from aroface.datasets.formats.ijb_release import IJBReleaseFormat
     from aroface.datasets.formats.ijbs_release import is_ijbs_release
-    from aroface.datasets.preparation.align import TAKEN, AlignOptions, align_tree
+    from aroface.datasets.preparation.align import TAKEN, AlignOptions, NoFace, align_tree
     from aroface.datasets.preparation.detectors import open_detector
     from aroface.errors import InputError
 
@@ -379,7 +379,7 @@ def _do_align(options: Arguments) -> None:
         time_limit=options.time_limit,
     )
     released = is_ijbs_release(options.source)
-    no_face = options.no_face or ("omit" if released else "crop")
+    no_face: NoFace = options.no_face or ("omit" if released else "crop")
     how = AlignOptions(no_face=no_face, **_given(options, *_OMISSIONS))
     where = (options.source, options.out, detector, how, options.threads)
     if released:

@@ -91,11 +91,13 @@ class Benchmark(Entry):
         protocol: Protocol of its evaluation, named after the kind of its data.
         path: Path of the data, relative to the data folder.
         options: Options of the literature's embeddings: color, flip, fusion, alignment.
+        ended: Day on which its provider ended the distribution; None where it is to be had.
     """
 
     protocol: str
     path: str
     options: dict[str, Any]
+    ended: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +235,10 @@ def missing(entry: Entry, data_dir: Path) -> str | None:
     terms = f"{entry.provider} ({entry.licence}), {entry.request}, there named {entry.listed_as}"
     if entry.downloads:
         return f"{what}aroface data fetch {entry.key} --data-dir {shlex.quote(str(data_dir))} gets it from {terms}"
+    ended = entry.ended if isinstance(entry, Benchmark) else None
+    if ended is not None:
+        given = f"no longer distributed since {ended} by {terms}"
+        return f"{what}{given}; who has the files puts them under these names into {data_dir}"
     return f"{what}request it from {terms}, and put the files under these names into {data_dir}"
 
 
@@ -263,7 +269,8 @@ def markdown(registries: Path = REGISTRIES) -> list[str]:
     """
     lines = ["| key | holds | terms | lies in `data/` as |", "| :-- | :-- | :-- | :-- |"]
     for entry in read_all(registries).values():
-        how = "`aroface data fetch`" if entry.downloads else "to request"
+        ended = entry.ended if isinstance(entry, Benchmark) else None
+        how = "`aroface data fetch`" if entry.downloads else f"not distributed since {ended}" if ended else "to request"
         place = entry.files[0] if len(entry.files) == 1 else f"{os.path.commonpath(entry.files)}/"
         held = _holds(entry) or entry.title
         lines.append(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import errno
+import filecmp
 import gzip
 import lzma
 import os
@@ -127,14 +128,16 @@ def unpack(archive: Path, folder: Path, *, wanted: Sequence[str] = (), max_ratio
 
     Members that point out of the archive, links and devices among them, are refused.
 
+    Folders that are there already are added to: a set may have been fetched file by file before.
+
     Args:
         archive: Zip or tar file, in any compression that the standard library reads.
-        folder: Folder for its top-level entries; files of the same names there are left alone, and nothing is moved.
+        folder: Folder for its entries; if a file that it holds is there with another content, nothing is moved.
         wanted: Names below ``folder`` that have to be there afterwards.
         max_ratio: Largest ratio of the size of its content to its own.
 
     Returns:
-        The new top-level entries.
+        The new entries that no other new entry holds.
 
     Raises:
         RefusedFileError: It is no archive, it is damaged or empty, a member is refused, or it lacks a wanted file.
@@ -148,17 +151,36 @@ def unpack(archive: Path, folder: Path, *, wanted: Sequence[str] = (), max_ratio
         absent = [name for name in wanted if not (temporary / name).exists() and not (folder / name).exists()]
         if absent:
             raise RefusedFileError(f"unpacked, but not all is there: {', '.join(absent)}", file=archive)
-        entries = sorted(temporary.iterdir())
-        taken = [entry.name for entry in entries if (folder / entry.name).exists()]
+        entries, taken = _new_entries(temporary, folder)
         if taken:
+            more = f" and {len(taken) - 1:,} more" if len(taken) > 1 else ""
             raise InputError(
-                f"holds {', '.join(taken)}, which {folder} has already",
+                f"holds {taken[0]}{more}, which {folder} has already",
                 file=archive,
                 remedy="remove or rename that, and start again",
             )
-        return [entry.rename(folder / entry.name) for entry in entries]
+        return [entry.rename(folder / entry.relative_to(temporary)) for entry in entries]
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _new_entries(source: Path, folder: Path) -> tuple[list[Path], list[str]]:
+    """Entries below ``source`` that ``folder`` lacks, and names of files in both that differ.
+
+    A folder is taken as a whole where there is none of its name.
+    """
+    new, taken = list[Path](), list[str]()
+    waiting = sorted(source.iterdir())
+    while waiting:
+        entry = waiting.pop(0)
+        place = folder / entry.relative_to(source)
+        if not place.exists() and not place.is_symlink():
+            new.append(entry)
+        elif entry.is_dir() and place.is_dir():
+            waiting[:0] = sorted(entry.iterdir())
+        elif entry.is_dir() or place.is_dir() or not filecmp.cmp(entry, place, shallow=False):
+            taken.append(entry.relative_to(source).as_posix())
+    return new, taken
 
 
 def _extract(archive: Path, folder: Path, tally: _Tally) -> None:

@@ -110,9 +110,8 @@ def prepare_ijb(
 
 def _check(release: IJBRelease, source: Path) -> None:
     kinds = [(bool(same.any()), bool((~same).any())) for _, same in release.pairs()]
-    check_pairs(
-        np.array([any(genuine for genuine, _ in kinds), not any(other for _, other in kinds)]), source, folds=False
-    )
+    if not (any(genuine for genuine, _ in kinds) and any(impostor for _, impostor in kinds)):
+        raise InputError("all pairs are of one kind", file=release.matches, expected="genuine and impostor pairs")
     some = bool(release.galleries) or release.probes is not None
     if some and (release.probes is None or len(release.galleries) < 2):
         raise InputError("some lists of the search are missing", file=source, expected="two galleries and the probes")
