@@ -243,7 +243,9 @@ def _record_batches(path: Path) -> list[Any]:
         else:
             batches = list(arrow.ipc.open_stream(source))
         for batch in batches:
-            batch.validate(full=False)
+            batch.validate(full=True)  # offsets of a damaged file would lead out of it
+            if not all(batch.schema.names):  # or they are no text, which is an error as well
+                raise ValueError("a column without a name")
     except (arrow.ArrowException, OSError, ValueError) as error:
         what = f"cannot be read ({printable(str(error), 200)})"
         raise InputError(what, file=path, expected="an Arrow stream", remedy="download or unpack it again") from None

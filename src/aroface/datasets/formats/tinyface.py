@@ -283,10 +283,9 @@ def _read_identities(path: Path, variable: str, content: bytes) -> Int64 | None:
         raise InputError(str(error), file=path, expected=expected) from None
     if found is None:
         return None
-    if any(number < 0 or number >= 10**_DIGITS for number in found):
-        raise InputError(
-            f"{variable} holds {next(each for each in found if each < 0 or each >= 10**_DIGITS)}", file=path
-        )
+    wrong = next((number for number in found if not 0 <= number < 10**_DIGITS), None)
+    if wrong is not None:
+        raise InputError(f"{variable} holds {wrong}", file=path, expected=expected)
     return np.array(found, np.int64)
 
 
