@@ -33,8 +33,11 @@ def test_the_training_sets_are_those_of_the_paper():
 
 
 def test_the_benchmarks_have_the_sizes_of_the_literature():
-    pairs = {key: entry.counts["pairs"] for key, entry in BENCHMARKS.items() if entry.protocol == "pairs"}
+    sets = {key: entry for key, entry in BENCHMARKS.items() if not key.endswith("_cvlface")}
+    pairs = {key: entry.counts["pairs"] for key, entry in sets.items() if entry.protocol == "pairs"}
     assert pairs == {"lfw": 6000, "cfp_fp": 7000, "cfp_ff": 7000, "agedb_30": 6000, "calfw": 6000, "cplfw": 6000}
+    for key in BENCHMARKS.keys() - sets.keys():
+        assert BENCHMARKS[key].counts == BENCHMARKS[key.removesuffix("_cvlface")].counts
     assert BENCHMARKS["tinyface"].counts == {"gallery": 4443, "distractors": 153_428, "probes": 3728}
 
 
@@ -44,7 +47,7 @@ def test_what_is_missing_is_one_line_until_it_is_there(entry, tmp_path: Path):
     assert line.startswith(f"{entry.title}: not in {tmp_path}: ")
     assert "\n" not in line
     assert all(part in line for part in (entry.request, entry.licence, *entry.files))
-    for name in entry.files:
+    for name in (name.replace("{cs6,ijbs}", "ijbs") for name in entry.files):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     assert missing(entry, tmp_path) is None
@@ -63,7 +66,8 @@ def test_released_checkpoints_belong_to_methods_and_sets_of_the_paper():
 
 def test_what_can_be_fetched_says_how_and_the_rest_whom_to_ask(tmp_path: Path):
     assert "; aroface data fetch ms1mv3 --data-dir" in missing(DATASETS["ms1mv3"], tmp_path)
-    assert "; request it from NIST" in missing(BENCHMARKS["ijbs"], tmp_path)
+    assert "; request it from the authors of its paper" in missing(BENCHMARKS["ijbs"], tmp_path)
+    assert "; no longer distributed since 2023-03-14 by NIST" in missing(BENCHMARKS["ijbc"], tmp_path)
 
 
 def test_an_unknown_key_names_the_known_ones():

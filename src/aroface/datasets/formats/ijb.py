@@ -197,13 +197,14 @@ class IJBFormat(SetFormat):
         there = [name for name in LANDMARKS if _list(data, tree.faces.benchmark, f"{name}.txt").exists()]
         facts: dict[str, object] = {
             "benchmark": tree.faces.benchmark,
-            "landmarks": ", ".join(there),
             "images": len(tree.faces),
             "templates": len(np.unique(tree.faces.templates)),
             "media": len(np.unique(tree.faces.media)),
             "pairs": len(tree.same),
             "genuine": int(tree.same.sum()),
         }
+        if len(there) > 1:
+            facts["lists of landmarks"] = ", ".join(there)
         if tree.search is not None:
             facts |= {f"gallery {name}": len(gallery) for name, gallery in tree.search.galleries.items()}
             facts["probes"] = len(tree.search.probes)

@@ -30,6 +30,7 @@ MAX_RATIO = 20.0
 """Largest ratio of what an archive holds to its own size; archives of JPEG files have about 1."""
 
 MAX_MEMBERS = 20_000_000
+_SHOWN = 5  # names in a message
 _SMALL_BYTES = 64 << 20  # an archive may always hold this much: of small files the ratio says little
 _NAME_BYTES, _PATH_BYTES = 255, 2000  # that file systems take of one name, and of all of a path
 _HEADER_BYTES = 8 << 20  # that a tar file's header may have; member data are read in smaller blocks
@@ -152,16 +153,19 @@ def unpack(archive: Path, folder: Path, *, wanted: Sequence[str] = (), max_ratio
         if absent:
             raise RefusedFileError(f"unpacked, but not all is there: {', '.join(absent)}", file=archive)
         entries, taken = _new_entries(temporary, folder)
-        if taken:
-            more = f" and {len(taken) - 1:,} more" if len(taken) > 1 else ""
+        if taken or not entries:
             raise InputError(
-                f"holds {taken[0]}{more}, which {folder} has already",
+                f"holds {_some(taken or sorted(os.listdir(temporary)))}, which {folder} has already",
                 file=archive,
                 remedy="remove or rename that, and start again",
             )
         return [entry.rename(folder / entry.relative_to(temporary)) for entry in entries]
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")
 
 
 def _new_entries(source: Path, folder: Path) -> tuple[list[Path], list[str]]:

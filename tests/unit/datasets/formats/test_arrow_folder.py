@@ -145,9 +145,7 @@ def rewrite(folder: Path, **columns: list) -> None:
 
 def test_rows_that_cannot_be_right_are_named(toolkit: Path):
     rewrite(toolkit / "lfw", index=[0] * 24)
-    with pytest.raises(
-        InputError, match="the column index does not number the rows; expected each number from 0"
-    ):
+    with pytest.raises(InputError, match="the column index does not number the rows; expected each number from 0"):
         read_pairs(toolkit / "lfw")
     rewrite(toolkit / "lfw", index=list(range(24)), is_same=[True, False] * 12)
     with pytest.raises(InputError, match="rows 0 and 1: is_same differs within a pair"):

@@ -67,9 +67,7 @@ def test_an_alignment_that_names_the_folder_chooses_it(tree: Path):
     assert FORMATS["tinyface"].chosen(tree, spec["options"]) == tree / NAME
     for other in ("none", "aligned_pad_0.1_pad_high", ".", "..", "a/b"):
         assert FORMATS["tinyface"].chosen(tree, {"alignment": other}) == tree
-    with pytest.raises(
-        InputError, match=r"the crops are a set of their own; give tinyface_aligned_112 with"
-    ):
+    with pytest.raises(InputError, match=r"the crops are a set of their own; give tinyface_aligned_112 with"):
         PROTOCOL.check_options(tree, spec["options"])
 
 

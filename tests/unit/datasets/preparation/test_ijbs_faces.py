@@ -87,9 +87,7 @@ def test_the_release_is_described_and_verified(release: Path, tmp_path: Path, ca
 
 def test_a_damaged_video_is_told_by_its_sum_before_it_is_read(release: Path, tmp_path: Path):
     (release / "videos/4001.mp4").write_bytes(WALK.read_bytes()[:9000])
-    with pytest.raises(
-        InputError, match=r"4001\.mp4: its md5 is [0-9a-f]{32}; expected .*videos\.md5; .* again"
-    ):
+    with pytest.raises(InputError, match=r"4001\.mp4: its md5 is [0-9a-f]{32}; expected .*videos\.md5; .* again"):
         prepare_ijbs(release, tmp_path / "tree", DotDetector(), OMIT)
     md5(release, "videos")
     with pytest.raises(InputError, match=r"4001\.mp4: (cannot be read as a video|the video has no frame)"):
