@@ -253,7 +253,7 @@ def _record_batches(path: Path) -> list[Any]:
 
 
 def _numpy_globals() -> list[Any]:
-    """What pickles of NumPy's arrays name, under its old and new names."""
+    """Globals of pickled NumPy arrays, under their old and new names."""
     import _codecs
 
     reconstruct, scalar = np._core.multiarray._reconstruct, np._core.multiarray.scalar  # type: ignore[attr-defined]

@@ -75,7 +75,7 @@ class _Unit:
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What all units need."""
+    """Tools and tables of all units."""
 
     out: Path
     detector: Detector

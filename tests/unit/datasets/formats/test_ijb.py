@@ -266,7 +266,9 @@ def test_each_list_of_landmarks_is_read_by_its_name(tmp_path: Path):
         found = read_faces(tree, "name_box_score_5pts")
         assert np.array_equal(found.landmarks, retina.landmarks)
         assert set(found.scores.tolist()) == {0.75}
-    assert IJBFormat().facts(tree)["lists of landmarks"] == "name_5pts_score, name_5pts_score_retina, name_box_score_5pts"
+    assert (
+        IJBFormat().facts(tree)["lists of landmarks"] == "name_5pts_score, name_5pts_score_retina, name_box_score_5pts"
+    )
     (meta / "ijbc_name_box_score_5pts.txt").write_text("1.jpg 1 2 3\n")
     with pytest.raises(InputError, match=r"name_box_score_5pts\.txt: line 1: 4 columns; expected name, box of four"):
         read_faces(tree, "name_box_score_5pts")
