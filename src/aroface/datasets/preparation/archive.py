@@ -154,8 +154,9 @@ def unpack(archive: Path, folder: Path, *, wanted: Sequence[str] = (), max_ratio
             raise RefusedFileError(f"unpacked, but not all is there: {', '.join(absent)}", file=archive)
         entries, taken = _new_entries(temporary, folder)
         if taken or not entries:
+            named = taken or sorted(entry.name for entry in temporary.iterdir())
             raise InputError(
-                f"holds {_some(taken or sorted(os.listdir(temporary)))}, which {folder} has already",
+                f"holds {_some(named)}, which {folder} has already",
                 file=archive,
                 remedy="remove or rename that, and start again",
             )
