@@ -196,4 +196,4 @@ def test_lists_of_the_later_names_are_the_same_tree(tree: Path):
 def test_what_the_readers_of_the_release_count_is_counted(tree: Path):
     counts = {"videos": 6, "sightings": 8, "gallery_videos": 2, "probe_videos": 2}
     assert read_ijbs(tree).counts == counts
-    assert IJBSFormat().check(tree, 1).counts == {"images": 10, "templates": 11, **counts}
+    assert IJBSFormat().check(tree, 1).counts == {"images": 10, "templates": 10, **counts}

@@ -20,7 +20,7 @@ from aroface.embedding.ijbs import open_source
 from aroface.errors import InputError
 from aroface.faces.geometry import TEMPLATE
 from releases import WALK, ijbs_release, md5, opencv_video, rows, walked
-from standin_detector import COLOURS, DotDetector
+from standin_detector import COLOURS, DotDetector, scrfd_file
 
 OMIT = AlignOptions(no_face="omit")
 OPTIONS = {"color": "RGB", "flip": False, "fusion": "sum", "alignment": "ground_truth_box_pad_0.1_five_point"}
@@ -211,3 +211,15 @@ def test_the_report_lies_beside_the_faces(release: Path, tmp_path: Path):
     place, _ = prepare_ijbs(release, tmp_path / "tree", DotDetector(), OMIT)
     assert (place / REPORT).is_file()
     assert sorted(path.name for path in place.iterdir()) == ["10", "2", REPORT]
+
+
+def test_the_command_takes_a_detector_of_the_registry_or_a_file(release: Path, tmp_path: Path, capsys):
+    points = [-0.6, -0.6, 0.6, -0.6, 0, 0, -0.5, 0.6, 0.5, 0.6]
+    detector = scrfd_file(tmp_path / "standin.onnx", [(32, 3, 3, 0, 0.9, [1.2] * 4, points)], side=192)
+    words = ["data", "prepare", str(release), "--out", str(tmp_path / "tree"), "--data-dir", str(tmp_path)]
+    assert main(words) == 2
+    assert "SCRFD-2.5G: not in" in capsys.readouterr().err
+    assert main([*words, "--detector", str(detector), "--threads", "1"]) == 0
+    assert "faces  14 images, 0 without a face (0.00%)" in capsys.readouterr().out
+    assert main([*words, "--detector", str(detector), "--columns", "frame,subject"]) == 2
+    assert "--columns: not all columns are named" in capsys.readouterr().err
