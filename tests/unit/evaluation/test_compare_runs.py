@@ -186,8 +186,8 @@ def test_the_verb_prints_a_table(two_searches, capsys):
     words = ["compare-runs", "--features", *map(str, two_searches)]
     assert main([*words, "--metric", "rank1", "--metric", "map"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines if line] == ["A", "B", "metric", "rank1", "map"]
-    assert len(lines[-2].split()) == 10 and len(lines[-1].split()) == 8
+    assert [line.split()[0] for line in lines if line] == ["A", "B", "metric", "rank1", "map", "Intervals"]
+    assert len(lines[4].split()) == 10 and len(lines[5].split()) == 8
     assert main([*words, "--metric", "accuracy"]) == 2
     assert "no metric 'accuracy'" in capsys.readouterr().err
 
