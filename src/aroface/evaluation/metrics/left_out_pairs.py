@@ -3,8 +3,8 @@
 A threshold from some three impostors jumps when one of them goes, and the genuine pairs between two thresholds are few:
 how far such values scatter tells little of the metric's error. Here thresholds stay as they are for all pairs. What
 they would move is the change of the FAR at the threshold, times the slope of the ROC there. That is measured over so
-many impostors on either side as their number varies by, its square root, and two at least. At the most accurate threshold the slope of
-the accuracy is zero, so nothing is added.
+many impostors on either side as their number varies by, its square root, and two at least. At the most accurate
+threshold the slope of the accuracy is zero, so nothing is added.
 
 Each function takes ``kept`` (G, N), zeros and ones: the pairs that stay without each group. All are of the metrics in
 :mod:`aroface.evaluation.metrics.verification`.
