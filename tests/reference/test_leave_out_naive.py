@@ -255,7 +255,7 @@ def test_tinyface_without_each_group_of_those_searched_for():
         kept = np.flatnonzero(labels < 30)[groups != group]
         ranks, precision = naive_ranks(units[0][kept], labels[kept], units[1], enrolled)
         expected = {**{f"rank{rank}": np.mean(ranks <= rank) for rank in (1, 5, 20)}, "map": np.mean(precision)}
-        found = {name: each[group] for name, each in measured.left_out.values.items()}
+        found = {name: each[group] for name, each in measured.left_out.values.items() if name != "map_trapezoid"}
         assert found == pytest.approx(expected, rel=0, abs=1e-9)
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aroface.evaluation.metrics.identification import retrieve
 from aroface.evaluation.metrics.trapezoid_precision import trapezoid_average_precision
 
 
@@ -29,6 +30,16 @@ def test_it_is_the_scripts(probes):
     starts = np.cumsum([0, *map(len, ordered[:-1])])
     found = trapezoid_average_precision(np.concatenate([np.array(each) for each in ordered]), starts)
     assert found == pytest.approx([looped(ranks) for ranks in ordered], abs=1e-12)
+
+
+def test_the_search_has_both_definitions():
+    rng = np.random.default_rng(5)
+    features, labels = rng.normal(size=(40, 6)).astype(np.float32), rng.integers(0, 8, 40)
+    found = retrieve(features[:10], labels[:10], features[10:], labels[10:])
+    scores = features[found.probes] @ (features[10:] / np.linalg.norm(features[10:], axis=1, keepdims=True)).T
+    for probe, row, trapezoid in zip(found.probes, scores, found.trapezoid_precision, strict=True):
+        ranked = labels[10:][np.argsort(-row)]
+        assert trapezoid == pytest.approx(looped((np.flatnonzero(ranked == labels[probe]) + 1).tolist()))
 
 
 def test_the_two_definitions_differ():

@@ -160,6 +160,7 @@ def test_tinyface_search(tmp_path):
     metrics = record["metrics"]
     assert 0.2 < metrics["rank1"] < metrics["rank5"] < metrics["rank20"] < 1
     assert metrics["rank1"] <= metrics["map"] <= metrics["rank5"]
+    assert 0 < metrics["map_trapezoid"] < metrics["map"]
     assert record["counts"] == {
         "probes": 30,
         "probes_with_mate": 30,
@@ -176,7 +177,7 @@ def test_probes_without_a_mate_do_not_count(tmp_path):
     arrays["probe_labels"] = np.where(np.arange(30) < 10, 999, arrays["probe_labels"])
     record = evaluate(store(tmp_path, values, arrays, "tinyface"))
     assert record["counts"]["probes_with_mate"] == 20
-    assert record["metrics"] == {"rank1": 1, "rank5": 1, "rank20": 1, "map": 1}
+    assert record["metrics"] == {"rank1": 1, "rank5": 1, "rank20": 1, "map": 1, "map_trapezoid": 1}
 
 
 def test_a_gallery_without_any_mate_is_refused(tmp_path):

@@ -48,7 +48,8 @@ def measure(features: StoredFeatures) -> list[PeopleMetrics]:
 
 def _measure(features: StoredFeatures, found: Retrieval) -> PeopleMetrics:
     hits = {f"rank{rank}": found.ranks <= rank for rank in RANKS}
-    return mean_of_items({**hits, "map": found.average_precision}, features.arrays["probe_labels"][found.probes])
+    precisions = {"map": found.average_precision, "map_trapezoid": found.trapezoid_precision}
+    return mean_of_items({**hits, **precisions}, features.arrays["probe_labels"][found.probes])
 
 
 def _search(features: StoredFeatures) -> Retrieval:
