@@ -29,6 +29,7 @@ import numpy.typing as npt
 
 from aroface.datasets.formats.base import COLUMNS, FACE_SIZE, ROWS, Findings, Pixels, SetFormat
 from aroface.datasets.formats.ijb import GALLERIES, TemplateTable, is_ijb
+from aroface.datasets.formats.ijbs_release import csv_lines
 from aroface.datasets.formats.text_tables import Form, blocks, unknown
 from aroface.errors import InputError
 
@@ -284,7 +285,7 @@ def _read_templates(path: Path, rows: dict[tuple[int, str, Box], str], subjects:
 def _named_rows(path: Path, required: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
     """Number of each line and its known columns."""
     with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
-        lines = csv.reader(file)
+        lines = csv_lines(csv.reader(file), path)
         header = [name.strip().upper() for name in next(lines, [])]
         places = {
             column: next(header.index(name) for name in names if name in header)

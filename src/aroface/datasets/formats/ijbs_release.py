@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -254,7 +254,7 @@ def _read_boxes(
     width = max(places.values()) + 1
     with open(path, encoding="utf-8-sig", errors="replace", newline="") as stream:
         lines = csv.reader(stream, delimiter=separator) if separator else (line.split() for line in stream)
-        for number, fields in enumerate(lines, start=1):
+        for number, fields in enumerate(csv_lines(lines, path), start=1):
             if not fields or (header and number == 1):
                 continue
             if len(fields) < width:
@@ -271,6 +271,24 @@ def _read_boxes(
                 left, top, wide, high = box
                 file = fields[places["file"]].strip() if "file" in places else None
                 yield file, FaceBox(subject, frame, (left, top, wide, high))
+
+
+def csv_lines(lines: Iterable[list[str]], path: Path) -> Iterator[list[str]]:
+    """Lines of a reader of a file; what it cannot read is an error that names the line.
+
+    Raises:
+        InputError: A line is none of such a file.
+    """
+    iterator, number = iter(lines), 0
+    while True:
+        number += 1
+        try:
+            fields = next(iterator)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise InputError(f"cannot be read ({error})", file=path, where=f"line {number}") from None
+        yield fields
 
 
 def _is_number(text: str) -> bool:

@@ -47,21 +47,24 @@ def read_strings(data: bytes, variable: str) -> list[str]:
 
 
 def read_numbers(data: bytes, variable: str) -> list[int] | None:
-    """The whole numbers of a row or column; None where the file has no such variable.
+    """The whole numbers of a row or column; None where the file has no such variable, or it holds no numbers.
 
     Args:
         data: Content of the file.
         variable: Name of the array.
 
     Raises:
-        ValueError: The file is no such file or is damaged, or the array has two dimensions or other numbers.
+        ValueError: The array has two dimensions or other numbers.
     """
-    found = _variable(data, variable)
-    if found is None:
+    try:
+        found = _variable(data, variable)
+    except ValueError:  # of a part of the file that nobody asked for
         return None
-    order, array_class, shape, parts = found
+    if found is None or found[1] not in _NUMERIC_ARRAYS:
+        return None
+    order, _, shape, parts = found
     kind, content = parts[0] if len(parts) == 1 else (0, b"")
-    if array_class not in _NUMERIC_ARRAYS or kind not in _NUMBERS or 1 not in shape or len(shape) != 2:
+    if kind not in _NUMBERS or 1 not in shape or len(shape) != 2:
         raise ValueError(f"{variable} is no column of numbers")
     size = struct.calcsize(_NUMBERS[kind])
     values = struct.unpack(f"{order}{len(content) // size}{_NUMBERS[kind]}", content[: len(content) // size * size])

@@ -13,6 +13,8 @@ from aroface.datasets.images import Pixels
 PADDING = 0.1
 """Part of its side by which a squared box grows on each of its sides."""
 
+_LARGEST = 4  # sides of the image that one of a box may have
+
 LOOSE_SIDE = 256
 """Side in pixels to which IJB-S's crops are brought before they are aligned."""
 
@@ -46,10 +48,11 @@ def loose_crop(image: Pixels, box: Box) -> Pixels:
 
 
 def touches(image: Pixels, box: Box) -> bool:
-    """Return whether a box has an area, and a part of it within the image."""
+    """Return whether a box has an area, a part of it within the image, and no side far beyond the image's."""
     left, top, width, height = box
     sides = np.isfinite(box).all() and width > 0 and height > 0
-    return bool(sides and left < image.shape[1] and top < image.shape[0] and left + width > 0 and top + height > 0)
+    small = sides and max(width, height) <= _LARGEST * max(image.shape[:2])  # a crop of it is allocated
+    return bool(small and left < image.shape[1] and top < image.shape[0] and left + width > 0 and top + height > 0)
 
 
 def points_in_box(left: float, top: float, side: float, template: npt.NDArray[Any], size: int) -> Float32:

@@ -164,7 +164,8 @@ def _read(face: Face, release: IJBRelease) -> tuple[Pixels, Box]:
     image = read_upright(path)
     box = box or (0.0, 0.0, float(image.shape[1]), float(image.shape[0]))
     if not touches(image, box):
-        raise InputError(f"the box {box} lies outside the image", file=path)
+        what = f"the box {', '.join(f'{value:g}' for value in box)} is none of the image"
+        raise InputError(what, file=path, expected="left, top, width and height within it")
     return image, box
 
 

@@ -54,7 +54,7 @@ _VERSION = 1  # to be raised when other faces come out of the same options
 _NO_VIDEO = "video or still that is not there"
 _NO_BOX = "medium without a box"
 _BEYOND = "box of a frame beyond the end of its video (see --first-frame)"
-_OUTSIDE = "box outside its image"
+_OUTSIDE = "box that is none of its image"
 _WHOLE = "still without a box, taken as a whole"
 
 Crops = Iterator[tuple[str, Pixels]]

@@ -114,6 +114,13 @@ def test_identities_that_cannot_be_right_are_named(tree: Path, numbers, message)
         read_tinyface(tree)
 
 
+def test_names_tell_identities_where_the_lists_have_no_numbers(tree: Path):
+    for name, part in ((GALLERY_LIST, "gallery"), (PROBE_LIST, "probe")):
+        old = scipy.io.loadmat(tree / name)[f"{part}_set"]
+        scipy.io.savemat(tree / name, {f"{part}_set": old, f"{part}_ids": old})
+    assert read_tinyface(tree).gallery_labels.tolist() == [4, 4, 11]
+
+
 def test_registered_benchmarks_name_their_provider():
     found = read_benchmarks("workflow/registries/benchmarks.yaml")
     assert all(isinstance(each, Benchmark) for each in found.values())

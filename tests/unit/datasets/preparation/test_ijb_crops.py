@@ -10,6 +10,7 @@ import pytest
 
 from aroface.cli.main import main
 from aroface.datasets.formats.ijb import check_ijb_labels, read_ijb
+from aroface.datasets.formats.ijb_release import read_release
 from aroface.datasets.formats.registry import detect
 from aroface.datasets.preparation.align import REPORT, AlignOptions
 from aroface.datasets.preparation.ijb_crops import prepare_ijb
@@ -132,3 +133,19 @@ def test_images_may_lie_at_the_root_and_lists_in_protocol(tmp_path: Path):
     (release / "protocols").rename(release / "protocol")
     _, report = prepare_ijb(release, tmp_path / "tree", DotDetector(), AlignOptions())
     assert report["counts"]["found"] == 7
+
+
+@pytest.mark.parametrize("name", ["ijbc_1N_probe_mixed.csv", "ijbc_11_G1_G2_matches.csv"])
+def test_mangled_lists_end_in_one_line_or_in_a_release(tmp_path: Path, name: str):
+    path = ijb_release(tmp_path / "IJB-C") / "protocols" / name
+    whole, rng = path.read_bytes(), np.random.default_rng(3)
+    for _ in range(150):
+        content = bytearray(whole)
+        for place in rng.integers(0, len(whole), 3).tolist():
+            content[place] = int(rng.integers(0, 256))
+        path.write_bytes(bytes(content))
+        try:
+            release = read_release(tmp_path / "IJB-C")
+            assert sum(len(same) for _, same in release.pairs()) <= 12
+        except InputError as error:
+            assert "\n" not in str(error)

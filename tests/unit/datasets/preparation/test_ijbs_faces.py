@@ -175,7 +175,7 @@ def test_what_is_left_out_is_told_and_bounded(release: Path, tmp_path: Path):
     _, report = prepare_ijbs(release, tmp_path / "other", DotDetector(), AlignOptions(no_face="omit", max_left_out=0.5))
     told = {kind: each["first"] for kind, each in report["left_out"].items()}
     assert told["video or still that is not there"] == ["videos/5002"]
-    assert told["box outside its image"] == ["2/videos_4001_1"]
+    assert told["box that is none of its image"] == ["2/videos_4001_1"]
     assert told["box of a frame beyond the end of its video (see --first-frame)"] == ["4001.mp4 frame 90"]
 
 
@@ -223,3 +223,27 @@ def test_the_command_takes_a_detector_of_the_registry_or_a_file(release: Path, t
     assert "faces  14 images, 0 without a face (0.00%)" in capsys.readouterr().out
     assert main([*words, "--detector", str(detector), "--columns", "frame,subject"]) == 2
     assert "--columns: not all columns are named" in capsys.readouterr().err
+
+
+def test_a_box_of_any_size_takes_no_more_memory_than_an_image(release: Path, tmp_path: Path):
+    head = "FRAME_NUM,SUBJECT_ID,FACE_X,FACE_Y,FACE_WIDTH,FACE_HEIGHT"
+    boxes = [(0, 2, *walked(0)), (1, 2, 0, 0, 1e9, 1e9), (2, 2, 0, 0, "inf", 5), (3, 2, 5, 5, -4, 4)]
+    rows(release / "videos_ground_truth/4001.csv", head, boxes)
+    (release / "videos_ground_truth.md5").unlink()
+    _, report = prepare_ijbs(release, tmp_path / "tree", DotDetector(), AlignOptions(no_face="omit", max_left_out=0.5))
+    assert report["left_out"]["box that is none of its image"]["count"] == 3
+
+
+@pytest.mark.parametrize("list_name", ["videos_ground_truth/4002.csv", "protocols/ijbs_metadata.csv", "videos.md5"])
+def test_mangled_lists_end_in_one_line_or_in_faces(made: Path, tmp_path: Path, list_name: str):
+    release = shutil.copytree(made, tmp_path / "release")
+    whole, rng = (made / list_name).read_bytes(), np.random.default_rng(7)
+    for trial in range(12):
+        content = bytearray(whole)
+        for place in rng.integers(0, len(whole), 4).tolist():
+            content[place] = int(rng.integers(0, 256))
+        (release / list_name).write_bytes(bytes(content))
+        try:
+            prepare_ijbs(release, tmp_path / f"tree{trial}", DotDetector(), OMIT)
+        except InputError as error:
+            assert "\n" not in str(error)
