@@ -9,6 +9,7 @@ import math
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -206,19 +207,22 @@ def refuse_special(path: str | os.PathLike[str], expected: str | None = None) ->
     """Refuse a pipe, a socket or a device: reading it may wait or go on for ever, and it cannot be read twice.
 
     Args:
-        path: File, folder or link, which is followed; also one that is missing, which is left to whoever opens it.
+        path: File, folder or link, which is followed; one that cannot be looked at is left to whoever opens it.
         expected: Expected content, for the error line.
 
     Raises:
         InputError: It is none of these.
     """
-    place = Path(path)
-    if place.is_file() or place.is_dir() or not place.exists():
+    try:
+        mode = Path(path).stat().st_mode
+    except (OSError, ValueError):
         return
-    if place.is_fifo():
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return
+    if stat.S_ISFIFO(mode):
         remedy = "write what comes through it to a file, and name that"
         raise InputError("a pipe, not a file", file=path, expected=expected, remedy=remedy)
-    raise InputError(f"a {'socket' if place.is_socket() else 'device'}, not a file", file=path, expected=expected)
+    raise InputError(f"a {'socket' if stat.S_ISSOCK(mode) else 'device'}, not a file", file=path, expected=expected)
 
 
 def read_document(path: str | os.PathLike[str], expected: str, most: int) -> str:
@@ -360,7 +364,12 @@ def derive_seed(*parts: str | int) -> int:
 
 
 def sha256_file(path: str | os.PathLike[str]) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
+    """Hexadecimal SHA-256 of a file's bytes.
+
+    Raises:
+        InputError: It is a pipe, a socket or a device.
+    """
+    refuse_special(path)
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

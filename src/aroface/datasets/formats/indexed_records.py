@@ -24,7 +24,7 @@ from aroface.datasets.formats.recordio import (
 )
 from aroface.datasets.retrying_reads import SteadyFile, retrying
 from aroface.errors import InputError
-from aroface.files import atomic_open
+from aroface.files import atomic_open, refuse_special
 
 _SCAN_CHUNK = 1 << 16  # records whose labels are looked at together
 _READ_AT_ONCE = 1 << 20  # bytes; larger records are read again at their full length
@@ -313,6 +313,7 @@ def _compact(keys: Int64) -> range | Int64:
 
 def _read_index(idx: Path) -> tuple[Int64, Int64]:
     """Keys and offsets, sorted by key."""
+    refuse_special(idx, _INDEX_LINES)
     if retrying(idx.stat, idx).st_size == 0:
         raise InputError("the index is empty", file=idx, expected=_INDEX_LINES)
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from aroface.datasets.formats.base import COLUMNS, FACE_SIZE, ROWS, Findings, Pixels, SetFormat
 from aroface.datasets.formats.matlab import read_strings, write_strings
 from aroface.errors import InputError
-from aroface.files import write_bytes
+from aroface.files import refuse_special, write_bytes
 
 RELEASED_CROPS, ALIGNED_CROPS = "tinyface/Testing_Set", "aligned_pad_0.1_pad_high"
 GALLERY_LIST, PROBE_LIST = (f"{RELEASED_CROPS}/{part}_img_ID_pairs.mat" for part in ("gallery_match", "probe"))
@@ -219,6 +219,7 @@ def _listed(path: Path, variable: str, images: Path) -> list[Path]:
 
 def _read_list(path: Path, variable: str) -> list[str]:
     expected = f"a MATLAB file with a column of file names in {variable}"
+    refuse_special(path, expected)
     try:
         names = read_strings(path.read_bytes(), variable)
     except FileNotFoundError:

@@ -17,7 +17,7 @@ from aroface.datasets.formats.recordio import EXACT, open_writer, pack, rounded_
 from aroface.datasets.formats.tinyface import is_tinyface
 from aroface.datasets.retrying_reads import retrying
 from aroface.errors import InputError
-from aroface.files import digest, write_text
+from aroface.files import digest, refuse_special, write_text
 
 RECORDS, INDEX, PROPERTY = "train.rec", "train.idx", "property"
 FILES = (RECORDS, INDEX, PROPERTY)
@@ -255,6 +255,7 @@ def check_classes(num_classes: int, folder: Path) -> None:
 
 def _read_property(path: Path) -> int:
     expected = f"one line: number of classes,{FACE_SIZE},{FACE_SIZE}"
+    refuse_special(path, expected)
     try:
         text = retrying(lambda: path.read_text(encoding="utf-8"), path)
     except UnicodeDecodeError:
