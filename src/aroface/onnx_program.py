@@ -204,6 +204,11 @@ def trial_images(count: int, side: int) -> NDArray[np.uint8]:
     return (coarse[:, cells][:, :, cells] * dark).astype(np.uint8)
 
 
+def sample_of(count: int, most: int) -> list[int]:
+    """Numbers of at most so many of ``count`` images, evenly from the first to the last."""
+    return sorted({round(number) for number in np.linspace(0, count - 1, most)})
+
+
 def agree(together: NDArray[Any], alone: NDArray[Any], rounding: float) -> bool:
     """Tell whether what a model gives for several images in one batch is what it gives for each alone.
 
