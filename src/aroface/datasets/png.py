@@ -44,4 +44,5 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bool]]:
         (length,) = struct.unpack_from(">I", data, place)
         chunk = data[place : place + 12 + length]
         place += 12 + length
-        yield chunk[4:8], chunk, zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:], "big")
+        whole = len(chunk) == 12 + length and zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:], "big")
+        yield chunk[4:8], chunk, whole

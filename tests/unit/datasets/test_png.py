@@ -46,7 +46,7 @@ def test_damage_prints_nothing(capfd: pytest.CaptureFixture[str]):
         changed.append(bytes(data))
     unknown = PNG[:FIRST] + chunk(b"ABCD", b"") + PNG[FIRST:]
     for data in [*cut, *changed, unknown]:
-        with pytest.raises(ValueError, match="image|pixels"):
+        with pytest.raises(ValueError, match=r"image|pixels"):
             decode(data)
     assert capfd.readouterr() == ("", "")
 
