@@ -63,11 +63,11 @@ def atomic_path(path: str | os.PathLike[str], size: int | None = None) -> Iterat
     process has left in the folder is removed when the next one first writes there.
 
     Args:
-        path: the file.
-        size: bytes that it will have, as far as that is known, for the error line.
+        path: Path of the file.
+        size: Number of bytes that it will have, as far as that is known, for the error line.
 
     Raises:
-        NoRoomError: the disk is full, however the body came to say so.
+        NoRoomError: The disk is full, however the body came to say so.
     """
     target = Path(path)
     with writing(target, size):
@@ -94,11 +94,11 @@ def atomic_open(path: str | os.PathLike[str], size: int | None = None) -> Iterat
     """Open a binary file for writing that appears at ``path`` only when the body has ended well.
 
     Args:
-        path: the file.
-        size: see `atomic_path`.
+        path: Path of the file.
+        size: Number of bytes, see `atomic_path`.
 
     Raises:
-        NoRoomError: the disk is full.
+        NoRoomError: The disk is full.
     """
     with atomic_path(path, size) as temporary, open(temporary, "wb") as file:
         yield file
@@ -109,11 +109,11 @@ def writing(path: Path, size: int | None = None) -> Iterator[None]:
     """Whatever a library makes of a full disk while ``path`` is written, say it as one error that names the file.
 
     Args:
-        path: the file.
-        size: bytes that it will have, as far as that is known.
+        path: Path of the file.
+        size: Number of bytes that it will have, as far as that is known.
 
     Raises:
-        NoRoomError: the disk is full.
+        NoRoomError: The disk is full.
     """
     try:
         yield
@@ -198,7 +198,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     """Read a JSON file.
 
     Raises:
-        InputError: the file is missing, is no regular file, is too large, or is not JSON as `parse_json` takes it.
+        InputError: The file is missing, is no regular file, is too large, or is not JSON as `parse_json` takes it.
     """
     return parse_json(read_document(path, "a JSON file", JSON_BYTES), file=path)
 
@@ -315,7 +315,7 @@ def read_json_if_there(path: str | os.PathLike[str]) -> Any | None:
     """Read a JSON file that another process may remove at any moment; None where it is missing.
 
     Raises:
-        InputError: it is a folder, or is not JSON.
+        InputError: It is a folder, or is not JSON.
     """
     try:
         return read_json(path)

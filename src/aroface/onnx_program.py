@@ -44,11 +44,11 @@ class Program:
         expected: Expected content of the file, for error lines.
 
     Attributes:
-        session: onnxruntime's.
+        session: Session of onnxruntime.
         provider: Name of what computes, such as ``CPUExecutionProvider``.
 
     Raises:
-        InputError: onnxruntime cannot load the model, or cannot use the device.
+        InputError: Onnxruntime cannot load the model, or cannot use the device.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Program:
 
         Raises:
             TimeLimitError: The batch took longer than the limit.
-            InputError: onnxruntime fails.
+            InputError: Onnxruntime fails.
         """
         import onnxruntime
 

@@ -224,7 +224,7 @@ def _show(options: Arguments, forms: Forms) -> None:
     """Print a report in the form that was asked for, or write it into files, each in the form of its name.
 
     Raises:
-        InputError: there is no such form of it.
+        InputError: There is no such form of it.
     """
     wanted = {path: SUFFIXES.get(path.suffix) for path in options.out or ()}
     chosen = "json" if options.json else options.format

@@ -56,10 +56,10 @@ class Software:
     """Software that made the results.
 
     Attributes:
-        snakefile: the workflow.
-        parts: files that belong to it: rules and configuration.
-        citation: the file that says who wrote it and under which licence.
-        base: folder that their places in the crate are relative to.
+        snakefile: File of the workflow.
+        parts: Files that belong to it: rules and configuration.
+        citation: File with its authors and its licence.
+        base: Folder that their places in the crate are relative to.
         version: Version of the package.
     """
 
@@ -79,7 +79,7 @@ def write_crate(material: Material, software: Software, out: str | PathLike[str]
         out: ``ro-crate-metadata.json``; its folder is the crate, which everything listed must lie in.
 
     Raises:
-        InputError: another name, or a record is no record.
+        InputError: Another name, or a record is no record.
     """
     out = Path(out)
     if out.name != "ro-crate-metadata.json":
@@ -94,9 +94,9 @@ def graph(material: Material, software: Software, root: Path) -> list[Entity]:
     """All entities of the crate, the descriptor and the root first.
 
     Args:
-        material: see :func:`write_crate`.
-        software: see :func:`write_crate`.
-        root: folder of the crate.
+        material: Material, see :func:`write_crate`.
+        software: Software, see :func:`write_crate`.
+        root: Folder of the crate.
     """
     records = load_records(material.records, {run.name: run.variant for run in material.runs})
     made = _Made(root, material, records)
@@ -256,7 +256,7 @@ def place(path: Path, root: Path) -> str:
     """A file as the crate names it: relative to its root, as a URI.
 
     Raises:
-        InputError: it does not lie below the root.
+        InputError: It does not lie below the root.
     """
     try:
         return quote(path.absolute().relative_to(root.absolute()).as_posix())

@@ -30,8 +30,8 @@ class Fact:
         name: Subject of the fact; empty where it continues the fact before.
         text: Content of the fact.
         leads: True if the following facts belong to it: a value, a seed, a side of a difference.
-        path: the file that it names.
-        run: the run that it is about.
+        path: Path of the file that it names.
+        run: Run that it is about.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Trace:
     """Sources of explanations.
 
     Attributes:
-        records: all records that count.
+        records: Records that count.
         results: Results folder, as the commands name it.
         workflow: Command that makes the file whose name follows it.
     """
@@ -85,17 +85,17 @@ def explain(
     Args:
         address: ``table/row/column``, such as ``tinyface/ArcFace+ARoFace@MS1MV2/rank1``; a row is its headers joined by
             ``@``.
-        specs: the tables' specifications.
-        records: folder of the records.
-        results: folder with ``runs`` and ``recipes``, as the commands name it.
-        workflow: command that makes the file whose name follows it.
-        shown: see :class:`aroface.reporting.records.Selection`.
+        specs: Specifications of the tables.
+        records: Folder of the records.
+        results: Folder with ``runs`` and ``recipes``, as the commands name it.
+        workflow: Command that makes the file whose name follows it.
+        shown: Selection of runs, see :class:`aroface.reporting.records.Selection`.
 
     Returns:
         Lines of text for a terminal.
 
     Raises:
-        InputError: no such table, row or column (the closest of those there are comes first).
+        InputError: No such table, row or column (the closest of those there are comes first).
     """
     runs, experiments, labels = selected(shown)
     table, _, rest = address.partition("/")
@@ -115,11 +115,11 @@ def explain_cell(spec: Spec, table: Sequence[Line], line: Line, column: Column, 
     """Walk from one cell to all that it depends on.
 
     Args:
-        spec: the table.
-        table: all its rows.
-        line: the cell's row.
-        column: the cell's column.
-        trace: records, and where runs and recipes are.
+        spec: Specification of the table.
+        table: Rows of the table.
+        line: Row of the cell.
+        column: Column of the cell.
+        trace: Records, and the place of runs and recipes.
     """
     top = list(_reported(spec, line, column))
     if line.row.difference is None:

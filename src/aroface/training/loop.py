@@ -177,7 +177,7 @@ class TrainingLoop:
         """Check the losses that have arrived for divergence; return the last one.
 
         Args:
-            wait: Whether to wait for those that are on their way from the device.
+            wait: True to wait for those that are on their way from the device.
         """
         value = None
         for value, step, records in self._losses.arrived(all_of_them=wait):

@@ -64,7 +64,7 @@ class Scrfd:
         time_limit: Longest time in seconds that one batch may take.
 
     Raises:
-        InputError: no such file, or another network.
+        InputError: No such file, or another network.
     """
 
     def __init__(

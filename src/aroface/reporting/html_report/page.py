@@ -65,21 +65,21 @@ class Material:
 
     Attributes:
         note: Meaning of the numbers; None where there is nothing to add.
-        specs: the tables that are shown, those of the configuration first.
-        sources: all tables that claims speak of.
-        claims: file of the claims.
-        records: folder of the records.
-        results: folder with ``runs`` and ``recipes``, as the commands name it.
-        experiments: those of the configuration.
-        labels: printed names of methods and data sets by their keys.
-        runs: those of the configuration.
-        data: the sets that they are trained and evaluated on.
-        pictures: the figures.
-        document: the PDF of all tables and figures; None where there is none.
-        steps: the rules of the workflow with what they make.
-        missing: lines on data that are not there.
-        costs: lines on what the trainings that are left will take.
-        workflow: command that makes the file whose name follows it.
+        specs: Tables that are shown, those of the configuration first.
+        sources: Tables that claims refer to.
+        claims: File of the claims.
+        records: Folder of the records.
+        results: Folder with ``runs`` and ``recipes``, as the commands name it.
+        experiments: Experiments of the configuration.
+        labels: Printed names of methods and data sets by their keys.
+        runs: Runs of the configuration.
+        data: Sets that they are trained and evaluated on.
+        pictures: Figures of the page.
+        document: PDF of all tables and figures; None where there is none.
+        steps: Rules of the workflow with what they make.
+        missing: Lines on data that are not there.
+        costs: Lines on the cost of the runs that are left.
+        workflow: Command that makes the file whose name follows it.
     """
 
     note: str | None
@@ -119,7 +119,7 @@ def render_report(material: Material, folder: Path) -> str:
         folder: Folder of the page, for its links to files beside it.
 
     Raises:
-        InputError: a record is no record. Records that do not fit into one table are said in the place of that table.
+        InputError: A record is no record. Records that do not fit into one table are said in the place of that table.
     """
     records = load_records(material.records, {run.name: run.variant for run in material.runs})
     runs = [view_run(run, records) for run in material.runs]
