@@ -22,7 +22,7 @@ from aroface.device import choose_device
 from aroface.embedding.embedder import Embedder, load_embedder
 from aroface.errors import InputError
 from aroface.files import HASH_DIGITS, sha256_file
-from aroface.models.checkpoint import load_foreign
+from aroface.models.checkpoint import load_released
 from aroface.models.import_released import RELEASED, UNKNOWN
 from aroface.models.layouts import Color, holds_weights
 from aroface.models.registry import build
@@ -141,18 +141,20 @@ def _open_checkpoint(path: Path, name: str, declared: Declared, device: str | No
         raise InputError(
             "--size, --output and --crop are for ONNX models", file=path, expected=f"a side of {SIZE} pixels"
         )
-    foreign = load_foreign(path, declared.color)
-    network = build(foreign.arch, foreign.embedding_size)
-    network.load_state_dict(foreign.state)
+    released = load_released(path, declared.color)
+    network = build(released.arch, released.embedding_size)
+    network.load_state_dict(released.state)
     torch_device = choose_device(device)
     network.eval().requires_grad_(False).to(torch_device)
     # Weights for BGR have been turned round: what was loaded takes RGB.
     form = _form(Declared(COLOR, declared.mean, declared.std, SIZE), {})
     embedder = Embedder(
-        network, torch_device, form["size"], form["color"], form["mean"], form["std"], dimension=foreign.embedding_size
+        network, torch_device, form["size"], form["color"], form["mean"], form["std"], dimension=released.embedding_size
     )
     return Model(
-        name, embedder, _describe(foreign.file, foreign.arch, form, foreign.embedding_size, sha256_file(foreign.file))
+        name,
+        embedder,
+        _describe(released.file, released.arch, form, released.embedding_size, sha256_file(released.file)),
     )
 
 

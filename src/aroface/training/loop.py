@@ -254,7 +254,7 @@ class TrainingLoop:
             "recipe_hash": self.trainer.run.recipe_hash,
             "num_classes": self.trainer.num_classes,
             "seconds": self.seconds,
-            "watch": asdict(self.divergence),
+            "watch": asdict(self.divergence),  # states on disk have this key
             "best": self.best,
         }
         own |= {

@@ -24,7 +24,7 @@ from aroface.models.registry import build
 from aroface.onnx_program import Program, reason
 from aroface.schemas import validate
 from embedding_runs import DIMENSION, make_run, network
-from foreign_models import SIDE, endless, face_pairs, quarters, write_onnx
+from external_models import SIDE, endless, face_pairs, quarters, write_onnx
 from standin_detector import seeing_file
 
 IMAGES = np.random.default_rng(0).integers(0, 256, size=(5, SIDE, SIDE, 3), dtype=np.uint8)

@@ -17,7 +17,7 @@ from aroface.faces.detection.detector import DetectedFace, overlap
 from aroface.faces.detection.scrfd import Scrfd
 from aroface.faces.geometry import TEMPLATE, align, template, transform
 from aroface.faces.synthetic import render, sample_identities, sample_nuisances
-from foreign_models import endless, write_onnx
+from external_models import endless, write_onnx
 from standin_detector import COLOURS, ONE, POINTS, DotDetector, dotted, place, scrfd_file, seeing_file
 
 
