@@ -26,7 +26,7 @@ from aroface.models.checkpoint import load_released
 from aroface.models.import_released import RELEASED, UNKNOWN
 from aroface.models.layouts import Color, holds_weights
 from aroface.models.registry import build
-from aroface.models.run_folder import read_checkpoint
+from aroface.models.run_folder import INPUT, read_checkpoint
 from aroface.onnx_program import (
     SUFFIX,
     TIME_LIMIT,
@@ -38,10 +38,6 @@ from aroface.onnx_program import (
     trial_images,
     weight_files,
 )
-
-SIZE, MEAN, STD = 112, 127.5, 127.5
-COLOR: Color = "RGB"
-"""Defaults of the input where neither the file nor the user declares it: insightface's."""
 
 _FLOATS: dict[str, type[np.floating[Any]]] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _ROUNDING = {np.float32: 1e-3, np.float16: 1e-2}  # of embeddings, as a share of the largest value
@@ -137,9 +133,9 @@ def _open_run(folder: Path, name: str, declared: Declared, device: str | None) -
 
 
 def _open_checkpoint(path: Path, name: str, declared: Declared, device: str | None) -> Model:
-    if declared.size not in (None, SIZE) or declared.output is not None or declared.crop is not None:
+    if declared.size not in (None, INPUT["size"]) or declared.output is not None or declared.crop is not None:
         raise InputError(
-            "--size, --output and --crop are for ONNX models", file=path, expected=f"a side of {SIZE} pixels"
+            "--size, --output and --crop are for ONNX models", file=path, expected=f"a side of {INPUT['size']} pixels"
         )
     released = load_released(path, declared.color)
     network = build(released.arch, released.embedding_size)
@@ -147,7 +143,7 @@ def _open_checkpoint(path: Path, name: str, declared: Declared, device: str | No
     torch_device = choose_device(device)
     network.eval().requires_grad_(False).to(torch_device)
     # Weights for BGR have been turned round: what was loaded takes RGB.
-    form = _form(Declared(COLOR, declared.mean, declared.std, SIZE), {})
+    form = _form(Declared(INPUT["color"], declared.mean, declared.std, INPUT["size"]), {})
     embedder = Embedder(
         network, torch_device, form["size"], form["color"], form["mean"], form["std"], dimension=released.embedding_size
     )
@@ -235,9 +231,8 @@ def _metadata(metadata: Mapping[str, str], key: str, default: Item, path: Path) 
 
 def _form(declared: Declared, own: Mapping[str, Any]) -> dict[str, Any]:
     """Size, colour order and normalisation: as declared, else as in the file, else the defaults."""
-    defaults = {"size": SIZE, "color": COLOR, "mean": MEAN, "std": STD}
-    given = {key: getattr(declared, key) for key in defaults if getattr(declared, key) is not None}
-    return {**defaults, **{key: own[key] for key in defaults if key in own}, **given}
+    given = {key: getattr(declared, key) for key in INPUT if getattr(declared, key) is not None}
+    return {**INPUT, **{key: own[key] for key in INPUT if key in own}, **given}
 
 
 def _describe(path: Path, arch: str, form: Mapping[str, Any], dimension: int, sha256: str) -> dict[str, Any]:

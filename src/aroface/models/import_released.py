@@ -12,6 +12,7 @@ from aroface.files import read_json, sha256_file, write_json
 from aroface.models.checkpoint import ReleasedCheckpoint, load_released, save_weights
 from aroface.models.layouts import Color
 from aroface.models.registry import ARCHITECTURES, build
+from aroface.models.run_folder import INPUT
 from aroface.omissions import Omissions
 from aroface.provenance import git_commit, hardware, versions
 from aroface.results import CHECKPOINT, WEIGHTS
@@ -19,7 +20,6 @@ from aroface.results import CHECKPOINT, WEIGHTS
 SCHEMA = 1
 RELEASED = "released"
 UNKNOWN = "unknown"
-_INPUT = {"size": 112, "color": "RGB", "mean": 127.5, "std": 127.5}
 
 
 def import_checkpoint(
@@ -69,7 +69,7 @@ def import_checkpoint(
     omissions.extend("tensors that are no part of the backbone", found.left_out)
     omissions.tell()
     given = {key: value for key, value in (("mean", mean), ("std", std)) if value is not None}
-    form = {**_INPUT, **given}
+    form = {**INPUT, **given}
     run = name or folder.resolve().name
     model = build(found.arch, found.embedding_size)
     model.load_state_dict(found.state)

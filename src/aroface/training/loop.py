@@ -114,7 +114,7 @@ class TrainingLoop:
     def _train(self, writer: states.CheckpointWriter) -> None:
         trainer, execution = self.trainer, self.trainer.execution
         began = time.monotonic() - self.seconds
-        self._throughput = ThroughputMeter(trainer.recipe.batch_size)
+        self._throughput.start()
         agreement = Agreement(trainer.group, 2)
         due = False
         if self._validation_due():  # the state was saved before it

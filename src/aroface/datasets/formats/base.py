@@ -18,9 +18,6 @@ import numpy.typing as npt
 
 from aroface.omissions import KindSummary
 
-FACE_SIZE = 112
-"""Height and width of an aligned face in pixels."""
-
 COLUMNS, ROWS = 12, 6
 """Images in a row of a contact sheet, and rows of it."""
 
@@ -81,7 +78,7 @@ class SetFormat(ABC):
 
     @abstractmethod
     def preview(self, data: Path) -> list[list[Pixels]]:
-        """Rows of a contact sheet: at most `ROWS` rows of images, uint8 (`FACE_SIZE`, `FACE_SIZE`, 3), RGB.
+        """Rows of a contact sheet: at most `ROWS` rows of images, uint8 (`TEMPLATE_SIZE`, `TEMPLATE_SIZE`, 3), RGB.
 
         A row of more than `COLUMNS` images is broken into several.
 

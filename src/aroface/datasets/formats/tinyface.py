@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from aroface.datasets.formats.base import COLUMNS, FACE_SIZE, ROWS, Findings, Pixels, SetFormat
+from aroface.datasets.formats.base import COLUMNS, ROWS, Findings, Pixels, SetFormat
 from aroface.datasets.formats.matlab import read_strings, write_strings
 from aroface.errors import InputError
+from aroface.faces.geometry import TEMPLATE_SIZE
 from aroface.files import refuse_special, write_bytes
 
 RELEASED_CROPS, ALIGNED_CROPS = "tinyface/Testing_Set", "aligned_pad_0.1_pad_high"
@@ -87,7 +88,7 @@ class TinyFaceFormat(SetFormat):
 
         tree = read_tinyface(data)
         parts = (tree.gallery, tree.probes, tree.distractors)
-        return [[letterbox(read_image(path), FACE_SIZE) for path in part[: COLUMNS * ROWS // 3]] for part in parts]
+        return [[letterbox(read_image(path), TEMPLATE_SIZE) for path in part[: COLUMNS * ROWS // 3]] for part in parts]
 
     def check(self, data: Path, threads: int) -> Findings:
         """See :class:`SetFormat`."""

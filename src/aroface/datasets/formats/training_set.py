@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 
-from aroface.datasets.formats.base import COLUMNS, FACE_SIZE, ROWS, Findings, Pixels, SetFormat
+from aroface.datasets.formats.base import COLUMNS, ROWS, Findings, Pixels, SetFormat
 from aroface.datasets.formats.image_folder import LAYOUT, ImageFolder, images_of, is_image_folder, people
 from aroface.datasets.formats.indexed_records import Int64, RecordFile
 from aroface.datasets.formats.mxnet_records import MXNetRecordFile
@@ -17,6 +17,7 @@ from aroface.datasets.formats.recordio import EXACT, open_writer, pack, rounded_
 from aroface.datasets.formats.tinyface import is_tinyface
 from aroface.datasets.retrying_reads import retrying
 from aroface.errors import InputError
+from aroface.faces.geometry import TEMPLATE_SIZE
 from aroface.files import digest, refuse_special, write_text
 
 RECORDS, INDEX, PROPERTY = "train.rec", "train.idx", "property"
@@ -71,7 +72,7 @@ class TrainingFormat(SetFormat):
 
         def image(position: int) -> Pixels:
             try:
-                return resize_square(decode(training_set.jpeg(position), CROP_PIXELS), FACE_SIZE)
+                return resize_square(decode(training_set.jpeg(position), CROP_PIXELS), TEMPLATE_SIZE)
             except ValueError as error:
                 raise training_set.error(position, f"the JPEG cannot be decoded ({error})") from None
 
@@ -97,7 +98,7 @@ class TrainingFormat(SetFormat):
                 image = decode(jpeg, CROP_PIXELS)
             except ValueError as error:
                 raise training_set.error(number, f"the JPEG cannot be decoded ({error})") from None
-            if image.shape != (FACE_SIZE, FACE_SIZE, 3):
+            if image.shape != (TEMPLATE_SIZE, TEMPLATE_SIZE, 3):
                 raise training_set.error(number, f"the image has {image.shape[1]}×{image.shape[0]} pixels")
             return image
 
@@ -197,7 +198,7 @@ class TrainingSet:
     def error(self, position: int, what: str) -> InputError:
         """Error that names the file, and the record, of the image at ``position``."""
         file, record = self._images.where(position)
-        return InputError(what, file=file, where=record, expected=f"a JPEG of {FACE_SIZE}×{FACE_SIZE} pixels")
+        return InputError(what, file=file, where=record, expected=f"a JPEG of {TEMPLATE_SIZE}×{TEMPLATE_SIZE} pixels")
 
 
 def write_training_set(folder: Path, items: Iterable[tuple[int, bytes]], num_classes: int) -> int:
@@ -235,7 +236,7 @@ def write_training_set(folder: Path, items: Iterable[tuple[int, bytes]], num_cla
         for identity, span in enumerate(zip((ends - images).tolist(), ends.tolist(), strict=True), start=end):
             writer.write(identity, pack(span, b"", identity))
         writer.overwrite_first(pack((rounded_down(end), rounded_down(end + num_classes)), b"", 0))
-    write_text(folder / PROPERTY, f"{num_classes},{FACE_SIZE},{FACE_SIZE}\n")
+    write_text(folder / PROPERTY, f"{num_classes},{TEMPLATE_SIZE},{TEMPLATE_SIZE}\n")
     return end - 1
 
 
@@ -254,13 +255,13 @@ def check_classes(num_classes: int, folder: Path) -> None:
 
 
 def _read_property(path: Path) -> int:
-    expected = f"one line: number of classes,{FACE_SIZE},{FACE_SIZE}"
+    expected = f"one line: number of classes,{TEMPLATE_SIZE},{TEMPLATE_SIZE}"
     refuse_special(path, expected)
     try:
         text = retrying(lambda: path.read_text(encoding="utf-8"), path)
     except UnicodeDecodeError:
         raise InputError("not a text file", file=path, expected=expected) from None
-    match = re.fullmatch(rf"\s*([1-9]\d{{0,14}})\s*,\s*{FACE_SIZE}\s*,\s*{FACE_SIZE}\s*", text)
+    match = re.fullmatch(rf"\s*([1-9]\d{{0,14}})\s*,\s*{TEMPLATE_SIZE}\s*,\s*{TEMPLATE_SIZE}\s*", text)
     if not match:
         raise InputError(f"reads {text[:40]!r}", file=path, expected=expected)
     return int(match[1])
