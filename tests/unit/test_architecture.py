@@ -54,6 +54,11 @@ def test_packages_import_only_from_those_before_them(within: str):
             assert not imported(path, package) & {*order[place + 1 :]}, path
 
 
+def test_modules_beside_the_packages_import_none_of_them():
+    for path in PACKAGE.glob("[!_]*.py"):
+        assert not imported(path, "aroface") & {*rooms()}, path
+
+
 def test_no_module_imports_snakemake():
     for path in PACKAGE.rglob("*.py"):
         assert not re.search(r"^\s*(?:from|import) snakemake", path.read_text(), re.M), path
