@@ -20,7 +20,6 @@ from aroface.cli.arguments import (
     positive,
     share,
 )
-from aroface.results import Results
 
 if TYPE_CHECKING:
     from aroface.omissions import KindSummary
@@ -301,22 +300,23 @@ def _do_fetch(options: Arguments) -> None:
 
 
 def _do_verify(options: Arguments) -> None:
-    from aroface.datasets.preparation.verify import require_passed, verdict_lines, verify
-    from aroface.datasets.registry import find_entry, place_of
+    from aroface.datasets.preparation.verify import find_set, require_passed, verdict_lines, verify
 
     _allow_megapixels(options)
-    data = place_of(options.set, options.data_dir)
-    name = options.name or options.set
-    registered = options.name is not None or not Path(options.set).exists()
-    counts = find_entry(name).counts if registered else {}
-    manifest = options.manifest or Results().manifest(name if registered else data.resolve().name)
-    threads = options.threads or os.cpu_count() or 1
-    allowed = options.max_corrupt_fraction
-    verdict = verify(data, manifest, name=name, expected=counts, threads=threads, max_corrupt_fraction=allowed)
+    named = find_set(options.set, options.data_dir, options.name)
+    manifest = options.manifest or named.manifest
+    verdict = verify(
+        named.data,
+        manifest,
+        name=named.name,
+        expected=named.counts,
+        threads=options.threads or os.cpu_count() or 1,
+        max_corrupt_fraction=options.max_corrupt_fraction,
+    )
     print(*verdict_lines(verdict), sep="\n")
     _tell(verdict.get("left_out", {}))
     print(f"written to   {manifest}")
-    require_passed(verdict, data)
+    require_passed(verdict, named.data)
 
 
 def _do_prepare(options: Arguments) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from aroface.embedding.collapse import check_distances
 from aroface.embedding.feature_store import StoredFeatures
 from aroface.errors import InputError
 from aroface.evaluation.metrics.operating_curves import tar_far
@@ -14,6 +13,7 @@ from aroface.evaluation.metrics.verification import (
     Integers,
     accuracy,
     auc,
+    check_distances,
     correctly_classified,
     eer,
     pair_distances,

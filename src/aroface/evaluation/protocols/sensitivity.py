@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-from aroface.embedding.collapse import check_distances
 from aroface.embedding.feature_store import StoredFeatures
 from aroface.evaluation.metrics.verification import (
     Booleans,
@@ -15,6 +14,7 @@ from aroface.evaluation.metrics.verification import (
     Integers,
     accuracy,
     auc,
+    check_distances,
     correctly_classified,
     pair_distances,
     roc,
