@@ -104,8 +104,8 @@ def kind_of(head: bytes) -> str | None:
     image = format_of(head)
     if image is not None:
         return f"an image ({image})"
-    found = next((kind for start, kind in _OTHERS.items() if head.startswith(start)), None)
-    return found or ("a text file" if _is_text(head) else None)
+    other = next((kind for start, kind in _OTHERS.items() if head.startswith(start)), None)
+    return other or ("a text file" if _is_text(head) else None)
 
 
 def kind_of_file(path: str | PathLike[str]) -> str | None:

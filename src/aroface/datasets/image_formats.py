@@ -36,5 +36,5 @@ def format_of_file(path: Path) -> str | None:
         with open(path, "rb", buffering=0) as file:
             return file.read(IMAGE_HEAD)
 
-    found = format_of(retrying(head, path))
-    return "camera raw" if found == "TIFF" and path.suffix.lower() in _RAW_SUFFIXES else found
+    name = format_of(retrying(head, path))
+    return "camera raw" if name == "TIFF" and path.suffix.lower() in _RAW_SUFFIXES else name

@@ -105,7 +105,8 @@ def open_model(
         device: Device of torch or onnxruntime; by default the GPU if there is one that can be used.
         threads: Number of threads of onnxruntime; its own choice by default.
         time_limit: Longest time in seconds that one batch of an ONNX model may take.
-        batch_size: Number of images of a batch that an ONNX model is tried on; by default as many as fit the device.
+        batch_size: Number of images of a batch that an ONNX model will get, and is tried on as far as that fits the
+            device; a larger one is tried when it comes.
 
     Raises:
         InputError: Nothing is there, it is of no such kind or damaged, it takes or gives something else than images and
@@ -183,7 +184,7 @@ def _open_onnx(
     network = OnnxNetwork(program, given, output, trial, path)
     cpu = torch.device("cpu")  # onnxruntime copies its input elsewhere by itself
     embedder = Embedder(network, cpu, form["size"], form["color"], form["mean"], form["std"], output.dimension)
-    network.try_batch(batch_size or embedder.batch_size)
+    network.try_batch(min(batch_size or embedder.batch_size, embedder.batch_size))  # a larger one may never come
     described = _describe(path, arch, form, output.dimension, _joint_hash(files))
     return Model(name, embedder, described)
 

@@ -193,15 +193,15 @@ def read_landmarks(path: Path) -> dict[tuple[str, str], LandmarkRow]:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             _check_columns(reader.fieldnames or (), path)
-            found: dict[tuple[str, str], LandmarkRow] = {}
+            rows: dict[tuple[str, str], LandmarkRow] = {}
             for row in reader:
                 key = (row["identity"], _stem(_below(row["image"] or "", row["identity"])))
-                if key in found:
+                if key in rows:
                     raise InputError(
                         f"the image {'/'.join(key)} occurs twice", file=path, where=f"line {reader.line_num}"
                     )
-                found[key] = LandmarkRow(_numbers(row, path, reader.line_num), reader.line_num)
-            return found
+                rows[key] = LandmarkRow(_numbers(row, path, reader.line_num), reader.line_num)
+            return rows
     except FileNotFoundError:
         raise InputError("no such file", file=path) from None
     except IsADirectoryError:
