@@ -87,6 +87,9 @@ def _check_words(words: Sequence[str]) -> None:
     for word in words:
         for path in (word, word.partition("=")[2]):  # --out=FILE, NAME=FILE
             refuse_special(path)
+            if path.startswith("~/"):
+                remedy = f"write the path out, or ./{path} for a folder of that name"
+                raise InputError(f"{path!r} begins with '~', which no shell has filled in", remedy=remedy)
         if any("\ud800" <= character <= "\udfff" for character in word):
             raise InputError(f"{word!a} is not UTF-8", remedy="rename the file or folder")
 

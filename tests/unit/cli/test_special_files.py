@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from aroface.cli.main import main
 from aroface.datasets.formats.text_tables import Form, count_lines, read_columns
 from aroface.datasets.formats.training_set import TrainingSet, write_training_set
 from aroface.datasets.preparation.pack_options import PackOptions, packed_identities
@@ -49,6 +50,15 @@ def test_a_pipe_or_device_is_one_line(tmp_path: Path, words: list[str]):
     kind = "a device" if "/dev/zero" in words else "a pipe"
     assert (done.returncode, done.stdout) == (2, "") and f": {kind}, not a file" in line
     assert ("write what comes through it to a file" in line) == (kind == "a pipe")
+
+
+@pytest.mark.parametrize("words", [["--data-dir=~/data", "lfw"], ["~/lfw.bin"]])
+def test_a_tilde_that_no_shell_has_filled_in_is_one_line(capsys: pytest.CaptureFixture[str], words: list[str]):
+    """Shells fill it in at the beginning of a word alone, and not between quotation marks."""
+    assert main(["data", "info", *words]) == 2
+    path = words[0].rpartition("=")[2]
+    line = f"'{path}' begins with '~', which no shell has filled in; write the path out, or ./{path} for a folder"
+    assert capsys.readouterr().err == f"aroface: error: {line} of that name\n"
 
 
 READERS: dict[str, tuple[Callable[[Path], object], str]] = {
