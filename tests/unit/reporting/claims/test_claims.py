@@ -138,12 +138,12 @@ def test_other_kinds_have_their_own_bounds(tmp_path: Path, kind: str, gains: tup
     assert judged(records, path)["small"].reproduction_verdict == verdict
 
 
-def test_any_refuted_comparison_refutes_a_claim_and_all_must_confirm_it(tmp_path: Path):
+def test_a_refuted_comparison_refutes_a_claim_and_a_missing_one_leaves_it_open(tmp_path: Path):
     records = tmp_path / "records"
     spec = SPECS / "tinyface.yaml"
 
     def lower(row: str, _: str) -> float:
-        return -0.04 if row == "AdaFace+ARoFace@WebFace4M" else 0.0
+        return -0.06 if row == "AdaFace+ARoFace@WebFace4M" else 0.0
 
     fill_table(records, spec, shift=lower)
     found = judged(records)["tinyface_improves"]
@@ -161,7 +161,9 @@ def test_a_row_of_others_stands_as_reported(tmp_path: Path):
         write_record(tmp_path, "arcface_aroface", {"rank1": rank1, "rank5": 0.7}, seed=seed)
     (evidence,) = judged(tmp_path)["tinyface_gain"].reproduction
     assert (evidence.value, evidence.verdict, evidence.seeds) == ("+2.65", "confirmed", 3)
-    assert evidence.remark == "against the reported 64.69"
+    assert evidence.remark.startswith("against the reported 64.69, one run; on this benchmark only: ")
+    # 2.65 ± 4.3027 · .05 · sqrt(1 + 1/3): the reported run varies as ours do
+    assert (evidence.low, evidence.high) == ("2.40", "2.90")
 
 
 def drops(folder: Path, metric: str, *relative: float) -> None:
@@ -217,8 +219,9 @@ def test_a_drop_is_told_by_the_printed_names(tmp_path: Path):
 
 def test_criteria_are_said(tmp_path: Path):
     by_id = {claim.id: claim for claim in claims().claims}
-    assert "reaches 2.8 points" in criterion(by_id["ijbs_gain"])
-    assert "above −0.3 points" in criterion(by_id["ijbb_no_loss"])
+    assert "lies above 2.8 points (the claim less 1.5," in criterion(by_id["ijbs_gain"])
+    assert "of the mean of 15 comparisons lies above −0.3 points" in criterion(by_id["ijbb_no_loss"])
+    assert criterion(by_id["ijbb_no_loss"]).endswith("below, or one of them does after Holm's correction")
     assert "above 0 points" in criterion(by_id["ijbs_improves"])
     assert "above 50 %" in criterion(by_id["low_quality_drop"])
     assert isinstance(by_id["low_quality_drop"], DropClaim)
@@ -288,9 +291,10 @@ def test_markdown_and_terminal_say_the_same(tmp_path: Path):
     records = write_gains(tmp_path / "records", 2.0, 2.1, 1.9)
     found = [*judged(records, small(tmp_path)).values()]
     page, text = markdown(found, ()), terminal(found, ())
-    row = "reproduction | confirmed | ArcFace+ARoFace − ArcFace, MS1MV3, Rank1 | +2.00 | [1.75, 2.25] | 3 | p < 0.001"
+    row = "confirmed | ArcFace+ARoFace − ArcFace, MS1MV3, Rank1 | +2.00 | [1.75, 2.25] | this benchmark | 3 | p < 0.001; on"
     assert row in page.replace("\\", "")
-    assert row.replace("|", "").split() in [line.split() for line in text.splitlines()]
+    words = " ".join(row.replace("|", "").split())
+    assert any(words in " ".join(line.split()) for line in text.splitlines())
     assert as_json(found, ())["claims"][0]["criterion"] == criterion(found[0].claim)
 
 
@@ -305,7 +309,7 @@ def test_the_fragment_has_each_claim_with_both_verdicts(tmp_path: Path):
     assert main([*words, "--out", str(out), "--exit-zero"]) == 0
     (row,) = table_rows(out)
     cells = [cell.removeprefix(r"\raggedright ").removesuffix(r" \tabularnewline") for cell in row]
-    assert cells == [r"+2~\%", "abstract", "refuted: +3.73", "confirmed: +2.00 [1.75, 2.25]"]
+    assert cells == [r"+2~\%", "abstract", "refuted: +3.73", "confirmed: +2.00 [1.75, 2.25] on this benchmark"]
     assert (tmp_path / "claims.md").read_text() == markdown(
         judge_claims(claims(path), records),
         lint([read_spec(each) for each in sorted(SPECS.glob("*.yaml"))], claims(path)),

@@ -90,6 +90,11 @@ def test_equal_seeds_allow_no_p_value():
     equal = Sample({0: 0.01, 1: 0.01, 2: 0.01})
     found = on_this_benchmark(equal)
     assert (found.low, found.p_value) == (None, None)
+    counts = difference(
+        Sample({s: (2700 + s) / 3728 for s in range(3)}), Sample({s: (2600 + s) / 3728 for s in range(3)})
+    )
+    assert len({*counts.values.values()}) > 1, "equal but for the rounding of binary numbers"
+    assert on_this_benchmark(counts).p_value is None
     # A step of .006 may hide a deviation of .006 / sqrt(6) of a difference.
     floored = difference(Sample(FIRST, floor=deviation_floor(0.006)), Sample(FIRST, floor=deviation_floor(0.006)))
     found = on_this_benchmark(floored)
