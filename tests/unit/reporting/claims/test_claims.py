@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from scipy import stats
@@ -156,6 +158,41 @@ def test_a_refuted_comparison_refutes_a_claim_and_a_missing_one_leaves_it_open(t
     assert judged(fewer)["tinyface_improves"].reproduction_verdict == "not enough data"
 
 
+def test_people_are_random_too_where_all_records_have_them(tmp_path: Path):
+    rng = np.random.default_rng(0)
+    hard = rng.normal(0, 0.02, 50)  # what leaving out each group changes, of one method only
+
+    def write(folder: Path, known: int) -> Path:
+        for seed, gain in enumerate((0.020, 0.021, 0.019)):
+            for method, rank1, change in (("arcface", 0.60, 0), ("arcface_aroface", 0.60 + gain, hard)):
+                groups = {"rank1": rank1 + np.zeros(50) + change} if seed < known else None
+                metrics = {"rank1": rank1, "rank5": 0.7}
+                write_record(folder, method, metrics, dataset="ms1mv3", seed=seed, jackknife=groups)
+        return folder
+
+    path = small(tmp_path, kind="improves", claimed=None)
+    (some,), (all_of_them,) = (
+        judged(write(tmp_path / str(known), known), path)["small"].reproduction for known in (2, 3)
+    )
+    assert (some.scope, some.verdict) == ("this benchmark", "confirmed")
+    assert "on this benchmark only: not every record has the metric without groups" in some.remark
+    assert (all_of_them.scope, all_of_them.verdict) == ("faces like these", "not enough data")
+    assert "no number of seeds would decide: more people are needed" in all_of_them.remark
+    error = math.sqrt(49 / 50 * np.sum((hard - hard.mean()) ** 2))
+    assert float(all_of_them.high) == pytest.approx(2 + 196 * error, rel=0.01)
+
+
+def test_an_open_claim_says_what_would_decide_it(tmp_path: Path):
+    (found,) = judged(write_gains(tmp_path / "records", 2.0, 0.5, 4.0), small(tmp_path))["small"].reproduction
+    # mean 2.17, sd 1.76, bound .5: t(.975, 6) · 1.76 / sqrt(7) = 1.62 is below the distance of 1.67
+    assert found.deciding == 7
+    assert "7 seeds of this mean and spread would decide" in found.remark
+    assert found.smallest == f"{(4.302653 + 1.060660) * 1.755942 / math.sqrt(3):.2f}"
+    entry = as_json([judged(tmp_path / "records", small(tmp_path))["small"]], ())["claims"][0]["reproduction"]
+    assert (entry["whole"]["seeds_that_decide"], entry["whole"]["on"]) == (7, "this benchmark")
+    assert entry["whole"]["smallest_effect"] == pytest.approx(5.44, abs=0.01)
+
+
 def test_a_row_of_others_stands_as_reported(tmp_path: Path):
     for seed, rank1 in enumerate((0.6729, 0.6739, 0.6734)):
         write_record(tmp_path, "arcface_aroface", {"rank1": rank1, "rank5": 0.7}, seed=seed)
@@ -291,7 +328,7 @@ def test_markdown_and_terminal_say_the_same(tmp_path: Path):
     records = write_gains(tmp_path / "records", 2.0, 2.1, 1.9)
     found = [*judged(records, small(tmp_path)).values()]
     page, text = markdown(found, ()), terminal(found, ())
-    row = "confirmed | ArcFace+ARoFace − ArcFace, MS1MV3, Rank1 | +2.00 | [1.75, 2.25] | this benchmark | 3 | p < 0.001; on"
+    row = "ArcFace+ARoFace − ArcFace, MS1MV3, Rank1 | +2.00 | [1.75, 2.25] | this benchmark | 3 | p < 0.001; on this"
     assert row in page.replace("\\", "")
     words = " ".join(row.replace("|", "").split())
     assert any(words in " ".join(line.split()) for line in text.splitlines())

@@ -106,7 +106,7 @@ def test_the_number_of_seeds_that_decides_is_the_first_whose_interval_leaves_the
     number = seeds_that_decide(found, Decimal(0))
     assert number == 7  # 2.447 / sqrt(7) = .925; with six, 2.571 / sqrt(6) = 1.05
     assert seeds_that_decide(found, Decimal("0.99")) is None
-    assert out_of_reach(found, Decimal("0.99")) == "seeds"
+    assert out_of_reach(found, Decimal("0.99")) == out_of_reach(found, Decimal(1)) == "seeds"
 
 
 def test_what_no_number_of_seeds_decides_says_why():
@@ -121,7 +121,7 @@ def test_what_no_number_of_seeds_decides_says_why():
 
 def test_an_effect_of_the_smallest_size_is_seen_in_four_of_five_cases():
     rng = np.random.default_rng(0)
-    effect = float(smallest_effect(on_this_benchmark(cell(*(np.array([-1.0, -1.0, 0.0, 1.0, 1.0]) / 1.0)))))  # sd 1
+    effect = float(smallest_effect(on_this_benchmark(cell(-1.0, -1.0, 0.0, 1.0, 1.0))))  # sd 1
     seen = Counter(
         judge_cells([cell(*map(float, effect + rng.standard_normal(5)))], Decimal(0)).verdict for _ in range(800)
     )

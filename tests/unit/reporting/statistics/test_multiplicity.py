@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aroface.reporting.statistics.multiplicity import best_rows, holm
+from aroface.evaluation.statistics.multiplicity import holm
+from aroface.reporting.statistics.multiplicity import best_rows
 from aroface.reporting.statistics.samples import Sample
 
 rows = st.lists(

@@ -72,7 +72,7 @@ def test_reproduced_values_are_mean_and_sample_deviation_over_seeds(records: Pat
     # mean and deviation of 67.00, 67.32, 67.81 are 67.37666 and 0.40796
     assert (row["rank1_mean"], row["rank1_sd"], row["rank1_seeds"]) == ("67.38", "0.41", "3")
     text = render_table(TINYFACE, records, mode="reproduced")
-    assert r"67.38}\arosd{0.41}" in text
+    assert r"67.38\arosd{0.41}" in text
     assert r"mean $\pm$ standard deviation over 1 to 3 seeds" in text
 
 
