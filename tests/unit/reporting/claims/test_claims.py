@@ -141,21 +141,25 @@ def test_other_kinds_have_their_own_bounds(tmp_path: Path, kind: str, gains: tup
 
 
 def test_a_refuted_comparison_refutes_a_claim_and_a_missing_one_leaves_it_open(tmp_path: Path):
-    records = tmp_path / "records"
-    spec = SPECS / "tinyface.yaml"
+    pairs = {("arcface", "ms1mv3"): 3.0, ("adaface", "webface4m"): -3.0, ("adaface", "webface12m"): 3.0}
 
-    def lower(row: str, _: str) -> float:
-        return -0.06 if row == "AdaFace+ARoFace@WebFace4M" else 0.0
+    def write(folder: Path, gains: dict[tuple[str, str], float]) -> Judgement:
+        for (method, dataset), gain in gains.items():
+            for seed, noise in enumerate((0.1, -0.2, 0.15)):
+                for name, value in ((method, 60.0), (f"{method}_aroface", 60.0 + gain + noise)):
+                    metrics = {"rank1": value / 100, "rank5": 0.7}
+                    write_record(folder, name, metrics, dataset=dataset, seed=seed)
+        return judged(folder)["tinyface_improves"]
 
-    fill_table(records, spec, shift=lower)
-    found = judged(records)["tinyface_improves"]
+    found = write(tmp_path / "one", pairs)
     assert [each.verdict for each in found.reproduction] == ["confirmed", "refuted", "confirmed"]
-    assert found.reproduction_verdict == "refuted"
-    fewer = tmp_path / "fewer"
-    fill_table(fewer, spec)
-    for path in fewer.glob("adaface-webface12m-*/*"):
-        path.unlink()
-    assert judged(fewer)["tinyface_improves"].reproduction_verdict == "not enough data"
+    assert (found.reproduction_verdict, found.whole.value) == ("refuted", "+1.02")
+    assert found.whole.what == "mean of 3 comparisons"
+    better = dict.fromkeys(pairs, 3.0)
+    assert write(tmp_path / "all", better).reproduction_verdict == "confirmed"
+    del better["adaface", "webface12m"]
+    fewer = write(tmp_path / "fewer", better)
+    assert (fewer.reproduction_verdict, fewer.whole.remark) == ("not enough data", "1 of 3 have no result")
 
 
 def test_people_are_random_too_where_all_records_have_them(tmp_path: Path):
