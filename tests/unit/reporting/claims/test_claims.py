@@ -269,6 +269,23 @@ def test_criteria_are_said(tmp_path: Path):
     assert isinstance(by_id["ijbs_gain"], DifferenceClaim)
 
 
+def test_the_miniature_is_judged_by_the_same_rule(tmp_path: Path):
+    demo = [read_spec(path) for path in sorted((SPECS / "demo").glob("*.yaml"))]
+    found = read_claims(CLAIMS.with_name("claims_miniature.yaml"), demo)
+    values = {"": 0.41, "_random": 0.551, "_aroface": 0.555}
+    for head in ("arcface", "adaface"):
+        for seed, noise in enumerate((0.0, 0.004, -0.003)):
+            for number, (suffix, tar) in enumerate(values.items()):
+                own = tar + noise * (1 + number)
+                for benchmark in ("pairs_clean", "pairs_lq_aligned", "pairs_lq"):
+                    metrics = {"tar_strict_at_far_1e-2": own, "accuracy": own}
+                    place = {"dataset": "synthetic", "arch": "r8", "seed": seed, "benchmark": benchmark}
+                    write_record(tmp_path, head + suffix, metrics, protocol="pairs", **place)
+    verdicts = {each.claim.id: each.reproduction_verdict for each in judge_claims(found, tmp_path)}
+    assert verdicts.pop("adversary_improves") == "not enough data"
+    assert {*verdicts.values()} == {"confirmed"}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
