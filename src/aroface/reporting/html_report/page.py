@@ -247,8 +247,8 @@ def _claims(material: Material, explained: Collection[str]) -> dict[str, Any]:
                 "judgement": each,
                 "criterion": criterion(each.claim),
                 "sides": [
-                    ("paper", each.paper_verdict, _evidence(each.paper, explained)),
-                    ("reproduced", each.reproduction_verdict, _evidence(each.reproduction, explained)),
+                    (side, [_evidence_line(item, explained) for item in evidence])
+                    for side, evidence in claims_text.sides(each)
                 ],
             }
             for each in judged
@@ -256,14 +256,6 @@ def _claims(material: Material, explained: Collection[str]) -> dict[str, Any]:
         "findings": findings,
         "summary": claims_text.summary(judged, findings),
     }
-
-
-def _evidence(evidence: Sequence[Evidence], explained: Collection[str]) -> list[dict[str, Any]]:
-    """A line for each number; where nothing can be said of any of several, one for all."""
-    alike = len({(each.verdict, each.value, each.remark) for each in evidence}) == 1
-    if len(evidence) > 1 and alike and evidence[0].value is None:
-        return [{**_evidence_line(evidence[0], ()), "what": f"all {len(evidence)} comparisons"}]
-    return [_evidence_line(each, explained) for each in evidence]
 
 
 def _evidence_line(each: Evidence, explained: Collection[str]) -> dict[str, Any]:
@@ -275,6 +267,7 @@ def _evidence_line(each: Evidence, explained: Collection[str]) -> dict[str, Any]
         "verdict": each.verdict,
         "value": each.value or "--",
         "interval": "" if each.low is None else f"[{each.low}, {each.high}]",
+        "on": each.scope or "",
         "seeds": str(each.seeds or ""),
         "remark": "; ".join(part for part in (p, each.remark) if part),
         "cells": [(sign, anchor) for sign, anchor in anchors if anchor in explained],
