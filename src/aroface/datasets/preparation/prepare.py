@@ -10,15 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from aroface.datasets.corrupt_images import OnCorrupt, is_damage
+from aroface.datasets.formats.record_layout import INDEX, PROPERTY, RECORDS, find_layout
 from aroface.datasets.formats.recordio import open_writer, pack
-from aroface.datasets.formats.training_set import (
-    INDEX,
-    PROPERTY,
-    RECORDS,
-    TrainingSet,
-    check_classes,
-    write_training_set,
-)
+from aroface.datasets.formats.training_set import TrainingSet, check_classes, write_training_set
 from aroface.datasets.identity import data_identity
 from aroface.datasets.images import decode
 from aroface.datasets.manifest import atomic_folder, write_manifest
@@ -87,7 +81,7 @@ def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> P
     """
     options = options or PrepareOptions()
     omissions = Omissions()
-    images = _records(source, omissions, options) if (source / RECORDS).exists() else _tree(source, omissions, options)
+    images = _records(source, omissions, options) if find_layout(source) else _tree(source, omissions, options)
     count, classes = len(images.labels), images.classes
     rng = np.random.default_rng([options.seed, _ORDER])
     order = rng.permutation(count) if options.shuffle else np.argsort(images.labels, kind="stable")
