@@ -14,7 +14,7 @@ from aroface.datasets.formats.indexed_records import Int64, RecordFile
 from aroface.datasets.formats.mxnet_records import MXNetRecordFile
 from aroface.datasets.formats.record_layout import INDEX, LANDMARKS, LIST_ENDINGS, PROPERTY, RECORDS, find_layout
 from aroface.datasets.formats.record_set import RecordSet
-from aroface.datasets.formats.recordio import EXACT, open_writer, pack, rounded_down
+from aroface.datasets.formats.recordio import EXACT, RecordWriter, open_writer, pack, rounded_down
 from aroface.datasets.formats.tinyface import is_tinyface
 from aroface.errors import InputError
 from aroface.files import digest, write_text
@@ -258,13 +258,28 @@ def write_training_set(folder: Path, items: Iterable[tuple[int, bytes]], num_cla
             writer.write(key, pack(float(label), jpeg, key))
             images[label] += 1
             previous = label
-        end = 1 + int(images.sum())
-        ends = 1 + images.cumsum()
-        for identity, span in enumerate(zip((ends - images).tolist(), ends.tolist(), strict=True), start=end):
-            writer.write(identity, pack(span, b"", identity))
-        writer.overwrite_first(pack((rounded_down(end), rounded_down(end + num_classes)), b"", 0))
+        write_identities(writer, images)
+    write_property(folder, num_classes)
+    return int(images.sum())
+
+
+def write_identities(writer: RecordWriter, images: Int64) -> None:
+    """Write the identities' ranges behind images in the order of their labels, and the header in the first record.
+
+    Args:
+        writer: Writer of a header record and of images with the keys from 1.
+        images: Number of images of each class, int64 (C,).
+    """
+    num_classes, end = len(images), 1 + int(images.sum())
+    ends = 1 + images.cumsum()
+    for identity, span in enumerate(zip((ends - images).tolist(), ends.tolist(), strict=True), start=end):
+        writer.write(identity, pack(span, b"", identity))
+    writer.overwrite_first(pack((rounded_down(end), rounded_down(end + num_classes)), b"", 0))
+
+
+def write_property(folder: Path, num_classes: int) -> None:
+    """Write the number of classes and the size of images."""
     write_text(folder / PROPERTY, f"{num_classes},{FACE_SIZE},{FACE_SIZE}\n")
-    return end - 1
 
 
 def check_classes(num_classes: int, folder: Path) -> None:
