@@ -295,7 +295,7 @@ def _do_list(options: Arguments) -> None:
 def _do_fetch(options: Arguments) -> None:
     from aroface.datasets.preparation.connection import Limits
     from aroface.datasets.preparation.fetch import fetch
-    from aroface.datasets.registry import find_entry
+    from aroface.datasets.registry import find_entry, missing
 
     limits = Limits(max_wait_s=options.max_wait, min_rate=options.min_rate * 1e3)
     max_bytes = None if options.max_size is None else int(options.max_size * 1e9)
@@ -309,6 +309,8 @@ def _do_fetch(options: Arguments) -> None:
             max_ratio=options.max_ratio,
         )
         print(f"{entry.key}  {', '.join(map(str, fetched)) or 'is there'}")
+        if (line := missing(entry, options.data_dir)) is not None:
+            print(line)
 
 
 def _do_verify(options: Arguments) -> None:
