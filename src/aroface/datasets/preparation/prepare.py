@@ -97,11 +97,12 @@ def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> P
     """
     options = options or PrepareOptions()
     omissions = Omissions()
-    if find_layout(source) is None and (shards := shard_source(source)) is not None:
-        return _sharded(shards, source, out, omissions, options)
+    shards = shard_source(source) if find_layout(source) is None else None
     for option in ("split", "image_column", "label_column"):
-        if getattr(options, option) is not None:
+        if getattr(options, option) is not None and not (shards and shards.has_columns):
             raise InputError(f"--{option.replace('_', '-')} is for Parquet and Arrow files", file=source)
+    if shards is not None:
+        return _sharded(shards, source, out, omissions, options)
     images = _records(source, omissions, options) if find_layout(source) else _tree(source, omissions, options)
     count, classes = len(images.labels), images.classes
     rng = np.random.default_rng([options.seed, _ORDER])

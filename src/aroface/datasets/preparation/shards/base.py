@@ -80,9 +80,11 @@ class ShardSource(ABC):
 
     Attributes:
         layout: Layout in words, for messages.
+        has_columns: True if `ShardOptions` have a meaning for it.
     """
 
     layout: ClassVar[str]
+    has_columns: ClassVar[bool] = False
 
     @abstractmethod
     def matches(self, source: Path) -> bool:

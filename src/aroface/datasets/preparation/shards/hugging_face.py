@@ -40,6 +40,7 @@ class HuggingFaceShards(ShardSource):
     """A folder with Parquet or Arrow files, as downloaded or as ``save_to_disk`` writes it, or one of the files."""
 
     layout = "Parquet or Arrow files with columns of images and labels, as Hugging Face has them"
+    has_columns = True
 
     def matches(self, source: Path) -> bool:
         """See :class:`ShardSource`."""
@@ -270,6 +271,7 @@ def _batches(file: Path, columns: list[str]) -> Iterator[Any]:
         )
         for batch in batches:
             chosen = batch.select(columns)
+            chosen.validate(full=True)  # offsets of a damaged file would lead out of it
             yield from (chosen.slice(begin, _ROWS) for begin in range(0, chosen.num_rows, _ROWS))
 
 
