@@ -135,9 +135,13 @@ def _of_split(source: Path, files: list[Path], split: str | None) -> list[Path]:
 
 def _find_columns(file: Path, options: ShardOptions) -> _Columns:
     schema = _schema(file)
+    try:
+        types = {field.name: field.type for field in schema}
+        images = [name for name, kind in types.items() if _holds_images(kind)]
+        labels = [name for name, kind in types.items() if _holds_labels(kind)]
+    except ValueError as error:  # a name that is not UTF-8
+        raise _unreadable(file, error) from None
     features = _features(schema)
-    images = [name for name in schema.names if _holds_images(schema.field(name).type)]
-    labels = [name for name in schema.names if _holds_labels(schema.field(name).type)]
     kinds = {name: feature.get("_type") for name, feature in features.items()}
     image = _choose(file, "image", images, options.image_column, kinds, "Image", _IMAGE_NAMES)
     label = _choose(file, "label", labels, options.label_column, kinds, "ClassLabel", _LABEL_NAMES)
