@@ -321,7 +321,7 @@ def _some(names: list[str]) -> str:
 
 
 def _how(entry: Entry, data_dir: Path) -> str:
-    """How to get an entry that is not there."""
+    """Command or page that an entry comes from."""
     if isinstance(entry, Dataset) and entry.form is not None and is_fetched(entry, data_dir):
         return entry.form.commands(data_dir, entry.folder)
     how = f"aroface data fetch {entry.key}" if entry.downloads else f"see {entry.request}"

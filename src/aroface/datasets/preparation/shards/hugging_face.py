@@ -48,7 +48,7 @@ class HuggingFaceShards(ShardSource):
 
     def open(self, source: Path, options: ShardOptions, omissions: Omissions) -> ShardedSet:
         """See :class:`ShardSource`."""
-        return _Table(_of_split(source, _files(source), options.split), options)
+        return _ImageTable(_of_split(source, _files(source), options.split), options)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class _Columns:
     names: list[str] | None
 
 
-class _Table(ShardedSet):
+class _ImageTable(ShardedSet):
     def __init__(self, files: list[Path], options: ShardOptions) -> None:
         self.shards = files
         self._columns = _find_columns(files[0], options)

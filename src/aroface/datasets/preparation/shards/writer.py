@@ -51,7 +51,7 @@ class ShardWriteOptions:
 
 @dataclass(slots=True)
 class ShardProgress:
-    """What is written, as of the last whole shard.
+    """Account of what is written, as of the last whole shard.
 
     Attributes:
         shards: Number of whole shards.
