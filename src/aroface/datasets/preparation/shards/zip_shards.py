@@ -10,7 +10,7 @@ import hashlib
 import zipfile
 import zlib
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from aroface.datasets.image_formats import MORE_SUFFIXES
 from aroface.datasets.preparation.shards.base import (
@@ -53,15 +53,15 @@ class _ZippedPeople(ShardedSet):
         for archive in track(archives, "reading the archives' directories"):
             people_of.append(set())
             for member in _images(archive, omissions):
-                folder = PurePosixPath(member.filename).parent
-                if places.setdefault(folder.name, str(folder.parent)) != str(folder.parent):
+                above, person = _place(member.filename)
+                if places.setdefault(person, above) != above:
                     raise InputError(
                         "a second folder of this name: are they one person?",
                         file=archive,
-                        where=str(folder),
-                        expected=f"one folder a person, beside {places[folder.name]}/{folder.name}",
+                        where=f"{above}/{person}".lstrip("/"),
+                        expected=f"one folder a person, beside {places[person]}/{person}",
                     )
-                people_of[-1].add(folder.name)
+                people_of[-1].add(person)
                 content.update(f"{member.filename}\0{member.CRC}\0{member.file_size}\n".encode(errors="replace"))
         if len(places) < 2:
             raise InputError(
@@ -90,7 +90,7 @@ class _ZippedPeople(ShardedSet):
         members = {member.filename: member for member in _images(archive, Omissions())}
         by_label: dict[int, list[str]] = {}
         for name in natural_order(members):
-            by_label.setdefault(self._labels[PurePosixPath(name).parent.name], []).append(name)
+            by_label.setdefault(self._labels[_place(name)[1]], []).append(name)
         try:
             with zipfile.ZipFile(archive) as packed:
                 for label in sorted(by_label):
@@ -136,17 +136,23 @@ def _images(archive: Path, omissions: Omissions) -> Iterator[zipfile.ZipInfo]:
         what = f"the archive cannot be read ({printable(str(error), 200)})"
         raise InputError(what, file=archive, remedy="copy or download it again") from None
     for member in members:
-        path = PurePosixPath(member.filename)
+        name = member.filename
         if member.is_dir():
             continue
-        if any(part.startswith((".", "__MACOSX")) for part in path.parts):
-            omissions.note(_HIDDEN, f"{archive.name}: {path}")
-        elif path.suffix.lower() not in MORE_SUFFIXES:
-            omissions.note(_NO_IMAGE, f"{archive.name}: {path}")
-        elif len(path.parts) < 2:
-            omissions.add("outside the people's folders", f"{archive.name}: {path}")
+        if name.removeprefix("./").startswith((".", "__MACOSX")) or "/." in name:
+            omissions.note(_HIDDEN, f"{archive.name}: {name}")
+        elif f".{name.rpartition('.')[2].lower()}" not in MORE_SUFFIXES:
+            omissions.note(_NO_IMAGE, f"{archive.name}: {name}")
+        elif "/" not in name.strip("/"):
+            omissions.add("outside the people's folders", f"{archive.name}: {name}")
         else:
             yield member
+
+
+def _place(name: str) -> tuple[str, str]:
+    """Path above the folder of a member, and the name of that folder."""
+    above, _, person = name.rpartition("/")[0].rpartition("/")
+    return above, person
 
 
 def _read(packed: zipfile.ZipFile, member: zipfile.ZipInfo, archive: Path) -> bytes:
