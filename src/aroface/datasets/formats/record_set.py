@@ -45,6 +45,8 @@ class RecordSet:
         self._parts = [reader(*self._files(stem), self._listed(number)) for number, stem in enumerate(layout.stems)]
         self.images = self._parts[0] if len(self._parts) == 1 else RecordParts(self._parts)
         self.num_classes, self.counted_from = self._count()
+        for listed in self._lists.values():
+            listed.forget()
         worst = int(np.argmax(self.images.labels))
         if self.images.labels[worst] >= self.num_classes:
             file, record = self.images.where(worst)
@@ -131,6 +133,10 @@ class ImageList:
     @cached_property
     def _columns(self) -> tuple[Int64, Float64]:
         return read_list(self.path)
+
+    def forget(self) -> None:
+        """Free the memory of a list that was read: 16 bytes an image."""
+        self.__dict__.pop("_columns", None)
 
     @property
     def keys(self) -> Int64:
