@@ -33,7 +33,7 @@ _TRAIN = "train"
 _IMAGE_NAMES = ("image", "img", "jpg", "jpeg", "png", "face", "picture")
 _LABEL_NAMES = ("label", "labels", "identity", "identity_id", "id", "class", "cls", "target", "person", "subject")
 _ROWS = 256
-_FOLDERS = 3  # levels below a set's folder in which its files may lie
+_LEVELS, _MOST_FOLDERS = 3, 100  # levels below a set's folder in which its files may lie, and folders of a level
 
 
 class HuggingFaceShards(ShardSource):
@@ -110,9 +110,14 @@ def _files(source: Path) -> list[Path]:
         return [source] if source.suffix in _ENDINGS else []
     if not source.is_dir():
         return []
-    levels = ["/".join(["*"] * level) for level in range(1, _FOLDERS + 1)]
-    found = [path for level in levels for path in source.glob(level) if path.suffix in _ENDINGS]
-    return natural_paths(path for path in found if not path.name.startswith(("cache-", ".")))
+    found, folders = [], [source]
+    for _ in range(_LEVELS):
+        entries = [path for folder in folders for path in folder.iterdir() if not path.name.startswith(".")]
+        found += [path for path in entries if path.suffix in _ENDINGS and not path.name.startswith("cache-")]
+        folders = [path for path in entries if path.is_dir()]
+        if len(folders) > _MOST_FOLDERS:  # of people, with images in them
+            break
+    return natural_paths(found)
 
 
 def _of_split(source: Path, files: list[Path], split: str | None) -> list[Path]:

@@ -30,7 +30,7 @@ from aroface.progress import track
 
 PROGRESS, LABELS = "progress.json", "labels.bin"
 _LOCK = ".lock"
-_CHUNK = 256  # images that are decoded together
+_CHUNK, _CHUNK_BYTES = 256, 64 << 20  # images that are decoded together, and their size
 _VERSION = 1  # to be raised when other records come out of the same shards
 
 
@@ -227,11 +227,13 @@ def _write_shard(
 
 def _chunks(images: Iterator[LabelledImage]) -> Iterator[list[LabelledImage]]:
     chunk: list[LabelledImage] = []
+    size = 0
     for image in images:
         chunk.append(image)
-        if len(chunk) == _CHUNK:
+        size += len(image.content)
+        if len(chunk) == _CHUNK or size > _CHUNK_BYTES:
             yield chunk
-            chunk = []
+            chunk, size = [], 0
     if chunk:
         yield chunk
 

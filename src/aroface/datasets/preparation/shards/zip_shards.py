@@ -107,11 +107,13 @@ def _archives(source: Path) -> list[Path]:
     if not source.is_dir():
         return []
     files, folders = _entries(source)
-    if folders:
-        inner = [_entries(folder) for folder in folders]
-        if _zips(files) or any(deeper or not _zips(held) for held, deeper in inner):
+    if folders and _zips(files):
+        return []
+    for folder in folders:
+        held, deeper = _entries(folder)
+        if deeper or not _zips(held):
             return []
-        files = [file for held, _ in inner for file in held]
+        files += held
     return natural_paths(_zips(files))
 
 
