@@ -216,7 +216,7 @@ def tar_members(archive: Path) -> Iterator[tuple[tarfile.TarInfo, Callable[[], b
         opener = next((each for magic, each in _OPENERS.items() if start.startswith(magic)), open)
         with opener(archive, "rb") as stream, _opened(stream, archive, start) as packed:
             for member in packed:
-                yield member, partial(_member_bytes, packed, member)
+                yield member, partial(_member_bytes, packed, member, archive)
             stream.seek(packed.offset)
             if any(stream.read(tarfile.BLOCKSIZE)):  # tarfile takes a damaged header for the end
                 raise InputError(f"the archive is damaged at byte {packed.offset:,}", file=archive)
@@ -228,8 +228,12 @@ def tar_members(archive: Path) -> Iterator[tuple[tarfile.TarInfo, Callable[[], b
         raise InputError(f"the archive cannot be read ({error.strerror or error})", file=archive) from None
 
 
-def _member_bytes(packed: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
-    return cast("IO[bytes]", packed.extractfile(member)).read()
+def _member_bytes(packed: tarfile.TarFile, member: tarfile.TarInfo, archive: Path) -> bytes:
+    try:
+        return cast("IO[bytes]", packed.extractfile(member)).read()
+    except _BROKEN as error:
+        what = f"a member cannot be read ({printable(str(error), 200)})"
+        raise InputError(what, file=archive, where=printable(member.name, 200)) from None
 
 
 def _drain(stream: IO[bytes], archive: Path) -> None:
