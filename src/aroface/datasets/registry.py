@@ -81,6 +81,21 @@ class Dataset(Entry):
 
 
 @dataclass(frozen=True, slots=True)
+class Typical:
+    """Size of a benchmark as a sample of people, and the rate of strong networks on it.
+
+    Attributes:
+        people: Number of people.
+        trials: Number of pairs or probes that the rate is a share of.
+        rate: Accuracy, rank-1 rate or TAR, in (0, 1).
+    """
+
+    people: int
+    trials: int
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
 class Benchmark(Entry):
     """Benchmark that models are evaluated on.
 
@@ -88,11 +103,13 @@ class Benchmark(Entry):
         protocol: Protocol of its evaluation, named after the kind of its data.
         path: Path of the data, relative to the data folder.
         options: Options of the literature's embeddings: color, flip, fusion, alignment.
+        typical: Size as a sample of people, for the power of comparisons; None where nobody has said.
     """
 
     protocol: str
     path: str
     options: dict[str, Any]
+    typical: Typical | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,6 +287,8 @@ def _read(path: str | PathLike[str], schema: str, kind: type[EntryT]) -> dict[st
     for key, written in entries.items():
         fields = {"counts": {}, **written, "key": key, "downloads": _downloads(written.get("fetch", []), path, key)}
         fields.pop("fetch", None)
+        if "typical" in written:
+            fields["typical"] = Typical(**written["typical"])
         inside = f"{written['folder']}/" if "folder" in written else ""
         fields["files"] = tuple(f"{inside}{name}" for name in written["files"])
         found[key] = kind(**fields)

@@ -10,6 +10,7 @@ from aroface.errors import InputError
 from aroface.humanize import days_text, hours_text, plural
 from aroface.planning.forecast.costs import Costs, plan_costs
 from aroface.planning.forecast.costs_text import headline
+from aroface.planning.forecast.power_text import power_lines
 from aroface.planning.forecast.simulation import SimulatedJob
 from aroface.planning.forecast.workload import Outlook, Task, count_kinds, find_outlook, find_site
 from aroface.planning.plan import Plan
@@ -45,6 +46,7 @@ def summary(plan: Plan, tasks: Iterable[Task], *, root: Path = Path(), gpus: int
         said += [headline(costs, trained)] if trained else []
         said += time_lines(plan, costs, asked, root=root, gpus=gpus, gpus_per_node=gpus, scheduler=gpus is None)
         said += _refused(costs, trained)
+        said += power_lines(plan, root=root) if trained else []
     except InputError as error:
         said.append(f"costs: unknown: {error}")
     return [*said, *(f"missing: {line}" for line in plan.missing() if line in needed)]

@@ -1,0 +1,366 @@
+"""Power of a plan: differences of two methods that its seeds and its benchmarks' people can show.
+
+With n seeds, paired, the mean difference of two methods on a benchmark has the variance
+
+    on this benchmark          seeds² / n
+    on faces like these        seeds² / n + people²
+
+where ``seeds`` is the standard deviation of the difference over seeds, and ``people`` that of the difference of the two
+methods over draws of people. Divided by its standard error it has Student's t distribution, noncentral where there is a
+difference, with n − 1 degrees of freedom in the first case and
+
+    (n − 1) · (1 + n · people² / seeds²)²
+
+in the second. ``people²`` falls with the number of people, and no number of seeds makes up for them.
+
+Source: Hillis, Obuchowski and Berbaum, "Power estimation for multireader ROC methods", Acad. Radiol. 18, 2011: seeds
+are the readers, people the cases.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from statistics import fmean, mode, variance
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import nctdtr, stdtrit
+
+from aroface.datasets.registry import REGISTRIES, Typical, read_benchmarks
+from aroface.evaluation.statistics.jackknife import covariance
+from aroface.planning.plan import Plan, PlannedBenchmark
+from aroface.reporting.records import Record, RecordedExperiment, load_records
+
+Floats = NDArray[np.float64]
+Origin = Literal["records", "assumed"]
+
+POWER, LEVEL = 0.8, 0.05
+DIFFERENCE = 1.0
+"""Wished difference where none is named, in points."""
+MOST_SEEDS = 100
+"""Number of seeds beyond which nobody trains."""
+
+SEED_SPREAD = 0.015
+"""Standard deviation of a rate p over seeds, as a multiple of √(p (1 − p)), where fewer than two seeds are finished.
+
+Two trainings that others repeated differed by .3 points on IJB-C and by 1.2 on TinyFace (AdaFace #39 and #76), which is
+.011 and .019 of it for one training. The small networks of ``make claim`` have .02 to .06.
+"""
+COMMON = 0.5
+"""Share of a rate's variance over people that two networks have in common, where no two are finished."""
+INTRACLASS = 0.25
+"""Correlation of two trials of one person. A person with m of them counts as m / (1 + (m − 1) · this) (Kish, Survey
+Sampling, 1965): intervals over single probes, 95 % by name, hold 54 % at 28 probes a person and 82 % at 5.5."""
+RATE = 0.9
+"""Rate of a benchmark of which nothing is known."""
+
+METRICS = {
+    "pairs": "accuracy",
+    "tinyface": "rank1",
+    "ijb": "tar_at_far_1e-4",
+    "ijbs": "surveillance_to_single_rank1",
+}
+"""The metric that is looked at, by protocol; of a sensitivity sweep the first of the first quality."""
+
+_STEPS = 60  # of a bisection
+_LARGE = 1e7  # degrees of freedom at which a t distribution is the normal one
+_CERTAIN = 6.0  # distance at which it does not reach the other side
+
+
+@dataclass(frozen=True, slots=True)
+class PeopleSpread:
+    """Variation of the difference of two methods over draws of people.
+
+    Attributes:
+        sd: Standard deviation, a fraction.
+        count: Number of people that are drawn.
+        origin: Origin of the standard deviation.
+    """
+
+    sd: float
+    count: int
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Variation of the difference of two methods on a benchmark.
+
+    Attributes:
+        benchmark: Name of the benchmark.
+        metric: Metric that is looked at.
+        seeds: Standard deviation over seeds, a fraction.
+        origin: Origin of it.
+        people: Variation over people; None where their number is not known.
+    """
+
+    benchmark: str
+    metric: str
+    seeds: float
+    origin: Origin
+    people: PeopleSpread | None
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Answer for one benchmark.
+
+    Attributes:
+        spread: Variation that it follows from.
+        visible: Difference that the plan's seeds show on this benchmark, a fraction; None for one seed.
+        seeds: Number of seeds that the wished difference needs on this benchmark; None for more than `MOST_SEEDS`.
+        visible_on_faces: Difference that the seeds show on faces like these; None for one seed or unknown people.
+        seeds_on_faces: Number of seeds that it needs on faces like these; None for more, or where people do not do.
+        people: Number of people that it needs with the plan's seeds; None where seeds do not do, or for unknown people.
+    """
+
+    spread: Spread
+    visible: float | None
+    seeds: int | None
+    visible_on_faces: float | None = None
+    seeds_on_faces: int | None = None
+    people: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PowerForecast:
+    """Answers for all benchmarks of a plan.
+
+    Attributes:
+        difference: Wished difference, in points.
+        seeds: Number of seeds of most experiments; 0 where nothing is trained.
+        benchmarks: Answer for each benchmark.
+    """
+
+    difference: float
+    seeds: int
+    benchmarks: tuple[Needs, ...]
+
+
+def power(difference: float, seeds: int, seed_sd: float, people_sd: float = 0.0, level: float = LEVEL) -> float:
+    """Probability that a two-sided test of no difference rejects; see the module.
+
+    A difference on faces like these has to be one on this benchmark too: with many people the second test has more
+    degrees of freedom than the first, and would find what the first does not.
+
+    Args:
+        difference: True difference, in the unit of the standard deviations.
+        seeds: Number of seeds of each method, paired; a single one shows nothing.
+        seed_sd: Standard deviation of the difference over seeds, above 0.
+        people_sd: Standard deviation over draws of people; 0 for the difference on this benchmark.
+        level: Size of the test.
+    """
+    if seeds < 2:
+        return 0.0
+    among_seeds = seed_sd**2 / seeds
+    here = _rejects(difference / math.sqrt(among_seeds), seeds - 1, level)
+    if people_sd == 0:
+        return here
+    freedom = (seeds - 1) * (1 + people_sd**2 / among_seeds) ** 2
+    return min(here, _rejects(difference / math.sqrt(among_seeds + people_sd**2), min(_LARGE, freedom), level))
+
+
+def _rejects(shift: float, freedom: float, level: float) -> float:
+    """Probability that a noncentral t lies beyond the limits of a two-sided test."""
+    shift, limit = abs(shift), float(stdtrit(freedom, 1 - level / 2))
+    if shift > limit * _CERTAIN + 30:
+        return 1.0
+    wrong = float(nctdtr(freedom, shift, -limit)) if shift < _CERTAIN else 0.0
+    return float(1 - nctdtr(freedom, shift, limit)) + wrong
+
+
+def visible_difference(seeds: int, seed_sd: float, people_sd: float = 0.0) -> float | None:
+    """Difference that is found with a probability of `POWER`; None for one seed, which finds none."""
+    if seeds < 2:
+        return None
+    high = math.sqrt(seed_sd**2 / seeds + people_sd**2)
+    while power(high, seeds, seed_sd, people_sd) < POWER:
+        high *= 2
+    return _bisect(lambda value: power(value, seeds, seed_sd, people_sd) >= POWER, 0.0, high)
+
+
+def seeds_needed(difference: float, seed_sd: float, people_sd: float = 0.0) -> int | None:
+    """Smallest number of seeds that finds a difference with a probability of `POWER`; None above `MOST_SEEDS`."""
+    enough = (n for n in range(2, MOST_SEEDS + 1) if power(difference, n, seed_sd, people_sd) >= POWER)
+    return next(enough, None)
+
+
+def people_needed(difference: float, seeds: int, seed_sd: float, people_sd: float, people: int) -> int | None:
+    """Smallest number of people on whom so many seeds find a difference with a probability of `POWER`.
+
+    Args:
+        difference: True difference.
+        seeds: Number of seeds.
+        seed_sd: Standard deviation of the difference over seeds.
+        people_sd: Standard deviation over draws of ``people`` people; its square falls with their number.
+        people: Number of people that it is known of.
+
+    Returns:
+        None where the seeds would not do with all people of the world.
+    """
+    one = people_sd * math.sqrt(people)
+
+    def enough(count: float) -> bool:
+        return power(difference, seeds, seed_sd, one / math.sqrt(count)) >= POWER
+
+    everybody = 1e10
+    if not enough(everybody):
+        return None
+    return math.ceil(round(10 ** _bisect(lambda exponent: enough(10**exponent), 0.0, math.log10(everybody)), 6))
+
+
+def _bisect(holds: Callable[[float], bool], low: float, high: float) -> float:
+    """Smallest number at which a condition holds that holds at ``high`` and from there on."""
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high
+
+
+def find_power(plan: Plan, difference: float = DIFFERENCE, *, root: Path = Path()) -> PowerForecast:
+    """Answer for each benchmark of a plan, from the records that are there and, without any, from assumptions.
+
+    Args:
+        plan: Plan of the configuration.
+        difference: Wished difference, in points.
+        root: Folder of the repository.
+
+    Raises:
+        InputError: A record or the registry is malformed.
+    """
+    variants = {name: run.experiment.variant for name, run in plan.runs.items()}
+    records = load_records(plan.results.records, variants)
+    registered = read_benchmarks(root / REGISTRIES / "benchmarks.yaml")
+    counts = [sum(run.experiment.key == key for run in plan.runs.values()) for key in _trained(plan)]
+    seeds = mode(counts) if counts else 0
+    answers = []
+    for benchmark in plan.benchmarks.values():
+        known = registered.get(benchmark.source.name)
+        typical = known.typical if known else _generated(plan, benchmark)
+        found = [each for each in records if each.benchmark == benchmark.name and not each.released]
+        spread = find_spread(benchmark.name, metric_of(benchmark.spec), found, typical)
+        answers.append(_needs(spread, difference / 100, seeds))
+    return PowerForecast(difference, seeds, tuple(answers))
+
+
+def _trained(plan: Plan) -> dict[tuple[str, str, str], None]:
+    """Keys of the experiments that are trained, each once."""
+    return {run.experiment.key: None for run in plan.runs.values() if run.experiment.released is None}
+
+
+def _needs(spread: Spread, difference: float, seeds: int) -> Needs:
+    here, people = spread.seeds, spread.people
+    on_benchmark = visible_difference(seeds, here), seeds_needed(difference, here)
+    if people is None:
+        return Needs(spread, *on_benchmark)
+    return Needs(
+        spread,
+        *on_benchmark,
+        visible_difference(seeds, here, people.sd),
+        seeds_needed(difference, here, people.sd),
+        people_needed(difference, seeds, here, people.sd, people.count),
+    )
+
+
+def metric_of(spec: Mapping[str, Any]) -> str:
+    """The metric of a benchmark that is looked at."""
+    if spec["protocol"] in METRICS:
+        return METRICS[spec["protocol"]]
+    options = spec["options"]
+    quality = options["qualities"][0]
+    return f"{options['metric'][0]}_{quality if isinstance(quality, str) else f'r{quality}'}"
+
+
+def find_spread(benchmark: str, metric: str, records: Iterable[Record], typical: Typical | None) -> Spread:
+    """Variation of a difference on a benchmark, from records where they tell, else from assumptions.
+
+    Args:
+        benchmark: Name of the benchmark.
+        metric: Metric that is looked at.
+        records: Records of it.
+        typical: People, trials and usual rate of the benchmark; None where nothing is known.
+    """
+    values: dict[RecordedExperiment, dict[int, Record]] = {}
+    for record in records:
+        if metric in record.metrics:
+            values.setdefault(record.experiment, {})[record.seed] = record
+    found = [record.metrics[metric] for runs in values.values() for record in runs.values()]
+    rate = min(max(fmean(found), 0.001), 0.999) if found else typical.rate if typical else RATE
+    recorded = _seeds_recorded(values, metric)
+    assumed = math.sqrt(2 * rate * (1 - rate)) * SEED_SPREAD
+    people = _people_recorded(values, metric)
+    if people is None and typical is not None:
+        people = _people_assumed(rate, typical)
+    return Spread(benchmark, metric, recorded or assumed, "records" if recorded else "assumed", people)
+
+
+def _alike(values: Mapping[RecordedExperiment, Mapping[int, Record]]) -> Iterator[list[tuple[Record, Record]]]:
+    """Records of each two methods that differ in nothing else, seed by seed."""
+    for one, other in combinations(values, 2):
+        if (one.dataset, one.arch) == (other.dataset, other.arch):
+            yield [(values[one][seed], values[other][seed]) for seed in values[one].keys() & values[other].keys()]
+
+
+def _seeds_recorded(values: Mapping[RecordedExperiment, Mapping[int, Record]], metric: str) -> float | None:
+    """Standard deviation of differences over seeds, pooled over methods; None where no two seeds are finished."""
+    differences = [[one.metrics[metric] - other.metrics[metric] for one, other in each] for each in _alike(values)]
+    found = _pooled(differences)
+    if found is None:
+        alone = _pooled([record.metrics[metric] for record in runs.values()] for runs in values.values())
+        found = None if alone is None else 2 * alone
+    return math.sqrt(found) if found else None
+
+
+def _pooled(samples: Iterable[Sequence[float]]) -> float | None:
+    """Variance, pooled over samples of two and more values."""
+    several = [each for each in samples if len(each) > 1]
+    weight = sum(len(each) - 1 for each in several)
+    return sum((len(each) - 1) * variance(each) for each in several) / weight if weight else None
+
+
+def _people_recorded(values: Mapping[RecordedExperiment, Mapping[int, Record]], metric: str) -> PeopleSpread | None:
+    """Variation of a difference over people; None where no record has a jackknife."""
+    left = {record.path: _left_out(record, metric) for runs in values.values() for record in runs.values()}
+    found = []
+    for pairs in _alike(values):
+        sides = [(left[one.path], left[other.path]) for one, other in pairs]
+        gaps = [one[0] - other[0] for one, other in sides if one and other]
+        if gaps:
+            mean = np.asarray(np.mean(gaps, axis=0), np.float64)
+            found.append(covariance(mean, mean))
+    alone = [each for each in left.values() if each]
+    if not alone:
+        return None
+    squared = fmean(found) if found else 2 * (1 - COMMON) * fmean(covariance(each, each) for each, _ in alone)
+    return PeopleSpread(math.sqrt(squared), alone[0][1], "records") if squared > 0 else None
+
+
+def _left_out(record: Record, metric: str) -> tuple[Floats, int] | None:
+    """Values of a metric without each group of people, and the number of people."""
+    for part in record.jackknife:
+        if part["unit"] == "people" and metric in part["values"]:
+            return np.asarray(part["values"][metric], np.float64), int(part["units"])
+    return None
+
+
+def _people_assumed(rate: float, typical: Typical) -> PeopleSpread:
+    """Variation of a difference over people: binomial, with the design effect of several trials a person."""
+    effect = 1 + max(0.0, typical.trials / typical.people - 1) * INTRACLASS
+    squared = 2 * (1 - COMMON) * rate * (1 - rate) / typical.trials * effect
+    return PeopleSpread(math.sqrt(squared), typical.people, "assumed")
+
+
+def _generated(plan: Plan, benchmark: PlannedBenchmark) -> Typical | None:
+    """People and trials of a set that is made here; None of one that was brought along."""
+    for making in plan.sources.makings:
+        if making.verb == "generate" and benchmark.source.manifest in making.manifests:
+            asked = making.spec["spec"]
+            people = int(asked["identities"])
+            trials = asked["pairs"] if "pairs" in asked else people * asked["probes_per_identity"]
+            return Typical(people, int(trials), RATE)
+    return None
