@@ -1,0 +1,76 @@
+"""Several tests at once: Holm's correction, and the rows of a column that are not significantly worse than the best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from aroface.reporting.statistics.intervals import CONFIDENCE, SeedInterval, best_interval
+from aroface.reporting.statistics.samples import Sample, difference
+
+SIGNIFICANT = 1 - CONFIDENCE
+Judge = Callable[[Sample], SeedInterval | None]
+"""Choice of the interval that a difference is judged by."""
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values of several tests, adjusted by Holm's step-down method: at most 5 % of tables have a false finding.
+
+    Source: Holm, A simple sequentially rejective multiple test procedure, 1979.
+    """
+    order = sorted(range(len(p_values)), key=p_values.__getitem__)
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, index in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        adjusted[index] = largest
+    return adjusted
+
+
+def best_rows(
+    samples: Sequence[Sample | None],
+    better: Literal["higher", "lower"] = "higher",
+    interval: Judge = best_interval,
+) -> list[bool]:
+    """Mark the rows of a column that are not significantly worse than its best, over common seeds.
+
+    All pairs of rows are tested, not only those with the best, and corrected by Holm: the best is chosen by the data,
+    so that tests against it alone would mark rows in 6 to 12 % of columns in which nothing differs.
+
+    Args:
+        samples: Values of each row; None or empty where there are none.
+        better: Good end of the scale.
+        interval: Interval of a difference of two rows, from their difference seed by seed.
+
+    Returns:
+        One mark for each row; none at all where no row is significantly worse than the best. A row that cannot be
+        tested against the best, for want of common seeds, has no mark.
+    """
+    rows = [index for index, sample in enumerate(samples) if sample is not None and sample.values]
+    marks = [False] * len(samples)
+    if len(rows) < 2:
+        return marks
+    sign = 1 if better == "higher" else -1
+    means = {row: sign * _mean(samples[row]) for row in rows}
+    best = max(rows, key=means.__getitem__)
+    pairs = [(one, other) for number, one in enumerate(rows) for other in rows[number + 1 :]]
+    tests = {pair: _p_value(samples[pair[0]], samples[pair[1]], interval) for pair in pairs}
+    tested = {pair: p for pair, p in tests.items() if p is not None}
+    adjusted = dict(zip(tested, holm([*tested.values()]), strict=True))
+    beside = {row: adjusted.get((min(best, row), max(best, row))) for row in rows if row != best}
+    if not any(p is not None and p < SIGNIFICANT for p in beside.values()):
+        return marks
+    for row in rows:
+        p = beside.get(row)
+        marks[row] = row == best or (p is not None and p >= SIGNIFICANT)
+    return marks
+
+
+def _mean(sample: Sample | None) -> float:
+    assert sample is not None, "rows without values are left out"
+    return sum(sample.values.values()) / len(sample.values)
+
+
+def _p_value(of: Sample | None, minus: Sample | None, interval: Judge) -> float | None:
+    assert of is not None and minus is not None, "rows without values are left out"
+    found = interval(difference(of, minus))
+    return None if found is None else found.p_value
