@@ -14,8 +14,16 @@ from typing import Any, NoReturn, Unpack
 from aroface.errors import InputError
 from aroface.files import read_json_if_there
 from aroface.reporting.records import RELEASED, Record, Selection, load_records, selected
+from aroface.reporting.rounding import percent
+from aroface.reporting.statistics.intervals import (
+    SeedInterval,
+    estimate,
+    on_faces_like_these,
+    on_this_benchmark,
+    one_further_run,
+)
+from aroface.reporting.statistics.samples import Sample, difference
 from aroface.reporting.tables.cells import Line, lines, measure, point_of
-from aroface.reporting.tables.seed_statistics import estimate, paired_difference, percent
 from aroface.reporting.tables.spec import Column, Spec, read_spec
 from aroface.results import Results
 
@@ -182,9 +190,8 @@ def _reproduced(spec: Spec, line: Line, column: Column, trace: Trace) -> list[tu
         return [(Fact("reproduced", f"no result of {line.experiment}", leads=True),)]
     spread = "" if found.sd is None else f" ± {percent(found.sd, column.decimals)}"
     over = ", released weights" if all(record.released for record in measured.records) else _over(found.n)
-    blocks: list[tuple[Fact, ...]] = [
-        (Fact("reproduced", f"{percent(found.mean, column.decimals)}{spread}{over}", leads=True),)
-    ]
+    head = Fact("reproduced", f"{percent(found.mean, column.decimals)}{spread}{over}", leads=True)
+    blocks: list[tuple[Fact, ...]] = [(head, *_intervals(measured.sample, column, "mean"))]
     for source in [spec.column(name) for name in column.average_of] or [column]:
         measurement = measure(spec, source, line.experiment, trace.records, quality)
         at = point_of(source, quality)
@@ -200,16 +207,35 @@ def _reproduced(spec: Spec, line: Line, column: Column, trace: Trace) -> list[tu
 
 def _difference(spec: Spec, sides: Sequence[Line], column: Column, records: Sequence[Record]) -> list[Fact]:
     of, minus = (
-        measure(spec, column, each.experiment, records, each.row.quality).values if each.experiment else {}
+        measure(spec, column, each.experiment, records, each.row.quality).sample if each.experiment else Sample({})
         for each in sides
     )
-    found = paired_difference(of, minus)
+    sample = difference(of, minus)
+    found = on_this_benchmark(sample)
     if found is None:
         return [Fact("difference", "none: the two rows share no seed", leads=True)]
     value = percent(found.mean, column.decimals, signed=True)
-    if found.low is not None and found.high is not None:
-        value += f" [{percent(found.low, column.decimals)}, {percent(found.high, column.decimals)}], 95 % t interval"
-    return [Fact("difference", value + _over(found.n), leads=True)]
+    return [Fact("difference", value + _over(found.n), leads=True), *_intervals(sample, column, "mean difference")]
+
+
+def _intervals(sample: Sample, column: Column, what: str) -> Iterator[Fact]:
+    """The 95 % intervals over seeds by what each speaks of; nothing for one seed."""
+    here, faces = on_this_benchmark(sample), on_faces_like_these(sample)
+    if here is None or here.n < 2:
+        return
+    yield Fact("interval", f"{_ends(here, column)} on this benchmark: {what}, Student's t over seeds")
+    seeds_and_people = "seeds and people both random (Obuchowski and Rockette)"
+    text = f"{_ends(faces, column)} on faces like these: {what}, {seeds_and_people}" if faces else ""
+    yield Fact("", text or f"none on faces like these: {sample.lacking}")
+    if what == "mean":
+        further = one_further_run(sample)
+        yield Fact("", f"{_ends(further, column)} of one further run" if further else "")
+
+
+def _ends(found: SeedInterval, column: Column) -> str:
+    if found.low is None or found.high is None:
+        return "none, for all seeds are equal,"
+    return f"[{percent(found.low, column.decimals)}, {percent(found.high, column.decimals)}]"
 
 
 def _chain(record: Record, trace: Trace) -> list[Fact]:

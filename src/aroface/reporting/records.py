@@ -55,6 +55,7 @@ class Record:
         protocol: ``name``, ``version`` and ``options`` of the evaluation.
         metrics: metric name to value; rates are fractions in [0, 1].
         jackknife: metrics without each group of people, by sampling unit, empty in records of before they were kept.
+        resolution: smallest step of each metric, empty in records of before it was kept.
         series: points of a sensitivity sweep, empty for other protocols.
         curves: operating curves by name, empty for protocols without one and in records of before they were kept.
         provenance: recipe, hashes, commit and the command that made the record.
@@ -68,6 +69,7 @@ class Record:
     protocol: Mapping[str, Any]
     metrics: Mapping[str, float]
     jackknife: Sequence[Mapping[str, Any]]
+    resolution: Mapping[str, float]
     series: Sequence[Mapping[str, Any]]
     curves: Mapping[str, Mapping[str, Any]]
     provenance: Mapping[str, Any]
@@ -167,6 +169,7 @@ def _record(path: Path, content: Any, runs: Collection[str] | None) -> Record:
         protocol=content["protocol"],
         metrics=content["metrics"],
         jackknife=content.get("jackknife", ()),
+        resolution=content.get("resolution", {}),
         series=content.get("series", ()),
         curves=content.get("curves", {}),
         provenance=content["provenance"],

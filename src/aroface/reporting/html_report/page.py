@@ -27,7 +27,7 @@ from aroface.reporting.claims import claims_text, compare_text
 from aroface.reporting.claims.claims import read_claims
 from aroface.reporting.claims.compare import ValueComparison, compare
 from aroface.reporting.claims.lint import lint
-from aroface.reporting.claims.verdicts import Evidence, criterion, judge_claims
+from aroface.reporting.claims.verdicts import Evidence, Judgement, criterion, judge_claims
 from aroface.reporting.explain import Trace
 from aroface.reporting.html_report.dag import Step, draw
 from aroface.reporting.html_report.data import ReportedDataSet, view_data
@@ -248,7 +248,7 @@ def _claims(material: Material, explained: Collection[str]) -> dict[str, Any]:
                 "criterion": criterion(each.claim),
                 "sides": [
                     ("paper", each.paper_verdict, _evidence(each.paper, explained)),
-                    ("reproduced", each.reproduction_verdict, _evidence(each.reproduction, explained)),
+                    ("reproduced", each.reproduction_verdict, _reproduced(each, explained)),
                 ],
             }
             for each in judged
@@ -256,6 +256,12 @@ def _claims(material: Material, explained: Collection[str]) -> dict[str, Any]:
         "findings": findings,
         "summary": claims_text.summary(judged, findings),
     }
+
+
+def _reproduced(each: Judgement, explained: Collection[str]) -> list[dict[str, Any]]:
+    """Lines of the reproduced side: the mean that the verdict rests on, then each number of several."""
+    found = _evidence(each.reproduction, explained)
+    return [_evidence_line(each.whole, explained), *found] if len(found) > 1 else found
 
 
 def _evidence(evidence: Sequence[Evidence], explained: Collection[str]) -> list[dict[str, Any]]:
@@ -275,6 +281,7 @@ def _evidence_line(each: Evidence, explained: Collection[str]) -> dict[str, Any]
         "verdict": each.verdict,
         "value": each.value or "--",
         "interval": "" if each.low is None else f"[{each.low}, {each.high}]",
+        "on": each.scope or "",
         "seeds": str(each.seeds or ""),
         "remark": "; ".join(part for part in (p, each.remark) if part),
         "cells": [(sign, anchor) for sign, anchor in anchors if anchor in explained],

@@ -1,13 +1,14 @@
-"""Verdicts by one rule: confirmed or refuted where a whole interval lies on one side of a bound, else not enough data."""
+"""Verdicts by one rule: confirmed or refuted by a whole interval on one side of a bound, else not enough data."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Literal
 
-from scipy.special import stdtrit
+from scipy.special import ndtri, stdtrit
 
 from aroface.reporting.rounding import exact
 from aroface.reporting.statistics.intervals import CONFIDENCE, SeedInterval, best_interval, standard_error
@@ -77,7 +78,7 @@ def seeds_that_decide(found: SeedInterval, bound: Decimal, most: int = MOST_SEED
     """Least number of seeds at which an interval of this mean and spread would leave ``bound`` out.
 
     Returns:
-        None where ``most`` seeds would not do: the people vary too much, or the mean is at the bound.
+        None where ``most`` seeds would not do; :func:`out_of_reach` says why.
     """
     distance = abs(float(found.mean - bound))
     for seeds in range(2, most + 1):
@@ -87,8 +88,17 @@ def seeds_that_decide(found: SeedInterval, bound: Decimal, most: int = MOST_SEED
     return None
 
 
+def out_of_reach(found: SeedInterval, bound: Decimal) -> Literal["people", "reported run", "seeds"]:
+    """What keeps any number of seeds from deciding: the people, the reported run's own spread, or the seeds' number."""
+    distance = abs(float(found.mean - bound))
+    least = float(ndtri((1 + CONFIDENCE) / 2))
+    if least * math.sqrt(found.shared) >= distance:
+        return "people"
+    return "reported run" if found.one_run and least * math.sqrt(found.spread) >= distance else "seeds"
+
+
 def smallest_effect(found: SeedInterval) -> Decimal | None:
-    """Distance of the truth from a bound that such an interval would have decided in 80 % of cases; None without one."""
+    """Distance from a bound at which such an interval decides in 80 % of cases; None without an interval."""
     if found.error is None:
         return None
     quantiles = (float(stdtrit(found.degrees, share)) for share in ((1 + CONFIDENCE) / 2, POWER))

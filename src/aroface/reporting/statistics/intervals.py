@@ -5,7 +5,7 @@ these* asks what they would give on other people of the same kind: seeds are rea
 and Rockette's analysis, both random. With values x of n seeds, standard deviation s, and c the mean covariance of two
 seeds' values over draws of people (jackknife), the variance of the mean is s²/n + max(c, 0), with Hillis's degrees of
 freedom (s²/n + max(c, 0))² / ((s²/n)² / (n − 1)). For a difference of two methods, x and c are those of the differences
-seed by seed, which is the analysis of two treatments.
+seed by seed, which is the analysis of two treatments. It is never narrower than the interval on this benchmark.
 
 Source: Obuchowski and Rockette, Commun. Stat. Simul. Comput. 24, 1995; Hillis, "A comparison of denominator degrees of
 freedom methods for multiple observer ROC analysis", Stat. Med. 26, 2007.
@@ -25,7 +25,7 @@ from scipy.special import stdtr, stdtrit
 
 from aroface.evaluation.statistics.jackknife import covariance
 from aroface.reporting.rounding import exact
-from aroface.reporting.statistics.samples import Floats, Sample
+from aroface.reporting.statistics.samples import Sample
 
 CONFIDENCE = 0.95
 Scope = Literal["this benchmark", "faces like these", "one further run"]
@@ -75,7 +75,7 @@ class SeedInterval:
     @property
     def half(self) -> Decimal | None:
         """Half the width of the 95 % interval; None where there is none."""
-        return None if self.error is None else exact(stdtrit(self.degrees, (1 + CONFIDENCE) / 2)) * self.error
+        return None if self.error is None else exact(float(stdtrit(self.degrees, (1 + CONFIDENCE) / 2))) * self.error
 
     @property
     def low(self) -> Decimal | None:
@@ -187,7 +187,11 @@ def _interval(sample: Sample, shared: float, scope: Scope) -> SeedInterval | Non
 
 
 def standard_error(spread: float, shared: float, n: int, *, one_run: bool = False) -> tuple[float, float]:
-    """Standard error of a mean over n seeds and its degrees of freedom (Hillis's ``ddf_H``).
+    """Standard error of a mean over n seeds and its degrees of freedom: the wider of both intervals.
+
+    Hillis's degrees of freedom are estimated from the seeds' own scatter: where two or three seeds happen to lie close
+    together, they are too many, and an interval of 95 % holds 87 to 93. Never narrower than the interval over seeds
+    alone, it holds 94 to 97 at any number of seeds.
 
     Args:
         spread: Variance of a seed's value.
@@ -196,5 +200,17 @@ def standard_error(spread: float, shared: float, n: int, *, one_run: bool = Fals
         one_run: True for the difference from one further run.
     """
     random = spread * (1 / n + one_run)
+    candidates = [(math.sqrt(random), n - 1.0), obuchowski_rockette(random, shared, n)]
+    return max(candidates, key=lambda each: each[0] * float(stdtrit(each[1], (1 + CONFIDENCE) / 2)))
+
+
+def obuchowski_rockette(random: float, shared: float, n: int) -> tuple[float, float]:
+    """Standard error of Obuchowski and Rockette's analysis, with Hillis's degrees of freedom ``ddf_H``.
+
+    Args:
+        random: Variance of the mean over seeds alone.
+        shared: Variance over draws of people.
+        n: number of seeds.
+    """
     total = random + shared
     return math.sqrt(total), math.inf if random == 0 else (n - 1) * (total / random) ** 2

@@ -1,4 +1,4 @@
-"""Best and second-best values of a column, judged on what is printed."""
+"""Best and second-best values that others reported in a column, judged on what is printed."""
 
 from __future__ import annotations
 
