@@ -45,8 +45,8 @@ def summary(plan: Plan, tasks: Iterable[Task], *, root: Path = Path(), gpus: int
         costs = plan_costs(plan, root=root)
         said += [headline(costs, trained)] if trained else []
         said += time_lines(plan, costs, asked, root=root, gpus=gpus, gpus_per_node=gpus, scheduler=gpus is None)
-        said += _refused(costs, trained)
         said += power_lines(plan, root=root) if trained else []
+        said += _refused(costs, trained)
     except InputError as error:
         said.append(f"costs: unknown: {error}")
     return [*said, *(f"missing: {line}" for line in plan.missing() if line in needed)]

@@ -1,17 +1,9 @@
 """Power of a plan: differences of two methods that its seeds and its benchmarks' people can show.
 
-With n seeds, paired, the mean difference of two methods on a benchmark has the variance
-
-    on this benchmark          seeds² / n
-    on faces like these        seeds² / n + people²
-
-where ``seeds`` is the standard deviation of the difference over seeds, and ``people`` that of the difference of the two
-methods over draws of people. Divided by its standard error it has Student's t distribution, noncentral where there is a
-difference, with n − 1 degrees of freedom in the first case and
-
-    (n − 1) · (1 + n · people² / seeds²)²
-
-in the second. ``people²`` falls with the number of people, and no number of seeds makes up for them.
+The mean difference of two methods over n seeds, paired, divided by its standard error, has Student's t distribution,
+noncentral where there is a difference. Error and degrees of freedom are those of the intervals that are printed
+afterwards (:func:`aroface.reporting.statistics.intervals.standard_error`): on this benchmark from the spread over seeds
+alone, on faces like these with the variance over draws of people, which no number of seeds makes up for.
 
 Source: Hillis, Obuchowski and Berbaum, "Power estimation for multireader ROC methods", Acad. Radiol. 18, 2011: seeds
 are the readers, people the cases.
@@ -20,7 +12,7 @@ are the readers, people the cases.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -35,15 +27,17 @@ from aroface.datasets.registry import REGISTRIES, Typical, read_benchmarks
 from aroface.evaluation.statistics.jackknife import covariance
 from aroface.planning.plan import Plan, PlannedBenchmark
 from aroface.reporting.records import Record, RecordedExperiment, load_records
+from aroface.reporting.statistics.decisions import MOST_SEEDS, POWER
+from aroface.reporting.statistics.intervals import CONFIDENCE, people_variance, standard_error
+from aroface.reporting.statistics.samples import Sample
+from aroface.reporting.statistics.samples import difference as paired
 
 Floats = NDArray[np.float64]
 Origin = Literal["records", "assumed"]
 
-POWER, LEVEL = 0.8, 0.05
+LEVEL = 1 - CONFIDENCE
 DIFFERENCE = 1.0
 """Wished difference where none is named, in points."""
-MOST_SEEDS = 100
-"""Number of seeds beyond which nobody trains."""
 
 SEED_SPREAD = 0.015
 """Standard deviation of a rate p over seeds, as a multiple of √(p (1 − p)), where fewer than two seeds are finished.
@@ -116,7 +110,8 @@ class Needs:
         seeds: Number of seeds that the wished difference needs on this benchmark; None for more than `MOST_SEEDS`.
         visible_on_faces: Difference that the seeds show on faces like these; None for one seed or unknown people.
         seeds_on_faces: Number of seeds that it needs on faces like these; None for more, or where people do not do.
-        people: Number of people that it needs with the plan's seeds; None where seeds do not do, or for unknown people.
+        people: Number of people that it needs with a quarter more seeds than ``seeds``, or with the plan's where these
+            are more; None where `MOST_SEEDS` do not do, or for unknown people.
     """
 
     spread: Spread
@@ -157,12 +152,8 @@ def power(difference: float, seeds: int, seed_sd: float, people_sd: float = 0.0,
     """
     if seeds < 2:
         return 0.0
-    among_seeds = seed_sd**2 / seeds
-    here = _rejects(difference / math.sqrt(among_seeds), seeds - 1, level)
-    if people_sd == 0:
-        return here
-    freedom = (seeds - 1) * (1 + people_sd**2 / among_seeds) ** 2
-    return min(here, _rejects(difference / math.sqrt(among_seeds + people_sd**2), min(_LARGE, freedom), level))
+    cases = [standard_error(seed_sd**2, people, seeds) for people in {0.0, people_sd**2}]
+    return min(_rejects(difference / error, min(_LARGE, freedom), level) for error, freedom in cases)
 
 
 def _rejects(shift: float, freedom: float, level: float) -> float:
@@ -241,7 +232,7 @@ def find_power(plan: Plan, difference: float = DIFFERENCE, *, root: Path = Path(
     answers = []
     for benchmark in plan.benchmarks.values():
         known = registered.get(benchmark.source.name)
-        typical = known.typical if known else _generated(plan, benchmark)
+        typical = _evaluated(known.typical if known else _generated(plan, benchmark), benchmark.spec["options"])
         found = [each for each in records if each.benchmark == benchmark.name and not each.released]
         spread = find_spread(benchmark.name, metric_of(benchmark.spec), found, typical)
         answers.append(_needs(spread, difference / 100, seeds))
@@ -255,15 +246,16 @@ def _trained(plan: Plan) -> dict[tuple[str, str, str], None]:
 
 def _needs(spread: Spread, difference: float, seeds: int) -> Needs:
     here, people = spread.seeds, spread.people
-    on_benchmark = visible_difference(seeds, here), seeds_needed(difference, here)
+    visible, needed = visible_difference(seeds, here), seeds_needed(difference, here)
     if people is None:
-        return Needs(spread, *on_benchmark)
+        return Needs(spread, visible, needed)
     return Needs(
         spread,
-        *on_benchmark,
+        visible,
+        needed,
         visible_difference(seeds, here, people.sd),
         seeds_needed(difference, here, people.sd),
-        people_needed(difference, seeds, here, people.sd, people.count),
+        people_needed(difference, max(seeds, math.ceil(1.25 * (needed or 0))), here, people.sd, people.count),
     )
 
 
@@ -285,67 +277,65 @@ def find_spread(benchmark: str, metric: str, records: Iterable[Record], typical:
         records: Records of it.
         typical: People, trials and usual rate of the benchmark; None where nothing is known.
     """
-    values: dict[RecordedExperiment, dict[int, Record]] = {}
-    for record in records:
-        if metric in record.metrics:
-            values.setdefault(record.experiment, {})[record.seed] = record
-    found = [record.metrics[metric] for runs in values.values() for record in runs.values()]
+    samples = _samples([record for record in records if metric in record.metrics], metric)
+    found = [value for sample in samples.values() for value in sample.values.values()]
     rate = min(max(fmean(found), 0.001), 0.999) if found else typical.rate if typical else RATE
-    recorded = _seeds_recorded(values, metric)
-    assumed = math.sqrt(2 * rate * (1 - rate)) * SEED_SPREAD
-    people = _people_recorded(values, metric)
+    gaps = [
+        paired(samples[one], samples[other])
+        for one, other in combinations(samples, 2)
+        if (one.dataset, one.arch) == (other.dataset, other.arch)
+    ]
+    recorded = _over_seeds(gaps, samples.values())
+    people = _over_people(gaps, samples.values())
     if people is None and typical is not None:
         people = _people_assumed(rate, typical)
-    return Spread(benchmark, metric, recorded or assumed, "records" if recorded else "assumed", people)
+    if recorded is not None:
+        return Spread(benchmark, metric, recorded, "records", people)
+    return Spread(benchmark, metric, math.sqrt(2 * rate * (1 - rate)) * SEED_SPREAD, "assumed", people)
 
 
-def _alike(values: Mapping[RecordedExperiment, Mapping[int, Record]]) -> Iterator[list[tuple[Record, Record]]]:
-    """Records of each two methods that differ in nothing else, seed by seed."""
-    for one, other in combinations(values, 2):
-        if (one.dataset, one.arch) == (other.dataset, other.arch):
-            yield [(values[one][seed], values[other][seed]) for seed in values[one].keys() & values[other].keys()]
+def _samples(records: Iterable[Record], metric: str) -> dict[RecordedExperiment, Sample]:
+    """Values over seeds of each experiment, with those without each group of people; their name is their number."""
+    found: dict[RecordedExperiment, list[Record]] = {}
+    for record in records:
+        found.setdefault(record.experiment, []).append(record)
+    samples = {}
+    for experiment, runs in found.items():
+        left: dict[str, dict[int, Floats]] = {}
+        for record in runs:
+            for part in record.jackknife:
+                if part["unit"] == "people" and metric in part["values"]:
+                    left.setdefault(str(part["units"]), {})[record.seed] = np.asarray(part["values"][metric])
+        whole = {people: by_seed for people, by_seed in left.items() if len(by_seed) == len(runs)}
+        samples[experiment] = Sample({record.seed: record.metrics[metric] for record in runs}, whole)
+    return samples
 
 
-def _seeds_recorded(values: Mapping[RecordedExperiment, Mapping[int, Record]], metric: str) -> float | None:
-    """Standard deviation of differences over seeds, pooled over methods; None where no two seeds are finished."""
-    differences = [[one.metrics[metric] - other.metrics[metric] for one, other in each] for each in _alike(values)]
-    found = _pooled(differences)
-    if found is None:
-        alone = _pooled([record.metrics[metric] for record in runs.values()] for runs in values.values())
-        found = None if alone is None else 2 * alone
-    return math.sqrt(found) if found else None
+def _over_seeds(gaps: Iterable[Sample], alone: Iterable[Sample]) -> float | None:
+    """Standard deviation of a difference over seeds, pooled; None where no two seeds are finished."""
+    found, single = _pooled(gaps), _pooled(alone)
+    squared = 2 * single if found is None and single is not None else found
+    return math.sqrt(squared) if squared else None
 
 
-def _pooled(samples: Iterable[Sequence[float]]) -> float | None:
-    """Variance, pooled over samples of two and more values."""
-    several = [each for each in samples if len(each) > 1]
+def _pooled(samples: Iterable[Sample]) -> float | None:
+    """Variance over seeds, pooled over samples of two and more."""
+    several = [[*sample.values.values()] for sample in samples if len(sample.values) > 1]
     weight = sum(len(each) - 1 for each in several)
     return sum((len(each) - 1) * variance(each) for each in several) / weight if weight else None
 
 
-def _people_recorded(values: Mapping[RecordedExperiment, Mapping[int, Record]], metric: str) -> PeopleSpread | None:
-    """Variation of a difference over people; None where no record has a jackknife."""
-    left = {record.path: _left_out(record, metric) for runs in values.values() for record in runs.values()}
-    found = []
-    for pairs in _alike(values):
-        sides = [(left[one.path], left[other.path]) for one, other in pairs]
-        gaps = [one[0] - other[0] for one, other in sides if one and other]
-        if gaps:
-            mean = np.asarray(np.mean(gaps, axis=0), np.float64)
-            found.append(covariance(mean, mean))
-    alone = [each for each in left.values() if each]
-    if not alone:
+def _over_people(gaps: Iterable[Sample], alone: Iterable[Sample]) -> PeopleSpread | None:
+    """Variation of a difference over people; None where no record tells."""
+    known = [sample for sample in gaps if len(sample.values) > 1 and sample.left_out]
+    if known:
+        squared, people = fmean(map(people_variance, known)), next(iter(known[0].left_out))
+        return PeopleSpread(math.sqrt(squared), int(people), "records")
+    left = [(people, each) for sample in alone for people, by in sample.left_out.items() for each in by.values()]
+    if not left:
         return None
-    squared = fmean(found) if found else 2 * (1 - COMMON) * fmean(covariance(each, each) for each, _ in alone)
-    return PeopleSpread(math.sqrt(squared), alone[0][1], "records") if squared > 0 else None
-
-
-def _left_out(record: Record, metric: str) -> tuple[Floats, int] | None:
-    """Values of a metric without each group of people, and the number of people."""
-    for part in record.jackknife:
-        if part["unit"] == "people" and metric in part["values"]:
-            return np.asarray(part["values"][metric], np.float64), int(part["units"])
-    return None
+    squared = 2 * (1 - COMMON) * fmean(covariance(each, each) for _, each in left)
+    return PeopleSpread(math.sqrt(squared), int(left[0][0]), "records")
 
 
 def _people_assumed(rate: float, typical: Typical) -> PeopleSpread:
@@ -353,6 +343,14 @@ def _people_assumed(rate: float, typical: Typical) -> PeopleSpread:
     effect = 1 + max(0.0, typical.trials / typical.people - 1) * INTRACLASS
     squared = 2 * (1 - COMMON) * rate * (1 - rate) / typical.trials * effect
     return PeopleSpread(math.sqrt(squared), typical.people, "assumed")
+
+
+def _evaluated(typical: Typical | None, options: Mapping[str, Any]) -> Typical | None:
+    """As much of a set as a sweep looks at."""
+    most = options.get("max_pairs")
+    if typical is None or most is None or most >= typical.trials:
+        return typical
+    return Typical(min(typical.people, most), most, typical.rate)
 
 
 def _generated(plan: Plan, benchmark: PlannedBenchmark) -> Typical | None:

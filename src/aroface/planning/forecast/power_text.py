@@ -12,8 +12,9 @@ from rich.table import Table
 
 from aroface.errors import InputError
 from aroface.humanize import plural
-from aroface.planning.forecast.power import LEVEL, MOST_SEEDS, POWER, Needs, PowerForecast, find_power
+from aroface.planning.forecast.power import LEVEL, Needs, PowerForecast, find_power
 from aroface.planning.plan import Plan
+from aroface.reporting.statistics.decisions import MOST_SEEDS, POWER
 
 _ROOM = 140  # characters, so that no line of the table is cut
 _UNKNOWN = "–"
@@ -66,18 +67,16 @@ def _points(fraction: float) -> str:
 
 
 def _legend(forecast: PowerForecast) -> list[str]:
-    seeds, chance = plural(forecast.seeds, "seed"), f"{100 * POWER:g} % of cases"
+    seeds, wished = plural(forecast.seeds, "seed"), f"{forecast.difference:g}"
     lines = [
-        "sd: standard deviation of the difference of two methods, in points, over seeds and over draws of as many people",
-        f"seen: difference, in points, that {seeds} find in {chance} by a test of {100 * LEVEL:g} %: here, on this "
-        "benchmark; on faces like these, of which the people are a sample",
-        f"seeds for {forecast.difference:g}, people for {forecast.difference:g}: what a difference of "
-        f"{forecast.difference:g} points needs to be found so; {_UNKNOWN}: no number of people would do with {seeds}",
+        "sd: standard deviation of the difference of two methods, in points, over seeds and over draws of the people",
+        f"seen: difference that {seeds} find in {100 * POWER:g} % of cases by a test of {100 * LEVEL:g} %, in points: "
+        "here, on this benchmark; on faces like these, of which its people are a sample",
+        f"seeds for {wished}: number that finds a difference of {wished} points so",
+        f"people for {wished}: number of them on faces, with {seeds}, or a quarter more than here if these are more",
     ]
     if any("assumed" in _origins(each) for each in forecast.benchmarks):
-        lines.append(
-            "*: assumed; finished runs of two methods and two seeds replace it (docs/explanation/statistics.md)"
-        )
+        lines.append("*: assumed; finished runs of two methods and two seeds take its place")
     return lines
 
 
