@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aroface.cli.arguments import Arguments, Verbs, add_verb, positive
+from aroface.cli.arguments import Arguments, Verbs, add_verb
 from aroface.cli.external_model import MODEL_FORMS, add_input_options, open_declared, tell_batch
 from aroface.errors import InputError
 from aroface.exit_status import ExitStatus
@@ -118,7 +118,7 @@ def _compare_runs(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb = add_verb(
         verbs,
         "compare-runs",
-        "test whether two runs differ on a benchmark, image by image",
+        "test whether two runs differ on a benchmark, person by person",
         "aroface compare-runs --features results/features/RUN/tinyface results/features/OTHER/tinyface --metric rank1",
         _do_compare_runs,
     )
@@ -128,7 +128,6 @@ def _compare_runs(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb.add_argument(
         "--metric", action="append", metavar="NAME", help="as in a record; may be repeated (default: all)"
     )
-    verb.add_argument("--replicates", type=positive, default=1000, metavar="N", help="of the bootstrap (%(default)s)")
 
 
 def _do_compare_runs(options: Arguments) -> None:
@@ -136,5 +135,5 @@ def _do_compare_runs(options: Arguments) -> None:
     from aroface.evaluation.compare_runs import compare, table
 
     first, second = map(open_features, options.features)
-    rows = compare(first, second, options.metric, replicates=options.replicates)
+    rows = compare(first, second, options.metric)
     print(f"A  {first.index['checkpoint']['run']}\nB  {second.index['checkpoint']['run']}\n\n{table(rows)}", end="")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from aroface.evaluation.statistics.weighted_metrics import WeightedMetrics
 from scipy.stats import binomtest
 from tests.unit.evaluation.test_evaluate import OPTIONS, alternate, pair_features, store, tinyface_features
 
@@ -14,7 +15,6 @@ from aroface.evaluation.metrics.identification import retrieve
 from aroface.evaluation.metrics.verification import FOLDS, accuracy, correctly_classified, fold_numbers, pair_distances
 from aroface.evaluation.protocols.pairs import pair_metrics
 from aroface.evaluation.statistics import bootstrap
-from aroface.evaluation.statistics.weighted_metrics import WeightedMetrics
 
 SWEEP = {**OPTIONS, "metric": ["auc", "accuracy"]}
 

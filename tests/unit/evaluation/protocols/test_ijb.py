@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from aroface.evaluation.statistics.subject_bootstrap import subjects_of, tar_samples
 
 from aroface.embedding.feature_store import StoredFeatures
 from aroface.errors import InputError
@@ -9,7 +10,6 @@ from aroface.evaluation.compare_runs import compare
 from aroface.evaluation.metrics.operating_points import strict_tars
 from aroface.evaluation.protocols.ijb import evaluate, weighted_metrics
 from aroface.evaluation.statistics import bootstrap, subject_bootstrap
-from aroface.evaluation.statistics.subject_bootstrap import subjects_of, tar_samples
 
 OPTIONS = {"norm_weighting": True, "detector_weighting": True}
 GALLERIES = ("G1", "G2")
