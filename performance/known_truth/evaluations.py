@@ -4,43 +4,51 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from numpy.random import Generator
 
-from aroface.evaluation.compare_runs import compare
-from aroface.evaluation.protocols.outcome import Outcome
+from aroface.embedding.feature_store import StoredFeatures
+from aroface.evaluation import robustness
+from aroface.evaluation.compare_runs import compare_measurements
 from aroface.evaluation.protocols.registry import protocol_of
-from known_truth.populations import POPULATIONS
-from known_truth.rows import Key, Observations, Simulation
+from aroface.evaluation.statistics.multiplicity import holm
+from aroface.evaluation.statistics.people import people_of_pairs
+from aroface.reporting.figures.curves import curves
+from aroface.reporting.records import Record, RecordedExperiment
+from known_truth.populations import LEVELS, POPULATIONS
+from known_truth.rows import LEVEL, Key, Observations
 
 FAMILY = "any metric after Holm"
+POINTS = 2.0
+"""Loss that is tolerated, in points."""
 
 
 def evaluated(population: str, rng: Generator) -> Observations:
     """Intervals of one network on a new benchmark, and the comparison with a second, equal one."""
-    one, other = POPULATIONS[population].draw(rng, networks=2)
-    outcome = protocol_of(one).evaluate(one)
+    networks = POPULATIONS[population].draw(rng, networks=2)
+    protocol = protocol_of(networks[0])
+    ours, theirs = (protocol.measure(each) for each in networks)
     found: dict[Key, tuple[float, ...]] = {}
-    for name, value in outcome.metrics.items():
-        if not name.endswith("_std"):
-            found["interval", name] = (value, *outcome.intervals.get(name, (math.nan, math.nan)))
-    found |= {("interval", name): values for name, values in _further(outcome)}
-    found |= dict(_swept(outcome.series))
-    rows = compare(one, other)
+    for part in ours:
+        ends = part.intervals()
+        for name in part.left_out.values:
+            found["interval", name] = (part.values[name], *ends.get(name, (math.nan, math.nan)))
+    rows = [row for one, other in zip(ours, theirs, strict=True) for row in compare_measurements(one, other)]
     for row in rows:
         found["interval", f"difference of {row.metric}"] = (row.difference, *row.interval, 0.0)
         found["test", row.metric] = (row.p_value,)
-    found["share", FAMILY] = (float(min(row.adjusted for row in rows if math.isfinite(row.adjusted)) < 0.05),)
+    adjusted = holm([row.p_value for row in rows if math.isfinite(row.p_value)])
+    found["share", FAMILY] = (float(min(adjusted, default=1.0) < LEVEL),)
     return found
 
 
-def _further(outcome: Outcome) -> Iterator[tuple[str, tuple[float, ...]]]:
-    """Further intervals of a metric, under names that begin with its own."""
-    for name, ends in outcome.intervals.items():
-        if name not in outcome.metrics:
-            metric = max((each for each in outcome.metrics if name.startswith(each)), key=len)
-            yield name, (outcome.metrics[metric], *ends)
+def swept(rng: Generator) -> Observations:
+    """The same of a sweep, and the points of its curves."""
+    (features,) = POPULATIONS["swept pairs"].draw(rng)
+    series = protocol_of(features).evaluate(features).series
+    return {**evaluated("swept pairs", rng), **dict(_swept(series))}
 
 
 def _swept(series: Any) -> Iterator[tuple[Key, tuple[float, ...]]]:
@@ -60,72 +68,64 @@ def _swept(series: Any) -> Iterator[tuple[Key, tuple[float, ...]]]:
             yield ("share", f"significant drop of {place}"), (float(point["significant"]),)
 
 
-_BEFORE: Mapping[str, Mapping[str, str]] = {
-    "LFW-like": {
-        "interval accuracy": "97 %",
-        "interval tar_strict_at_far_1e-3": "88 to 93 %",
-        "interval tar_at_far_1e-3": "88 to 93 %",
-        "interval auc": "89 to 93 %",
-        "interval eer": "91 to 95 %",
-        "test accuracy": ".4 to 2 %",
-        "test auc": "6 to 12 %",
-        "test eer": "1.6 to 6 %",
-        "test tar_*_1e-3": "2 %",
-    },
-    "CFP-like": {
-        "interval accuracy": "94 %",
-        "interval tar_strict_at_far_1e-3": "88 to 93 %",
-        "interval tar_at_far_1e-3": "88 to 93 %",
-        "interval auc": "89 to 93 %",
-        "interval eer": "91 to 95 %",
-        "test accuracy": ".4 to 2 %",
-        "test auc": "6 to 12 %",
-        "test eer": "1.6 to 6 %",
-        "test tar_*_1e-3": "2 %",
-    },
-    "TinyFace-like": {"interval rank*": "90 to 95 %", "interval map": "90 to 95 %"},
-    "IJB-like": {
-        "interval tar_*1e-4": "98 %",
-        "interval tar_*1e-3": "95.5 %",
-        "interval tar_*1e-2": "89 %",
-        "interval rank1": "82 %",
-        "interval rank5": "85 %",
-        "interval rank10": "87 %",
-        "interval tpir_*1e-1": "83 %",
-        "interval tpir_*1e-2": "91 %",
-        "test tar_*1e-2": "6 %",
-        "test tar_*1e-4": "1 %",
-        "test rank1": "12 %",
-        "test tpir_*1e-1": "11 %",
-        "test tpir_*1e-2": "4 %",
-    },
-    "IJB-S-like": {
-        "interval *to_single_rank1": "54 %",
-        "interval difference of *to_single_rank1": "67 %",
-        "interval difference of *tpir*": "67 %",
-        "test *to_single_rank1": "32 %",
-        "test *tpir*": "32 %",
-    },
-}
+# Pages and figures of alignment errors
 
 
-def _simulation(name: str, model: str, smoke: int, full: int) -> Simulation:
-    return Simulation(name, model, lambda rng: evaluated(name, rng), smoke, full, before=_BEFORE.get(name, {}))
+def page(rng: Generator) -> Observations:
+    """All numbers of a robustness page of two equal models."""
+    population = POPULATIONS["few swept pairs"]
+    networks = population.draw(rng, networks=2)
+    arrays = networks[0].arrays
+    people = people_of_pairs(arrays["images"], arrays["same"])
+    metrics = tuple(networks[0].index["protocol"]["options"]["metric"])
+    grid = robustness.SweepGrid(("hq",), scale=LEVELS, degrees=(), shift=(), joint=(), metrics=metrics)
+    nobody: Any = None
+    part = robustness._SweepPart(nobody, Path(), people, Path(), "hq", grid, nobody, "")
+    sweeps = [robustness.Sweep(name, "", part.measure(each)) for name, each in zip("AB", networks, strict=True)]
+    found: dict[Key, tuple[float, ...]] = {}
+    for row in robustness.table(robustness.Robustness(Path(), grid, {}, {}, sweeps), POINTS):
+        found |= dict(_told(row))
+    return found
 
 
-SIMULATIONS = (
-    _simulation(
-        "LFW-like", "6,000 pairs of 2,000 people in ten folds; people and images recur in several pairs", 200, 2000
-    ),
-    _simulation("LFW-like, nearly solved", "the same, at an accuracy of 99 %", 200, 2000),
-    _simulation("CFP-like", "7,000 pairs of 500 people with ten frontal images and four in profile", 200, 2000),
-    _simulation("swept pairs", "1,000 pairs of 400 people under alignment errors of two sizes, and none", 300, 2000),
-    _simulation("TinyFace-like", "800 people with 1.45 probes each among 4,000 distractors", 300, 2000),
-    _simulation(
-        "IJB-like",
-        "200 people with 5.5 probes each: all pairs of a probe and an enrolled template; search in two galleries",
-        300,
-        2000,
-    ),
-    _simulation("IJB-S-like", "202 people with 28 probes each, searched in two galleries", 150, 1000),
-)
+def _told(row: Mapping[str, Any]) -> Iterator[tuple[Key, tuple[float, ...]]]:
+    """Observations of a row of the page's table, of the first model and of the difference."""
+    differs = row["model"] != "A"
+    tolerated = row["metric"].startswith("tolerated")
+    if row["model"] == "B" or (tolerated and row["factor"] == "rotation"):
+        return
+    kind = {None: "without error", "scale": f"error {row['level']:g}", "rotation": "no error 1"}[row["factor"]]
+    kind = "error" if tolerated else kind
+    place = f"{'difference of ' if differs else ''}{row['metric']}, {kind}"
+    truth = (0.0,) if differs else ()
+    for name, what in (("value", ""), ("drop_points", "drop of "), ("relative_drop", "relative drop of ")):
+        ends = "" if name == "value" else f"{name}_"
+        if name in row:
+            values = tuple(float(row[each]) for each in (name, f"{ends}low", f"{ends}high"))
+            yield ("interval", what + place), (*values, *truth)
+    if "significant" in row and (differs or row["factor"] == "rotation"):
+        what = "difference of drops" if differs and row["factor"] else "difference" if differs else "drop"
+        yield ("share", f"significant {what}: {row['metric']}, {kind}"), (float(row["significant"]),)
+
+
+def figure(rng: Generator) -> Observations:
+    """Curves of a figure, ends of intervals averaged over three seeds."""
+    records = [_recorded(seed, each) for seed, each in enumerate(POPULATIONS["swept pairs"].draw(rng, networks=3))]
+    found: dict[Key, tuple[float, ...]] = {}
+    for (_, factor), curve in curves(records, "auc").items():
+        for number, level in enumerate(curve.levels):
+            place = f"auc, {'no error' if factor == 'rotation' else 'error'} {level:g}"
+            if level == 0:
+                continue
+            found["interval", f"value of {place}"] = (curve.values[number], curve.low[number], curve.high[number])
+            drop = (curve.drop[number], curve.drop_low[number], curve.drop_high[number])
+            found["interval", f"drop of {place}"] = drop
+            if factor == "rotation":
+                found["share", f"significant drop of {place}"] = (float(curve.significant[number]),)
+    return found
+
+
+def _recorded(seed: int, features: StoredFeatures) -> Record:
+    series = [dict(point) for point in protocol_of(features).evaluate(features).series]
+    experiment, protocol = RecordedExperiment("method", "faces", "r8"), {"name": "sensitivity"}
+    return Record(Path(), f"s{seed}", experiment, seed, "fae", protocol, {}, (), {}, series, {}, {})

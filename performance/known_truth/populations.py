@@ -23,6 +23,8 @@ Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 DIMENSION = 24
+LEVELS = (0.5, 1.0)
+"""Sizes of the errors of the swept pairs."""
 
 
 @dataclass(frozen=True)
@@ -265,8 +267,9 @@ POPULATIONS: dict[str, PairSet | SweptPairs | ClosedSearch | Templates | Videos]
     "LFW-like, nearly solved": PairSet(Faces(0.4), people=2000, pairs=6000),
     "CFP-like": PairSet(Faces(0.7), people=500, pairs=7000, profile=True),
     "swept pairs": SweptPairs(
-        PairSet(Faces(0.6), people=400, pairs=1000), (0.5, 1.0), ("accuracy", "auc", "tar_strict_at_far_1e-2")
+        PairSet(Faces(0.6), people=400, pairs=1000), LEVELS, ("accuracy", "auc", "tar_strict_at_far_1e-2")
     ),
+    "few swept pairs": SweptPairs(PairSet(Faces(0.6), people=250, pairs=600), LEVELS, ("tar_strict_at_far_1e-1",)),
     "TinyFace-like": ClosedSearch(Faces(0.65), people=800, probes=1.45, mates=1.7, distractors=4000),
     "IJB-like": Templates(Faces(0.55), people=200, probes=5.5),
     "IJB-S-like": Videos(Faces(0.9), people=202, probes=28),

@@ -20,6 +20,8 @@ the mean of the values over all repetitions; of a test its p-value; a share as i
 LEVEL = 0.05
 COVERAGE = (0.93, 0.985)
 SIZE = (0.0, 0.07)
+ANYTHING = (0.0, 1.0)
+"""Bounds of what is told for comparison, and of right verdicts: the more seeds, the more of them."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Simulation:
         repeat: Function from a source of draws to the observations of one repetition.
         smoke: Number of repetitions of a short run.
         full: Number of repetitions of a whole run.
+        code: Folders and files of the repository whose code is measured.
         bounds: Range in which a rate has to lie, by pattern of ``kind quantity``; the first that fits counts, else
             `COVERAGE` of intervals and `SIZE` of tests and shares.
         before: What the methods of before held, by the same patterns.
@@ -42,6 +45,7 @@ class Simulation:
     repeat: Callable[[Generator], Observations]
     smoke: int
     full: int
+    code: tuple[str, ...]
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     before: Mapping[str, str] = field(default_factory=dict)
 
@@ -94,14 +98,18 @@ def summarise(simulation: Simulation, repetitions: Iterable[Observations]) -> li
     for observations in repetitions:
         for key, values in observations.items():
             gathered.setdefault(key, []).append(values)
-    return [_row(simulation, kind, quantity, np.array(found)) for (kind, quantity), found in gathered.items()]
+    rows = [_row(simulation, kind, quantity, np.array(found)) for (kind, quantity), found in gathered.items()]
+    return [row for row in rows if row]
 
 
-def _row(simulation: Simulation, kind: Kind, quantity: str, found: np.ndarray) -> Row:
-    there = found[np.isfinite(found).all(axis=1)]
+def _row(simulation: Simulation, kind: Kind, quantity: str, found: np.ndarray) -> Row | None:
+    """The row of one quantity; none where no repetition has one."""
+    there = found[~np.isnan(found).any(axis=1)]
+    if not len(there):
+        return None
     low = high = None
     if kind == "interval":
-        truth = there[:, 3] if there.shape[1] > 3 else there[:, 0].mean()
+        truth = there[:, 3] if there.shape[1] > 3 else np.ma.masked_invalid(there[:, 0]).mean()
         below, above = there[:, 2] < truth, there[:, 1] > truth
         low, high = float(below.mean()), float(above.mean())
         happened = 1.0 - (below | above)

@@ -19,18 +19,13 @@ from aroface.reporting.statistics.intervals import (
     on_faces_like_these,
     on_this_benchmark,
     one_further_run,
-    people_variance,
 )
 from aroface.reporting.statistics.multiplicity import SIGNIFICANT, best_rows, holm
 from aroface.reporting.statistics.samples import Sample, against_reported, deviation_floor, difference
-from known_truth.rows import Key, Observations, Simulation
+from known_truth.rows import Key, Observations
 
 Floats = NDArray[np.float64]
 Found = Iterator[tuple[Key, tuple[float, ...]]]
-
-ANYTHING = (0.0, 1.0)
-RIGHT = ANYTHING
-"""Bounds of right verdicts, which depend on the number of seeds: the more the better."""
 
 
 def sample_of(values: Sequence[float] | Floats, **rest: float) -> Sample:
@@ -219,21 +214,6 @@ def _decided(place: str, decision: Decision) -> Found:
         yield ("share", f"{place}: {verdict}"), (float(decision.verdict == verdict),)
 
 
-def _verdict_bounds() -> dict[str, tuple[float, float]]:
-    """False verdicts happen in 5 % at most; right ones as often as the number of seeds allows."""
-    return {f"share {truth}, *: {right}": RIGHT for truth, (*_, right) in TRUTHS.items() if right}
-
-
-_VERDICTS_BEFORE = {
-    "share gain of 4.3, true gain a third of it, *: confirmed": "20 %",
-    "share gain of 4.3, true gain at the bound, *: confirmed": "82 to 98 %",
-    "share no loss within .3, all differences 0, *: confirmed": "0 %",
-    "share no loss within .3, all at -.3, *: refuted": "28 to 31 %",
-    "share improves, all by 1.5, *: confirmed": "50 %",
-    "share improves, no effect at all, *: refuted": "12 to 16 %",
-}
-
-
 def closeness(rng: Generator) -> Observations:
     """A reported run of our own distribution, and one that lies 6 points away; deviations of 1 point over seeds."""
     found: dict[Key, tuple[float, ...]] = {}
@@ -290,101 +270,3 @@ def _shifted(rng: Generator, value: float, sd: float, people_sd: float, seeds: i
     values = effects.mean() + rng.normal(0, sd, seeds)
     by_seed = {seed: left_out + each - effects.mean() for seed, each in enumerate(values)}
     return Sample({seed: float(each) for seed, each in enumerate(values)}, {"people": by_seed})
-
-
-def shared_covariance(rng: Generator) -> float:
-    """Variance over people that the analysis of readers and cases finds, of 1e-4."""
-    return people_variance(_shifted(rng, 0.0, 0.01, 0.01, 4, 150))
-
-
-SIMULATIONS = (
-    Simulation(
-        "seeds",
-        "values of 3, 5 and 10 seeds on one benchmark: normal, skewed, or one in ten failing",
-        over_seeds,
-        2000,
-        20_000,
-        bounds={
-            "interval *skewed": (0.84, 0.985),
-            "interval *one in ten fails": (0.70, 0.985),
-        },
-        before={
-            "interval mean of * seeds, normal": "94.6 to 95 %",
-            "interval mean of * seeds, skewed": "88 %",
-            "interval mean of * seeds, one in ten fails": "83 to 91 %",
-            "interval difference from one reported run, 3 *": "83 %",
-            "interval difference from one reported run, 5 *": "69 %",
-            "interval difference from one reported run, 10 *": "48 %",
-        },
-    ),
-    Simulation(
-        "values with grain",
-        "two equal methods that differ by a probe of 400 now and then",
-        grainy,
-        2000,
-        20_000,
-        bounds={"share p below*": (0.0, 0.005)},
-        before={"share p below .001, 2 *": "12 %", "share p below .001, 3 *": "3 %"},
-    ),
-    Simulation(
-        "seeds and people",
-        "two methods that are equal on all faces, not on the people of a benchmark (5 probes each)",
-        seeds_and_people,
-        300,
-        4000,
-        bounds={"* t over seeds, taken for all faces*": ANYTHING},
-        before={
-            "interval difference, on faces like these: 3 *": "91 to 95 %",
-            "interval difference, on faces like these: 5 *": "80 to 94 %",
-            "test difference, on faces like these*": "6 to 20 %",
-        },
-    ),
-    Simulation(
-        "ablation",
-        "a table of 5 rows and 9 columns",
-        ablation,
-        300,
-        4000,
-        bounds={
-            "share tables with such a bracket*": ANYTHING,
-            "share columns with bold where a row is better*": RIGHT,
-            "share the best row is bold*": (0.95, 1.0),
-        },
-        before={
-            "share tables with such a bracket, 3 *": "74 %",
-            "share tables with a finding after Holm*": "4.8 %",
-            "share brackets*": "5.3 %",
-            "share columns with bold where nothing differs*": "100 %",
-        },
-    ),
-    Simulation(
-        "verdicts",
-        "claims of known truth, over 1 to 6 cells",
-        verdicts,
-        500,
-        5000,
-        bounds=_verdict_bounds(),
-        before=_VERDICTS_BEFORE,
-    ),
-    Simulation(
-        "compare",
-        "a reported run, and ours with deviations of 1 point over seeds",
-        closeness,
-        2000,
-        20_000,
-        bounds={"share a run 6 points away holds, 2 *": (0.0, 0.5), "share a run 6 points away holds, *": (0.0, 0.1)},
-    ),
-    Simulation(
-        "forecasts",
-        "differences that are said to be seen",
-        forecasts,
-        1000,
-        10_000,
-        bounds={
-            "share plan --power, on this benchmark*": (0.77, 0.83),
-            "share plan --power, on faces*": (0.77, 0.95),
-            "share smallest effect*": (0.65, 0.9),
-            "share seeds that would decide*": (0.4, 0.75),
-        },
-    ),
-)
