@@ -14,7 +14,7 @@ from aroface.embedding.feature_store import StoredFeatures
 from aroface.embedding.image_source import Images, ImageSource
 from aroface.evaluation.protocols.base import EvaluationProtocol
 from aroface.evaluation.protocols.outcome import Outcome, outcome_of
-from aroface.evaluation.statistics.measurement import Measurement, mean_of_items
+from aroface.evaluation.statistics.people_metrics import PeopleMetrics, mean_of_items
 
 LIST = "album.txt"
 
@@ -79,7 +79,7 @@ def _hits(features: StoredFeatures) -> np.ndarray:
     return labels[similarity.argmax(axis=1)] == labels
 
 
-def measure(features: StoredFeatures) -> list[Measurement]:
+def measure(features: StoredFeatures) -> list[PeopleMetrics]:
     return [mean_of_items({"nearest": _hits(features)}, features.arrays["labels"])]
 
 

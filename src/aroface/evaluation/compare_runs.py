@@ -13,8 +13,8 @@ from aroface.errors import InputError
 from aroface.evaluation.protocols.base import EvaluationProtocol
 from aroface.evaluation.protocols.registry import protocol_of
 from aroface.evaluation.statistics.jackknife import Difference, difference
-from aroface.evaluation.statistics.measurement import Booleans, Measurement
 from aroface.evaluation.statistics.multiplicity import holm
+from aroface.evaluation.statistics.people_metrics import Booleans, PeopleMetrics
 
 _FREE_OPTIONS = ("color", "metric")
 
@@ -80,7 +80,7 @@ def compare(
     protocol = protocol_of(first)
     _check_same_items(first, second)
     ours, theirs = (protocol.measure(features) for features in _same_images(protocol, first, second))
-    rows = [row for one, other in zip(ours, theirs, strict=True) for row in compare_measurements(one, other)]
+    rows = [row for one, other in zip(ours, theirs, strict=True) for row in compare_metrics(one, other)]
     known = {row.metric: row for row in rows}
     for name in metrics or ():
         if name not in known:
@@ -88,7 +88,7 @@ def compare(
     return _adjusted([known[name] for name in metrics] if metrics is not None else rows)
 
 
-def compare_measurements(one: Measurement, other: Measurement) -> list[MetricComparison]:
+def compare_metrics(one: PeopleMetrics, other: PeopleMetrics) -> list[MetricComparison]:
     """Compare the metrics of two runs that were measured on the same people, by Holm's method for all of them."""
     rows = []
     for name, left in one.left_out.values.items():
@@ -101,7 +101,7 @@ def compare_measurements(one: Measurement, other: Measurement) -> list[MetricCom
     return _adjusted(rows)
 
 
-def _row(name: str, one: Measurement, other: Measurement, found: Difference) -> MetricComparison:
+def _row(name: str, one: PeopleMetrics, other: PeopleMetrics, found: Difference) -> MetricComparison:
     discordance = _discordance(one.hits[name], other.hits[name]) if name in one.hits else None
     ends = found.low, found.high
     return MetricComparison(name, one.values[name], other.values[name], ends, found.p_value, found.p_value, discordance)

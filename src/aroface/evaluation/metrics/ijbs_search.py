@@ -82,7 +82,7 @@ def _earlier(ranks: Integers, ahead: NDArray[np.int32]) -> Integers:
 
 
 @dataclass(frozen=True, slots=True)
-class People:
+class GroupedPeople:
     """People of templates (n,), and the groups that they are divided into.
 
     Attributes:
@@ -95,7 +95,13 @@ class People:
 
 
 def search(
-    probes: Floats, people: People, gallery: Floats, enrolled: People, groups: int, *, probe_block: int = PROBE_BLOCK
+    probes: Floats,
+    people: GroupedPeople,
+    gallery: Floats,
+    enrolled: GroupedPeople,
+    groups: int,
+    *,
+    probe_block: int = PROBE_BLOCK,
 ) -> GallerySearch:
     """Search every probe in a gallery by cosine similarity, in float64.
 
@@ -125,7 +131,7 @@ def search(
 
 
 def _search(
-    probes: Floats, subjects: Integers, gallery: Floats, enrolled: People, members: Floats
+    probes: Floats, subjects: Integers, gallery: Floats, enrolled: GroupedPeople, members: Floats
 ) -> tuple[NDArray[Any], ...]:
     """The attributes of `Search` for some of the probes."""
     scores = np.round(probes @ gallery.T, _DECIMALS)

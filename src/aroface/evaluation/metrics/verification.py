@@ -84,6 +84,16 @@ def correctly_classified(distances: Floats, same: Booleans) -> Booleans:
     return np.asarray((distances < thresholds) == same)
 
 
+def accuracy_at_thresholds(right: Booleans, weights: Integers) -> Floats:
+    """Ten-fold accuracy (...) of pairs that count as often as ``weights`` (..., N) tell, at thresholds that are given.
+
+    Args:
+        right: (N,) correctness of each pair, as of :func:`correctly_classified`.
+        weights: Multiplicities (..., N).
+    """
+    return _mean_and_sd(_per_fold(weights * right), _per_fold(weights))[0]
+
+
 def _right_per_fold(distances: Floats, same: Booleans, weights: Integers) -> tuple[Floats, Integers]:
     """Pairs called rightly in each fold at each threshold (..., 10, T), and the threshold that each fold is given."""
     accepted = _accepted_per_fold(distances, np.where(same, 1, -1), weights, ACCURACY_THRESHOLDS)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from aroface import result_versions
 from aroface.embedding.feature_store import StoredFeatures
 from aroface.evaluation.protocols.outcome import Outcome
-from aroface.evaluation.statistics.measurement import Measurement
+from aroface.evaluation.statistics.people_metrics import PeopleMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class EvaluationProtocol:
 
     name: str
     evaluate: Callable[[StoredFeatures], Outcome]
-    measure: Callable[[StoredFeatures], Sequence[Measurement]]
+    measure: Callable[[StoredFeatures], Sequence[PeopleMetrics]]
     images: Callable[[StoredFeatures], NDArray[np.integer[Any]]] | None = None
 
     @property

@@ -20,8 +20,8 @@ from aroface.evaluation.protocols.base import EvaluationProtocol
 from aroface.evaluation.protocols.outcome import Outcome, outcome_of
 from aroface.evaluation.protocols.pairs import check_kinds
 from aroface.evaluation.statistics.jackknife import LeaveOut, groups_of
-from aroface.evaluation.statistics.measurement import Measurement
 from aroface.evaluation.statistics.people import linked
+from aroface.evaluation.statistics.people_metrics import PeopleMetrics
 
 Booleans = NDArray[np.bool_]
 Rows = NDArray[np.integer[Any]]
@@ -56,7 +56,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
     return outcome_of(evaluated.measured, counts, curves=curves)
 
 
-def measure(features: StoredFeatures) -> list[Measurement]:
+def measure(features: StoredFeatures) -> list[PeopleMetrics]:
     """Measure the rates of the pairs, and of the search, with and without each group of people.
 
     Raises:
@@ -72,7 +72,7 @@ class _Evaluated:
     templates: PooledTemplates
     scores: Scores
     found: Found | None
-    measured: list[Measurement]
+    measured: list[PeopleMetrics]
 
 
 def _evaluate(features: StoredFeatures) -> _Evaluated:
@@ -134,7 +134,7 @@ def people_of(features: StoredFeatures, templates: PooledTemplates) -> TemplateP
 
 def measure_verification(
     scores: Scores, first: Rows, second: Rows, same: Booleans, people: TemplatePeople
-) -> Measurement:
+) -> PeopleMetrics:
     """Measure the rates of labelled pairs with and without each group of people.
 
     Args:
@@ -147,7 +147,7 @@ def measure_verification(
     values = verification_metrics(scores, same)
     left_out = tars_left_out(scores, first, second, same, people.groups, FARS)
     mated = len(np.unique(people.numbers[first[same]]))
-    return Measurement(
+    return PeopleMetrics(
         values,
         LeaveOut("people", people.units, {name: left_out[name] for name in values}),
         dict.fromkeys(values, mated),
@@ -155,7 +155,7 @@ def measure_verification(
     )
 
 
-def measure_search(found: Found, people: NDArray[np.int64], units: int) -> Measurement:
+def measure_search(found: Found, people: NDArray[np.int64], units: int) -> PeopleMetrics:
     """Measure the rates of a search with and without each group of people.
 
     Args:
@@ -171,7 +171,7 @@ def measure_search(found: Found, people: NDArray[np.int64], units: int) -> Measu
     closed = found.mated.any(axis=1)
     steps = dict.fromkeys(values, 1 / np.count_nonzero(closed))
     steps |= {name: 0.5 / found.mated.sum(axis=0).max() for name in values if "standard" in name}
-    return Measurement(
+    return PeopleMetrics(
         values,
         LeaveOut("people", units, left_out),
         dict.fromkeys(values, len(np.unique(people[closed]))),

@@ -11,11 +11,11 @@ from aroface.datasets.formats import ijbs as ijbs_format
 from aroface.embedding.feature_store import StoredFeatures
 from aroface.errors import InputError
 from aroface.evaluation.metrics.frame_pooling import pool_templates
-from aroface.evaluation.metrics.ijbs_search import Floats, GallerySearch, Integers, People, search, tpir_at_fpir
+from aroface.evaluation.metrics.ijbs_search import Floats, GallerySearch, GroupedPeople, Integers, search, tpir_at_fpir
 from aroface.evaluation.protocols.base import EvaluationProtocol
 from aroface.evaluation.protocols.outcome import Outcome, outcome_of
 from aroface.evaluation.statistics.jackknife import LeaveOut, groups_of
-from aroface.evaluation.statistics.measurement import Measurement
+from aroface.evaluation.statistics.people_metrics import PeopleMetrics
 
 RANKS = (1, 5, 10)
 FPIRS = {"1e-2": 1e-2, "1e-1": 1e-1}
@@ -66,7 +66,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
     return outcome_of([measure_search(name, searched) for name, searched in done.items()], _counts(features, done))
 
 
-def measure(features: StoredFeatures) -> list[Measurement]:
+def measure(features: StoredFeatures) -> list[PeopleMetrics]:
     """Measure the metrics of each search with and without each group of people; see :func:`evaluate`."""
     return [measure_search(name, searched) for name, searched in run_searches(features).items()]
 
@@ -76,7 +76,7 @@ def run_searches(features: StoredFeatures) -> dict[str, Searched]:
     arrays = features.arrays
     places = ("medium_offsets", "template_offsets", "template_media")
     templates, subjects = pool_templates(features.values, *map(arrays.__getitem__, places)), arrays["template_subjects"]
-    people = _people(arrays)
+    people = groups_of_people(arrays)
     done = {}
     for name, (probes, gallery) in SEARCHES.items():
         galleries = [arrays[f"{gallery}_{number}"] for number in (1, 2)]
@@ -85,16 +85,16 @@ def run_searches(features: StoredFeatures) -> dict[str, Searched]:
     return done
 
 
-def _people(arrays: Mapping[str, Integers]) -> People:
+def groups_of_people(arrays: Mapping[str, Integers]) -> GroupedPeople:
     """People of all templates, and their groups, filled evenly with those of each gallery."""
     subjects, numbers = np.unique(arrays["template_subjects"], return_inverse=True)
     strata = np.zeros(len(subjects), np.int64)
     for bit, name in enumerate(sorted(name for name in arrays if name.startswith("gallery_"))):
         strata[np.unique(numbers[arrays[name]])] += 1 << bit
-    return People(arrays["template_subjects"], groups_of(strata)[numbers])
+    return GroupedPeople(arrays["template_subjects"], groups_of(strata)[numbers])
 
 
-def search_both(templates: Floats, people: People, probes: Integers, galleries: Sequence[Integers]) -> Searched:
+def search_both(templates: Floats, people: GroupedPeople, probes: Integers, galleries: Sequence[Integers]) -> Searched:
     """Search probes in two galleries, and in both as one.
 
     Args:
@@ -105,8 +105,8 @@ def search_both(templates: Floats, people: People, probes: Integers, galleries: 
     """
     both, groups = np.concatenate(galleries), int(people.groups.max()) + 1
 
-    def chosen(rows: Integers) -> People:
-        return People(people.subjects[rows], people.groups[rows])
+    def chosen(rows: Integers) -> GroupedPeople:
+        return GroupedPeople(people.subjects[rows], people.groups[rows])
 
     closed, *parts = (
         search(templates[probes], chosen(probes), templates[gallery], chosen(gallery), groups)
@@ -115,7 +115,7 @@ def search_both(templates: Floats, people: People, probes: Integers, galleries: 
     return Searched(closed, (parts[0], parts[1]), len(both), people.subjects[probes], len(np.unique(people.subjects)))
 
 
-def measure_search(name: str, searched: Searched) -> Measurement:
+def measure_search(name: str, searched: Searched) -> PeopleMetrics:
     """Measure one search with and without each group of people; metrics' names begin with its ``name``."""
     values = {
         metric: value for metric, value in _rates(name, searched.closed, searched.parts).items() if np.isfinite(value)
@@ -130,7 +130,7 @@ def measure_search(name: str, searched: Searched) -> Measurement:
     hits = {f"{name}_rank{rank}": closed.ranks <= rank for rank in RANKS}
     hits |= {f"{name}_legacy_rank{rank}": closed.legacy_ranks <= rank for rank in RANKS}
     steps = dict.fromkeys(values, 0.5 / max(mated)) | dict.fromkeys(hits, 1 / np.count_nonzero(closed.mated))
-    return Measurement(
+    return PeopleMetrics(
         values,
         LeaveOut("people", searched.units, {metric: np.array(each) for metric, each in left_out.items()}),
         dict.fromkeys(values, len(np.unique(searched.subjects[closed.mated]))),

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aroface.evaluation.statistics.jackknife import LeaveOut
-from aroface.evaluation.statistics.measurement import Measurement
+from aroface.evaluation.statistics.people_metrics import PeopleMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class Outcome:
     curves: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def outcome_of(measured: Sequence[Measurement], counts: Mapping[str, int], **rest: Any) -> Outcome:
+def outcome_of(measured: Sequence[PeopleMetrics], counts: Mapping[str, int], **rest: Any) -> Outcome:
     """The outcome of metrics that were measured with and without each group of people.
 
     Metrics that are not defined without some group have no part in what was left out.

@@ -16,6 +16,7 @@ from aroface.evaluation.metrics.verification import (
     Floats,
     Integers,
     accuracy,
+    accuracy_at_thresholds,
     auc,
     correctly_classified,
     eer,
@@ -27,8 +28,8 @@ from aroface.evaluation.metrics.verification import (
 from aroface.evaluation.protocols.base import EvaluationProtocol
 from aroface.evaluation.protocols.outcome import Outcome, outcome_of
 from aroface.evaluation.statistics.jackknife import LeaveOut
-from aroface.evaluation.statistics.measurement import Measurement
 from aroface.evaluation.statistics.people import Rows, equal_images, kept_pairs, people_of_pairs
+from aroface.evaluation.statistics.people_metrics import PeopleMetrics
 
 PairStatistic = Callable[[Integers], Mapping[str, Floats]]
 
@@ -50,7 +51,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
     return outcome_of([measured], {**pair_counts(same), "people": measured.left_out.units}, curves=curves)
 
 
-def measure(features: StoredFeatures) -> list[Measurement]:
+def measure(features: StoredFeatures) -> list[PeopleMetrics]:
     """Measure the metrics with and without each group of people.
 
     Raises:
@@ -74,7 +75,7 @@ def _labelled_distances(features: StoredFeatures) -> tuple[Booleans, Floats]:
     return same, distances
 
 
-def measure_pairs(distances: Floats, same: Booleans, images: Rows) -> Measurement:
+def measure_pairs(distances: Floats, same: Booleans, images: Rows) -> PeopleMetrics:
     """Measure labelled pairs with and without each group of people.
 
     Args:
@@ -82,31 +83,38 @@ def measure_pairs(distances: Floats, same: Booleans, images: Rows) -> Measuremen
         same: (N,) labels, true where a pair shows one person; both kinds must occur.
         images: (N, 2) number of each image.
     """
-    return measure_people(partial(pair_metrics, distances, same), distances, same, people_of_pairs(images, same))
+    values = {name: value.item() for name, value in pair_metrics(distances, same).items()}
+    return measure_people(values, partial(pair_rates, distances, same), distances, same, people_of_pairs(images, same))
 
 
-def measure_people(statistic: PairStatistic, distances: Floats, same: Booleans, people: Integers) -> Measurement:
+def measure_people(
+    values: Mapping[str, float], rates: PairStatistic, distances: Floats, same: Booleans, people: Integers
+) -> PeopleMetrics:
     """Measure metrics of labelled pairs with and without each group of people.
 
+    The accuracy without a group is that at the thresholds of all pairs: near the best threshold it hardly depends on
+    where that lies exactly, while the best one of the grid jumps.
+
     Args:
-        statistic: Function from multiplicities (B, N) to metrics by name, each (B,).
+        values: Metrics of all pairs.
+        rates: Function from multiplicities (B, N) to metrics by name, each (B,), those that are no accuracy.
         distances: (N,) squared distances.
         same: (N,) labels.
         people: (N, 2) people of each pair.
     """
-    values = {name: value.item() for name, value in statistic(np.ones((1, len(same)), np.int64)).items()}
-    left_out = {name: each for name, each in _left_out(statistic, same, people).items() if not name.endswith("_std")}
-    hits = {name: correctly_classified(distances, same) for name in left_out if name.startswith("accuracy")}
-    rates = [name for name in left_out if name.startswith("tar_")]
-    units, mated = int(people.max()) + 1, len(np.unique(people[same]))
-    steps = dict.fromkeys(hits, 1 / len(same)) | dict.fromkeys(rates, 1 / np.count_nonzero(same))
-    trials = dict.fromkeys(left_out, units) | dict.fromkeys(rates, mated)
-    return Measurement(values, LeaveOut("people", units, left_out), trials, steps, hits)
-
-
-def _left_out(statistic: PairStatistic, same: Booleans, people: Integers) -> dict[str, Floats]:
-    """Metrics without each group of people (G,); not a number without genuine or without impostor pairs."""
     kept = kept_pairs(people, same)
+    hits = {"accuracy": correctly_classified(distances, same)} if "accuracy" in values else {}
+    left_out = {name: accuracy_at_thresholds(right, kept) for name, right in hits.items()}
+    left_out |= _left_out(rates, same, kept)
+    tars = [name for name in left_out if name.startswith("tar_")]
+    units, mated = int(people.max()) + 1, len(np.unique(people[same]))
+    steps = dict.fromkeys(hits, 1 / len(same)) | dict.fromkeys(tars, 1 / np.count_nonzero(same))
+    trials = dict.fromkeys(left_out, units) | dict.fromkeys(tars, mated)
+    return PeopleMetrics(values, LeaveOut("people", units, left_out), trials, steps, hits)
+
+
+def _left_out(statistic: PairStatistic, same: Booleans, kept: Integers) -> dict[str, Floats]:
+    """Rates of pairs that are kept (G, N), each (G,); not a number without genuine or without impostor pairs."""
     usable = (kept[:, same].any(axis=1)) & (kept[:, ~same].any(axis=1))
     left_out: dict[str, Floats] = {}
     for name, values in statistic(kept[usable]).items():
@@ -127,16 +135,15 @@ def pair_metrics(distances: Floats, same: Booleans, weights: Integers | None = N
         weights: Multiplicities (..., N), ones by default.
     """
     mean, sd = accuracy(distances, same, weights)
+    return {"accuracy": mean, "accuracy_std": sd, **pair_rates(distances, same, weights)}
+
+
+def pair_rates(distances: Floats, same: Booleans, weights: Integers | None = None) -> dict[str, Floats]:
+    """The metrics of :func:`pair_metrics` that are no accuracy; arguments as there."""
     curve = roc(distances, same, weights)
     strict = {name: tar_at_far(curve, far) for name, far in STRICT_FARS.items()}
-    return {
-        "accuracy": mean,
-        "accuracy_std": sd,
-        "tar_at_far_1e-3": val(distances, same, 1e-3, weights)[0],
-        **strict,
-        "auc": auc(curve),
-        "eer": eer(curve),
-    }
+    validation = val(distances, same, 1e-3, weights)[0]
+    return {"tar_at_far_1e-3": validation, **strict, "auc": auc(curve), "eer": eer(curve)}
 
 
 def check_kinds(same: Booleans, features: StoredFeatures) -> None:

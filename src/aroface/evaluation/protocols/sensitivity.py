@@ -26,8 +26,8 @@ from aroface.evaluation.protocols.base import EvaluationProtocol
 from aroface.evaluation.protocols.outcome import Outcome, outcome_of
 from aroface.evaluation.protocols.pairs import STRICT_FARS, check_kinds, measure_people, pair_counts
 from aroface.evaluation.statistics.jackknife import difference, interval
-from aroface.evaluation.statistics.measurement import Measurement
 from aroface.evaluation.statistics.people import Rows, equal_images, people_of_pairs
+from aroface.evaluation.statistics.people_metrics import PeopleMetrics
 from aroface.progress import track
 
 Value = TypeVar("Value")
@@ -64,7 +64,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
     return outcome_of(measured, counts, series=series)
 
 
-def measure(features: StoredFeatures) -> list[Measurement]:
+def measure(features: StoredFeatures) -> list[PeopleMetrics]:
     """Measure the undistorted variant of each quality with and without each group of people.
 
     Raises:
@@ -97,9 +97,9 @@ def _labels(features: StoredFeatures) -> tuple[Booleans, Integers]:
     return same, people_of_pairs(images_of(features), same)
 
 
-def _named(measured: Measurement, quality: str) -> Measurement:
+def _named(measured: PeopleMetrics, quality: str) -> PeopleMetrics:
     """The metrics of a quality by the names that they have in a record."""
-    return Measurement(
+    return PeopleMetrics(
         _renamed(measured.values, quality),
         replace(measured.left_out, values=_renamed(measured.left_out.values, quality)),
         _renamed(measured.trials, quality),
@@ -117,7 +117,7 @@ class MeasuredVariant:
     """One variant of the pair set, as ``layout`` describes it, and what was measured. No factor: undistorted."""
 
     variant: Mapping[str, Any]
-    measured: Measurement
+    measured: PeopleMetrics
 
     @property
     def quality(self) -> str:
@@ -133,14 +133,15 @@ class MeasuredVariant:
 
 def measure_variant(
     features: StoredFeatures, variant: Mapping[str, Any], same: Booleans, people: Integers, names: Sequence[str]
-) -> Measurement:
+) -> PeopleMetrics:
     """Measure one variant of ``layout``: its metrics by ``names``, with and without each group of people.
 
     Raises:
         InputError: The variant is undistorted, and the embeddings do not distinguish its images.
     """
     distances = variant_distances(features, variant, same)
-    return measure_people(partial(variant_metrics, distances, same, names), distances, same, people)
+    values = {name: value.item() for name, value in variant_metrics(distances, same, names).items()}
+    return measure_people(values, partial(_variant_rates, distances, same, names), distances, same, people)
 
 
 def variant_distances(features: StoredFeatures, variant: Mapping[str, Any], same: Booleans) -> Floats:
@@ -160,12 +161,19 @@ def variant_metrics(
     distances: Floats, same: Booleans, names: Sequence[str], weights: Integers | None = None
 ) -> dict[str, Floats]:
     """Metrics by ``names``, each (...), of pairs (N,) that count as often as ``weights`` (..., N) tell."""
+    values = _variant_rates(distances, same, names, weights)
+    if "accuracy" in names:
+        values["accuracy"] = accuracy(distances, same, weights)[0]
+    return values
+
+
+def _variant_rates(
+    distances: Floats, same: Booleans, names: Sequence[str], weights: Integers | None = None
+) -> dict[str, Floats]:
     curve = roc(distances, same, weights)
     values = {name: tar_at_far(curve, STRICT_FARS[name]) for name in names if name in STRICT_FARS}
     if "auc" in names:
         values["auc"] = auc(curve)
-    if "accuracy" in names:
-        values["accuracy"] = accuracy(distances, same, weights)[0]
     return values
 
 

@@ -9,7 +9,7 @@ from aroface.errors import InputError
 from aroface.evaluation.metrics.identification import Retrieval, retrieve
 from aroface.evaluation.protocols.base import EvaluationProtocol
 from aroface.evaluation.protocols.outcome import Outcome, outcome_of
-from aroface.evaluation.statistics.measurement import Measurement, mean_of_items
+from aroface.evaluation.statistics.people_metrics import PeopleMetrics, mean_of_items
 
 RANKS = (1, 5, 20)
 
@@ -35,7 +35,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
     return outcome_of([measured], counts)
 
 
-def measure(features: StoredFeatures) -> list[Measurement]:
+def measure(features: StoredFeatures) -> list[PeopleMetrics]:
     """Measure the metrics with and without each group of the people who are searched for.
 
     Somebody left out stays in the gallery, as one of very many distractors.
@@ -46,7 +46,7 @@ def measure(features: StoredFeatures) -> list[Measurement]:
     return [_measure(features, _search(features))]
 
 
-def _measure(features: StoredFeatures, found: Retrieval) -> Measurement:
+def _measure(features: StoredFeatures, found: Retrieval) -> PeopleMetrics:
     hits = {f"rank{rank}": found.ranks <= rank for rank in RANKS}
     return mean_of_items({**hits, "map": found.average_precision}, features.arrays["probe_labels"][found.probes])
 

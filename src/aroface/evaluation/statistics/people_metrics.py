@@ -17,7 +17,7 @@ Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Measurement:
+class PeopleMetrics:
     """Metrics that are measured on the same people.
 
     Attributes:
@@ -44,7 +44,7 @@ class Measurement:
         return {name: each for name, each in ends.items() if np.isfinite(each).all()}
 
 
-def mean_of_items(contributions: Mapping[str, NDArray[Any]], people: Integers) -> Measurement:
+def mean_of_items(contributions: Mapping[str, NDArray[Any]], people: Integers) -> PeopleMetrics:
     """Metrics that are means over N items, each of which belongs to a person.
 
     Args:
@@ -61,7 +61,7 @@ def mean_of_items(contributions: Mapping[str, NDArray[Any]], people: Integers) -
         sums = items.sum(dtype=np.float64) - np.bincount(groups, items, minlength=count)
         left_out[name] = np.divide(sums, kept, out=np.full(count, np.nan), where=kept > 0)
     hits = {name: items for name, items in contributions.items() if items.dtype == np.bool_}
-    return Measurement(
+    return PeopleMetrics(
         {name: float(items.mean()) for name, items in contributions.items()},
         LeaveOut("people", units, left_out),
         dict.fromkeys(contributions, units),
