@@ -44,7 +44,8 @@ def add_table_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb.add_argument(
         "--emphasis",
         choices=("as_paper", "best_second", "none"),
-        help="which values stand out: the rows that the authors print bold, or the best and second best (the table's)",
+        help="reported values that stand out: the rows that the authors print bold, or the best and second best; "
+        "reproduced ones are bold where they are not significantly worse than the best (the table's)",
     )
     verb.add_argument("--out", type=Path, help="file to write; standard output where it is left out")
     add_selection(verb)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, get_args
 
 from rich import box
@@ -116,23 +117,32 @@ def _title(each: Judgement) -> str:
     return f"{each.claim.id}: {each.claim.claim} ({each.claim.stands})"
 
 
-def _rows(each: Judgement) -> Iterator[tuple[str, ...]]:
-    """A line for each side's verdict; where it rests on several numbers, one for each of them below."""
-    counts = _count([item.verdict for item in each.paper])
-    paper = Evidence(f"{len(each.paper)} comparisons", each.paper_verdict, remark=counts)
+def sides(each: Judgement) -> Iterator[tuple[str, list[Evidence]]]:
+    """Both sides, each with its verdict first; where it rests on several numbers, each of them follows.
+
+    Where nothing can be said of any of several, one line stands for all.
+    """
+    paper = Evidence(
+        f"{len(each.paper)} comparisons", each.paper_verdict, remark=_count([item.verdict for item in each.paper])
+    )
     for side, first, evidence in (("paper", paper, each.paper), ("reproduction", each.whole, each.reproduction)):
+        alike = len({(item.verdict, item.value, item.remark) for item in evidence}) == 1
         if len(evidence) == 1:
-            yield (side, *_cells(evidence[0]))
-        elif len({(item.verdict, item.value, item.remark) for item in evidence}) == 1 and evidence[0].value is None:
-            yield (side, evidence[0].verdict, f"all {len(evidence)}", MISSING, "", "", "", evidence[0].remark)
+            yield side, [*evidence]
+        elif alike and evidence[0].value is None:
+            yield side, [replace(evidence[0], what=f"all {len(evidence)} comparisons", cells=())]
         else:
-            yield (side, *_cells(first, ""))
-            for item in evidence:
-                yield ("", *_cells(item))
+            yield side, [first, *evidence]
 
 
-def _cells(item: Evidence, missing: str = MISSING) -> tuple[str, ...]:
-    value = missing if item.value is None else item.value.replace("-", "−")
+def _rows(each: Judgement) -> Iterator[tuple[str, ...]]:
+    for side, evidence in sides(each):
+        for number, item in enumerate(evidence):
+            yield (side if number == 0 else "", *_cells(item))
+
+
+def _cells(item: Evidence) -> tuple[str, ...]:
+    value = MISSING if item.value is None else item.value.replace("-", "−")
     interval = "" if item.low is None else f"[{item.low}, {item.high}]".replace("-", "−")
     p = "" if item.p_value is None else p_text(item.p_value)
     remark = "; ".join(part for part in (p, item.remark) if part)

@@ -27,7 +27,7 @@ from aroface.reporting.claims import claims_text, compare_text
 from aroface.reporting.claims.claims import read_claims
 from aroface.reporting.claims.compare import ValueComparison, compare
 from aroface.reporting.claims.lint import lint
-from aroface.reporting.claims.verdicts import Evidence, Judgement, criterion, judge_claims
+from aroface.reporting.claims.verdicts import Evidence, criterion, judge_claims
 from aroface.reporting.explain import Trace
 from aroface.reporting.html_report.dag import Step, draw
 from aroface.reporting.html_report.data import ReportedDataSet, view_data
@@ -247,8 +247,8 @@ def _claims(material: Material, explained: Collection[str]) -> dict[str, Any]:
                 "judgement": each,
                 "criterion": criterion(each.claim),
                 "sides": [
-                    ("paper", each.paper_verdict, _evidence(each.paper, explained)),
-                    ("reproduced", each.reproduction_verdict, _reproduced(each, explained)),
+                    (side, [_evidence_line(item, explained) for item in evidence])
+                    for side, evidence in claims_text.sides(each)
                 ],
             }
             for each in judged
@@ -256,20 +256,6 @@ def _claims(material: Material, explained: Collection[str]) -> dict[str, Any]:
         "findings": findings,
         "summary": claims_text.summary(judged, findings),
     }
-
-
-def _reproduced(each: Judgement, explained: Collection[str]) -> list[dict[str, Any]]:
-    """Lines of the reproduced side: the mean that the verdict rests on, then each number of several."""
-    found = _evidence(each.reproduction, explained)
-    return [_evidence_line(each.whole, explained), *found] if len(found) > 1 else found
-
-
-def _evidence(evidence: Sequence[Evidence], explained: Collection[str]) -> list[dict[str, Any]]:
-    """A line for each number; where nothing can be said of any of several, one for all."""
-    alike = len({(each.verdict, each.value, each.remark) for each in evidence}) == 1
-    if len(evidence) > 1 and alike and evidence[0].value is None:
-        return [{**_evidence_line(evidence[0], ()), "what": f"all {len(evidence)} comparisons"}]
-    return [_evidence_line(each, explained) for each in evidence]
 
 
 def _evidence_line(each: Evidence, explained: Collection[str]) -> dict[str, Any]:

@@ -10,9 +10,9 @@ from typing import Literal
 
 from scipy.special import ndtri, stdtrit
 
+from aroface.evaluation.statistics.multiplicity import holm
 from aroface.reporting.rounding import exact
 from aroface.reporting.statistics.intervals import CONFIDENCE, SeedInterval, best_interval, standard_error
-from aroface.reporting.statistics.multiplicity import holm
 from aroface.reporting.statistics.samples import Sample, mean_of
 
 Verdict = Literal["confirmed", "refuted", "not enough data"]
@@ -92,7 +92,7 @@ def out_of_reach(found: SeedInterval, bound: Decimal) -> Literal["people", "repo
     """What keeps any number of seeds from deciding: the people, the reported run's own spread, or the seeds' number."""
     distance = abs(float(found.mean - bound))
     least = float(ndtri((1 + CONFIDENCE) / 2))
-    if least * math.sqrt(found.shared) >= distance:
+    if found.shared and least * math.sqrt(found.shared) >= distance:
         return "people"
     return "reported run" if found.one_run and least * math.sqrt(found.spread) >= distance else "seeds"
 

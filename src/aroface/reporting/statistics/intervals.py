@@ -28,6 +28,8 @@ from aroface.reporting.rounding import exact
 from aroface.reporting.statistics.samples import Sample
 
 CONFIDENCE = 0.95
+EQUAL = 1e-12
+"""Standard deviation below which seeds are equal: shares of counts differ by rounding of binary numbers."""
 Scope = Literal["this benchmark", "faces like these", "one further run"]
 
 
@@ -171,7 +173,8 @@ def _interval(sample: Sample, shared: float, scope: Scope) -> SeedInterval | Non
         return None
     if found.sd is None:
         return SeedInterval(found.mean, None, math.nan, found.n, scope)
-    spread = max(float(found.sd), sample.floor) ** 2
+    sd = float(found.sd) if found.sd > EQUAL else 0.0
+    spread = max(sd, sample.floor) ** 2
     error, degrees = standard_error(spread, shared, found.n, one_run=sample.one_run)
     return SeedInterval(
         found.mean,
@@ -182,7 +185,7 @@ def _interval(sample: Sample, shared: float, scope: Scope) -> SeedInterval | Non
         spread,
         shared,
         sample.one_run,
-        tested=found.sd > 0 or shared > 0,
+        tested=sd > 0 or shared > 0,
     )
 
 

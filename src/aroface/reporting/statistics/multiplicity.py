@@ -1,29 +1,17 @@
-"""Several tests at once: Holm's correction, and the rows of a column that are not significantly worse than the best."""
+"""Rows of a column that are not significantly worse than its best."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+from aroface.evaluation.statistics.multiplicity import holm
 from aroface.reporting.statistics.intervals import CONFIDENCE, SeedInterval, best_interval
 from aroface.reporting.statistics.samples import Sample, difference
 
 SIGNIFICANT = 1 - CONFIDENCE
 Judge = Callable[[Sample], SeedInterval | None]
 """Choice of the interval that a difference is judged by."""
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values of several tests, adjusted by Holm's step-down method: at most 5 % of tables have a false finding.
-
-    Source: Holm, A simple sequentially rejective multiple test procedure, 1979.
-    """
-    order = sorted(range(len(p_values)), key=p_values.__getitem__)
-    adjusted, largest = [0.0] * len(p_values), 0.0
-    for rank, index in enumerate(order):
-        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        adjusted[index] = largest
-    return adjusted
 
 
 def best_rows(

@@ -12,7 +12,7 @@ from aroface.reporting.text import one_line, over_seeds
 
 CONFIDENCE_INTERVAL = {
     False: "95 % confidence interval of the mean difference on this benchmark (paired by seed, Student's t)",
-    True: "95 % confidence interval of the mean difference on faces like these (seeds and people both random and paired; "
+    True: "95 % confidence interval of the mean difference on faces like these (seeds and people random and paired; "
     "Obuchowski and Rockette)",
 }
 """Meaning of the interval of a difference, by whether it speaks of other people, too."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from aroface.evaluation.statistics.multiplicity import holm
 from aroface.reporting.statistics.intervals import best_interval
-from aroface.reporting.statistics.multiplicity import SIGNIFICANT, Judge, holm
+from aroface.reporting.statistics.multiplicity import SIGNIFICANT, Judge
 from aroface.reporting.statistics.samples import difference
 from aroface.reporting.tables.cells import CellValues, Line
 from aroface.reporting.tables.grid import Cell, GridRow
