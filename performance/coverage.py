@@ -13,14 +13,16 @@ run that was ended goes on where it was; repetitions of other code or another se
 from __future__ import annotations
 
 import argparse
+import math
 import os
+import time
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before NumPy is loaded: repetitions run side by side
 
-from known_truth.record import CHUNK, RECORD, Kept, rng_of, write_record
+from known_truth.record import RECORD, Kept, rng_of, write_record
 from known_truth.registry import SIMULATIONS
 from known_truth.rows import Observations, Row, Simulation, summarise
 from known_truth.table import markdown
@@ -31,31 +33,34 @@ from aroface.progress import track
 def repeated(name: str, seed: int, chunk: int, count: int) -> tuple[str, int, list[Observations]]:
     """Repetitions of one chunk."""
     simulation = SIMULATIONS[name]
-    first = chunk * CHUNK
-    repetitions = [simulation.repeat(rng_of(simulation, seed, first + number)) for number in range(count)]
-    return name, chunk, repetitions
+    first = chunk * simulation.chunk
+    return name, chunk, [simulation.repeat(rng_of(simulation, seed, first + number)) for number in range(count)]
 
 
-def run(kept: Mapping[str, Kept], counts: Mapping[str, int], seed: int, processes: int | None) -> None:
-    """Make what is missing, the chunks of all simulations in turn."""
-    done = {name: each.chunks() for name, each in kept.items()}
+def run(kept: Mapping[str, Kept], counts: Mapping[str, int], seed: int, processes: int | None, minutes: float) -> None:
+    """Make what is missing, the chunks of all simulations in turn; begin none once the time is over."""
+    ends = time.monotonic() + 60 * minutes
     missing = sorted(
         (chunk, name, size)
-        for name in kept
-        for chunk, size in enumerate(sizes(counts[name]))
-        if len(done[name].get(chunk, ())) < size
+        for name, each in kept.items()
+        for chunk, size in enumerate(sizes(counts[name], SIMULATIONS[name].chunk))
+        if len(each.chunks().get(chunk, ())) < size
     )
     with ProcessPoolExecutor(processes) as pool:
         asked = [pool.submit(repeated, name, seed, chunk, size) for chunk, name, size in missing]
         for each in track(as_completed(asked), "chunks of repetitions", len(asked)):
+            if each.cancelled():
+                continue
             name, chunk, repetitions = each.result()
             kept[name].add(chunk, repetitions)
+            if time.monotonic() > ends:
+                pool.shutdown(wait=False, cancel_futures=True)
 
 
-def sizes(count: int) -> list[int]:
+def sizes(count: int, chunk: int) -> list[int]:
     """Numbers of repetitions of each chunk."""
-    whole, rest = divmod(count, CHUNK)
-    return [CHUNK] * whole + [rest] * bool(rest)
+    whole, rest = divmod(count, chunk)
+    return [chunk] * whole + [rest] * bool(rest)
 
 
 def rows_of(simulation: Simulation, kept: Kept, count: int) -> list[Row]:
@@ -71,6 +76,9 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", metavar="NAME", choices=list(SIMULATIONS), help=", ".join(SIMULATIONS))
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
+    parser.add_argument(
+        "--minutes", type=float, default=math.inf, help="begin nothing after so long, and show what is there"
+    )
     parser.add_argument("--state", type=Path, default=Path("results/coverage"), help="repetitions so far (%(default)s)")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="record of this run")
     parser.add_argument("--record", action="store_true", help=f"write {RECORD.name}, which the documentation shows")
@@ -78,7 +86,7 @@ def main() -> None:
     simulations = [SIMULATIONS[name] for name in arguments.only or SIMULATIONS]
     counts = {each.name: each.smoke if arguments.smoke else each.full for each in simulations}
     kept = {each.name: Kept(arguments.state, each, arguments.seed) for each in simulations}
-    run(kept, counts, arguments.seed, arguments.processes)
+    run(kept, counts, arguments.seed, arguments.processes, arguments.minutes)
     rows = [row for each in simulations for row in rows_of(each, kept[each.name], counts[each.name])]
     models = {each.name: each.model for each in simulations}
     print(markdown(rows, models))

@@ -11,7 +11,7 @@ from numpy.random import Generator
 
 from aroface.embedding.feature_store import StoredFeatures
 from aroface.evaluation import robustness
-from aroface.evaluation.compare_runs import compare_measurements
+from aroface.evaluation.compare_runs import compare_metrics
 from aroface.evaluation.protocols.registry import protocol_of
 from aroface.evaluation.statistics.multiplicity import holm
 from aroface.evaluation.statistics.people import people_of_pairs
@@ -35,7 +35,7 @@ def evaluated(population: str, rng: Generator) -> Observations:
         ends = part.intervals()
         for name in part.left_out.values:
             found["interval", name] = (part.values[name], *ends.get(name, (math.nan, math.nan)))
-    rows = [row for one, other in zip(ours, theirs, strict=True) for row in compare_measurements(one, other)]
+    rows = [row for one, other in zip(ours, theirs, strict=True) for row in compare_metrics(one, other)]
     for row in rows:
         found["interval", f"difference of {row.metric}"] = (row.difference, *row.interval, 0.0)
         found["test", row.metric] = (row.p_value,)

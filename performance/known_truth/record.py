@@ -18,8 +18,6 @@ from known_truth.rows import Key, Observations, Row, Simulation
 
 ROOT = Path(__file__).resolve().parents[2]
 RECORD = ROOT / "performance" / "records" / "coverage.json"
-CHUNK = 10
-"""Repetitions that are kept or lost together."""
 
 
 def rng_of(simulation: Simulation, seed: int, repetition: int) -> np.random.Generator:

@@ -257,7 +257,7 @@ PRINTED: Mapping[str, tuple[str, ...]] = {
     "evaluation.compare_runs.compare": _RECORDS,
     "evaluation.robustness.Quantity": ("robustness page",),
     "evaluation.robustness.tolerated": ("robustness page",),
-    "evaluation.statistics.multiplicity.holm": _RECORDS,
+    "evaluation.statistics.multiplicity.holm": (*_RECORDS, "ablation"),
     "reporting.figures.curves.Curve": ("figure of alignment errors",),
     "reporting.figures.landmarks.Point": ("figure of alignment errors",),
     "reporting.statistics.intervals.SeedInterval": ("seeds", "seeds and people"),
@@ -266,7 +266,6 @@ PRINTED: Mapping[str, tuple[str, ...]] = {
     "reporting.statistics.intervals.best_interval": ("seeds", "seeds and people"),
     "reporting.statistics.intervals.one_further_run": ("seeds",),
     "reporting.statistics.samples.against_reported": ("seeds",),
-    "reporting.statistics.multiplicity.holm": ("ablation",),
     "reporting.statistics.multiplicity.best_rows": ("ablation",),
     "reporting.tables.grid.Cell": ("ablation", "seeds"),
     "reporting.statistics.decisions.Decision": ("verdicts",),
@@ -283,11 +282,11 @@ PRINTED: Mapping[str, tuple[str, ...]] = {
 """Simulations that measure each interval, test, verdict and forecast, by its name in the package."""
 
 PARTS: Mapping[str, frozenset[str]] = {
-    "evaluation.compare_runs": frozenset({"compare_measurements"}),
+    "evaluation.compare_runs": frozenset({"compare_metrics"}),
     "evaluation.statistics.bootstrap": frozenset({"interval", "samples"}),
     "evaluation.statistics.exact": frozenset({"clopper_pearson"}),
     "evaluation.statistics.jackknife": frozenset({"LeaveOut", "covariance", "groups_of", "standard_error"}),
-    "evaluation.statistics.measurement": frozenset({"Measurement", "mean_of_items"}),
+    "evaluation.statistics.people_metrics": frozenset({"PeopleMetrics", "mean_of_items"}),
     "evaluation.statistics.people": frozenset(
         {"drawn_pairs", "equal_images", "kept_pairs", "linked", "people_of_pairs", "with_genuine_pairs"}
     ),
@@ -308,6 +307,12 @@ PARTS: Mapping[str, frozenset[str]] = {
     "reporting.tables.spec": frozenset({"Layout"}),
 }
 """What takes part in others and prints nothing itself, or has such a name and no uncertainty, by module."""
+
+
+def parts() -> set[str]:
+    """Names of `PARTS` in full."""
+    return {f"{module}.{name}" for module, names in PARTS.items() for name in names}
+
 
 _GIVES = re.compile(r"\b(SeedInterval|Difference|Decision|Verdict|Closeness|MetricComparison|Quantity|Needs)\b")
 _FIELDS = {

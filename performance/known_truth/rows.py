@@ -49,6 +49,11 @@ class Simulation:
     bounds: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     before: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def chunk(self) -> int:
+        """Number of repetitions that are kept or lost together."""
+        return -(-self.smoke // 30)
+
 
 @dataclass(frozen=True)
 class Row:

@@ -10,7 +10,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.special import expit
 
-from aroface.evaluation.statistics.measurement import Measurement, mean_of_items
+from aroface.evaluation.statistics.people_metrics import PeopleMetrics, mean_of_items
 from aroface.planning.forecast.power import visible_difference
 from aroface.reporting.claims.compare import judge
 from aroface.reporting.statistics.decisions import Decision, judge_cells, seeds_that_decide, smallest_effect
@@ -119,7 +119,7 @@ class Benchmark:
         own = 0.4 * self.rng.normal(size=(len(quality), self.difficulty.shape[1]))
         return np.asarray(expit(self.difficulty[method] + quality[:, None] + own))
 
-    def measured(self, method: int, seeds: int) -> list[Measurement]:
+    def measured(self, method: int, seeds: int) -> list[PeopleMetrics]:
         """What is measured of some seeds of a method."""
         chances = self.seen(method, self.rng.normal(0, 0.08, seeds))
         people = np.repeat(np.arange(chances.shape[1]), self.probes)
