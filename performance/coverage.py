@@ -83,6 +83,8 @@ def main() -> None:
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="record of this run")
     parser.add_argument("--record", action="store_true", help=f"write {RECORD.name}, which the documentation shows")
     arguments = parser.parse_args()
+    if arguments.record and arguments.only:
+        parser.error("--record is of all simulations")
     simulations = [SIMULATIONS[name] for name in arguments.only or SIMULATIONS]
     counts = {each.name: each.smoke if arguments.smoke else each.full for each in simulations}
     kept = {each.name: Kept(arguments.state, each, arguments.seed) for each in simulations}
@@ -90,8 +92,6 @@ def main() -> None:
     rows = [row for each in simulations for row in rows_of(each, kept[each.name], counts[each.name])]
     models = {each.name: each.model for each in simulations}
     print(markdown(rows, models))
-    if arguments.record and arguments.only:
-        parser.error("--record is of all simulations")
     for path in [arguments.out] * bool(arguments.out) + [RECORD] * arguments.record:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_record(path, rows, models, seed=arguments.seed, mode="smoke" if arguments.smoke else "full")
