@@ -10,13 +10,19 @@ import numpy as np
 from aroface.embedding.collapse import check_distances
 from aroface.embedding.feature_store import StoredFeatures
 from aroface.errors import InputError
+from aroface.evaluation.metrics.left_out_pairs import (
+    accuracy_left_out,
+    auc_left_out,
+    eer_left_out,
+    tar_left_out,
+    val_left_out,
+)
 from aroface.evaluation.metrics.operating_curves import tar_far
 from aroface.evaluation.metrics.verification import (
     Booleans,
     Floats,
     Integers,
     accuracy,
-    accuracy_at_thresholds,
     auc,
     correctly_classified,
     eer,
@@ -30,8 +36,6 @@ from aroface.evaluation.protocols.outcome import Outcome, outcome_of
 from aroface.evaluation.statistics.jackknife import LeaveOut
 from aroface.evaluation.statistics.people import Rows, equal_images, kept_pairs, people_of_pairs
 from aroface.evaluation.statistics.people_metrics import PeopleMetrics
-
-PairStatistic = Callable[[Integers], Mapping[str, Floats]]
 
 STRICT_FARS = {"tar_strict_at_far_1e-1": 1e-1, "tar_strict_at_far_1e-2": 1e-2, "tar_strict_at_far_1e-3": 1e-3}
 """Target of each strict TAR, by the name of the metric."""
@@ -84,28 +88,24 @@ def measure_pairs(distances: Floats, same: Booleans, images: Rows) -> PeopleMetr
         images: (N, 2) number of each image.
     """
     values = {name: value.item() for name, value in pair_metrics(distances, same).items()}
-    return measure_people(values, partial(pair_rates, distances, same), distances, same, people_of_pairs(images, same))
+    return measure_people(values, distances, same, people_of_pairs(images, same))
 
 
-def measure_people(
-    values: Mapping[str, float], rates: PairStatistic, distances: Floats, same: Booleans, people: Integers
-) -> PeopleMetrics:
-    """Measure metrics of labelled pairs with and without each group of people.
-
-    The accuracy without a group is that at the thresholds of all pairs: near the best threshold it hardly depends on
-    where that lies exactly, while the best one of the grid jumps.
+def measure_people(values: Mapping[str, float], distances: Floats, same: Booleans, people: Integers) -> PeopleMetrics:
+    """Measure metrics of labelled pairs without each group of people.
 
     Args:
-        values: Metrics of all pairs.
-        rates: Function from multiplicities (B, N) to metrics by name, each (B,), those that are no accuracy.
+        values: Metrics of all pairs, by the names of :func:`pair_metrics`.
         distances: (N,) squared distances.
         same: (N,) labels.
         people: (N, 2) people of each pair.
     """
     kept = kept_pairs(people, same)
+    usable = kept[:, same].any(axis=1) & kept[:, ~same].any(axis=1)
+    left_out = {name: np.full(len(kept), np.nan) for name in values if not name.endswith("_std")}
+    for name, row in left_out.items():
+        row[usable] = _LEFT_OUT[name](distances, same, kept[usable])
     hits = {"accuracy": correctly_classified(distances, same)} if "accuracy" in values else {}
-    left_out = {name: accuracy_at_thresholds(right, kept) for name, right in hits.items()}
-    left_out |= _left_out(rates, same, kept)
     tars = [name for name in left_out if name.startswith("tar_")]
     units, mated = int(people.max()) + 1, len(np.unique(people[same]))
     steps = dict.fromkeys(hits, 1 / len(same)) | dict.fromkeys(tars, 1 / np.count_nonzero(same))
@@ -113,14 +113,13 @@ def measure_people(
     return PeopleMetrics(values, LeaveOut("people", units, left_out), trials, steps, hits)
 
 
-def _left_out(statistic: PairStatistic, same: Booleans, kept: Integers) -> dict[str, Floats]:
-    """Rates of pairs that are kept (G, N), each (G,); not a number without genuine or without impostor pairs."""
-    usable = (kept[:, same].any(axis=1)) & (kept[:, ~same].any(axis=1))
-    left_out: dict[str, Floats] = {}
-    for name, values in statistic(kept[usable]).items():
-        left_out[name] = np.full(len(kept), np.nan)
-        left_out[name][usable] = values
-    return left_out
+_LEFT_OUT: Mapping[str, Callable[[Floats, Booleans, Integers], Floats]] = {
+    "accuracy": accuracy_left_out,
+    "tar_at_far_1e-3": partial(val_left_out, far=1e-3),
+    **{name: partial(tar_left_out, far=far) for name, far in STRICT_FARS.items()},
+    "auc": auc_left_out,
+    "eer": eer_left_out,
+}
 
 
 def pair_metrics(distances: Floats, same: Booleans, weights: Integers | None = None) -> dict[str, Floats]:
@@ -135,15 +134,17 @@ def pair_metrics(distances: Floats, same: Booleans, weights: Integers | None = N
         weights: Multiplicities (..., N), ones by default.
     """
     mean, sd = accuracy(distances, same, weights)
-    return {"accuracy": mean, "accuracy_std": sd, **pair_rates(distances, same, weights)}
-
-
-def pair_rates(distances: Floats, same: Booleans, weights: Integers | None = None) -> dict[str, Floats]:
-    """The metrics of :func:`pair_metrics` that are no accuracy; arguments as there."""
     curve = roc(distances, same, weights)
     strict = {name: tar_at_far(curve, far) for name, far in STRICT_FARS.items()}
     validation = val(distances, same, 1e-3, weights)[0]
-    return {"tar_at_far_1e-3": validation, **strict, "auc": auc(curve), "eer": eer(curve)}
+    return {
+        "accuracy": mean,
+        "accuracy_std": sd,
+        "tar_at_far_1e-3": validation,
+        **strict,
+        "auc": auc(curve),
+        "eer": eer(curve),
+    }
 
 
 def check_kinds(same: Booleans, features: StoredFeatures) -> None:

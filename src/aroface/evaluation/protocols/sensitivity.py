@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import groupby
 from typing import Any, TypeVar
 
@@ -141,7 +140,7 @@ def measure_variant(
     """
     distances = variant_distances(features, variant, same)
     values = {name: value.item() for name, value in variant_metrics(distances, same, names).items()}
-    return measure_people(values, partial(_variant_rates, distances, same, names), distances, same, people)
+    return measure_people(values, distances, same, people)
 
 
 def variant_distances(features: StoredFeatures, variant: Mapping[str, Any], same: Booleans) -> Floats:
@@ -161,19 +160,12 @@ def variant_metrics(
     distances: Floats, same: Booleans, names: Sequence[str], weights: Integers | None = None
 ) -> dict[str, Floats]:
     """Metrics by ``names``, each (...), of pairs (N,) that count as often as ``weights`` (..., N) tell."""
-    values = _variant_rates(distances, same, names, weights)
-    if "accuracy" in names:
-        values["accuracy"] = accuracy(distances, same, weights)[0]
-    return values
-
-
-def _variant_rates(
-    distances: Floats, same: Booleans, names: Sequence[str], weights: Integers | None = None
-) -> dict[str, Floats]:
     curve = roc(distances, same, weights)
     values = {name: tar_at_far(curve, STRICT_FARS[name]) for name in names if name in STRICT_FARS}
     if "auc" in names:
         values["auc"] = auc(curve)
+    if "accuracy" in names:
+        values["accuracy"] = accuracy(distances, same, weights)[0]
     return values
 
 

@@ -77,10 +77,12 @@ def standard_error(left_out: Floats) -> float:
 
 
 def interval(value: float, left_out: Floats, units: int, *, trials: int | None = None) -> tuple[float, float]:
-    """The 95 % interval of a rate: Student's on the scale of the logit, with one degree of freedom less than groups.
+    """The 95 % interval of a rate: Student's on the scale of the logit.
 
-    Where no group moves the rate, as at 0 and 1, it is the exact one of so many people of whom each is a hit or a miss
-    (Clopper and Pearson, Biometrika 26, 1934): its far end is the rate that so many people could just have missed.
+    The degrees of freedom are Satterthwaite's, from how unevenly the groups contribute: where a few people make all
+    the difference, as near 0 and 1, the standard error is known no better than from so few. Where no group moves the
+    rate, as at 0 and 1, the interval is the exact one of so many people of whom each is a hit or a miss (Clopper and
+    Pearson, Biometrika 26, 1934).
 
     Args:
         value: Rate in [0, 1].
@@ -97,7 +99,7 @@ def interval(value: float, left_out: Floats, units: int, *, trials: int | None =
     if error <= _ROUNDING or spread <= 0:
         trials = units if trials is None else trials
         return clopper_pearson(value * trials, trials)
-    reach = _quantile(len(left_out)) * error / spread
+    reach = _quantile(_degrees_of_freedom(left_out)) * error / spread
     return float(expit(logit(value) - reach)), float(expit(logit(value) + reach))
 
 
@@ -143,7 +145,7 @@ def difference(
     if error <= _ROUNDING and abs(value) <= _ROUNDING:
         reach = 0.0 if trials is None else clopper_pearson(0, trials)[1]
         return Difference(0.0, -reach, reach, 1.0)
-    reach = _quantile(len(left_first)) * error
+    reach = _quantile(len(left_first) - 1) * error
     chance = 2 * float(stdtr(len(left_first) - 1, -abs(value) / max(error, _ROUNDING)))
     return Difference(value, value - reach, value + reach, max(chance, 2.0 ** (1 - len(left_first))))
 
@@ -152,5 +154,17 @@ def _usable(value: float, left_out: Floats) -> bool:
     return len(left_out) > 1 and bool(np.isfinite(value)) and bool(np.isfinite(left_out).all())
 
 
-def _quantile(groups: int) -> float:
-    return float(stdtrit(groups - 1, (1 + LEVEL) / 2))
+def _degrees_of_freedom(left_out: Floats) -> float:
+    """Degrees of freedom of the variance that values (G,) without each group tell, between 1 and G - 1.
+
+    Twice the squared variance by the variance of the variance, which is told by the fourth powers. For contributions
+    from a normal distribution this is G.
+    """
+    squares = (left_out - left_out.mean()) ** 2
+    total, count = float(squares.sum()), len(left_out)
+    uneven = float((squares**2).sum()) - total**2 / count
+    return count - 1 if 2 * total**2 >= (count - 1) * uneven else max(1.0, 2 * total**2 / uneven)
+
+
+def _quantile(degrees: float) -> float:
+    return float(stdtrit(degrees, (1 + LEVEL) / 2))

@@ -33,11 +33,11 @@ class Curve:
         factor: kind of alignment error.
         levels: sizes of the error in the factor's unit, ascending, with 0 for none.
         values: the metric, fractions in [0, 1], mean over seeds.
-        low: lower end of the 95 % bootstrap interval, mean over seeds.
+        low: lower end of the 95 % interval, mean over seeds.
         high: upper end.
         significant: True where in every seed the interval of the drop lies above zero.
         drop: the undistorted value minus this one, mean over seeds.
-        drop_low: lower end of its 95 % bootstrap interval, mean over seeds.
+        drop_low: lower end of its 95 % interval, mean over seeds.
         drop_high: upper end.
     """
 

@@ -7,6 +7,7 @@ from aroface.embedding.feature_store import StoredFeatures
 from aroface.errors import InputError
 from aroface.evaluation.compare_runs import compare
 from aroface.evaluation.protocols.ijb import evaluate, measure, measure_verification, people_of, pool_stored
+from aroface.evaluation.statistics.jackknife import standard_error
 
 OPTIONS = {"norm_weighting": True, "detector_weighting": True}
 GALLERIES = ("G1", "G2")
