@@ -45,7 +45,7 @@ def fill_table(
                 if column.metric is None or column.benchmark is None:
                     continue
                 base = float(row.reported.get(column.id) or 60 + 2 * index + number / 3) / 100
-                noise = 0.0 if released else SPREAD[(seed + number * (index + 1)) % 4]
+                noise = 0.0 if released else SPREAD[(seed + number * index) % 4]
                 value = base + noise + shift(row.key, column.id)
                 metrics, series = found.setdefault((*names, seed, column.benchmark), ({}, []))
                 at = point_of(column, row.quality)

@@ -12,7 +12,7 @@ INNER = {
     "embedding": ["image_source", "base", "protocols", "benchmark_spec", "embed"],
     "evaluation": ["metrics", "statistics", "protocols"],
     "evaluation/protocols": ["outcome", "base", "registry"],
-    "reporting": ["tables", "claims", "figures", "html_report"],
+    "reporting": ["rounding", "statistics", "tables", "claims", "figures", "html_report"],
     "reporting/figures": ["curves", "layout"],
     "planning": ["config", "data_sources", "plan", "figure_inputs", "products", "forecast", "report_material"],
 }

@@ -187,7 +187,7 @@ def _judged(
         whole = replace(reproduction[0], verdict=verdict)
     else:
         whole = replace(_evidence(_mean_of(compared, pooled), pooled, verdict), verdict=verdict)
-    if pooled is not None and pooled.scope == "this benchmark" and pooled.n > 1:
+    if pooled is not None and pooled.error is not None and pooled.scope == "this benchmark":
         lacking = next(each.sample.lacking for each in compared if each.sample.lacking)
         whole = replace(whole, remark=_joined(whole.remark, f"on this benchmark only: {lacking}"))
     if verdict == UNKNOWN and able and pooled is not None and pooled.error is not None:

@@ -89,7 +89,7 @@ def seeds_that_decide(found: SeedInterval, bound: Decimal, most: int = MOST_SEED
 
 
 def out_of_reach(found: SeedInterval, bound: Decimal) -> Literal["people", "reported run", "seeds"]:
-    """What keeps any number of seeds from deciding: the people, the reported run's own spread, or the seeds' number."""
+    """Reason why no number of seeds decides: the people, the reported run's own spread, or that too many are needed."""
     distance = abs(float(found.mean - bound))
     least = float(ndtri((1 + CONFIDENCE) / 2))
     if found.shared and least * math.sqrt(found.shared) >= distance:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from decimal import Decimal
 from typing import Literal
 
 from aroface.evaluation.statistics.multiplicity import holm
@@ -31,7 +32,7 @@ def best_rows(
 
     Returns:
         One mark for each row; none at all where no row is significantly worse than the best. A row that cannot be
-        tested against the best, for want of common seeds, has no mark.
+        tested against the best, for want of common seeds or of a known resolution, has no mark.
     """
     rows = [index for index, sample in enumerate(samples) if sample is not None and sample.values]
     marks = [False] * len(samples)
@@ -59,6 +60,11 @@ def _mean(sample: Sample | None) -> float:
 
 
 def _p_value(of: Sample | None, minus: Sample | None, interval: Judge) -> float | None:
+    """P value of no difference, two-sided; None where it is not known."""
     assert of is not None and minus is not None, "rows without values are left out"
     found = interval(difference(of, minus))
-    return None if found is None else found.p_value
+    if found is None or found.n < 2:
+        return None
+    if found.error is None:
+        return 1.0 if found.mean == 0 else None
+    return 2 * found.tail(Decimal(0), "below" if found.mean < 0 else "above")

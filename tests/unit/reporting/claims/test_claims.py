@@ -141,21 +141,25 @@ def test_other_kinds_have_their_own_bounds(tmp_path: Path, kind: str, gains: tup
 
 
 def test_a_refuted_comparison_refutes_a_claim_and_a_missing_one_leaves_it_open(tmp_path: Path):
-    records = tmp_path / "records"
-    spec = SPECS / "tinyface.yaml"
+    pairs = {("arcface", "ms1mv3"): 3.0, ("adaface", "webface4m"): -3.0, ("adaface", "webface12m"): 3.0}
 
-    def lower(row: str, _: str) -> float:
-        return -0.06 if row == "AdaFace+ARoFace@WebFace4M" else 0.0
+    def write(folder: Path, gains: dict[tuple[str, str], float]) -> Judgement:
+        for (method, dataset), gain in gains.items():
+            for seed, noise in enumerate((0.1, -0.2, 0.15)):
+                for name, value in ((method, 60.0), (f"{method}_aroface", 60.0 + gain + noise)):
+                    metrics = {"rank1": value / 100, "rank5": 0.7}
+                    write_record(folder, name, metrics, dataset=dataset, seed=seed)
+        return judged(folder)["tinyface_improves"]
 
-    fill_table(records, spec, shift=lower)
-    found = judged(records)["tinyface_improves"]
+    found = write(tmp_path / "one", pairs)
     assert [each.verdict for each in found.reproduction] == ["confirmed", "refuted", "confirmed"]
-    assert found.reproduction_verdict == "refuted"
-    fewer = tmp_path / "fewer"
-    fill_table(fewer, spec)
-    for path in fewer.glob("adaface-webface12m-*/*"):
-        path.unlink()
-    assert judged(fewer)["tinyface_improves"].reproduction_verdict == "not enough data"
+    assert (found.reproduction_verdict, found.whole.value) == ("refuted", "+1.02")
+    assert found.whole.what == "mean of 3 comparisons"
+    better = dict.fromkeys(pairs, 3.0)
+    assert write(tmp_path / "all", better).reproduction_verdict == "confirmed"
+    del better["adaface", "webface12m"]
+    fewer = write(tmp_path / "fewer", better)
+    assert (fewer.reproduction_verdict, fewer.whole.remark) == ("not enough data", "1 of 3 have no result")
 
 
 def test_people_are_random_too_where_all_records_have_them(tmp_path: Path):
@@ -263,6 +267,23 @@ def test_criteria_are_said(tmp_path: Path):
     assert "above 50 %" in criterion(by_id["low_quality_drop"])
     assert isinstance(by_id["low_quality_drop"], DropClaim)
     assert isinstance(by_id["ijbs_gain"], DifferenceClaim)
+
+
+def test_the_miniature_is_judged_by_the_same_rule(tmp_path: Path):
+    demo = [read_spec(path) for path in sorted((SPECS / "demo").glob("*.yaml"))]
+    found = read_claims(CLAIMS.with_name("claims_miniature.yaml"), demo)
+    values = {"": 0.41, "_random": 0.551, "_aroface": 0.555}
+    for head in ("arcface", "adaface"):
+        for seed, noise in enumerate((0.0, 0.004, -0.003)):
+            for number, (suffix, tar) in enumerate(values.items()):
+                own = tar + noise * (1 + number)
+                for benchmark in ("pairs_clean", "pairs_lq_aligned", "pairs_lq"):
+                    metrics = {"tar_strict_at_far_1e-2": own, "accuracy": own}
+                    place = {"dataset": "synthetic", "arch": "r8", "seed": seed, "benchmark": benchmark}
+                    write_record(tmp_path, head + suffix, metrics, protocol="pairs", **place)
+    verdicts = {each.claim.id: each.reproduction_verdict for each in judge_claims(found, tmp_path)}
+    assert verdicts.pop("adversary_improves") == "not enough data"
+    assert {*verdicts.values()} == {"confirmed"}
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def test_equal_seeds_allow_no_p_value():
     found = on_this_benchmark(equal)
     assert (found.low, found.p_value) == (None, None)
     counts = difference(
-        Sample({s: (2700 + s) / 3728 for s in range(3)}), Sample({s: (2600 + s) / 3728 for s in range(3)})
+        Sample({s: (2700 + 2 * s) / 3728 for s in range(3)}), Sample({s: (2600 + 2 * s) / 3728 for s in range(3)})
     )
     assert len({*counts.values.values()}) > 1, "equal but for the rounding of binary numbers"
     assert on_this_benchmark(counts).p_value is None

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from aroface.evaluation.statistics.multiplicity import holm
 from aroface.reporting.statistics.multiplicity import best_rows
-from aroface.reporting.statistics.samples import Sample
+from aroface.reporting.statistics.samples import Sample, deviation_floor
 
 rows = st.lists(
     st.lists(st.integers(0, 1000).map(lambda number: number / 1000), min_size=3, max_size=3), min_size=1, max_size=5
@@ -46,6 +46,16 @@ def test_the_best_and_what_is_not_worse_are_marked():
 def test_a_row_that_cannot_be_tested_is_not_marked():
     table = samples([(0.900, 0.902, 0.901), (0.500, 0.501, 0.5021)])
     assert best_rows([*table, Sample({7: 0.9})]) == [True, False, False]
+
+
+def test_equal_rows_are_marked_alike():
+    best, worse = (0.900, 0.902, 0.901), (0.500, 0.501, 0.5021)
+    assert best_rows(samples([best, best, worse])) == [True, True, False]
+    # Lower by the same in all seeds: nothing can be said without a resolution, and with one it is worse.
+    lower = tuple(value - 0.1 for value in best)
+    assert best_rows(samples([best, lower, worse])) == [True, False, False]
+    firm = [Sample(dict(enumerate(row)), floor=deviation_floor(0.001)) for row in (best, lower)]
+    assert best_rows(firm) == [True, False]
 
 
 @given(rows)
