@@ -17,6 +17,7 @@ from aroface.evaluation.statistics.multiplicity import holm
 from aroface.evaluation.statistics.people import people_of_pairs
 from aroface.reporting.figures.curves import curves
 from aroface.reporting.records import Record, RecordedExperiment
+from aroface.reporting.robustness.findings import significant
 from known_truth.populations import LEVELS, POPULATIONS
 from known_truth.rows import LEVEL, Key, Observations
 
@@ -85,6 +86,9 @@ def page(rng: Generator) -> Observations:
     found: dict[Key, tuple[float, ...]] = {}
     for row in robustness.table(robustness.Robustness(Path(), grid, {}, {}, sweeps), POINTS):
         found |= dict(_told(row))
+    errors = [each for each in sweeps[0].measured if each.factor is not None]
+    gaps = [sweeps[1].drop(each, metric) - sweeps[0].drop(each, metric) for each in errors for metric in metrics]
+    found["share", "any difference of drops after Holm"] = (float(any(significant(gaps))),)
     return found
 
 
@@ -96,16 +100,16 @@ def _told(row: Mapping[str, Any]) -> Iterator[tuple[Key, tuple[float, ...]]]:
         return
     kind = {None: "without error", "scale": f"error {row['level']:g}", "rotation": "no error 1"}[row["factor"]]
     kind = "error" if tolerated else kind
-    place = f"{'difference of ' if differs else ''}{row['metric']}, {kind}"
+    place = f"{row['metric']}, {kind}"
     truth = (0.0,) if differs else ()
     for name, what in (("value", ""), ("drop_points", "drop of "), ("relative_drop", "relative drop of ")):
         ends = "" if name == "value" else f"{name}_"
         if name in row:
             values = tuple(float(row[each]) for each in (name, f"{ends}low", f"{ends}high"))
-            yield ("interval", what + place), (*values, *truth)
+            yield ("interval", f"{'difference of ' if differs else ''}{what}{place}"), (*values, *truth)
     if "significant" in row and (differs or row["factor"] == "rotation"):
-        what = "difference of drops" if differs and row["factor"] else "difference" if differs else "drop"
-        yield ("share", f"significant {what}: {row['metric']}, {kind}"), (float(row["significant"]),)
+        what = ("difference of " if differs else "") + ("drop of " if row["factor"] else "")
+        yield ("share", f"significant {what}{place}"), (float(row["significant"]),)
 
 
 def figure(rng: Generator) -> Observations:

@@ -258,6 +258,7 @@ PRINTED: Mapping[str, tuple[str, ...]] = {
     "evaluation.robustness.Quantity": ("robustness page",),
     "evaluation.robustness.tolerated": ("robustness page",),
     "evaluation.statistics.multiplicity.holm": (*_RECORDS, "ablation"),
+    "reporting.robustness.findings.significant": ("robustness page",),
     "reporting.figures.curves.Curve": ("figure of alignment errors",),
     "reporting.figures.landmarks.Point": ("figure of alignment errors",),
     "reporting.statistics.intervals.SeedInterval": ("seeds", "seeds and people"),
@@ -336,7 +337,11 @@ def _given(path: Path, package: Path) -> Iterator[str]:
     for node in ast.parse(path.read_text()).body:
         if not isinstance(node, ast.ClassDef | ast.FunctionDef) or node.name.startswith("_"):
             continue
-        if {*parts} & {*_WHOLE} or (_has_field(node) if isinstance(node, ast.ClassDef) else _returns(node)):
+        if (
+            {*parts} & {*_WHOLE}
+            or node.name in _FIELDS
+            or (_has_field(node) if isinstance(node, ast.ClassDef) else _returns(node))
+        ):
             yield ".".join((*parts, node.name))
 
 
