@@ -13,6 +13,7 @@ from tests.reference.test_ijbs_naive import cast, naive_metrics, noisy
 from tests.reference.test_verification_naive import naive_strict as naive_strict_of_distances
 
 from aroface.embedding.feature_store import StoredFeatures
+from aroface.evaluation.metrics import left_out_points
 from aroface.evaluation.metrics.left_out_points import tars_left_out
 from aroface.evaluation.metrics.open_set import Groups, search
 from aroface.evaluation.metrics.verification import ACCURACY_THRESHOLDS, FOLDS, fold_numbers
@@ -56,7 +57,7 @@ def naive_eer(distances, same):
 
 def window(impostors, count):
     """The impostors as many places before and after as the root of their number, and all that lie between."""
-    ordered, reach = sorted(impostors), int(np.ceil(count**0.5))
+    ordered, reach = sorted(impostors), max(2, int(np.ceil(count**0.5)))
     low, high = ordered[max(count - reach, 1) - 1], ordered[min(count + reach, len(ordered)) - 1]
     return lambda each: low < each <= high
 
@@ -146,16 +147,36 @@ def nearest_tar(mates, others, far):
     return max((-abs(rate - far), rate, tar) for rate, tar in points)[2]
 
 
-@pytest.mark.parametrize("decimals", [6, 1])
-@pytest.mark.parametrize("spare", [1, 1 << 16])
-@pytest.mark.parametrize("groups", [12, 5, 2])
-def test_templates_without_each_group_are_those_of_all_others(decimals, spare, groups):
+def scored_templates(decimals, groups):
+    """Pairs of 30 templates of 12 people, and the group of each template."""
     rng = np.random.default_rng(groups)
     owners = np.concatenate([np.arange(12), np.arange(12), np.arange(6)])
     first, second = rng.integers(12, size=400), rng.integers(12, 30, size=400)
     same = owners[first] == owners[second]
     scores = np.round(rng.normal(size=400) + same, decimals).astype(np.float32)
-    group_of = (owners % groups).astype(np.uint8)
+    return scores, first, second, same, (owners % groups).astype(np.uint8)
+
+
+@pytest.mark.parametrize("decimals", [6, 1])
+@pytest.mark.parametrize("groups", [12, 5])
+def test_templates_are_left_out_to_first_order_where_few_impostors_are_accepted(decimals, groups):
+    scores, first, second, same, group_of = scored_templates(decimals, groups)
+    fars = {"1e-6": 1e-6, "1e-2": 1e-2, "1e-1": 1e-1}
+    found = tars_left_out(scores, first, second, same, group_of, fars)
+    for group in range(groups):
+        kept = (group_of[first] != group) & (group_of[second] != group)
+        for name, far in fars.items():
+            expected = naive_tar(-scores, same, kept, far)
+            assert found[f"tar_strict_at_far_{name}"][group] == pytest.approx(expected, **EXACT)
+            assert found[f"tar_at_far_{name}"][group] == pytest.approx(expected, **EXACT)
+
+
+@pytest.mark.parametrize("decimals", [6, 1])
+@pytest.mark.parametrize("spare", [1, 1 << 16])
+@pytest.mark.parametrize("groups", [12, 5, 2])
+def test_templates_without_each_group_are_those_of_all_others(decimals, spare, groups, monkeypatch):
+    monkeypatch.setattr(left_out_points, "FEW", 0)
+    scores, first, second, same, group_of = scored_templates(decimals, groups)
     fars = {"1e-2": 1e-2, "1e-1": 1e-1, "1": 1.0}
     found = tars_left_out(scores, first, second, same, group_of, fars, spare=spare)
     for group in range(groups):

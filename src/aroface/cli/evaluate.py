@@ -136,4 +136,5 @@ def _do_compare_runs(options: Arguments) -> None:
 
     first, second = map(open_features, options.features)
     rows = compare(first, second, options.metric)
-    print(f"A  {first.index['checkpoint']['run']}\nB  {second.index['checkpoint']['run']}\n\n{table(rows)}", end="")
+    print(f"A  {first.index['checkpoint']['run']}\nB  {second.index['checkpoint']['run']}\n\n{table(rows)}")
+    print("Intervals (95 %) and p are over draws of people; p (Holm) is for all metrics that are listed.")

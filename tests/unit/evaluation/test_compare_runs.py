@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import t, ttest_rel
@@ -63,6 +65,17 @@ def test_a_run_does_not_differ_from_itself(two_pairs):
         assert row.difference == 0 and row.p_value == row.adjusted == 1
         assert row.interval[1] == -row.interval[0] and 0.01 < row.interval[1] < 0.07  # 60 people or more agree
         assert row.discordance is None or (row.discordance.only_first, row.discordance.only_second) == (0, 0)
+
+
+def test_features_without_numbers_of_images_take_those_of_the_other_run(two_pairs):
+    first, second = two_pairs
+    images = np.arange(240).reshape(-1, 2) // 3
+    numbered = replace(second, arrays={**second.arrays, "images": images})
+    expected = compare(replace(first, arrays={**first.arrays, "images": images}), numbered, ["auc"])
+    assert compare(first, numbered, ["auc"]) == expected != compare(first, second, ["auc"])
+    other = replace(first, arrays={**first.arrays, "images": images[::-1]})
+    with pytest.raises(InputError, match=r"images.npy: another array"):
+        compare(other, numbered)
 
 
 def test_hits_of_searches_are_counted(two_searches):
@@ -186,8 +199,8 @@ def test_the_verb_prints_a_table(two_searches, capsys):
     words = ["compare-runs", "--features", *map(str, two_searches)]
     assert main([*words, "--metric", "rank1", "--metric", "map"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines if line] == ["A", "B", "metric", "rank1", "map"]
-    assert len(lines[-2].split()) == 10 and len(lines[-1].split()) == 8
+    assert [line.split()[0] for line in lines if line] == ["A", "B", "metric", "rank1", "map", "Intervals"]
+    assert len(lines[4].split()) == 10 and len(lines[5].split()) == 8
     assert main([*words, "--metric", "accuracy"]) == 2
     assert "no metric 'accuracy'" in capsys.readouterr().err
 

@@ -62,6 +62,13 @@ def test_pairs_that_are_easily_told_apart(tmp_path):
     assert record["counts"] == {"pairs": 200, "genuine": 100, "impostors": 100, "people": 300}
     assert record["intervals"]["auc"] == [pytest.approx(0.025 ** (1 / 300)), 1]
     assert record["intervals"]["tar_strict_at_far_1e-3"] == [pytest.approx(0.025 ** (1 / 100)), 1]
+    assert record["resolution"] == {
+        "accuracy": 1 / 200, "tar_at_far_1e-3": 0.01, **{f"tar_strict_at_far_1e-{n}": 0.01 for n in (1, 2, 3)}
+    }  # fmt: skip
+    (jackknife,) = record["jackknife"]
+    assert (jackknife["unit"], jackknife["units"]) == ("people", 300)
+    assert jackknife["values"].keys() == record["intervals"].keys()
+    assert {len(values) for values in jackknife["values"].values()} == {100}
     curve = record["curves"]["tar_far"]
     assert (curve["far"][0], curve["far"][-1], curve["impostors"]) == (0.01, 1, 100)
     assert set(curve["tar"]) == {1}

@@ -155,7 +155,7 @@ def _by_group(flags: Booleans, members: Floats) -> NDArray[np.int32]:
 
 
 def _legacy(scores: Floats, mates: Booleans) -> tuple[Booleans, Integers, Floats]:
-    """Who stands before the best mate where the last of equal scores is the best, its rank and its score."""
+    """Templates before the best mate where the last of equal scores is the best, its rank and its score."""
     best = np.where(mates, scores, -np.inf).max(axis=1, initial=-np.inf)
     numbers = np.arange(scores.shape[1])
     last = np.where(mates & (scores == best[:, None]), numbers, -1).max(axis=1, initial=-1)

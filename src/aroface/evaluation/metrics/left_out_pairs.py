@@ -3,8 +3,8 @@
 A threshold from some three impostors jumps when one of them goes, and the genuine pairs between two thresholds are few:
 how far such values scatter tells little of the metric's error. Here thresholds stay as they are for all pairs. What
 they would move is the change of the FAR at the threshold, times the slope of the ROC there. That is measured over so
-many impostors on either side as their number varies by, its square root. At the most accurate threshold the slope of
-the accuracy is zero, so nothing is added.
+many impostors on either side as their number varies by, its square root, and two at least. At the most accurate
+threshold the slope of the accuracy is zero, so nothing is added.
 
 Each function takes ``kept`` (G, N), zeros and ones: the pairs that stay without each group. All are of the metrics in
 :mod:`aroface.evaluation.metrics.verification`.
@@ -94,8 +94,8 @@ def _first_rejected(impostors: Floats, far: float) -> float:
 
 
 def _window(impostors: Floats, count: int) -> tuple[float, float]:
-    """Distances of sorted impostors as many places before and after the ``count``-th as the root of ``count``."""
-    reach = math.ceil(math.sqrt(count))
+    """Distances of sorted impostors as many places before and after the ``count``-th as its root, and two at least."""
+    reach = max(2, math.ceil(math.sqrt(count)))
     return float(impostors[max(count - reach, 1) - 1]), float(impostors[min(count + reach, len(impostors)) - 1])
 
 

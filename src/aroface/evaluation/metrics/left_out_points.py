@@ -7,7 +7,8 @@ searches in the list of its own pairs, whatever the number of all.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +24,8 @@ Integers = NDArray[np.int64]
 Rows = NDArray[np.integer[Any]]
 Scores = NDArray[np.floating[Any]]
 
+FEW = 200
+"""Impostors above the threshold of all pairs, below which a rate is left out to first order."""
 _REACH = 1.25  # impostors kept: this multiple of the largest target FAR
 _SPARE = 1 << 16  # or at least so many
 _BLOCK = 1 << 20
@@ -85,14 +88,14 @@ class _Ranked:
         owners: Their places among them by group.
         impostors: Scores of the impostor pairs with the largest ones, (K,).
         places: Places among these of the pairs that each group takes part in, ascending.
-        whole: True if all impostor pairs are among ``impostors``.
+        total: Number of all impostor pairs.
     """
 
     genuine: Scores
     owners: list[Integers]
     impostors: Scores
     places: list[Integers]
-    whole: bool
+    total: int
 
     @classmethod
     def build(cls, scores: Scores, first: Rows, second: Rows, same: Booleans, groups: Groups, kept: int) -> _Ranked:
@@ -104,7 +107,7 @@ class _Ranked:
         sides[sides[:, 0] == sides[:, 1], 1] = count  # a pair within a group is one pair of it
         owners = _by_group(groups[first[mated]], count)
         places = [each // 2 for each in _by_group(sides.ravel(), count)]
-        return cls(-scores[mated], owners, -scores[best], places, kept == np.count_nonzero(~same))
+        return cls(-scores[mated], owners, -scores[best], places, int(np.count_nonzero(~same)))
 
     def without(self, group: int, total: int, fars: Mapping[str, float]) -> dict[str, float]:
         """The rates where ``total`` impostor pairs stay; infinite where the kept ones do not reach the threshold."""
@@ -129,19 +132,43 @@ class _Ranked:
 
         tars = {}
         for name, far in fars.items():
+            if admitted(self.total, far) < FEW:
+                fixed = self._to_first_order(admitted(self.total, far) + 1, owners, staying, total)
+                tars[f"tar_strict_at_far_{name}"] = tars[f"tar_at_far_{name}"] = fixed
+                continue
             limit = admitted(total, far)
             tars[f"tar_strict_at_far_{name}"] = tars[f"tar_at_far_{name}"] = above(limit)
             place = limit + int(np.searchsorted(before, limit, side="right"))
             if place < len(self.impostors):
                 score = self.impostors[place]
                 start, end = (int(np.searchsorted(self.impostors, score, side)) for side in ("left", "right"))
-                if end == len(self.impostors) and not self.whole:
+                if end == len(self.impostors) and end < self.total:
                     tars[f"tar_at_far_{name}"] = np.inf
                     continue
                 below, beyond = staying(start), staying(end)
                 if abs(beyond / total - far) <= abs(below / total - far):
                     tars[f"tar_at_far_{name}"] = above(beyond)
         return tars
+
+    def _to_first_order(self, count: int, owners: Integers, staying: Callable[[int], int], total: int) -> float:
+        """TAR at the ``count``-th impostor of all, plus the change of its FAR times the slope there.
+
+        Args:
+            count: Place from 1 of the first impostor that is one too many.
+            owners: Places among the genuine pairs of those that go.
+            staying: Function from a place among the impostors to the number of those before it that stay.
+            total: Number of impostor pairs that stay.
+        """
+        score = self.impostors[count - 1]
+        up_to = int(np.searchsorted(self.impostors, score, "right"))
+        reach = max(2, math.ceil(math.sqrt(up_to)))
+        ends = self.impostors[[max(up_to - reach, 1) - 1, min(up_to + reach, len(self.impostors)) - 1]]
+        between = int(np.diff(np.searchsorted(self.impostors, ends, "right"))[0])
+        crossed = int(np.diff(np.searchsorted(self.genuine, ends, "right"))[0])
+        slope = crossed / len(self.genuine) / between if between else 0.0
+        hits = int(np.searchsorted(self.genuine, score))
+        fixed = (hits - int(np.searchsorted(owners, hits))) / (len(self.genuine) - len(owners))
+        return min(1.0, max(0.0, fixed - slope * (self.total * staying(up_to) / total - up_to)))
 
 
 def _best_impostors(scores: Scores, same: Booleans, kept: int) -> Integers:

@@ -43,7 +43,7 @@ class Found:
         impostors: (K,) best scores of impostor pairs, descending.
         owners: (K,) the probe of each.
         whole: True if these are all impostor pairs.
-        others_by_group: What a search that knows the groups of people keeps beside, see `without`.
+        others_by_group: Details of a search that knows the groups of people, for `without`.
     """
 
     ranks: Integers
@@ -83,7 +83,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OthersByGroup:
-    """Who else is in the galleries, as far as it matters when a group of people is left out.
+    """Others in the galleries, as far as they matter when a group of people is left out.
 
     Attributes:
         groups: (P,) group of each probe.

@@ -75,7 +75,7 @@ def kept_pairs(people: Integers, same: Booleans) -> Multiplicities:
 
 
 def drawn_pairs(drawn: Multiplicities, people: Integers, same: Booleans) -> Multiplicities:
-    """How often N pairs occur in B draws of people, (B, N).
+    """Multiplicities of N pairs in B draws of people, (B, N).
 
     A genuine pair counts as often as its person was drawn, an impostor pair as often as the product of its two people's
     numbers: the subsets bootstrap of Bolle, Ratha and Pankanti (CVIU 2004), for pairs within and across people.
