@@ -224,12 +224,13 @@ def _intervals(sample: Sample, column: Column, what: str) -> Iterator[Fact]:
     if here is None or here.n < 2:
         return
     yield Fact("interval", f"{_ends(here, column)} on this benchmark: {what}, Student's t over seeds")
-    seeds_and_people = "seeds and people both random (Obuchowski and Rockette)"
-    text = f"{_ends(faces, column)} on faces like these: {what}, {seeds_and_people}" if faces else ""
-    yield Fact("", text or f"none on faces like these: {sample.lacking}")
-    if what == "mean":
-        further = one_further_run(sample)
-        yield Fact("", f"{_ends(further, column)} of one further run" if further else "")
+    if faces is None:
+        yield Fact("", f"none on faces like these: {sample.lacking}")
+    else:
+        both = "seeds and people both random (Obuchowski and Rockette)"
+        yield Fact("", f"{_ends(faces, column)} on faces like these: {what}, {both}")
+    if what == "mean" and (further := one_further_run(sample)) is not None:
+        yield Fact("", f"{_ends(further, column)} of one further run")
 
 
 def _ends(found: SeedInterval, column: Column) -> str:

@@ -219,6 +219,18 @@ def test_other_faces_are_never_less_uncertain_than_this_benchmark(spread: float,
     assert degrees >= n - 1
 
 
+def test_a_p_value_is_never_below_that_over_seeds_alone():
+    values = by_seed((0.030, 0.031, 0.032))
+    alone = on_this_benchmark(Sample(values))
+    for shared in (1e-12, 1e-7, 1e-6, 1e-4):
+        found = on_faces_like_these(Sample(values, {"people": shared_people(shared, 3)}))
+        for bound in (Decimal(0), Decimal("0.028")):
+            assert found.tail(bound, "above") >= alone.tail(bound, "above") * (1 - 1e-9)
+        assert found.p_value >= alone.p_value * (1 - 1e-9)
+        # The p-value of a bound at an end of the interval is the interval's level.
+        assert found.tail(found.low, "above") == pytest.approx(0.025, rel=1e-6)
+
+
 @pytest.mark.parametrize("seeds", [2, 3, 5])
 @pytest.mark.parametrize("share", [0.1, 1.0, 10.0])
 def test_the_interval_on_faces_holds_what_it_says(seeds: int, share: float):
