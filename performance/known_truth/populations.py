@@ -266,6 +266,7 @@ POPULATIONS: dict[str, PairSet | SweptPairs | ClosedSearch | Templates | Videos]
     "LFW-like": PairSet(Faces(0.6), people=2000, pairs=6000),
     "LFW-like, nearly solved": PairSet(Faces(0.4), people=2000, pairs=6000),
     "CFP-like": PairSet(Faces(0.7), people=500, pairs=7000, profile=True),
+    "AgeDB-like": PairSet(Faces(0.6), people=440, pairs=6000, images=30),
     "swept pairs": SweptPairs(
         PairSet(Faces(0.6), people=400, pairs=1000), LEVELS, ("accuracy", "auc", "tar_strict_at_far_1e-2")
     ),
