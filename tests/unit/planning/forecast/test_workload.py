@@ -217,7 +217,7 @@ def test_a_budget_that_is_not_enough_is_said_before_the_start(tmp_path: Path) ->
     assert [line.split(":")[0] for line in lines] == [
         *("to do", "to train", "features", "time", "longest chain", "power", "budget", "missing", "missing")
     ]
-    assert "allows 10" in lines[5]
+    assert "allows 10" in lines[6]
     only = [task for task in tasks_to_do(plan) if task.kind == "data" and task.rule == "verify_tinyface"]
     said = summary(plan, only, root=ROOT)
     assert [line.partition(":")[0] for line in said] == ["to do", "longest chain", "missing"]
