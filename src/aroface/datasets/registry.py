@@ -107,6 +107,21 @@ class Dataset(Entry):
 
 
 @dataclass(frozen=True, slots=True)
+class Typical:
+    """Size of a benchmark as a sample of people, and the rate of strong networks on it.
+
+    Attributes:
+        people: Number of people.
+        trials: Number of pairs or probes that the rate is a share of.
+        rate: Accuracy, rank-1 rate or TAR, in (0, 1).
+    """
+
+    people: int
+    trials: int
+    rate: float
+
+
+@dataclass(frozen=True, slots=True)
 class Benchmark(Entry):
     """Benchmark that models are evaluated on.
 
@@ -114,11 +129,13 @@ class Benchmark(Entry):
         protocol: Protocol of its evaluation, named after the kind of its data.
         path: Path of the data, relative to the data folder.
         options: Options of the literature's embeddings: color, flip, fusion, alignment.
+        typical: Size as a sample of people, for the power of comparisons; None where nobody has said.
     """
 
     protocol: str
     path: str
     options: dict[str, Any]
+    typical: Typical | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,6 +358,7 @@ def _read(path: str | PathLike[str], schema: str, kind: type[EntryT]) -> dict[st
         fields = {"counts": {}, **written, "key": key, "downloads": _downloads(written.get("fetch", []), path, key)}
         fields.pop("fetch", None)
         fields |= {"form": ProviderForm(**written["form"])} if "form" in written else {}
+        fields |= {"typical": Typical(**written["typical"])} if "typical" in written else {}
         inside = f"{written['folder']}/" if "folder" in written else ""
         fields["files"] = tuple(f"{inside}{name}" for name in written["files"])
         found[key] = kind(**fields)
