@@ -323,7 +323,7 @@ PARTS: Mapping[str, frozenset[str]] = {
     "reporting.statistics.samples": frozenset({"Sample", "deviation_floor", "difference", "mean_of"}),
     "reporting.tables.spec": frozenset({"Layout"}),
 }
-"""Functions that are part of others and print nothing themselves, or are named alike without an uncertainty, by module."""
+"""Functions that are part of others and print nothing, or are named alike without an uncertainty, by module."""
 
 
 def parts() -> set[str]:
