@@ -280,7 +280,7 @@ WHOLE: dict[str, dict[str, Callable[[Path], dict[str, float]]]] = {
 
 
 def measure(task: str, variant: str, folder: Path) -> Measurement:
-    """What was found, in how many seconds, and this process's peak memory in MB."""
+    """Results, the seconds that they took, and this process's peak memory in MB."""
     if task in WHOLE:
         started = time.perf_counter()
         found = WHOLE[task][variant](folder)

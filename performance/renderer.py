@@ -1,4 +1,4 @@
-"""How many synthetic faces one core renders and degrades in a second, and what memory that takes.
+"""Synthetic faces that one core renders and degrades in a second, and the memory that this takes.
 
 ``python performance/renderer.py`` prints JSON; everything runs on one thread. Rates are the median over the repeats of
 images per second of CPU time; memory is the peak of what numpy allocates, less the images themselves.

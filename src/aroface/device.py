@@ -19,7 +19,7 @@ def choose_device(name: str | None) -> torch.device:
     """The device of this name; for None or ``auto`` the GPU if there is one.
 
     Raises:
-        InputError: there is no such device.
+        InputError: There is no such device.
     """
     available = torch.cuda.is_available()
     device = torch.device(("cuda" if available else "cpu") if name in (None, "auto") else str(name))

@@ -51,7 +51,7 @@ def differing(lock: Path) -> list[str]:
     environment of a rule has everything.
 
     Raises:
-        InputError: the lock cannot be read.
+        InputError: The lock cannot be read.
     """
     try:
         text = lock.read_text(encoding="utf-8")
@@ -79,7 +79,7 @@ def check_versions() -> None:
     the launcher has done it.
 
     Raises:
-        InputError: something does, and ``AROFACE_STRICT_VERSIONS`` is set; or the lock cannot be read.
+        InputError: Something does, and ``AROFACE_STRICT_VERSIONS`` is set; or the lock cannot be read.
     """
     launched = os.environ.get("TORCHELASTIC_RUN_ID", "").startswith(f"{LAUNCHED}-")
     first = os.environ.get("LOCAL_RANK", "0") == "0" and not launched

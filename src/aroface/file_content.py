@@ -6,12 +6,35 @@ import re
 from os import PathLike
 from pathlib import Path
 
-from aroface.datasets.image_formats import format_of
 from aroface.errors import InputError
 from aroface.files import refuse_special
 
+IMAGE_HEAD = 64
+"""Bytes from which the format of an image is recognised."""
+
 _HEAD = 1024
-_STARTS = {
+_IMAGES = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"GIF87a": "GIF",
+    b"GIF89a": "GIF",
+    b"\0\0\0\x0cjP  ": "JPEG 2000",
+    b"\xff\x4f\xff\x51": "JPEG 2000",
+    b"\xff\x0a": "JPEG XL",
+    b"\0\0\0\x0cJXL ": "JPEG XL",
+    b"8BPS": "Photoshop",
+    b"\0\0\x01\0": "icon",
+    b"FUJIFILMCCD-RAW": "camera raw",
+    b"IIRO": "camera raw",
+    b"IIU\0": "camera raw",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",
+    b"MM\0+": "TIFF",
+}
+_HEIF_BRANDS = frozenset({b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1"})
+_BITMAP_HEADERS = (12, 40, 52, 56, 64, 108, 124)
+_OTHERS = {
     b"Rar!": "a RAR archive",
     b"7z\xbc\xaf": "a 7z archive",
     b"(\xb5/\xfd": "a Zstandard archive",
@@ -56,6 +79,22 @@ def refuse_placeholder(path: str | PathLike[str], expected: str | None = None) -
         raise InputError(f"a web page{called}, not the file", file=path, expected=expected, remedy=remedy)
 
 
+def format_of(head: bytes) -> str | None:
+    """The format of an image by the first `IMAGE_HEAD` bytes of its file; None if these belong to no known format."""
+    for start, name in _IMAGES.items():
+        if head.startswith(start):
+            return "camera raw" if name == "TIFF" and head[8:10] == b"CR" else name
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WebP"
+    if head[4:8] == b"ftyp":
+        return _isobmff(head)
+    if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BITMAP_HEADERS:
+        return "BMP"
+    if head[:1] == b"P" and head[1:2] in b"123456" and head[2:3] in (b" ", b"\t", b"\n", b"\r"):
+        return "PNM"
+    return None
+
+
 def kind_of(head: bytes) -> str | None:
     """Kind of a file by its first bytes, such as ``an image (JPEG)``; None for one that is not known.
 
@@ -65,8 +104,8 @@ def kind_of(head: bytes) -> str | None:
     image = format_of(head)
     if image is not None:
         return f"an image ({image})"
-    found = next((kind for start, kind in _STARTS.items() if head.startswith(start)), None)
-    return found or ("a text file" if _is_text(head) else None)
+    other = next((kind for start, kind in _OTHERS.items() if head.startswith(start)), None)
+    return other or ("a text file" if _is_text(head) else None)
 
 
 def kind_of_file(path: str | PathLike[str]) -> str | None:
@@ -84,3 +123,14 @@ def unreadable(what: str, path: str | PathLike[str], reason: str) -> str:
 def _is_text(head: bytes) -> bool:
     words = head.decode("utf-8", "ignore")  # a character may be cut at the end
     return len(words.encode()) > len(head) - 4 and all(each.isprintable() or each.isspace() for each in words)
+
+
+def _isobmff(head: bytes) -> str | None:
+    """AVIF, HEIC or a raw file, by the brands in the first box; None for a film."""
+    size = min(int.from_bytes(head[:4], "big"), len(head))
+    brands = {head[8:12], *(head[start : start + 4] for start in range(16, size - 3, 4))}
+    if brands & {b"avif", b"avis"}:
+        return "AVIF"
+    if b"crx " in brands:
+        return "camera raw"
+    return "HEIC" if brands & _HEIF_BRANDS else None

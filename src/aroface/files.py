@@ -9,15 +9,18 @@ import math
 import os
 import re
 import shutil
+import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from aroface.errors import InputError, printable
 from aroface.humanize import bytes_text
 from aroface.leftovers import temporary_prefix, tidy_once
+
+Value = TypeVar("Value")
 
 HASH_DIGITS = 8
 """Digits of a hash that stand in the name of a file or folder."""
@@ -62,11 +65,11 @@ def atomic_path(path: str | os.PathLike[str], size: int | None = None) -> Iterat
     process has left in the folder is removed when the next one first writes there.
 
     Args:
-        path: the file.
-        size: bytes that it will have, as far as that is known, for the error line.
+        path: Path of the file.
+        size: Number of bytes that it will have, as far as that is known, for the error line.
 
     Raises:
-        NoRoomError: the disk is full, however the body came to say so.
+        NoRoomError: The disk is full, however the body came to say so.
     """
     target = Path(path)
     with writing(target, size):
@@ -93,11 +96,11 @@ def atomic_open(path: str | os.PathLike[str], size: int | None = None) -> Iterat
     """Open a binary file for writing that appears at ``path`` only when the body has ended well.
 
     Args:
-        path: the file.
-        size: see `atomic_path`.
+        path: Path of the file.
+        size: Number of bytes, see `atomic_path`.
 
     Raises:
-        NoRoomError: the disk is full.
+        NoRoomError: The disk is full.
     """
     with atomic_path(path, size) as temporary, open(temporary, "wb") as file:
         yield file
@@ -108,11 +111,11 @@ def writing(path: Path, size: int | None = None) -> Iterator[None]:
     """Whatever a library makes of a full disk while ``path`` is written, say it as one error that names the file.
 
     Args:
-        path: the file.
-        size: bytes that it will have, as far as that is known.
+        path: Path of the file.
+        size: Number of bytes that it will have, as far as that is known.
 
     Raises:
-        NoRoomError: the disk is full.
+        NoRoomError: The disk is full.
     """
     try:
         yield
@@ -197,7 +200,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     """Read a JSON file.
 
     Raises:
-        InputError: the file is missing, is no regular file, is too large, or is not JSON as `parse_json` takes it.
+        InputError: The file is missing, is no regular file, is too large, or is not JSON as `parse_json` takes it.
     """
     return parse_json(read_document(path, "a JSON file", JSON_BYTES), file=path)
 
@@ -206,19 +209,41 @@ def refuse_special(path: str | os.PathLike[str], expected: str | None = None) ->
     """Refuse a pipe, a socket or a device: reading it may wait or go on for ever, and it cannot be read twice.
 
     Args:
-        path: File, folder or link, which is followed; also one that is missing, which is left to whoever opens it.
+        path: File, folder or link, which is followed; one that cannot be looked at is left to whoever opens it.
         expected: Expected content, for the error line.
 
     Raises:
         InputError: It is none of these.
     """
-    place = Path(path)
-    if place.is_file() or place.is_dir() or not place.exists():
+    try:
+        mode = Path(path).stat().st_mode
+    except (OSError, ValueError):
         return
-    if place.is_fifo():
+    if stat.S_ISREG(mode) or stat.S_ISDIR(mode):
+        return
+    if stat.S_ISFIFO(mode):
         remedy = "write what comes through it to a file, and name that"
         raise InputError("a pipe, not a file", file=path, expected=expected, remedy=remedy)
-    raise InputError(f"a {'socket' if place.is_socket() else 'device'}, not a file", file=path, expected=expected)
+    raise InputError(f"a {'socket' if stat.S_ISSOCK(mode) else 'device'}, not a file", file=path, expected=expected)
+
+
+def check_place(path: str | os.PathLike[str]) -> None:
+    """Check that a file can be written later at ``path``, before the work that is to end there begins.
+
+    Args:
+        path: File; it and its folders need not exist.
+
+    Raises:
+        InputError: It is a folder, or one of its folders is a file or must not be written to.
+    """
+    place = Path(path)
+    if place.is_dir():
+        raise InputError("a folder", file=path, expected="the name of a file")
+    there = next(folder for folder in place.absolute().parents if os.path.lexists(folder))
+    if not there.is_dir():
+        raise InputError("no folder", file=there, expected=f"a folder, for {place}")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError("must not be written to", file=there, expected=f"a folder, for {place}")
 
 
 def read_document(path: str | os.PathLike[str], expected: str, most: int) -> str:
@@ -311,7 +336,7 @@ def read_json_if_there(path: str | os.PathLike[str]) -> Any | None:
     """Read a JSON file that another process may remove at any moment; None where it is missing.
 
     Raises:
-        InputError: it is a folder, or is not JSON.
+        InputError: It is a folder, or is not JSON.
     """
     try:
         return read_json(path)
@@ -319,6 +344,24 @@ def read_json_if_there(path: str | os.PathLike[str]) -> Any | None:
         if isinstance(error.__context__, FileNotFoundError):
             return None
         raise
+
+
+def if_there(look: Callable[[], Value]) -> Value | None:
+    """Look at a file that another process may remove at any moment; None where it is missing.
+
+    Args:
+        look: Function that reads the file or asks the system about it.
+    """
+    try:
+        return look()
+    except FileNotFoundError:
+        return None
+
+
+def newest(paths: Iterable[Path]) -> float | None:
+    """Time of the last change of any of the files that are there, in seconds since 1970; None if none is."""
+    states = (if_there(path.stat) for path in paths)
+    return max((state.st_mtime for state in states if state is not None), default=None)
 
 
 def list_files(folder: str | os.PathLike[str], pattern: str) -> list[Path]:
@@ -360,7 +403,12 @@ def derive_seed(*parts: str | int) -> int:
 
 
 def sha256_file(path: str | os.PathLike[str]) -> str:
-    """Hexadecimal SHA-256 of a file's bytes."""
+    """Hexadecimal SHA-256 of a file's bytes.
+
+    Raises:
+        InputError: It is a pipe, a socket or a device.
+    """
+    refuse_special(path)
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -44,11 +44,11 @@ class Program:
         expected: Expected content of the file, for error lines.
 
     Attributes:
-        session: onnxruntime's.
+        session: Session of onnxruntime.
         provider: Name of what computes, such as ``CPUExecutionProvider``.
 
     Raises:
-        InputError: onnxruntime cannot load the model, or cannot use the device.
+        InputError: Onnxruntime cannot load the model, or cannot use the device.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Program:
 
         Raises:
             TimeLimitError: The batch took longer than the limit.
-            InputError: onnxruntime fails.
+            InputError: Onnxruntime fails.
         """
         import onnxruntime
 
@@ -202,6 +202,11 @@ def trial_images(count: int, side: int) -> NDArray[np.uint8]:
     cells = np.arange(side) * 8 // side
     dark = np.linspace(1, 0.4, count)[:, None, None, None]
     return (coarse[:, cells][:, :, cells] * dark).astype(np.uint8)
+
+
+def sample_of(count: int, most: int) -> list[int]:
+    """Numbers of at most so many of ``count`` images, evenly from the first to the last."""
+    return sorted({round(number) for number in np.linspace(0, count - 1, most)})
 
 
 def agree(together: NDArray[Any], alone: NDArray[Any], rounding: float) -> bool:

@@ -89,7 +89,7 @@ def validate(value: Any, schema: str, *, file: str | PathLike[str] | None = None
     """Check ``value`` against ``_schemas/{schema}.schema.json`` of the package.
 
     Raises:
-        InputError: one line with the file, the key and what was expected there.
+        InputError: One line with the file, the key and what was expected there.
     """
     _check_plain(value, file)
     error = jsonschema.exceptions.best_match(_validator(schema).iter_errors(value))
@@ -143,7 +143,7 @@ def read_yaml(path: str | PathLike[str]) -> Any:
     """Read a YAML file safely.
 
     Raises:
-        InputError: the file is missing, is a folder or no regular file, is too large, is not YAML, writes one key
+        InputError: The file is missing, is a folder or no regular file, is too large, is not YAML, writes one key
             twice, or is nested too deeply.
     """
     return parse_yaml(read_document(path, "a YAML file", YAML_BYTES), file=path)

@@ -18,12 +18,12 @@ def typed_options(kind: type[OptionsT], mapping: Mapping[str, Any], where: str) 
     """Make the dataclass ``kind`` from ``mapping``; what is not given keeps its default.
 
     Args:
-        kind: dataclass whose fields are numbers, truth values, literals or one of these or None.
-        mapping: values by field name.
+        kind: Dataclass whose fields are numbers, truth values, literals or one of these or None.
+        mapping: Values by field name.
         where: Name of the mapping in the error line.
 
     Raises:
-        InputError: an unknown key, or a value of another type.
+        InputError: An unknown key, or a value of another type.
     """
     known = [field.name for field in fields(kind)]  # type: ignore[arg-type]  # a TypeVar cannot ask for a dataclass
     types = get_type_hints(kind)

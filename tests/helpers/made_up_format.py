@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from aroface.datasets.formats.base import COLUMNS, FACE_SIZE, Findings, Pixels, SetFormat
+from aroface.datasets.formats.base import COLUMNS, Findings, Pixels, SetFormat
 from aroface.embedding.base import EmbeddingProtocol, listed_images
 from aroface.embedding.feature_store import StoredFeatures
 from aroface.embedding.image_source import Images, ImageSource
 from aroface.evaluation.protocols.base import EvaluationProtocol
 from aroface.evaluation.protocols.outcome import Outcome, outcome_of
 from aroface.evaluation.statistics.people_metrics import PeopleMetrics, mean_of_items
+from aroface.faces.geometry import TEMPLATE_SIZE
 
 LIST = "album.txt"
 
@@ -40,7 +41,7 @@ class AlbumFormat(SetFormat):
         from aroface.datasets.formats.image_checks import read_file, stored_face
 
         files = [data / name for name, _ in read_album(data)]
-        return [[stored_face(read_file(file), file, FACE_SIZE) for file in files[:COLUMNS]]]
+        return [[stored_face(read_file(file), file, TEMPLATE_SIZE) for file in files[:COLUMNS]]]
 
     def check(self, data: Path, threads: int) -> Findings:
         from aroface.datasets.formats.image_checks import check_files, check_labels

@@ -27,6 +27,8 @@ def write_record(
     manifest: str = "e" * 64,
     series: Sequence[Mapping[str, Any]] = (),
     curves: Mapping[str, Any] | None = None,
+    jackknife: Mapping[str, Sequence[float]] | None = None,
+    resolution: Mapping[str, float] | None = None,
     released: bool = False,
     run: str | None = None,
 ) -> Path:
@@ -61,6 +63,10 @@ def write_record(
             "command": f"aroface evaluate --features results/features/{run}/{benchmark} --out {path.name}",
         },
     }
+    if jackknife is not None:
+        record["jackknife"] = [{"unit": "people", "units": 200, "values": {k: [*v] for k, v in jackknife.items()}}]
+    if resolution is not None:
+        record["resolution"] = dict(resolution)
     if curves is not None:
         record["curves"] = curves
     if released:

@@ -8,13 +8,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from aroface.datasets.synthetic.generate import (
-    generate_ijb,
-    generate_ijbs,
-    generate_pairs,
-    generate_tinyface,
-    generate_training,
-)
+from generated_sets import generate_ijb, generate_ijbs, generate_pairs, generate_tinyface, generate_training
 
 SPECS = {
     "training": {"identities": 3, "images_per_identity": 4},

@@ -116,7 +116,8 @@ def seeing_file(path: Path, layout: str, batch: int | str = 1, *, side=64, exter
     Args:
         path: of the file.
         layout: of its outputs: ``interleaved`` as InsightFace exports for one image, ``hidden`` as that with an axis of
-            one in front, ``separate`` with an axis for images, ``mixed`` as that but with a mean over the batch.
+            one in front, ``separate`` with an axis for images, ``mixed`` as that but with a mean over the batch,
+            ``late`` as that but with a sum over its images from the fourth on.
         batch: number of images that the input declares.
         side: in pixels, that it declares.
         external: whether its weights lie beside it.
@@ -138,12 +139,19 @@ def seeing_file(path: Path, layout: str, batch: int | str = 1, *, side=64, exter
                 mean = helper.make_node("ReduceMean", [last], [f"m{name}"], axes=[0], keepdims=1)
                 nodes += [mean, helper.make_node("Add", [last, f"m{name}"], [f"s{name}"])]
                 last = f"s{name}"
+            if layout == "late":  # a sum over an empty part is zero
+                late = helper.make_node("Slice", [last, "fourth", "end", "zero"], [f"l{name}"])
+                total = helper.make_node("ReduceSum", [f"l{name}"], [f"m{name}"], axes=[0], keepdims=1)
+                nodes += [late, total, helper.make_node("Add", [last, f"m{name}"], [f"s{name}"])]
+                last = f"s{name}"
             order = [2, 3, 0, 1] if layout in ("interleaved", "hidden") else [0, 2, 3, 1]
             shape = {"interleaved": [-1, kind], "hidden": [1, -1, kind]}.get(layout, [0, -1, kind])
             constants.append(numpy_helper.from_array(np.array(shape, np.int64), f"r{name}"))
             nodes.append(helper.make_node("Transpose", [last], [f"t{name}"], perm=order))
             nodes.append(helper.make_node("Reshape", [f"t{name}", f"r{name}"], [name]))
             outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+    for name, number in (("zero", 0), ("fourth", 3), ("end", 1 << 40)):
+        constants.append(numpy_helper.from_array(np.array([number]), name))
     image = helper.make_tensor_value_info("input.1", TensorProto.FLOAT, [batch, 3, side, side])
     model = helper.make_model(
         helper.make_graph(nodes, "seeing", [image], outputs, constants),

@@ -14,7 +14,7 @@ import simplejpeg
 
 from aroface.datasets.formats.training_set import TrainingSet
 from aroface.datasets.images import decode, encode_jpeg
-from aroface.datasets.synthetic.generate import generate_training
+from generated_sets import generate_training
 
 pytestmark = pytest.mark.mxnet
 

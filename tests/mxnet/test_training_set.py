@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from aroface.datasets.formats.training_set import FILES, TrainingSet, write_training_set
-from aroface.datasets.synthetic.generate import generate_training
+from generated_sets import generate_training
 
 pytestmark = pytest.mark.mxnet
 

@@ -1,4 +1,4 @@
-"""The objectives against the papers' formulas, one sample and one class at a time in double precision."""
+"""The heads against the papers' formulas, one sample and one class at a time in double precision."""
 
 import math
 
@@ -13,7 +13,7 @@ ROWS, CLASSES, S = 6, 5, 20.0
 
 
 def _loss(head, cosines, labels, norms, *, update=True, generator=None):
-    """Loss (B,) of an objective on all classes at once, by way of its hooks."""
+    """Loss (B,) of a head on all classes at once, by way of its hooks."""
     terms = head.sample_terms(norms, generator, update_statistics=update)
     own = torch.nn.functional.one_hot(labels, cosines.shape[1]).bool()
     target = cosines[own]

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from aroface.errors import InputError
-from aroface.models.checkpoint import load_foreign
+from aroface.models.checkpoint import load_released
 from aroface.models.registry import build
 
 
@@ -78,7 +78,7 @@ def _lightning(state):
 
 def test_embeddings_are_the_same_on_rgb(tmp_path, backbone):
     torch.save(_lightning(backbone.state_dict()), tmp_path / "adaface.ckpt")
-    found = load_foreign(tmp_path / "adaface.ckpt")
+    found = load_released(tmp_path / "adaface.ckpt")
     assert (found.arch, found.layout, found.color) == ("r18", "adaface", "BGR")
     model = build(found.arch, 8)
     model.load_state_dict(found.state)
@@ -90,7 +90,7 @@ def test_embeddings_are_the_same_on_rgb(tmp_path, backbone):
 
 def test_a_backbone_of_its_kind_that_was_trained_on_rgb_keeps_its_channels(tmp_path, backbone):
     torch.save(backbone.state_dict(), tmp_path / "rgb.pt")
-    found = load_foreign(tmp_path / "rgb.pt", "RGB")
+    found = load_released(tmp_path / "rgb.pt", "RGB")
     assert (found.layout, found.color) == ("adaface", "RGB")
     assert torch.equal(found.state["conv1.weight"], backbone.input_layer[0].weight)
 
@@ -100,4 +100,4 @@ def test_a_missing_layer_is_named_as_it_is_called_here(tmp_path, backbone):
     del state["body.3.res_layer.4.weight"]
     torch.save(_lightning(state), tmp_path / "adaface.ckpt")
     with pytest.raises(InputError, match=r"adaface\.ckpt: layer2\.1\..*: missing; expected a checkpoint of r18"):
-        load_foreign(tmp_path / "adaface.ckpt")
+        load_released(tmp_path / "adaface.ckpt")

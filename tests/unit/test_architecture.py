@@ -12,7 +12,7 @@ INNER = {
     "embedding": ["image_source", "base", "protocols", "benchmark_spec", "embed"],
     "evaluation": ["metrics", "statistics", "protocols"],
     "evaluation/protocols": ["outcome", "base", "registry"],
-    "reporting": ["tables", "claims", "figures", "html_report"],
+    "reporting": ["rounding", "statistics", "tables", "claims", "figures", "html_report"],
     "reporting/figures": ["curves", "layout"],
     "planning": ["config", "data_sources", "plan", "figure_inputs", "products", "forecast", "report_material"],
 }
@@ -52,6 +52,11 @@ def test_packages_import_only_from_those_before_them(within: str):
         assert all(path.exists() for path in found) and found, name
         for path in found:
             assert not imported(path, package) & {*order[place + 1 :]}, path
+
+
+def test_modules_beside_the_packages_import_none_of_them():
+    for path in PACKAGE.glob("[!_]*.py"):
+        assert not imported(path, "aroface") & {*rooms()}, path
 
 
 def test_no_module_imports_snakemake():

@@ -39,7 +39,7 @@ from aroface.training.row_sgd import _update_rows
 from aroface.training.train import train
 from aroface.training.trainer import Trainer
 from embedding_runs import network as embedding_network
-from foreign_models import face_pairs
+from external_models import face_pairs
 from gloo import run_ranks
 from second_device import NAME, device_process, run_there
 from training_runs import stop_after, training_loop, write_data, write_recipe

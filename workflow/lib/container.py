@@ -13,6 +13,7 @@ from typing import Any
 
 from aroface.errors import InputError
 from aroface.planning.plan import Plan
+from job_environment import extend
 
 CONTAINER = "container"
 FOLDER = Path("slurm/container")
@@ -47,7 +48,7 @@ def offer_container(site: dict[str, Any], plan: Plan, root: Path) -> None:
     """
     if site["environment"] != CONTAINER:
         return
-    os.environ["PATH"] = os.pathsep.join([str((root / FOLDER).resolve()), os.environ["PATH"]])
+    extend("PATH", (root / FOLDER).resolve(), first=True)
     os.environ["AROFACE_IMAGE"] = str((root / site["image"]).resolve())
     folders = visible(plan, root)
     for folder in folders:

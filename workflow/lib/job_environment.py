@@ -18,11 +18,16 @@ def offer_package(root: Path) -> None:
     Raises:
         InputError: The path of one of these folders holds the separator of such lists.
     """
-    _extend("PATH", Path(sys.executable).parent, first=True)
-    _extend("PYTHONPATH", root.resolve() / "src", first=False)
+    extend("PATH", Path(sys.executable).parent, first=True)
+    extend("PYTHONPATH", root.resolve() / "src", first=False)
 
 
-def _extend(variable: str, folder: Path, *, first: bool) -> None:
+def extend(variable: str, folder: Path, *, first: bool) -> None:
+    """Put a folder into a variable that lists folders, before all others or after them.
+
+    Raises:
+        InputError: Its path holds the separator of such lists.
+    """
     if os.pathsep in str(folder):
         problem = f"{folder}: a path with {os.pathsep!r} cannot stand in {variable}"
         raise InputError(problem, remedy="rename the folder or move the repository")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -20,6 +19,7 @@ import psutil
 
 from aroface.errors import InputError
 from calls import MARK, known_calls, this_call
+from commands import FAILED, answer, failure_text
 
 LOOK_EVERY_S = 15.0
 LOOK_AT_PROCESSES_EVERY_S = 1.0
@@ -159,18 +159,18 @@ def _queue() -> list[Queued]:
     command = ["squeue", "--noheader", "--user", str(os.getuid()), "--format=%i|%T|%Z|%k"]
     for attempt in range(TRIES):
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+            lines = answer(command).splitlines()
         except FileNotFoundError:
             remedy = "start from a login node of the cluster, where sbatch and squeue are on the path"
             raise InputError("squeue: no such command", remedy=remedy) from None
-        except (subprocess.SubprocessError, OSError) as error:
-            trouble = " ".join(str(getattr(error, "stderr", None) or error).split())
+        except FAILED as error:
+            trouble = failure_text(error)
             if attempt == 0:
                 patience = f"asking again for {TRIES * LOOK_EVERY_S / 60:.0f} minutes"
                 print(f"squeue does not answer: {trouble}; {patience}", file=sys.stderr, flush=True)
             time.sleep(LOOK_EVERY_S)
             continue
-        return [_queued(line) for line in done.stdout.splitlines() if line.count("|") >= 3]
+        return [_queued(line) for line in lines if line.count("|") >= 3]
     raise InputError(
         f"squeue does not answer: {trouble}", remedy="whether jobs of an earlier call run on is unknown; try later"
     )

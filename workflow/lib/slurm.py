@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import re
@@ -35,6 +37,8 @@ DEFAULTS: dict[str, Any] = {
     "status": "auto",
     "poll_seconds": 20,
 }
+
+_IMMEDIATE = re.compile(r"""^["']?(immediate-submit|is)["']?\s*:\s*(true|yes|on|1)\b""", re.MULTILINE | re.IGNORECASE)
 
 
 class Profile:
@@ -121,10 +125,26 @@ def check_call(workflow: Any) -> None:
     Raises:
         InputError: ``--immediate-submit``.
     """
-    asked = any(re.fullmatch(r"--is|--im[a-z-]*", word) for word in sys.argv[1:])  # no settings yet while it plans
-    if asked or getattr(workflow.remote_execution_settings, "immediate_submit", False):
+    settings = workflow.remote_execution_settings  # there are none yet while it plans
+    if settings.immediate_submit if settings else _asks_for_immediate_submit(sys.argv[1:]):
         expected = "no such option: jobs are submitted as soon as what they need is there"
         raise InputError("--immediate-submit submits the first jobs and ends, or never ends", expected=expected)
+
+
+def _asks_for_immediate_submit(words: Sequence[str]) -> bool:
+    """True if arguments of Snakemake hold the option, or a profile among them does.
+
+    Profiles are read as text: to evaluate that of this folder has consequences.
+    """
+    from snakemake.cli import get_argument_parser, get_profile_dir  # heavy, and loaded where it is Snakemake that asks
+
+    with contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(SystemExit):
+        arguments = get_argument_parser().parse_args(words)
+        special = arguments.workflow_profile or "default"
+        found = map(get_profile_dir, [*(arguments.profile or ()), special, f"profiles/{special}"])
+        files = [file for _, file in filter(None, found)]
+        return arguments.immediate_submit or any(_IMMEDIATE.search(file.read_text()) for file in files)
+    return False
 
 
 def on_slurm() -> bool:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 import shutil
-import subprocess
 from collections.abc import Callable
 from functools import wraps
 from importlib.metadata import version
 from typing import Any
 
 from aroface.errors import InputError
+from commands import FAILED, answer, failure_text
 
 PLUGIN = "snakemake-executor-plugin-slurm"
 VERSION = "2.8.0"
@@ -41,11 +41,11 @@ def status_command(wanted: str) -> str | None:
     if wanted != "auto" or shutil.which("scontrol") is None:
         return None if wanted == "auto" else wanted
     try:
-        done = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, timeout=60, check=True)
-    except (subprocess.SubprocessError, OSError) as error:
-        trouble = " ".join(str(getattr(error, "stderr", None) or error).split())
-        raise InputError(f"scontrol show config: {trouble}", remedy="does Slurm answer here? try sinfo") from None
-    settings = dict(re.findall(r"^(\w+) *= *(.*)$", done.stdout, re.MULTILINE))
+        config = answer(["scontrol", "show", "config"])
+    except FAILED as error:
+        remedy = "does Slurm answer here? try sinfo"
+        raise InputError(f"scontrol show config: {failure_text(error)}", remedy=remedy) from None
+    settings = dict(re.findall(r"^(\w+) *= *(.*)$", config, re.MULTILINE))
     age = re.match(r"\d+", settings.get("MinJobAge", ""))
     if age and int(age[0]) >= VISIBLE_S:
         return "squeue"

@@ -17,11 +17,11 @@ class Job:
     """A job that was started.
 
     Attributes:
-        rule: name of its rule.
+        rule: Name of its rule.
         since: Time of its start, in seconds of the monotonic clock.
-        wildcards: such as run and benchmark.
+        wildcards: Wildcards, such as run and benchmark.
         threads: Number of cores that it takes.
-        log: its log file, where it has one.
+        log: Log file, where it has one.
     """
 
     rule: str
@@ -40,17 +40,17 @@ class SnakemakeLog:
     """The state of a workflow, line by line.
 
     Args:
-        clock: seconds, monotonic.
+        clock: Function that returns the time in seconds, monotonic.
 
     Attributes:
         cores: Number of cores that jobs share.
-        total: jobs of this call.
+        total: Number of jobs of this call.
         done: Number of finished jobs.
-        running: jobs by number.
-        failed: jobs by number that were not started again since.
+        running: Jobs by number.
+        failed: Jobs by number that were not started again since.
         nothing_to_do: True if everything was there already.
         notice: Lines on the event that it waits for before it plans; empty if it does not wait.
-        refusals: lines that say what is missing, and why it refused to start or to end well.
+        refusals: Lines on what is missing, and on why it refused to start or to end well.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -102,7 +102,7 @@ class SnakemakeLog:
         """Seconds until the last job ends, estimated from those that have ended; None while nobody can know.
 
         Args:
-            training_left: seconds that a running training says it needs.
+            training_left: Number of seconds that a running training needs by its own estimate.
         """
         known = {rule: fmean(times) for rule, times in self._lasted.items()}
         work = 0.0

@@ -89,9 +89,9 @@ class Snakemake:
     """A running Snakemake in a process group of its own, so that it and all its jobs can be stopped together.
 
     Args:
-        arguments: its command line.
-        log: takes in what it says.
-        file: takes the same, word for word.
+        arguments: Arguments of its command line.
+        log: Log that takes in its lines.
+        file: File that takes the same, word for word.
     """
 
     def __init__(self, arguments: Sequence[str], log: SnakemakeLog, file: IO[str]) -> None:

@@ -77,11 +77,11 @@ class AdversaryOptions:
             authors' code; it couples the images, and a quarter of a batch is attacked in other directions than as a
             part of the whole. ``running``: the running statistics. Then images are attacked independently, a subset as
             in the whole batch, and no process waits for another's statistics.
-        update_batch_norm: Whether the attack's forward passes move the backbone's running statistics.
+        update_batch_norm: True if the attack's forward passes move the backbone's running statistics.
         precision: Precision of the attack's forward and backward passes. ``bf16`` runs them under autocast to bfloat16
             where the hardware is faster at it: of the gradient only signs are used. Where the loss function disables
             autocast itself, it stays disabled. ``same`` leaves the precision to the loss function.
-        scale_loss: Whether under fp16 the loss of the attack is multiplied by the GradScaler's factor. Only the
+        scale_loss: True if under fp16 the loss of the attack is multiplied by the GradScaler's factor. Only the
             gradient's signs matter, and without it small gradients, those of images that are easy, underflow to zero,
             so that such an image stays at its start. The authors' code does not multiply. Read by this project's own
             training, and without effect there unless its precision is fp16; other loops scale their own loss.

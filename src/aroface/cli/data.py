@@ -20,12 +20,12 @@ from aroface.cli.arguments import (
     positive,
     share,
 )
-from aroface.results import Results
 
 if TYPE_CHECKING:
     from aroface.omissions import KindSummary
 
 _PEOPLE = ("people_depth", "lost_people", "resize_crops")
+_COLUMNS = ("split", "image_column", "label_column")
 _OMISSIONS = ("on_corrupt", "max_left_out")
 
 
@@ -159,7 +159,8 @@ def _prepare(kinds: Verbs[argparse.ArgumentParser]) -> None:
         kinds,
         "prepare",
         "turn what a provider gives out into the layout that is read here",
-        "aroface data prepare data/WebFace4M_shards --out data/WebFace4M\n"
+        "aroface data prepare data/WebFace260M/0 --out data/WebFace4M    # its zip archives, as they come\n"
+        "  aroface data prepare data/archives/hsface10k.lmdb --out data/HSFace10k\n"
         "  aroface data prepare data/faces_emore --out data/faces_emore_shuffled --shuffle\n"
         "  aroface data prepare data/TinyFace --align --out data/TinyFace_scrfd\n"
         "  aroface data prepare IJBS_release --out data/IJB-S --detector scrfd_10g",
@@ -168,8 +169,9 @@ def _prepare(kinds: Verbs[argparse.ArgumentParser]) -> None:
     verb.add_argument(
         "source",
         type=Path,
-        help="folders of aligned crops, one a person, at any depth; a record set; with --align raw crops at any depth; "
-        "the release of IJB-S, or NIST's of IJB-B or IJB-C",
+        help="folders of aligned crops, one a person, at any depth, or zip archives of them; Parquet, Arrow,"
+        " WebDataset, LMDB; a record set; with --align raw crops at any depth; the release of IJB-S, or NIST's of IJB-B"
+        " or IJB-C",
     )
     verb.add_argument("--out", type=Path, required=True, help="folder for train.rec, train.idx, property; or for faces")
     verb.add_argument("--shuffle", action="store_true", help="write the images in random order, for disks that seek")
@@ -177,6 +179,7 @@ def _prepare(kinds: Verbs[argparse.ArgumentParser]) -> None:
     _add_max_megapixels(verb)
     _add_omission_options(verb)
     _add_people_options(verb)
+    _add_column_options(verb)
     _add_align_options(verb)
 
 
@@ -202,6 +205,13 @@ def _add_people_options(verb: argparse.ArgumentParser) -> None:
     people.add_argument(
         "--resize-crops", action="store_const", const=True, help="take square images of any size for aligned crops"
     )
+
+
+def _add_column_options(verb: argparse.ArgumentParser) -> None:
+    columns = verb.add_argument_group("Parquet and Arrow files, as of Hugging Face")
+    columns.add_argument("--split", metavar="NAME", help="(the only one, or train)")
+    columns.add_argument("--image-column", metavar="NAME", help="where it is not found by type and name")
+    columns.add_argument("--label-column", metavar="NAME", help="where it is not found by type and name")
 
 
 def _add_omission_options(verb: argparse.ArgumentParser) -> None:
@@ -298,7 +308,7 @@ def _do_list(options: Arguments) -> None:
 def _do_fetch(options: Arguments) -> None:
     from aroface.datasets.preparation.connection import Limits
     from aroface.datasets.preparation.fetch import fetch
-    from aroface.datasets.registry import find_entry
+    from aroface.datasets.registry import find_entry, missing
 
     limits = Limits(max_wait_s=options.max_wait, min_rate=options.min_rate * 1e3)
     max_bytes = None if options.max_size is None else int(options.max_size * 1e9)
@@ -312,25 +322,28 @@ def _do_fetch(options: Arguments) -> None:
             max_ratio=options.max_ratio,
         )
         print(f"{entry.key}  {', '.join(map(str, fetched)) or 'is there'}")
+        if (line := missing(entry, options.data_dir)) is not None:
+            print(line)
 
 
 def _do_verify(options: Arguments) -> None:
-    from aroface.datasets.preparation.verify import require_passed, verdict_lines, verify
-    from aroface.datasets.registry import find_entry, place_of
+    from aroface.datasets.preparation.verify import find_set, require_passed, verdict_lines, verify
 
     _allow_megapixels(options)
-    data = place_of(options.set, options.data_dir)
-    name = options.name or options.set
-    registered = options.name is not None or not Path(options.set).exists()
-    counts = find_entry(name).counts if registered else {}
-    manifest = options.manifest or Results().manifest(name if registered else data.resolve().name)
-    threads = options.threads or os.cpu_count() or 1
-    allowed = options.max_corrupt_fraction
-    verdict = verify(data, manifest, name=name, expected=counts, threads=threads, max_corrupt_fraction=allowed)
+    named = find_set(options.set, options.data_dir, options.name)
+    manifest = options.manifest or named.manifest
+    verdict = verify(
+        named.data,
+        manifest,
+        name=named.name,
+        expected=named.counts,
+        threads=options.threads or os.cpu_count() or 1,
+        max_corrupt_fraction=options.max_corrupt_fraction,
+    )
     print(*verdict_lines(verdict), sep="\n")
     _tell(verdict.get("left_out", {}))
     print(f"written to   {manifest}")
-    require_passed(verdict, data)
+    require_passed(verdict, named.data)
 
 
 def _do_prepare(options: Arguments) -> None:
@@ -343,7 +356,7 @@ def _do_prepare(options: Arguments) -> None:
         return
     from aroface.datasets.preparation.prepare import PrepareOptions, prepare
 
-    how = PrepareOptions(**_given(options, "shuffle", "seed", *_PEOPLE, *_OMISSIONS))
+    how = PrepareOptions(**_given(options, "shuffle", "seed", *_PEOPLE, *_COLUMNS, *_OMISSIONS))
     prepared = prepare(options.source, options.out, how)
     _tell(prepared.omissions.summary(), prepared.corrupt)
     print(f"{options.out}  {prepared.images:,} images of {prepared.people:,} people")
@@ -367,7 +380,7 @@ def _do_align(options: Arguments) -> None:
 
     if options.shuffle:
         raise InputError("--shuffle is for training sets", remedy="leave it out: aligned crops keep their names")
-    for name in _given(options, *_PEOPLE):
+    for name in _given(options, *_PEOPLE, *_COLUMNS):
         raise InputError(
             f"--{name.replace('_', '-')} is for training sets", remedy="leave it out: every image is aligned"
         )

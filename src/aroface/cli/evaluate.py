@@ -13,6 +13,7 @@ from aroface.cli.arguments import Arguments, Verbs, add_verb
 from aroface.cli.external_model import MODEL_FORMS, add_input_options, open_declared, tell_batch
 from aroface.errors import InputError
 from aroface.exit_status import ExitStatus
+from aroface.files import check_place
 
 
 def add_evaluate_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -51,6 +52,7 @@ def _do_evaluate(options: Arguments) -> int:
         raise InputError("--features needs --out", expected="the file of the record")
     from aroface.evaluation.evaluate import evaluate_features
 
+    check_place(options.out)
     command = shlex.join(["aroface", "evaluate", "--features", str(options.features), "--out", str(options.out)])
     _print_metrics(evaluate_features(options.features, options.out, command=command))
     return ExitStatus.DONE
@@ -75,6 +77,8 @@ def _evaluate_external(options: Arguments) -> int:
     if one_file and len(benchmarks) > 1:
         remedy = "name a folder, which gets RUN/BENCHMARK.json of each"
         raise InputError(f"one file for {len(benchmarks)} records", file=options.out, remedy=remedy)
+    if options.out is not None:
+        check_place(options.out if one_file else options.out / "RUN" / "BENCHMARK.json")
     name, path = named_file(options.model, "--model")
     model = open_declared(path, name, options)
     tell_batch(options, [model])

@@ -45,11 +45,12 @@ def open_declared(path: Path, name: str, options: Arguments) -> Any:
 
     declared = Declared(*(getattr(options, key) for key in ("color", "mean", "std", "size", "output", "crop")))
     execution = {"device": options.device, "threads": options.threads, "time_limit": options.time_limit}
+    execution["batch_size"] = options.batch_size
     return open_model(path, name=name, declared=declared, **execution)
 
 
 def tell_batch(options: Arguments, models: Sequence[Any]) -> None:
-    """Print how many images are embedded at once, unless the options name a number."""
-    if options.batch_size is None:
-        sizes = sorted({model.embedder.batch_size for model in models})
+    """Print how many images are embedded at once, unless the options or the models name a number."""
+    sizes = sorted({model.embedder.batch_size for model in models if model.embedder.at_once is None})
+    if sizes and options.batch_size is None:
         print(f"{' or '.join(map(str, sizes))} images at once (--batch-size)", file=sys.stderr)

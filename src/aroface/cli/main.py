@@ -27,7 +27,7 @@ from aroface.cli.train import add_train_verb
 from aroface.environment_lock import check_versions
 from aroface.errors import InputError
 from aroface.exit_status import ExitStatus
-from aroface.files import FULL_DISK, REFUSED
+from aroface.files import FULL_DISK, REFUSED, refuse_special
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -83,8 +83,13 @@ def _refuse(reason: object) -> ExitStatus:
 
 
 def _check_words(words: Sequence[str]) -> None:
-    """Refuse what no record or log could hold, before anything is computed."""
+    """Refuse what no record or log could hold and what is no file, before anything is computed."""
     for word in words:
+        for path in (word, word.partition("=")[2]):  # --out=FILE, NAME=FILE
+            refuse_special(path)
+            if path.startswith("~/"):
+                remedy = f"write the path out, or ./{path} for a folder of that name"
+                raise InputError(f"{path!r} begins with '~', which no shell has filled in", remedy=remedy)
         if any("\ud800" <= character <= "\udfff" for character in word):
             raise InputError(f"{word!a} is not UTF-8", remedy="rename the file or folder")
 

@@ -44,7 +44,8 @@ def add_table_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb.add_argument(
         "--emphasis",
         choices=("as_paper", "best_second", "none"),
-        help="which values stand out: the rows that the authors print bold, or the best and second best (the table's)",
+        help="reported values that stand out: the rows that the authors print bold, or the best and second best; "
+        "reproduced ones are bold where they are not significantly worse than the best (the table's)",
     )
     verb.add_argument("--out", type=Path, help="file to write; standard output where it is left out")
     add_selection(verb)
@@ -224,7 +225,7 @@ def _show(options: Arguments, forms: Forms) -> None:
     """Print a report in the form that was asked for, or write it into files, each in the form of its name.
 
     Raises:
-        InputError: there is no such form of it.
+        InputError: There is no such form of it.
     """
     wanted = {path: SUFFIXES.get(path.suffix) for path in options.out or ()}
     chosen = "json" if options.json else options.format

@@ -13,6 +13,7 @@ import simplejpeg
 from aroface.datasets.image_size import JPEG_START as JPEG_START
 from aroface.datasets.image_size import PNG_START as PNG_START
 from aroface.datasets.image_size import image_size
+from aroface.datasets.png import without_remarks
 from aroface.errors import InputError
 
 Pixels = npt.NDArray[np.uint8]
@@ -65,6 +66,8 @@ def decode(data: bytes, max_pixels: int | None = None) -> Pixels:
     try:
         if data.startswith(JPEG_START):
             return np.asarray(simplejpeg.decode_jpeg(data, "RGB"))
+        if data.startswith(PNG_START):
+            data = without_remarks(data) or b""
         flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
         image = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
     except (cv2.error, MemoryError):

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from aroface.datasets.formats.base import COLUMNS, FACE_SIZE
+from aroface.datasets.formats.base import COLUMNS
 from aroface.datasets.formats.registry import detect
 from aroface.datasets.manifest import manifest_hash, manifest_path, read_manifest
+from aroface.faces.geometry import TEMPLATE_SIZE
 from aroface.faces.sheet import contact_sheet, write_sheet
 
-_BLANK = np.full((FACE_SIZE, FACE_SIZE, 3), 255, np.uint8)
+_BLANK = np.full((TEMPLATE_SIZE, TEMPLATE_SIZE, 3), 255, np.uint8)
 
 
 def describe(data: Path) -> list[str]:

@@ -11,8 +11,8 @@ from typing import IO, Literal
 import numpy as np
 import numpy.typing as npt
 
-from aroface.datasets.image_formats import HEAD, format_of
 from aroface.datasets.retrying_reads import retrying
+from aroface.file_content import IMAGE_HEAD, format_of
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -70,7 +70,7 @@ def upright(image: Pixels, orientation: int) -> Pixels:
 
 
 def _orientation(file: IO[bytes]) -> int:
-    find = _FINDERS.get(format_of(file.read(HEAD)) or "")
+    find = _FINDERS.get(format_of(file.read(IMAGE_HEAD)) or "")
     try:
         exif = find(file) if find else b""
         found = _value(exif.removeprefix(_EXIF))

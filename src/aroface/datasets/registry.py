@@ -11,6 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from aroface.datasets.formats.record_layout import find_layout
 from aroface.datasets.formats.registry import FORMATS
 from aroface.errors import InputError
 from aroface.schemas import read_yaml, validate
@@ -73,14 +74,54 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class ProviderForm:
+    """Form in which a provider gives out a training set, if that is no record set.
+
+    Attributes:
+        path: Place under the data folder.
+        holds: Content, in a few words.
+        raw: True if its crops have to be aligned first.
+    """
+
+    path: str
+    holds: str
+    raw: bool = False
+
+    def commands(self, data_dir: Path, folder: str) -> str:
+        """Commands that make a record set of it, as a shell takes them."""
+        source, out = shlex.quote(str(data_dir / self.path)), shlex.quote(str(data_dir / folder))
+        if not self.raw:
+            return f"aroface data prepare {source} --out {out}"
+        aligned = shlex.quote(str(data_dir / f"{folder}_aligned"))
+        return f"aroface data prepare {source} --align --out {aligned} && aroface data prepare {aligned} --out {out}"
+
+
+@dataclass(frozen=True, slots=True)
 class Dataset(Entry):
-    """A training set in the InsightFace layout.
+    """A training set: records, in any layout of :mod:`aroface.datasets.formats.record_layout`.
 
     Attributes:
         folder: Folder of the set under the data folder.
+        form: Form in which its provider gives it out; None where that is a record set.
     """
 
     folder: str
+    form: ProviderForm | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Typical:
+    """Size of a benchmark as a sample of people, and the rate of strong networks on it.
+
+    Attributes:
+        people: Number of people.
+        trials: Number of pairs or probes that the rate is a share of.
+        rate: Accuracy, rank-1 rate or TAR, in (0, 1).
+    """
+
+    people: int
+    trials: int
+    rate: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +133,14 @@ class Benchmark(Entry):
         path: Path of the data, relative to the data folder.
         options: Options of the literature's embeddings: color, flip, fusion, alignment.
         ended: Day on which its provider ended the distribution; None where it is to be had.
+        typical: Size as a sample of people, for the power of comparisons; None where nobody has said.
     """
 
     protocol: str
     path: str
     options: dict[str, Any]
     ended: str | None = None
+    typical: Typical | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,11 +271,21 @@ def _alternatives(name: str) -> list[str]:
 
 def missing(entry: Entry, data_dir: Path) -> str | None:
     """Describe the missing files under ``data_dir`` in one line, with their source and place; None if none is."""
-    absent = [name for name in entry.files if not present(data_dir, name)]
+    absent = _absent(entry, data_dir)
     if not absent:
         return None
     what = f"{entry.title}: not in {data_dir}: {', '.join(absent)}; "
     terms = f"{entry.provider} ({entry.licence}), {entry.request}, there named {entry.listed_as}"
+    form = entry.form if isinstance(entry, Dataset) else None
+    if isinstance(entry, Dataset) and form is not None:
+        commands = form.commands(data_dir, entry.folder)
+        if (data_dir / form.path).exists():
+            return f"{what}{commands} makes it of what is from {terms}"
+        if not entry.downloads:
+            place = data_dir / form.path
+            return f"{what}request it from {terms}, and put {form.holds} into {place}: {commands} makes it"
+        fetch = f"aroface data fetch {entry.key} --data-dir {shlex.quote(str(data_dir))}"
+        return f"{what}{fetch} gets {form.holds} from {terms}, and {commands} makes it"
     if entry.downloads:
         return f"{what}aroface data fetch {entry.key} --data-dir {shlex.quote(str(data_dir))} gets it from {terms}"
     ended = entry.ended if isinstance(entry, Benchmark) else None
@@ -242,8 +295,27 @@ def missing(entry: Entry, data_dir: Path) -> str | None:
     return f"{what}request it from {terms}, and put the files under these names into {data_dir}"
 
 
+def is_fetched(entry: Entry, data_dir: Path) -> bool:
+    """Return whether a set is there as its provider gives it out, so that only preparing it is left."""
+    form = entry.form if isinstance(entry, Dataset) else None
+    return form is not None and (data_dir / form.path).exists()
+
+
+def _absent(entry: Entry, data_dir: Path) -> list[str]:
+    """Names of the missing files; none where the folder of a training set holds records of another layout."""
+    absent = [name for name in entry.files if not present(data_dir, name)]
+    if absent and isinstance(entry, Dataset):
+        try:
+            layout = find_layout(data_dir / entry.folder)
+        except InputError:  # whoever reads the set reports it
+            return []
+        if layout is not None and all((layout.folder / name).exists() for name in layout.files):
+            return []
+    return absent
+
+
 def listing(data_dir: Path, registries: Path = REGISTRIES) -> list[str]:
-    """List all entries, one a line: key, title, content, and presence on disk.
+    """List all entries, one a line: key, title, content, and presence on disk or what is missing.
 
     Args:
         data_dir: Folder of received sets.
@@ -254,8 +326,8 @@ def listing(data_dir: Path, registries: Path = REGISTRIES) -> list[str]:
     """
     rows = []
     for entry in read_all(registries).values():
-        fetch = f"aroface data fetch {entry.key}" if entry.downloads else f"see {entry.request}"
-        state = "there" if missing(entry, data_dir) is None else f"not in {data_dir}; {fetch}"
+        absent = _absent(entry, data_dir)
+        state = f"not in {data_dir}: {_some(absent)}; {_how(entry, data_dir)}" if absent else "there"
         rows.append((entry.key, entry.title, _holds(entry), state))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     return ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows]
@@ -271,12 +343,27 @@ def markdown(registries: Path = REGISTRIES) -> list[str]:
     for entry in read_all(registries).values():
         ended = entry.ended if isinstance(entry, Benchmark) else None
         how = "`aroface data fetch`" if entry.downloads else f"not distributed since {ended}" if ended else "to request"
+        how += ", then `aroface data prepare`" if isinstance(entry, Dataset) and entry.form is not None else ""
         place = entry.files[0] if len(entry.files) == 1 else f"{os.path.commonpath(entry.files)}/"
         held = _holds(entry) or entry.title
         lines.append(
             f"| `{entry.key}` | {held} | [{entry.provider}]({entry.request}), {entry.licence}; {how} | `{place}` |"
         )
     return lines
+
+
+def _some(names: list[str]) -> str:
+    folder = os.path.commonpath([str(Path(name).parent) for name in names]) if len(names) > 1 else ""
+    inside = [str(Path(name).relative_to(folder)) for name in names]
+    return f"{folder}/ ({', '.join(inside)})" if folder else ", ".join(names)
+
+
+def _how(entry: Entry, data_dir: Path) -> str:
+    """Command or page that an entry comes from."""
+    if isinstance(entry, Dataset) and entry.form is not None and is_fetched(entry, data_dir):
+        return entry.form.commands(data_dir, entry.folder)
+    how = f"aroface data fetch {entry.key}" if entry.downloads else f"see {entry.request}"
+    return f"{how}, then aroface data prepare" if isinstance(entry, Dataset) and entry.form else how
 
 
 def _holds(entry: Entry) -> str:
@@ -291,6 +378,8 @@ def _read(path: str | PathLike[str], schema: str, kind: type[EntryT]) -> dict[st
     for key, written in entries.items():
         fields = {"counts": {}, **written, "key": key, "downloads": _downloads(written.get("fetch", []), path, key)}
         fields.pop("fetch", None)
+        fields |= {"form": ProviderForm(**written["form"])} if "form" in written else {}
+        fields |= {"typical": Typical(**written["typical"])} if "typical" in written else {}
         inside = f"{written['folder']}/" if "folder" in written else ""
         fields["files"] = tuple(f"{inside}{name}" for name in written["files"])
         found[key] = kind(**fields)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from aroface.errors import InputError
+from aroface.files import refuse_special
 
 PAUSES = (0.1, 0.4, 1.6, 6.4)
 """Seconds between one attempt and the next."""
@@ -66,11 +67,12 @@ class SteadyFile:
         size: Size in bytes.
 
     Raises:
-        InputError: The file is not there, or cannot be opened.
+        InputError: The file is not there, is no regular one, or cannot be opened.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        refuse_special(path)
         self._descriptor = retrying(lambda: os.open(path, os.O_RDONLY), path)
         weakref.finalize(self, os.close, self._descriptor)
         self.size = os.fstat(self._descriptor).st_size

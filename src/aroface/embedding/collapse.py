@@ -6,16 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from aroface.embedding.feature_store import Rows, StoredFeatures
+from aroface.embedding.feature_store import Rows
 from aroface.embedding.image_source import Images
 from aroface.errors import InputError
 
-THRESHOLD_STEP = 0.01
-"""Step of the thresholds of ten-fold accuracy, as a squared distance of unit vectors."""
+REMEDY = "the network has collapsed, or its embeddings are another output (--output)"
+"""Remedy of an error about embeddings that do not distinguish images."""
 
-_REMEDY = "the network has collapsed, or its embeddings are another output (--output)"
 _ALIKE = 1e-5  # largest difference between unit vectors that are called the same
 _ENOUGH = 8  # different images after which embeddings that are all the same are not waited for any longer
 
@@ -47,30 +45,5 @@ def distinct(
         raise InputError(
             f"the embeddings do not distinguish images: {different} different ones of {spec['path']} have the same",
             file=checkpoint["weights"]["file"],
-            remedy=_REMEDY,
-        )
-
-
-def check_distances(distances: NDArray[np.float64], features: StoredFeatures) -> None:
-    """Refuse labelled pairs whose distances all fall within one threshold step, so that no threshold separates them.
-
-    Ten-fold accuracy then counts how many pairs of each fold are genuine, whatever the embeddings are, and on bootstrap
-    replicates, whose folds are uneven, something else than on the pairs themselves.
-
-    Args:
-        distances: (N,) squared distances of unit features, of the images as they are.
-        features: Features whose pairs they are.
-
-    Raises:
-        InputError: The largest distance exceeds the smallest by less than :data:`THRESHOLD_STEP`.
-    """
-    low, high = float(distances.min()), float(distances.max())
-    if high - low < THRESHOLD_STEP:
-        run = features.index["checkpoint"]["run"]
-        between = f"the squared distances of all {len(distances)} pairs are {low:.4g} to {high:.4g}"
-        raise InputError(
-            f"the embeddings of {run} do not distinguish images: {between}",
-            file=features.folder,
-            expected=f"a difference of more than one threshold step, {THRESHOLD_STEP}",
-            remedy=f"{_REMEDY}, or the images are all alike",
+            remedy=REMEDY,
         )

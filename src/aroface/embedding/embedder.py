@@ -79,6 +79,12 @@ class Embedder:
         on_cpu = self.device.type == "cpu" and not getattr(self.network, "on_gpu", False)
         return CPU_BATCH_SIZE if on_cpu else BATCH_SIZE
 
+    @property
+    def at_once(self) -> int | None:
+        """Number of images that the network takes in one forward pass, None for any number."""
+        number: int | None = getattr(self.network, "at_once", None)
+        return number
+
     def prepare(self, images: Tensor) -> Tensor:
         """Input of the network for RGB images (N, 3, size, size) with values in 0..255, differentiably."""
         if self.color == "BGR":

@@ -8,6 +8,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,11 +22,11 @@ from aroface.device import choose_device
 from aroface.embedding.embedder import Embedder, load_embedder
 from aroface.errors import InputError
 from aroface.files import HASH_DIGITS, sha256_file
-from aroface.models.checkpoint import load_foreign
+from aroface.models.checkpoint import load_released
 from aroface.models.import_released import RELEASED, UNKNOWN
 from aroface.models.layouts import Color, holds_weights
 from aroface.models.registry import build
-from aroface.models.run_folder import read_checkpoint
+from aroface.models.run_folder import INPUT, read_checkpoint
 from aroface.onnx_program import (
     SUFFIX,
     TIME_LIMIT,
@@ -33,17 +34,14 @@ from aroface.onnx_program import (
     TimeLimitError,
     agree,
     read_graph,
+    sample_of,
     trial_images,
     weight_files,
 )
 
-SIZE, MEAN, STD = 112, 127.5, 127.5
-COLOR: Color = "RGB"
-"""Defaults of the input where neither the file nor the user declares it: insightface's."""
-
 _FLOATS: dict[str, type[np.floating[Any]]] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _ROUNDING = {np.float32: 1e-3, np.float16: 1e-2}  # of embeddings, as a share of the largest value
-_TRIAL = 3  # images that a model for any number of them is tried on
+_TRIAL = 3  # images that a model is tried on first, and of each batch alone
 _LONGEST = 4096  # numbers that an embedding has at most; scores of classes have more
 
 LARGEST_SIDE = 4096
@@ -96,6 +94,7 @@ def open_model(
     device: str | None = None,
     threads: int | None = None,
     time_limit: float = TIME_LIMIT,
+    batch_size: int | None = None,
 ) -> Model:
     """Open whatever lies at ``path``: a run folder, an ``.onnx`` file, or else a released checkpoint or its folder.
 
@@ -106,6 +105,8 @@ def open_model(
         device: Device of torch or onnxruntime; by default the GPU if there is one that can be used.
         threads: Number of threads of onnxruntime; its own choice by default.
         time_limit: Longest time in seconds that one batch of an ONNX model may take.
+        batch_size: Number of images of a batch that an ONNX model will get, and is tried on as far as that fits the
+            device; a larger one is tried when it comes.
 
     Raises:
         InputError: Nothing is there, it is of no such kind or damaged, it takes or gives something else than images and
@@ -120,7 +121,7 @@ def open_model(
     if file.is_dir() and not holds_weights(file):
         return _open_run(file, label, declared, device)
     if file.suffix.lower() == SUFFIX and not file.is_dir():
-        return _open_onnx(file, label, declared, device, threads, time_limit)
+        return _open_onnx(file, label, declared, device, threads, time_limit, batch_size)
     return _open_checkpoint(file, label, declared, device)
 
 
@@ -133,27 +134,35 @@ def _open_run(folder: Path, name: str, declared: Declared, device: str | None) -
 
 
 def _open_checkpoint(path: Path, name: str, declared: Declared, device: str | None) -> Model:
-    if declared.size not in (None, SIZE) or declared.output is not None or declared.crop is not None:
+    if declared.size not in (None, INPUT["size"]) or declared.output is not None or declared.crop is not None:
         raise InputError(
-            "--size, --output and --crop are for ONNX models", file=path, expected=f"a side of {SIZE} pixels"
+            "--size, --output and --crop are for ONNX models", file=path, expected=f"a side of {INPUT['size']} pixels"
         )
-    foreign = load_foreign(path, declared.color)
-    network = build(foreign.arch, foreign.embedding_size)
-    network.load_state_dict(foreign.state)
+    released = load_released(path, declared.color)
+    network = build(released.arch, released.embedding_size)
+    network.load_state_dict(released.state)
     torch_device = choose_device(device)
     network.eval().requires_grad_(False).to(torch_device)
     # Weights for BGR have been turned round: what was loaded takes RGB.
-    form = _form(Declared(COLOR, declared.mean, declared.std, SIZE), {})
+    form = _form(Declared(INPUT["color"], declared.mean, declared.std, INPUT["size"]), {})
     embedder = Embedder(
-        network, torch_device, form["size"], form["color"], form["mean"], form["std"], dimension=foreign.embedding_size
+        network, torch_device, form["size"], form["color"], form["mean"], form["std"], dimension=released.embedding_size
     )
     return Model(
-        name, embedder, _describe(foreign.file, foreign.arch, form, foreign.embedding_size, sha256_file(foreign.file))
+        name,
+        embedder,
+        _describe(released.file, released.arch, form, released.embedding_size, sha256_file(released.file)),
     )
 
 
 def _open_onnx(
-    path: Path, name: str, declared: Declared, device: str | None, threads: int | None, time_limit: float
+    path: Path,
+    name: str,
+    declared: Declared,
+    device: str | None,
+    threads: int | None,
+    time_limit: float,
+    batch_size: int | None,
 ) -> Model:
     model = read_graph(path)
     files = [path, *weight_files(path, model)]
@@ -170,11 +179,12 @@ def _open_onnx(
             size = f"{form['size']}×{form['size']}"
             raise InputError(f"a crop of {_times(given.crop)} of images of {size}", file=path, remedy="see --size")
         form["crop"] = [*given.crop]
-    images = _trial_batch(form, given)
-    output = _output_of(program, given, images, declared.output, path)
-    network = OnnxNetwork(program, given, output)
+    trial = partial(_trial_batch, form, given)
+    output = _output_of(program, given, trial(given.batch or _TRIAL), declared.output, path)
+    network = OnnxNetwork(program, given, output, trial, path)
     cpu = torch.device("cpu")  # onnxruntime copies its input elsewhere by itself
     embedder = Embedder(network, cpu, form["size"], form["color"], form["mean"], form["std"], output.dimension)
+    network.try_batch(min(batch_size or embedder.batch_size, embedder.batch_size))  # a larger one may never come
     described = _describe(path, arch, form, output.dimension, _joint_hash(files))
     return Model(name, embedder, described)
 
@@ -222,9 +232,8 @@ def _metadata(metadata: Mapping[str, str], key: str, default: Item, path: Path) 
 
 def _form(declared: Declared, own: Mapping[str, Any]) -> dict[str, Any]:
     """Size, colour order and normalisation: as declared, else as in the file, else the defaults."""
-    defaults = {"size": SIZE, "color": COLOR, "mean": MEAN, "std": STD}
-    given = {key: getattr(declared, key) for key in defaults if getattr(declared, key) is not None}
-    return {**defaults, **{key: own[key] for key in defaults if key in own}, **given}
+    given = {key: getattr(declared, key) for key in INPUT if getattr(declared, key) is not None}
+    return {**INPUT, **{key: own[key] for key in INPUT if key in own}, **given}
 
 
 def _describe(path: Path, arch: str, form: Mapping[str, Any], dimension: int, sha256: str) -> dict[str, Any]:
@@ -308,9 +317,8 @@ class _Output:
     apart: bool = False
 
 
-def _trial_batch(form: Mapping[str, Any], given: _Input) -> NDArray[Any]:
-    """Different images as the model takes them, of the number that it takes."""
-    count = _TRIAL if given.batch is None else given.batch
+def _trial_batch(form: Mapping[str, Any], given: _Input, count: int) -> NDArray[Any]:
+    """Different images as the model takes them."""
     pixels = trial_images(count, form["size"]).astype(np.float32).transpose(0, 3, 1, 2)
     values = _cropped((pixels - form["mean"]) / form["std"], given.crop)
     return np.ascontiguousarray(values, dtype=given.dtype)
@@ -344,17 +352,35 @@ def _output_of(program: Program, given: _Input, images: NDArray[Any], wanted: st
         return _output_of(program, replace(given, batch=1), images[:1], wanted, path)
     number = _choose_output(chosen, found, len(images), path)
     together = _rows(found[number])
-    alone = np.concatenate([_alone(program, given, chosen[number], image) for image in images])
     output = _Output(chosen[number], together.shape[1], given.batch)
-    if agree(together, alone, _ROUNDING[together.dtype.type]):
+    if not _are_mixed(program, given, output.name, images, together, path):
         return output
-    again = np.concatenate([_alone(program, given, chosen[number], image) for image in images])
-    if not agree(again, alone, _ROUNDING[again.dtype.type]):
+    return replace(output, batch=1) if given.batch is None else replace(output, apart=True)
+
+
+def _are_mixed(
+    program: Program, given: _Input, name: str, images: NDArray[Any], together: NDArray[Any], path: Path
+) -> bool:
+    """Tell whether a model mixes the images of a batch, by some of them alone; if it does, print that.
+
+    Raises:
+        InputError: The same image gets another embedding each time.
+    """
+    sample = sample_of(len(images), _TRIAL)
+    rounding = _ROUNDING[together.dtype.type]
+
+    def alone() -> NDArray[Any]:
+        return np.concatenate([_alone(program, given, name, images[number]) for number in sample])
+
+    first = alone()
+    if agree(together[sample], first, rounding):
+        return False
+    if not agree(alone(), first, rounding):
         remedy = "export it for inference: model.eval(), without dropout or noise"
         raise InputError("the same image gets another embedding each time", file=path, remedy=remedy)
     tell = f"{path}: an image's embedding depends on the others of its batch: one image at a time"
     print(tell, file=sys.stderr)
-    return replace(output, batch=1) if given.batch is None else replace(output, apart=True)
+    return True
 
 
 def _alone(program: Program, given: _Input, name: str, image: NDArray[Any]) -> NDArray[Any]:
@@ -393,10 +419,35 @@ class OnnxNetwork:
         program: Model in onnxruntime.
         given: Description of its input.
         output: Description of its output, and of the images that it takes at once.
+        trial: Function from a number to as many different images, as the model takes them.
+        path: Path of its file.
     """
 
-    def __init__(self, program: Program, given: _Input, output: _Output) -> None:
+    def __init__(
+        self, program: Program, given: _Input, output: _Output, trial: Callable[[int], NDArray[Any]], path: Path
+    ) -> None:
         self._program, self._given, self._output = program, given, output
+        self._trial, self._path, self._tried = trial, path, _TRIAL
+
+    @property
+    def at_once(self) -> int | None:
+        """Number of images that a call of the model embeds, None for any number."""
+        return 1 if self._output.apart else self._output.batch
+
+    def try_batch(self, count: int) -> None:
+        """Try a model for any number of images on so many; if it mixes them, it gets one at a time from now on.
+
+        A batch that is no larger than one it was tried on is not tried again.
+
+        Raises:
+            InputError: Onnxruntime fails, or the same image gets another embedding each time.
+        """
+        if self._output.batch is not None or count <= self._tried:
+            return
+        images = self._trial(count)
+        if _are_mixed(self._program, self._given, self._output.name, images, self._run(images), self._path):
+            self._output = replace(self._output, batch=1)
+        self._tried = count
 
     @property
     def on_gpu(self) -> bool:
@@ -411,8 +462,8 @@ class OnnxNetwork:
         """
         cut = _cropped(images.cpu().numpy(), self._given.crop)
         values = np.ascontiguousarray(cut, dtype=self._given.dtype)
-        fixed = self._output.batch
-        step = 1 if self._output.apart else fixed or max(len(values), 1)
+        self.try_batch(len(values))
+        step = self.at_once or max(len(values), 1)
         parts = [self._run(values[start : start + step]) for start in range(0, len(values), step)]
         return torch.from_numpy(np.concatenate(parts).astype(np.float32, copy=False))
 

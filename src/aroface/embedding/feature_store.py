@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aroface.errors import InputError
-from aroface.files import atomic_open, read_json, write_json, writing
+from aroface.files import atomic_open, read_json, refuse_special, write_json, writing
 from aroface.results import INDEX, PROGRESS
 
 Rows = NDArray[np.float32]
@@ -70,6 +70,7 @@ def open_features(folder: str | PathLike[str]) -> StoredFeatures:
 
 
 def _load(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    refuse_special(path)
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:

@@ -15,6 +15,7 @@ from aroface.embedding.embedder import BATCH_SIZE, Embedder
 from aroface.embedding.pairs import decode_numbers
 from aroface.evaluation.metrics.verification import accuracy, pair_distances
 from aroface.faces.geometry import TEMPLATE_SIZE
+from aroface.models.run_folder import INPUT
 
 
 def pair_validation(sets: Mapping[str, Path], *, check_images: bool = True) -> Callable[[nn.Module], dict[str, float]]:
@@ -44,7 +45,7 @@ def pair_validation(sets: Mapping[str, Path], *, check_images: bool = True) -> C
         device = next(network.parameters()).device
         with torch.no_grad():
             dimension = network(torch.zeros(1, 3, TEMPLATE_SIZE, TEMPLATE_SIZE, device=device)).shape[1]
-        embedder = Embedder(network, device, TEMPLATE_SIZE, "RGB", 127.5, 127.5, dimension)
+        embedder = Embedder(network, device, **INPUT, dimension=dimension)
         found = {}
         for name, pairs in read.items():
             count = len(pairs.images)

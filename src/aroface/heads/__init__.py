@@ -1,1 +1,1 @@
-"""Objectives of face recognition and the sharded classifier that uses them."""
+"""Heads (margin losses) of face recognition, and the sharded classifier that uses them."""

@@ -15,7 +15,7 @@ class ArcFaceOptions(MarginOptions):
 
     Attributes:
         gradient: See :data:`aroface.heads.base.Gradient`; ``straight_through`` applies the margin without gradient.
-        guard: Whether the logit keeps falling where angle + m would pass pi, see :func:`aroface.heads.base.turned`.
+        guard: True if the logit keeps falling where angle + m would pass pi, see :func:`aroface.heads.base.turned`.
     """
 
     gradient: Gradient = "straight_through"

@@ -91,7 +91,7 @@ class Head(nn.Module, ABC):
         Args:
             norms: Lengths (b,) of the features before normalisation.
             generator: Source of random draws, on any device; None for torch's global one.
-            update_statistics: Whether running statistics of the norms, if there are any, move.
+            update_statistics: True if running statistics of the norms, if there are any, move.
 
         Returns:
             Terms (b, k), k the same at each call.
@@ -148,7 +148,7 @@ def turned(cosines: Tensor, margin: float | Tensor, *, guard: bool = False) -> T
     Args:
         cosines: Cosines (B,) in [-1, 1].
         margin: Margin in radians, one or (B,).
-        guard: Whether to keep the result falling with the angle: where the larger angle would pass pi, m sin(m) is
+        guard: True to keep the result falling with the angle: where the larger angle would pass pi, m sin(m) is
             subtracted from the cosine instead (the ArcFace paper's code).
     """
     m = torch.as_tensor(margin, dtype=torch.float64) if isinstance(margin, float | int) else margin

@@ -20,7 +20,7 @@ class ElasticFaceOptions(MarginOptions):
     Attributes:
         variant: Margin added to the angle (``arc``) or subtracted from the cosine (``cos``); m is the margins' mean.
         sigma: Standard deviation of the margins, >= 0.
-        plus: Whether the largest margin of the batch goes to the sample farthest from its class, and so on down,
+        plus: True if the largest margin of the batch goes to the sample farthest from its class, and so on down,
             instead of independent draws. ``released`` hands the sorted margins out by the inverse of that order, as the
             authors' code does, which mixes them again. Over the batch of all ranks, where that code has one rank's.
         gradient: Gradient of ``arc``, see :data:`aroface.heads.base.Gradient`; the two are the same for ``cos``.

@@ -21,7 +21,7 @@ class MagFaceOptions(HeadOptions):
         margin_min: Margin in radians of a feature of length ``norm_min``, in [0, pi).
         margin_max: Margin in radians of a feature of length ``norm_max``, in [``margin_min``, pi).
         lambda_g: Weight of the term that rewards long features, >= 0.
-        easy_margin: Whether the margin applies only where the angle is below a right one, as in the authors' code;
+        easy_margin: True if the margin applies only where the angle is below a right one, as in the authors' code;
             otherwise it does wherever angle + margin stays below pi, with ArcFace's guard beyond.
     """
 

@@ -124,9 +124,9 @@ class Classifier(nn.Module):
         Args:
             embeddings: Embeddings (b, D), not normalised; b is the same on all ranks.
             labels: Labels int64 (b,), in [0, num_classes).
-            update_statistics: Whether running statistics of the head move; not so in the adversary's pass.
-            weight_gradient: Whether the weights may get a gradient; False saves its computation.
-            checked: Whether sizes and labels are compared between the ranks first, which waits for the device.
+            update_statistics: True if running statistics of the head move; not so in the adversary's pass.
+            weight_gradient: True if the weights may get a gradient; False saves its computation.
+            checked: True if sizes and labels are compared between the ranks first, which waits for the device.
             generator: Source of the head's random draws.
 
         Raises:

@@ -135,7 +135,7 @@ def check_fit(
 
 
 @dataclass(frozen=True, slots=True)
-class Foreign:
+class ReleasedCheckpoint:
     """A backbone that another project released.
 
     Attributes:
@@ -163,7 +163,7 @@ UNTOLD = "if it is so: the file does not tell, --color does"
 """In place of what says the order of the channels, where nothing does."""
 
 
-def load_foreign(path: str | PathLike[str], color: Color | None = None, *, look: bool = False) -> Foreign:
+def load_released(path: str | PathLike[str], color: Color | None = None, *, look: bool = False) -> ReleasedCheckpoint:
     """Read the backbone that another project released.
 
     Understood are state dicts with the names of insightface and ARoFace (IResNet, MobileFaceNet) and of AdaFace, TFace
@@ -200,7 +200,7 @@ def load_foreign(path: str | PathLike[str], color: Color | None = None, *, look:
     _check_finite(state, file)
     order, source = _color(color, layout, found, file, look)
     state = state if order == "RGB" else _reversed_input(state)
-    return Foreign(arch, embedding_size, state, layout, order, file, source, found.left_out)
+    return ReleasedCheckpoint(arch, embedding_size, state, layout, order, file, source, found.left_out)
 
 
 def _color(color: Color | None, layout: Layout, found: Backbone, file: Path, look: bool) -> tuple[Color, str]:

@@ -9,9 +9,10 @@ from typing import Any
 from aroface.environment_lock import lock_state
 from aroface.errors import InputError
 from aroface.files import read_json, sha256_file, write_json
-from aroface.models.checkpoint import Foreign, load_foreign, save_weights
+from aroface.models.checkpoint import ReleasedCheckpoint, load_released, save_weights
 from aroface.models.layouts import Color
 from aroface.models.registry import ARCHITECTURES, build
+from aroface.models.run_folder import INPUT
 from aroface.omissions import Omissions
 from aroface.provenance import git_commit, hardware, versions
 from aroface.results import CHECKPOINT, WEIGHTS
@@ -19,7 +20,6 @@ from aroface.results import CHECKPOINT, WEIGHTS
 SCHEMA = 1
 RELEASED = "released"
 UNKNOWN = "unknown"
-_INPUT = {"size": 112, "color": "RGB", "mean": 127.5, "std": 127.5}
 
 
 def import_checkpoint(
@@ -39,7 +39,7 @@ def import_checkpoint(
     The weights written take RGB, whatever the file's take; what was found and done is in ``released``.
 
     Args:
-        file: File that :func:`aroface.models.checkpoint.load_foreign` reads.
+        file: File that :func:`aroface.models.checkpoint.load_released` reads.
         out: Run folder; one that an import made is made again.
         color: Order of the channels that the weights were trained on; by default that of the file's layout.
         mean: Value subtracted from pixel values in 0..255, 127.5 by default.
@@ -53,7 +53,7 @@ def import_checkpoint(
         The path of ``checkpoint.json``.
 
     Raises:
-        InputError: No such checkpoint (see :func:`aroface.models.checkpoint.load_foreign`), or one of another
+        InputError: No such checkpoint (see :func:`aroface.models.checkpoint.load_released`), or one of another
             architecture; or the folder holds a trained run.
     """
     if arch is not None and arch not in ARCHITECTURES:
@@ -62,14 +62,14 @@ def import_checkpoint(
     if folder.exists() and not folder.is_dir():
         raise InputError("a file", file=folder, expected="a folder for the run", remedy="name another by --out")
     _refuse_trained(folder)
-    found = load_foreign(file, color)
+    found = load_released(file, color)
     if arch not in (None, found.arch):
         raise InputError(f"holds {found.arch}", file=file, expected=arch)
     omissions = Omissions()
     omissions.extend("tensors that are no part of the backbone", found.left_out)
     omissions.tell()
     given = {key: value for key, value in (("mean", mean), ("std", std)) if value is not None}
-    form = {**_INPUT, **given}
+    form = {**INPUT, **given}
     run = name or folder.resolve().name
     model = build(found.arch, found.embedding_size)
     model.load_state_dict(found.state)
@@ -85,7 +85,9 @@ def _refuse_trained(folder: Path) -> None:
         raise InputError("holds a trained run", file=folder, expected="a folder of its own", remedy="choose another")
 
 
-def _describe(found: Foreign, folder: Path, experiment: dict[str, Any], form: dict[str, Any]) -> dict[str, Any]:
+def _describe(
+    found: ReleasedCheckpoint, folder: Path, experiment: dict[str, Any], form: dict[str, Any]
+) -> dict[str, Any]:
     weights, file = folder / WEIGHTS, found.file
     return {
         "experiment": experiment,

@@ -9,7 +9,7 @@ from typing import Any
 
 from aroface.errors import escaped, printable
 from aroface.files import sha256_file
-from aroface.models.checkpoint import load_foreign
+from aroface.models.checkpoint import load_released
 from aroface.models.import_released import UNKNOWN
 from aroface.models.layouts import Color, holds_weights
 from aroface.models.registry import ARCHITECTURES, measure
@@ -28,7 +28,7 @@ def describe(path: str | PathLike[str], color: Color | None = None) -> list[str]
     """Lines on a run folder, or on a file that others released.
 
     Args:
-        path: Folder with ``checkpoint.json``, an ONNX file, or what :func:`aroface.models.checkpoint.load_foreign`
+        path: Folder with ``checkpoint.json``, an ONNX file, or what :func:`aroface.models.checkpoint.load_released`
             reads.
         color: Order of the channels that the file's weights take; by default that of its layout.
 
@@ -75,7 +75,7 @@ def _origin_lines(checkpoint: Mapping[str, Any]) -> list[str]:
 
 
 def _file_lines(path: Path, color: Color | None) -> list[str]:
-    found = load_foreign(path, color, look=True)
+    found = load_released(path, color, look=True)
     left = f"{len(found.left_out)} tensors that are no part of the backbone: {', '.join(found.left_out[:3])}"
     return [
         *_network_lines(found.arch, found.embedding_size),

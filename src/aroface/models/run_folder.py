@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from aroface.errors import InputError
+from aroface.faces.geometry import TEMPLATE_SIZE
 from aroface.files import read_json, sha256_file
 from aroface.models.checkpoint import load_weights
 from aroface.models.registry import Backbone, build
 from aroface.results import CHECKPOINT
+
+INPUT: Mapping[str, Any] = {"size": TEMPLATE_SIZE, "color": "RGB", "mean": 127.5, "std": 127.5}
+"""Input of a network that is trained here, and of a released one that says nothing else."""
 
 _KEYS = {"run", "experiment", "recipe", "recipe_hash", "weights", "input", "embedding_size", "data", "source"}
 

@@ -62,7 +62,7 @@ class Configuration:
     """Configuration files, checked and laid over each other.
 
     Attributes:
-        file: the files, as errors call them.
+        file: Names of the files, as errors give them.
         values: Values as ``config.schema.json`` describes them.
     """
 
@@ -80,13 +80,13 @@ class Experiment:
     """A method trained on a data set with a backbone, once for each seed; or what others released of it.
 
     Attributes:
-        method: key in ``methods.yaml``.
-        dataset: key of the training set.
-        arch: name of the backbone.
-        seeds: one run each.
-        recipe: the resolved recipe, as ``recipe.schema.json`` describes it; None of released weights.
-        released: the weights that are taken as they are; None where they are trained.
-        benchmarks: those that its runs are evaluated on; None for all.
+        method: Key in ``methods.yaml``.
+        dataset: Key of the training set.
+        arch: Name of the backbone.
+        seeds: Seeds, one run each.
+        recipe: Resolved recipe, as ``recipe.schema.json`` describes it; None of released weights.
+        released: Weights that are taken as they are; None where they are trained.
+        benchmarks: Benchmarks that its runs are evaluated on; None for all.
         label: Text that tells it from others of its method, data set and backbone; empty where there are none.
         where: Place in the configuration that declares it.
     """
@@ -156,12 +156,12 @@ def read_configuration(
     """Read the defaults and lay ``files``, then ``changes``, over them, each checked where it is laid.
 
     Args:
-        files: configuration files; the last one wins.
-        changes: keys given on Snakemake's command line.
-        root: folder of the repository.
+        files: Configuration files; the last one wins.
+        changes: Keys given on Snakemake's command line.
+        root: Folder of the repository.
 
     Raises:
-        InputError: one line with file and key.
+        InputError: One line with file and key.
     """
     values = read_yaml(shipped(root / DEFAULTS))
     layers: list[tuple[str, Any]] = [(str(file), read_yaml(file)) for file in files]
@@ -201,7 +201,7 @@ def read_methods(root: Path = Path()) -> dict[str, dict[str, Any]]:
     """The methods by key, each with ``label``, ``head`` and ``adversary``.
 
     Raises:
-        InputError: the registry is malformed.
+        InputError: The registry is malformed.
     """
     return _read_registry(root / METHODS, "methods")
 
@@ -210,7 +210,7 @@ def read_recipes(root: Path = Path()) -> dict[str, dict[str, Any]]:
     """The named recipes by key, each with ``recipe`` and, where there are any, ``extends`` and ``datasets``.
 
     Raises:
-        InputError: the registry is malformed.
+        InputError: The registry is malformed.
     """
     return _read_registry(root / RECIPES, "recipes")
 
@@ -227,10 +227,10 @@ def read_experiments(configuration: Configuration, *, root: Path = Path()) -> tu
 
     Args:
         configuration: Configuration as :func:`read_configuration` returns it.
-        root: folder of the repository.
+        root: Folder of the repository.
 
     Raises:
-        InputError: an unknown method or recipe, a recipe that is not valid, or an experiment declared twice.
+        InputError: An unknown method or recipe, a recipe that is not valid, or an experiment declared twice.
     """
     declared = configuration.values["experiments"]
     methods, recipes = read_methods(root), read_recipes(root)
@@ -331,14 +331,14 @@ def resolve_recipe(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str,
     """Lay the parts of a recipe over each other, the first of them complete.
 
     Args:
-        layers: the parts, each with the file and record that it comes from.
+        layers: Parts, each with the file and record that it comes from.
 
     Returns:
         The recipe; one without an adversary says nothing else of it, so that the adversary's options leave it alone,
         and none says what it may leave out or what has no effect on it.
 
     Raises:
-        InputError: names the part that made the recipe invalid, and the key.
+        InputError: Names the part that made the recipe invalid, and the key.
     """
     recipe: dict[str, Any] = {}
     for place, layer in layers:

@@ -46,18 +46,18 @@ class DataSource:
     """A data set, or weights that others released, as jobs see it.
 
     Attributes:
-        name: its key.
-        label: its name in tables.
+        name: Key of the set.
+        label: Name in tables.
         kind: Kind of the set, or ``checkpoint``.
-        manifest_hash: hash of its identity.
-        path: a folder, or a file of pairs, below ``results/data``.
+        manifest_hash: Hash of its identity.
+        path: Folder, or file of pairs, below ``results/data``.
         manifest: Manifest that making the set, or checking a received one, writes; weights have none and are their
             own.
         received: True if it comes from others.
         fetchable: True if it can be downloaded without registration.
         options: Options by which the literature embeds it, if it is a received benchmark.
         target: Target of the link ``path``, if it is received and exists.
-        missing: one line on what is missing and how to get it, if it is received and not there.
+        missing: Line on what is missing and how to get it, if it is received and not there.
     """
 
     name: str
@@ -88,13 +88,13 @@ class Making:
     """A command that makes one or more data sets.
 
     Attributes:
-        name: key of the set.
+        name: Key of the set.
         verb: Verb of ``aroface data``.
         folder: Folder of photographs, if it packs one.
         spec: Specification of the content.
         spec_file: File of that specification.
         out: Folder or file of the sets.
-        manifests: files that are there once they are made.
+        manifests: Files that are there once they are made.
         hashes: Hashes of the photographs, if it packs any.
     """
 
@@ -121,11 +121,11 @@ class Sources:
     """The data sets that a configuration may name; received ones are looked at when they are asked for.
 
     Args:
-        configuration: paths and ``data``.
-        root: folder of the repository.
+        configuration: Configuration, of which paths and ``data`` count.
+        root: Folder of the repository.
 
     Raises:
-        InputError: a registry or a declaration is malformed, or a name is taken.
+        InputError: A registry or a declaration is malformed, or a name is taken.
     """
 
     def __init__(self, configuration: Configuration, *, root: Path = Path()) -> None:
@@ -149,7 +149,7 @@ class Sources:
         """The training set ``name``; ``where`` is the key that names it in the configuration.
 
         Raises:
-            InputError: there is none of this name, or what lies there is damaged.
+            InputError: There is none of this name, or what lies there is damaged.
         """
         if name in self._datasets and name not in self._found:
             entry = self._datasets[name]
@@ -160,7 +160,7 @@ class Sources:
         """The set ``name`` that models are evaluated on; ``where`` is the key that names it in the configuration.
 
         Raises:
-            InputError: there is none of this name, or what lies there is damaged.
+            InputError: There is none of this name, or what lies there is damaged.
         """
         if name in self._benchmarks and name not in self._found:
             entry = self._benchmarks[name]
@@ -181,7 +181,7 @@ class Sources:
         """The printed name of a training set, which need not be there; ``where`` is the key that names it.
 
         Raises:
-            InputError: there is none of this name.
+            InputError: There is none of this name.
         """
         return self._datasets[name].title if name in self._datasets else self.training_set(name, where).label
 

@@ -17,8 +17,8 @@ class Figure:
 
     Attributes:
         name: Name of its files and of the rule that draws it.
-        kind: key of :data:`aroface.reporting.figures.registry.FIGURE_KINDS`.
-        benchmark: name of the benchmark whose records it shows; None of kinds that show no records.
+        kind: Key of :data:`aroface.reporting.figures.registry.FIGURE_KINDS`.
+        benchmark: Name of the benchmark whose records it shows; None of kinds that show no records.
     """
 
     name: str
@@ -67,7 +67,7 @@ def read_figures(plan: Plan) -> dict[str, Figure]:
     Experiments laid over a configuration may be none with an adversary; with ``render_only`` nothing may be there yet.
 
     Raises:
-        InputError: two figures have one name, or a figure's benchmark is not one that its kind can show.
+        InputError: Two figures have one name, or a figure's benchmark is not one that its kind can show.
     """
     figures: dict[str, Figure] = {}
     for number, entry in enumerate(plan.values["figures"]):

@@ -18,12 +18,14 @@ CLAIMS = Path("paper_tables/claims.yaml")
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _FILLED_IN = re.compile(r"[{}]|<[a-z][a-z0-9_]*>")  # Snakemake's wildcards and path variables
 _NO_UTF8 = re.compile("[\ud800-\udfff]")
+_NAME_BYTES = 255  # of a file or folder, as Linux has it
+_PATH_BYTES = 3000  # of the 4,095 that Linux takes: the rest is for what lies below
 
 
 def check_path(
     path: str | os.PathLike[str], *, file: str | None = None, where: str | None = None, pattern: bool = False
 ) -> None:
-    """Refuse a path that a log, a JSON file or Snakemake cannot hold.
+    """Refuse a path that a log, a JSON file, a disk or Snakemake cannot hold, or that only a shell would fill in.
 
     Args:
         path: The path as it was written.
@@ -32,14 +34,22 @@ def check_path(
         pattern: True if Snakemake reads it as the pattern of an input or output, in which it fills in wildcards.
 
     Raises:
-        InputError: The path holds a line break or another control character, is not UTF-8, or holds what Snakemake
-            fills in.
+        InputError: The path holds a line break or another control character, is not UTF-8, has a name that is too long,
+            begins with a tilde, or holds what Snakemake fills in.
     """
     text = os.fspath(path)
     if found := _CONTROL.search(text):
         problem, remedy = f"{text!r} holds the control character {found[0]!r}", "choose a name without it"
     elif _NO_UTF8.search(text):
         problem, remedy = f"{text!a} is not UTF-8", "choose a name in UTF-8"
+    elif (longest := max((len(part.encode()), part) for part in text.split("/")))[0] > _NAME_BYTES:
+        problem = f"the name {longest[1][:20]!r}… has {longest[0]} bytes"
+        remedy = f"choose one of at most {_NAME_BYTES}, the most that a disk takes"
+    elif (size := len(text.encode())) > _PATH_BYTES:
+        problem, remedy = f"a path of {size:,} bytes", f"choose one of at most {_PATH_BYTES:,}"
+    elif text.startswith("~"):
+        problem = f"{text!r} begins with '~', which is no home folder here"
+        remedy = f"write the path out, or ./{text} for a folder of that name"
     elif pattern and (found := _FILLED_IN.search(text)):
         problem, remedy = f"{text!r} holds {found[0]!r}, which Snakemake fills in", "choose a name without it"
     else:

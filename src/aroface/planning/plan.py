@@ -44,8 +44,8 @@ class PlannedRun:
         name: ``{method}-{dataset}-{arch}-s{seed}-{first digits of the hash}``, of released weights with ``released``
             in the place of the seed.
         experiment: Experiment that it belongs to.
-        seed: its seed.
-        source: its training set, or the file of the released weights.
+        seed: Seed of the run.
+        source: Training set, or the file of the released weights.
         hash: Hash of all that decides its weights.
     """
 
@@ -90,10 +90,10 @@ class PlannedBenchmark:
 
     Attributes:
         name: Name by which tables know it.
-        source: the data.
+        source: Data set.
         spec: Specification as ``benchmark_spec.schema.json`` describes it.
         file: File of the specification.
-        trained_on: training sets whose runs are evaluated; None for all.
+        trained_on: Training sets whose runs are evaluated; None for all.
     """
 
     name: str
@@ -133,7 +133,7 @@ class Plan:
 
     Attributes:
         configuration: Configuration that it was made from.
-        sources: the data sets it names.
+        sources: Data sets that it names.
         runs: Runs by name.
         benchmarks: Benchmarks by name.
         labels: Printed names of methods and training sets, and of benchmarks that are made here.
@@ -214,8 +214,8 @@ class Plan:
         """Records of runs on benchmarks; with ``render_only`` those that are there.
 
         Args:
-            benchmarks: names of benchmarks, those that are not configured left aside; None for all.
-            rows: parts of experiments, such as ``{"method": "arcface"}``, one of which a run must match; None for all.
+            benchmarks: Names of benchmarks, those that are not configured left aside; None for all.
+            rows: Parts of experiments, such as ``{"method": "arcface"}``, one of which a run must match; None for all.
         """
         paths = [
             self.results.record(run.name, benchmark.name)
@@ -265,12 +265,12 @@ def make_plan(files: Sequence[Path], changes: Mapping[str, Any] | None = None, *
     """Read a configuration and plan all that it asks for; nothing is written.
 
     Args:
-        files: configuration files; the last one wins.
-        changes: keys given on Snakemake's command line.
-        root: folder of the repository, which registries and table specifications are relative to.
+        files: Configuration files; the last one wins.
+        changes: Keys given on Snakemake's command line.
+        root: Folder of the repository, which registries and table specifications are relative to.
 
     Raises:
-        InputError: one line with file and key.
+        InputError: One line with file and key.
     """
     configuration = read_configuration(files, changes, root=root)
     sources = Sources(configuration, root=root)

@@ -24,14 +24,14 @@ class Products:
 
     Attributes:
         plan: Plan that they show.
-        tables: specifications of the plan's tables by name.
-        offered: these, and those of the repository that show a benchmark of the plan: made when asked for by name.
-        reported: specifications that have values of the authors, by name.
-        figures: the plan's figures by name.
-        specs: folder of the repository's specifications.
-        claims: the paper's claims.
-        rendered: folder of the tables as their authors reported them.
-        no_latex: one line on how to get LaTeX where it is missing.
+        tables: Specifications of the plan's tables by name.
+        offered: Specifications of these, and of the repository's tables that show a benchmark of the plan.
+        reported: Specifications that have values of the authors, by name.
+        figures: Figures of the plan by name.
+        specs: Folder of the repository's specifications.
+        claims: Claims of the paper.
+        rendered: Folder of the tables as their authors reported them.
+        no_latex: Line on how to get LaTeX where it is missing.
     """
 
     plan: Plan
@@ -239,11 +239,11 @@ def find_products(plan: Plan, *, root: Path = Path()) -> Products:
     """Read the table specifications that a plan names, and those of the authors' tables.
 
     Args:
-        plan: names tables and figures.
-        root: folder of the repository.
+        plan: Plan, which names tables and figures.
+        root: Folder of the repository.
 
     Raises:
-        InputError: a specification is malformed, two tables or figures have one name, or a figure cannot be drawn.
+        InputError: A specification is malformed, two tables or figures have one name, or a figure cannot be drawn.
     """
     tables: dict[str, Spec] = {}
     read = cache(read_spec)  # a table of the plan is most often one of the repository's

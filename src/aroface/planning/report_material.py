@@ -26,12 +26,12 @@ def report_material(products: Products, *, workflow: str, root: Path = Path()) -
     """Gather all that a report of a plan shows; nothing is read but registries, specifications and manifests' places.
 
     Args:
-        products: tables and figures, and the plan that they show.
-        workflow: command that makes the file whose name follows it.
-        root: folder of the repository.
+        products: Tables and figures, and the plan that they show.
+        workflow: Command that makes the file whose name follows it.
+        root: Folder of the repository.
 
     Raises:
-        InputError: a registry or a specification is malformed.
+        InputError: A registry or a specification is malformed.
     """
     plan = products.plan
     sources = tuple(read_spec(path) for path in sorted((root / SPECS).glob("*.yaml")))
@@ -61,9 +61,9 @@ def software(files: Sequence[Path], version: str, *, root: Path = Path()) -> Sof
     """The workflow as a crate names it.
 
     Args:
-        files: the configuration's.
+        files: Files of the configuration.
         version: Version of this package.
-        root: folder of the repository.
+        root: Folder of the repository.
     """
     rules = sorted((root / "workflow" / "rules").glob("*.smk"))
     parts = tuple(dict.fromkeys([*rules, root / DEFAULTS, *files]))

@@ -14,8 +14,8 @@ def row_anchor(table: str, row: str) -> str:
     """The part of a cell's anchor that all cells of a row share, such as ``tinyface--ArcFace-ARoFace-MS1MV2``.
 
     Args:
-        table: name of the table.
-        row: address of the row, its headers joined by ``@``.
+        table: Name of the table.
+        row: Address of the row, its headers joined by ``@``.
     """
     return f"{_slug(table)}--{_slug(row)}"
 

@@ -51,15 +51,15 @@ def write_document(
     """Write a LaTeX document that puts the fragments on LNCS pages.
 
     Args:
-        fragments: tables and figures as ``write_table`` and ``figure_fae`` write them, in the order of the document.
+        fragments: Tables and figures as ``write_table`` and ``figure_fae`` write them, in the order of the document.
         pictures: PDF files that the figures show; the fragments name them without their folders.
-        out: the ``.tex`` file. It refers to the others by relative paths, so it can be compiled where it stands;
-            fragments whose path LaTeX cannot read are copied into it.
+        out: Path of the ``.tex`` file. It refers to the others by relative paths, so that it can be compiled where it
+            stands; fragments whose path LaTeX cannot read are copied into it.
         note: Meaning of the numbers, as the first paragraph.
-        report: the file that explains each cell, which need not be there yet; None for a document without links.
+        report: File that explains each cell, which need not be there yet; None for a document without links.
 
     Raises:
-        InputError: two pictures of one name, of which LaTeX would take the first twice, or one in a folder whose path
+        InputError: Two pictures of one name, of which LaTeX would take the first twice, or one in a folder whose path
             LaTeX cannot read.
     """
     folder = Path(out).resolve().parent
@@ -92,11 +92,11 @@ def compile_document(
     """Write the document beside ``out`` (as ``.tex``) and compile it; equal input gives a PDF of equal bytes.
 
     Args:
-        fragments: see :func:`write_document`.
-        pictures: see :func:`write_document`.
-        out: the PDF file.
-        note: see :func:`write_document`.
-        report: see :func:`write_document`.
+        fragments: Fragments, see :func:`write_document`.
+        pictures: Pictures, see :func:`write_document`.
+        out: Path of the PDF file.
+        note: First paragraph, see :func:`write_document`.
+        report: Report, see :func:`write_document`.
 
     Raises:
         InputError: LaTeX is not installed, stops at an error, or could not fit something into the text width.
@@ -117,7 +117,7 @@ def check_log(log: str, source: Path) -> None:
     """Refuse a document in which something sticks out of the text.
 
     Raises:
-        InputError: names the fragment, how far it sticks out, and what to do.
+        InputError: Names the fragment, how far it sticks out, and what to do.
     """
     fragment = source.name
     for line in log.splitlines():

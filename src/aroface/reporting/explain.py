@@ -14,8 +14,16 @@ from typing import Any, NoReturn, Unpack
 from aroface.errors import InputError
 from aroface.files import read_json_if_there
 from aroface.reporting.records import RELEASED, Record, Selection, load_records, selected
+from aroface.reporting.rounding import percent
+from aroface.reporting.statistics.intervals import (
+    SeedInterval,
+    estimate,
+    on_faces_like_these,
+    on_this_benchmark,
+    one_further_run,
+)
+from aroface.reporting.statistics.samples import Sample, difference
 from aroface.reporting.tables.cells import Line, lines, measure, point_of
-from aroface.reporting.tables.seed_statistics import estimate, paired_difference, percent
 from aroface.reporting.tables.spec import Column, Spec, read_spec
 from aroface.results import Results
 
@@ -30,8 +38,8 @@ class Fact:
         name: Subject of the fact; empty where it continues the fact before.
         text: Content of the fact.
         leads: True if the following facts belong to it: a value, a seed, a side of a difference.
-        path: the file that it names.
-        run: the run that it is about.
+        path: Path of the file that it names.
+        run: Run that it is about.
     """
 
     name: str
@@ -61,7 +69,7 @@ class Trace:
     """Sources of explanations.
 
     Attributes:
-        records: all records that count.
+        records: Records that count.
         results: Results folder, as the commands name it.
         workflow: Command that makes the file whose name follows it.
     """
@@ -85,17 +93,17 @@ def explain(
     Args:
         address: ``table/row/column``, such as ``tinyface/ArcFace+ARoFace@MS1MV2/rank1``; a row is its headers joined by
             ``@``.
-        specs: the tables' specifications.
-        records: folder of the records.
-        results: folder with ``runs`` and ``recipes``, as the commands name it.
-        workflow: command that makes the file whose name follows it.
-        shown: see :class:`aroface.reporting.records.Selection`.
+        specs: Specifications of the tables.
+        records: Folder of the records.
+        results: Folder with ``runs`` and ``recipes``, as the commands name it.
+        workflow: Command that makes the file whose name follows it.
+        shown: Selection of runs, see :class:`aroface.reporting.records.Selection`.
 
     Returns:
         Lines of text for a terminal.
 
     Raises:
-        InputError: no such table, row or column (the closest of those there are comes first).
+        InputError: No such table, row or column (the closest of those there are comes first).
     """
     runs, experiments, labels = selected(shown)
     table, _, rest = address.partition("/")
@@ -115,11 +123,11 @@ def explain_cell(spec: Spec, table: Sequence[Line], line: Line, column: Column, 
     """Walk from one cell to all that it depends on.
 
     Args:
-        spec: the table.
-        table: all its rows.
-        line: the cell's row.
-        column: the cell's column.
-        trace: records, and where runs and recipes are.
+        spec: Specification of the table.
+        table: Rows of the table.
+        line: Row of the cell.
+        column: Column of the cell.
+        trace: Records, and the place of runs and recipes.
     """
     top = list(_reported(spec, line, column))
     if line.row.difference is None:
@@ -182,9 +190,8 @@ def _reproduced(spec: Spec, line: Line, column: Column, trace: Trace) -> list[tu
         return [(Fact("reproduced", f"no result of {line.experiment}", leads=True),)]
     spread = "" if found.sd is None else f" ± {percent(found.sd, column.decimals)}"
     over = ", released weights" if all(record.released for record in measured.records) else _over(found.n)
-    blocks: list[tuple[Fact, ...]] = [
-        (Fact("reproduced", f"{percent(found.mean, column.decimals)}{spread}{over}", leads=True),)
-    ]
+    head = Fact("reproduced", f"{percent(found.mean, column.decimals)}{spread}{over}", leads=True)
+    blocks: list[tuple[Fact, ...]] = [(head, *_intervals(measured.sample, column, "mean"))]
     for source in [spec.column(name) for name in column.average_of] or [column]:
         measurement = measure(spec, source, line.experiment, trace.records, quality)
         at = point_of(source, quality)
@@ -200,16 +207,36 @@ def _reproduced(spec: Spec, line: Line, column: Column, trace: Trace) -> list[tu
 
 def _difference(spec: Spec, sides: Sequence[Line], column: Column, records: Sequence[Record]) -> list[Fact]:
     of, minus = (
-        measure(spec, column, each.experiment, records, each.row.quality).values if each.experiment else {}
+        measure(spec, column, each.experiment, records, each.row.quality).sample if each.experiment else Sample({})
         for each in sides
     )
-    found = paired_difference(of, minus)
+    sample = difference(of, minus)
+    found = on_this_benchmark(sample)
     if found is None:
         return [Fact("difference", "none: the two rows share no seed", leads=True)]
     value = percent(found.mean, column.decimals, signed=True)
-    if found.low is not None and found.high is not None:
-        value += f" [{percent(found.low, column.decimals)}, {percent(found.high, column.decimals)}], 95 % t interval"
-    return [Fact("difference", value + _over(found.n), leads=True)]
+    return [Fact("difference", value + _over(found.n), leads=True), *_intervals(sample, column, "mean difference")]
+
+
+def _intervals(sample: Sample, column: Column, what: str) -> Iterator[Fact]:
+    """The 95 % intervals over seeds by what each speaks of; nothing for one seed."""
+    here, faces = on_this_benchmark(sample), on_faces_like_these(sample)
+    if here is None or here.n < 2:
+        return
+    yield Fact("interval", f"{_ends(here, column)} on this benchmark: {what}, Student's t over seeds")
+    if faces is None:
+        yield Fact("", f"none on faces like these: {sample.lacking}")
+    else:
+        both = "seeds and people both random (Obuchowski and Rockette)"
+        yield Fact("", f"{_ends(faces, column)} on faces like these: {what}, {both}")
+    if what == "mean" and (further := one_further_run(sample)) is not None:
+        yield Fact("", f"{_ends(further, column)} of one further run")
+
+
+def _ends(found: SeedInterval, column: Column) -> str:
+    if found.low is None or found.high is None:
+        return "none, for all seeds are equal,"
+    return f"[{percent(found.low, column.decimals)}, {percent(found.high, column.decimals)}]"
 
 
 def _chain(record: Record, trace: Trace) -> list[Fact]:

@@ -28,8 +28,8 @@ class Gap:
 
     Attributes:
         experiment: Experiment that it is one seed of.
-        seed: its seed.
-        adversary: the adversary's kind; None where nobody says.
+        seed: Seed of the run.
+        adversary: Kind of the adversary; None where no file has it.
     """
 
     experiment: RecordedExperiment
@@ -42,10 +42,10 @@ class History:
     """The course of one training.
 
     Attributes:
-        path: the file it was read from.
-        run: name of the run, also the name of the file's folder.
+        path: Path of the file that it was read from.
+        run: Name of the run, also the name of the file's folder.
         experiment: Experiment that the run is one seed of.
-        seed: its seed.
+        seed: Seed of the run.
         content: Content as ``history.schema.json`` describes it.
     """
 
@@ -73,10 +73,10 @@ def load_histories(
 
     Args:
         folder: ``results/runs``.
-        runs: names of the runs that count; None counts every finished run that is there.
+        runs: Names of the runs that count; None counts every finished run that is there.
 
     Raises:
-        InputError: there is no such folder and nothing says which runs count; a file is no valid history, lies under
+        InputError: There is no such folder and nothing says which runs count; a file is no valid history, lies under
             another run's name, or is a second one of its seed.
     """
     if runs is None and not Path(folder).is_dir():
@@ -132,7 +132,7 @@ def by_experiment(
     """The courses of each experiment, one a seed, in the order of ``order`` or of the names.
 
     Raises:
-        InputError: two seeds of one experiment were not trained for the same number of steps.
+        InputError: Two seeds of one experiment were not trained for the same number of steps.
     """
     groups: dict[RecordedExperiment, list[History]] = {}
     for history in sorted(histories, key=lambda history: (history.experiment, history.seed)):

@@ -35,7 +35,7 @@ def print_wide(parts: Iterable[Table | Text | str], *, color: bool | None = None
     Args:
         parts: Tables and lines in their order.
         color: True for colours, bold and underlined type; None decides by what standard output is.
-        width: columns of the terminal; None takes this one's.
+        width: Number of columns of the terminal; None takes this one's.
     """
     here = Console()
     width = width or here.width

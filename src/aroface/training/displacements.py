@@ -51,7 +51,7 @@ class Displacements:
 
         Args:
             warped: Warped part of the micro-batch.
-            last: Whether this is the last epoch.
+            last: True if this is the last epoch.
         """
         bins = torch.searchsorted(self._edges, measures(warped), right=True)
         # Comparing and adding up is deterministic on every device, as scattering is not.

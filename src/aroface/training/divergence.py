@@ -58,7 +58,7 @@ class LossQueue:
         """Yield the losses that have arrived since the last call, in order.
 
         Args:
-            all_of_them: Whether to wait for those that are under way.
+            all_of_them: True to wait for those that are under way.
         """
         while self._under_way:
             loss, copied, step, records = self._under_way[0]

@@ -50,8 +50,8 @@ class ExecutionOptions:
         validate_every: Number of epochs between two validations.
         micro_batch: Largest number of images of one forward pass on a device; larger shares of the batch use gradient
             accumulation, where batch norm and the adversary see one micro-batch at a time. None for no limit.
-        compile: Whether the backbone goes through ``torch.compile``.
-        checkpoint_activations: Whether residual blocks are recomputed in the backward pass: half the memory for a third
+        compile: True if the backbone goes through ``torch.compile``.
+        checkpoint_activations: True if residual blocks are recomputed in the backward pass: half the memory for a third
             more arithmetic.
         loader_threads: Number of threads that decode images.
         reader: Reader of the records, see `TrainingSet.open`.

@@ -114,7 +114,7 @@ class TrainingLoop:
     def _train(self, writer: states.CheckpointWriter) -> None:
         trainer, execution = self.trainer, self.trainer.execution
         began = time.monotonic() - self.seconds
-        self._throughput = ThroughputMeter(trainer.recipe.batch_size)
+        self._throughput.start()
         agreement = Agreement(trainer.group, 2)
         due = False
         if self._validation_due():  # the state was saved before it
@@ -177,7 +177,7 @@ class TrainingLoop:
         """Check the losses that have arrived for divergence; return the last one.
 
         Args:
-            wait: Whether to wait for those that are on their way from the device.
+            wait: True to wait for those that are on their way from the device.
         """
         value = None
         for value, step, records in self._losses.arrived(all_of_them=wait):
@@ -254,7 +254,7 @@ class TrainingLoop:
             "recipe_hash": self.trainer.run.recipe_hash,
             "num_classes": self.trainer.num_classes,
             "seconds": self.seconds,
-            "watch": asdict(self.divergence),
+            "watch": asdict(self.divergence),  # states on disk have this key
             "best": self.best,
         }
         own |= {

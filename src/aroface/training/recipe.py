@@ -21,10 +21,10 @@ class Optimiser:
         lr: Learning rate at the recipe's total batch size.
         momentum: Momentum of every parameter.
         weight_decay: L2 penalty.
-        decay_norm_and_bias: Whether batch norm, PReLU and bias parameters decay as well, as in the released code.
+        decay_norm_and_bias: True if batch norm, PReLU and bias parameters decay as well, as in the released code.
         clip_norm: Largest L2 norm of the backbone's gradient; the classifier's is not clipped. None for no limit, as in
             AdaFace's code.
-        decay_batch_norm: Whether batch norm decays where ``decay_norm_and_bias`` says so; if not, only PReLU and biases
+        decay_batch_norm: True if batch norm decays where ``decay_norm_and_bias`` says so; if not, only PReLU and biases
             decay beside convolutions, linear layers and classes, as in AdaFace's code.
     """
 
@@ -72,8 +72,8 @@ class Recipe:
             otherwise.
         flip: Probability of a horizontal flip.
         cpu_threads: Threads of CPU arithmetic. They decide the order of floating-point sums, hence the bits.
-        deterministic: Whether CUDA kernels with a fixed order of summation are asked for.
-        tf32: Whether CUDA's convolutions may round float32 to TF32, as PyTorch's default has it and so the released
+        deterministic: True if CUDA kernels with a fixed order of summation are asked for.
+        tf32: True if CUDA's convolutions may round float32 to TF32, as PyTorch's default has it and so the released
             code; what is computed in half precision is not concerned.
         low_quality: Options of AdaFace's augmentations (`LowQualityOptions`); None for none.
         sample_rate: Share of the other classes that take part in a step (Partial FC, arXiv 2203.15565).
@@ -90,8 +90,8 @@ class Recipe:
         class_weights: Initial class weights, see ``initial`` of `Classifier`.
         autocast: Scope of ``precision``: ``convolutions``, as in the released code, or ``everything``: the last
             layers and the cosines, too, as in AdaFace's.
-        last_batch: Whether the images that are left over at the end of an epoch make a smaller batch (``kept``) or
-            none (``dropped``).
+        last_batch: Treatment of the images that are left over at the end of an epoch: they make a smaller batch
+            (``kept``) or none (``dropped``).
         images_per_pass: Images of one forward pass of one process, for any number of processes: by so many batch norm
             normalises, and so many a head's ``norm_stats: local`` see. None for an equal share of the batch.
         class_update: With a ``sample_rate`` below 1, the classes that feel momentum and weight decay: those that were

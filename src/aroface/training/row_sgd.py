@@ -26,7 +26,7 @@ class RowSGD(torch.optim.Optimizer):
         lr: Learning rate, >= 0.
         momentum: Momentum, in [0, 1).
         weight_decay: Weight decay, >= 0.
-        every_row: Whether momentum and decay act on the rows without a gradient as well, as if theirs were 0, like
+        every_row: True if momentum and decay act on the rows without a gradient as well, as if theirs were 0, like
             `torch.optim.SGD` with a dense gradient in the released code of Partial FC.
 
     Raises:

@@ -29,7 +29,7 @@ def backbone_state(backbone: nn.Module, optimiser: torch.optim.Optimizer) -> dic
 def classifier_state(classifier: Classifier, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
     """Return this process's classes with their momentum, if they have one, and the head's running statistics."""
     return {
-        "objective": classifier.head.state_dict(),
+        "objective": classifier.head.state_dict(),  # the head; states on disk have this key
         "weight": classifier.weight,
         "weight_momentum": _momentum(optimiser, classifier.weight),
     }

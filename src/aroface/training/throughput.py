@@ -17,6 +17,10 @@ class ThroughputMeter:
 
     def __init__(self, batch_size: int) -> None:
         self._batch_size = batch_size
+        self.start()
+
+    def start(self) -> None:
+        """Begin anew: what was until now does not count."""
         self._began = self._since = time.monotonic()
         self._steps = 0
         self._waited = 0.0

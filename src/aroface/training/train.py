@@ -21,6 +21,7 @@ from aroface.environment_lock import lock_state
 from aroface.errors import InputError
 from aroface.files import FULL_DISK, read_json, sha256_file, write_json, writing
 from aroface.models.checkpoint import save_weights
+from aroface.models.run_folder import INPUT
 from aroface.provenance import git_commit, hardware, versions
 from aroface.results import CHECKPOINT, WEIGHTS
 from aroface.training import displacements
@@ -204,7 +205,7 @@ def _describe(loop: TrainingLoop, images: int, weights: Path, environment: dict[
         "recipe": run.source,
         "recipe_hash": run.recipe_hash,
         "weights": {"file": weights.name, "sha256": sha256_file(weights)},
-        "input": {"size": 112, "color": "RGB", "mean": 127.5, "std": 127.5},
+        "input": {**INPUT},
         "embedding_size": run.recipe.embedding_size,
         "source": "trained",
         "progress": {

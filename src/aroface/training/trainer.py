@@ -46,7 +46,7 @@ class MicroBatch:
         index: Number of the pass within the step, from 0.
         passes: Number of passes of the step.
         images: (m, 3, H, W) in [-1, 1].
-        labels: int64 (m,).
+        labels: Class of each, int64 (m,).
         weight: Weight of its loss: 1 unless an epoch's last batch splits unevenly.
     """
 
@@ -258,9 +258,9 @@ class Trainer:
         Args:
             network: :attr:`model` or :attr:`network`.
             images: (m, 3, H, W).
-            labels: int64 (m,).
+            labels: Class of each, int64 (m,).
             generator: Source of the head's random draws.
-            training: Whether class weights get a gradient and running statistics move; not so for the adversary.
+            training: True if class weights get a gradient and running statistics move; not so for the adversary.
         """
         dtype = PRECISIONS[self.recipe.precision]
         # None of its own where it needs none, so that the adversary's can act.

@@ -9,7 +9,7 @@ import pytest
 
 from aroface.cli.main import _parser, main
 from embedding_runs import make_run
-from foreign_models import face_pairs, write_onnx
+from external_models import face_pairs, write_onnx
 
 VERBS = ("evaluate", "robustness", "model", "embed", "data", "train")
 NO_NUMBERS = ("nan", "inf", "-inf", "1e999", "", "x", "0x10", "9" * 5000)

@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 from aroface.datasets.formats import ijb, ijbs
 from aroface.datasets.formats.ijb import read_ijb, write_ijb
 from aroface.datasets.formats.ijbs import read_ijbs, write_ijbs
-from aroface.datasets.formats.pairs import Pairs, decode_images, read_pairs, write_pairs
+from aroface.datasets.formats.pairs import Pairs, read_pairs, write_pairs
 from aroface.datasets.formats.tinyface import GALLERY_LIST, PROBE_LIST, read_tinyface, write_tinyface
 from aroface.datasets.formats.training_set import TrainingSet, write_training_set
 from aroface.datasets.images import encode_jpeg, read_image
 from aroface.errors import InputError
 from aroface.faces.geometry import TEMPLATE
+from decoded import decode_images
 
 MAGIC, JPEG, PNG = bytes.fromhex("0a23d7ce"), b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n"
 LATE = 5000  # milliseconds after which an example counts as one that hangs

@@ -7,6 +7,7 @@ import yaml
 
 from aroface.datasets.registry import (
     find_entry,
+    listing,
     markdown,
     missing,
     read_all,
@@ -29,7 +30,44 @@ def test_the_training_sets_are_those_of_the_paper():
         "ms1mv3": (93_431, 5_179_510),
         "webface4m": (205_990, 4_235_242),
         "webface12m": (617_970, 12_720_066),
+    } | {
+        "webface42m": (2_059_906, 42_474_557),
+        "glint360k": (360_232, 17_091_657),
+        "casia_webface": (10_572, 490_623),
+        "hsface10k": (10_000, 500_000),
+        "hsface20k": (20_000, 1_000_000),
+        "idiff_face": (10_050, 502_500),
+        "tinyface_train": (2_570, 7_804),
     }
+
+
+@pytest.mark.parametrize("files", [("train.rec", "train.idx"), ("train_0.rec", "train_0.idx")])
+def test_records_of_any_layout_are_there(tmp_path: Path, files: tuple[str, ...]):
+    """CVLface's copy of MS1MV2 has no property, and a set may come in parts."""
+    folder = tmp_path / "faces_emore"
+    folder.mkdir()
+    (folder / files[0]).touch()
+    assert "faces_emore/train.idx" in missing(DATASETS["ms1mv2"], tmp_path)
+    (folder / files[1]).touch()
+    assert missing(DATASETS["ms1mv2"], tmp_path) is None
+
+
+def test_a_set_in_its_providers_form_waits_for_prepare(tmp_path: Path):
+    line = missing(DATASETS["hsface10k"], tmp_path)
+    fetch, make = f"aroface data fetch hsface10k --data-dir {tmp_path}", "aroface data prepare "
+    make += f"{tmp_path}/archives/hsface10k.lmdb --out {tmp_path}/HSFace10K"
+    assert f"; {fetch} gets hsface10k.lmdb from Vec2Face (MIT), " in line
+    assert line.endswith(f", and {make} makes it")
+    (tmp_path / "archives").mkdir()
+    (tmp_path / "archives/hsface10k.lmdb").touch()
+    line = missing(DATASETS["hsface10k"], tmp_path)
+    assert f"; {make} makes it" in line
+    assert fetch not in line
+    (row,) = [row for row in listing(tmp_path, REGISTRIES) if row.startswith("hsface10k ")]
+    assert row.endswith(f"HSFace10K/ (train.rec, train.idx); {make}")
+    line = missing(DATASETS["tinyface_train"], tmp_path)
+    assert "--align --out" in line
+    assert line.count("aroface data prepare") == 2
 
 
 def test_the_benchmarks_have_the_sizes_of_the_literature():

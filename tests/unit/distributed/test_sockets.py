@@ -22,7 +22,7 @@ from aroface.distributed.launch import Nodes, run_id
 from aroface.distributed.process_group import loopback_interface, process_group, stay_on_loopback
 from aroface.files import write_json
 from embedding_runs import make_run
-from foreign_models import face_pairs
+from external_models import face_pairs
 from gloo import run_ranks
 from training_runs import write_data, write_recipe
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from aroface.datasets.formats.pairs import Pairs, decode_images, read_pairs, write_pairs
+from aroface.datasets.formats.pairs import Pairs, read_pairs, write_pairs
 from aroface.datasets.formats.tinyface import write_tinyface
 from aroface.datasets.images import encode_jpeg
 from aroface.datasets.manifest import manifest_hash, write_manifest
@@ -23,6 +23,7 @@ from aroface.evaluation.evaluate import evaluate
 from aroface.faces.degrade import downsample
 from aroface.faces.geometry import warp
 from aroface.files import read_json, sha256_file
+from decoded import decode_images
 from embedding_runs import make_run
 from gloo import run_ranks
 from standin_detector import DotDetector

@@ -21,10 +21,10 @@ from aroface.faces.detection.scrfd import Scrfd
 from aroface.files import write_json
 from aroface.models.export import export_model
 from aroface.models.registry import build
-from aroface.onnx_program import reason
+from aroface.onnx_program import Program, reason
 from aroface.schemas import validate
 from embedding_runs import DIMENSION, make_run, network
-from foreign_models import SIDE, endless, face_pairs, quarters, write_onnx
+from external_models import SIDE, endless, face_pairs, quarters, write_onnx
 from standin_detector import seeing_file
 
 IMAGES = np.random.default_rng(0).integers(0, 256, size=(5, SIDE, SIDE, 3), dtype=np.uint8)
@@ -55,6 +55,42 @@ def test_images_of_a_batch_are_embedded_as_each_alone(tmp_path, capsys, mix, bat
     np.testing.assert_allclose(together, alone, atol=1e-5)
     if mix == "mean":
         np.testing.assert_allclose(together, 2 * quarters(IMAGES), atol=1e-5)
+
+
+def test_a_model_is_tried_on_a_batch_as_large_as_it_gets(tmp_path, capsys):
+    """One that mixes images from the fourth on passes a trial of three; what is tried alone is a part of them."""
+    path = write_onnx(tmp_path / "late.onnx", mix="late")
+    embedder = open_model(path, device="cpu", batch_size=3).embedder
+    assert capsys.readouterr().err == ""
+    line = f"{path}: an image's embedding depends on the others of its batch: one image at a time\n"
+    assert (embedder.at_once, len(embedder.embed(IMAGES, flip=False)), embedder.at_once) == (None, 5, 1)
+    assert capsys.readouterr().err == line
+    embedder = open_model(path, device="cpu").embedder
+    assert (capsys.readouterr().err, embedder.at_once) == (line, 1)
+    np.testing.assert_allclose(embedder.embed(IMAGES, flip=False), quarters(IMAGES), atol=1e-5)
+
+
+@pytest.mark.parametrize("batch", ["N", 64])
+def test_the_cost_of_a_trial_is_bounded(tmp_path, monkeypatch, batch):
+    calls = []
+    run = Program.run
+    monkeypatch.setattr(Program, "run", lambda *words: calls.append(len(words[2]["images"])) or run(*words))
+    path = write_onnx(tmp_path / "model.onnx", batch=batch)
+    embedder = open_model(path, device="cpu").embedder
+    assert calls == ([3, 1, 1, 1, 16, 1, 1, 1] if batch == "N" else 4 * [64])
+    embedder.embed(np.repeat(IMAGES, 4, axis=0), flip=False, batch_size=16)
+    assert calls[8 if batch == "N" else 4 :] == ([16, 4] if batch == "N" else 2 * [64])
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [({}, "16 images at once"), ({"batch": 1}, ""), ({"batch": 4}, ""), ({"mix": "late"}, ": one image at a time")],
+)
+def test_the_number_of_images_at_once_is_told_once(tmp_path, capsys, options, told):
+    path, pairs = write_onnx(tmp_path / "model.onnx", **options), face_pairs(tmp_path / "lfw.bin", 20)
+    assert main(["evaluate", "--model", str(path), "--benchmark", str(pairs)]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if "image" in line]
+    assert len(lines) == bool(told) and all(told in line for line in lines)
 
 
 @pytest.mark.parametrize("batch", ["N", 4])
@@ -458,6 +494,20 @@ def test_each_record_is_there_when_it_is_done_and_a_bad_file_is_a_line_at_the_en
     ]
     with pytest.raises(InputError, match=r"b\.bin"):
         main(["--debug", *words])
+
+
+@pytest.mark.parametrize("files", [["a"], ["a", "b"]])
+@pytest.mark.parametrize("out", ["file", "file/x", "file/x/y.json", "folder.json", "loop/x", "n" * 300])
+def test_a_place_that_takes_no_record_is_refused_before_anything_is_embedded(tmp_path, capsys, monkeypatch, files, out):
+    model = write_onnx(tmp_path / "model.onnx")
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    pairs = [str(face_pairs(tmp_path / f"{name}.bin", 20)) for name in files]
+    monkeypatch.setattr("aroface.cli.evaluate.open_declared", lambda *_: pytest.fail("the model was opened"))
+    words = ["evaluate", "--model", str(model), "--benchmark", *pairs, "--out", str(tmp_path / out)]
+    assert main(words) == 2
+    assert capsys.readouterr().err.count("\n") == 1
 
 
 @pytest.mark.parametrize("same", [np.ones(20, bool), np.arange(7) % 2 == 0])

@@ -11,7 +11,6 @@ from tests.unit.faces.test_geometry import umeyama
 
 from aroface.datasets.formats.ijb import read_ijb
 from aroface.datasets.images import read_image
-from aroface.datasets.synthetic.generate import generate_ijb
 from aroface.embedding.benchmark_spec import resolve
 from aroface.embedding.embed import embed_benchmark
 from aroface.embedding.embedder import load_embedder
@@ -24,6 +23,7 @@ from aroface.files import read_json
 from aroface.planning.plan import make_plan
 from aroface.schemas import validate
 from embedding_runs import DIMENSION, make_run
+from generated_sets import generate_ijb
 
 OPTIONS = {
     "color": "RGB",

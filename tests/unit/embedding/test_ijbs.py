@@ -9,7 +9,6 @@ from tests.unit.planning.test_config import Folder
 from aroface.datasets.formats.ijbs import FACES, read_ijbs
 from aroface.datasets.images import read_image
 from aroface.datasets.preparation.align import align_tree
-from aroface.datasets.synthetic.generate import generate_ijbs
 from aroface.embedding.embed import embed_benchmark
 from aroface.embedding.embedder import load_embedder
 from aroface.embedding.feature_store import open_features
@@ -19,6 +18,7 @@ from aroface.evaluation.evaluate import evaluate
 from aroface.evaluation.protocols.ijbs import SEARCHES
 from aroface.schemas import validate
 from embedding_runs import make_run
+from generated_sets import generate_ijbs
 from standin_detector import DotDetector
 
 OPTIONS = {"color": "RGB", "flip": False, "fusion": "sum", "alignment": "rendered"}

@@ -21,7 +21,7 @@ from aroface.evaluation.robustness import SweepGrid
 from aroface.faces.degrade import downsample
 from aroface.faces.geometry import warp
 from embedding_runs import network
-from foreign_models import face_pairs
+from external_models import face_pairs
 
 MAXIMUM = DEFAULTS["joint_maximum"]
 OPTIONS = {

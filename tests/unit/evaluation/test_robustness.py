@@ -32,7 +32,7 @@ from aroface.evaluation.robustness import (
 )
 from aroface.faces.geometry import similarity_matrix
 from embedding_runs import make_run
-from foreign_models import face_pairs, write_onnx
+from external_models import face_pairs, write_onnx
 from repository import ROOT
 
 GRID = SweepGrid(

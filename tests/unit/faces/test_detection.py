@@ -17,7 +17,7 @@ from aroface.faces.detection.detector import DetectedFace, overlap
 from aroface.faces.detection.scrfd import Scrfd
 from aroface.faces.geometry import TEMPLATE, align, template, transform
 from aroface.faces.synthetic import render, sample_identities, sample_nuisances
-from foreign_models import endless
+from external_models import endless, write_onnx
 from standin_detector import COLOURS, ONE, POINTS, DotDetector, dotted, place, scrfd_file, seeing_file
 
 
@@ -220,6 +220,7 @@ def same_faces(found, expected):
         ("interleaved", 1, "exported for one image: one image at a time"),
         ("interleaved", "N", "exported for one image: one image at a time"),
         ("mixed", 1, "an image's faces depend on the others of its batch: one image at a time"),
+        ("late", "N", "an image's faces depend on the others of its batch: one image at a time"),
         ("hidden", "N", "an image's faces depend on the others of its batch: one image at a time"),
         ("separate", 1, ""),
         ("separate", "N", ""),
@@ -254,8 +255,13 @@ def test_what_is_no_detector_is_one_line(tmp_path: Path):
     (tmp_path / "text.onnx").write_text("no network, some text")
     with pytest.raises(InputError, match=r"text\.onnx: no ONNX model"):
         Scrfd(tmp_path / "text.onnx")
-    with pytest.raises(InputError, match=r"boxes\.onnx: 0 outputs of 10 values at stride 8"):
-        Scrfd(scrfd_file(tmp_path / "boxes.onnx", [], values=(1, 4)))
+    boxes = scrfd_file(tmp_path / "boxes.onnx", [], values=(1, 4))
+    embedding = write_onnx(tmp_path / "embedding.onnx")
+    for path, size in ((boxes, "64×64"), (embedding, "128×128")):
+        with pytest.raises(InputError) as caught:
+            Scrfd(path)
+        line = f"{path}: no face detector: it gives something else for an image of {size} pixels; expected outputs of"
+        assert str(caught.value).startswith(line) and "; name a detector of the registry" in str(caught.value)
 
 
 def test_template_order_is_viewers_left_first():

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from aroface.errors import InputError
 from aroface.models import checkpoint
-from aroface.models.checkpoint import load_foreign, load_weights, read_weights, save_weights
+from aroface.models.checkpoint import load_released, load_weights, read_weights, save_weights
 from aroface.models.layouts import find_backbone
 from aroface.models.registry import build
 from aroface.models.unpickle import read_torch_file
@@ -84,7 +84,7 @@ def test_an_absent_file_is_one_line(tmp_path):
     with pytest.raises(InputError, match="absent: no such file"):
         read_weights(tmp_path / "absent")
     with pytest.raises(InputError, match="absent: no such file"):
-        load_foreign(tmp_path / "absent")
+        load_released(tmp_path / "absent")
 
 
 def test_a_full_disk_leaves_the_previous_weights_good(tmp_path, small, monkeypatch):
@@ -109,7 +109,7 @@ def test_a_plain_state_dict_tells_its_architecture(tmp_path, arch, prefix):
     state = build(arch, 24).state_dict()
     path = tmp_path / "model.pt"
     torch.save({prefix + name: value for name, value in state.items()}, path)
-    found = load_foreign(path)
+    found = load_released(path)
     assert (found.arch, found.embedding_size, found.layout, found.color) == (arch, 24, "insightface", "RGB")
     build(found.arch, 24).load_state_dict(found.state)
     assert all(torch.equal(value, found.state[name]) for name, value in state.items())
@@ -122,7 +122,7 @@ def test_the_state_of_a_training_and_safetensors_are_read_too(tmp_path, small):
     torch.save({**content, "state_optimizer": {"state": {}, "param_groups": []}}, tmp_path / "checkpoint_gpu_0.pt")
     save_weights(tmp_path / "backbone.safetensors", small, {})
     for name in ("checkpoint_gpu_0.pt", "backbone.safetensors"):
-        found = load_foreign(tmp_path / name)
+        found = load_released(tmp_path / name)
         assert found.arch == "r8s4"
         assert all(torch.equal(value, found.state[key]) for key, value in state.items())
 
@@ -132,7 +132,7 @@ def test_weights_for_bgr_come_back_for_rgb(tmp_path, arch):
     torch.manual_seed(0)
     model = build(arch, 16).eval()
     torch.save(model.state_dict(), tmp_path / "model.pt")
-    found = load_foreign(tmp_path / "model.pt", "BGR")
+    found = load_released(tmp_path / "model.pt", "BGR")
     assert found.color == "BGR"
     other = build(arch, 16).eval()
     other.load_state_dict(found.state)
@@ -148,7 +148,7 @@ def test_a_weight_that_is_not_finite_is_named(tmp_path, small):
     state["layer2.0.bn1.running_var"][3] = float("nan")
     torch.save(state, tmp_path / "model.pt")
     with pytest.raises(InputError, match=r"model\.pt: layer2\.0\.bn1\.running_var: not finite"):
-        load_foreign(tmp_path / "model.pt")
+        load_released(tmp_path / "model.pt")
 
 
 def test_iresnets_that_differ_in_depth_only_are_told_apart(tmp_path):
@@ -157,7 +157,7 @@ def test_iresnets_that_differ_in_depth_only_are_told_apart(tmp_path):
     path = tmp_path / "backbone.pth"
     # One element behind every tensor: the shapes are real, the file is small.
     torch.save({name: torch.zeros((), dtype=value.dtype).expand(value.shape) for name, value in state.items()}, path)
-    assert load_foreign(path).arch == "r34"
+    assert load_released(path).arch == "r34"
 
 
 def test_a_state_dict_that_fits_nothing_names_the_first_difference_from_the_nearest(tmp_path, small):
@@ -165,7 +165,7 @@ def test_a_state_dict_that_fits_nothing_names_the_first_difference_from_the_near
     state["layer2.0.conv1.weight"] = torch.zeros(3)
     torch.save(state, tmp_path / "model.pt")
     with pytest.raises(InputError, match=r"model\.pt: layer2\.0\.conv1\.weight: shape \(3,\).*checkpoint of r8s4"):
-        load_foreign(tmp_path / "model.pt")
+        load_released(tmp_path / "model.pt")
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_a_state_dict_that_fits_nothing_names_the_first_difference_from_the_near
 def test_other_content_is_one_line(tmp_path, content, line):
     torch.save(content, tmp_path / "model.pt")
     with pytest.raises(InputError, match=line):
-        load_foreign(tmp_path / "model.pt")
+        load_released(tmp_path / "model.pt")
 
 
 def _wrapped(state, *prefixes, key=None, **others):
@@ -217,7 +217,7 @@ def test_a_backbone_is_found_in_any_wrapping(tensors, arch, key):
 @pytest.mark.parametrize(("arch", "name"), [("r8s4", "r8s4"), ("mbf", "mbf"), ("ir18", "r18")])
 def test_a_wrapped_backbone_tells_its_architecture(tmp_path, tensors, arch, name):
     torch.save(_wrapped(tensors[arch], "module.", "backbone.", key="state_dict"), tmp_path / "model.pt")
-    assert load_foreign(tmp_path / "model.pt", "RGB").arch == name
+    assert load_released(tmp_path / "model.pt", "RGB").arch == name
 
 
 @pytest.fixture(scope="module")
@@ -269,7 +269,7 @@ def test_counters_of_batch_norm_may_be_missing(tmp_path, tensors, arch):
     state = {name: value for name, value in tensors[arch].items() if not name.endswith("num_batches_tracked")}
     assert len(state) < len(tensors[arch])
     torch.save(state, tmp_path / "model.pt")
-    found = load_foreign(tmp_path / "model.pt", "RGB")
+    found = load_released(tmp_path / "model.pt", "RGB")
     build(found.arch, 16).load_state_dict(found.state)
 
 
@@ -277,10 +277,10 @@ def test_an_average_beside_the_weights_is_not_taken_for_them(tmp_path, small, ca
     state = small.state_dict()
     average = {name: value * 0 for name, value in state.items()}
     torch.save({"model": state, "model_ema": average}, tmp_path / "model.pt")
-    assert torch.equal(load_foreign(tmp_path / "model.pt").state["conv1.weight"], state["conv1.weight"])
+    assert torch.equal(load_released(tmp_path / "model.pt").state["conv1.weight"], state["conv1.weight"])
     assert "model.pt: weights are taken from 'model', not from 'model_ema'\n" in capsys.readouterr().err
     torch.save({"ema": average}, tmp_path / "model.pt")
-    assert not load_foreign(tmp_path / "model.pt").state["conv1.weight"].any()
+    assert not load_released(tmp_path / "model.pt").state["conv1.weight"].any()
     assert capsys.readouterr().err == ""
 
 
@@ -312,13 +312,13 @@ def test_the_order_of_colours_of_ir_networks_is_told_or_asked(tmp_path, tensors,
         (tmp_path / config[0]).write_text(config[1])
     if color is None:
         with pytest.raises(InputError, match=words):
-            load_foreign(tmp_path / "model.pt")
+            load_released(tmp_path / "model.pt")
     else:
-        found = load_foreign(tmp_path / "model.pt")
+        found = load_released(tmp_path / "model.pt")
         assert (found.color, found.color_source[: len(words)]) == (color, words)
         expected = tensors["ir18"]["input_layer.0.weight"]
         assert torch.equal(found.state["conv1.weight"], expected if color == "RGB" else expected.flip(1))
-    assert load_foreign(tmp_path / "model.pt", "BGR").color == "BGR", "what the user says goes before"
+    assert load_released(tmp_path / "model.pt", "BGR").color == "BGR", "what the user says goes before"
 
 
 @pytest.mark.parametrize("place", ["pretrained_model/model.pt", "model.safetensors"])
@@ -331,11 +331,11 @@ def test_a_folder_of_hugging_face_is_read_with_its_config(tmp_path, tensors, pla
     else:
         state = {name: value.contiguous() for name, value in _wrapped(tensors["ir18"], "model.net.").items()}
         save_file(state, folder / place)
-    found = load_foreign(folder)
+    found = load_released(folder)
     assert (found.arch, found.color, found.file) == ("r18", "BGR", folder / place)
     (folder / place).unlink()
     with pytest.raises(InputError, match="cvlface: a folder without weights; expected a finished run, or"):
-        load_foreign(folder)
+        load_released(folder)
 
 
 class AttributeDict(dict):
@@ -368,16 +368,16 @@ def test_subclasses_of_dictionaries_and_lists_are_read_as_what_they_are(tmp_path
     read = read_torch_file(tmp_path / "model.ckpt")
     assert read["hyper_parameters"] == {"lr": 0.1, "inner": {"classes": [1, 2]}}
     assert type(read["hyper_parameters"]).__module__ != __name__
-    assert torch.equal(load_foreign(tmp_path / "model.ckpt").state["conv1.weight"], state["conv1.weight"])
+    assert torch.equal(load_released(tmp_path / "model.ckpt").state["conv1.weight"], state["conv1.weight"])
 
 
 def test_a_pickled_model_is_told_from_weights(tmp_path, small):
     torch.save(small, tmp_path / "model.pt")
     with pytest.raises(InputError, match=r"a pickled object of aroface\.models\.iresnet\.IResNet.*save its state_dict"):
-        load_foreign(tmp_path / "model.pt")
+        load_released(tmp_path / "model.pt")
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "script.pt")
     with pytest.raises(InputError, match=r"script\.pt: a TorchScript program, not weights; .*export that to ONNX"):
-        load_foreign(tmp_path / "script.pt")
+        load_released(tmp_path / "script.pt")
 
 
 def squeezed(source: Path, target: Path, *, filled: int = 0) -> None:
@@ -422,7 +422,7 @@ def test_quantised_weights_are_called_so(tmp_path, small, form):
         torch.save(state, tmp_path / "model.pt")
     (file,) = tmp_path.iterdir()
     with pytest.raises(InputError, match="holds quantised weights; expected floating-point weights; take the weights"):
-        load_foreign(file)
+        load_released(file)
 
 
 @pytest.mark.parametrize(
@@ -443,7 +443,7 @@ def test_values_that_no_network_can_copy_are_one_line(tmp_path, small, change, w
     state = dict(small.state_dict())
     torch.save({**state, name: change(state[name])}, tmp_path / "model.pt")
     with pytest.raises(InputError, match=rf"model\.pt: {name}: {words}; expected dense float16, .* to float32"):
-        load_foreign(tmp_path / "model.pt")
+        load_released(tmp_path / "model.pt")
 
 
 @pytest.mark.parametrize("name", ["model.pt", "model.safetensors", "model.ckpt"])
@@ -462,7 +462,7 @@ def test_values_that_no_network_can_copy_are_one_line(tmp_path, small, change, w
 def test_what_lies_in_place_of_a_file_is_called_by_its_name(tmp_path, name, content, words):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=words):
-        load_foreign(tmp_path / name)
+        load_released(tmp_path / name)
 
 
 @pytest.mark.parametrize(
@@ -476,14 +476,14 @@ def test_what_lies_in_place_of_a_file_is_called_by_its_name(tmp_path, name, cont
 def test_a_view_of_more_than_the_file_holds_is_refused(tmp_path, small, make):
     torch.save(make(dict(small.state_dict())), tmp_path / "model.pt")
     with pytest.raises(InputError, match=r"claims .* values where the file holds"):
-        load_foreign(tmp_path / "model.pt")
+        load_released(tmp_path / "model.pt")
 
 
 def test_a_wide_view_among_ir_names_is_refused(tmp_path, tensors):
     wide = {**tensors["ir18"], "body.0.res_layer.4.weight": torch.zeros(()).expand(2**26, 1, 1, 1)}
     torch.save(wide, tmp_path / "model.pt")
     with pytest.raises(InputError, match=r"model\.pt: .*expected a checkpoint of"):
-        load_foreign(tmp_path / "model.pt", "RGB")
+        load_released(tmp_path / "model.pt", "RGB")
 
 
 def test_checking_repeated_values_computes_what_the_file_holds(tmp_path, monkeypatch, small):
@@ -492,28 +492,28 @@ def test_checking_repeated_values_computes_what_the_file_holds(tmp_path, monkeyp
     monkeypatch.setattr(torch.Tensor, "isfinite", lambda self: checked.append(self.numel()) or finite(self))
     state = {name: torch.zeros((), dtype=value.dtype).expand(value.shape) for name, value in small.state_dict().items()}
     torch.save(state, tmp_path / "model.pt")
-    load_foreign(tmp_path / "model.pt")
+    load_released(tmp_path / "model.pt")
     assert set(checked) == {1}
 
 
-def test_nothing_in_a_foreign_file_is_executed(tmp_path):
+def test_nothing_in_a_released_file_is_executed(tmp_path):
     touched = tmp_path / "touched"
     torch.save({"conv1.weight": _Executed(touched)}, tmp_path / "model.pt")
     with pytest.raises(InputError, match="holds no tensor"):
-        load_foreign(tmp_path / "model.pt")
+        load_released(tmp_path / "model.pt")
     assert not touched.exists()
 
 
 def test_system_modules_are_refused(tmp_path):
     torch.save({"conv1.weight": os.getcwd}, tmp_path / "model.pt")
     with pytest.raises(InputError, match=r"cannot be read safely .*posix"):
-        load_foreign(tmp_path / "model.pt")
+        load_released(tmp_path / "model.pt")
 
 
 def test_a_file_that_is_no_checkpoint_is_one_line(tmp_path):
     (tmp_path / "model.pt").write_bytes(b"\x80\x02}q\x00")
     with pytest.raises(InputError, match=r"model\.pt: cannot be read safely"):
-        load_foreign(tmp_path / "model.pt")
+        load_released(tmp_path / "model.pt")
 
 
 OTHER_KINDS = {
@@ -531,16 +531,16 @@ def test_a_file_of_another_kind_is_named(tmp_path, name, kind):
     path = tmp_path / name
     path.write_bytes(OTHER_KINDS[kind])
     with pytest.raises(InputError, match=rf"{name}: .*it seems to be {re.escape(kind)}(;|$)"):
-        read_graph(path) if name.endswith("onnx") else load_foreign(path)
+        read_graph(path) if name.endswith("onnx") else load_released(path)
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.pt2"])
 def test_a_program_is_told_from_weights(tmp_path, name):
     (tmp_path / name).write_bytes(b"a program")
     with pytest.raises(InputError, match=f"{name}: a program, not weights; expected a state dict"):
-        load_foreign(tmp_path / name)
+        load_released(tmp_path / name)
     with pytest.raises(InputError, match="no such file"):
-        load_foreign(tmp_path / f"absent-{name}")
+        load_released(tmp_path / f"absent-{name}")
 
 
 def fan_of_dictionaries(depth=4, keys=300):
@@ -576,4 +576,4 @@ def test_a_class_of_any_name_is_inert(tmp_path, name):
         archive.writestr("odd/data.pkl", b"\x80\x04" + text("foo") + text(name) + b"\x93)\x81.")
         archive.writestr("odd/version", "3\n")
     with pytest.raises(InputError):
-        load_foreign(path)
+        load_released(path)

@@ -13,7 +13,7 @@ from torch import nn
 from aroface.cli.main import main
 from aroface.errors import InputError
 from aroface.models import export
-from aroface.models.checkpoint import load_foreign
+from aroface.models.checkpoint import load_released
 from aroface.models.export import export_model
 from aroface.models.import_released import import_checkpoint
 from aroface.models.registry import build
@@ -55,7 +55,7 @@ def test_weights_go_out_and_come_back_under_insightfaces_names(tmp_path, run_dir
     if form == "pt":
         loaded = torch.load(out, weights_only=True)
         assert list(loaded) == list(expected)
-    found = load_foreign(out)
+    found = load_released(out)
     assert found.arch == "r8s4"
     assert all(torch.equal(value, found.state[name]) for name, value in expected.items())
     assert out.stat().st_mode & 0o777 == 0o666 & ~_umask()

@@ -19,7 +19,7 @@ from aroface.models.checkpoint import load_weights
 from aroface.models.import_released import import_checkpoint
 from aroface.models.info import architectures, describe
 from aroface.models.registry import ARCHITECTURES, build
-from foreign_models import write_onnx
+from external_models import write_onnx
 
 
 class _Callback:

@@ -14,7 +14,6 @@ import yaml
 
 from aroface import result_versions
 from aroface.adversary.options import AdversaryOptions
-from aroface.datasets.synthetic.generate import generate_tinyface
 from aroface.errors import InputError
 from aroface.evaluation.protocols.registry import PROTOCOLS
 from aroface.files import read_json
@@ -33,6 +32,7 @@ from aroface.planning.plan import Plan, make_plan
 from aroface.planning.products import find_products
 from aroface.reporting.tables.spec import read_spec
 from aroface.training.recipe import Recipe, read_run
+from generated_sets import generate_tinyface
 from repository import ROOT
 
 OPTIONS = {"color": "RGB", "flip": True, "fusion": "sum", "alignment": "rendered"}

@@ -106,9 +106,28 @@ def test_a_difference_is_followed_to_both_sides(tmp_path: Path):
         write_record(tmp_path / "records", "arcface", {"rank1": plain}, seed=seed)
         write_record(tmp_path / "records", "arcface_aroface", {"rank1": ours}, seed=seed)
     text = ask(tmp_path, "claim/ArcFace@ARoFace - plain/rank1")
-    assert "difference   +3.0 [0.5, 5.5], 95 % t interval over 3 seeds" in text
+    assert (
+        "difference   +3.0 over 3 seeds\n  interval   [0.5, 5.5] on this benchmark: mean difference, Student's t"
+        in text
+    )
+    assert "none on faces like these: not every record has the metric without groups of people" in text
     assert text.count("seed 1") == 2
     assert "none: the two rows share no seed" in ask(tmp_path, "claim/AdaFace@ARoFace - plain/rank1")
+
+
+def test_a_value_has_an_interval_for_each_question(tmp_path: Path):
+    for seed, rank1 in enumerate((0.50, 0.52, 0.54)):
+        # Values without each of 40 groups, equal for all seeds: a covariance of .02² over draws of people.
+        groups = [rank1 + sign * 0.02 / 39**0.5 for sign in (-1, 1) for _ in range(20)]
+        write_record(tmp_path / "records", "arcface", {"rank1": rank1}, seed=seed, jackknife={"rank1": groups})
+    text = ask(tmp_path, "claim/ArcFace@plain/rank1")
+    assert (
+        "reproduced   52.0 ± 2.0 over 3 seeds\n  interval   [47.0, 57.0] on this benchmark: mean, Student's t" in text
+    )
+    # error sqrt(.02² / 3 + .02²), 2 · (1 + 3)² degrees of freedom
+    assert "[47.3, 56.7]" not in text, "never narrower than on this benchmark"
+    assert "[47.0, 57.0] on faces like these: mean, seeds and people both random" in text
+    assert "[42.1, 61.9] of one further run" in text
 
 
 @pytest.mark.parametrize(

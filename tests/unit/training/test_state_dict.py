@@ -32,7 +32,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     "sampled classes": {"sample_rate": 0.5, "batch_norm": "averaged"},
     "without momentum": {"optimiser": {"momentum": 0.0}},
     "fp16 without momentum": {"precision": "fp16", "optimiser": {"momentum": 0.0, "decay_norm_and_bias": False}},
-    "running statistics of the objective": {"head": ADAFACE, "precision": "fp16"},
+    "running statistics of the head": {"head": ADAFACE, "precision": "fp16"},
 }
 MOMENTS = (0, 1, 3, 6)
 STEPS = 6

@@ -15,7 +15,6 @@ from aroface.datasets.formats.pairs import read_pairs
 from aroface.datasets.formats.training_set import TrainingSet
 from aroface.datasets.images import decode
 from aroface.datasets.loader import BatchLoader
-from aroface.datasets.synthetic.generate import generate_pairs
 from aroface.datasets.synthetic.spec import resolve_spec
 from aroface.distributed.process_group import ProcessGroup
 from aroface.errors import InputError
@@ -32,6 +31,7 @@ from aroface.training.execution import ExecutionOptions
 from aroface.training.recipe import read_run
 from aroface.training.train import train
 from aroface.training.trainer import Trainer, _parameter_groups, _round_gradients
+from generated_sets import generate_pairs
 from training_runs import BATCH, IMAGES, sign, write_data, write_recipe
 
 ADVERSARY = {"step_mean": 0.1, "warped_ratio": 0.25, "warmup_epochs": 0}

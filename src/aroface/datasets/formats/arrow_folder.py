@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from aroface.datasets.formats.base import FACE_SIZE, Findings, Pixels
+from aroface.datasets.formats.base import Findings, Pixels
 from aroface.errors import InputError, printable
+from aroface.faces.geometry import TEMPLATE_SIZE
 
 STATE = "state.json"
 METADATA = "metadata.pt"
@@ -204,7 +205,7 @@ def check_rows(findings: Findings, rows: ArrowFolder, face: Callable[[bytes, int
     check_images(findings, len(rows), rows.image, face, threads)
 
 
-def row_face(rows: ArrowFolder, row: int, size: int = FACE_SIZE, data: bytes | None = None) -> Pixels:
+def row_face(rows: ArrowFolder, row: int, size: int = TEMPLATE_SIZE, data: bytes | None = None) -> Pixels:
     """Aligned face of a row as a network gets it, uint8 (size, size, 3), RGB.
 
     Raises:

@@ -24,10 +24,11 @@ from aroface.datasets.formats.arrow_folder import (
     read_metadata,
     row_face,
 )
-from aroface.datasets.formats.base import COLUMNS, FACE_SIZE, ROWS, Findings, Pixels, SetFormat
+from aroface.datasets.formats.base import COLUMNS, ROWS, Findings, Pixels, SetFormat
 from aroface.datasets.formats.checks import check_pairs
 from aroface.datasets.formats.text_tables import unknown
 from aroface.errors import InputError
+from aroface.faces.geometry import TEMPLATE_SIZE
 
 ALIGNED = "gt_aligned"
 """Option ``alignment`` of benchmarks on these faces, after the names of their folders."""
@@ -89,7 +90,7 @@ class ArrowIJBFormat(SetFormat):
         """See :class:`SetFormat`."""
         found = read_aligned_ijb(data)
         shown = [np.flatnonzero(found.templates == template) for template in np.unique(found.templates)[:ROWS]]
-        return [[row_face(found.rows, int(row), FACE_SIZE) for row in rows[:COLUMNS]] for rows in shown]
+        return [[row_face(found.rows, int(row), TEMPLATE_SIZE) for row in rows[:COLUMNS]] for rows in shown]
 
     def check(self, data: Path, threads: int) -> Findings:
         """See :class:`SetFormat`."""

@@ -18,9 +18,6 @@ import numpy.typing as npt
 
 from aroface.omissions import KindSummary
 
-FACE_SIZE = 112
-"""Height and width of an aligned face in pixels."""
-
 COLUMNS, ROWS = 12, 6
 """Images in a row of a contact sheet, and rows of it."""
 
@@ -39,6 +36,7 @@ class Findings:
         noted: Results of the other checks, the unusual ones among them.
         corrupt: Images that cannot be used, each with its place and the reason.
         left_out: Summary of the images that the set's lists leave out.
+        image_size: Width and height of an image in pixels, where no file of the set states it.
     """
 
     counts: dict[str, int]
@@ -46,6 +44,7 @@ class Findings:
     noted: dict[str, str] = field(default_factory=dict)
     corrupt: list[str] = field(default_factory=list)
     left_out: dict[str, KindSummary] = field(default_factory=dict)
+    image_size: tuple[int, int] | None = None
 
 
 class SetFormat(ABC):
@@ -81,7 +80,7 @@ class SetFormat(ABC):
 
     @abstractmethod
     def preview(self, data: Path) -> list[list[Pixels]]:
-        """Rows of a contact sheet: at most `ROWS` rows of images, uint8 (`FACE_SIZE`, `FACE_SIZE`, 3), RGB.
+        """Rows of a contact sheet: at most `ROWS` rows of images, uint8 (`TEMPLATE_SIZE`, `TEMPLATE_SIZE`, 3), RGB.
 
         A row of more than `COLUMNS` images is broken into several.
 

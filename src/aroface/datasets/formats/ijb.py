@@ -21,7 +21,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from aroface.datasets.formats.base import COLUMNS, FACE_SIZE, ROWS, Findings, Pixels, SetFormat
+from aroface.datasets.formats.base import COLUMNS, ROWS, Findings, Pixels, SetFormat
 from aroface.datasets.formats.checks import check_mates, check_pairs
 from aroface.datasets.formats.text_tables import (
     Form,
@@ -33,6 +33,7 @@ from aroface.datasets.formats.text_tables import (
     unknown,
 )
 from aroface.errors import InputError
+from aroface.faces.geometry import TEMPLATE_SIZE
 from aroface.files import atomic_open, write_text
 
 IMAGES = "loose_crop"
@@ -91,7 +92,7 @@ class Faces:
         """Path of an image, which may be missing."""
         return self.folder / str(self.names[position])
 
-    def crop(self, position: int, size: int = FACE_SIZE) -> Pixels:
+    def crop(self, position: int, size: int = TEMPLATE_SIZE) -> Pixels:
         """Align an image by its landmarks, uint8 (size, size, 3), RGB; black where the loose crop ends.
 
         It is turned by its EXIF orientation first, as ``cv2.imread`` of the released script does: the landmarks are of
@@ -231,7 +232,7 @@ class IJBFormat(SetFormat):
         findings.left_out = unlisted(data, [IMAGES], map(faces.path, range(len(faces))))
 
         def face(image: bytes, number: int) -> Pixels:
-            return aligned_face(image, faces.path(number), faces.landmarks[number], FACE_SIZE)
+            return aligned_face(image, faces.path(number), faces.landmarks[number], TEMPLATE_SIZE)
 
         check_images(findings, len(faces), lambda number: read_file(faces.path(number)), face, threads)
         return findings

@@ -27,11 +27,12 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 import numpy.typing as npt
 
-from aroface.datasets.formats.base import COLUMNS, FACE_SIZE, ROWS, Findings, Pixels, SetFormat
+from aroface.datasets.formats.base import COLUMNS, ROWS, Findings, Pixels, SetFormat
 from aroface.datasets.formats.ijb import GALLERIES, TemplateTable, is_ijb
 from aroface.datasets.formats.ijbs_release import csv_lines
 from aroface.datasets.formats.text_tables import Form, blocks, unknown
 from aroface.errors import InputError
+from aroface.faces.geometry import TEMPLATE_SIZE
 
 IMAGES, PROTOCOLS = "images", ("protocols", "protocol")
 
@@ -159,7 +160,7 @@ class IJBReleaseFormat(SetFormat):
 
         found = read_release(data)
         names = list(dict.fromkeys(found.faces.files))[: COLUMNS * ROWS]
-        return [[letterbox(read_image(found.images / name), FACE_SIZE) for name in names]]
+        return [[letterbox(read_image(found.images / name), TEMPLATE_SIZE) for name in names]]
 
     def check(self, data: Path, threads: int) -> Findings:
         """See :class:`SetFormat`."""

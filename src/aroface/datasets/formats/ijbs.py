@@ -22,10 +22,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from aroface.datasets.formats.base import COLUMNS, FACE_SIZE, ROWS, Findings, Pixels, SetFormat
+from aroface.datasets.formats.base import COLUMNS, ROWS, Findings, Pixels, SetFormat
 from aroface.datasets.formats.checks import check_mates
 from aroface.datasets.formats.text_tables import Form, blocks, read_columns, row_error
 from aroface.errors import InputError
+from aroface.faces.geometry import TEMPLATE_SIZE
 from aroface.files import write_text
 
 FACES = "faces"
@@ -170,7 +171,7 @@ class IJBSFormat(SetFormat):
 
         tree = read_ijbs(data)
         rows = [tree.files(medium)[:COLUMNS] for medium in tree.media[:ROWS]]
-        return [[letterbox(read_image(path), FACE_SIZE) for path in row] for row in rows]
+        return [[letterbox(read_image(path), TEMPLATE_SIZE) for path in row] for row in rows]
 
     def check(self, data: Path, threads: int) -> Findings:
         """See :class:`SetFormat`."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from aroface.datasets.formats.base import COLUMNS, FACE_SIZE, ROWS, Findings, Pixels, SetFormat
+from aroface.datasets.formats.base import COLUMNS, ROWS, Findings, Pixels, SetFormat
 from aroface.datasets.formats.ijbs import (
     FACES,
     METADATA,
@@ -31,6 +31,7 @@ from aroface.datasets.formats.ijbs import (
     read_lists,
 )
 from aroface.errors import InputError
+from aroface.faces.geometry import TEMPLATE_SIZE
 
 STILLS, VIDEOS, GROUND_TRUTH = "img", "videos", "videos_ground_truth"
 
@@ -123,7 +124,7 @@ class IJBSReleaseFormat(SetFormat):
         from aroface.datasets.images import letterbox, read_image
 
         stills = sorted(files_by_stem(data / STILLS).values())[: COLUMNS * ROWS]
-        return [[letterbox(read_image(path), FACE_SIZE) for path in stills]]
+        return [[letterbox(read_image(path), TEMPLATE_SIZE) for path in stills]]
 
     def check(self, data: Path, threads: int) -> Findings:
         """See :class:`SetFormat`."""

@@ -14,10 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from aroface.datasets.formats.base import FACE_SIZE, Findings
+from aroface.datasets.formats.base import Findings
 from aroface.datasets.images import Pixels, decode, resize_square
 from aroface.datasets.manifest import files_under
 from aroface.errors import InputError
+from aroface.faces.geometry import TEMPLATE_SIZE
 from aroface.files import refuse_special
 from aroface.omissions import KindSummary, Omissions
 from aroface.progress import track
@@ -122,7 +123,7 @@ def check_files(findings: Findings, files: Sequence[Path], threads: int) -> None
     """Check aligned faces that are files of their own; see `check_images`."""
 
     def face(image: bytes, number: int) -> Pixels:
-        return stored_face(image, files[number], FACE_SIZE)
+        return stored_face(image, files[number], TEMPLATE_SIZE)
 
     check_images(findings, len(files), lambda number: read_file(files[number]), face, threads)
 

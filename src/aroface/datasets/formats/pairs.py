@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from aroface.datasets.formats import safe_pickle
-from aroface.datasets.formats.base import COLUMNS, FACE_SIZE, ROWS, Findings, Pixels, SetFormat
+from aroface.datasets.formats.base import COLUMNS, ROWS, Findings, Pixels, SetFormat
 from aroface.datasets.formats.checks import check_pairs
 from aroface.datasets.image_size import JPEG_START, PNG_START
 from aroface.errors import InputError
+from aroface.faces.geometry import TEMPLATE_SIZE
 from aroface.file_content import kind_of_file, refuse_placeholder
 from aroface.files import write_bytes
 
@@ -63,7 +64,7 @@ class PairsFormat(SetFormat):
         shown = np.unique(np.linspace(0, len(pairs.same) - 1, COLUMNS * ROWS // 2).astype(int)).tolist()
         rows = [shown[begin : begin + COLUMNS] for begin in range(0, len(shown), COLUMNS)]
         halves = ([2 * pair + side for pair in row] for row in rows for side in (0, 1))
-        return [[pair_face(pairs.images[number], data, number, FACE_SIZE) for number in half] for half in halves]
+        return [[pair_face(pairs.images[number], data, number, TEMPLATE_SIZE) for number in half] for half in halves]
 
     def check(self, data: Path, threads: int) -> Findings:
         """See :class:`SetFormat`."""
@@ -76,7 +77,7 @@ class PairsFormat(SetFormat):
         check_labels(findings, lambda: check_pairs(pairs.same, data))
 
         def face(image: bytes, number: int) -> Pixels:
-            return pair_face(image, data, number, FACE_SIZE)
+            return pair_face(image, data, number, TEMPLATE_SIZE)
 
         check_images(findings, len(pairs.images), pairs.images.__getitem__, face, threads)
         return findings
@@ -148,23 +149,6 @@ def pair_face(data: bytes, file: Path, number: int, size: int) -> Pixels:
     from aroface.datasets.images import CROP_PIXELS
 
     return square_face(data, file, f"image {number}", size, CROP_PIXELS)
-
-
-def decode_images(images: Sequence[bytes], size: int = FACE_SIZE) -> Pixels:
-    """Decode images to uint8 (N, size, size, 3), RGB; squares of another size are resized.
-
-    Raises:
-        InputError: An image is damaged or is not square; the message has its number.
-    """
-    from aroface.datasets.images import CROP_PIXELS, decode, resize_square
-
-    decoded = np.empty((len(images), size, size, 3), np.uint8)
-    for number, data in enumerate(images):
-        try:
-            decoded[number] = resize_square(decode(data, CROP_PIXELS), size)
-        except ValueError as error:
-            raise InputError(f"cannot be decoded ({error})", where=f"image {number}") from None
-    return decoded
 
 
 def _items(entries: Any, path: Path) -> Sequence[Any]:

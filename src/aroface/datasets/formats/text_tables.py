@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aroface.errors import InputError
+from aroface.files import refuse_special
 
 BLOCK = 1 << 24
 """Bytes that are parsed at a time: what bounds the memory."""
@@ -57,8 +58,9 @@ def blocks(path: Path, form: Form) -> Iterator[tuple[int, list[Values]]]:
         The number of the first row, counted from 0, and one array a column: int64, float32 or strings as objects.
 
     Raises:
-        InputError: The file is missing or empty, or a line has other columns.
+        InputError: The file is missing, no regular one or empty, or a line has other columns.
     """
+    refuse_special(path, str(form))
     if not path.is_file():
         raise InputError("no such file", file=path)
     row, line = 0, 1
@@ -108,8 +110,9 @@ def count_lines(path: Path) -> int:
     """Largest possible number of rows of a file.
 
     Raises:
-        InputError: The file is missing.
+        InputError: The file is missing or no regular one.
     """
+    refuse_special(path)
     if not path.is_file():
         raise InputError("no such file", file=path)
     with open(path, "rb") as file:

@@ -18,10 +18,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from aroface.datasets.formats.base import COLUMNS, FACE_SIZE, ROWS, Findings, Pixels, SetFormat
+from aroface.datasets.formats.base import COLUMNS, ROWS, Findings, Pixels, SetFormat
 from aroface.datasets.formats.matlab import read_numbers, read_strings, write_strings
 from aroface.errors import InputError
-from aroface.files import write_bytes
+from aroface.faces.geometry import TEMPLATE_SIZE
+from aroface.files import refuse_special, write_bytes
 
 RELEASED_CROPS, ALIGNED_CROPS = "tinyface/Testing_Set", "aligned_pad_0.1_pad_high"
 GALLERY_LIST, PROBE_LIST = (f"{RELEASED_CROPS}/{part}_img_ID_pairs.mat" for part in ("gallery_match", "probe"))
@@ -88,7 +89,7 @@ class TinyFaceFormat(SetFormat):
 
         tree = read_tinyface(data)
         parts = (tree.gallery, tree.probes, tree.distractors)
-        return [[letterbox(read_image(path), FACE_SIZE) for path in part[: COLUMNS * ROWS // 3]] for part in parts]
+        return [[letterbox(read_image(path), TEMPLATE_SIZE) for path in part[: COLUMNS * ROWS // 3]] for part in parts]
 
     def check(self, data: Path, threads: int) -> Findings:
         """See :class:`SetFormat`."""
@@ -262,6 +263,7 @@ def _listed(path: Path, part: str, images: Path) -> tuple[list[Path], Int64]:
 
 def _read_list(path: Path, variable: str) -> tuple[bytes, list[str]]:
     expected = f"a MATLAB file with a column of file names in {variable}"
+    refuse_special(path, expected)
     try:
         content = path.read_bytes()
         names = read_strings(content, variable)

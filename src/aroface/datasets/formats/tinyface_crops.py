@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from aroface.datasets.formats.base import COLUMNS, FACE_SIZE, ROWS, Findings, Pixels, SetFormat
+from aroface.datasets.formats.base import COLUMNS, ROWS, Findings, Pixels, SetFormat
 from aroface.datasets.formats.tinyface import (
     GALLERY_LIST,
     PARTS,
@@ -20,6 +20,7 @@ from aroface.datasets.formats.tinyface import (
     is_crops,
     read_crops,
 )
+from aroface.faces.geometry import TEMPLATE_SIZE
 
 
 class TinyFaceCropsFormat(SetFormat):
@@ -60,7 +61,7 @@ class TinyFaceCropsFormat(SetFormat):
 
         found = read_folder(data)
         parts = (found.gallery, found.probes, found.distractors)
-        return [[letterbox(read_image(path), FACE_SIZE) for path in part[: COLUMNS * ROWS // 3]] for part in parts]
+        return [[letterbox(read_image(path), TEMPLATE_SIZE) for path in part[: COLUMNS * ROWS // 3]] for part in parts]
 
     def check(self, data: Path, threads: int) -> Findings:
         """See :class:`SetFormat`."""

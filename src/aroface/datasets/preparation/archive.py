@@ -17,6 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
@@ -225,6 +226,41 @@ def _extract_tar(archive: Path, folder: Path, tally: _Tally) -> None:
         if any(stream.read(tarfile.BLOCKSIZE)):  # tarfile takes a damaged header for the end
             raise RefusedFileError(f"the archive is damaged at byte {packed.offset:,}", file=archive)
         _drain(stream, archive)
+
+
+def tar_members(archive: Path) -> Iterator[tuple[tarfile.TarInfo, Callable[[], bytes]]]:
+    """Members of a tar archive, compressed or not, from front to end, each with a function that reads it.
+
+    Args:
+        archive: Archive; nothing is unpacked, and a member is read only while it is the last one yielded.
+
+    Raises:
+        InputError: The archive is missing, none, damaged or cut.
+    """
+    try:
+        with open(archive, "rb") as file:
+            start = file.read(16)
+        opener = next((each for magic, each in _OPENERS.items() if start.startswith(magic)), open)
+        with opener(archive, "rb") as stream, _opened(stream, archive, start) as packed:
+            for member in packed:
+                yield member, partial(_member_bytes, packed, member, archive)
+            stream.seek(packed.offset)
+            if any(stream.read(tarfile.BLOCKSIZE)):  # tarfile takes a damaged header for the end
+                raise InputError(f"the archive is damaged at byte {packed.offset:,}", file=archive)
+    except FileNotFoundError:
+        raise InputError("no such file", file=archive) from None
+    except _BROKEN as error:
+        raise InputError(f"the archive cannot be read ({printable(str(error), 200)})", file=archive) from None
+    except OSError as error:
+        raise InputError(f"the archive cannot be read ({error.strerror or error})", file=archive) from None
+
+
+def _member_bytes(packed: tarfile.TarFile, member: tarfile.TarInfo, archive: Path) -> bytes:
+    try:
+        return cast("IO[bytes]", packed.extractfile(member)).read()
+    except _BROKEN as error:
+        what = f"a member cannot be read ({printable(str(error), 200)})"
+        raise InputError(what, file=archive, where=printable(member.name, 200)) from None
 
 
 def _drain(stream: IO[bytes], archive: Path) -> None:

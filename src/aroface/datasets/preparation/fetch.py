@@ -11,7 +11,7 @@ from aroface.datasets.preparation.archive import MAX_RATIO, RefusedFileError, un
 from aroface.datasets.preparation.connection import Limits
 from aroface.datasets.preparation.download import download, refused_path
 from aroface.datasets.preparation.received import check_pair_file, check_received
-from aroface.datasets.registry import Benchmark, Download, Entry, missing
+from aroface.datasets.registry import Benchmark, Download, Entry, is_fetched, missing
 from aroface.errors import InputError
 from aroface.files import write_text
 
@@ -51,7 +51,7 @@ def fetch(
             reached.
     """
     line = missing(entry, data_dir)
-    if line is None:
+    if line is None or (entry.downloads and is_fetched(entry, data_dir)):
         return []
     if not entry.downloads:
         raise InputError(line)
@@ -64,7 +64,7 @@ def fetch(
         _bring(item, path, data_dir, connections, bounds, wanted, max_ratio, pairs=pairs)
         fetched.append(path)
     line = missing(entry, data_dir)
-    if line is not None:
+    if line is not None and not is_fetched(entry, data_dir):
         raise InputError(f"fetched and unpacked, but not all is there: {line}", file=fetched[0])
     return fetched
 

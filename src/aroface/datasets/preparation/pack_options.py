@@ -15,7 +15,7 @@ from aroface.datasets.manifest import listing_hash
 from aroface.datasets.orientation import UPRIGHT, orientation_of
 from aroface.datasets.preparation.person_folders import MAX_LEFT_OUT, LostPeople, PersonFolders, find_people
 from aroface.errors import InputError
-from aroface.files import sha256_file
+from aroface.files import refuse_special, sha256_file
 from aroface.omissions import Omissions
 from aroface.schemas import validate
 
@@ -185,6 +185,7 @@ def _identity(part: str, options: Mapping[str, Any], listing: str, semantics: in
 def _landmarks_hash(options: PackOptions) -> str | None:
     if options.landmarks is None:
         return None
+    refuse_special(options.landmarks)
     if not Path(options.landmarks).is_file():
         raise InputError("no such file", file=options.landmarks)
     return sha256_file(options.landmarks)

@@ -20,12 +20,14 @@ from aroface.datasets.preparation.person_folders import LostPeople, find_people
 from aroface.datasets.retrying_reads import retrying
 from aroface.errors import InputError
 from aroface.faces.geometry import TEMPLATE, TEMPLATE_SIZE, similarity, warp
+from aroface.files import refuse_special
 from aroface.omissions import Omissions
 
 JPEG_QUALITY = 95
 """Quality of JPEGs that are written of images in other formats."""
 
 _POINTS = ("le", "re", "nose", "lm", "rm")
+_TABLE = "a CSV file of landmarks"
 _COLUMNS = tuple(f"{point}_{axis}" for point in _POINTS for axis in "xy")
 
 Landmarks = npt.NDArray[np.float32]
@@ -183,25 +185,27 @@ def read_landmarks(path: Path) -> dict[tuple[str, str], LandmarkRow]:
     """Landmarks by identity and image, the image's name without its ending.
 
     Raises:
-        InputError: The file is missing, lacks a column or has it twice, an image occurs twice or a value is no number.
+        InputError: The file is missing or no regular one, lacks a column or has it twice, an image occurs twice or a
+            value is no number.
     """
+    refuse_special(path, _TABLE)
     try:
         with open(path, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             _check_columns(reader.fieldnames or (), path)
-            found: dict[tuple[str, str], LandmarkRow] = {}
+            rows: dict[tuple[str, str], LandmarkRow] = {}
             for row in reader:
                 key = (row["identity"], _stem(_below(row["image"] or "", row["identity"])))
-                if key in found:
+                if key in rows:
                     raise InputError(
                         f"the image {'/'.join(key)} occurs twice", file=path, where=f"line {reader.line_num}"
                     )
-                found[key] = LandmarkRow(_numbers(row, path, reader.line_num), reader.line_num)
-            return found
+                rows[key] = LandmarkRow(_numbers(row, path, reader.line_num), reader.line_num)
+            return rows
     except FileNotFoundError:
         raise InputError("no such file", file=path) from None
     except IsADirectoryError:
-        raise InputError("a folder", file=path, expected="a CSV file of landmarks") from None
+        raise InputError("a folder", file=path, expected=_TABLE) from None
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"no CSV file ({error})", file=path) from None
 

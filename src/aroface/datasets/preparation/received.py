@@ -8,6 +8,7 @@ from pathlib import Path
 
 from aroface.datasets.formats.pairs import read_pairs
 from aroface.datasets.preparation.archive import RefusedFileError
+from aroface.datasets.preparation.shards.lmdb_reader import LmdbReader
 from aroface.errors import InputError
 from aroface.file_content import refuse_placeholder, unreadable
 
@@ -36,6 +37,8 @@ def check_received(path: Path) -> None:
         _check_safetensors(path)
     if path.suffix == ".onnx":
         _check_onnx(path)
+    if path.suffix == ".lmdb":
+        _check_lmdb(path)
 
 
 def _check_torch(path: Path) -> None:
@@ -71,6 +74,13 @@ def check_pair_file(path: Path) -> None:
     """
     try:
         read_pairs(path)
+    except InputError as error:
+        raise RefusedFileError(str(error)) from None
+
+
+def _check_lmdb(path: Path) -> None:
+    try:
+        LmdbReader(path)
     except InputError as error:
         raise RefusedFileError(str(error)) from None
 

@@ -6,6 +6,7 @@ The result is a manifest with a verdict for each check. A second run reads only 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,48 @@ from aroface.datasets.formats.registry import FORMATS, detect
 from aroface.datasets.hashes import FileHashes
 from aroface.datasets.identity import data_identity
 from aroface.datasets.manifest import manifest_path, read_manifest
+from aroface.datasets.registry import find_entry, place_of
 from aroface.errors import InputError
 from aroface.files import read_json, write_json
 from aroface.progress import track
+from aroface.results import Results
 from aroface.schemas import validate
 
 _SHOWN = 5  # of the images that a check found, named in its detail
+
+
+@dataclass(frozen=True, slots=True)
+class NamedSet:
+    """A set that somebody names for verification.
+
+    Attributes:
+        data: Folder or file of the set.
+        name: Name of the set, for its manifest.
+        counts: Counts that its provider publishes; empty for a set that is not registered.
+        manifest: Path of its manifest, unless another one is chosen.
+    """
+
+    data: Path
+    name: str
+    counts: Mapping[str, int]
+    manifest: Path
+
+
+def find_set(word: str, data_dir: Path, registered_as: str | None = None) -> NamedSet:
+    """Find a set by its key in a registry or by its path.
+
+    Args:
+        word: Key or path; a path that is there wins.
+        data_dir: Folder of received sets.
+        registered_as: Key of the registered set that a path holds; None for a set that is not registered.
+
+    Raises:
+        InputError: Neither a path nor a key, the registered set is not there, or ``registered_as`` is no key.
+    """
+    data, name = place_of(word, data_dir), registered_as or word
+    if registered_as is None and Path(word).exists():
+        return NamedSet(data, name, {}, Results().manifest(data.resolve().name))
+    return NamedSet(data, name, find_entry(name).counts, Results().manifest(name))
 
 
 def verify(
@@ -72,9 +109,16 @@ def verify(
     verdicts = {check: {"passed": True, "detail": detail} for check, detail in findings.noted.items()}
     verdicts |= {check: {"passed": False, "detail": detail} for check, detail in findings.failed.items()}
     identity = data_identity(data)
-    written = {"name": name, "kind": set_format.kind, "identity": identity, "files": files, "counts": findings.counts}
+    written: dict[str, Any] = {
+        "name": name,
+        "kind": set_format.kind,
+        "identity": identity,
+        "files": files,
+        "counts": findings.counts,
+    }
     written |= {"verdicts": verdicts, "corrupt": findings.corrupt}
     written |= {"left_out": findings.left_out} if findings.left_out else {}
+    written |= {"image_size": [*findings.image_size]} if findings.image_size else {}
     validate(written, "manifest")
     write_json(manifest, written)
     return written
@@ -128,6 +172,7 @@ def _earlier(manifest: Path, files: Mapping[str, Any]) -> Findings | None:
         {check: verdict["detail"] for check, verdict in kept.items() if verdict["passed"]},
         written["corrupt"],
         written.get("left_out", {}),
+        tuple(written["image_size"]) if "image_size" in written else None,
     )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -134,13 +133,6 @@ def generate_set(kind: str, spec: Spec, seed: int, out: Path, workers: int | Non
         counts = composition.write(path, images)
         name = out.name if composition.whole_folder else out.stem
         write_manifest(path, name=name, kind=kind, identity=identity, counts=counts)
-
-
-generate_training = partial(generate_set, "training")
-generate_pairs = partial(generate_set, "pairs")
-generate_tinyface = partial(generate_set, "tinyface")
-generate_ijb = partial(generate_set, "ijb")
-generate_ijbs = partial(generate_set, "ijbs")
 
 
 def _people(count: int, stream: int, seed: int) -> Identities:

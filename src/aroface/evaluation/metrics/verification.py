@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from aroface.embedding.collapse import THRESHOLD_STEP
+from aroface.embedding.collapse import REMEDY
+from aroface.embedding.feature_store import StoredFeatures
 from aroface.errors import InputError
 from aroface.evaluation.metrics.vectors import unit
 
@@ -23,6 +24,10 @@ Integers = NDArray[np.int64]
 Features = NDArray[np.float32] | NDArray[np.float64]
 
 FOLDS = 10
+
+THRESHOLD_STEP = 0.01
+"""Step of the thresholds of ten-fold accuracy, as a squared distance of unit vectors."""
+
 ACCURACY_THRESHOLDS: Floats = np.arange(0, 4, THRESHOLD_STEP)
 VAL_THRESHOLDS: Floats = np.arange(0, 4, 0.001)
 _BLOCK = 4096
@@ -248,3 +253,28 @@ def eer(curve: Roc) -> Floats:
     high, low = np.take_along_axis(balance, after, -1), np.take_along_axis(balance, after - 1, -1)
     far_high, far_low = np.take_along_axis(curve.far, after, -1), np.take_along_axis(curve.far, after - 1, -1)
     return (far_low - low / (high - low) * (far_high - far_low))[..., 0]
+
+
+def check_distances(distances: Floats, features: StoredFeatures) -> None:
+    """Refuse labelled pairs whose distances all fall within one threshold step, so that no threshold separates them.
+
+    Ten-fold accuracy then counts how many pairs of each fold are genuine, whatever the embeddings are, and on bootstrap
+    replicates, whose folds are uneven, something else than on the pairs themselves.
+
+    Args:
+        distances: (N,) squared distances of unit features, of the images as they are.
+        features: Features whose pairs they are.
+
+    Raises:
+        InputError: The largest distance exceeds the smallest by less than :data:`THRESHOLD_STEP`.
+    """
+    low, high = float(distances.min()), float(distances.max())
+    if high - low < THRESHOLD_STEP:
+        run = features.index["checkpoint"]["run"]
+        between = f"the squared distances of all {len(distances)} pairs are {low:.4g} to {high:.4g}"
+        raise InputError(
+            f"the embeddings of {run} do not distinguish images: {between}",
+            file=features.folder,
+            expected=f"a difference of more than one threshold step, {THRESHOLD_STEP}",
+            remedy=f"{REMEDY}, or the images are all alike",
+        )

@@ -7,7 +7,6 @@ from functools import partial
 
 import numpy as np
 
-from aroface.embedding.collapse import check_distances
 from aroface.embedding.feature_store import StoredFeatures
 from aroface.errors import InputError
 from aroface.evaluation.metrics.left_out_pairs import (
@@ -24,6 +23,7 @@ from aroface.evaluation.metrics.verification import (
     Integers,
     accuracy,
     auc,
+    check_distances,
     correctly_classified,
     eer,
     pair_distances,

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from aroface.embedding.collapse import check_distances
 from aroface.embedding.feature_store import StoredFeatures
 from aroface.evaluation.metrics.verification import (
     Booleans,
@@ -17,6 +16,7 @@ from aroface.evaluation.metrics.verification import (
     Integers,
     accuracy,
     auc,
+    check_distances,
     pair_distances,
     roc,
     tar_at_far,

@@ -23,6 +23,7 @@ from aroface.onnx_program import (
     agree,
     read_graph,
     reason,
+    sample_of,
     trial_images,
     weight_files,
 )
@@ -32,7 +33,7 @@ OVERLAP = 0.4
 """Of two boxes whose intersection over union is larger, the one with the lower score goes."""
 
 _BATCH = 16
-_TRIAL = 3  # different images that a network is tried on
+_ALONE = 3  # images of the trial batch that a network is given alone as well
 _TRIAL_SIDE = 64
 _LARGEST_TRIAL_SIDE = 192
 _ROUNDING = 1e-2  # of half precision, of the largest value
@@ -40,6 +41,8 @@ _STRIDES = (8, 16, 32)
 _COARSEST = _STRIDES[-1]
 _VALUES = (1, 4, 10)  # a score, a box, five points
 _EXPECTED = "an ONNX file of the SCRFD family with landmarks, such as scrfd_2.5g_bnkps or det_10g"
+_OUTPUTS = "outputs of scores, boxes and five landmarks (1, 4 and 10 values) at strides 8, 16 and 32, as SCRFD has them"
+_REMEDY = "name a detector of the registry, such as scrfd_2.5g, or another export with landmarks, such as det_10g.onnx"
 
 Floats = npt.NDArray[np.float32]
 Anchors = tuple[Floats, Floats, Floats]
@@ -61,7 +64,7 @@ class Scrfd:
         time_limit: Longest time in seconds that one batch may take.
 
     Raises:
-        InputError: no such file, or another network.
+        InputError: No such file, or another network.
     """
 
     def __init__(
@@ -94,23 +97,32 @@ class Scrfd:
     def _largest_batch(self, side: int) -> int:
         """Number of images that may be given at once: one if several are not found as each is alone."""
         free = self._side is None
-        images = list(trial_images(_TRIAL, min(side, _LARGEST_TRIAL_SIDE)) if free else trial_images(1, side))
+        images = list(trial_images(_BATCH, min(side, _LARGEST_TRIAL_SIDE)) if free else trial_images(1, side))
         canvas = self._canvas(images[0])
-        outputs = [self._outputs([image], canvas) for image in images]
-        alone = [_decode(each, 1, canvas, self._path) for each in outputs]
+        sample = sample_of(len(images), _ALONE)
+        try:
+            outputs = [self._outputs([images[number]], canvas) for number in sample]
+            alone = [_decode(each, 1, canvas, self._path) for each in outputs]
+        except TimeLimitError:
+            raise
+        except InputError as error:
+            what = f"no face detector: it gives something else for an image of {canvas[1]}×{canvas[0]} pixels"
+            raise InputError(what, file=self._path, expected=_OUTPUTS, remedy=_REMEDY) from error
         if not free:
             return 1
         if any(output.ndim == 2 for output in outputs[0]):
             why = "exported for one image"
-        elif self._agrees(images, canvas, alone):
+        elif self._agrees(images, canvas, sample, alone):
             return _BATCH
         else:
             why = "an image's faces depend on the others of its batch"
         print(f"{self._path}: {why}: one image at a time", file=sys.stderr)
         return 1
 
-    def _agrees(self, images: Sequence[Image], canvas: tuple[int, int], alone: Sequence[Anchors]) -> bool:
-        """Tell whether the outputs for images in one batch equal those for each alone."""
+    def _agrees(
+        self, images: Sequence[Image], canvas: tuple[int, int], sample: Sequence[int], alone: Sequence[Anchors]
+    ) -> bool:
+        """Tell whether the outputs for images in one batch equal those for some of them alone."""
         try:
             together = _decode(self._outputs(images, canvas), len(images), canvas, self._path)
         except TimeLimitError:
@@ -118,7 +130,7 @@ class Scrfd:
         except InputError:
             return False
         return all(
-            agree(values, np.concatenate(single), _ROUNDING)
+            agree(values[sample], np.concatenate(single), _ROUNDING)
             for values, single in zip(together, zip(*alone, strict=True), strict=True)
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any, get_args
 
 from rich import box
@@ -12,13 +13,15 @@ from rich.text import Text
 
 from aroface.humanize import plural
 from aroface.reporting.claims.lint import LintFinding
-from aroface.reporting.claims.verdicts import Evidence, Judgement, Verdict, combined, criterion
+from aroface.reporting.claims.verdicts import Evidence, Judgement, combined, criterion
+from aroface.reporting.statistics.decisions import Verdict
 from aroface.reporting.tables.grid import MISSING
 from aroface.reporting.tables.latex import environment, escape
 from aroface.reporting.tables.seed_notes import p_text
 from aroface.reporting.text import markdown_table, markdown_text, print_wide
 
-HEADS = ("Values", "Verdict", "What", "Value", "95 % interval", "Seeds", "Remark")
+HEADS = ("Values", "Verdict", "What", "Value", "95 % interval", "On", "Seeds", "Remark")
+_KEYS = {"smallest": "smallest_effect"}
 STYLES: dict[str, str] = {"confirmed": "green", "refuted": "bold red"}
 
 
@@ -46,7 +49,7 @@ def markdown(judgements: Sequence[Judgement], findings: Sequence[LintFinding]) -
     parts = []
     for each in judgements:
         parts += [f"## {markdown_text(_title(each))}", f"Reproduced values: {markdown_text(criterion(each.claim))}."]
-        parts.append(markdown_table(HEADS, list(_rows(each)), right=(3, 5)))
+        parts.append(markdown_table(HEADS, list(_rows(each)), right=(3, 6)))
     if findings:
         parts += ["## Findings in the source", _finding_table(findings)]
     return "\n\n".join([*parts, *summary(judgements, findings)]) + "\n"
@@ -60,7 +63,12 @@ def lint_markdown(findings: Sequence[LintFinding]) -> str:
 def latex(judgements: Sequence[Judgement]) -> str:
     """A table of the claims with both verdicts, to be put into a document as those of the paper are."""
     rows = [
-        (each.claim.claim.replace(" %", "\u00a0%"), each.claim.stands, _said(each.paper), _said(each.reproduction))
+        (
+            each.claim.claim.replace(" %", "\u00a0%"),
+            each.claim.stands,
+            _said(each.paper),
+            _value(each.whole),
+        )
         for each in judgements
     ]
     lines = [" & ".join(rf"\raggedright {escape(cell)}" for cell in row) for row in rows]
@@ -78,7 +86,11 @@ def as_json(judgements: Sequence[Judgement], findings: Sequence[LintFinding]) ->
                 "kind": each.claim.kind,
                 "criterion": criterion(each.claim),
                 "paper": {"verdict": each.paper_verdict, "evidence": [*map(_entry, each.paper)]},
-                "reproduction": {"verdict": each.reproduction_verdict, "evidence": [*map(_entry, each.reproduction)]},
+                "reproduction": {
+                    "verdict": each.reproduction_verdict,
+                    "whole": _entry(each.whole),
+                    "evidence": [*map(_entry, each.reproduction)],
+                },
             }
             for each in judgements
         ],
@@ -105,18 +117,28 @@ def _title(each: Judgement) -> str:
     return f"{each.claim.id}: {each.claim.claim} ({each.claim.stands})"
 
 
-def _rows(each: Judgement) -> Iterator[tuple[str, ...]]:
-    """A line for each side's verdict; where it rests on several numbers, one for each of them below."""
-    for side, evidence in (("paper", each.paper), ("reproduction", each.reproduction)):
+def sides(each: Judgement) -> Iterator[tuple[str, list[Evidence]]]:
+    """Both sides, each with its verdict first; where it rests on several numbers, each of them follows.
+
+    Where nothing can be said of any of several, one line stands for all.
+    """
+    paper = Evidence(
+        f"{len(each.paper)} comparisons", each.paper_verdict, remark=_count([item.verdict for item in each.paper])
+    )
+    for side, first, evidence in (("paper", paper, each.paper), ("reproduction", each.whole, each.reproduction)):
+        alike = len({(item.verdict, item.value, item.remark) for item in evidence}) == 1
         if len(evidence) == 1:
-            yield (side, *_cells(evidence[0]))
-        elif len({(item.verdict, item.value, item.remark) for item in evidence}) == 1 and evidence[0].value is None:
-            yield (side, evidence[0].verdict, f"all {len(evidence)}", MISSING, "", "", evidence[0].remark)
+            yield side, [*evidence]
+        elif alike and evidence[0].value is None:
+            yield side, [replace(evidence[0], what=f"all {len(evidence)} comparisons", cells=())]
         else:
-            counts = _count([item.verdict for item in evidence])
-            yield (side, combined(evidence), f"{len(evidence)} comparisons", "", "", "", counts)
-            for item in evidence:
-                yield ("", *_cells(item))
+            yield side, [first, *evidence]
+
+
+def _rows(each: Judgement) -> Iterator[tuple[str, ...]]:
+    for side, evidence in sides(each):
+        for number, item in enumerate(evidence):
+            yield (side if number == 0 else "", *_cells(item))
 
 
 def _cells(item: Evidence) -> tuple[str, ...]:
@@ -124,17 +146,24 @@ def _cells(item: Evidence) -> tuple[str, ...]:
     interval = "" if item.low is None else f"[{item.low}, {item.high}]".replace("-", "−")
     p = "" if item.p_value is None else p_text(item.p_value)
     remark = "; ".join(part for part in (p, item.remark) if part)
-    return (item.verdict, item.what, value, interval, str(item.seeds or ""), remark)
+    return (item.verdict, item.what, value, interval, item.scope or "", str(item.seeds or ""), remark)
 
 
 def _said(evidence: Sequence[Evidence]) -> str:
-    """One side's verdict, with the value that it rests on or the number of comparisons."""
+    """The verdict of reported values, with the value that it rests on or the number of comparisons."""
     verdict = combined(evidence)
     if len(evidence) > 1:
         count = sum(item.verdict == verdict for item in evidence)
         return f"{verdict} ({count} of {len(evidence)})"
-    _, _, value, interval, _, _ = _cells(evidence[0])
-    return verdict if value == MISSING else f"{verdict}: {value} {interval}".rstrip()
+    return _value(evidence[0])
+
+
+def _value(item: Evidence) -> str:
+    """A verdict with its value, interval and the population that it speaks of."""
+    verdict, _, value, interval, scope, _, _ = _cells(item)
+    if value == MISSING:
+        return verdict
+    return " ".join(part for part in (f"{verdict}: {value}", interval, scope and f"on {scope}") if part)
 
 
 def _count(verdicts: Sequence[Verdict]) -> str:
@@ -163,12 +192,14 @@ def _finding_cells(each: LintFinding) -> tuple[str, str, str]:
 
 
 def _entry(item: Evidence) -> dict[str, Any]:
-    numbers = {name: getattr(item, name) for name in ("value", "low", "high")}
+    numbers = {name: getattr(item, name) for name in ("value", "low", "high", "smallest")}
     return {
         "what": item.what,
         "verdict": item.verdict,
-        **{name: None if digits is None else float(digits) for name, digits in numbers.items()},
+        **{_KEYS.get(name, name): None if digits is None else float(digits) for name, digits in numbers.items()},
+        "on": item.scope,
         "seeds": item.seeds,
+        "seeds_that_decide": item.deciding,
         "p_value": item.p_value,
         "remark": item.remark,
         "cells": ["/".join(cell) for cell in item.cells],

@@ -12,13 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from aroface.humanize import plural
-from aroface.reporting.claims.compare import CHECK, TOLERANCES, Report, ValueComparison, Verdict
+from aroface.reporting.claims.compare import CHECK, TOLERANCES, Closeness, Report, ValueComparison
 from aroface.reporting.tables.grid import MISSING
 from aroface.reporting.text import markdown_table, print_wide
 
 HEADS = ("Row", "Column", "Paper", "Reproduced", "Seeds", "Further seed", "Δ", "Tolerance", "Verdict")
 RIGHT = ("Paper", "Seeds", "Δ", "Tolerance")
-STYLES: dict[Verdict, str] = {"holds": "green", "differs": "red", "check the preprocessing": "bold red"}
+STYLES: dict[Closeness, str] = {"holds": "green", "differs": "red", "check the preprocessing": "bold red"}
 
 
 def terminal(report: Report) -> str:
@@ -71,21 +71,21 @@ def summary(report: Report) -> list[str]:
         lines.append(f"{name}: {plural(len(cells), 'value')}: {', '.join(words)}{left}")
     lines.append(
         f"A value holds within ±{TOLERANCES['released']} points of a released checkpoint and ±{TOLERANCES['trained']} "
-        f"of a network trained again; beyond {CHECK} points look at the preprocessing first. Further seed: where one "
-        "more falls in 95 % of cases."
+        "of a network trained again, and where the reported value lies in the 95 % prediction interval of one further "
+        f"run (Further seed). Of one seed, only gaps beyond {CHECK} points are judged: look at the preprocessing first."
     )
     return lines
 
 
-def _plural_verdict(verdict: Verdict, count: int) -> str:
+def _plural_verdict(verdict: Closeness, count: int) -> str:
     if verdict == "check the preprocessing":
         return f"beyond {CHECK} points"
     return verdict.rstrip("s") if count > 1 and verdict in ("holds", "differs") else verdict
 
 
-def _counts(comparisons: Sequence[ValueComparison]) -> dict[Verdict, int]:
+def _counts(comparisons: Sequence[ValueComparison]) -> dict[Closeness, int]:
     found = Counter(each.verdict for each in comparisons)
-    return {verdict: found[verdict] for verdict in get_args(Verdict)}
+    return {verdict: found[verdict] for verdict in get_args(Closeness)}
 
 
 def _rows(comparisons: Sequence[ValueComparison]) -> Iterator[tuple[str, ...]]:

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from os import PathLike
-from typing import Literal, Unpack
+from typing import Unpack
 
+from aroface.humanize import plural
 from aroface.reporting.claims.claims import Claim, Claims, DifferenceClaim, DropClaim, Pair
 from aroface.reporting.claims.compare import TOLERANCES, heading
 from aroface.reporting.records import Record, RecordedExperiment, Selection, load_records, select, selected
-from aroface.reporting.tables.cells import Measurement, check_columns, lines, measure
-from aroface.reporting.tables.seed_statistics import Difference, mean_interval, paired_difference, rounded
+from aroface.reporting.rounding import rounded
+from aroface.reporting.statistics.decisions import (
+    MOST_SEEDS,
+    UNKNOWN,
+    Verdict,
+    judge_cells,
+    out_of_reach,
+    seeds_that_decide,
+    smallest_effect,
+)
+from aroface.reporting.statistics.intervals import Scope, SeedInterval
+from aroface.reporting.statistics.samples import Sample, against_reported, difference
+from aroface.reporting.tables.cells import NO_PEOPLE, CellValues, check_columns, lines, measure
 from aroface.reporting.tables.spec import Column, Spec
 from aroface.reporting.text import FULL_QUALITY, SENSITIVITY, metric_name, quality_name
 
-Verdict = Literal["confirmed", "refuted", "not enough data"]
-UNKNOWN: Verdict = "not enough data"
+NOTHING = Sample({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +37,18 @@ class Evidence:
     """One number that speaks for or against a claim.
 
     Attributes:
-        what: rows and column, or experiment and condition.
+        what: Rows and column, or experiment and condition.
         verdict: Verdict of the number.
-        value: points, or per cent of a drop, with a sign; None where there is none.
-        low: lower end of its 95 % interval over seeds; None where there is none.
-        high: upper end.
+        value: Points, or per cent of a drop, with a sign; None where there is none.
+        low: Lower end of its 95 % interval over seeds; None where there is none.
+        high: Upper end.
         seeds: Number of seeds; 0 for reported values.
         p_value: P value of no difference.
         remark: Origin of the value, or the reason why there is none.
-        cells: table, row and column of the cells that it is the difference of; none of a drop.
+        cells: Table, row and column of the cells that it is the difference of; none of a drop, nor of a mean.
+        scope: Population that the interval speaks of; None where there is none.
+        deciding: Number of seeds that would decide; None where it is decided, or no number would.
+        smallest: Smallest effect, in points or per cent from the bound, that is seen in 80 % of cases.
     """
 
     what: str
@@ -46,15 +60,26 @@ class Evidence:
     p_value: float | None = None
     remark: str = ""
     cells: tuple[tuple[str, str, str], ...] = ()
+    scope: Scope | None = None
+    deciding: int | None = None
+    smallest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """A claim, and what the paper's own values and the reproduced ones say of it."""
+    """A claim, and what the paper's own values and the reproduced ones say of it.
+
+    Attributes:
+        claim: Claim.
+        paper: Reported numbers.
+        reproduction: Reproduced numbers, one for each comparison.
+        whole: Mean of the reproduced numbers, with the verdict on the claim.
+    """
 
     claim: Claim
     paper: tuple[Evidence, ...]
     reproduction: tuple[Evidence, ...]
+    whole: Evidence
 
     @property
     def paper_verdict(self) -> Verdict:
@@ -64,11 +89,23 @@ class Judgement:
     @property
     def reproduction_verdict(self) -> Verdict:
         """Verdict of the reproduced values."""
-        return combined(self.reproduction)
+        return self.whole.verdict
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """Reproduced values of one comparison by seed, before they are judged."""
+
+    what: str
+    sample: Sample = NOTHING
+    remark: str = ""
+    decimals: int = 2
+    signed: bool = True
+    tested: bool = True
 
 
 def combined(evidence: Iterable[Evidence]) -> Verdict:
-    """Refuted by any, confirmed by all, else not enough data."""
+    """Refuted by any, confirmed by all, else not enough data: the rule of reported values, which have no interval."""
     verdicts = {each.verdict for each in evidence}
     if "refuted" in verdicts:
         return "refuted"
@@ -82,22 +119,24 @@ def judge_claims(
 ) -> tuple[Judgement, ...]:
     """Recompute each claim from reported and from reproduced values.
 
-    Of *reported* values a gain is confirmed if it has the digits that are claimed. Of *reproduced* ones all depends on
-    the 95 % interval over seeds (paired by seed, Student's t), so with fewer than two seeds there is not enough data:
+    Of *reported* values a gain is confirmed if it has the digits that are claimed. *Reproduced* ones are judged by one
+    rule, :func:`aroface.reporting.statistics.decisions.judge_cells`: the whole 95 % interval of the mean over the
+    claim's comparisons lies above a bound, which confirms, or below, which refutes, as does any comparison below it
+    after Holm's correction. The bound (:func:`bound_of`) is
 
-    - a *gain* is confirmed if the interval lies above zero and reaches the claimed gain less the tolerance of a network
-      trained again; refuted if it ends below that, or below zero;
-    - *improves*: confirmed above zero, refuted below;
-    - *no loss*: confirmed above minus the margin, refuted below;
-    - a *drop* is confirmed above the claimed per cent, refuted below.
+    - of a *gain* the claimed points less the tolerance of a network trained again, but not below 0;
+    - of *improves* 0, of *no loss* minus the margin;
+    - of a *drop* the claimed per cent.
+
+    Intervals speak of faces like these where the records of all seeds allow it, else of this benchmark alone.
 
     Args:
-        claims: see :func:`aroface.reporting.claims.claims.read_claims`.
-        records: folder of the records.
-        shown: see :class:`aroface.reporting.records.Selection`.
+        claims: See :func:`aroface.reporting.claims.claims.read_claims`.
+        records: Folder of the records.
+        shown: See :class:`aroface.reporting.records.Selection`.
 
     Raises:
-        InputError: records that are invalid, ambiguous or not comparable.
+        InputError: Records that are invalid, ambiguous or not comparable.
     """
     runs, known, labels = selected(shown)
     found = load_records(records, runs)
@@ -105,21 +144,102 @@ def judge_claims(
     for claim in claims.claims:
         if isinstance(claim, DropClaim):
             nothing = Evidence(claim.benchmark, UNKNOWN, remark=claim.unprinted)
-            drops = tuple(_drop(claim, each, found, labels) for each in claim.experiments)
-            judged.append(Judgement(claim, (nothing,), drops))
+            drops = [_drop(claim, each, found, labels) for each in claim.experiments]
+            judged.append(_judged(claim, (nothing,), drops, [()] * len(drops)))
             continue
         spec = claims.specs[claim.table]
         owners = {line.row.key: line.experiment for line in lines(spec, found, known, labels)}
         cells = [(pair, spec.column(name)) for pair in claim.pairs for name in claim.columns]
-        paper = [_reported(claims, claim, pair, column) for pair, column in cells]
-        reproduction = [_reproduced(claims, claim, pair, column, owners, found) for pair, column in cells]
         places = [tuple((spec.name, row, column.id) for row in (pair.of, pair.minus)) for pair, column in cells]
-        judged.append(Judgement(claim, _placed(paper, places), _placed(reproduction, places)))
+        reported = [_reported(claims, claim, pair, column) for pair, column in cells]
+        paper = tuple(replace(each, cells=place) for each, place in zip(reported, places, strict=True))
+        compared = [_compared(claims, claim, pair, column, owners, found) for pair, column in cells]
+        judged.append(_judged(claim, paper, compared, places))
     return tuple(judged)
 
 
-def _placed(evidence: Iterable[Evidence], places: Iterable[tuple[tuple[str, str, str], ...]]) -> tuple[Evidence, ...]:
-    return tuple(replace(each, cells=cells) for each, cells in zip(evidence, places, strict=True))
+def bound_of(claim: Claim) -> Decimal:
+    """Value that a claim's interval has to lie above, in points or per cent."""
+    if isinstance(claim, DropClaim):
+        return claim.claimed
+    if claim.kind == "gain":
+        return max(Decimal(claim.claimed or 0) - TOLERANCES["trained"], Decimal(0))
+    return -claim.margin
+
+
+def _judged(
+    claim: Claim,
+    paper: tuple[Evidence, ...],
+    compared: Sequence[_Comparison],
+    places: Sequence[tuple[tuple[str, str, str], ...]],
+) -> Judgement:
+    bound = bound_of(claim) / 100
+    decision = judge_cells([each.sample for each in compared], bound)
+    # A stand-in decides nothing, whatever its values are.
+    able = all(each.tested for each in compared)
+    reproduction = tuple(
+        replace(_evidence(each, interval, verdict if able else UNKNOWN), cells=place)
+        for each, interval, verdict, place in zip(compared, decision.cells, decision.verdicts, places, strict=True)
+    )
+    verdict = decision.verdict if able else UNKNOWN
+    pooled = decision.pooled
+    if len(compared) == 1:
+        whole = replace(reproduction[0], verdict=verdict)
+    else:
+        whole = replace(_evidence(_mean_of(compared, pooled), pooled, verdict), verdict=verdict)
+    if pooled is not None and pooled.error is not None and pooled.scope == "this benchmark":
+        lacking = next(each.sample.lacking for each in compared if each.sample.lacking)
+        whole = replace(whole, remark=_joined(whole.remark, f"on this benchmark only: {lacking}"))
+    if verdict == UNKNOWN and able and pooled is not None and pooled.error is not None:
+        whole = _advised(whole, pooled, bound, compared[0].decimals)
+    return Judgement(claim, paper, reproduction if len(compared) > 1 else (whole,), whole)
+
+
+def _mean_of(compared: Sequence[_Comparison], pooled: SeedInterval | None) -> _Comparison:
+    """The mean of several comparisons by its name, with what keeps it from being known."""
+    missing = sum(not each.sample.values for each in compared)
+    remark = ""
+    if pooled is None:
+        remark = f"{missing} of {len(compared)} have no result" if missing else "the comparisons share no seed"
+    elif pooled.one_run:
+        remark = "against reported values, one run each"
+    return replace(compared[0], what=f"mean of {len(compared)} comparisons", remark=remark)
+
+
+def _joined(*parts: str) -> str:
+    return "; ".join(part for part in parts if part)
+
+
+def _evidence(compared: _Comparison, found: SeedInterval | None, verdict: Verdict) -> Evidence:
+    if found is None:
+        return Evidence(compared.what, UNKNOWN, remark=compared.remark)
+    digits = compared.decimals
+    mean = rounded(100 * found.mean, digits, signed=compared.signed)
+    if found.low is None or found.high is None:
+        lacking = "one seed has no interval" if found.n == 1 else "equal seeds without a known resolution"
+        return Evidence(compared.what, UNKNOWN, mean, seeds=found.n, remark=_joined(compared.remark, lacking))
+    ends = (rounded(100 * found.low, digits), rounded(100 * found.high, digits))
+    # That of a drop would be of no drop at all, which nobody claims.
+    p_value = found.p_value if compared.signed else None
+    return Evidence(compared.what, verdict, mean, *ends, found.n, p_value, compared.remark, scope=found.scope)
+
+
+def _advised(evidence: Evidence, found: SeedInterval, bound: Decimal, decimals: int) -> Evidence:
+    """Evidence that decides nothing, with the number of seeds that would and the smallest effect that is seen."""
+    deciding = seeds_that_decide(found, bound)
+    if deciding is not None:
+        advice = f"{plural(deciding, 'seed')} of this mean and spread would decide"
+    else:
+        advice = {
+            "people": "no number of seeds would decide: more people are needed",
+            "reported run": "no number of seeds would decide: the one reported run varies, too",
+            "seeds": f"more than {MOST_SEEDS} seeds would be needed",
+        }[out_of_reach(found, bound)]
+    effect = smallest_effect(found)
+    assert effect is not None, "there is an interval"
+    smallest = rounded(100 * effect, decimals)
+    seen = f"seen in 80 % of cases: {smallest} from the bound of {rounded(100 * bound, decimals)}"
+    return replace(evidence, remark=_joined(evidence.remark, advice, seen), deciding=deciding, smallest=smallest)
 
 
 def _reported(claims: Claims, claim: DifferenceClaim, pair: Pair, column: Column) -> Evidence:
@@ -138,14 +258,14 @@ def _reported(claims: Claims, claim: DifferenceClaim, pair: Pair, column: Column
     return Evidence(what, verdict, rounded(gain, column.decimals, signed=True), remark=f"{of} − {minus}")
 
 
-def _reproduced(
+def _compared(
     claims: Claims,
     claim: DifferenceClaim,
     pair: Pair,
     column: Column,
     owners: Mapping[str, RecordedExperiment | None],
     records: Sequence[Record],
-) -> Evidence:
+) -> _Comparison:
     what, spec = _what(pair, column), claims.specs[claim.table]
     of, minus = (
         _measured(spec, column, owners[each], records, claims.row(claim.table, each).quality)
@@ -156,92 +276,44 @@ def _reproduced(
     sides = ((pair.of, of), (pair.minus, minus))
     missing = [key for key, side in sides if not side.values and not (fixed and key == pair.minus)]
     if fixed is not None and of.values:
-        level = float(Decimal(fixed) / 100)
-        return _judged(
-            what,
-            claim,
-            mean_interval({seed: v - level for seed, v in of.values.items()}),
-            column,
-            f"against the reported {fixed}",
-        )
+        remark = f"against the reported {fixed}, one run"
+        return _Comparison(what, against_reported(of.sample, float(Decimal(fixed) / 100)), remark, column.decimals)
     if missing:
-        return Evidence(what, UNKNOWN, remark=f"no result of {missing[0]}" if len(missing) == 1 else "no result")
-    found = paired_difference(of.values, minus.values)
-    if found is None:
-        return Evidence(what, UNKNOWN, remark="the two share no seed")
-    return _judged(what, claim, found, column)
+        return _Comparison(what, remark=f"no result of {missing[0]}" if len(missing) == 1 else "no result")
+    sample = difference(of.sample, minus.sample)
+    if not sample.values:
+        return _Comparison(what, remark="the two share no seed")
+    return _Comparison(what, sample, decimals=column.decimals)
 
 
 def _measured(
     spec: Spec, column: Column, experiment: RecordedExperiment | None, records: Sequence[Record], quality: str | None
-) -> Measurement:
-    return Measurement({}, ()) if experiment is None else measure(spec, column, experiment, records, quality)
-
-
-def _judged(what: str, claim: DifferenceClaim, found: Difference | None, column: Column, remark: str = "") -> Evidence:
-    rules: dict[str, Callable[[Decimal, Decimal], Verdict]] = {
-        "gain": lambda low, high: _gain(low, high, Decimal(claim.claimed or 0)),
-        "improves": lambda low, high: _above(low, high, Decimal(0)),
-        "no_loss": lambda low, high: _above(low, high, -claim.margin),
-    }
-    return _evidence(what, found, rules[claim.kind], column.decimals, remark)
-
-
-def _evidence(
-    what: str,
-    found: Difference | None,
-    rule: Callable[[Decimal, Decimal], Verdict],
-    decimals: int,
-    remark: str,
-    *,
-    signed: bool = True,
-) -> Evidence:
-    assert found is not None, "there are values"
-    mean = rounded(100 * found.mean, decimals, signed=signed)
-    if found.low is None or found.high is None:
-        one = "one seed has no interval"
-        return Evidence(what, UNKNOWN, mean, seeds=found.n, remark=f"{remark}; {one}" if remark else one)
-    low, high = 100 * found.low, 100 * found.high
-    ends = (rounded(low, decimals), rounded(high, decimals))
-    return Evidence(what, rule(low, high), mean, *ends, seeds=found.n, p_value=found.p_value, remark=remark)
-
-
-def _gain(low: Decimal, high: Decimal, claimed: Decimal) -> Verdict:
-    if high < claimed - TOLERANCES["trained"] or high < 0:
-        return "refuted"
-    return "confirmed" if low > 0 else UNKNOWN
-
-
-def _above(low: Decimal, high: Decimal, bound: Decimal) -> Verdict:
-    if low > bound:
-        return "confirmed"
-    return "refuted" if high < bound else UNKNOWN
+) -> CellValues:
+    return CellValues(NOTHING, ()) if experiment is None else measure(spec, column, experiment, records, quality)
 
 
 def _drop(
     claim: DropClaim, experiment: RecordedExperiment, records: Sequence[Record], labels: Mapping[str, str]
-) -> Evidence:
+) -> _Comparison:
     name = experiment.named(labels)
     found = select(records, experiment, claim.benchmark)
     found = tuple(record for record in found if record.protocol["name"] == SENSITIVITY)
     if not found:
-        return Evidence(name, UNKNOWN, remark=f"no result on {claim.benchmark}")
+        return _Comparison(name, remark=f"no result on {claim.benchmark}")
     known = {point["metric"] for record in found for point in record.series}
     metric = claim.metric if claim.metric in known else claim.stand_in
     if metric is None or metric not in known:
-        return Evidence(name, UNKNOWN, remark=f"{metric_name(claim.metric)[0]} is not measured")
+        return _Comparison(name, remark=f"{metric_name(claim.metric)[0]} is not measured")
     drops = {record.seed: _drop_of(claim, record, metric) for record in found}
     values = {seed: drop for seed, drop in drops.items() if drop is not None}
     quality = quality_name(_quality(claim, found[0]))
     what = f"{name}, {metric_name(metric)[0]}, {quality}, {claim.factor} {claim.level:g}"
     if not values:
-        return Evidence(what, UNKNOWN, remark="no such point in the curves, or nothing left to lose")
+        return _Comparison(what, remark="no such point in the curves, or nothing left to lose")
     stands_in = metric != claim.metric
     remark = f"{metric_name(claim.metric)[0]} is not measured, so this decides nothing" if stands_in else ""
-    mean = mean_interval(values)
-    evidence = _evidence(what, mean, lambda low, high: _above(low, high, claim.claimed), 1, remark, signed=False)
-    # The p-value is that of no drop at all, which nobody claims.
-    return replace(evidence, verdict=UNKNOWN if stands_in else evidence.verdict, p_value=None)
+    sample = Sample(values, lacking=NO_PEOPLE)
+    return _Comparison(what, sample, remark, decimals=1, signed=False, tested=not stands_in)
 
 
 def _drop_of(claim: DropClaim, record: Record, metric: str) -> float | None:
@@ -274,16 +346,15 @@ def _what(pair: Pair, column: Column) -> str:
 
 def criterion(claim: Claim) -> str:
     """Rule by which reproduced values confirm and refute a claim, in a sentence."""
-    interval = "the 95 % interval over seeds"
-    if isinstance(claim, DropClaim):
-        return f"confirmed where {interval} lies above {claim.claimed} %, refuted below"
-    if claim.kind == "gain":
-        tolerance = TOLERANCES["trained"]
-        least = Decimal(claim.claimed or 0) - tolerance
-        reaches = f"reaches {least} points (the claim less {tolerance}, the tolerance of training again)"
-        return f"confirmed where {interval} lies above 0 and {reaches}, refuted where it ends below"
-    bound = f"−{claim.margin}" if claim.margin else "0"
-    return f"confirmed where {interval} lies above {bound} points, refuted below"
+    count = len(claim.experiments) if isinstance(claim, DropClaim) else len(claim.pairs) * len(claim.columns)
+    interval = f"the 95 % interval{f' of the mean of {count} comparisons' if count > 1 else ''}"
+    bound = str(bound_of(claim)).replace("-", "−")
+    unit = "%" if isinstance(claim, DropClaim) else "points"
+    why = ""
+    if claim.kind == "gain" and bound_of(claim):
+        why = f" (the claim less {TOLERANCES['trained']}, the tolerance of training again)"
+    single = ", or one of them does after Holm's correction" if count > 1 else ""
+    return f"confirmed where {interval} lies above {bound} {unit}{why}, refuted where it lies below{single}"
 
 
 def _decimals(digits: str) -> int:

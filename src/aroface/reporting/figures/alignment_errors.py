@@ -37,18 +37,18 @@ def figure_fae(
     Writes ``{out}.pdf``, ``{out}.png`` and ``{out}.tex`` (a figure environment with the caption).
 
     Args:
-        records: folder of the records.
-        benchmark: key of a benchmark with protocol ``sensitivity``.
-        out: path of the files without their suffix.
-        examples: contact sheets of high-quality and of low-quality faces, as PNG files or uint8 H×W×3 arrays; the upper
+        records: Folder of the records.
+        benchmark: Key of a benchmark with protocol ``sensitivity``.
+        out: Path of the files without their suffix.
+        examples: Contact sheets of high-quality and of low-quality faces, as PNG files or uint8 H×W×3 arrays; the upper
             half of each shows them aligned, the lower half the same faces misaligned. None leaves them out.
-        metric: metric of the series.
-        low: the low quality, such as ``r24``; None takes the lowest resolution there is.
-        caption_note: last sentence of the caption.
-        shown: see :class:`aroface.reporting.records.Selection`.
+        metric: Metric of the series.
+        low: Low quality, such as ``r24``; None takes the lowest resolution there is.
+        caption_note: Last sentence of the caption.
+        shown: Selection of runs, see :class:`aroface.reporting.records.Selection`.
 
     Raises:
-        InputError: there are no such records, they are ambiguous or not comparable, or an example is no picture.
+        InputError: There are no such records, they are ambiguous or not comparable, or an example is no picture.
     """
     sweep = load_sweep(records, benchmark, metric, shown)
     _, experiments, labels = selected(shown)

@@ -30,15 +30,15 @@ class Curve:
 
     Attributes:
         quality: ``hq``, or ``r`` and the resolution in pixels that the probes were reduced to.
-        factor: kind of alignment error.
-        levels: sizes of the error in the factor's unit, ascending, with 0 for none.
-        values: the metric, fractions in [0, 1], mean over seeds.
-        low: lower end of the 95 % interval, mean over seeds.
-        high: upper end.
+        factor: Kind of alignment error.
+        levels: Sizes of the error in the factor's unit, ascending, with 0 for none.
+        values: Values of the metric, fractions in [0, 1], mean over seeds.
+        low: Lower end of the 95 % interval, mean over seeds.
+        high: Upper end.
         significant: True where in every seed the interval of the drop lies above zero.
-        drop: the undistorted value minus this one, mean over seeds.
-        drop_low: lower end of its 95 % interval, mean over seeds.
-        drop_high: upper end.
+        drop: Undistorted value minus this one, mean over seeds.
+        drop_low: Lower end of its 95 % interval, mean over seeds.
+        drop_high: Upper end.
     """
 
     quality: str
@@ -105,12 +105,12 @@ def records_of(
 
     Args:
         protocols: Protocols of which the benchmark must have one.
-        records: all records that count.
-        benchmark: key of the benchmark.
-        experiments: those that are shown, in order; None takes all that have records.
+        records: Records that count.
+        benchmark: Key of the benchmark.
+        experiments: Experiments that are shown, in order; None takes all that have records.
 
     Raises:
-        InputError: there are none at all, the benchmark is of another protocol, or they are not comparable.
+        InputError: There are none at all, the benchmark is of another protocol, or they are not comparable.
     """
     protocol = " or ".join(protocols)
     if experiments is None:
@@ -136,11 +136,11 @@ def curves(records: Sequence[Record], metric: str) -> dict[tuple[str, str], Curv
     """The curves of one experiment by quality and factor, averaged over its seeds.
 
     Args:
-        records: its sensitivity records, one a seed.
-        metric: metric of the series.
+        records: Sensitivity records of one experiment, one a seed.
+        metric: Metric of the series.
 
     Raises:
-        InputError: a record has no such metric, or not the points of the first.
+        InputError: A record has no such metric, or not the points of the first.
     """
     seeds = [_points(record, metric) for record in records]
     for record, points in zip(records, seeds, strict=True):
@@ -168,11 +168,11 @@ def qualities(found: Sequence[Mapping[tuple[str, str], Curve]], low: str | None 
     """Full quality and one low quality, for a figure that has room for two.
 
     Args:
-        found: curves of each experiment.
-        low: the low quality; None takes the lowest resolution.
+        found: Curves of each experiment.
+        low: Low quality; None takes the lowest resolution.
 
     Raises:
-        InputError: there is no such quality.
+        InputError: There is no such quality.
     """
     every = {quality for each in found for quality, _ in each}
     full = (FULL_QUALITY,) if FULL_QUALITY in every else ()

@@ -50,12 +50,12 @@ def figure_displacements(
 
     Args:
         runs_dir: ``results/runs``.
-        out: path of the files without their suffix.
-        caption_note: last sentence of the caption.
-        shown: see :class:`aroface.reporting.records.Selection`.
+        out: Path of the files without their suffix.
+        caption_note: Last sentence of the caption.
+        shown: Selection of runs, see :class:`aroface.reporting.records.Selection`.
 
     Raises:
-        InputError: a history is malformed, or the seeds of an experiment were trained for different numbers of steps.
+        InputError: A history is malformed, or the seeds of an experiment were trained for different numbers of steps.
     """
     runs, experiments, labels = selected(shown)
     histories, unrecorded = load_histories(runs_dir, runs)
@@ -80,9 +80,9 @@ def draw_displacements(found: Courses, labels: Mapping[str, str], among: Iterabl
     """Draw the figure; call this within the style of the paper.
 
     Args:
-        found: the courses of each experiment with an adversary, one a seed, all of them with counts.
-        labels: printed names by key.
-        among: see :func:`aroface.reporting.figures.layout.looks`.
+        found: Courses of each experiment with an adversary, one a seed, all of them with counts.
+        labels: Printed names by key.
+        among: Experiments of all figures, see :func:`aroface.reporting.figures.layout.looks`.
     """
     if not found:
         return draw_nothing(NOTHING)
@@ -124,7 +124,7 @@ def shares(history: History, quantity: str, part: str) -> NDArray[np.float64]:
 
     Args:
         history: History of a training whose displacements were counted.
-        quantity: key of :data:`QUANTITIES`.
+        quantity: Key of :data:`QUANTITIES`.
         part: ``whole`` or ``last_epoch``.
     """
     table = _table(history, quantity)[part]

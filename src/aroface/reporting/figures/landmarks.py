@@ -35,11 +35,11 @@ class Point:
     """One alignment error.
 
     Attributes:
-        factor: its kind.
+        factor: Kind of error.
         displacement: Distance by which it moves the landmarks, see :func:`mean_displacement`.
         drop: Cost of the error, a difference of fractions, mean over seeds.
-        low: lower end of the 95 % interval of the drop.
-        high: upper end.
+        low: Lower end of the 95 % interval of the drop.
+        high: Upper end.
     """
 
     factor: str
@@ -56,8 +56,8 @@ def mean_displacement(variant: Variant, joint_maximum: Mapping[str, float]) -> f
     both signs of scale and rotation, all bearings of the shift. Errors of one factor are as large in every direction.
 
     Args:
-        variant: kind and size of the error.
-        joint_maximum: option of the protocol.
+        variant: Kind and size of the error.
+        joint_maximum: Option of the protocol.
     """
     signs, bearings = np.array([-1.0, 1.0]), np.arange(_BEARINGS) * (2 * np.pi / _BEARINGS)
     scale, rotation, bearing = (each.ravel() for each in np.meshgrid(signs, signs, bearings))
@@ -69,7 +69,7 @@ def points(found: Mapping[tuple[str, str], Curve], quality: str, options: Mappin
     """The errors of one experiment's curves at one quality, but for the undistorted probes.
 
     Args:
-        found: its curves by quality and factor.
+        found: Curves of the experiment by quality and factor.
         quality: Quality of the probes.
         options: Options of the protocol.
     """
@@ -117,16 +117,16 @@ def figure_landmarks(
     Writes ``{out}.pdf``, ``{out}.png`` and ``{out}.tex`` (a figure environment with the caption).
 
     Args:
-        records: folder of the records.
-        benchmark: key of a benchmark with protocol ``sensitivity``.
-        out: path of the files without their suffix.
-        metric: metric of the series.
-        low: the low quality, such as ``r24``; None takes the lowest resolution there is.
-        caption_note: last sentence of the caption.
-        shown: see :class:`aroface.reporting.records.Selection`.
+        records: Folder of the records.
+        benchmark: Key of a benchmark with protocol ``sensitivity``.
+        out: Path of the files without their suffix.
+        metric: Metric of the series.
+        low: Low quality, such as ``r24``; None takes the lowest resolution there is.
+        caption_note: Last sentence of the caption.
+        shown: Selection of runs, see :class:`aroface.reporting.records.Selection`.
 
     Raises:
-        InputError: there are no such records, or they are ambiguous or not comparable.
+        InputError: There are no such records, or they are ambiguous or not comparable.
     """
     sweep = load_sweep(records, benchmark, metric, shown)
     labels = selected(shown)[2]
@@ -144,10 +144,10 @@ def draw(found: Found, styles: Mapping[RecordedExperiment, Look], panels: Sequen
     """Draw the figure; call this and save it within ``matplotlib.rc_context(STYLE)``.
 
     Args:
-        found: the errors of each experiment by quality.
+        found: Errors of each experiment by quality.
         styles: Look of each experiment.
-        panels: qualities, one panel each.
-        metric: name of the metric.
+        panels: Qualities, one panel each.
+        metric: Name of the metric.
     """
     factors = _factors(found)
     legend = LEGEND_LINE * max(len(factors), len(styles)) + 0.06

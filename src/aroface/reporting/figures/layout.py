@@ -101,9 +101,9 @@ def looks(
     experiment before it takes another colour, and where there is none left another line.
 
     Args:
-        experiments: those that a figure shows.
-        labels: printed names by key.
-        among: those that all figures show together, so that a head has one colour in all of them.
+        experiments: Experiments that a figure shows.
+        labels: Printed names by key.
+        among: Experiments that all figures show together, so that a head has one colour in all of them.
     """
     heads = list(dict.fromkeys(experiment.method.partition("_")[0] for experiment in (*among, *experiments)))
     several = [key for key in ("dataset", "arch") if len({getattr(each, key) for each in experiments}) > 1]
@@ -134,12 +134,12 @@ def draw(
     """Draw the figure; call this and save it within ``matplotlib.rc_context(STYLE)``.
 
     Args:
-        found: curves of each experiment by quality and factor.
+        found: Curves of each experiment by quality and factor.
         styles: Look of each experiment.
-        rows: qualities, one row of panels each.
-        columns: factors, one column of panels each.
-        metric: name of the metric.
-        sheets: none, or one contact sheet for each quality, aligned faces above the same misaligned.
+        rows: Qualities, one row of panels each.
+        columns: Factors, one column of panels each.
+        metric: Name of the metric.
+        sheets: Contact sheets: none, or one for each quality, aligned faces above the same misaligned.
     """
     width = (TEXT_WIDTH - LEFT - RIGHT - SHEET_GAP) / 2
     sheet_height = max((width * sheet.shape[0] / sheet.shape[1] for sheet in sheets), default=0.0)
@@ -261,7 +261,7 @@ def draw_legend(
     """A legend at the bottom, with a column for each treatment and a line for each head where there is room.
 
     Args:
-        figure: gets it.
+        figure: Figure that gets it.
         styles: Looks of its lines.
         further: Handles after these, with labels of their own.
         markers: True if the lines have markers.

@@ -40,10 +40,10 @@ class CurveKind:
     """A kind of curve that records hold.
 
     Attributes:
-        name: key of the record's ``curves``.
+        name: Key of the record's ``curves``.
         error: Rate along the abscissa, and its key in the record.
         hit: Rate along the ordinate, likewise.
-        trials: key of the number of trials of which the error is a share.
+        trials: Key of the number of trials of which the error is a share.
         accident: Name of an error, in the plural.
     """
 
@@ -70,11 +70,11 @@ class Operating:
     """One method's curve.
 
     Attributes:
-        errors: rates along the abscissa, ascending.
-        hits: mean over seeds of the hit rate at each, fractions in [0, 1].
-        sd: sample standard deviation over the seeds, zeros for one seed.
-        trials: number of trials of which an error rate is a share.
-        seeds: number of seeds.
+        errors: Rates along the abscissa, ascending.
+        hits: Mean over seeds of the hit rate at each, fractions in [0, 1].
+        sd: Sample standard deviation over the seeds, zeros for one seed.
+        trials: Number of trials of which an error rate is a share.
+        seeds: Number of seeds.
     """
 
     errors: tuple[float, ...]
@@ -90,7 +90,7 @@ def operating_curves(
     """The curve of each experiment on ``benchmark``.
 
     Raises:
-        InputError: a record has no such curve, or not at the points of the others; and see
+        InputError: A record has no such curve, or not at the points of the others; and see
             :func:`aroface.reporting.figures.curves.records_of`.
     """
     chosen = records_of(kind.protocols, records, benchmark, experiments)
@@ -138,16 +138,16 @@ def figure_operating(
     Writes ``{out}.pdf``, ``{out}.png`` and ``{out}.tex`` (a figure environment with the caption).
 
     Args:
-        records: folder of the records.
-        benchmark: key of a benchmark whose records have such a curve.
-        out: path of the files without their suffix.
+        records: Folder of the records.
+        benchmark: Key of a benchmark whose records have such a curve.
+        out: Path of the files without their suffix.
         kind: ``tar_far`` of pairs, ``tpir_fpir`` of a search.
         title: Name of the benchmark in the caption; if None, its label or key.
-        caption_note: last sentence of the caption.
-        shown: see :class:`aroface.reporting.records.Selection`.
+        caption_note: Last sentence of the caption.
+        shown: Selection of runs, see :class:`aroface.reporting.records.Selection`.
 
     Raises:
-        InputError: there are no such records, they hold no curve, are ambiguous or not comparable.
+        InputError: There are no such records, they hold no curve, are ambiguous or not comparable.
     """
     runs, experiments, labels = selected(shown)
     found = operating_curves(load_records(records, runs), benchmark, KINDS[kind], experiments)
@@ -163,9 +163,9 @@ def draw(found: Mapping[RecordedExperiment, Operating], kind: CurveKind, labels:
     """Draw the figure; call this and save it within ``matplotlib.rc_context(STYLE)``.
 
     Args:
-        found: the curve of each experiment.
+        found: Curve of each experiment.
         kind: Kind of the curves.
-        labels: printed names by keys.
+        labels: Printed names by keys.
     """
     styles = looks([*dict.fromkeys(_method(experiment) for experiment in found)], labels)
     sets = [*dict.fromkeys((experiment.dataset, experiment.arch) for experiment in found)]

@@ -28,10 +28,10 @@ def save_figure(out: str | PathLike[str], draw: Callable[[], Figure], caption: s
     """Write ``{out}.pdf``, ``{out}.png`` and ``{out}.tex``: a figure environment with the caption.
 
     Args:
-        out: path of the files without their suffix.
-        draw: draws the figure; called in the style of the paper, which the saving shares.
+        out: Path of the files without their suffix.
+        draw: Function that draws the figure, called in the style of the paper, which the saving shares.
         caption: Content of the figure, in plain text.
-        note: last sentence of the caption.
+        note: Last sentence of the caption.
     """
     stem = Path(out).name
     whole = one_line(f"{caption} {note}" if note else caption)

@@ -47,7 +47,7 @@ class Course:
 
     Attributes:
         epochs: Positions of the values, in epochs.
-        mean: over seeds.
+        mean: Mean over seeds.
         low: Values of the lowest seed.
         high: Values of the highest seed.
     """
@@ -72,12 +72,12 @@ def figure_training(
 
     Args:
         runs_dir: ``results/runs``.
-        out: path of the files without their suffix.
-        caption_note: last sentence of the caption.
-        shown: see :class:`aroface.reporting.records.Selection`.
+        out: Path of the files without their suffix.
+        caption_note: Last sentence of the caption.
+        shown: Selection of runs, see :class:`aroface.reporting.records.Selection`.
 
     Raises:
-        InputError: a history is malformed, or the seeds of an experiment were trained for different numbers of steps.
+        InputError: A history is malformed, or the seeds of an experiment were trained for different numbers of steps.
     """
     runs, experiments, labels = selected(shown)
     histories, gaps = load_histories(runs_dir, runs)
@@ -91,9 +91,9 @@ def draw_training(found: Courses, labels: Mapping[str, str], among: Iterable[Rec
     """Draw the figure; call this within the style of the paper.
 
     Args:
-        found: the courses of each experiment, one a seed.
-        labels: printed names by key.
-        among: see :func:`aroface.reporting.figures.layout.looks`.
+        found: Courses of each experiment, one a seed.
+        labels: Printed names by key.
+        among: Experiments of all figures, see :func:`aroface.reporting.figures.layout.looks`.
     """
     if not found:
         return draw_nothing(NOTHING)

@@ -17,8 +17,8 @@ class Step:
 
     Attributes:
         name: Name of the rule.
-        files: one for each job, there once it is done; empty where it is not counted.
-        after: names of the steps whose results it takes.
+        files: Files, one for each job, present once it is done; empty where it is not counted.
+        after: Names of the steps whose results it takes.
     """
 
     name: str
@@ -41,7 +41,7 @@ def layers(after: Mapping[str, Sequence[str]]) -> list[list[str]]:
     """Steps in rows, each below all that it comes after, and in a row near those.
 
     Args:
-        after: each step with those that it comes after; steps that are not keys are left aside.
+        after: Steps by name, each with those that it comes after; steps that are not keys are left aside.
     """
     depth: dict[str, int] = {}
 
@@ -83,7 +83,7 @@ def draw(steps: Sequence[Step]) -> str:
     """The picture as an ``svg`` element that takes its colours from the page.
 
     Args:
-        steps: all of them; steps that one comes after and that are not among them are left aside.
+        steps: Steps; one that another comes after and that is not among them is left aside.
     """
     found, width, height = boxes(steps)
     said = escape("; ".join(f"{box.name}{_counts(box)}" for box in found.values()))

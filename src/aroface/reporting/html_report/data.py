@@ -16,17 +16,17 @@ class ReportedDataSet:
     """A data set that runs are trained or evaluated on.
 
     Attributes:
-        name: its key.
-        label: its name in tables.
+        name: Key of the set.
+        label: Name in tables.
         kind: Kind of the content.
-        manifest_hash: hash of its identity, as recipes and records name it.
-        manifest: the file that says what it holds.
+        manifest_hash: Hash of its identity, as recipes and records name it.
+        manifest: File that lists its content.
         used_for: ``training`` or ``evaluation``.
-        licence: the terms of its provider; None of a set that the workflow makes itself.
+        licence: Terms of its provider; None for a set that the workflow makes itself.
         provider: Provider of the set; None likewise.
-        request: page where it is asked for or found; None likewise.
+        request: Page where it is requested or found; None likewise.
         citation: Citation of the paper that describes it; None likewise.
-        missing: one line on what is missing and how to get it; None if nothing is.
+        missing: Line on what is missing and how to get it; None if nothing is.
     """
 
     name: str
@@ -55,10 +55,10 @@ class DataView:
         data: Planned set.
         there: True if there is a manifest.
         counts: Content in words.
-        files: number and size of its files, in words.
+        files: Number and size of its files, in words.
         verdicts: Outcome of each check: its name, whether it passed, detail.
         corrupt: Number of images that cannot be used.
-        identity: all that decides its content, as JSON.
+        identity: Identity, of all that decides its content, as JSON.
     """
 
     data: ReportedDataSet

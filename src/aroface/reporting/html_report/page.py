@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from itertools import groupby
 from os import PathLike
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import jinja2
 
 from aroface.errors import InputError
-from aroface.files import write_text
+from aroface.files import if_there, newest, write_text
 from aroface.humanize import seconds_text
 from aroface.reporting.anchors import cell_anchor, run_anchor
 from aroface.reporting.claims import claims_text, compare_text
@@ -65,21 +65,21 @@ class Material:
 
     Attributes:
         note: Meaning of the numbers; None where there is nothing to add.
-        specs: the tables that are shown, those of the configuration first.
-        sources: all tables that claims speak of.
-        claims: file of the claims.
-        records: folder of the records.
-        results: folder with ``runs`` and ``recipes``, as the commands name it.
-        experiments: those of the configuration.
-        labels: printed names of methods and data sets by their keys.
-        runs: those of the configuration.
-        data: the sets that they are trained and evaluated on.
-        pictures: the figures.
-        document: the PDF of all tables and figures; None where there is none.
-        steps: the rules of the workflow with what they make.
-        missing: lines on data that are not there.
-        costs: lines on what the trainings that are left will take.
-        workflow: command that makes the file whose name follows it.
+        specs: Tables that are shown, those of the configuration first.
+        sources: Tables that claims refer to.
+        claims: File of the claims.
+        records: Folder of the records.
+        results: Folder with ``runs`` and ``recipes``, as the commands name it.
+        experiments: Experiments of the configuration.
+        labels: Printed names of methods and data sets by their keys.
+        runs: Runs of the configuration.
+        data: Sets that they are trained and evaluated on.
+        pictures: Figures of the page.
+        document: PDF of all tables and figures; None where there is none.
+        steps: Rules of the workflow with what they make.
+        missing: Lines on data that are not there.
+        costs: Lines on the cost of the runs that are left.
+        workflow: Command that makes the file whose name follows it.
     """
 
     note: str | None
@@ -119,7 +119,7 @@ def render_report(material: Material, folder: Path) -> str:
         folder: Folder of the page, for its links to files beside it.
 
     Raises:
-        InputError: a record is no record. Records that do not fit into one table are said in the place of that table.
+        InputError: A record is no record. Records that do not fit into one table are said in the place of that table.
     """
     records = load_records(material.records, {run.name: run.variant for run in material.runs})
     runs = [view_run(run, records) for run in material.runs]
@@ -171,9 +171,9 @@ def _environment() -> jinja2.Environment:
 def _status(material: Material, runs: Sequence[RunView], records: Sequence[Record]) -> dict[str, Any]:
     """Numbers of finished and missing parts of the plan."""
     planned = [(run, name, record) for run in runs for name, record in run.records.items()]
-    newest = max((record.path.stat().st_mtime for record in records), default=None)
+    changed = newest(record.path for record in records)
     return {
-        "newest": None if newest is None else f"{datetime.fromtimestamp(newest, UTC):%d %B %Y, %H:%M} UTC",
+        "newest": None if changed is None else f"{datetime.fromtimestamp(changed, UTC):%d %B %Y, %H:%M} UTC",
         "commits": commits(runs),
         "runs_done": sum(run.done for run in runs),
         "runs_missing": [run for run in runs if not run.done],
@@ -194,10 +194,11 @@ def _grouped(items: Sequence[Any], key: Callable[[Any], Any]) -> Iterator[tuple[
 
 def _figure(picture: Picture, folder: Path) -> dict[str, Any]:
     png, fragment = picture.stem.with_suffix(".png"), picture.stem.with_suffix(".tex")
-    found = re.search(r"\\caption\{(.*)\}$", fragment.read_text(encoding="utf-8") if fragment.exists() else "", re.M)
+    image, text = if_there(png.read_bytes), if_there(partial(fragment.read_text, encoding="utf-8"))
+    found = re.search(r"\\caption\{(.*)\}$", text or "", re.M)
     return {
         "name": picture.name,
-        "png": base64.b64encode(png.read_bytes()).decode() if png.exists() else None,
+        "png": None if image is None else base64.b64encode(image).decode(),
         "caption": unescape(found[1]) if found else "",
         "pdf": _link(picture.stem.with_suffix(".pdf"), folder),
     }
@@ -247,8 +248,8 @@ def _claims(material: Material, explained: Collection[str]) -> dict[str, Any]:
                 "judgement": each,
                 "criterion": criterion(each.claim),
                 "sides": [
-                    ("paper", each.paper_verdict, _evidence(each.paper, explained)),
-                    ("reproduced", each.reproduction_verdict, _evidence(each.reproduction, explained)),
+                    (side, [_evidence_line(item, explained) for item in evidence])
+                    for side, evidence in claims_text.sides(each)
                 ],
             }
             for each in judged
@@ -256,14 +257,6 @@ def _claims(material: Material, explained: Collection[str]) -> dict[str, Any]:
         "findings": findings,
         "summary": claims_text.summary(judged, findings),
     }
-
-
-def _evidence(evidence: Sequence[Evidence], explained: Collection[str]) -> list[dict[str, Any]]:
-    """A line for each number; where nothing can be said of any of several, one for all."""
-    alike = len({(each.verdict, each.value, each.remark) for each in evidence}) == 1
-    if len(evidence) > 1 and alike and evidence[0].value is None:
-        return [{**_evidence_line(evidence[0], ()), "what": f"all {len(evidence)} comparisons"}]
-    return [_evidence_line(each, explained) for each in evidence]
 
 
 def _evidence_line(each: Evidence, explained: Collection[str]) -> dict[str, Any]:
@@ -275,6 +268,7 @@ def _evidence_line(each: Evidence, explained: Collection[str]) -> dict[str, Any]
         "verdict": each.verdict,
         "value": each.value or "--",
         "interval": "" if each.low is None else f"[{each.low}, {each.high}]",
+        "on": each.scope or "",
         "seeds": str(each.seeds or ""),
         "remark": "; ".join(part for part in (p, each.remark) if part),
         "cells": [(sign, anchor) for sign, anchor in anchors if anchor in explained],

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aroface.files import read_json_if_there
+from aroface.files import if_there, read_json_if_there
 from aroface.humanize import bytes_text, seconds_text
 from aroface.reporting.anchors import run_anchor
 from aroface.reporting.explain import commit_text
@@ -29,7 +29,7 @@ class ReportedRun:
         entry: Content of its recipe file, as a plan writes it.
         folder: Folder of its checkpoint.
         recipe_file: Path of its recipe.
-        benchmarks: names of those that it is evaluated on.
+        benchmarks: Names of the benchmarks that it is evaluated on.
         variant: Name of its method in the configuration where the experiment has a label, else empty.
     """
 
@@ -96,9 +96,9 @@ class Differences:
     """In what runs differ.
 
     Attributes:
-        runs: their names.
-        keys: settings in which any two of them differ.
-        settings: all settings of each run, as JSON texts by dotted keys.
+        runs: Names of the runs.
+        keys: Settings in which any two of them differ.
+        settings: Settings of each run, as JSON texts by dotted keys.
     """
 
     runs: tuple[str, ...]
@@ -125,7 +125,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     """A JSON object; an empty one where the file is not there or holds something else.
 
     Raises:
-        InputError: the file is not JSON.
+        InputError: The file is not JSON.
     """
     value = None if path.is_dir() else read_json_if_there(path)
     return value if isinstance(value, dict) else {}
@@ -227,7 +227,8 @@ def _weights(run: ReportedRun, checkpoint: Mapping[str, Any]) -> str | None:
     if not {"file", "sha256"} <= checkpoint.get("weights", {}).keys():
         return None
     path = run.folder / checkpoint["weights"]["file"]
-    here = bytes_text(path.stat().st_size) if path.exists() else "not here"
+    state = if_there(path.stat)
+    here = "not here" if state is None else bytes_text(state.st_size)
     return f"sha256 {checkpoint['weights']['sha256']}, {path.as_posix()} ({here})"
 
 

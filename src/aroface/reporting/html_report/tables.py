@@ -33,13 +33,13 @@ class TableView:
     """A table as it is shown.
 
     Attributes:
-        anchor: its id.
+        anchor: Identifier in the page.
         name: Name of the table.
-        caption: plain text.
-        body: the table's element, in HTML; empty where the records do not allow one.
+        caption: Caption, plain text.
+        body: Element of the table, in HTML; empty where the records do not allow one.
         remarks: Notes below it, in HTML.
         source: Source of its reported values; None where it has none.
-        cells: explanations of its cells, those left out that an earlier table has.
+        cells: Explanations of its cells, those left out that an earlier table has.
         missing: Number of its values without a result, and number of all.
         error: Reason for the missing table.
     """
@@ -66,11 +66,11 @@ def view_tables(
     """Fill the tables from the records there are, with the authors' values and the difference where there are any.
 
     Args:
-        specs: the tables, in their order.
-        trace: records, and where runs and recipes are.
-        experiments: those of the configuration.
-        labels: printed names of methods and data sets by their keys.
-        note: last sentence of each caption.
+        specs: Specifications of the tables, in their order.
+        trace: Records, and the place of runs and recipes.
+        experiments: Experiments of the configuration.
+        labels: Printed names of methods and data sets by their keys.
+        note: Last sentence of each caption.
     """
     views: list[TableView] = []
     taken: set[str] = set()

@@ -7,12 +7,15 @@ from dataclasses import replace
 from decimal import Decimal
 
 from aroface.reporting.records import Record, RecordedExperiment
+from aroface.reporting.rounding import percent, rounded
+from aroface.reporting.statistics.intervals import best_interval, estimate, on_this_benchmark, one_further_run
+from aroface.reporting.statistics.multiplicity import Judge, best_rows
+from aroface.reporting.statistics.samples import difference
 from aroface.reporting.tables.caption import caption
-from aroface.reporting.tables.cells import Line, Measurement, check_columns, lines, measure
-from aroface.reporting.tables.emphasis import mark_best
+from aroface.reporting.tables.cells import CellValues, Line, check_columns, lines, measure
+from aroface.reporting.tables.emphasis import Mark, mark_best
 from aroface.reporting.tables.grid import HEADINGS, Cell, Grid, GridRow, Leaf, Mode, Part
 from aroface.reporting.tables.seed_notes import header, notes, seeds_of
-from aroface.reporting.tables.seed_statistics import estimate, paired_difference, percent, prediction_interval, rounded
 from aroface.reporting.tables.spec import EMPTY, Column, Layout, RowSpec, Seeds, Spec
 
 PARTS: dict[Mode, tuple[Part, ...]] = {
@@ -35,20 +38,20 @@ def build(
     """Fill the table that ``spec`` describes.
 
     Args:
-        spec: the table.
-        records: all records that count.
+        spec: Table.
+        records: All records that count.
         mode: Values to print; a column for which the authors reported nothing has only reproduced values in the modes
             ``both`` and ``delta``.
-        experiments: the experiments of the configuration; None takes those that have records.
-        labels: printed names of methods and data sets.
-        caption_note: stands in the caption instead of the specification's own note.
+        experiments: Experiments of the configuration; None takes those that have records.
+        labels: Printed names of methods and data sets.
+        caption_note: Stands in the caption instead of the specification's own note.
 
     Raises:
-        InputError: records that are ambiguous, not comparable, or without the metric; see ``measure`` and ``records``.
+        InputError: Records that are ambiguous, not comparable, or without the metric; see ``measure`` and ``records``.
     """
     table = lines(spec, records, experiments, labels)
     leaves = _leaves(spec, mode, table)
-    measured: dict[tuple[str, str], Measurement] = {}
+    measured: dict[tuple[str, str], CellValues] = {}
     if mode != "reported":
         measured = {
             (line.row.key, column.id): measure(spec, column, line.experiment, records, line.row.quality)
@@ -58,28 +61,37 @@ def build(
         }
         check_columns(measured.values())
     ids = {line.row.id: line.row.key for line in table if line.row.id}
-    cells = [[_cell(line.row, leaf, measured, ids, spec.seeds, spec.layout) for leaf in leaves] for line in table]
+    judge = _interval_of(measured.values())
+    cells = [
+        [_cell(line.row, leaf, measured, ids, spec.seeds, spec.layout, judge) for leaf in leaves] for line in table
+    ]
     blocks = [spec.block_by and line.row.headers[spec.block_by] for line in table]
     rows = [
         _row(spec, mode, table, index, blocks, _emphasised(spec, line.row, leaves, row))
         for index, (line, row) in enumerate(zip(table, cells, strict=True))
     ]
-    if spec.emphasis.rule == "best_second":
-        rows = _with_best(spec, table, leaves, rows, blocks)
+    if spec.emphasis.rule != "none":
+        rows = _with_best(spec, table, leaves, rows, blocks, measured, judge)
     starred = any(row.star for row in rows)
     counted = mode != "reported" and spec.seeds.count == "column"
     beside = spec.layout.parts == "beside" and len({leaf.part for leaf in leaves}) > 1
     return Grid(
         name=spec.name,
         label=spec.label,
-        caption=caption(spec, mode, leaves, rows, caption_note),
+        caption=caption(spec, mode, leaves, rows, caption_note, faces=judge is best_interval),
         row_headers=(*(header.label for header in spec.row_headers), *([header()] if counted else [])),
         leaves=leaves,
         rows=tuple(_counted(row) for row in rows) if counted else tuple(rows),
         footnote=spec.rerun_footnote if starred else None,
         layout=_tight(spec.layout) if beside else spec.layout,
-        notes=() if mode == "reported" else notes(spec, table, rows, measured),
+        notes=() if mode == "reported" else notes(spec, table, rows, measured, judge),
     )
+
+
+def _interval_of(measured: Iterable[CellValues]) -> Judge:
+    """The interval of all differences of a table: on faces like these where all of its values allow it."""
+    several = [each.sample for each in measured if len(each.values) > 1]
+    return best_interval if several and all(sample.left_out for sample in several) else on_this_benchmark
 
 
 def _counted(row: GridRow) -> GridRow:
@@ -110,15 +122,16 @@ def _leaves(spec: Spec, mode: Mode, table: Sequence[Line]) -> tuple[Leaf, ...]:
 def _cell(
     row: RowSpec,
     leaf: Leaf,
-    measured: Mapping[tuple[str, str], Measurement],
+    measured: Mapping[tuple[str, str], CellValues],
     ids: Mapping[str, str],
     seeds: Seeds,
     layout: Layout,
+    judge: Judge,
 ) -> Cell:
     column = leaf.column
     if row.difference:
         pair = [measured.get((ids[name], column.id)) for name in row.difference]
-        return _compared(column, *pair, layout=layout) if leaf.part == "reproduced" else Cell()
+        return _compared(column, *pair, layout=layout, judge=judge) if leaf.part == "reproduced" else Cell()
     reported = _reported(row, column)
     if leaf.part == "reported":
         return reported
@@ -140,20 +153,20 @@ def _reported(row: RowSpec, column: Column) -> Cell:
     return Cell(digits)
 
 
-def _reproduced(column: Column, measurement: Measurement, seeds: Seeds) -> Cell:
+def _reproduced(column: Column, measurement: CellValues, seeds: Seeds) -> Cell:
     found = estimate(measurement.values)
     if found is None:
         return Cell()
-    predicted = prediction_interval(measurement.values) if seeds.spread == "prediction" else None
-    if predicted:
-        low, high = (percent(end, column.decimals) for end in predicted)
-        return Cell(percent(found.mean, column.decimals), interval=(low, high), seeds=found.n)
+    predicted = one_further_run(measurement.sample) if seeds.spread == "prediction" else None
+    if predicted and predicted.low is not None and predicted.high is not None:
+        interval = (percent(predicted.low, column.decimals), percent(predicted.high, column.decimals))
+        return Cell(percent(found.mean, column.decimals), interval=interval, seeds=found.n)
     sd = None if found.sd is None else percent(found.sd, column.decimals)
     return Cell(percent(found.mean, column.decimals), sd, seeds=found.n)
 
 
-def _compared(column: Column, of: Measurement | None, minus: Measurement | None, *, layout: Layout) -> Cell:
-    found = paired_difference(of.values, minus.values) if of and minus else None
+def _compared(column: Column, of: CellValues | None, minus: CellValues | None, *, layout: Layout, judge: Judge) -> Cell:
+    found = judge(difference(of.sample, minus.sample)) if of and minus else None
     if found is None:
         return Cell()
     interval, half = None, None
@@ -164,10 +177,11 @@ def _compared(column: Column, of: Measurement | None, minus: Measurement | None,
 
 
 def _emphasised(spec: Spec, row: RowSpec, leaves: Sequence[Leaf], cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    """The cells with the authors' own bold on their own values."""
     if spec.emphasis.rule != "as_paper" or not row.ours:
         return tuple(cells)
     return tuple(
-        replace(cell, emphasis="bold") if cell.number is not None and leaf.part != "difference" else cell
+        replace(cell, emphasis="bold") if cell.number is not None and leaf.part == "reported" else cell
         for leaf, cell in zip(leaves, cells, strict=True)
     )
 
@@ -194,7 +208,7 @@ def _row(
         cells=cells,
         rule=rule,
         gap=not rule and row.difference is not None and above is not None and above.difference is None,
-        bold=row.ours and spec.emphasis.rule == "as_paper",
+        bold=row.ours and spec.emphasis.rule == "as_paper" and shows_reported,
         star=row.rerun and shows_reported,
         remark=_remark(row) if row.as_printed and shows_reported else None,
     )
@@ -206,16 +220,29 @@ def _remark(row: RowSpec) -> str:
 
 
 def _with_best(
-    spec: Spec, table: Sequence[Line], leaves: Sequence[Leaf], rows: Sequence[GridRow], blocks: Sequence[str | None]
+    spec: Spec,
+    table: Sequence[Line],
+    leaves: Sequence[Leaf],
+    rows: Sequence[GridRow],
+    blocks: Sequence[str | None],
+    measured: Mapping[tuple[str, str], CellValues],
+    judge: Judge,
 ) -> list[GridRow]:
+    """The rows with the best of a column marked: reported values by their digits, reproduced ones by tests."""
     scopes = blocks if spec.emphasis.within == "block" else [None] * len(rows)
     cells = [list(row.cells) for row in rows]
     for scope in dict.fromkeys(scopes):
         inside = [i for i, line in enumerate(table) if scopes[i] == scope and line.row.difference is None]
         for j, leaf in enumerate(leaves):
-            if leaf.part == "difference":
+            marks: Sequence[Mark | None]
+            if leaf.part == "reproduced":
+                found = [measured.get((table[i].row.key, leaf.column.id)) for i in inside]
+                samples = [None if each is None else each.sample for each in found]
+                marks = ["bold" if best else None for best in best_rows(samples, leaf.column.better, judge)]
+            elif leaf.part == "reported" and spec.emphasis.rule == "best_second":
+                marks = mark_best([cells[i][j].number for i in inside], leaf.column.better)
+            else:
                 continue
-            marks = mark_best([cells[i][j].number for i in inside], leaf.column.better)
             for i, mark in zip(inside, marks, strict=True):
                 cells[i][j] = replace(cells[i][j], emphasis=mark)
     return [replace(row, cells=tuple(each)) for row, each in zip(rows, cells, strict=True)]

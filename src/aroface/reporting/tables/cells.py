@@ -6,9 +6,14 @@ import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from aroface.errors import InputError
 from aroface.reporting.records import Record, RecordedExperiment, check_comparable, select
+from aroface.reporting.statistics.samples import Floats, Sample, deviation_floor, mean_of
 from aroface.reporting.tables.spec import EMPTY, At, Column, RowSpec, Spec
+
+NO_PEOPLE = "not every record has the metric without groups of people"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,16 +25,21 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Measurement:
+class CellValues:
     """The values of one experiment in one column.
 
     Attributes:
-        values: seed to fraction.
-        records: the records they come from, in the order of benchmarks and seeds.
+        sample: Fractions by seed.
+        records: Records they come from, in the order of benchmarks and seeds.
     """
 
-    values: Mapping[int, float]
+    sample: Sample
     records: tuple[Record, ...]
+
+    @property
+    def values(self) -> Mapping[int, float]:
+        """Seed to fraction."""
+        return self.sample.values
 
 
 def lines(
@@ -41,13 +51,13 @@ def lines(
     """The rows of a table, each with its experiment.
 
     Args:
-        spec: the table.
-        records: all records that count.
-        experiments: the experiments of the configuration, in order; None takes those that have records.
-        labels: printed names of methods and data sets by their keys; a key without one is printed itself.
+        spec: Table.
+        records: All records that count.
+        experiments: Experiments of the configuration, in order; None takes those that have records.
+        labels: Printed names of methods and data sets by their keys; a key without one is printed itself.
 
     Raises:
-        InputError: a row's experiment leaves open which of several is meant, or two experiments get the same name.
+        InputError: A row's experiment leaves open which of several is meant, or two experiments get the same name.
     """
     if experiments is None:
         wanted = {column.benchmark for column in spec.columns}
@@ -73,32 +83,63 @@ def lines(
 
 def measure(
     spec: Spec, column: Column, experiment: RecordedExperiment, records: Sequence[Record], quality: str | None = None
-) -> Measurement:
+) -> CellValues:
     """The values of ``experiment`` in ``column``; empty where there is no record.
 
     Args:
-        spec: the table.
-        column: one of its columns.
+        spec: Table.
+        column: One of its columns.
         experiment: Experiment of the values.
-        records: all records that count.
+        records: All records that count.
         quality: Quality of the row, for a column at a point of a sweep that leaves it to the rows.
 
     Raises:
-        InputError: the records are ambiguous (see :func:`aroface.reporting.records.select`), or lack the metric or the
+        InputError: The records are ambiguous (see :func:`aroface.reporting.records.select`), or lack the metric or the
             point of the sweep.
     """
     if column.average_of:
         parts = [measure(spec, spec.column(name), experiment, records, quality) for name in column.average_of]
-        seeds = set.intersection(*({*part.values} for part in parts))
-        averages = {seed: sum(part.values[seed] for part in parts) / len(parts) for seed in sorted(seeds)}
-        return Measurement(averages, tuple(record for part in parts for record in part.records if record.seed in seeds))
+        sample = mean_of([part.sample for part in parts])
+        used = tuple(record for part in parts for record in part.records if record.seed in sample.values)
+        return CellValues(sample, used)
     assert column.benchmark is not None and column.metric is not None, "the schema asks for both or average_of"
     found = select(records, experiment, column.benchmark)
     at = point_of(column, quality)
-    values = {
-        record.seed: _value(record, column.metric) if at is None else _at(record, column.metric, at) for record in found
-    }
-    return Measurement(values, found)
+    if at is None or at.factor is None or at.level is None:
+        name = column.metric if at is None else f"{column.metric}_{at.quality}"
+        return CellValues(metric_sample(found, name), found)
+    values = {record.seed: _at(record, column.metric, at) for record in found}
+    return CellValues(Sample(values, lacking=NO_PEOPLE), found)
+
+
+def metric_sample(records: Sequence[Record], metric: str) -> Sample:
+    """The values of a metric by seed, with those without each group of people where all records have them.
+
+    Args:
+        records: Records of one experiment on one benchmark, one for each seed.
+        metric: Name of the metric.
+
+    Raises:
+        InputError: A record lacks the metric.
+    """
+    values = {record.seed: _value(record, metric) for record in records}
+    floor = max((deviation_floor(record.resolution.get(metric, 0.0)) for record in records), default=0.0)
+    left_out: dict[str, dict[int, Floats]] = {}
+    for record in records:
+        people, groups = _left_out(record, metric)
+        left_out.setdefault(people, {})[record.seed] = groups
+    whole = len(left_out) == 1 and "" not in left_out
+    return Sample(values, left_out if whole else {}, floor, "" if whole else NO_PEOPLE)
+
+
+def _left_out(record: Record, metric: str) -> tuple[str, Floats]:
+    """Name of the people that a metric was measured on, and its values without each group of them; no name without."""
+    for part in sorted(record.jackknife, key=lambda part: str(part["unit"])):
+        if metric in part["values"]:
+            groups = np.asarray(part["values"][metric], np.float64)
+            manifest = record.provenance["benchmark_manifest_hash"]
+            return f"{manifest} {part['units']} {part['unit']}, {len(groups)} groups", groups
+    return "", np.empty(0)
 
 
 def point_of(column: Column, quality: str | None) -> At | None:
@@ -108,11 +149,11 @@ def point_of(column: Column, quality: str | None) -> At | None:
     return replace(column.at, quality=quality)
 
 
-def check_columns(measurements: Iterable[Measurement]) -> None:
+def check_columns(measurements: Iterable[CellValues]) -> None:
     """Refuse a table in which one benchmark was measured in two ways.
 
     Raises:
-        InputError: see :func:`aroface.reporting.records.check_comparable`.
+        InputError: See :func:`aroface.reporting.records.check_comparable`.
     """
     benchmarks: dict[str, dict[str, Record]] = {}
     for measurement in measurements:
@@ -130,8 +171,7 @@ def _value(record: Record, metric: str) -> float:
 
 def _at(record: Record, metric: str, at: At) -> float:
     """The value at a point of a sweep, or the drop there."""
-    if at.factor is None or at.level is None:
-        return _value(record, f"{metric}_{at.quality}")
+    assert at.factor is not None and at.level is not None, "other points are metrics of the record"
     alike = [point for point in record.series if (point["metric"], point["quality"]) == (metric, at.quality)]
     for point in alike:
         if point["factor"] == at.factor and math.isclose(point["level"], at.level):

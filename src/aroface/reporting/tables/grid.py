@@ -22,10 +22,10 @@ class Cell:
     """One value, in digits.
 
     Attributes:
-        number: the value in per cent or in points of it, with an ASCII sign; None where there is no result.
-        sd: standard deviation over the seeds.
-        interval: ends of an interval: of prediction beside a mean, of confidence beside a difference of rows.
-        half: half the width of that interval, where it is to be printed so.
+        number: Value in per cent or in points of it, with an ASCII sign; None where there is no result.
+        sd: Standard deviation over the seeds.
+        interval: Ends of an interval: of prediction beside a mean, of confidence beside a difference of rows.
+        half: Half the width of that interval, where it is to be printed so.
         seeds: Number of seeds that it is the mean of; 0 for reported values.
         emphasis: Emphasis of the value.
     """
@@ -57,10 +57,10 @@ class GridRow:
     """A row of cells.
 
     Attributes:
-        key: middle part of the cells' addresses.
-        headers: texts of the row headers, empty where an equal text above is not repeated.
-        full_headers: the same with nothing left out.
-        cells: one for each leaf.
+        key: Middle part of the cells' addresses.
+        headers: Texts of the row headers, empty where an equal text above is not repeated.
+        full_headers: Same with nothing left out.
+        cells: One for each leaf.
         rule: True if a rule sets it off from the row above.
         gap: True if a space does.
         bold: True if its first header is bold.

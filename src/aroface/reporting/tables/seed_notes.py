@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from aroface.reporting.tables.cells import Line, Measurement
+from aroface.evaluation.statistics.multiplicity import holm
+from aroface.reporting.statistics.intervals import best_interval
+from aroface.reporting.statistics.multiplicity import SIGNIFICANT, Judge
+from aroface.reporting.statistics.samples import difference
+from aroface.reporting.tables.cells import CellValues, Line
 from aroface.reporting.tables.grid import Cell, GridRow
-from aroface.reporting.tables.seed_statistics import CONFIDENCE, holm, paired_difference
 from aroface.reporting.tables.spec import Spec
 
-SIGNIFICANT = 1 - CONFIDENCE
-Measured = Mapping[tuple[str, str], Measurement]
+Measured = Mapping[tuple[str, str], CellValues]
 
 
 def header() -> str:
@@ -26,13 +28,15 @@ def seeds_of(cells: Sequence[Cell]) -> str:
     return str(counts[0]) if counts else ""
 
 
-def notes(spec: Spec, table: Sequence[Line], rows: Sequence[GridRow], measured: Measured) -> tuple[str, ...]:
+def notes(
+    spec: Spec, table: Sequence[Line], rows: Sequence[GridRow], measured: Measured, judge: Judge
+) -> tuple[str, ...]:
     """Sentences below the table, as the specification's `seeds` ask for them."""
     found = []
     if spec.seeds.count == "note":
         found.append(_count_note([(line.row.key, seeds_of(row.cells)) for line, row in zip(table, rows, strict=True)]))
     if spec.seeds.tests == "note":
-        found.append(_test_note(spec, table, measured))
+        found.append(_test_note(spec, table, measured, judge))
     return tuple(note for note in found if note)
 
 
@@ -49,13 +53,13 @@ def _count_note(counts: Sequence[tuple[str, str]]) -> str:
     return f"Seeds: {listed}."
 
 
-def _test_note(spec: Spec, table: Sequence[Line], measured: Measured) -> str:
+def _test_note(spec: Spec, table: Sequence[Line], measured: Measured, judge: Judge) -> str:
     keys = {line.row.id: line.row.key for line in table if line.row.id}
     tests: list[tuple[str, str, float]] = []
     for line in table:
         for column in spec.columns if line.row.difference else ():
             of, minus = (measured.get((keys[name], column.id)) for name in line.row.difference or ())
-            found = paired_difference(of.values, minus.values) if of and minus else None
+            found = judge(difference(of.sample, minus.sample)) if of and minus else None
             if found is not None and found.p_value is not None:
                 tests.append((" ".join(line.row.headers.values()), column.label, found.p_value))
     if not tests:
@@ -66,8 +70,9 @@ def _test_note(spec: Spec, table: Sequence[Line], measured: Measured) -> str:
         if p < SIGNIFICANT:
             hits.setdefault(row, []).append(f"{heading} ({p_text(p)})")
     listed = "; ".join(f"{row}: {', '.join(columns)}" for row, columns in hits.items())
-    count = f"{len(tests)} paired t tests over common seeds" if len(tests) > 1 else "one paired t test"
-    correction = " and Holm's correction" if len(tests) > 1 else ""
+    test = "test over seeds and people" if judge is best_interval else "t test over seeds"
+    count = f"{len(tests)} paired {test.replace('test', 'tests', 1)}" if len(tests) > 1 else f"one paired {test}"
+    correction = " with Holm's correction" if len(tests) > 1 else ""
     return f"Significant at 5 % by {count}{correction}: {listed or 'none'}."
 
 

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import simplejpeg
 
-from aroface.datasets.formats.pairs import Pairs, decode_images, read_pairs, write_pairs
+from aroface.datasets.formats.pairs import Pairs, read_pairs, write_pairs
 from aroface.errors import InputError
+from decoded import decode_images
 
 IMAGES = [b"\xff\xd8\xff\xe0one\n\0", b"\x89PNG\r\n\x1a\n two", b"\xff\xd8\xff '3\"", b"\xff\xd8\xff\x80"]
 ARRAYS = [np.frombuffer(image, np.uint8).reshape(-1, 1) for image in IMAGES]

@@ -7,6 +7,7 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import lmdb
 import numpy as np
 import pytest
 
@@ -217,3 +218,34 @@ def test_limits_come_from_the_registry_unless_they_are_given(tmp_path: Path, mon
             fetch(replace(ENTRY, downloads=(registered,)), tmp_path, limits=Limits(max_wait_s=3.0), max_bytes=given)
     page = "https://example.org/page"
     assert seen == [(8_000, 3.0, 7, page), (5, 3.0, 7, page), (Limits().max_bytes, 3.0, None, None)]
+
+
+def test_what_has_to_be_prepared_is_fetched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = find_entry("hsface10k")
+    asked: list[str] = []
+
+    def get(url: str, path: Path, **_: object) -> str:
+        asked.append(url)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        return sha256_file(path)
+
+    monkeypatch.setattr(module, "download", get)
+    content = b"<html>sign in</html>"
+    with pytest.raises(InputError, match=r"hsface10k\.lmdb.*set aside as hsface10k\.lmdb\.refused"):
+        fetch(entry, tmp_path)
+    content = lmdb_of_nothing(tmp_path / "made")
+    (path,) = fetch(entry, tmp_path)
+    assert path == tmp_path / "archives/hsface10k.lmdb"
+    assert fetch(entry, tmp_path) == []
+    assert len(asked) == 2
+    content = content[:5000]
+    path.unlink()
+    path.with_name("hsface10k.lmdb.sha256").unlink()
+    with pytest.raises(InputError, match=r"set aside"):
+        fetch(entry, tmp_path)
+
+
+def lmdb_of_nothing(folder: Path) -> bytes:
+    lmdb.open(str(folder)).close()
+    return (folder / "data.mdb").read_bytes()

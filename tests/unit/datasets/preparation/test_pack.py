@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from aroface.cli.main import main
-from aroface.datasets.formats.pairs import decode_images, read_pairs
+from aroface.datasets.formats.pairs import read_pairs
 from aroface.datasets.formats.tinyface import read_tinyface
 from aroface.datasets.formats.training_set import TrainingSet
 from aroface.datasets.images import encode_jpeg, read_image
@@ -20,6 +20,7 @@ from aroface.datasets.preparation.pack_options import packed_identities
 from aroface.datasets.preparation.prepare import PrepareOptions, prepare
 from aroface.errors import InputError
 from aroface.faces.geometry import TEMPLATE, similarity_matrix, transform, warp
+from decoded import decode_images
 
 PEOPLE, IMAGES, SINGLES = 10, 4, 3
 SMALL = {"test_fraction": 0.5, "folds": 2, "singletons": "distractors"}

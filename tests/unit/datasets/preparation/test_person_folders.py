@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aroface.datasets.image_formats import HEAD, UNREADABLE, format_of
+from aroface.datasets.image_formats import UNREADABLE
 from aroface.datasets.images import decode
 from aroface.datasets.preparation.person_folders import find_images, find_people
 from aroface.errors import InputError
+from aroface.file_content import IMAGE_HEAD, format_of
 from aroface.omissions import Omissions
 
 PICTURE = Image.fromarray(np.random.default_rng(0).integers(0, 255, (16, 16, 3), np.uint8))
@@ -51,10 +52,10 @@ def put(root: Path, *names: str, data: bytes | None = None) -> Path:
 
 def test_formats_are_known_by_their_first_bytes():
     for form, name in READABLE.items():
-        assert format_of(encoded(form)[:HEAD]) == name
+        assert format_of(encoded(form)[:IMAGE_HEAD]) == name
         assert decode(encoded(form)).shape == (16, 16, 3)
     for name, heads in UNREADABLE_HEADS.items():
-        assert {format_of(head[:HEAD]) for head in heads} == {name}
+        assert {format_of(head[:IMAGE_HEAD]) for head in heads} == {name}
     assert UNREADABLE.keys() == UNREADABLE_HEADS.keys()
     assert {format_of(head) for head in NO_IMAGES} == {None}
 

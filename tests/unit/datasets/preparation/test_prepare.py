@@ -14,8 +14,8 @@ from aroface.datasets.formats.training_set import TrainingSet, write_training_se
 from aroface.datasets.images import decode, encode_jpeg
 from aroface.datasets.manifest import read_manifest
 from aroface.datasets.preparation.prepare import PrepareOptions, prepare
-from aroface.datasets.synthetic.generate import generate_training
 from aroface.errors import InputError
+from generated_sets import generate_training
 
 
 def crop(seed: int, size: int = 112) -> bytes:

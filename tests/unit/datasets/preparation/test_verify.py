@@ -19,7 +19,8 @@ from aroface.datasets.formats.training_set import TrainingSet, write_training_se
 from aroface.datasets.identity import data_hash
 from aroface.datasets.images import Pixels, decode, encode_jpeg
 from aroface.datasets.manifest import manifest_hash
-from aroface.datasets.preparation.verify import require_passed, verdict_lines, verify
+from aroface.datasets.preparation.verify import find_set, require_passed, verdict_lines, verify
+from aroface.datasets.registry import find_entry
 from aroface.errors import InputError
 from aroface.files import read_json
 from small_sets import PLACES, SPECS, make_sets
@@ -79,6 +80,24 @@ def test_what_did_not_change_is_not_read_again(sets: Path, kind: str, monkeypatc
     assert verify(data, sets / "verified.json", name="faces") == first
     assert check(data, expected={"images": 15, "pairs": 13, "probes": 7}).keys() == {"counts"}
     assert check(data) == {}
+
+
+def test_a_set_is_found_by_path_or_key(tmp_path: Path) -> None:
+    """A path that is there wins, has its folder's name, and no published counts unless it is said to be that set."""
+    entry = find_entry("ms1mv3")
+    (received := tmp_path / entry.folder).mkdir()
+    for file in entry.files:
+        (tmp_path / file).touch()
+    mine = find_set(f"{received}/.", tmp_path)
+    assert (mine.data, mine.name, mine.counts) == (received, f"{received}/.", {})
+    assert mine.manifest.name == f"{received.name}.manifest.json"
+    for found in (find_set("ms1mv3", tmp_path), find_set(str(received), tmp_path, "ms1mv3")):
+        assert (found.data, found.name, found.counts) == (received, "ms1mv3", entry.counts) and entry.counts
+        assert found.manifest.name == "ms1mv3.manifest.json"
+    with pytest.raises(InputError, match="nobodys"):
+        find_set(str(received), tmp_path, "nobodys")
+    with pytest.raises(InputError, match="not in"):
+        find_set("ms1mv3", tmp_path / "elsewhere")
 
 
 def test_other_counts_than_published_fail(sets: Path) -> None:

@@ -9,23 +9,18 @@ import simplejpeg
 
 from aroface.datasets.formats.ijb import IJB, read_ijb
 from aroface.datasets.formats.ijbs import IJBS, read_ijbs
-from aroface.datasets.formats.pairs import Pairs, decode_images, read_pairs
+from aroface.datasets.formats.pairs import Pairs, read_pairs
 from aroface.datasets.formats.tinyface import TinyFace, read_tinyface
 from aroface.datasets.formats.training_set import TrainingSet
 from aroface.datasets.images import read_image
 from aroface.datasets.manifest import manifest_hash, read_manifest
-from aroface.datasets.synthetic.generate import (
-    generate,
-    generate_ijb,
-    generate_ijbs,
-    generate_pairs,
-    generate_tinyface,
-    generate_training,
-)
+from aroface.datasets.synthetic.generate import generate
 from aroface.datasets.synthetic.loose_crops import SIZE
 from aroface.datasets.synthetic.spec import generated_identity
 from aroface.errors import InputError
 from aroface.faces.geometry import TEMPLATE, similarity, transform
+from decoded import decode_images
+from generated_sets import generate_ijb, generate_ijbs, generate_pairs, generate_tinyface, generate_training
 
 TRAINING = {"identities": 12, "images_per_identity": 6}
 PAIRS = {"identities": 8, "pairs": 24, "folds": 3}

@@ -195,7 +195,7 @@ def test_the_page_needs_nothing_beside_it_and_every_link_leads_somewhere(whole: 
 def test_a_claim_leads_to_the_cells_that_it_compares(whole: Material, tmp_path: Path):
     claims = render_report(whole, tmp_path).split('id="claims"')[1].split('id="findings"')[0]
     gain = claims.split("<code>tinyface_gain</code>")[1].split("</article>")[0]
-    for side in ("paper", "reproduced"):
+    for side in ("paper", "reproduction"):
         line = gain.split(f">{side}</th>")[1].split("</tr>")[0]
         rows = ("ArcFace-ARoFace-MS1MV2", "ArcFace-CFSM-MS1MV2")
         assert re.findall(r'href="#([^"]*)"', line) == [f"cell-tinyface--{row}--rank1" for row in rows]

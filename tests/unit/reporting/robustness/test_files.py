@@ -25,7 +25,7 @@ from aroface.files import sha256_file
 from aroface.reporting.robustness.files import example_crops, write_report
 from aroface.reporting.robustness.findings import findings, in_points, reading
 from aroface.reporting.robustness.page import STYLE, map_scale, page, short, wrapped
-from foreign_models import face_pairs, write_onnx
+from external_models import face_pairs, write_onnx
 
 GRID = SweepGrid(qualities=("hq", 24), worst_case=True)
 MAXIMUM = {"scale": 0.1, "degrees": 10.0, "shift": 0.06}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import json
 import os
@@ -426,9 +427,27 @@ def test_immediate_submit_is_refused() -> None:
     slurm.check_call(SimpleNamespace(remote_execution_settings=RemoteExecutionSettings()))
 
 
-@pytest.mark.parametrize("word", ["--immediate-submit", "--is", "--immediate"])
-def test_immediate_submit_is_refused_before_there_are_settings(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--immediate-submit"],
+        ["--is"],
+        ["--immediate"],
+        ["--profile", "p"],
+        ["--workflow-profile", "p"],
+        ["--forceall"],
+    ],
+)
+def test_immediate_submit_is_refused_before_there_are_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], words: list[str]
+) -> None:
     monkeypatch.delenv(slurm.SITE, raising=False)
-    monkeypatch.setattr(sys, "argv", ["snakemake", "-n", word, "--notemp"])
-    with pytest.raises(InputError, match=r"^--immediate-submit "):
+    monkeypatch.chdir(tmp_path)
+    for file in ("Snakefile", "p/config.yaml"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_text("immediate-submit: true\n" if "p/" in file else "")
+    monkeypatch.setattr(sys, "argv", ["snakemake", "-n", "--notemp", *words])
+    allowed = "--forceall" in words
+    with contextlib.nullcontext() if allowed else pytest.raises(InputError, match=r"^--immediate-submit "):
         slurm.check_call(SimpleNamespace(remote_execution_settings=None))
+    assert capfd.readouterr() == ("", "")

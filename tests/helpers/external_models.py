@@ -46,7 +46,8 @@ def write_onnx(
         log: whether the logarithm is taken, which is of negative numbers.
         external: whether the weights lie beside the file.
         reshape_to: number of images that the network is frozen to inside.
-        mix: what makes an embedding depend on the other images: their ``mean``, or a ``transposed`` reshape.
+        mix: what makes an embedding depend on the other images: their ``mean``, a ``transposed`` reshape, or the sum of
+            those from the fourth on (``late``).
         scale: of the embeddings.
         shift: added to them.
         length: of the embeddings, cut short.
@@ -69,6 +70,8 @@ def write_onnx(
     ]
     initializers = [weights, numpy_helper.from_array(np.float32(shift), "shift")]
     initializers += [numpy_helper.from_array(np.array([-1, length]), "shape")]
+    for name, number in (("zero", 0), ("three", 3), ("end", 1 << 40)):
+        initializers.append(numpy_helper.from_array(np.array([number]), name))
     for name, columns in others:
         initializers.append(numpy_helper.from_array(np.ones((4 * channels, columns), np.float32), f"w_{name}"))
         nodes.append(helper.make_node("MatMul", ["flat", f"w_{name}"], [name]))
@@ -104,6 +107,10 @@ def _mixing(mix: str | None, length: int) -> list[onnx.NodeProto]:
     if mix == "mean":
         mean = helper.make_node("ReduceMean", ["product"], ["mean"], axes=[0], keepdims=1)
         return [mean, helper.make_node("Add", ["product", "mean"], ["mixed"])]
+    if mix == "late":  # a sum over an empty part is zero
+        late = helper.make_node("Slice", ["product", "three", "end", "zero"], ["fourth"])
+        total = helper.make_node("ReduceSum", ["fourth", "zero"], ["total"], keepdims=1)
+        return [late, total, helper.make_node("Add", ["product", "total"], ["mixed"])]
     if mix == "transposed":
         turned = helper.make_node("Transpose", ["product"], ["turned"], perm=[1, 0])
         return [turned, helper.make_node("Reshape", ["turned", "shape"], ["mixed"])]

@@ -1,0 +1,1 @@
+"""Statistics over seeds: intervals, tests of several rows, and verdicts, from values by seed alone."""
