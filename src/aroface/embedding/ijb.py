@@ -92,7 +92,7 @@ def _alignment(path: Path, landmarks: str | None) -> dict[str, Any]:
 
 
 def _check_options(data: Path, options: Mapping[str, Any]) -> None:
-    aligned, chosen = is_arrow_folder(data), options["alignment"]
+    aligned, chosen = is_arrow_folder(data), options.get("alignment", "five_point")
     if aligned != (chosen == ALIGNED):
         holds = "aligned faces, as CVLface's toolkit has them" if aligned else "loose crops with landmarks"
         remedy = f"name {ALIGNED if aligned else 'five_point'} there"
