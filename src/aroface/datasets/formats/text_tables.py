@@ -25,7 +25,6 @@ Values = npt.NDArray[Any]
 
 _DTYPES: dict[ColumnKind, type] = {"integer": np.int64, "number": np.float32, "text": object}
 _WORDS: dict[ColumnKind, str] = {"integer": "a whole number", "number": "a finite number", "text": "a name"}
-_LONGEST_HEADER = 1 << 16
 _INTEGER = re.compile(rb"([+-]?\d+)(\.0*)?")
 
 
@@ -37,17 +36,15 @@ class Form:
         columns: Name and kind of each column; of a file with commas, the first ones that matter.
         commas: True if commas stand between the columns; else spaces or tabs do, and there are no other columns.
         header: True if the first line names the columns.
-        places: Place of each column in a line, of a file with commas; by default they are its first ones.
     """
 
     columns: tuple[tuple[str, ColumnKind], ...]
     commas: bool = False
     header: bool = False
-    places: tuple[int, ...] = ()
 
     def __str__(self) -> str:
         separator = "," if self.commas else " "
-        more = f"{separator}…" if self.commas and not self.places else ""
+        more = f"{separator}…" if self.commas else ""
         return f"lines of {separator.join(name for name, _ in self.columns)}{more}"
 
 
@@ -77,33 +74,6 @@ def blocks(path: Path, form: Form) -> Iterator[tuple[int, list[Values]]]:
             line += content.count(b"\n")
     if row == 0:
         raise InputError("the list is empty", file=path, expected=form)
-
-
-def form_by_header(path: Path, columns: tuple[tuple[str, ColumnKind], ...]) -> Form:
-    """Form of a file with commas whose first line names the columns, in any order and among others.
-
-    Args:
-        path: Path of the file.
-        columns: Name in the first line and kind of each column to read; several names that mean the same stand with
-            ``|`` between them. Upper and lower case are alike.
-
-    Raises:
-        InputError: The file is missing, or its first line lacks a column.
-    """
-    if not path.is_file():
-        raise InputError("no such file", file=path)
-    with open(path, "rb") as file:
-        line = file.readline(_LONGEST_HEADER).decode("utf-8-sig", "replace")
-    names = [name.strip().strip('"').upper() for name in line.split(",")]
-    places = []
-    for column, _ in columns:
-        known = [name for name in column.split("|") if name in names]
-        if not known:
-            listed = ",".join(each.split("|")[0] for each, _ in columns)
-            raise InputError(f"no column {column.split('|')[0]}", file=path, where="line 1", expected=f"{listed},…")
-        places.append(names.index(known[0]))
-    plain = tuple((column.split("|")[0], kind) for column, kind in columns)
-    return Form(plain, commas=True, header=True, places=tuple(places))
 
 
 def count_lines(path: Path) -> int:
@@ -153,15 +123,14 @@ def _parse(path: Path, content: bytes, form: Form, line: int) -> list[Values]:
     import pandas as pd  # takes .4 s, which a plan, that reads no list, need not wait for
 
     kinds = [kind for _, kind in form.columns]
-    places = form.places or tuple(range(len(kinds)))
     try:
         with np.errstate(over="ignore", invalid="ignore"):  # what is too large is found all the same
             frame = pd.read_csv(
                 io.BytesIO(content),
                 sep="," if form.commas else r"\s+",
                 header=None,
-                usecols=sorted(set(places)) if form.commas else None,
-                dtype={place: _DTYPES[kind] for place, kind in zip(places, kinds, strict=True)},
+                usecols=range(len(kinds)) if form.commas else None,
+                dtype={number: _DTYPES[kind] for number, kind in enumerate(kinds)},
                 quoting=csv.QUOTE_NONE,
                 na_filter=False,
                 engine="c",
@@ -169,7 +138,7 @@ def _parse(path: Path, content: bytes, form: Form, line: int) -> list[Values]:
             )
     except (ValueError, OverflowError) as error:
         raise _fault(path, content, form, line, str(error)) from None
-    columns = [frame[place].to_numpy() for place in (places if form.commas else frame.columns)]
+    columns = [frame[number].to_numpy() for number in frame.columns]
     if len(columns) != len(kinds) or not all(map(_usable, columns, kinds)):
         raise _fault(path, content, form, line, "wrong columns")
     return columns
@@ -184,16 +153,14 @@ def _usable(column: Values, kind: ColumnKind) -> bool:
 
 def _fault(path: Path, content: bytes, form: Form, line: int, reason: str) -> InputError:
     """Error about a part of a file that cannot be parsed."""
-    places = form.places or tuple(range(len(form.columns)))
-    wanted = max(places) + 1
+    wanted = len(form.columns)
     for number, text in enumerate(content.split(b"\n"), line):
         if not text.strip():
             continue
         fields = [field.strip() for field in text.split(b",")] if form.commas else text.split()
         if len(fields) < wanted or (len(fields) > wanted and not form.commas):
             return InputError(f"{len(fields)} columns", file=path, where=f"line {number}", expected=form)
-        for place, (name, kind) in zip(places, form.columns, strict=True):
-            field = fields[place]
+        for field, (name, kind) in zip(fields, form.columns, strict=False):
             if not _is(field, kind):
                 shown = field.decode(errors="replace")
                 return InputError(f"{name} is {shown!r:.60}", file=path, where=f"line {number}", expected=_WORDS[kind])
