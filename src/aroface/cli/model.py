@@ -24,8 +24,20 @@ def add_model_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
     )
     verb.add_argument("--out", type=Path, required=True, help="the run folder")
     _add_color(verb)
-    verb.add_argument("--mean", type=finite, metavar="M", help="subtracted from pixel values in 0..255 (127.5)")
-    verb.add_argument("--std", type=above_zero, metavar="S", help="what they are divided by afterwards (127.5)")
+    verb.add_argument(
+        "--mean", type=finite, metavar="M", help="subtracted from pixel values in 0..255 (127.5; MagFace's: 0)"
+    )
+    verb.add_argument(
+        "--std", type=above_zero, metavar="S", help="what they are divided by afterwards (127.5; MagFace's: 255)"
+    )
+    verb.add_argument(
+        "--classifier",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="files of the classifier that were released apart, in the order of their classes, to be kept",
+    )
     verb.add_argument("--arch", help="what the file must hold (default: whatever it holds)")
     verb.add_argument("--name", help="of the run (default: the folder's)")
     verb.add_argument("--method", default="released", help="that trained it, for tables (%(default)s)")
@@ -63,7 +75,7 @@ def _do_import(options: Arguments) -> None:
     from aroface.models.info import describe
 
     given = {name: getattr(options, name) for name in ("color", "mean", "std", "arch", "name", "method", "dataset")}
-    import_checkpoint(options.file, options.out, **given)
+    import_checkpoint(options.file, options.out, classifiers=options.classifier, **given)
     print(*describe(options.out), sep="\n")
 
 

@@ -143,7 +143,7 @@ def _open_checkpoint(path: Path, name: str, declared: Declared, device: str | No
     torch_device = choose_device(device)
     network.eval().requires_grad_(False).to(torch_device)
     # Weights for BGR have been turned round: what was loaded takes RGB.
-    form = _form(Declared(COLOR, declared.mean, declared.std, SIZE), {})
+    form = _form(Declared(COLOR, declared.mean, declared.std, SIZE), {"mean": foreign.mean, "std": foreign.std})
     embedder = Embedder(
         network, torch_device, form["size"], form["color"], form["mean"], form["std"], dimension=foreign.embedding_size
     )

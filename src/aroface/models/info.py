@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from aroface.errors import escaped, printable
 from aroface.files import sha256_file
-from aroface.models.checkpoint import load_foreign
+from aroface.models.checkpoint import Foreign, load_foreign
 from aroface.models.import_released import UNKNOWN
 from aroface.models.layouts import Color, holds_weights
 from aroface.models.registry import ARCHITECTURES, measure
@@ -18,9 +19,12 @@ from aroface.onnx_program import SUFFIX, read_graph, weight_files
 
 LABEL_WIDTH = 15
 _METADATA = 120  # characters of an entry that are shown
+_DEPTH = re.compile(r"(?<![a-z0-9])(?:ir|i?res(?:net)?|r)[-_]?(18|34|50|100|101|200)(?![0-9])")
+_ARCH_DEPTH = re.compile(r"r(\d{2,3})")
 _LAYOUTS = {
     "insightface": "insightface's parameter names",
     "adaface": "parameter names of AdaFace's, TFace's and CVLface's IR networks",
+    "onnx": "ONNX program",
 }
 
 
@@ -71,7 +75,13 @@ def _origin_lines(checkpoint: Mapping[str, Any]) -> list[str]:
         _line("released", f"{released['file']}, {released['size']:,} bytes"),
         _line("", f"sha256 {released['sha256']}"),
         _line("", f"{_LAYOUTS[released['layout']]}; trained on {order}{turned}"),
+        *([_line("", released["release"])] if released.get("release") else []),
+        *([_line("classifier", _kept(checkpoint["classifier"]))] if "classifier" in checkpoint else []),
     ]
+
+
+def _kept(classifier: Mapping[str, Any]) -> str:
+    return f"{classifier['classes']:,} classes in {classifier['file']}, of {', '.join(classifier['from'])}"
 
 
 def _file_lines(path: Path, color: Color | None) -> list[str]:
@@ -79,12 +89,31 @@ def _file_lines(path: Path, color: Color | None) -> list[str]:
     left = f"{len(found.left_out)} tensors that are no part of the backbone: {', '.join(found.left_out[:3])}"
     return [
         *_network_lines(found.arch, found.embedding_size),
+        *_name_lines(path, found.arch),
         _line("input", f"112×112, {found.color}, {found.color_source}"),
-        _line("layout", _LAYOUTS[found.layout]),
+        _line("", f"(pixel − {found.mean:g}) / {found.std:g}, as those who release this layout have it"),
+        _line("layout", f"{_LAYOUTS[found.layout]}; {found.release}"),
+        *_classifier_lines(found),
         *([_line("left out", left)] if found.left_out else []),
         _line("file", f"{found.file}, {_bytes(found.file)}"),
         _line("", f"sha256 {sha256_file(found.file)}"),
     ]
+
+
+def _classifier_lines(found: Foreign) -> list[str]:
+    if found.classifier is None:
+        return []
+    name = printable(found.classifier.names[0], _METADATA)
+    return [_line("classifier", f"{found.classifier.classes:,} classes, {name}; import keeps it for fine-tuning")]
+
+
+def _name_lines(path: Path, arch: str) -> list[str]:
+    """A line where the name of a file or folder says another depth than its tensors."""
+    said = _DEPTH.search(path.resolve().name.lower())
+    counted = _ARCH_DEPTH.fullmatch(arch)
+    if said is None or counted is None or said[1].replace("101", "100") == counted[1]:
+        return []
+    return [_line("", f"as counted from the tensors, though the name says {said[0]}")]
 
 
 def _onnx_lines(file: Path) -> list[str]:
