@@ -67,9 +67,7 @@ def import_checkpoint(
     if arch is not None and arch not in ARCHITECTURES:
         raise InputError(f"unknown architecture {arch!r}", expected=f"one of {', '.join(ARCHITECTURES)}")
     folder = Path(out)
-    if folder.exists() and not folder.is_dir():
-        raise InputError("a file", file=folder, expected="a folder for the run", remedy="name another by --out")
-    _refuse_trained(folder)
+    refuse_trained(folder)
     found = load_foreign(file, color)
     if arch not in (None, found.arch):
         raise InputError(f"holds {found.arch}", file=file, expected=arch)
@@ -103,9 +101,21 @@ def _keep(classifier: ReleasedClassifier, folder: Path, run: str) -> dict[str, A
     }
 
 
-def _refuse_trained(folder: Path) -> None:
+def refuse_trained(folder: Path) -> None:
+    """Refuse a folder for an imported run that is a file, or that holds a trained run.
+
+    Raises:
+        InputError: It is.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError("a file", file=folder, expected="a folder for the run", remedy="name another by --out")
     if (folder / CHECKPOINT).exists() and read_json(folder / CHECKPOINT).get("source") != RELEASED:
         raise InputError("holds a trained run", file=folder, expected="a folder of its own", remedy="choose another")
+
+
+def environment() -> dict[str, Any]:
+    """Software and hardware of an import, as ``checkpoint.json`` has them."""
+    return {"git_commit": git_commit(), "versions": versions(), "lock": lock_state(), "hardware": hardware()}
 
 
 def _describe(found: Foreign, folder: Path, experiment: dict[str, Any], form: dict[str, Any]) -> dict[str, Any]:
@@ -127,10 +137,5 @@ def _describe(found: Foreign, folder: Path, experiment: dict[str, Any], form: di
             "release": found.release,
         },
         "data": {"name": experiment["dataset"], "manifest_hash": None},
-        "environment": {
-            "git_commit": git_commit(),
-            "versions": versions(),
-            "lock": lock_state(),
-            "hardware": hardware(),
-        },
+        "environment": environment(),
     }

@@ -179,8 +179,16 @@ def find_backbone(loaded: object, path: Path) -> Backbone:
 
 
 def matrices_in(loaded: object) -> dict[str, Tensor]:
-    """Matrices of a file that holds a classifier alone, by their keys and names with dots between."""
-    return dict(_matrices(dict(_tensor_dictionaries(loaded, (), set())), set()))
+    """Matrices of a file that are no part of a backbone, by their keys and names with dots between."""
+    dictionaries = dict(_tensor_dictionaries(loaded, (), set()))
+    taken = {
+        id(value)
+        for tensors in dictionaries.values()
+        for prefix in _prefixes(tensors)
+        for name, value in tensors.items()
+        if name.startswith(prefix) and not _stands_beside(name.removeprefix(prefix))
+    }
+    return dict(_matrices(dictionaries, taken))
 
 
 def _matrices(

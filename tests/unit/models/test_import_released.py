@@ -10,6 +10,7 @@ import onnx
 import pytest
 import torch
 from tests.unit.models.test_checkpoint import ir_state
+from torch import nn
 
 from aroface.cli.main import main
 from aroface.embedding.embedder import load_embedder
@@ -228,7 +229,7 @@ def test_whatever_an_onnx_file_says_is_printable(tmp_path, capsys, text):
     onnx.save(model, tmp_path / "model.onnx")
     assert main(["model", "info", str(tmp_path / "model.onnx")]) == 0
     lines = capsys.readouterr().out.split("\n")
-    assert len(lines) == 8 and all(line.isprintable() and len(line) < 400 for line in lines)
+    assert len(lines) == 10 and all(line.isprintable() and len(line) < 400 for line in lines)
 
 
 def test_an_ir_network_that_does_not_tell_its_colours_is_described_but_not_imported(tmp_path, capsys):
@@ -247,12 +248,19 @@ def test_magfaces_wrapping_asks_for_what_its_networks_take(tmp_path, state, caps
     assert main(words) == 2
     assert "expected --color BGR --mean 0 --std 255" in capsys.readouterr().err
     assert main([*words, "--color", "BGR", "--mean", "0", "--std", "255"]) == 0
-    assert capsys.readouterr().err == "left out: 1, tensors that are no part of the backbone: fc.weight\n"
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert "classifier     9 classes in classifier.safetensors, of magface.pth: state_dict.fc.weight" in printed.out
     form = read_json(tmp_path / "run/checkpoint.json")["input"]
     assert form == {"size": 112, "color": "RGB", "mean": 0.0, "std": 255.0}
+    assert main([*words, "--color", "BGR"]) == 0
+    assert read_json(tmp_path / "run/checkpoint.json")["input"] == form, "the layout says how pixels are normalised"
     images = _faces()
     model = build("r8s4", 16).eval()
     model.load_state_dict(state)
+    for part in model.modules():
+        if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
+            part.eps = 2e-5  # as in MagFace's networks
     with torch.inference_mode():
         expected = model(torch.tensor(images[..., ::-1].copy()).permute(0, 3, 1, 2).float() / 255).numpy()
     found = load_embedder(tmp_path / "run", "cpu").embed(images, flip=False)
