@@ -67,7 +67,14 @@ def add_model_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
     )
     verb.add_argument("model", type=Path, metavar="FILE_OR_FOLDER")
     _add_color(verb)
-    add_verb(kinds, "list", "list the architectures", "aroface model list", _do_list)
+    verb = add_verb(
+        kinds,
+        "list",
+        "list the architectures, and the released weights that are registered with what is missing of them",
+        "aroface model list",
+        _do_list,
+    )
+    verb.add_argument("--data-dir", type=Path, default=Path("data"), help="where released weights lie (%(default)s)")
 
 
 def _add_color(verb: argparse.ArgumentParser) -> None:
@@ -113,6 +120,7 @@ def _do_info(options: Arguments) -> None:
 
 
 def _do_list(options: Arguments) -> None:
+    from aroface.datasets.registry import checkpoint_listing
     from aroface.models.info import architectures
 
-    print(*architectures(), sep="\n")
+    print(*architectures(), "", *checkpoint_listing(options.data_dir), sep="\n")

@@ -13,6 +13,7 @@ from tests.unit.models.test_checkpoint import ir_state
 from torch import nn
 
 from aroface.cli.main import main
+from aroface.datasets.registry import read_checkpoints
 from aroface.embedding.embedder import load_embedder
 from aroface.errors import InputError
 from aroface.files import read_json, sha256_file, write_json
@@ -21,6 +22,7 @@ from aroface.models.import_released import import_checkpoint
 from aroface.models.info import architectures, describe
 from aroface.models.registry import ARCHITECTURES, build
 from foreign_models import write_onnx
+from repository import REGISTRIES
 
 
 class _Callback:
@@ -190,10 +192,23 @@ def test_a_trained_run_is_described_with_its_recipe(tmp_path, state):
     assert lines[-1].endswith("recipe " + "a" * 64)
 
 
-def test_every_architecture_is_listed(capsys):
-    assert main(["model", "list"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines == architectures()
+def test_every_architecture_and_every_released_checkpoint_is_listed(tmp_path, capsys):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints/topofr_ms1mv2_r100.pt").touch()
+    assert main(["model", "list", "--data-dir", str(tmp_path)]) == 0
+    whole = capsys.readouterr().out.splitlines()
+    lines = architectures()
+    assert whole[: len(lines) + 1] == [*lines, ""]
+    released = {line.split()[0]: line for line in whole[len(lines) + 1 :]}
+    assert [*released][1:] == [*read_checkpoints(REGISTRIES / "checkpoints.yaml")]
+    assert released["topofr_ms1mv2_r100"].endswith("  there")
+    assert (
+        "zoo_arcface_ms1mv2_r100  checkpoints/arcface_aroface_ms1mv2_r100.pt is missing in"
+        in (released["arcface_aroface_ms1mv2_r100"])
+    )
+    assert released["magface_ms1mv2_r100"].count("aroface data fetch magface_ms1mv2_r100. Its batch norms") == 1
+    assert "see https://github.com/fdbtrs/ElasticFace. The page links" in released["elasticface_arc_ms1mv2_r100"]
+    assert "CosFace with a margin of .4" in released["zoo_combined_webface4m_r100"]
     assert [line.split()[0] for line in lines[1:]] == list(ARCHITECTURES)
     assert "65,156,160" in next(line for line in lines if line.startswith("r100"))
 
