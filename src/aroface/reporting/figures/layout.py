@@ -60,7 +60,10 @@ TREATMENTS: dict[str, tuple[Any, str]] = {
 }
 OTHER_TREATMENT = ((0, (5, 1.2, 1, 1.2)), "D")
 # For those that would look like another one in every colour.
-FURTHER: tuple[tuple[Any, str], ...] = (((0, (2, 1)), "v"), ((0, (7, 1.5)), "P"), ((0, (3, 1, 1, 1, 1, 1)), "X"))
+FURTHER: tuple[tuple[Any, str], ...] = (
+    *(((0, (2, 1)), "v"), ((0, (7, 1.5)), "P"), ((0, (3, 1, 1, 1, 1, 1)), "X")),
+    *(((0, (9, 2)), "<"), ((0, (1, 2)), ">"), ((0, (6, 1, 2, 1)), "*"), ((0, (4, 4)), "p")),
+)
 # Title of a factor's panels, label of their axis, and what a level is multiplied with.
 AXES = {
     "scale": ("scale", "scale error (%)", 100.0),
