@@ -16,8 +16,7 @@ import yaml
 
 from aroface.files import write_text
 from aroface.reporting.tables.render import FORMATS, render_table
-from made_up_records import write_record
-from made_up_tables import PROTOCOLS, fill_table
+from made_up_tables import fill_experiment, fill_table
 from rendered import body, numbers, stands_in
 from repository import GOLDEN, SPECS
 
@@ -44,28 +43,6 @@ def table(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         if experiment == runs[-1] or (experiment == runs[0] and "-s0-" not in record.parent.name):
             record.unlink()
     return path, folder
-
-
-def fill_experiment(folder: Path, spec: Mapping[str, Any], method: str, value: float, seed: int) -> None:
-    found: dict[str, dict[str, float]] = {}
-    series: dict[str, list[dict[str, Any]]] = {}
-    for number, column in enumerate(spec["columns"]):
-        if "metric" not in column:
-            continue
-        at, here = column.get("at", {}), value + number / 130
-        if "factor" in at:
-            point = {"metric": column["metric"], **{key: at[key] for key in ("quality", "factor", "level")}}
-            drop = here / 4
-            point |= {"value": 0.9 - drop, "low": 0.88 - drop, "high": 0.92 - drop}
-            point |= {"drop": drop, "drop_low": drop - 0.02, "drop_high": drop + 0.02}
-            series.setdefault(column["benchmark"], []).append(point)
-        else:
-            name = f"{column['metric']}_{at['quality']}" if "quality" in at else column["metric"]
-            found.setdefault(column["benchmark"], {})[name] = here
-    for benchmark, metrics in found.items():
-        protocol = {"templates": "ijb", "videos": "ijbs", **PROTOCOLS}.get(benchmark, "pairs")
-        options = {"dataset": "demo", "arch": "small", "seed": seed, "benchmark": benchmark, "protocol": protocol}
-        write_record(folder, method, metrics, series=series.get(benchmark, []), **options)
 
 
 def seeds_of(spec: Mapping[str, Any], column: Mapping[str, Any], row: Mapping[str, Any], records: Path) -> Any:
