@@ -81,12 +81,13 @@ def _origin_lines(checkpoint: Mapping[str, Any]) -> list[str]:
         _line("", f"sha256 {released['sha256']}"),
         _line("", f"{_LAYOUTS[released['layout']]}; trained on {order}{turned}"),
         *([_line("", released["release"])] if released.get("release") else []),
-        *([_line("classifier", _kept(checkpoint["classifier"]))] if "classifier" in checkpoint else []),
+        *(_kept(checkpoint["classifier"]) if "classifier" in checkpoint else []),
     ]
 
 
-def _kept(classifier: Mapping[str, Any]) -> str:
-    return f"{classifier['classes']:,} classes in {classifier['file']}, of {', '.join(classifier['from'])}"
+def _kept(classifier: Mapping[str, Any]) -> list[str]:
+    words = f"{classifier['classes']:,} classes in {classifier['file']}, of {', '.join(classifier['from'])}"
+    return [_line("classifier", words), _line("", f"sha256 {classifier['sha256']}")]
 
 
 def _file_lines(path: Path, color: Color | None) -> list[str]:
