@@ -205,10 +205,10 @@ def load_foreign(path: str | PathLike[str], color: Color | None = None, *, look:
 
     Understood are state dicts with the names of insightface, ARoFace, MagFace, ElasticFace, TopoFR and CFSM (IResNet,
     MobileFaceNet) and of AdaFace, TFace, CVLface and CurricularFace (IR networks, which are translated exactly), as
-    ``.pt``, ``.pth``, ``.ckpt``, ``.bin``, safetensors or TorchScript: plain, below a key of a training's state, and with any
-    prefix, as wrappers leave them (``module.``, ``backbone.``, ``model.net.``, ``_orig_mod.``). A folder is one
-    of Hugging Face with a ``config.json``. Nothing in a file is executed. The architecture is the registered one whose
-    names and shapes are exactly the file's; the embedding size is that of the last batch norm.
+    ``.pt``, ``.pth``, ``.ckpt``, ``.bin``, safetensors or TorchScript: plain, below a key of a training's state, and
+    with any prefix, as wrappers leave them (``module.``, ``backbone.``, ``model.net.``, ``_orig_mod.``). A folder is
+    one of Hugging Face with a ``config.json``. Nothing in a file is executed. The architecture is the registered one
+    whose names and shapes are exactly the file's; the embedding size is that of the last batch norm.
 
     Args:
         path: Path of the file or folder.
