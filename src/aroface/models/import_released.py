@@ -18,7 +18,7 @@ from aroface.models.layouts import Color
 from aroface.models.registry import ARCHITECTURES, build
 from aroface.omissions import Omissions
 from aroface.provenance import git_commit, hardware, versions
-from aroface.results import CHECKPOINT, CLASSIFIER, WEIGHTS
+from aroface.results import CHECKPOINT, CLASSIFIER, PROGRAM, WEIGHTS
 
 SCHEMA = 1
 RELEASED = "released"
@@ -80,7 +80,8 @@ def import_checkpoint(
     model = build(found.arch, found.embedding_size)
     model.load_state_dict(found.state)
     (folder / CHECKPOINT).unlink(missing_ok=True)
-    (folder / CLASSIFIER).unlink(missing_ok=True)
+    for stale in (CLASSIFIER, PROGRAM):  # of an earlier import
+        (folder / stale).unlink(missing_ok=True)
     save_weights(folder / WEIGHTS, model, {"arch": found.arch, "run": run})
     experiment = {"method": method, "dataset": dataset, "arch": found.arch, "seed": 0}
     described = _describe(found, folder, experiment, form)
