@@ -174,8 +174,7 @@ def find_backbone(loaded: object, path: Path) -> Backbone:
     lightning = where[-1:] == ("state_dict",) and prefix == _LIGHTNING_PREFIX
     averages = tuple(_dotted(*each) for each in every if each not in found)
     magface = _MAGFACE_PART in prefix.split(".")
-    others = dict(_matrices(dictionaries, {id(value) for value in inside.values()}))
-    return Backbone(inside, left_out, lightning, magface, _dotted(where, prefix), averages, others, where)
+    return Backbone(inside, left_out, lightning, magface, _dotted(where, prefix), averages, matrices_in(loaded), where)
 
 
 def matrices_in(loaded: object) -> dict[str, Tensor]:

@@ -281,6 +281,8 @@ def test_an_average_beside_the_weights_is_not_taken_for_them(tmp_path, small, ca
     torch.save({"model": state, "model_ema": average}, tmp_path / "model.pt")
     assert torch.equal(load_foreign(tmp_path / "model.pt").state["conv1.weight"], state["conv1.weight"])
     assert "model.pt: weights are taken from 'model', not from 'model_ema'\n" in capsys.readouterr().err
+    assert load_foreign(tmp_path / "model.pt").classifier is None, "no layer of the average is taken for one"
+    assert "classifier" not in capsys.readouterr().err
     torch.save({"ema": average}, tmp_path / "model.pt")
     assert not load_foreign(tmp_path / "model.pt").state["conv1.weight"].any()
     assert capsys.readouterr().err == ""
