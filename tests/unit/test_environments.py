@@ -68,12 +68,13 @@ def test_conda_environments_use_the_python_of_the_lock():
         assert f"python={minimum}" in yaml.safe_load(path.read_text())["dependencies"], path
 
 
+_IMPORTS = ("aroface.models.import_released", "aroface.embedding.import_program")
 ENTRIES = {
     "data": [
         "aroface.datasets.synthetic.generate",
         *(f"aroface.datasets.preparation.{verb}" for verb in ("pack", "fetch", "verify", "prepare")),
     ],
-    "train": ["aroface.training.train", "aroface.embedding.embed", "aroface.models.import_released"],
+    "train": ["aroface.training.train", "aroface.embedding.embed", *_IMPORTS],
     "evaluate": ["aroface.evaluation.evaluate"],
     "paper": [
         *(f"aroface.reporting.{page}" for page in ("document", "crate", "html_report.page", "tables.render")),

@@ -152,12 +152,29 @@ class Checkpoint(Entry):
         dataset: Key of the training set.
         arch: Architecture of the backbone.
         color: Order of the channels of its input.
+        method_label: Printed name of the method where the registry of methods may not have it; else None.
+        label: Text that tells it from others of its method, training set and architecture; empty where there are none.
+        mean: Value subtracted from pixel values in 0..255; None for that of the file's layout.
+        std: Divisor of the differences; None likewise.
+        partner: Key of the checkpoint of the same objective without an adversary; None if there is none.
+        note: Sentence that a reader of its numbers has to know; empty if there is none.
     """
 
     method: str
     dataset: str
     arch: str
     color: Literal["RGB", "BGR"]
+    method_label: str | None = None
+    label: str = ""
+    mean: float | None = None
+    std: float | None = None
+    partner: str | None = None
+    note: str = ""
+
+    @property
+    def is_program(self) -> bool:
+        """True if it is an ONNX file."""
+        return self.files[0].lower().endswith(".onnx")
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,9 +212,16 @@ def read_checkpoints(path: str | PathLike[str]) -> dict[str, Checkpoint]:
     """The registry of released checkpoints by key.
 
     Raises:
-        InputError: The file is missing or not as ``checkpoints.schema.json`` demands.
+        InputError: The file is missing or not as ``checkpoints.schema.json`` demands, or a partner is not there or of
+            another training set or architecture.
     """
-    return _read(path, "checkpoints", Checkpoint)
+    found = _read(path, "checkpoints", Checkpoint)
+    for key, entry in found.items():
+        partner = found.get(entry.partner or key)
+        if partner is None or (partner.dataset, partner.arch) != (entry.dataset, entry.arch):
+            expected = f"a key of this file with dataset {entry.dataset} and arch {entry.arch}"
+            raise InputError(f"{entry.partner!r:.60}", file=path, where=f"{key}.partner", expected=expected)
+    return found
 
 
 def read_detectors(path: str | PathLike[str]) -> dict[str, DetectorFile]:
@@ -333,6 +357,27 @@ def listing(data_dir: Path, registries: Path = REGISTRIES) -> list[str]:
     return ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows]
 
 
+def checkpoint_listing(data_dir: Path, registries: Path = REGISTRIES) -> list[str]:
+    """List the released checkpoints, one a line: key, title, its partner, what is missing and how to get it, its note.
+
+    Args:
+        data_dir: Folder of received sets.
+        registries: Folder of the registries.
+
+    Raises:
+        InputError: The registry is missing or malformed.
+    """
+    rows = [("key", "released weights", "plain partner", "on disk")]
+    for entry in read_checkpoints(registries / "checkpoints.yaml").values():
+        state = "there"
+        if missing(entry, data_dir) is not None:
+            how = f"aroface data fetch {entry.key}" if entry.downloads else f"see {entry.request}"
+            state = f"{', '.join(entry.files)} is missing in {data_dir}: {how}"
+        rows.append((entry.key, entry.title, entry.partner or "", f"{state}. {entry.note}" if entry.note else state))
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    return ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows]
+
+
 def markdown(registries: Path = REGISTRIES) -> list[str]:
     """The registries as the lines of a Markdown table.
 
@@ -346,6 +391,8 @@ def markdown(registries: Path = REGISTRIES) -> list[str]:
         how += ", then `aroface data prepare`" if isinstance(entry, Dataset) and entry.form is not None else ""
         place = entry.files[0] if len(entry.files) == 1 else f"{os.path.commonpath(entry.files)}/"
         held = _holds(entry) or entry.title
+        if isinstance(entry, Checkpoint) and entry.note:
+            held = f"{held}. {entry.note}"
         lines.append(
             f"| `{entry.key}` | {held} | [{entry.provider}]({entry.request}), {entry.licence}; {how} | `{place}` |"
         )

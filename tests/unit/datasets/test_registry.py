@@ -92,14 +92,39 @@ def test_what_is_missing_is_one_line_until_it_is_there(entry, tmp_path: Path):
 
 
 def test_released_checkpoints_belong_to_methods_and_sets_of_the_paper():
+    methods = yaml.safe_load((REGISTRIES / "methods.yaml").read_text())
+    assert len(CHECKPOINTS) >= 30
+    for entry in CHECKPOINTS.values():
+        assert (entry.method in methods) != (entry.method_label is not None)
+        assert entry.dataset in DATASETS
+        assert entry.color == (
+            "BGR" if entry.provider in ("AdaFace", "MagFace") or "adaface_cfsm" in entry.key else "RGB"
+        )
+        by_hand = entry.provider == "ElasticFace"  # whose page links folders
+        assert [item.file for item in entry.downloads] == ([] if by_hand else list(entry.files))
+        assert all(item.sha256 is None for item in entry.downloads), "nobody has published any"
+    keys = [(entry.method, entry.label, entry.dataset, entry.arch) for entry in CHECKPOINTS.values()]
+    assert len({*keys}) == len(keys)
+
+
+def test_every_weight_of_aroface_has_its_plain_partner():
     aroface = [entry for entry in CHECKPOINTS.values() if entry.method.endswith("aroface")]
     assert len(aroface) == 5
-    methods = yaml.safe_load((REGISTRIES / "methods.yaml").read_text())
-    for entry in CHECKPOINTS.values():
-        assert entry.method in methods
-        assert entry.dataset in DATASETS
-        assert entry.color == ("RGB" if entry in aroface else "BGR")
-        assert [item.file for item in entry.downloads] == list(entry.files)
+    heads = {key: method["head"] for key, method in yaml.safe_load((REGISTRIES / "methods.yaml").read_text()).items()}
+    for entry in aroface:
+        partner = CHECKPOINTS[entry.partner]
+        assert (partner.dataset, partner.arch) == (entry.dataset, entry.arch)
+        # The released configuration of ArcFace+ARoFace on WebFace4M trains CosFace with a margin of .4.
+        trained = "cosface" if entry.key == "arcface_aroface_webface4m_r100" else entry.method
+        assert heads[partner.method] == heads[trained]
+
+
+def test_a_partner_that_is_none_is_one_line(tmp_path: Path):
+    text = (REGISTRIES / "checkpoints.yaml").read_text()
+    for other in ("none", "adaface_ms1mv3_r100"):
+        (tmp_path / "checkpoints.yaml").write_text(text.replace("partner: adaface_webface4m_r100", f"partner: {other}"))
+        with pytest.raises(InputError, match=rf"webface4m_r100\.partner: '{other}'; expected a key of this file with"):
+            read_checkpoints(tmp_path / "checkpoints.yaml")
 
 
 def test_what_can_be_fetched_says_how_and_the_rest_whom_to_ask(tmp_path: Path):

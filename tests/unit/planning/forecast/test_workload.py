@@ -234,7 +234,7 @@ def test_everything_is_the_paper_and_the_ablations() -> None:
     assert {run.source.name for run in everything.runs.values()} == {"ms1mv2", "ms1mv3", "webface4m", "webface12m"}
     assert {*everything.records()} == {*paper.records()} | {*ablations.records()}
     specs = {str(path.relative_to(ROOT)) for path in (ROOT / "paper_tables/specs").glob("*.yaml")}
-    assert {*everything.values["tables"]} == specs
+    assert {*everything.values["tables"]} == specs - {"paper_tables/specs/released.yaml"}
     assert plan("paper_all", "ablations").runs.keys() == ablations.runs.keys()  # a later list replaces an earlier one
 
 
