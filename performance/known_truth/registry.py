@@ -79,7 +79,6 @@ _SIMULATIONS = (
         "6,000 pairs of 440 people, nearly each with other images, which do not tell that they are of the same people",
         300,
         10_000,
-        bounds={"interval *": (0.85, 0.985), "test *": (0.0, 0.12), "share *": (0.0, 0.12)},
     ),
     Simulation(
         "swept pairs",
