@@ -141,8 +141,8 @@ _SIMULATIONS = (
         300,
         5000,
         {
-            "interval *to_single_rank1": "54",
             "interval difference of *to_single_rank1": "67",
+            "interval *to_single_rank1": "54",
             "interval difference of *tpir*": "67",
             "test *to_single_rank1": "32",
             "test *tpir*": "32",
