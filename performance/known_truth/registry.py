@@ -244,7 +244,7 @@ _SIMULATIONS = (
         bounds={
             "share plan --power, on this benchmark*": (0.77, 0.83),
             "share plan --power, on faces*": (0.75, 0.95),
-            "share smallest effect*": (0.5, 0.9),
+            "share smallest effect*": (0.75, 0.85),
             "share seeds that would decide*": (0.4, 0.8),
         },
     ),
