@@ -40,7 +40,7 @@ def add_table_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
         default="both",
         help="the authors' values, those of the records, or both, with their difference (%(default)s)",
     )
-    verb.add_argument("--format", choices=("latex", "markdown", "html", "csv", "terminal"), default="latex")
+    verb.add_argument("--format", choices=("latex", "markdown", "html", "csv", "terminal", "bibtex"), default="latex")
     verb.add_argument(
         "--emphasis",
         choices=("as_paper", "best_second", "none"),

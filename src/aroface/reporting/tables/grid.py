@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Literal
 
+from aroface.reporting.tables.sources import Source
 from aroface.reporting.tables.spec import Column, Layout
 
 Mode = Literal["reported", "reproduced", "both", "delta"]
@@ -15,6 +16,8 @@ Part = Literal["reported", "reproduced", "difference"]
 MISSING = "--"
 HEADINGS: dict[Part, str] = {"reported": "paper", "reproduced": "reproduced", "difference": "Δ"}
 """Headings of the parts of a column that has several."""
+PUBLISHED = "published"
+"""Heading instead of the paper's where values are not all the authors'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class Cell:
         half: half the width of that interval, where it is to be printed so.
         seeds: Number of seeds that it is the mean of; 0 for reported values.
         emphasis: Emphasis of the value.
+        mark: Mark of the source of a value that is not the authors'; None of any other value.
     """
 
     number: str | None = None
@@ -36,6 +40,7 @@ class Cell:
     half: str | None = None
     seeds: int = 0
     emphasis: Literal["bold", "underline"] | None = None
+    mark: str | None = None
 
     @property
     def around(self) -> str | None:
@@ -85,7 +90,7 @@ class GridRow:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A table ready to be printed."""
+    """A table ready to be printed; ``sources`` has those of values that are not the authors', by their marks."""
 
     name: str
     label: str
@@ -96,6 +101,17 @@ class Grid:
     footnote: str | None
     layout: Layout
     notes: tuple[str, ...] = ()
+    sources: Mapping[str, Source] = field(default_factory=dict)
+
+
+def heading_of(part: Part, published: bool) -> str:
+    """Heading of a part of a column.
+
+    Args:
+        part: the part.
+        published: True if values of the paper's part are not all the authors'.
+    """
+    return PUBLISHED if published and part == "reported" else HEADINGS[part]
 
 
 def heading_levels(grid: Grid) -> list[list[tuple[str, int]]]:
@@ -137,7 +153,8 @@ def _stacked_row(grid: Grid, row: GridRow, parts: list[Part], columns: list[str]
         if empty and (part == "difference" or (part == "reproduced" and not row.runs)):
             continue
         headers = row.headers if first else blank
-        line = replace(row, headers=(*headers, HEADINGS[part]), full_headers=(*row.full_headers, part), cells=cells)
+        heading = heading_of(part, bool(grid.sources))
+        line = replace(row, headers=(*headers, heading), full_headers=(*row.full_headers, part), cells=cells)
         if first:
             yield replace(line, gap=not row.rule and row is not grid.rows[0])
         else:

@@ -1,0 +1,42 @@
+"""BibTeX entries of the sources of a table's values that are not the authors'."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from aroface.reporting.tables.grid import Grid
+from aroface.reporting.tables.latex import escape
+from aroface.reporting.tables.sources import Source
+
+
+def bibtex(grid: Grid) -> str:
+    """An entry for each source, by the key that the LaTeX table cites; what is not known of one is left out."""
+    if not grid.sources:
+        return "% All values are the authors' own.\n"
+    return "\n".join(map(_entry, grid.sources.values()))
+
+
+def _entry(source: Source) -> str:
+    kind = "inproceedings" if source.booktitle else "misc"
+    fields = "".join(f"  {name} = {{{value}}},\n" for name, value in _fields(source))
+    return f"@{kind}{{{source.key},\n{fields}}}\n"
+
+
+def _fields(source: Source) -> Iterator[tuple[str, str]]:
+    # A style that changes titles to lower case would spoil names.
+    yield "title", f"{{{escape(source.title)}}}"
+    if source.author:
+        yield "author", escape(source.author)
+    if source.booktitle:
+        yield "booktitle", escape(source.booktitle)
+    if source.year:
+        yield "year", str(source.year)
+    if source.arxiv:
+        yield "eprint", source.arxiv
+        yield "archiveprefix", "arXiv"
+    if source.url:
+        # The styles of BibTeX itself print no url.
+        yield ("url", source.url) if source.booktitle else ("howpublished", rf"\url{{{source.url}}}")
+    note = ", ".join(part for part in (source.place, source.commit and f"commit {source.commit}") if part)
+    if note:
+        yield "note", escape(note)
