@@ -146,7 +146,9 @@ class Products:
         spec = self.offered[table]
         if spec.rows is not None:
             return self.table_records(table)
-        return self.plan.records({column.benchmark for column in spec.columns}, [row.experiment for row in spec.published])
+        return self.plan.records(
+            {column.benchmark for column in spec.columns}, [row.experiment for row in spec.published]
+        )
 
     @property
     def claimed_records(self) -> list[Path]:

@@ -82,7 +82,7 @@ class Claims:
     source: Citation
     claims: tuple[Claim, ...]
     specs: Mapping[str, Spec]
-    literature: Literature = Literature()
+    literature: Literature
 
     def row(self, table: str, address: str) -> RowSpec:
         """A row of a table by its address."""

@@ -25,8 +25,9 @@ TOLERANCES: Mapping[RunOrigin, Decimal] = {"released": Decimal("0.1"), "trained"
 """Points by which a reproduced value may differ, by where its weights come from.
 
 A released checkpoint differs by hardware and decoding alone, and on a benchmark whose table lists evaluations of the
-same weights by as much as any two of those (:func:`released_tolerance`). Networks that others trained again by AdaFace's
-recipe came out .3 points lower on IJB and 1.2 on TinyFace (AdaFace #39 and #76), so 1.5 of a network trained again.
+same weights by as much as any two of those (:func:`released_tolerance`). Networks that others trained again by
+AdaFace's recipe came out .3 points lower on IJB and 1.2 on TinyFace (AdaFace #39 and #76), so 1.5 of a network trained
+again.
 """
 
 CHECK = Decimal(5)

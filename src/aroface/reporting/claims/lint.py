@@ -195,7 +195,9 @@ def rerun_is_published(claims: Claims) -> Iterator[LintFinding]:
     for row, printed in _in_both(claims):
         values = [printed.reported.get(name) for name in row.values]
         if printed.rerun and values == [*row.values.values()]:
-            text = f"marked as run again, and {'/'.join(row.values.values())} is what {row.source.name} has to the digit"
+            text = (
+                f"marked as run again, and {'/'.join(row.values.values())} is what {row.source.name} has to the digit"
+            )
             yield _finding("rerun", claims.specs[row.table], row.row, text)
 
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from aroface.reporting.tables.grid import Grid
 from aroface.reporting.tables.latex import escape
 from aroface.reporting.tables.sources import Source
+from aroface.reporting.tables.spec import Spec
 
 
-def bibtex(grid: Grid) -> str:
+def bibtex(spec: Spec) -> str:
     """An entry for each source, by the key that the LaTeX table cites; what is not known of one is left out."""
-    if not grid.sources:
-        return "% All values are the authors' own.\n"
-    return "\n".join(map(_entry, grid.sources.values()))
+    rows = [*(row.published for row in spec.rows or ()), *(row.values for row in spec.published)]
+    sources = dict.fromkeys(value.source for values in rows for value in values.values())
+    return "\n".join(map(_entry, sources)) or "% No value of this table is another's than the authors'.\n"
 
 
 def _entry(source: Source) -> str:

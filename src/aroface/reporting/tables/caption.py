@@ -52,7 +52,8 @@ def caption(
     ours = [cell for leaf, cell in cells if leaf.part == "reproduced" and cell.number is not None]
     sentences = [spec.caption]
     if mode == "reported":
-        sentences.append(f"{_whose(cells)[0]}." if _whose(cells) else "The authors' page reports no values.")
+        said = _whose(cells)
+        sentences.append(f"{said[0]}." if said else "The authors' page reports no values.")
     elif len({leaf.part for leaf in leaves}) > 1:
         over = _seeds(ours, spec.seeds) or "none yet"
         whose = _whose(cells) or AUTHORS

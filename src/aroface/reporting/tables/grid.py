@@ -133,7 +133,7 @@ def stacked(grid: Grid) -> Grid:
     Each row becomes one line for each part, named in a further header. A row that nothing can reproduce has only the
     authors' line; differences have one where there are any.
     """
-    parts = list(dict.fromkeys(leaf.part for leaf in grid.leaves))
+    parts = [part for part in HEADINGS if any(leaf.part == part for leaf in grid.leaves)]
     if grid.layout.parts == "beside" or len(parts) == 1:
         return grid
     columns = list(dict.fromkeys(leaf.column.id for leaf in grid.leaves))

@@ -52,7 +52,9 @@ def csv_text(grid: Grid) -> str:
     head = [[names[j], *(f"{leaf.column.id}_{extra}" for extra in extras[j])] for j, leaf in enumerate(grid.leaves)]
     writer.writerow([*grid.row_headers, *(name for group in head for name in group)])
     for row in grid.rows:
-        values = [[cell.number, *(_extra(grid, cell, extra) for extra in extras[j])] for j, cell in enumerate(row.cells)]
+        values = [
+            [cell.number, *(_extra(grid, cell, extra) for extra in extras[j])] for j, cell in enumerate(row.cells)
+        ]
         writer.writerow([*row.full_headers, *(value for group in values for value in group)])
     return buffer.getvalue()
 
@@ -134,4 +136,6 @@ def _terminal_headers(row: GridRow) -> list[Text]:
 def _terminal_cell(cell: Cell, below: bool) -> Text:
     around = spread(cell)
     mark = f" [{cell.mark}]" if cell.mark else ""
-    return Text.assemble((digits(cell), STYLES[cell.emphasis]), mark, f"\n{around.strip()}" if below and around else around)
+    return Text.assemble(
+        (digits(cell), STYLES[cell.emphasis]), mark, f"\n{around.strip()}" if below and around else around
+    )

@@ -10,12 +10,11 @@ from typing import Literal, Unpack
 from aroface.files import write_text
 from aroface.reporting.records import Selection, load_records, selected
 from aroface.reporting.tables import html, latex, plain
-from aroface.reporting.tables.bibtex import bibtex
 from aroface.reporting.tables.build import build
 from aroface.reporting.tables.grid import Grid, Mode
 from aroface.reporting.tables.spec import Rule, read_spec
 
-Format = Literal["latex", "markdown", "html", "csv", "terminal", "bibtex"]
+Format = Literal["latex", "markdown", "html", "csv", "terminal"]
 
 FORMATS: dict[Format, Callable[[Grid], str]] = {
     "latex": latex.render,
@@ -23,7 +22,6 @@ FORMATS: dict[Format, Callable[[Grid], str]] = {
     "html": html.html,
     "csv": plain.csv_text,
     "terminal": plain.terminal,
-    "bibtex": bibtex,
 }
 
 
@@ -44,8 +42,7 @@ def render_table(
         records: folder of the records; not looked at in mode ``reported``.
         mode: ``reported`` values, ``reproduced`` ones (mean ± standard deviation over seeds), ``both``, or both with
             their difference (``delta``). A missing value is ``--``.
-        format: ``latex``, ``markdown``, ``html`` (a page), ``csv`` (missing values are empty fields) or ``terminal``;
-            ``bibtex``: entries of the sources of its values that are not the authors'.
+        format: ``latex``, ``markdown``, ``html`` (a page), ``csv`` (missing values are empty fields) or ``terminal``.
         caption_note: last sentence of the caption instead of the specification's; an empty one drops it.
         emphasis: Rule for the values that stand out instead of the table's: ``as_paper``, ``best_second`` or ``none``.
         shown: see :class:`aroface.reporting.records.Selection`.

@@ -364,7 +364,9 @@ def _check(spec: Spec) -> None:
             raise InputError("also beside a part of an experiment", file=spec.path, where=row.key, expected=expected)
         if both := {*row.reported} & {*row.published}:
             expected = "the authors' value or that of others"
-            raise InputError(f"{min(both)} in reported and in published", file=spec.path, where=row.key, expected=expected)
+            raise InputError(
+                f"{min(both)} in reported and in published", file=spec.path, where=row.key, expected=expected
+            )
         if row.reported and spec.source is None:
             raise InputError("reported values without a source", file=spec.path, where=row.key, expected="source")
         if row.rerun and spec.rerun_footnote is None:
