@@ -27,6 +27,8 @@ def _fields(source: Source) -> Iterator[tuple[str, str]]:
     yield "title", f"{{{escape(source.title)}}}"
     if source.author:
         yield "author", escape(source.author)
+    else:
+        yield "key", escape(source.title)  # to sort by
     if source.booktitle:
         yield "booktitle", escape(source.booktitle)
     if source.year:

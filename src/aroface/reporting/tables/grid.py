@@ -131,14 +131,14 @@ def stacked(grid: Grid) -> Grid:
     """The same table with the parts of a column below one another, where its layout says so and there are several.
 
     Each row becomes one line for each part, named in a further header. A row that nothing can reproduce has only the
-    authors' line; differences have one where there are any.
+    authors' line, one of which nothing is in print only the other; differences have one where there are any.
     """
     parts = [part for part in HEADINGS if any(leaf.part == part for leaf in grid.leaves)]
     if grid.layout.parts == "beside" or len(parts) == 1:
         return grid
     columns = list(dict.fromkeys(leaf.column.id for leaf in grid.leaves))
     first = {column: next(leaf for leaf in grid.leaves if leaf.column.id == column) for column in columns}
-    leaves = tuple(replace(leaf, path=(*leaf.path[:-1], "")) for leaf in first.values())
+    leaves = tuple(replace(leaf, part=parts[0], path=(*leaf.path[:-1], "")) for leaf in first.values())
     rows = tuple(line for row in grid.rows for line in _stacked_row(grid, row, parts, columns))
     return replace(grid, row_headers=(*grid.row_headers, ""), leaves=leaves, rows=rows)
 
@@ -150,7 +150,7 @@ def _stacked_row(grid: Grid, row: GridRow, parts: list[Part], columns: list[str]
         found = {leaf.column.id: cell for leaf, cell in zip(grid.leaves, row.cells, strict=True) if leaf.part == part}
         cells = tuple(found.get(column, Cell()) for column in columns)
         empty = all(cell.number is None for cell in cells)
-        if empty and (part == "difference" or (part == "reproduced" and not row.runs)):
+        if empty and (part == "difference" or (part == "reproduced") != row.runs):
             continue
         headers = row.headers if first else blank
         heading = heading_of(part, bool(grid.sources))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -44,8 +45,9 @@ class Source:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """All that is known before the address."""
-        venue = " ".join(str(part) for part in (self.booktitle, self.year) if part)
+        """All that a reader needs before the address: of proceedings the acronym, where their title ends in one."""
+        acronym = re.search(r"\(([\w-]+)\)$", self.booktitle or "")
+        venue = " ".join(str(part) for part in (acronym[1] if acronym else self.booktitle, self.year) if part)
         found = (self.title, venue, self.arxiv and f"arXiv {self.arxiv}", self.place)
         return tuple(part for part in (*found, self.commit and f"commit {self.commit}") if part)
 
