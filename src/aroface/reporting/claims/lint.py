@@ -213,7 +213,7 @@ def other_values(claims: Claims) -> Iterator[LintFinding]:
 
 
 def remarks(claims: Claims) -> Iterator[LintFinding]:
-    """What is known of a row and follows from no values."""
+    """Facts on a row that follow from no values."""
     for each in claims.literature.remarks:
         yield _finding("remark", claims.specs[each.table], each.row, f"{each.text} ({each.source.name})")
 

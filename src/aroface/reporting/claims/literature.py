@@ -31,7 +31,7 @@ class LiteratureRow:
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """Something that is known of a row and that no rule over values finds."""
+    """Fact on a row that no rule over values finds."""
 
     table: str
     row: str

@@ -23,7 +23,7 @@ class Source:
         url: Address.
         commit: Commit of the repository.
         place: Place in it: a file, a table.
-        note: What has to be known of the values.
+        note: Remark on the values that a reader needs.
     """
 
     key: str

@@ -374,7 +374,7 @@ def _check(spec: Spec) -> None:
 
 
 def _check_published(spec: Spec, columns: list[str]) -> None:
-    """What tables of all experiments and evaluations say is of columns that are there."""
+    """Values for tables of all experiments, and evaluations, are of columns that are there."""
     if spec.published and spec.rows is not None:
         remedy = "give them to the rows"
         raise InputError("published values beside rows", file=spec.path, where="published", remedy=remedy)
