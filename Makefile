@@ -5,11 +5,12 @@
 PYTHON ?= python3
 VENV   ?= .venv
 MXNET  ?= .venv-mxnet
+TIMM   ?= .venv-timm
 CORES  ?= 2
 bin    := $(VENV)/bin
 export PYTHONNOUSERSITE := 1
 
-.PHONY: demo claim docs test test-mxnet test-slurm lint format lock lock-check clean help
+.PHONY: demo claim docs test test-mxnet test-slurm test-timm lint format lock lock-check clean help
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -52,6 +53,15 @@ test-slurm:
 	@command -v apt-get >/dev/null || command -v slurmctld >/dev/null || { echo "make test-slurm wants Debian or Ubuntu: there is no apt-get" >&2; exit 2; }
 	$(MAKE) $(VENV)/.ready
 	$(bin)/python -m pytest tests/slurm --durations=0
+
+# make test-timm  networks that timm exports, in .venv-timm
+test-timm: $(VENV)/.ready $(TIMM)/.ready
+	TIMM_PYTHON="$$(cd '$(TIMM)/bin' && pwd)/python" $(bin)/python -m pytest tests/timm
+
+$(TIMM)/.ready: workflow/envs/timm.txt
+	$(PYTHON) -m venv $(TIMM)
+	$(TIMM)/bin/python -m pip install --disable-pip-version-check --quiet -r workflow/envs/timm.txt
+	touch $@
 
 # make lint   formatting, types and the workflow's own linter
 lint: $(VENV)/.ready

@@ -4,9 +4,10 @@ The usual IJB script (insightface's) pools template by template, fetches two fea
 scores; the usual TinyFace script (AdaFace's, after Probabilistic Face Embeddings) keeps the whole matrix of scores and
 sorts every row; the usual ten-fold accuracy (insightface's) loops over folds and thresholds. Both sides read the same
 synthetic features and must find the same rates. Every measurement is a process of its own; rounds alternate between the
-variants, and medians are printed.
+variants, and medians are printed. The task ``ijbc-intervals`` measures both protocols of IJB-C by the program alone,
+with and without the metrics of the jackknife over people that the intervals rest on.
 
-    python performance/evaluation.py [--rounds 2] [--tasks ijbc-1:1 ijbc-1:N tinyface ten-fold]
+    python performance/evaluation.py [--rounds 2] [--tasks ijbc-1:1 ijbc-1:N ijbc-intervals tinyface ten-fold]
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -29,12 +31,19 @@ from sklearn.metrics import roc_curve
 from sklearn.preprocessing import normalize
 
 from aroface.evaluation.metrics.identification import retrieve
-from aroface.evaluation.metrics.open_set import rates, search
+from aroface.evaluation.metrics.open_set import Groups, rates, search
+from aroface.evaluation.metrics.operating_curves import tar_far, tpir_fpir
 from aroface.evaluation.metrics.operating_points import FARS
 from aroface.evaluation.metrics.pair_scores import pair_scores
 from aroface.evaluation.metrics.template_pooling import PooledTemplates, pool
 from aroface.evaluation.metrics.verification import FOLDS, accuracy, fold_numbers, pair_distances
-from aroface.evaluation.protocols.ijb import verification_metrics
+from aroface.evaluation.protocols.ijb import (
+    TemplatePeople,
+    measure_search,
+    measure_verification,
+    verification_metrics,
+)
+from aroface.evaluation.statistics.jackknife import groups_of
 
 PROBES, MATES, DISTRACTORS, IDENTITIES = 3728, 4443, 153_428, 2569
 PAIRS = 6000
@@ -179,7 +188,33 @@ def our_ijbc_search(folder: Path) -> dict[str, float]:
     parts = [slice(0, one), slice(one, one + other), slice(one + other, None)]
     vectors = our_templates(folder).vectors
     first, second, probes = ((vectors[part], subjects[part]) for part in parts)
-    return {name: value.item() for name, value in rates(search(*probes, [first, second])).items()}
+    return rates(search(*probes, [first, second]))
+
+
+def ijbc_evaluation(folder: Path, *, intervals: bool) -> dict[str, float]:
+    """Both protocols of IJB-C as a record has them, with or without what their intervals rest on."""
+    subjects, templates = np.load(folder / "subjects.npy"), our_templates(folder)
+    pairs, labels = np.load(folder / "pairs.npy"), np.load(folder / "labels.npy")
+    first, second = templates.rows(pairs[:, 0]), templates.rows(pairs[:, 1])
+    scores = pair_scores(templates.vectors, first, second)
+    curve, (one, other) = tar_far(scores[labels], scores[~labels]), GALLERIES
+    parts = [slice(0, one), slice(one, one + other), slice(one + other, None)]
+    *galleries, (probes, people) = ((templates.vectors[part], subjects[part]) for part in parts)
+    units = sum(GALLERIES)
+    groups = groups_of(np.arange(units) >= one)[subjects]
+    if not intervals:
+        found = search(probes, people, galleries)
+        metrics = verification_metrics(scores, labels) | rates(found)
+    else:
+        known = TemplatePeople(subjects, groups.astype(np.uint8), units)
+        found = search(probes, people, galleries, groups=Groups(groups[parts[2]], groups[: one + other]))
+        measured = [measure_verification(scores, first, second, labels, known), measure_search(found, people, units)]
+        metrics = {name: value for each in measured for name, value in each.values.items()}
+        assert all(low <= metrics[name] <= high for each in measured for name, (low, high) in each.intervals().items())
+    tpir_fpir(found)
+    return {name: value for name, value in metrics.items() if name in ("tar_at_far_1e-4", "rank1")} | {
+        "curve": float(curve["tar"][-1])
+    }
 
 
 def usual_tinyface(folder: Path) -> dict[str, float]:
@@ -236,6 +271,10 @@ def our_ten_fold(distances: np.ndarray, same: np.ndarray) -> float:
 WHOLE: dict[str, dict[str, Callable[[Path], dict[str, float]]]] = {
     "ijbc-1:1": {"usual": usual_ijbc_pairs, "ours": our_ijbc_pairs},
     "ijbc-1:N": {"usual": usual_ijbc_search, "ours": our_ijbc_search},
+    "ijbc-intervals": {
+        "usual": partial(ijbc_evaluation, intervals=True),
+        "ours": partial(ijbc_evaluation, intervals=False),
+    },
     "tinyface": {"usual": usual_tinyface, "ours": our_tinyface},
 }
 
@@ -280,10 +319,11 @@ def compare(task: str, folder: Path, rounds: int) -> None:
     usual, ours = middle["usual"], middle["ours"]
     for name in usual.keys() - COSTS:
         assert abs(usual[name] - ours[name]) <= TOLERANCES.get(task, 1e-9), f"{name}: {usual[name]} and {ours[name]}"
+    words = {"usual": "with", "ours": "without"} if task == "ijbc-intervals" else {}
     print(f"{'variant':>8} {'seconds':>9} {'peak MB':>8}  found")
     for variant, row in middle.items():
         found = " ".join(f"{name} {row[name]:.4f}" for name in row if name not in COSTS)
-        print(f"{variant:>8} {row['seconds']:9.4f} {row['peak_mb']:8.0f}  {found}")
+        print(f"{words.get(variant, variant):>8} {row['seconds']:9.4f} {row['peak_mb']:8.0f}  {found}")
     ratios = [usual[name] / ours[name] for name in ("seconds", "peak_mb")]
     print(f"{'ratio':>8} {ratios[0]:8.1f}x {ratios[1]:7.1f}x")
 
@@ -291,6 +331,7 @@ def compare(task: str, folder: Path, rounds: int) -> None:
 TASKS: dict[str, tuple[Callable[[Path], None], str]] = {
     "ijbc-1:1": (write_ijbc, f"{IJB_IMAGES} images, {IJB_PAIRS} pairs of templates, {DIMENSION} features"),
     "ijbc-1:N": (write_ijbc, f"{IJB_IMAGES} images, {IJB_PROBES} probes, {sum(GALLERIES)} templates in the galleries"),
+    "ijbc-intervals": (write_ijbc, f"{IJB_PAIRS} pairs and {IJB_PROBES} probes with intervals, and without"),
     "tinyface": (write_tinyface, f"{PROBES} probes, {MATES} + {DISTRACTORS} gallery images, {DIMENSION} features"),
     "ten-fold": (write_pairs, f"accuracy of {PAIRS} pairs"),
 }

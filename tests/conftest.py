@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-ON_REQUEST = ("mxnet", "slurm")
+ON_REQUEST = ("mxnet", "slurm", "timm")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

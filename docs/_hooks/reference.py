@@ -10,7 +10,9 @@ import argparse
 import ast
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -333,6 +335,28 @@ def included(path: str) -> Callable[[], str]:
     return text
 
 
+# Statistics
+
+
+def coverage() -> str:
+    """Coverage of all intervals, size of all tests and rates of all verdicts, from the bench's record."""
+    with _on_path(ROOT / "performance"):
+        from known_truth.rows import Row
+        from known_truth.table import markdown
+    record = json.loads((ROOT / "performance/records/coverage.json").read_text())
+    return markdown(map(Row.read, record["rows"]), record["models"])
+
+
+@contextmanager
+def _on_path(folder: Path) -> Iterator[None]:
+    """Let modules of a folder be imported."""
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+
+
 GENERATORS: dict[str, Callable[[], str]] = {
     "command-line": command_line,
     "configuration": configuration,
@@ -343,6 +367,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "backbones": backbones,
     "environment": environment,
     "exit-statuses": exit_statuses,
+    "coverage": coverage,
     "results/README.md": included("results/README.md"),
     "CONTRIBUTING.md": included("CONTRIBUTING.md"),
 }

@@ -11,14 +11,16 @@ import re
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from aroface.errors import InputError, printable
 from aroface.humanize import bytes_text
 from aroface.leftovers import temporary_prefix, tidy_once
+
+Value = TypeVar("Value")
 
 HASH_DIGITS = 8
 """Digits of a hash that stand in the name of a file or folder."""
@@ -225,6 +227,25 @@ def refuse_special(path: str | os.PathLike[str], expected: str | None = None) ->
     raise InputError(f"a {'socket' if stat.S_ISSOCK(mode) else 'device'}, not a file", file=path, expected=expected)
 
 
+def check_place(path: str | os.PathLike[str]) -> None:
+    """Check that a file can be written later at ``path``, before the work that is to end there begins.
+
+    Args:
+        path: File; it and its folders need not exist.
+
+    Raises:
+        InputError: It is a folder, or one of its folders is a file or must not be written to.
+    """
+    place = Path(path)
+    if place.is_dir():
+        raise InputError("a folder", file=path, expected="the name of a file")
+    there = next(folder for folder in place.absolute().parents if os.path.lexists(folder))
+    if not there.is_dir():
+        raise InputError("no folder", file=there, expected=f"a folder, for {place}")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise InputError("must not be written to", file=there, expected=f"a folder, for {place}")
+
+
 def read_document(path: str | os.PathLike[str], expected: str, most: int) -> str:
     """Read a text file that is parsed whole.
 
@@ -323,6 +344,24 @@ def read_json_if_there(path: str | os.PathLike[str]) -> Any | None:
         if isinstance(error.__context__, FileNotFoundError):
             return None
         raise
+
+
+def if_there(look: Callable[[], Value]) -> Value | None:
+    """Look at a file that another process may remove at any moment; None where it is missing.
+
+    Args:
+        look: Function that reads the file or asks the system about it.
+    """
+    try:
+        return look()
+    except FileNotFoundError:
+        return None
+
+
+def newest(paths: Iterable[Path]) -> float | None:
+    """Time of the last change of any of the files that are there, in seconds since 1970; None if none is."""
+    states = (if_there(path.stat) for path in paths)
+    return max((state.st_mtime for state in states if state is not None), default=None)
 
 
 def list_files(folder: str | os.PathLike[str], pattern: str) -> list[Path]:

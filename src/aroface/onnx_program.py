@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import re
 import sys
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,11 +17,14 @@ from numpy.typing import NDArray
 
 from aroface.errors import InputError
 from aroface.file_content import refuse_placeholder, unreadable
+from aroface.files import sha256_file
 
 SUFFIX = ".onnx"
 TIME_LIMIT = 300.0
 """Seconds after which one batch is ended, unless the user says otherwise: a loop in a model need not end."""
 
+_PREPROCESSING = 8  # nodes at the beginning that may normalise pixels
+_NO_ARITHMETIC = ("Constant", "Identity", "Cast")
 _NOTICE = 10.0  # seconds after which the first batch is said to take long
 _CUDA, _CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 _SILENT = 4  # onnxruntime would print what is raised as well
@@ -179,6 +185,30 @@ def weight_files(path: Path, model: Any) -> list[Path]:
             remedy = "copy it from where the model was exported; the two belong together"
             raise InputError(f"its weights lie in {place!r}, which is not there", file=path, remedy=remedy)
     return [path.parent / place for place in places]
+
+
+def joint_hash(files: Sequence[Path]) -> str:
+    """The hash of one file, or of all of a model whose weights lie beside it."""
+    hashes = [sha256_file(file) for file in files]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+
+
+def normalises_itself(model: Any) -> bool:
+    """Tell whether a graph subtracts from its pixels and scales them before its first convolution, as MXNet's do."""
+    before: set[str] = set()
+    nodes = (node for node in model.graph.node if node.op_type not in _NO_ARITHMETIC)
+    for node in itertools.islice(nodes, _PREPROCESSING):
+        if node.op_type == "Conv":
+            break
+        before.add(node.op_type)
+    return "Sub" in before and bool(before & {"Mul", "Div"})
+
+
+def convolutions(model: Any) -> Counter[tuple[int, ...]]:
+    """Numbers of a graph's convolutions by the shapes of their weights, which tell its depth."""
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    used = [node.input[1] for node in model.graph.node if node.op_type == "Conv" and len(node.input) > 1]
+    return Counter(shapes[name] for name in used if name in shapes)
 
 
 def reason(error: Exception) -> str:

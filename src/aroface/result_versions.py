@@ -15,7 +15,7 @@ IMPORT = 1
 EMBEDDING = 1
 """Raised when the same weights, benchmark and options come to give other features."""
 
-PROTOCOLS = {"ijb": 2, "ijbs": 2, "pairs": 2, "sensitivity": 2, "tinyface": 2}
+PROTOCOLS = {"ijb": 3, "ijbs": 3, "pairs": 3, "sensitivity": 3, "tinyface": 3}
 """Raised, protocol by protocol, when the same features come to give other numbers, or more of them."""
 
 

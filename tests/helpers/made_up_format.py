@@ -13,8 +13,8 @@ from aroface.embedding.base import EmbeddingProtocol, listed_images
 from aroface.embedding.feature_store import StoredFeatures
 from aroface.embedding.image_source import Images, ImageSource
 from aroface.evaluation.protocols.base import EvaluationProtocol
-from aroface.evaluation.protocols.outcome import Outcome
-from aroface.evaluation.statistics.weighted_metrics import WeightedMetrics
+from aroface.evaluation.protocols.outcome import Outcome, outcome_of
+from aroface.evaluation.statistics.people_metrics import PeopleMetrics, mean_of_items
 from aroface.faces.geometry import TEMPLATE_SIZE
 
 LIST = "album.txt"
@@ -80,17 +80,13 @@ def _hits(features: StoredFeatures) -> np.ndarray:
     return labels[similarity.argmax(axis=1)] == labels
 
 
-def weighted_metrics(features: StoredFeatures) -> list[WeightedMetrics]:
-    hits = _hits(features)
-    return [
-        WeightedMetrics(np.zeros(len(hits)), lambda weights: {"nearest": weights @ hits / len(hits)}, {"nearest": hits})
-    ]
+def measure(features: StoredFeatures) -> list[PeopleMetrics]:
+    return [mean_of_items({"nearest": _hits(features)}, features.arrays["labels"])]
 
 
 def evaluate(features: StoredFeatures) -> Outcome:
-    (metrics,) = weighted_metrics(features)
-    return Outcome(metrics.values(), metrics.intervals(), {"images": len(features.values)})
+    return outcome_of(measure(features), {"images": len(features.values)})
 
 
 EMBEDDING = EmbeddingProtocol("album", "album", open_source, listed_images)
-EVALUATION = EvaluationProtocol("album", evaluate, weighted_metrics)
+EVALUATION = EvaluationProtocol("album", evaluate, measure)

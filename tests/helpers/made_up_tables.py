@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -62,3 +62,34 @@ def fill_table(
         protocol = PROTOCOLS.get(benchmark, "pairs")
         place: dict[str, Any] = {"dataset": dataset, "arch": arch, "seed": seed, "benchmark": benchmark}
         write_record(folder, method, metrics, protocol=protocol, series=series, released=released, **place)
+
+
+def fill_experiment(folder: Path, spec: Mapping[str, Any], method: str, value: float, seed: int) -> None:
+    """Write the records of one experiment for every column of a table that has a row for each experiment.
+
+    Args:
+        folder: of the records.
+        spec: the table's YAML.
+        method: of the experiment.
+        value: fraction of the first column; further ones have a little more.
+        seed: of the experiment.
+    """
+    found: dict[str, dict[str, float]] = {}
+    series: dict[str, list[dict[str, Any]]] = {}
+    for number, column in enumerate(spec["columns"]):
+        if "metric" not in column:
+            continue
+        at, here = column.get("at", {}), value + number / 130
+        if "factor" in at:
+            point = {"metric": column["metric"], **{key: at[key] for key in ("quality", "factor", "level")}}
+            drop = here / 4
+            point |= {"value": 0.9 - drop, "low": 0.88 - drop, "high": 0.92 - drop}
+            point |= {"drop": drop, "drop_low": drop - 0.02, "drop_high": drop + 0.02}
+            series.setdefault(column["benchmark"], []).append(point)
+        else:
+            name = f"{column['metric']}_{at['quality']}" if "quality" in at else column["metric"]
+            found.setdefault(column["benchmark"], {})[name] = here
+    for benchmark, metrics in found.items():
+        protocol = {"templates": "ijb", "videos": "ijbs", **PROTOCOLS}.get(benchmark, "pairs")
+        options = {"dataset": "demo", "arch": "small", "seed": seed, "benchmark": benchmark, "protocol": protocol}
+        write_record(folder, method, metrics, series=series.get(benchmark, []), **options)

@@ -129,7 +129,7 @@ def test_the_search_curve_is_the_best_of_all_thresholds():
     for fpir, tpir in zip(curve["fpir"], curve["tpir"], strict=True):
         each = [naive_tpir(probes @ vectors.T, labels, gallery, fpir) for vectors, gallery in galleries]
         assert tpir == pytest.approx(sum(each) / 2, abs=1e-12)
-    assert curve["tpir"][curve["fpir"].index(0.1)] == rates(found)["tpir_standard_at_fpir_1e-1"].item()
+    assert curve["tpir"][curve["fpir"].index(0.1)] == rates(found)["tpir_standard_at_fpir_1e-1"]
     assert curve["tpir"][0] < curve["tpir"][-1]
 
 

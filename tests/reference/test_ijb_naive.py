@@ -258,7 +258,7 @@ def check_search(probes, subjects, galleries, **blocks):
     expected = naive_search(scores, subjects.tolist(), [labels.tolist() for _, labels in galleries])
     assert found.keys() == expected.keys()
     for name, value in expected.items():
-        assert found[name].item() == pytest.approx(value, abs=1e-9), name
+        assert found[name] == pytest.approx(value, abs=1e-9), name
     return expected
 
 
@@ -303,4 +303,4 @@ def test_standard_rates_need_probes_of_both_kinds_in_both_galleries():
     one, other, both = np.array([[1, 0]], np.float32), np.array([[0, 1]], np.float32), np.array([7])
     found = rates(search(np.concatenate([one, other]), np.array([7, 7]), [(one, both), (other, both)]))
     assert {name.split("_at_")[0] for name in found} == {"rank1", "rank5", "rank10", "tpir_legacy"}
-    assert found["rank1"].item() == found["tpir_legacy_at_fpir_1e-2"].item() == 1
+    assert found["rank1"] == found["tpir_legacy_at_fpir_1e-2"] == 1

@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 from aroface.embedding.feature_store import StoredFeatures
 from aroface.errors import InputError
 from aroface.evaluation.metrics.frame_pooling import segment_sums
-from aroface.evaluation.protocols.ijbs import SEARCHES, evaluate, weighted_metrics
-from aroface.evaluation.statistics import bootstrap
+from aroface.evaluation.protocols.ijbs import SEARCHES, evaluate
 
 
 def naive_template(values, arrays, template):
@@ -225,21 +224,3 @@ def test_blocks_of_rows_change_nothing():
     expected = [values[low:high].astype(float).sum(axis=0) for low, high in pairwise(offsets)]
     for block in (1, 2, 5, 44, 1000):
         np.testing.assert_allclose(segment_sums(values, offsets, block=block), expected, rtol=0, atol=1e-12)
-
-
-def test_replicates_are_the_metrics_of_the_drawn_probes():
-    """Every multiplicity is a probe written out as often; drawn within each gallery's mates and the strangers."""
-    rng = np.random.default_rng(5)
-    arrays, owners = cast(rng, subjects=10, strangers=30)
-    values = noisy(rng, owners, 0.7)
-    features = StoredFeatures(Path("features"), {}, values, arrays)
-    (name, (probes, _)), measure = next(iter(SEARCHES.items())), weighted_metrics(features)[0]
-    drawn = bootstrap.samples(
-        lambda weights: {"rows": np.stack([np.repeat(np.arange(len(row)), row) for row in weights])}, measure.strata, 8
-    )["rows"]
-    samples = measure.samples(replicates=8)
-    for replicate, rows in enumerate(drawn):
-        expected = naive_metrics(values, arrays | {probes: arrays[probes][rows]})
-        for metric in samples:
-            assert metric.startswith(name)
-            assert samples[metric][replicate] == pytest.approx(expected[metric], abs=1e-9)

@@ -161,11 +161,11 @@ def test_name_that_is_not_utf8_is_one_line(tmp_path: Path, capsys: pytest.Captur
 
 @pytest.mark.parametrize("digits", [16, 20, 5000])
 def test_huge_number_of_classes_is_one_line(tmp_path: Path, digits: int) -> None:
-    from aroface.datasets.formats.training_set import _read_property
+    from aroface.datasets.formats.record_set import read_property
 
     (tmp_path / "property").write_text(f"{'9' * digits},112,112\n")
     with pytest.raises(InputError, match=r"property: reads '9+.*expected one line: number of classes,112,112$"):
-        _read_property(tmp_path / "property")
+        read_property(tmp_path / "property")
 
 
 def test_commands_for_people_are_quoted(tmp_path: Path) -> None:

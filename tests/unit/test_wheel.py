@@ -143,7 +143,7 @@ def test_own_registry_wins(python: Path, tmp_path: Path) -> None:
     own.write_text(own.read_text().replace("scrfd_2.5g:", "scrfd_mine:"))
     listed = aroface(python, tmp_path, "data", "list")
     assert "scrfd_mine" in listed.stdout
-    assert "scrfd_2.5g" not in listed.stdout
+    assert "\nscrfd_2.5g " not in listed.stdout
     assert "lfw" in listed.stdout, "the other registries are the package's"
 
 

@@ -36,7 +36,7 @@ def test_the_whole_paper_is_planned_and_summed_up_once_at_the_end(project: Proje
     lines = outcome.text.splitlines()
     end = lines[next(place for place, line in enumerate(lines) if line.startswith("to do: ")) :]
     assert [line.partition(":")[0] for line in end] == [
-        *("to do", "to train", "features", "time", "longest chain"),
+        *("to do", "to train", "features", "time", "longest chain", "power"),
         *["missing"] * 14,
     ]
     assert "jobs: 14 data sets, 64 trainings, 592 sets of features, 592 evaluations, " in end[0]

@@ -15,6 +15,7 @@ from aroface.models.registry import build
 from aroface.reporting.records import load_records
 from workflow_project import Project
 
+ONNX, ONNX_FILE = "insightface_arcface_ms1mv3_r100", "checkpoints/insightface_arcface_ms1mv3_r100.onnx"
 KEYS = ["arcface_aroface_ms1mv3_r100", "adaface_ms1mv2_r100"]
 FILES = ["checkpoints/arcface_aroface_ms1mv3_r100.pt", "checkpoints/adaface_ms1mv2_r100.ckpt"]
 
@@ -66,21 +67,33 @@ def test_missing_weights_stop_the_workflow_before_any_job(project: Project) -> N
 
 
 def test_from_a_file_of_weights_to_a_table_without_training(template: Path, tmp_path: Path) -> None:
-    """The same network in two files, for RGB and for BGR: two rows of equal numbers."""
+    """The same network in three files, for RGB, for BGR and as a program: three rows of equal numbers."""
     shutil.copytree(template, tmp_path, dirs_exist_ok=True)
     known = tmp_path / "workflow/registries/checkpoints.yaml"
     entries = yaml.safe_load(known.read_text())
-    for key in KEYS:
-        entries[key]["arch"] = "r8s4"
-    known.write_text(yaml.safe_dump({key: entries[key] for key in KEYS}))
+    keys = [*KEYS, ONNX]
+    for key in keys:
+        entries[key] |= {"arch": "r8s4"}
+        entries[key].pop("partner", None)
+    known.write_text(yaml.safe_dump({key: entries[key] for key in keys}))
     torch.manual_seed(0)
-    state = build("r8s4", 32).state_dict()
+    network = build("r8s4", 32).eval()
+    state = network.state_dict()
     (tmp_path / "data/checkpoints").mkdir(parents=True)
     torch.save({f"module.{name}": value for name, value in state.items()}, tmp_path / "data" / FILES[0])
     torch.save({**state, "conv1.weight": state["conv1.weight"].flip(1)}, tmp_path / "data" / FILES[1])
+    images = torch.zeros(2, 3, 112, 112)
+    torch.onnx.export(
+        network,
+        (images,),
+        str(tmp_path / "data" / ONNX_FILE),
+        dynamo=False,
+        dynamic_axes={"images": {0: "N"}},
+        input_names=["images"],
+    )
     config = {
         "paths": {"results": "results/released"},
-        "experiments": [{"source": "released", "checkpoint": key} for key in KEYS],
+        "experiments": [{"source": "released", "checkpoint": key} for key in keys],
         "data": {"clean": {"seed": 2, "generate": {"pairs": {"identities": 10, "pairs": 80}}}},
         "benchmarks": [{"name": "pairs_clean", "data": "clean"}],
         "tables": ["paper_tables/specs/demo/lfw.yaml"],
@@ -94,10 +107,12 @@ def test_from_a_file_of_weights_to_a_table_without_training(template: Path, tmp_
     assert not (results / "logs/train").exists()
     assert not (results / "state").exists()
     records = load_records(results / "records")
-    assert [record.provenance["source"] for record in records] == ["released"] * 2
-    assert records[0].metrics == records[1].metrics
+    assert [record.provenance["source"] for record in records] == ["released"] * 3
+    assert records[0].metrics["accuracy"] == records[1].metrics["accuracy"] == records[2].metrics["accuracy"]
+    (run_of_program,) = (results / "runs").glob("arcface-ms1mv3-r8s4-released-*")
+    assert (run_of_program / "model.onnx").is_file() and (run_of_program / "model.safetensors").is_file()
     table = (results / "tables/lfw.tex").read_text()
-    assert all(name in table for name in ("ArcFace+ARoFace", "MS1MV3", "AdaFace", "MS1MV2"))
+    assert all(name in table for name in ("ArcFace+ARoFace", "ArcFace (insightface)", "MS1MV3", "AdaFace", "MS1MV2"))
     command = ["explain", "lfw/AdaFace@MS1MV2/clean_accuracy", "--configfile", "test.yaml"]
     outcome = run(tmp_path, sys.executable, "-m", "aroface", *command)
     assert outcome.status == 0, outcome.text

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from aroface.omissions import KindSummary
 
 _PEOPLE = ("people_depth", "lost_people", "resize_crops")
+_COLUMNS = ("split", "image_column", "label_column")
 _OMISSIONS = ("on_corrupt", "max_left_out")
 
 
@@ -158,15 +159,19 @@ def _prepare(kinds: Verbs[argparse.ArgumentParser]) -> None:
         kinds,
         "prepare",
         "turn what a provider gives out into the layout that is read here",
-        "aroface data prepare data/WebFace4M_shards --out data/WebFace4M\n"
+        "aroface data prepare data/WebFace260M/0 --out data/WebFace4M    # its zip archives, as they come\n"
+        "  aroface data prepare data/archives/hsface10k.lmdb --out data/HSFace10k\n"
         "  aroface data prepare data/faces_emore --out data/faces_emore_shuffled --shuffle\n"
-        "  aroface data prepare data/TinyFace --align --out data/TinyFace_scrfd",
+        "  aroface data prepare data/TinyFace --align --out data/TinyFace_scrfd\n"
+        "  aroface data prepare IJBS_release --out data/IJB-S --detector scrfd_10g",
         _do_prepare,
     )
     verb.add_argument(
         "source",
         type=Path,
-        help="folders of aligned crops, one a person, at any depth; a record set; with --align raw crops at any depth",
+        help="folders of aligned crops, one a person, at any depth, or zip archives of them; Parquet, Arrow,"
+        " WebDataset, LMDB; a record set; with --align raw crops at any depth; the release of IJB-S, or NIST's of IJB-B"
+        " or IJB-C",
     )
     verb.add_argument("--out", type=Path, required=True, help="folder for train.rec, train.idx, property; or for faces")
     verb.add_argument("--shuffle", action="store_true", help="write the images in random order, for disks that seek")
@@ -174,6 +179,7 @@ def _prepare(kinds: Verbs[argparse.ArgumentParser]) -> None:
     _add_max_megapixels(verb)
     _add_omission_options(verb)
     _add_people_options(verb)
+    _add_column_options(verb)
     _add_align_options(verb)
 
 
@@ -201,6 +207,13 @@ def _add_people_options(verb: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_column_options(verb: argparse.ArgumentParser) -> None:
+    columns = verb.add_argument_group("Parquet and Arrow files, as of Hugging Face")
+    columns.add_argument("--split", metavar="NAME", help="(the only one, or train)")
+    columns.add_argument("--image-column", metavar="NAME", help="where it is not found by type and name")
+    columns.add_argument("--label-column", metavar="NAME", help="where it is not found by type and name")
+
+
 def _add_omission_options(verb: argparse.ArgumentParser) -> None:
     verb.add_argument(
         "--on-corrupt", choices=("error", "skip"), help="images that cannot be decoded: an error (default), or left out"
@@ -225,8 +238,20 @@ def _add_align_options(verb: argparse.ArgumentParser) -> None:
     align.add_argument(
         "--no-face",
         choices=("crop", "omit"),
-        default="crop",
-        help="write a crop without a face squared and resized (%(default)s), or omit it, as IJB-S has it",
+        help="write a crop without a face squared and resized, or omit it (crop; of IJB-S's release omit)",
+    )
+    align.add_argument(
+        "--first-frame",
+        type=natural,
+        default=0,
+        metavar="N",
+        help="number that IJB-S's ground truth gives to a video's first frame (%(default)s)",
+    )
+    align.add_argument(
+        "--columns",
+        metavar="NAMES",
+        help="of IJB-S's ground truth, with commas: subject, frame, x, y, width, height, file, or - (default: as named "
+        "in its first lines)",
     )
     align.add_argument("--threads", type=positive, metavar="N", help="(default: all cores)")
     add_time_limit(align)
@@ -283,7 +308,7 @@ def _do_list(options: Arguments) -> None:
 def _do_fetch(options: Arguments) -> None:
     from aroface.datasets.preparation.connection import Limits
     from aroface.datasets.preparation.fetch import fetch
-    from aroface.datasets.registry import find_entry
+    from aroface.datasets.registry import find_entry, missing
 
     limits = Limits(max_wait_s=options.max_wait, min_rate=options.min_rate * 1e3)
     max_bytes = None if options.max_size is None else int(options.max_size * 1e9)
@@ -297,6 +322,8 @@ def _do_fetch(options: Arguments) -> None:
             max_ratio=options.max_ratio,
         )
         print(f"{entry.key}  {', '.join(map(str, fetched)) or 'is there'}")
+        if (line := missing(entry, options.data_dir)) is not None:
+            print(line)
 
 
 def _do_verify(options: Arguments) -> None:
@@ -321,12 +348,15 @@ def _do_verify(options: Arguments) -> None:
 
 def _do_prepare(options: Arguments) -> None:
     _allow_megapixels(options)
-    if options.align:
+    from aroface.datasets.formats.ijb_release import IJBReleaseFormat
+    from aroface.datasets.formats.ijbs_release import is_ijbs_release
+
+    if options.align or is_ijbs_release(options.source) or IJBReleaseFormat().matches(options.source):
         _do_align(options)
         return
     from aroface.datasets.preparation.prepare import PrepareOptions, prepare
 
-    how = PrepareOptions(**_given(options, "shuffle", "seed", *_PEOPLE, *_OMISSIONS))
+    how = PrepareOptions(**_given(options, "shuffle", "seed", *_PEOPLE, *_COLUMNS, *_OMISSIONS))
     prepared = prepare(options.source, options.out, how)
     _tell(prepared.omissions.summary(), prepared.corrupt)
     print(f"{options.out}  {prepared.images:,} images of {prepared.people:,} people")
@@ -342,13 +372,15 @@ def _tell(left_out: Mapping[str, KindSummary], corrupt: Sequence[str] = (), take
 
 
 def _do_align(options: Arguments) -> None:
-    from aroface.datasets.preparation.align import TAKEN, AlignOptions, align_tree
+    from aroface.datasets.formats.ijb_release import IJBReleaseFormat
+    from aroface.datasets.formats.ijbs_release import is_ijbs_release
+    from aroface.datasets.preparation.align import TAKEN, AlignOptions, NoFace, align_tree
     from aroface.datasets.preparation.detectors import open_detector
     from aroface.errors import InputError
 
     if options.shuffle:
         raise InputError("--shuffle is for training sets", remedy="leave it out: aligned crops keep their names")
-    for name in _given(options, *_PEOPLE):
+    for name in _given(options, *_PEOPLE, *_COLUMNS):
         raise InputError(
             f"--{name.replace('_', '-')} is for training sets", remedy="leave it out: every image is aligned"
         )
@@ -359,8 +391,21 @@ def _do_align(options: Arguments) -> None:
         threads=options.threads,
         time_limit=options.time_limit,
     )
-    how = AlignOptions(no_face=options.no_face, **_given(options, *_OMISSIONS))
-    written, report = align_tree(options.source, options.out, detector, how, options.threads)
+    released = is_ijbs_release(options.source)
+    no_face: NoFace = options.no_face or ("omit" if released else "crop")
+    how = AlignOptions(no_face=no_face, **_given(options, *_OMISSIONS))
+    where = (options.source, options.out, detector, how, options.threads)
+    if released:
+        from aroface.datasets.preparation.ijbs_faces import prepare_ijbs
+
+        columns = [name.strip() for name in options.columns.split(",")] if options.columns else []
+        written, report = prepare_ijbs(*where, first_frame=options.first_frame, columns=columns)
+    elif IJBReleaseFormat().matches(options.source):
+        from aroface.datasets.preparation.ijb_crops import prepare_ijb
+
+        written, report = prepare_ijb(*where)
+    else:
+        written, report = align_tree(*where)
     _tell(report.get("left_out", {}), report.get("corrupt", ()), TAKEN)
     counts = report["counts"]
     without = f"{counts['without_face']:,} without a face ({counts['without_face'] / counts['images']:.2%})"

@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aroface.cli.arguments import Arguments, Verbs, add_verb, positive
+from aroface.cli.arguments import Arguments, Verbs, add_verb
 from aroface.cli.external_model import MODEL_FORMS, add_input_options, open_declared, tell_batch
 from aroface.errors import InputError
 from aroface.exit_status import ExitStatus
+from aroface.files import check_place
 
 
 def add_evaluate_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -51,6 +52,7 @@ def _do_evaluate(options: Arguments) -> int:
         raise InputError("--features needs --out", expected="the file of the record")
     from aroface.evaluation.evaluate import evaluate_features
 
+    check_place(options.out)
     command = shlex.join(["aroface", "evaluate", "--features", str(options.features), "--out", str(options.out)])
     _print_metrics(evaluate_features(options.features, options.out, command=command))
     return ExitStatus.DONE
@@ -75,6 +77,8 @@ def _evaluate_external(options: Arguments) -> int:
     if one_file and len(benchmarks) > 1:
         remedy = "name a folder, which gets RUN/BENCHMARK.json of each"
         raise InputError(f"one file for {len(benchmarks)} records", file=options.out, remedy=remedy)
+    if options.out is not None:
+        check_place(options.out if one_file else options.out / "RUN" / "BENCHMARK.json")
     name, path = named_file(options.model, "--model")
     model = open_declared(path, name, options)
     tell_batch(options, [model])
@@ -118,7 +122,7 @@ def _compare_runs(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb = add_verb(
         verbs,
         "compare-runs",
-        "test whether two runs differ on a benchmark, image by image",
+        "test whether two runs differ on a benchmark, person by person",
         "aroface compare-runs --features results/features/RUN/tinyface results/features/OTHER/tinyface --metric rank1",
         _do_compare_runs,
     )
@@ -128,7 +132,6 @@ def _compare_runs(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb.add_argument(
         "--metric", action="append", metavar="NAME", help="as in a record; may be repeated (default: all)"
     )
-    verb.add_argument("--replicates", type=positive, default=1000, metavar="N", help="of the bootstrap (%(default)s)")
 
 
 def _do_compare_runs(options: Arguments) -> None:
@@ -136,5 +139,6 @@ def _do_compare_runs(options: Arguments) -> None:
     from aroface.evaluation.compare_runs import compare, table
 
     first, second = map(open_features, options.features)
-    rows = compare(first, second, options.metric, replicates=options.replicates)
-    print(f"A  {first.index['checkpoint']['run']}\nB  {second.index['checkpoint']['run']}\n\n{table(rows)}", end="")
+    rows = compare(first, second, options.metric)
+    print(f"A  {first.index['checkpoint']['run']}\nB  {second.index['checkpoint']['run']}\n\n{table(rows)}")
+    print("Intervals (95 %) and p are over draws of people; p (Holm) is for all metrics that are listed.")

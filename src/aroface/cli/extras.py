@@ -14,6 +14,7 @@ PACKAGES = {
     "onnxruntime": ("onnxruntime", "onnx"),
     "onnxscript": ("onnxscript", "onnx"),
     "pandas": ("pandas", "data"),
+    "pyarrow": ("pyarrow", "hugging-face"),
     "requests": ("requests", "data"),
     "safetensors": ("safetensors", "data"),
     "simplejpeg": ("simplejpeg", "data"),

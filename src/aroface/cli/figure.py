@@ -29,6 +29,9 @@ def add_figure_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     )
     verb.add_argument("--faces", type=Path, help="fae: the benchmark's specification, to show some of its faces")
     verb.add_argument("--metric", help="of fae and landmarks (tar_strict_at_far_1e-2)")
+    verb.add_argument(
+        "--trained-on", nargs="+", metavar="DATASET", help="show experiments on these training sets of --runs-file only"
+    )
     verb.add_argument("--out", type=Path, required=True, metavar="STEM", help="writes STEM.pdf, STEM.png and STEM.tex")
     verb.add_argument(
         "--runs-dir", type=Path, default=Results().runs, help="training, displacements: the runs (%(default)s)"
@@ -47,7 +50,13 @@ def _do_figure(options: Arguments) -> None:
         stem = options.out.with_suffix("")
         raise InputError("a figure is three files", file=options.out, expected=f"what they share, {stem}")
     source = [options.records, _benchmark(options)] if kind.protocols else [options.runs_dir]
-    choice = {**read_runs_file(options.runs_file), "caption_note": options.caption_note}
+    selection = read_runs_file(options.runs_file)
+    if options.trained_on:
+        if options.runs_file is None:
+            raise InputError("not given", where="--runs-file", remedy="--trained-on chooses among its experiments")
+        chosen = [each for each in selection["experiments"] or () if each.dataset in options.trained_on]
+        selection = {**selection, "experiments": chosen}
+    choice = {**selection, "caption_note": options.caption_note}
     kind.load()(*source, options.out, **choice, **{name: _NEEDS[name](options) for name in kind.needs})
     print(options.out)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from aroface.cli.arguments import Arguments, Verbs, above_zero, add_group, add_verb, finite
+from aroface.cli.arguments import Arguments, Verbs, above_zero, add_group, add_verb, finite, positive
+from aroface.cli.external_model import crop_size
 
 
 def add_model_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -14,18 +15,34 @@ def add_model_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb = add_verb(
         kinds,
         "import",
-        "make a run folder of released weights: of insightface, ARoFace, AdaFace, CVLface, TFace, or like theirs",
+        "make a run folder of released weights, in any layout that `aroface model info` names, or of an ONNX file",
         "aroface model import adaface_ir101_webface4m.ckpt --out results/runs/adaface\n"
         "  aroface embed --run-dir results/runs/adaface --benchmark lfw.json --out results/features/adaface/lfw",
         _do_import,
     )
     verb.add_argument(
-        "file", type=Path, help="state dict (.pt, .pth, .safetensors), Lightning's .ckpt, or CVLface's folder"
+        "file", type=Path, help="state dict (.pt, .pth, .safetensors), Lightning's .ckpt, CVLface's folder, .onnx"
     )
     verb.add_argument("--out", type=Path, required=True, help="the run folder")
     _add_color(verb)
-    verb.add_argument("--mean", type=finite, metavar="M", help="subtracted from pixel values in 0..255 (127.5)")
-    verb.add_argument("--std", type=above_zero, metavar="S", help="what they are divided by afterwards (127.5)")
+    verb.add_argument(
+        "--mean", type=finite, metavar="M", help="subtracted from pixel values in 0..255 (127.5; MagFace's: 0)"
+    )
+    verb.add_argument(
+        "--std", type=above_zero, metavar="S", help="what they are divided by afterwards (127.5; MagFace's: 255)"
+    )
+    verb.add_argument(
+        "--classifier",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="files of the classifier that were released apart, in the order of their classes, to be kept",
+    )
+    verb.add_argument("--size", type=positive, metavar="N", help="side of the images, if an ONNX file is open (112)")
+    words = "part in the middle of the images that an ONNX model takes, as SphereFace's take 112x96"
+    verb.add_argument("--crop", type=crop_size, metavar="HxW", help=words)
+    verb.add_argument("--output", metavar="NAME", help="an ONNX file's output (default: the first of N×D, D above 1)")
     verb.add_argument("--arch", help="what the file must hold (default: whatever it holds)")
     verb.add_argument("--name", help="of the run (default: the folder's)")
     verb.add_argument("--method", default="released", help="that trained it, for tables (%(default)s)")
@@ -50,7 +67,14 @@ def add_model_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
     )
     verb.add_argument("model", type=Path, metavar="FILE_OR_FOLDER")
     _add_color(verb)
-    add_verb(kinds, "list", "list the architectures", "aroface model list", _do_list)
+    verb = add_verb(
+        kinds,
+        "list",
+        "list the architectures, and the released weights that are registered with what is missing of them",
+        "aroface model list",
+        _do_list,
+    )
+    verb.add_argument("--data-dir", type=Path, default=Path("data"), help="where released weights lie (%(default)s)")
 
 
 def _add_color(verb: argparse.ArgumentParser) -> None:
@@ -59,11 +83,27 @@ def _add_color(verb: argparse.ArgumentParser) -> None:
 
 
 def _do_import(options: Arguments) -> None:
-    from aroface.models.import_released import import_checkpoint
+    from aroface.errors import InputError
     from aroface.models.info import describe
+    from aroface.onnx_program import SUFFIX
 
-    given = {name: getattr(options, name) for name in ("color", "mean", "std", "arch", "name", "method", "dataset")}
-    import_checkpoint(options.file, options.out, **given)
+    named = {name: getattr(options, name) for name in ("arch", "name", "method", "dataset")}
+    if options.file.suffix.lower() == SUFFIX and not options.file.is_dir():
+        from aroface.embedding.import_program import import_program
+        from aroface.embedding.onnx_network import Declared
+
+        if options.classifier:
+            raise InputError("--classifier is for weights", file=options.file, remedy="leave it out")
+        declared = Declared(*(getattr(options, key) for key in ("color", "mean", "std", "size", "output", "crop")))
+        import_program(options.file, options.out, declared, **named)
+    else:
+        from aroface.models.import_released import import_checkpoint
+
+        for key in ("size", "crop", "output"):
+            if getattr(options, key) is not None:
+                raise InputError(f"--{key} is for ONNX files", file=options.file, remedy="leave it out")
+        form = {key: getattr(options, key) for key in ("color", "mean", "std")}
+        import_checkpoint(options.file, options.out, classifiers=options.classifier, **form, **named)
     print(*describe(options.out), sep="\n")
 
 
@@ -80,6 +120,7 @@ def _do_info(options: Arguments) -> None:
 
 
 def _do_list(options: Arguments) -> None:
+    from aroface.datasets.registry import checkpoint_listing
     from aroface.models.info import architectures
 
-    print(*architectures(), sep="\n")
+    print(*architectures(), "", *checkpoint_listing(options.data_dir), sep="\n")

@@ -141,10 +141,14 @@ def _named(words: Sequence[str]) -> dict[str, Path]:
     from aroface.distributed.launch import is_first
 
     named = {}
+    names: set[str] = set()
     for word in words:
         name, path = named_path(word)
         if name is None:
             raise InputError(f"{word!r}", where="--validate", expected="NAME=FILE, such as lfw=data/lfw.bin")
+        if name in names:
+            raise InputError(f"two files are called {name!r}", where="--validate", remedy="give each a name of its own")
+        names.add(name)
         if path.exists():
             named[name] = path
         elif is_first():

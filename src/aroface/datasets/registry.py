@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import re
 import shlex
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
+from aroface.datasets.formats.record_layout import find_layout
 from aroface.datasets.formats.registry import FORMATS
 from aroface.errors import InputError
 from aroface.schemas import read_yaml, validate
@@ -52,7 +55,8 @@ class Entry:
         request: Page where it is requested or found.
         listed_as: Name on that page.
         citation: Citation of the paper that describes it.
-        files: Files and folders that must exist, under the data folder.
+        files: Files and folders that must exist, under the data folder; of names in braces with commas between them one
+            is enough.
         counts: Counts that its provider publishes.
         downloads: Files that can be downloaded without registration; none where it has to be requested.
     """
@@ -70,14 +74,54 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
+class ProviderForm:
+    """Form in which a provider gives out a training set, if that is no record set.
+
+    Attributes:
+        path: Place under the data folder.
+        holds: Content, in a few words.
+        raw: True if its crops have to be aligned first.
+    """
+
+    path: str
+    holds: str
+    raw: bool = False
+
+    def commands(self, data_dir: Path, folder: str) -> str:
+        """Commands that make a record set of it, as a shell takes them."""
+        source, out = shlex.quote(str(data_dir / self.path)), shlex.quote(str(data_dir / folder))
+        if not self.raw:
+            return f"aroface data prepare {source} --out {out}"
+        aligned = shlex.quote(str(data_dir / f"{folder}_aligned"))
+        return f"aroface data prepare {source} --align --out {aligned} && aroface data prepare {aligned} --out {out}"
+
+
+@dataclass(frozen=True, slots=True)
 class Dataset(Entry):
-    """A training set in the InsightFace layout.
+    """A training set: records, in any layout of :mod:`aroface.datasets.formats.record_layout`.
 
     Attributes:
         folder: Folder of the set under the data folder.
+        form: Form in which its provider gives it out; None where that is a record set.
     """
 
     folder: str
+    form: ProviderForm | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Typical:
+    """Size of a benchmark as a sample of people, and the rate of strong networks on it.
+
+    Attributes:
+        people: Number of people.
+        trials: Number of pairs or probes that the rate is a share of.
+        rate: Accuracy, rank-1 rate or TAR, in (0, 1).
+    """
+
+    people: int
+    trials: int
+    rate: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +132,15 @@ class Benchmark(Entry):
         protocol: Protocol of its evaluation, named after the kind of its data.
         path: Path of the data, relative to the data folder.
         options: Options of the literature's embeddings: color, flip, fusion, alignment.
+        ended: Day on which its provider ended the distribution; None where it is to be had.
+        typical: Size as a sample of people, for the power of comparisons; None where nobody has said.
     """
 
     protocol: str
     path: str
     options: dict[str, Any]
+    ended: str | None = None
+    typical: Typical | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +152,29 @@ class Checkpoint(Entry):
         dataset: Key of the training set.
         arch: Architecture of the backbone.
         color: Order of the channels of its input.
+        method_label: Printed name of the method where the registry of methods may not have it; else None.
+        label: Text that tells it from others of its method, training set and architecture; empty where there are none.
+        mean: Value subtracted from pixel values in 0..255; None for that of the file's layout.
+        std: Divisor of the differences; None likewise.
+        partner: Key of the checkpoint of the same objective without an adversary; None if there is none.
+        note: Sentence that a reader of its numbers has to know; empty if there is none.
     """
 
     method: str
     dataset: str
     arch: str
     color: Literal["RGB", "BGR"]
+    method_label: str | None = None
+    label: str = ""
+    mean: float | None = None
+    std: float | None = None
+    partner: str | None = None
+    note: str = ""
+
+    @property
+    def is_program(self) -> bool:
+        """True if it is an ONNX file."""
+        return self.files[0].lower().endswith(".onnx")
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,9 +212,16 @@ def read_checkpoints(path: str | PathLike[str]) -> dict[str, Checkpoint]:
     """The registry of released checkpoints by key.
 
     Raises:
-        InputError: The file is missing or not as ``checkpoints.schema.json`` demands.
+        InputError: The file is missing or not as ``checkpoints.schema.json`` demands, or a partner is not there or of
+            another training set or architecture.
     """
-    return _read(path, "checkpoints", Checkpoint)
+    found = _read(path, "checkpoints", Checkpoint)
+    for key, entry in found.items():
+        partner = found.get(entry.partner or key)
+        if partner is None or (partner.dataset, partner.arch) != (entry.dataset, entry.arch):
+            expected = f"a key of this file with dataset {entry.dataset} and arch {entry.arch}"
+            raise InputError(f"{entry.partner!r:.60}", file=path, where=f"{key}.partner", expected=expected)
+    return found
 
 
 def read_detectors(path: str | PathLike[str]) -> dict[str, DetectorFile]:
@@ -210,20 +282,64 @@ def place_of(name: str, data_dir: Path, registries: Path = REGISTRIES) -> Path:
     return data_dir / (entry.path if isinstance(entry, Benchmark) else entry.files[0])
 
 
+def present(data_dir: Path, name: str) -> bool:
+    """Return whether a file or folder is there, under any of the names that braces stand for."""
+    return any((data_dir / each).exists() for each in _alternatives(name))
+
+
+def _alternatives(name: str) -> list[str]:
+    """Names that a name with braces stands for: ``a{b,c}d`` for ``abd`` and ``acd``."""
+    parts = [part.split(",") for part in re.split(r"[{}]", name)]
+    return ["".join(chosen) for chosen in itertools.product(*parts)]
+
+
 def missing(entry: Entry, data_dir: Path) -> str | None:
     """Describe the missing files under ``data_dir`` in one line, with their source and place; None if none is."""
-    absent = [name for name in entry.files if not (data_dir / name).exists()]
+    absent = _absent(entry, data_dir)
     if not absent:
         return None
     what = f"{entry.title}: not in {data_dir}: {', '.join(absent)}; "
     terms = f"{entry.provider} ({entry.licence}), {entry.request}, there named {entry.listed_as}"
+    form = entry.form if isinstance(entry, Dataset) else None
+    if isinstance(entry, Dataset) and form is not None:
+        commands = form.commands(data_dir, entry.folder)
+        if (data_dir / form.path).exists():
+            return f"{what}{commands} makes it of what is from {terms}"
+        if not entry.downloads:
+            place = data_dir / form.path
+            return f"{what}request it from {terms}, and put {form.holds} into {place}: {commands} makes it"
+        fetch = f"aroface data fetch {entry.key} --data-dir {shlex.quote(str(data_dir))}"
+        return f"{what}{fetch} gets {form.holds} from {terms}, and {commands} makes it"
     if entry.downloads:
         return f"{what}aroface data fetch {entry.key} --data-dir {shlex.quote(str(data_dir))} gets it from {terms}"
+    ended = entry.ended if isinstance(entry, Benchmark) else None
+    if ended is not None:
+        given = f"no longer distributed since {ended} by {terms}"
+        return f"{what}{given}; who has the files puts them under these names into {data_dir}"
     return f"{what}request it from {terms}, and put the files under these names into {data_dir}"
 
 
+def is_fetched(entry: Entry, data_dir: Path) -> bool:
+    """Return whether a set is there as its provider gives it out, so that only preparing it is left."""
+    form = entry.form if isinstance(entry, Dataset) else None
+    return form is not None and (data_dir / form.path).exists()
+
+
+def _absent(entry: Entry, data_dir: Path) -> list[str]:
+    """Names of the missing files; none where the folder of a training set holds records of another layout."""
+    absent = [name for name in entry.files if not present(data_dir, name)]
+    if absent and isinstance(entry, Dataset):
+        try:
+            layout = find_layout(data_dir / entry.folder)
+        except InputError:  # whoever reads the set reports it
+            return []
+        if layout is not None and all((layout.folder / name).exists() for name in layout.files):
+            return []
+    return absent
+
+
 def listing(data_dir: Path, registries: Path = REGISTRIES) -> list[str]:
-    """List all entries, one a line: key, title, content, and presence on disk.
+    """List all entries, one a line: key, title, content, and presence on disk or what is missing.
 
     Args:
         data_dir: Folder of received sets.
@@ -234,9 +350,30 @@ def listing(data_dir: Path, registries: Path = REGISTRIES) -> list[str]:
     """
     rows = []
     for entry in read_all(registries).values():
-        fetch = f"aroface data fetch {entry.key}" if entry.downloads else f"see {entry.request}"
-        state = "there" if missing(entry, data_dir) is None else f"not in {data_dir}; {fetch}"
+        absent = _absent(entry, data_dir)
+        state = f"not in {data_dir}: {_some(absent)}; {_how(entry, data_dir)}" if absent else "there"
         rows.append((entry.key, entry.title, _holds(entry), state))
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    return ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows]
+
+
+def checkpoint_listing(data_dir: Path, registries: Path = REGISTRIES) -> list[str]:
+    """List the released checkpoints, one a line: key, title, its partner, what is missing and how to get it, its note.
+
+    Args:
+        data_dir: Folder of received sets.
+        registries: Folder of the registries.
+
+    Raises:
+        InputError: The registry is missing or malformed.
+    """
+    rows = [("key", "released weights", "plain partner", "on disk")]
+    for entry in read_checkpoints(registries / "checkpoints.yaml").values():
+        state = "there"
+        if missing(entry, data_dir) is not None:
+            how = f"aroface data fetch {entry.key}" if entry.downloads else f"see {entry.request}"
+            state = f"{', '.join(entry.files)} is missing in {data_dir}: {how}"
+        rows.append((entry.key, entry.title, entry.partner or "", f"{state}. {entry.note}" if entry.note else state))
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     return ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows]
 
@@ -249,17 +386,35 @@ def markdown(registries: Path = REGISTRIES) -> list[str]:
     """
     lines = ["| key | holds | terms | lies in `data/` as |", "| :-- | :-- | :-- | :-- |"]
     for entry in read_all(registries).values():
-        how = "`aroface data fetch`" if entry.downloads else "to request"
+        ended = entry.ended if isinstance(entry, Benchmark) else None
+        how = "`aroface data fetch`" if entry.downloads else f"not distributed since {ended}" if ended else "to request"
+        how += ", then `aroface data prepare`" if isinstance(entry, Dataset) and entry.form is not None else ""
         place = entry.files[0] if len(entry.files) == 1 else f"{os.path.commonpath(entry.files)}/"
         held = _holds(entry) or entry.title
+        if isinstance(entry, Checkpoint) and entry.note:
+            held = f"{held}. {entry.note}"
         lines.append(
             f"| `{entry.key}` | {held} | [{entry.provider}]({entry.request}), {entry.licence}; {how} | `{place}` |"
         )
     return lines
 
 
+def _some(names: list[str]) -> str:
+    folder = os.path.commonpath([str(Path(name).parent) for name in names]) if len(names) > 1 else ""
+    inside = [str(Path(name).relative_to(folder)) for name in names]
+    return f"{folder}/ ({', '.join(inside)})" if folder else ", ".join(names)
+
+
+def _how(entry: Entry, data_dir: Path) -> str:
+    """Command or page that an entry comes from."""
+    if isinstance(entry, Dataset) and entry.form is not None and is_fetched(entry, data_dir):
+        return entry.form.commands(data_dir, entry.folder)
+    how = f"aroface data fetch {entry.key}" if entry.downloads else f"see {entry.request}"
+    return f"{how}, then aroface data prepare" if isinstance(entry, Dataset) and entry.form else how
+
+
 def _holds(entry: Entry) -> str:
-    return ", ".join(f"{count:,} {what}" for what, count in entry.counts.items())
+    return ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in entry.counts.items())
 
 
 def _read(path: str | PathLike[str], schema: str, kind: type[EntryT]) -> dict[str, EntryT]:
@@ -270,6 +425,8 @@ def _read(path: str | PathLike[str], schema: str, kind: type[EntryT]) -> dict[st
     for key, written in entries.items():
         fields = {"counts": {}, **written, "key": key, "downloads": _downloads(written.get("fetch", []), path, key)}
         fields.pop("fetch", None)
+        fields |= {"form": ProviderForm(**written["form"])} if "form" in written else {}
+        fields |= {"typical": Typical(**written["typical"])} if "typical" in written else {}
         inside = f"{written['folder']}/" if "folder" in written else ""
         fields["files"] = tuple(f"{inside}{name}" for name in written["files"])
         found[key] = kind(**fields)

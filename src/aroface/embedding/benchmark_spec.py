@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
+from aroface.datasets.formats.registry import FORMATS
 from aroface.embedding.protocols import find_protocol
 from aroface.schemas import validate
 
@@ -13,7 +15,8 @@ from aroface.schemas import validate
 def resolve(benchmark: Mapping[str, Any], file: str | PathLike[str] | None = None) -> dict[str, Any]:
     """Check a specification against ``benchmark_spec.schema.json`` and write out the protocol's default options.
 
-    Colour order, flip, fusion and alignment have no default.
+    Colour order, flip, fusion and alignment have no default. Where the options choose a part of a set that is there,
+    such as a folder of TinyFace's crops, the path becomes that part's.
 
     Args:
         benchmark: Specification: ``name``, ``protocol``, ``path`` and ``options``.
@@ -24,4 +27,7 @@ def resolve(benchmark: Mapping[str, Any], file: str | PathLike[str] | None = Non
     """
     validate(benchmark, "benchmark_spec", file=file)
     protocol = find_protocol(benchmark["protocol"], file=file)
-    return {**benchmark, "options": {**protocol.defaults, **benchmark["options"]}}
+    options, data = {**protocol.defaults, **benchmark["options"]}, Path(benchmark["path"])
+    known = FORMATS.get(protocol.set_kind)
+    chosen = data if known is None else known.chosen(data, options)
+    return {**benchmark, **({} if chosen == data else {"path": chosen.as_posix()}), "options": options}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from os import PathLike
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,7 +15,8 @@ from torch import Tensor, nn
 from aroface.device import choose_device, exact_float32
 from aroface.embedding.feature_store import Rows
 from aroface.embedding.image_source import Images
-from aroface.models.run_folder import load_backbone
+from aroface.embedding.onnx_network import Declared, open_program
+from aroface.models.run_folder import load_backbone, program_of, read_checkpoint
 
 Fusion = Literal["sum", "unit_sum"]
 Network = Callable[[Tensor], Tensor]
@@ -105,15 +107,30 @@ def load_embedder(run_dir: str | PathLike[str], device: str | None = None) -> Em
     """Load the backbone of a finished run.
 
     Args:
-        run_dir: Folder with ``checkpoint.json`` and the weights it names.
-        device: Device of torch; by default the GPU if there is one.
+        run_dir: Folder with ``checkpoint.json`` and the weights, or ONNX program, it names.
+        device: Device of torch or onnxruntime; by default the GPU if there is one.
 
     Raises:
         InputError: The run is not finished, its weights are not those that the checkpoint names or fit another
             architecture, or there is no such device.
     """
+    described = read_checkpoint(run_dir)
+    if "program" in described:
+        return _load_program(program_of(run_dir, described), described, device)
     network, checkpoint = load_backbone(run_dir)
     form, place = checkpoint["input"], choose_device(device)
     network.requires_grad_(False).to(place)
     dimension = checkpoint["embedding_size"]
     return Embedder(network, place, form["size"], form["color"], form["mean"], form["std"], dimension)
+
+
+def _load_program(path: Path, checkpoint: Mapping[str, Any], device: str | None) -> Embedder:
+    form = checkpoint["input"]
+    crop = tuple(form["crop"]) if "crop" in form else None
+    output = checkpoint["program"]["output"]
+    declared = Declared(form["color"], form["mean"], form["std"], form["size"], output, crop)
+    opened = open_program(path, declared, device)
+    cpu = torch.device("cpu")  # onnxruntime copies its input elsewhere by itself
+    return Embedder(
+        opened.network, cpu, form["size"], form["color"], form["mean"], form["std"], dimension=opened.dimension
+    )

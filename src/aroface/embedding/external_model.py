@@ -2,73 +2,28 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
-import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from aroface.device import choose_device
 from aroface.embedding.embedder import Embedder, load_embedder
+from aroface.embedding.onnx_network import Declared, input_form, open_program
 from aroface.errors import InputError
 from aroface.files import HASH_DIGITS, sha256_file
 from aroface.models.checkpoint import load_released
 from aroface.models.import_released import RELEASED, UNKNOWN
-from aroface.models.layouts import Color, holds_weights
+from aroface.models.layouts import holds_weights
 from aroface.models.registry import build
 from aroface.models.run_folder import INPUT, read_checkpoint
-from aroface.onnx_program import (
-    SUFFIX,
-    TIME_LIMIT,
-    Program,
-    TimeLimitError,
-    agree,
-    read_graph,
-    sample_of,
-    trial_images,
-    weight_files,
-)
+from aroface.onnx_program import SUFFIX, TIME_LIMIT, joint_hash
 
-_FLOATS: dict[str, type[np.floating[Any]]] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
-_ROUNDING = {np.float32: 1e-3, np.float16: 1e-2}  # of embeddings, as a share of the largest value
-_TRIAL = 3  # images that a model is tried on first, and of each batch alone
-_LONGEST = 4096  # numbers that an embedding has at most; scores of classes have more
-
-LARGEST_SIDE = 4096
-"""Of an image that a model may take, in pixels."""
-
-Item = TypeVar("Item")
-
-
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """Declaration of a model's input and output; None leaves it to the file, or to the defaults above.
-
-    Attributes:
-        color: Order of the channels.
-        mean: Value subtracted from pixel values in 0..255.
-        std: Divisor of the differences.
-        size: Side of the square images in pixels; only where an ONNX file leaves it open.
-        output: Name of an ONNX file's output; by default one that has a row of several numbers for each image.
-        crop: Height and width of the middle part that an ONNX model takes of each image, as SphereFace's take 112×96.
-    """
-
-    color: Color | None = None
-    mean: float | None = None
-    std: float | None = None
-    size: int | None = None
-    output: str | None = None
-    crop: tuple[int, int] | None = None
+__all__ = ["Declared", "Model", "open_model"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +99,10 @@ def _open_checkpoint(path: Path, name: str, declared: Declared, device: str | No
     torch_device = choose_device(device)
     network.eval().requires_grad_(False).to(torch_device)
     # Weights for BGR have been turned round: what was loaded takes RGB.
-    form = _form(Declared(INPUT["color"], declared.mean, declared.std, INPUT["size"]), {})
+    form = input_form(
+        Declared(INPUT["color"], declared.mean, declared.std, INPUT["size"]),
+        {"mean": released.mean, "std": released.std},
+    )
     embedder = Embedder(
         network, torch_device, form["size"], form["color"], form["mean"], form["std"], dimension=released.embedding_size
     )
@@ -164,76 +122,14 @@ def _open_onnx(
     time_limit: float,
     batch_size: int | None,
 ) -> Model:
-    model = read_graph(path)
-    files = [path, *weight_files(path, model)]
-    program = Program(path, device=device, threads=threads, time_limit=time_limit)
-    own, arch = _own_words(program.session.get_modelmeta().custom_metadata_map, path)
-    given = _input_of(program.session, declared.crop, path)
-    if None not in (given.size, declared.size) and given.size != declared.size:
-        raise InputError(
-            f"takes {given.size}×{given.size} pixels", file=path, expected=f"{declared.size} as --size says"
-        )
-    form = _form(declared, {**own, **({"size": given.size} if given.size else {})})
-    if given.crop is not None:
-        if max(given.crop) > form["size"]:
-            size = f"{form['size']}×{form['size']}"
-            raise InputError(f"a crop of {_times(given.crop)} of images of {size}", file=path, remedy="see --size")
-        form["crop"] = [*given.crop]
-    trial = partial(_trial_batch, form, given)
-    output = _output_of(program, given, trial(given.batch or _TRIAL), declared.output, path)
-    network = OnnxNetwork(program, given, output, trial, path)
+    opened = open_program(path, declared, device, threads, time_limit)
+    form = opened.form
     cpu = torch.device("cpu")  # onnxruntime copies its input elsewhere by itself
-    embedder = Embedder(network, cpu, form["size"], form["color"], form["mean"], form["std"], output.dimension)
-    network.try_batch(min(batch_size or embedder.batch_size, embedder.batch_size))  # a larger one may never come
-    described = _describe(path, arch, form, output.dimension, _joint_hash(files))
-    return Model(name, embedder, described)
-
-
-def _own_words(metadata: Mapping[str, str], path: Path) -> tuple[dict[str, Any], str]:
-    """Input options and architecture in an exported run's metadata; empty and ``onnx`` for any other file.
-
-    Raises:
-        InputError: The metadata are of another form.
-    """
-    nothing: dict[str, Any] = {}
-    form = _metadata(metadata, "aroface.input", nothing, path)
-    arch = _metadata(metadata, "aroface.arch", "onnx", path)
-    checks: dict[str, Callable[[Any], bool]] = {
-        "size": lambda value: type(value) is int and 0 < value <= LARGEST_SIDE,
-        "color": lambda value: value in ("RGB", "BGR"),
-        "mean": _is_number,
-        "std": lambda value: _is_number(value) and value > 0,
-    }
-    for key, fits in checks.items():
-        if key in form and not fits(form[key]):
-            raise InputError(f"{key} is {form[key]!r:.40}", file=path, where="metadata aroface.input", remedy=_AGAIN)
-    return form, arch
-
-
-_AGAIN = "export the run again"
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _metadata(metadata: Mapping[str, str], key: str, default: Item, path: Path) -> Item:
-    if key not in metadata:
-        return default
-    try:
-        value = json.loads(metadata[key])
-    except (ValueError, RecursionError):
-        raise InputError("no JSON", file=path, where=f"metadata {key}", remedy=_AGAIN) from None
-    if not isinstance(value, type(default)):
-        what = f"{type(value).__name__} instead of {type(default).__name__}"
-        raise InputError(what, file=path, where=f"metadata {key}", remedy=_AGAIN)
-    return value
-
-
-def _form(declared: Declared, own: Mapping[str, Any]) -> dict[str, Any]:
-    """Size, colour order and normalisation: as declared, else as in the file, else the defaults."""
-    given = {key: getattr(declared, key) for key in INPUT if getattr(declared, key) is not None}
-    return {**INPUT, **{key: own[key] for key in INPUT if key in own}, **given}
+    embedder = Embedder(
+        opened.network, cpu, form["size"], form["color"], form["mean"], form["std"], dimension=opened.dimension
+    )
+    opened.network.try_batch(min(batch_size or embedder.batch_size, embedder.batch_size))  # a larger one may never come
+    return Model(name, embedder, _describe(path, opened.arch, form, opened.dimension, joint_hash(opened.files)))
 
 
 def _describe(path: Path, arch: str, form: Mapping[str, Any], dimension: int, sha256: str) -> dict[str, Any]:
@@ -248,228 +144,3 @@ def _describe(path: Path, arch: str, form: Mapping[str, Any], dimension: int, sh
         "data": {"name": UNKNOWN, "manifest_hash": None},
         "source": RELEASED,
     }
-
-
-def _joint_hash(files: Sequence[Path]) -> str:
-    """The hash of one file, or of all of a model whose weights lie beside it."""
-    hashes = [sha256_file(file) for file in files]
-    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class _Input:
-    """An ONNX model's input: batch and side are None where the file leaves them open."""
-
-    name: str
-    batch: int | None
-    size: int | None
-    dtype: type[np.floating[Any]]
-    crop: tuple[int, int] | None = None
-
-
-def _input_of(session: Any, crop: tuple[int, int] | None, path: Path) -> _Input:
-    inputs = session.get_inputs()
-    if len(inputs) != 1:
-        names = ", ".join(each.name for each in inputs)
-        raise InputError(f"{len(inputs)} inputs ({names})", file=path, expected="one: images")
-    (only,) = inputs
-    batch, channels, height, width = dims = [*only.shape, *[None] * 4][:4]
-    if len(only.shape) != 4 or (isinstance(channels, int) and channels != 3):
-        shape = _times(only.shape) or "a scalar"
-        raise InputError(f"takes {shape}", file=path, where=only.name, expected="N×3×S×S: square colour images")
-    if only.type not in _FLOATS:
-        raise InputError(f"takes {only.type}", file=path, where=only.name, expected=" or ".join(_FLOATS))
-    fixed = [side if isinstance(side, int) else None for side in (height, width)]
-    known = dims[0] if isinstance(batch, int) else None
-    dtype = _FLOATS[only.type]
-    if crop is not None:
-        if any(side not in (None, cut) for side, cut in zip(fixed, crop, strict=True)):
-            raise InputError(f"takes {_times(dims[2:])}", file=path, expected=f"{_times(crop)} as --crop says")
-        return _Input(only.name, known, None, dtype, crop)
-    sides = {side for side in fixed if side is not None}
-    if len(sides) > 1:
-        remedy = (
-            f"--crop {fixed[0]}x{fixed[1]} gives it the middle of each aligned image, as SphereFace's networks take"
-        )
-        what = f"takes {_times(only.shape)}"
-        raise InputError(what, file=path, where=only.name, expected="N×3×S×S: square images", remedy=remedy)
-    return _Input(only.name, known, sides.pop() if sides else None, dtype)
-
-
-def _times(shape: Sequence[object]) -> str:
-    return "×".join(map(str, shape))
-
-
-@dataclass(frozen=True, slots=True)
-class _Output:
-    """An ONNX model's output, and how images have to be given for it.
-
-    Attributes:
-        name: Name of the output.
-        dimension: Length of an embedding.
-        batch: Number of images that a call takes; None for any number.
-        apart: True if only one of a batch may count, the rest being copies of it.
-    """
-
-    name: str
-    dimension: int
-    batch: int | None
-    apart: bool = False
-
-
-def _trial_batch(form: Mapping[str, Any], given: _Input, count: int) -> NDArray[Any]:
-    """Different images as the model takes them."""
-    pixels = trial_images(count, form["size"]).astype(np.float32).transpose(0, 3, 1, 2)
-    values = _cropped((pixels - form["mean"]) / form["std"], given.crop)
-    return np.ascontiguousarray(values, dtype=given.dtype)
-
-
-def _cropped(images: NDArray[Any], crop: tuple[int, int] | None) -> NDArray[Any]:
-    """The middle (height, width) of images (N, 3, S, S)."""
-    if crop is None:
-        return images
-    top, left = ((side - cut) // 2 for side, cut in zip(images.shape[2:], crop, strict=True))
-    return images[:, :, top : top + crop[0], left : left + crop[1]]
-
-
-def _output_of(program: Program, given: _Input, images: NDArray[Any], wanted: str | None, path: Path) -> _Output:
-    """The output that holds embeddings, and how images have to be given to the model.
-
-    A model is tried on different images: files often declare nothing about their outputs. One that claims to take any
-    number of images and fails on three, or gives for three something else than for each of them, gets one at a time.
-    """
-    names = [each.name for each in program.session.get_outputs()]
-    if wanted is not None and wanted not in names:
-        raise InputError(f"no output {wanted!r}", file=path, expected=f"one of {', '.join(names)}")
-    chosen = [wanted] if wanted else names
-    try:
-        found = program.run(chosen, {given.name: images})
-    except TimeLimitError:
-        raise
-    except InputError:
-        if given.batch is not None:
-            raise
-        return _output_of(program, replace(given, batch=1), images[:1], wanted, path)
-    number = _choose_output(chosen, found, len(images), path)
-    together = _rows(found[number])
-    output = _Output(chosen[number], together.shape[1], given.batch)
-    if not _are_mixed(program, given, output.name, images, together, path):
-        return output
-    return replace(output, batch=1) if given.batch is None else replace(output, apart=True)
-
-
-def _are_mixed(
-    program: Program, given: _Input, name: str, images: NDArray[Any], together: NDArray[Any], path: Path
-) -> bool:
-    """Tell whether a model mixes the images of a batch, by some of them alone; if it does, print that.
-
-    Raises:
-        InputError: The same image gets another embedding each time.
-    """
-    sample = sample_of(len(images), _TRIAL)
-    rounding = _ROUNDING[together.dtype.type]
-
-    def alone() -> NDArray[Any]:
-        return np.concatenate([_alone(program, given, name, images[number]) for number in sample])
-
-    first = alone()
-    if agree(together[sample], first, rounding):
-        return False
-    if not agree(alone(), first, rounding):
-        remedy = "export it for inference: model.eval(), without dropout or noise"
-        raise InputError("the same image gets another embedding each time", file=path, remedy=remedy)
-    tell = f"{path}: an image's embedding depends on the others of its batch: one image at a time"
-    print(tell, file=sys.stderr)
-    return True
-
-
-def _alone(program: Program, given: _Input, name: str, image: NDArray[Any]) -> NDArray[Any]:
-    """The embedding (1, D) of one image (3, H, W), which fills a batch of a fixed number of images."""
-    batch = np.repeat(image[None], given.batch or 1, axis=0)
-    return _rows(program.run([name], {given.name: batch})[0])[:1]
-
-
-def _rows(value: NDArray[Any]) -> NDArray[Any]:
-    """An output N×D as it is, and one N×D×1×1 as N×D."""
-    return value.reshape(value.shape[:2]) if value.ndim > 2 and set(value.shape[2:]) == {1} else value
-
-
-def _choose_output(names: Sequence[str], found: Sequence[NDArray[Any]], tried: int, path: Path) -> int:
-    """Number of the output that is embeddings by its shape; of several the first that is not as long as scores are."""
-    fitting = [
-        number
-        for number, value in enumerate(map(_rows, found))
-        if value.ndim == 2 and len(value) == tried and value.shape[1] > 1 and value.dtype in (np.float16, np.float32)
-    ]
-    if not fitting:
-        shapes = ", ".join(f"{name} {_times(value.shape)}" for name, value in zip(names, found, strict=True))
-        expected = f"an output {tried}×D of floats, D above 1: embeddings"
-        raise InputError(f"{tried} images give {shapes}", file=path, expected=expected)
-    taken = min(fitting, key=lambda number: _rows(found[number]).shape[1] > _LONGEST)
-    if len(fitting) > 1:
-        others = ", ".join(f"{names[number]} {_times(found[number].shape)}" for number in fitting if number != taken)
-        print(f"{path}: embeddings are taken from {names[taken]}, not from {others} (--output)", file=sys.stderr)
-    return taken
-
-
-class OnnxNetwork:
-    """An ONNX model as a function from normalised images to embeddings.
-
-    Args:
-        program: Model in onnxruntime.
-        given: Description of its input.
-        output: Description of its output, and of the images that it takes at once.
-        trial: Function from a number to as many different images, as the model takes them.
-        path: Path of its file.
-    """
-
-    def __init__(
-        self, program: Program, given: _Input, output: _Output, trial: Callable[[int], NDArray[Any]], path: Path
-    ) -> None:
-        self._program, self._given, self._output = program, given, output
-        self._trial, self._path, self._tried = trial, path, _TRIAL
-
-    @property
-    def at_once(self) -> int | None:
-        """Number of images that a call of the model embeds, None for any number."""
-        return 1 if self._output.apart else self._output.batch
-
-    def try_batch(self, count: int) -> None:
-        """Try a model for any number of images on so many; if it mixes them, it gets one at a time from now on.
-
-        A batch that is no larger than one it was tried on is not tried again.
-
-        Raises:
-            InputError: Onnxruntime fails, or the same image gets another embedding each time.
-        """
-        if self._output.batch is not None or count <= self._tried:
-            return
-        images = self._trial(count)
-        if _are_mixed(self._program, self._given, self._output.name, images, self._run(images), self._path):
-            self._output = replace(self._output, batch=1)
-        self._tried = count
-
-    @property
-    def on_gpu(self) -> bool:
-        """True if a GPU computes, although images and embeddings are on the CPU."""
-        return bool(self._program.provider != "CPUExecutionProvider")
-
-    def __call__(self, images: Tensor) -> Tensor:
-        """Map float (N, 3, size, size) to float32 (N, dimension), on the CPU.
-
-        Raises:
-            InputError: Onnxruntime fails.
-        """
-        cut = _cropped(images.cpu().numpy(), self._given.crop)
-        values = np.ascontiguousarray(cut, dtype=self._given.dtype)
-        self.try_batch(len(values))
-        step = self.at_once or max(len(values), 1)
-        parts = [self._run(values[start : start + step]) for start in range(0, len(values), step)]
-        return torch.from_numpy(np.concatenate(parts).astype(np.float32, copy=False))
-
-    def _run(self, values: NDArray[Any]) -> NDArray[Any]:
-        count = len(values)
-        if self._output.batch is not None and count < self._output.batch:
-            # Copies of the last image fill the batch.
-            values = np.concatenate([values, np.repeat(values[-1:], self._output.batch - count, axis=0)])
-        return _rows(self._program.run([self._output.name], {self._given.name: values})[0])[:count]

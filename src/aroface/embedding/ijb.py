@@ -11,9 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aroface.datasets.formats.ijb import TemplateTable, check_ijb_labels, read_ijb
+from aroface.datasets.formats.arrow_folder import is_arrow_folder, row_face
+from aroface.datasets.formats.arrow_ijb import ALIGNED, read_aligned_ijb
+from aroface.datasets.formats.checks import check_pairs
+from aroface.datasets.formats.ijb import TemplateTable, check_ijb_labels, landmark_list, read_ijb
 from aroface.embedding.base import EmbeddingProtocol, listed_images
 from aroface.embedding.image_source import Images, ImageSource
+from aroface.errors import InputError
 
 THREADS = min(4, os.cpu_count() or 1)
 """Images decoded and aligned at once; libjpeg-turbo and OpenCV leave Python's lock alone meanwhile."""
@@ -24,18 +28,24 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> ImageSourc
 
     Arrays: ``templates``, ``media`` and ``detector_scores`` (N,) of the images; ``pairs`` (P, 2) of templates and
     ``same`` (P,); where the tree has the lists of the search, ``probes`` and for each gallery ``gallery_{name}``, rows
-    of (template, subject). ``layout`` has the names of the galleries.
+    of (template, subject). ``layout`` has the names of the galleries and, as ``alignment``, the list of landmarks and
+    the report of what prepared the tree.
 
     Args:
-        path: Root of the tree.
+        path: Root of the tree, or a folder of CVLface's toolkit.
         options: Resolved options of the protocol.
         size: Side of the aligned images in pixels.
 
     Raises:
         InputError: See :func:`~aroface.datasets.formats.ijb.read_ijb`; the pairs are all of one kind; no probe has a
-            mate; later, an image is missing or damaged, or its landmarks all coincide.
+            mate; later, an image is missing or damaged, or its landmarks all coincide. For a folder of the toolkit
+            :func:`~aroface.datasets.formats.arrow_ijb.read_aligned_ijb`.
     """
-    tree = read_ijb(path)
+    _check_options(path, options)
+    if is_arrow_folder(path):
+        return _open_rows(path, size)
+    landmarks = options.get("landmarks")
+    tree = read_ijb(path, landmarks)
     check_ijb_labels(path, tree)
 
     def images(start: int, stop: int) -> Images:
@@ -53,7 +63,43 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> ImageSourc
     if tree.search:
         arrays |= {f"gallery_{name}": _table(gallery) for name, gallery in galleries.items()}
         arrays["probes"] = _table(tree.search.probes)
-    return ImageSource(len(tree.faces), images, arrays, {"galleries": list(galleries)})
+    layout = {"galleries": list(galleries), "alignment": _alignment(path, landmarks)}
+    return ImageSource(len(tree.faces), images, arrays, layout)
+
+
+def _open_rows(path: Path, size: int) -> ImageSource:
+    found = read_aligned_ijb(path)
+    check_pairs(found.same, path, folds=False)
+
+    def images(start: int, stop: int) -> Images:
+        with ThreadPoolExecutor(THREADS, thread_name_prefix="decode") as pool:
+            return np.stack(list(pool.map(lambda row: row_face(found.rows, row, size), range(start, stop))))
+
+    arrays: dict[str, NDArray[Any]] = {
+        "templates": found.templates,
+        "media": found.media,
+        "detector_scores": found.scores,
+        "pairs": _narrow(found.pairs),
+        "same": found.same,
+    }
+    return ImageSource(len(found.rows), images, arrays, {"galleries": []})
+
+
+def _alignment(path: Path, landmarks: str | None) -> dict[str, Any]:
+    from aroface.datasets.preparation.align import described
+
+    return {**described(path).get("alignment", {}), "landmarks": landmark_list(path, landmarks).name}
+
+
+def _check_options(data: Path, options: Mapping[str, Any]) -> None:
+    aligned, chosen = is_arrow_folder(data), options.get("alignment", "five_point")
+    if aligned != (chosen == ALIGNED):
+        holds = "aligned faces, as CVLface's toolkit has them" if aligned else "loose crops with landmarks"
+        remedy = f"name {ALIGNED if aligned else 'five_point'} there"
+        expected = f"alignment {chosen!r} as the benchmark's options say"
+        raise InputError(f"holds {holds}", file=data, expected=expected, remedy=remedy)
+    if aligned and "landmarks" in options:
+        raise InputError("holds aligned faces without landmarks", file=data, remedy="leave out the option landmarks")
 
 
 def _table(templates: TemplateTable) -> NDArray[np.int64]:
@@ -73,4 +119,5 @@ PROTOCOL = EmbeddingProtocol(
     open_source,
     listed_images,
     synthetic_options={"norm_weighting": True, "detector_weighting": True},
+    check_options=_check_options,
 )

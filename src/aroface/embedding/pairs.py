@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aroface.datasets.formats.checks import check_pairs
 from aroface.datasets.formats.pairs import Pairs, pair_face, read_pairs
@@ -15,7 +16,7 @@ from aroface.embedding.image_source import Images, ImageSource
 
 
 def open_source(path: Path, options: Mapping[str, Any], size: int) -> ImageSource:
-    """Open the images of a ``.bin`` file as they are, with the array ``same``.
+    """Open the images of a ``.bin`` file as they are, with the arrays ``same`` and ``images``.
 
     Args:
         path: Path of the file.
@@ -32,7 +33,14 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> ImageSourc
     def images(start: int, stop: int) -> Images:
         return decode_numbers(pairs, path, range(start, stop), size)
 
-    return ImageSource(len(pairs.images), images, {"same": pairs.same})
+    return ImageSource(len(pairs.images), images, {"same": pairs.same, "images": image_numbers(pairs.images)})
+
+
+def image_numbers(images: Sequence[bytes]) -> NDArray[np.int32]:
+    """Number of each of 2N encoded images in N pairs, (N, 2): images of equal bytes have one."""
+    first: dict[bytes, int] = {}
+    numbers = [first.setdefault(image, number) for number, image in enumerate(images)]
+    return np.array(numbers, np.int32).reshape(-1, 2)
 
 
 def decode_numbers(pairs: Pairs, path: Path, numbers: Iterable[int], size: int) -> Images:

@@ -29,7 +29,7 @@ from aroface.embedding.alignment_sweep import (
 )
 from aroface.embedding.base import EmbeddingProtocol
 from aroface.embedding.image_source import Images, ImageSource
-from aroface.embedding.pairs import decode_numbers
+from aroface.embedding.pairs import decode_numbers, image_numbers
 
 Order = Literal["camera", "reduced_first"]
 
@@ -50,7 +50,7 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> ImageSourc
 
     ``layout`` lists the variants as `alignment_sweep.variants` orders them, each with the rows at which
     its first and its second images begin; variants share their first images where only the probe is degraded.
-    The array ``same`` belongs to the N pairs.
+    The arrays ``same`` and ``images`` belong to the N pairs.
 
     Args:
         path: Path of the pair file.
@@ -74,7 +74,8 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> ImageSourc
             parts.append(spoil(crops, variant, directions[rows], options["joint_maximum"], order_of(options)))
         return np.concatenate(parts)
 
-    return ImageSource(len(blocks) * len(chosen), images, {"same": pairs.same[chosen]}, {"variants": table})
+    arrays = {"same": pairs.same[chosen], "images": image_numbers(pairs.images)[chosen]}
+    return ImageSource(len(blocks) * len(chosen), images, arrays, {"variants": table})
 
 
 def order_of(options: Mapping[str, Any]) -> Order:

@@ -1,1 +1,1 @@
-"""Protocols on stored features: metrics, bootstrap intervals and the result record."""
+"""Protocols on stored features: metrics, intervals over draws of people and the result record."""

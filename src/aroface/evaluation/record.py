@@ -42,6 +42,7 @@ def build_record(
         "intervals": {name: list(ends) for name, ends in outcome.intervals.items()},
         "counts": dict(outcome.counts),
         **({"jackknife": [_leave_out(each) for each in outcome.jackknife]} if outcome.jackknife else {}),
+        **({"resolution": dict(outcome.resolution)} if outcome.resolution else {}),
         "series": [dict(point) for point in outcome.series],
         **({"curves": {name: dict(curve) for name, curve in outcome.curves.items()}} if outcome.curves else {}),
         "provenance": {

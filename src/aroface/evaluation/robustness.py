@@ -1,7 +1,9 @@
 """Robustness of one to four models to alignment errors on the same pairs: the cost of errors, and those tolerated.
 
-Everything is measured as the protocol ``sensitivity`` measures it, with the same draws of pairs in every condition and
-for every model. So differences of any two of them, of their drops and of their tolerated errors have paired intervals.
+Everything is measured as the protocol ``sensitivity`` measures it, without the same groups of people and with the same
+draws of people in every condition and for every model. So differences of any two of them, of their drops and of their
+tolerated errors have paired intervals. Rates, drops and differences have those of the jackknife; a tolerated error,
+which may lie beyond the sweep, that of a bootstrap.
 """
 
 from __future__ import annotations
@@ -22,17 +24,22 @@ from numpy.typing import NDArray
 from torch import nn
 
 from aroface import __version__
-from aroface.embedding.alignment_sweep import HIGH_QUALITY, LEVELS, quality_key
+from aroface.datasets.formats.pairs import read_pairs
+from aroface.embedding.alignment_sweep import HIGH_QUALITY, LEVELS, choose_pairs, quality_key
 from aroface.embedding.benchmark_spec import resolve
 from aroface.embedding.embed import EmbedOptions, embed_with
 from aroface.embedding.external_model import Model
 from aroface.embedding.feature_store import StoredFeatures, open_features
+from aroface.embedding.pairs import image_numbers
 from aroface.embedding.sensitivity import Order, open_source
 from aroface.embedding.worst_case import FACTOR as WORST
 from aroface.embedding.worst_case import WorstCases, embed_worst_case
 from aroface.errors import InputError
 from aroface.evaluation.protocols.pairs import check_kinds, pair_counts
-from aroface.evaluation.protocols.sensitivity import measure
+from aroface.evaluation.protocols.sensitivity import measure_variant, variant_distances, variant_metrics
+from aroface.evaluation.statistics.bootstrap import REPLICATES, Multiplicities, samples
+from aroface.evaluation.statistics.jackknife import Difference, difference, interval
+from aroface.evaluation.statistics.people import drawn_pairs, people_of_pairs, with_genuine_pairs
 from aroface.files import digest, sha256_file
 from aroface.progress import track
 from aroface.results import INDEX
@@ -140,27 +147,57 @@ class Perturbation(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """Number with its values on other draws of the pairs.
+    """Number with its values without each group of people, and on other draws of people.
 
     Attributes:
         value: Measured value.
-        samples: (1000,) of the bootstrap, the same draws for all quantities.
+        samples: (B,) of the bootstrap, the same draws for all quantities.
+        left_out: (G,) values without each group of people; None for what only the bootstrap tells.
+        people: Number of people of a rate; None for what is none, such as a difference.
     """
 
     value: float
     samples: Floats
+    left_out: Floats | None = None
+    people: int | None = None
 
     def __sub__(self, other: Quantity) -> Quantity:
-        return Quantity(self.value - other.value, self.samples - other.samples)
+        return self._with(other, np.subtract)
 
     def __truediv__(self, other: Quantity) -> Quantity:
-        return Quantity(self.value / other.value, self.samples / other.samples)
+        return self._with(other, np.divide)
+
+    def _with(self, other: Quantity, operation: np.ufunc) -> Quantity:
+        left = None
+        if self.left_out is not None and other.left_out is not None:
+            left = operation(self.left_out, other.left_out)
+        return Quantity(float(operation(self.value, other.value)), operation(self.samples, other.samples), left)
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The central 95 %; ends may be infinite."""
+        """Interval of 95 %; ends of the bootstrap's may be infinite."""
+        if self.left_out is not None:
+            if self.people is not None:
+                ends = interval(self.value, self.left_out, self.people)
+            else:
+                found = self._from_zero()
+                ends = found.low, found.high
+            if np.isfinite(ends).all():
+                return ends
         low, high = np.quantile(self.samples, [0.025, 0.975], method="inverted_cdf")
         return float(low), float(high)
+
+    @property
+    def p_value(self) -> float:
+        """Two-sided p-value of the value 0."""
+        if self.left_out is not None and np.isfinite(self._from_zero().p_value):
+            return self._from_zero().p_value
+        fewer = min(np.count_nonzero(self.samples <= 0), np.count_nonzero(self.samples >= 0))
+        return min(1.0, 2 * (int(fewer) + 1) / (len(self.samples) + 1))
+
+    def _from_zero(self) -> Difference:
+        left = self.samples[:0] if self.left_out is None else self.left_out
+        return difference(0.0, self.value, np.zeros_like(left), left)
 
     @property
     def significant(self) -> bool:
@@ -287,17 +324,19 @@ def measure_robustness(
     """
     _check_models(models, grid)
     sweeps, counts, maximum, notes = [], {}, {}, []
+    people = _people(pairs, grid.max_pairs)
     for number, model in enumerate(models, start=1):
         prefix = f"{number}/{len(models)} {model.name}"
         execution = EmbedOptions(batch_size or model.embedder.batch_size, threads)
         measured: dict[Perturbation, dict[str, Quantity]] = {}
         for quality in grid.qualities:
             folder = Path(out) / "features" / _slug(model) / quality_key(quality)
-            part = _SweepPart(model, pairs, folder, quality, grid, execution, prefix)
+            part = _SweepPart(model, pairs, people, folder, quality, grid, execution, prefix)
             features = part.embed()
             same = features.arrays["same"]
             check_kinds(same, features)
-            counts, maximum = pair_counts(same), features.index["protocol"]["options"]["joint_maximum"]
+            counts = {**pair_counts(same), "people": int(people.max()) + 1, "bootstrap_replicates": REPLICATES}
+            maximum = features.index["protocol"]["options"]["joint_maximum"]
             measured |= part.measure(features)
             if grid.worst_case and isinstance(model.embedder.network, nn.Module):
                 measured |= part.measure_worst(features)
@@ -397,6 +436,7 @@ class _SweepPart:
     Attributes:
         model: Model to measure.
         pairs: Path of the pair file.
+        people: (N, 2) people of the pairs that are measured.
         folder: Folder of the features.
         quality: Quality of the images, as in the grid.
         grid: Grid of the sweep.
@@ -406,6 +446,7 @@ class _SweepPart:
 
     model: Model
     pairs: Path
+    people: NDArray[np.int64]
     folder: Path
     quality: str | int
     grid: SweepGrid
@@ -451,16 +492,39 @@ class _SweepPart:
     def _measure_all(
         self, features: StoredFeatures, variants: Sequence[Mapping[str, Any]]
     ) -> dict[Perturbation, dict[str, Quantity]]:
+        same, names = features.arrays["same"], self.grid.metrics
         measured = {}
         for variant in track(variants, f"measure {self.prefix}"):
-            result = measure(features, variant, features.arrays["same"], self.grid.metrics)
+            found = measure_variant(features, variant, same, self.people, names)
+            samples = _samples(variant_distances(features, variant, same), same, self.people, names)
             perturbation = Perturbation(
                 variant["quality"], variant["factor"], variant["level"], *variant.get("other", (None, 0.0))
             )
             measured[perturbation] = {
-                name: Quantity(result.values[name], result.samples[name]) for name in self.grid.metrics
+                name: Quantity(found.values[name], samples[name], found.left_out.values[name], found.trials[name])
+                for name in names
             }
         return measured
+
+
+def _people(path: Path, most: int | None) -> NDArray[np.int64]:
+    """People (N, 2) of the pairs of a file that are measured."""
+    pairs = read_pairs(path)
+    chosen = choose_pairs(pairs.same, most)
+    return people_of_pairs(image_numbers(pairs.images)[chosen], pairs.same[chosen])
+
+
+def _samples(
+    distances: Floats, same: NDArray[np.bool_], people: NDArray[np.int64], names: Sequence[str]
+) -> dict[str, Floats]:
+    """Metrics of draws of people; draws without a genuine or without an impostor pair are none."""
+
+    def statistic(drawn: Multiplicities) -> dict[str, Floats]:
+        weights = drawn_pairs(drawn, people, same)
+        usable = weights[:, same].any(axis=1) & weights[:, ~same].any(axis=1)
+        return dict(variant_metrics(distances, same, names, weights[usable]))
+
+    return samples(statistic, with_genuine_pairs(people, same))
 
 
 def tolerated(sweep: Sweep, quality: str, factor: str, metric: str, points: float) -> Quantity:

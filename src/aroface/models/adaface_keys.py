@@ -1,9 +1,10 @@
-"""AdaFace's released backbones as IResNets.
+"""IR networks of AdaFace, TFace, CVLface, CurricularFace and face.evoLVe as IResNets.
 
-AdaFace (Kim et al., arXiv 2204.00964) trains the IR networks of face.evoLVe on BGR images. They compute what an IResNet
-of the same depth computes: the parameters have other names, the first block's shortcut is a subsampled identity, which
-a 1x1 convolution can express, and the last batch norm has no weight and bias. So the conversion is exact but for
-rounding.
+AdaFace (Kim et al., arXiv 2204.00964) trains IR networks on BGR images. They compute what an IResNet of the same depth
+computes: the parameters have other names, the first block's shortcut is a subsampled identity, which a 1x1 convolution
+can express, and the last batch norm has no weight and bias. Blocks of face.evoLVe's older networks, which
+CurricularFace (Huang et al., arXiv 2004.00288) trains, have no batch norm between the first convolution and PReLU: one
+that changes nothing takes its place. So the conversion is exact but for rounding.
 """
 
 from __future__ import annotations
@@ -20,16 +21,22 @@ _EPSILON = 1e-5  # of batch norm
 _WIDEST = 4096  # channels of a first block; the comparison with the architectures refuses what has more
 _STEM = {"0": "conv1", "1": "bn1", "2": "prelu"}
 _RESIDUAL = {"0": "bn1", "1": "conv1", "2": "bn2", "3": "prelu", "4": "conv2", "5": "bn3"}
+_SHORT_RESIDUAL = {"0": "bn1", "1": "conv1", "2": "prelu", "3": "conv2", "4": "bn3"}  # of face.evoLVe's older blocks
 _SHORTCUT = {"0": "downsample.0", "1": "downsample.1"}
 _OUTPUT = {"0": "bn2", "3": "fc", "4": "features"}
 _NAME = re.compile(r"(input_layer|output_layer|body\.(\d+)\.(res_layer|shortcut_layer))\.(\d+)\.(\w+)")
 
 
 def is_adaface(state: Mapping[str, Tensor]) -> bool:
-    """Tell whether these are the names of AdaFace's backbone (without Lightning's prefix ``model.``)."""
-    return all(
-        name in state and state[name].ndim == 4 for name in ("input_layer.0.weight", "body.0.res_layer.4.weight")
-    )
+    """Tell whether these are the names of an IR network (without a prefix such as Lightning's ``model.``)."""
+    convolution = "body.0.res_layer.3.weight" if is_short(state) else "body.0.res_layer.4.weight"
+    return all(name in state and state[name].ndim == 4 for name in ("input_layer.0.weight", convolution))
+
+
+def is_short(state: Mapping[str, Tensor]) -> bool:
+    """Tell whether the blocks of an IR network have no batch norm between their first convolution and PReLU."""
+    third = state.get("body.0.res_layer.3.weight")
+    return third is not None and third.ndim == 4
 
 
 def to_iresnet(state: Mapping[str, Tensor]) -> StateDict:
@@ -42,8 +49,12 @@ def to_iresnet(state: Mapping[str, Tensor]) -> StateDict:
     Returns:
         Tensors by insightface's names.
     """
-    places = _places(state)
-    converted = {_translate(name, places): value for name, value in state.items()}
+    places, short = _places(state), is_short(state)
+    inner = _SHORT_RESIDUAL if short else _RESIDUAL
+    converted = {_translate(name, places, inner): value for name, value in state.items()}
+    for place in places.values() if short else ():
+        width = converted[f"{place}.conv1.weight"].shape[0] if f"{place}.conv1.weight" in converted else 0
+        converted |= _identity_norm(f"{place}.bn2", width) if 0 < width <= _WIDEST else {}
     width = converted["layer1.0.conv2.weight"].shape[0]
     if width <= _WIDEST:
         converted |= _identity_shortcut(width)
@@ -67,7 +78,7 @@ def _places(state: Mapping[str, Tensor]) -> dict[str, str]:
     return places
 
 
-def _translate(name: str, places: Mapping[str, str]) -> str:
+def _translate(name: str, places: Mapping[str, str], residual: Mapping[str, str]) -> str:
     match = _NAME.fullmatch(name)
     if match is None:
         return name
@@ -75,19 +86,23 @@ def _translate(name: str, places: Mapping[str, str]) -> str:
     if block is None:
         stem = (_STEM if part == "input_layer" else _OUTPUT).get(index)
     else:
-        inner = (_RESIDUAL if branch == "res_layer" else _SHORTCUT).get(index)
+        inner = (residual if branch == "res_layer" else _SHORTCUT).get(index)
         stem = f"{places[block]}.{inner}" if inner and block in places else None
     return f"{stem}.{leaf}" if stem else name
 
 
 def _identity_shortcut(width: int) -> StateDict:
     """A 1x1 convolution and a batch norm that together change nothing."""
-    identity = {
-        "0.weight": torch.eye(width).view(width, width, 1, 1),
-        "1.weight": torch.ones(width),
-        "1.bias": torch.zeros(width),
-        "1.running_mean": torch.zeros(width),
-        "1.running_var": torch.full((width,), 1 - _EPSILON),
-        "1.num_batches_tracked": torch.tensor(0),
+    convolution = {"layer1.0.downsample.0.weight": torch.eye(width).view(width, width, 1, 1)}
+    return convolution | _identity_norm("layer1.0.downsample.1", width)
+
+
+def _identity_norm(name: str, width: int) -> StateDict:
+    """A batch norm that changes nothing."""
+    return {
+        f"{name}.weight": torch.ones(width),
+        f"{name}.bias": torch.zeros(width),
+        f"{name}.running_mean": torch.zeros(width),
+        f"{name}.running_var": torch.full((width,), 1 - _EPSILON),
+        f"{name}.num_batches_tracked": torch.tensor(0),
     }
-    return {f"layer1.0.downsample.{name}": value for name, value in identity.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from os import PathLike
@@ -20,8 +20,18 @@ from torch import Tensor, nn
 from aroface.errors import InputError
 from aroface.file_content import refuse_placeholder, unreadable
 from aroface.files import atomic_path, canonical
-from aroface.models.adaface_keys import is_adaface, to_iresnet
-from aroface.models.layouts import Backbone, Color, described_color, find_backbone, weights_in, with_counters
+from aroface.models.adaface_keys import is_adaface, is_short, to_iresnet
+from aroface.models.classifier import ReleasedClassifier, find_classifier
+from aroface.models.layouts import (
+    Backbone,
+    Color,
+    described_color,
+    find_backbone,
+    matrices_in,
+    of_cvlface,
+    weights_in,
+    with_counters,
+)
 from aroface.models.registry import ARCHITECTURES, build
 from aroface.models.unpickle import read_torch_file
 
@@ -34,6 +44,11 @@ _PROGRAMS = (".onnx", ".pt2")
 _LARGEST_VIEW = 2**27  # values of a tensor that may be repetitions; the largest of a backbone has 2²⁴
 _FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _COUNTERS = (torch.int32, torch.int64)
+_MAGFACE_EPSILON = 2e-5
+_EPSILON = 1e-5  # of batch norm here
+_SQUEEZES = ("res_layer.5.fc1.weight", ".se_block.fc1.weight", ".attn.fc1.weight")
+_MAGFACE_INPUT = (0.0, 255.0)
+_USUAL_INPUT = (127.5, 127.5)
 _FIRST_CONVOLUTION = ("conv1.weight", "layers.0.layers.0.weight")
 
 
@@ -49,7 +64,21 @@ def save_weights(path: str | PathLike[str], model: nn.Module, metadata: Mapping[
     Raises:
         InputError: The file cannot be written (no room, no permission); what stood at ``path`` is left alone.
     """
-    state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    save_tensors(path, {name: value.detach().cpu() for name, value in model.state_dict().items()}, metadata)
+
+
+def save_tensors(path: str | PathLike[str], tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write tensors on the CPU atomically as safetensors.
+
+    Args:
+        path: Path of the file.
+        tensors: Tensors by name.
+        metadata: Words kept in the file's header.
+
+    Raises:
+        InputError: The file cannot be written (no room, no permission); what stood at ``path`` is left alone.
+    """
+    state = {name: value.contiguous() for name, value in tensors.items()}
     # One header entry only: safetensors writes several in an order that changes from call to call.
     header = {_HEADER_KEY: canonical({**metadata}).decode()}
     try:
@@ -146,7 +175,11 @@ class ReleasedCheckpoint:
         color: Order of the channels that the file's own weights take.
         file: File of the weights.
         color_source: Evidence for the order of the channels.
-        left_out: Names of tensors in the file that are no part of the backbone, such as a classifier's.
+        left_out: Names of tensors in the file that are no part of the backbone or of the classifier.
+        release: Description of the form in which such weights are released.
+        mean: Value subtracted from pixel values in 0..255 by those who release this form.
+        std: Divisor of the differences.
+        classifier: Classifier that came with the backbone, if there is one.
     """
 
     arch: str
@@ -157,6 +190,10 @@ class ReleasedCheckpoint:
     file: Path
     color_source: str
     left_out: tuple[str, ...] = ()
+    release: str = ""
+    mean: float = _USUAL_INPUT[0]
+    std: float = _USUAL_INPUT[1]
+    classifier: ReleasedClassifier | None = None
 
 
 UNTOLD = "if it is so: the file does not tell, --color does"
@@ -166,12 +203,12 @@ UNTOLD = "if it is so: the file does not tell, --color does"
 def load_released(path: str | PathLike[str], color: Color | None = None, *, look: bool = False) -> ReleasedCheckpoint:
     """Read the backbone that another project released.
 
-    Understood are state dicts with the names of insightface and ARoFace (IResNet, MobileFaceNet) and of AdaFace, TFace
-    and CVLface (IR networks, which are translated exactly), as ``.pt``, ``.pth``, ``.ckpt``, ``.bin`` or safetensors:
-    plain, below a key of a training's state, and with any prefix, as wrappers leave them (``module.``, ``backbone.``,
-    ``model.net.``, ``_orig_mod.``). A folder is one of Hugging Face with a ``config.json``. Nothing in a file is
-    executed. The architecture is the registered one whose names and shapes are exactly the file's; the embedding size
-    is that of the last batch norm.
+    Understood are state dicts with the names of insightface, ARoFace, MagFace, ElasticFace, TopoFR and CFSM (IResNet,
+    MobileFaceNet) and of AdaFace, TFace, CVLface and CurricularFace (IR networks, which are translated exactly), as
+    ``.pt``, ``.pth``, ``.ckpt``, ``.bin``, safetensors or TorchScript: plain, below a key of a training's state, and
+    with any prefix, as wrappers leave them (``module.``, ``backbone.``, ``model.net.``, ``_orig_mod.``). A folder is
+    one of Hugging Face with a ``config.json``. Nothing in a file is executed. The architecture is the registered one
+    whose names and shapes are exactly the file's; the embedding size is that of the last batch norm.
 
     Args:
         path: Path of the file or folder.
@@ -192,6 +229,7 @@ def load_released(path: str | PathLike[str], color: Color | None = None, *, look
         print(f"{file}: weights are taken from {found.place or 'the top'!r}, not from {others}", file=sys.stderr)
     layout: Layout = "adaface" if is_adaface(found.tensors) else "insightface"
     tensors = with_counters(found.tensors)
+    _refuse_squeezes(tensors, file)
     _check_kind(tensors, file)
     _check_size(tensors, file)
     state = to_iresnet(tensors) if layout == "adaface" else tensors
@@ -200,7 +238,77 @@ def load_released(path: str | PathLike[str], color: Color | None = None, *, look
     _check_finite(state, file)
     order, source = _color(color, layout, found, file, look)
     state = state if order == "RGB" else _reversed_input(state)
-    return ReleasedCheckpoint(arch, embedding_size, state, layout, order, file, source, found.left_out)
+    if found.magface:
+        state = _with_epsilon(state, _MAGFACE_EPSILON)
+    classifier = find_classifier(found.others, embedding_size, file, transposed=found.magface)
+    kept = found.place_names(classifier.names) if classifier else set()
+    return ReleasedCheckpoint(
+        arch,
+        embedding_size,
+        state,
+        layout,
+        order,
+        file,
+        source,
+        tuple(name for name in found.left_out if name not in kept),
+        _release(found, layout, file),
+        *(_MAGFACE_INPUT if found.magface else _USUAL_INPUT),
+        classifier,
+    )
+
+
+def _release(found: Backbone, layout: Layout, file: Path) -> str:
+    """Description of the form in which weights are released, by what lies around and beside their names."""
+    if of_cvlface(file):
+        return "released by CVLface, with its config"
+    if found.magface:
+        return "released by MagFace: below features, batch norm with an epsilon of 2e-5"
+    if found.lightning and layout == "adaface":
+        return "released by AdaFace: Lightning's checkpoint"
+    if layout == "adaface" and is_short(found.tensors):
+        return "as CurricularFace and face.evoLVe release them: no batch norm before PReLU"
+    if layout == "adaface":
+        return "as AdaFace, TFace and CVLface have them, without a training's state"
+    if "weight" in {name.rpartition(".")[2] for name in found.left_out if name.count(".") == found.place.count(".")}:
+        return "as TopoFR releases them: the classifier beside the backbone"
+    if found.place.startswith("state_dict_backbone"):
+        return "state of a training by arcface_torch, as of insightface, ARoFace, TopoFR and CFSM"
+    return "as insightface, ARoFace, ElasticFace, CFSM and the R100 zoo of HaiyuWu release them"
+
+
+def _refuse_squeezes(state: Mapping[str, Tensor], path: Path) -> None:
+    name = next((name for name in state if name.endswith(_SQUEEZES)), None)
+    if name is not None:
+        what, remedy = "squeeze-and-excitation, which no architecture here has", "export it to ONNX, which is read"
+        raise InputError(what, file=path, where=name, remedy=remedy)
+
+
+def _with_epsilon(state: StateDict, epsilon: float) -> StateDict:
+    """State dict for batch norms with torch's epsilon that computes what it does with another one."""
+    return {
+        name: value + (epsilon - _EPSILON) if name.endswith("running_var") else value for name, value in state.items()
+    }
+
+
+def read_classifier(paths: Sequence[str | PathLike[str]], embedding_size: int) -> ReleasedClassifier:
+    """Read a classifier that was released in files of its own, such as ElasticFace's header or Partial FC's shards.
+
+    Args:
+        paths: Paths of the files, in the order of their classes.
+        embedding_size: Number of features per face.
+
+    Raises:
+        InputError: A file is missing or damaged, or holds no matrix of classes or several.
+    """
+    parts = []
+    for path in map(Path, paths):
+        part = find_classifier(matrices_in(_read(path)), embedding_size, path, tell=False)
+        if part is None:
+            expected = f"one matrix of classes × {embedding_size} or {embedding_size} × classes"
+            raise InputError("no classifier", file=path, expected=expected)
+        parts.append(part)
+    weight = parts[0].weight if len(parts) == 1 else torch.cat([part.weight for part in parts])
+    return ReleasedClassifier(weight, tuple(name for part in parts for name in part.names), tuple(map(Path, paths)))
 
 
 def _color(color: Color | None, layout: Layout, found: Backbone, file: Path, look: bool) -> tuple[Color, str]:
@@ -214,7 +322,7 @@ def _color(color: Color | None, layout: Layout, found: Backbone, file: Path, loo
         return "RGB", UNTOLD
     if found.magface:
         what = "wrapped as MagFace's networks are, which take BGR and pixels from 0 to 1"
-        expected = "--color BGR --mean 0 --std 255, or what the weights were trained on"
+        expected = "--color BGR --mean 0 --std 255, the last two by default, or what the weights were trained on"
         raise InputError(what, file=file, expected=expected)
     if layout == "insightface":
         return "RGB", "as this layout's are (--color says otherwise)"

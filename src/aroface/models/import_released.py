@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from aroface.environment_lock import lock_state
 from aroface.errors import InputError
 from aroface.files import read_json, sha256_file, write_json
-from aroface.models.checkpoint import ReleasedCheckpoint, load_released, save_weights
+from aroface.models.checkpoint import ReleasedCheckpoint, load_released, read_classifier, save_tensors, save_weights
+from aroface.models.classifier import ReleasedClassifier
 from aroface.models.layouts import Color
 from aroface.models.registry import ARCHITECTURES, build
 from aroface.models.run_folder import INPUT
 from aroface.omissions import Omissions
 from aroface.provenance import git_commit, hardware, versions
-from aroface.results import CHECKPOINT, WEIGHTS
+from aroface.results import CHECKPOINT, CLASSIFIER, PROGRAM, WEIGHTS
 
 SCHEMA = 1
 RELEASED = "released"
@@ -33,56 +37,86 @@ def import_checkpoint(
     name: str | None = None,
     method: str = RELEASED,
     dataset: str = UNKNOWN,
+    classifiers: Sequence[str | PathLike[str]] = (),
 ) -> Path:
     """Write ``model.safetensors`` and, last, ``checkpoint.json``: everything downstream takes them for a finished run.
 
-    The weights written take RGB, whatever the file's take; what was found and done is in ``released``.
+    The weights written take RGB, whatever the file's take; what was found and done is in ``released``. A classifier
+    that comes with the backbone is written to ``classifier.safetensors`` as ``weight`` (classes, embedding size) and
+    described in ``classifier``, for fine-tuning. Memory grows with the file: a classifier of 2 M classes has 4 GB.
 
     Args:
         file: File that :func:`aroface.models.checkpoint.load_released` reads.
         out: Run folder; one that an import made is made again.
         color: Order of the channels that the weights were trained on; by default that of the file's layout.
-        mean: Value subtracted from pixel values in 0..255, 127.5 by default.
-        std: Divisor of the pixel values after subtraction of the mean, 127.5 by default.
+        mean: Value subtracted from pixel values in 0..255; by default that of the file's layout, 127.5 for most.
+        std: Divisor of the pixel values after subtraction of the mean; by default likewise.
         arch: Architecture that the file must hold; any if not given.
         name: Name of the run; by default the folder's.
         method: Training method, for the rows of tables.
         dataset: Training set, for the rows of tables.
+        classifiers: Files of the classifier where it was released apart, in the order of their classes.
 
     Returns:
         The path of ``checkpoint.json``.
 
     Raises:
         InputError: No such checkpoint (see :func:`aroface.models.checkpoint.load_released`), or one of another
-            architecture; or the folder holds a trained run.
+            architecture; a file of ``classifiers`` holds none; or the folder holds a trained run.
     """
     if arch is not None and arch not in ARCHITECTURES:
         raise InputError(f"unknown architecture {arch!r}", expected=f"one of {', '.join(ARCHITECTURES)}")
     folder = Path(out)
-    if folder.exists() and not folder.is_dir():
-        raise InputError("a file", file=folder, expected="a folder for the run", remedy="name another by --out")
-    _refuse_trained(folder)
+    refuse_trained(folder)
     found = load_released(file, color)
     if arch not in (None, found.arch):
         raise InputError(f"holds {found.arch}", file=file, expected=arch)
     omissions = Omissions()
     omissions.extend("tensors that are no part of the backbone", found.left_out)
     omissions.tell()
-    given = {key: value for key, value in (("mean", mean), ("std", std)) if value is not None}
-    form = {**INPUT, **given}
+    classifier = read_classifier(classifiers, found.embedding_size) if classifiers else found.classifier
+    form = {**INPUT, "mean": found.mean if mean is None else mean, "std": found.std if std is None else std}
     run = name or folder.resolve().name
     model = build(found.arch, found.embedding_size)
     model.load_state_dict(found.state)
     (folder / CHECKPOINT).unlink(missing_ok=True)
+    for stale in (CLASSIFIER, PROGRAM):  # of an earlier import
+        (folder / stale).unlink(missing_ok=True)
     save_weights(folder / WEIGHTS, model, {"arch": found.arch, "run": run})
     experiment = {"method": method, "dataset": dataset, "arch": found.arch, "seed": 0}
-    write_json(folder / CHECKPOINT, {"schema": SCHEMA, "run": run, **_describe(found, folder, experiment, form)})
+    described = _describe(found, folder, experiment, form)
+    kept = {} if classifier is None else {"classifier": _keep(classifier, folder, run)}
+    write_json(folder / CHECKPOINT, {"schema": SCHEMA, "run": run, **described, **kept})
     return folder / CHECKPOINT
 
 
-def _refuse_trained(folder: Path) -> None:
+def _keep(classifier: ReleasedClassifier, folder: Path, run: str) -> dict[str, Any]:
+    """Write a classifier beside the backbone that it belongs to, and describe it."""
+    path = folder / CLASSIFIER
+    save_tensors(path, {"weight": classifier.weight.to(torch.float32)}, {"run": run})
+    return {
+        "file": path.name,
+        "sha256": sha256_file(path),
+        "classes": classifier.classes,
+        "from": [f"{file.name}: {name}" for file, name in zip(classifier.files, classifier.names, strict=True)],
+    }
+
+
+def refuse_trained(folder: Path) -> None:
+    """Refuse a folder for an imported run that is a file, or that holds a trained run.
+
+    Raises:
+        InputError: It is.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError("a file", file=folder, expected="a folder for the run", remedy="name another by --out")
     if (folder / CHECKPOINT).exists() and read_json(folder / CHECKPOINT).get("source") != RELEASED:
         raise InputError("holds a trained run", file=folder, expected="a folder of its own", remedy="choose another")
+
+
+def environment() -> dict[str, Any]:
+    """Software and hardware of an import, as ``checkpoint.json`` has them."""
+    return {"git_commit": git_commit(), "versions": versions(), "lock": lock_state(), "hardware": hardware()}
 
 
 def _describe(
@@ -103,12 +137,8 @@ def _describe(
             "sha256": sha256_file(file),
             "layout": found.layout,
             "color": found.color,
+            "release": found.release,
         },
         "data": {"name": experiment["dataset"], "manifest_hash": None},
-        "environment": {
-            "git_commit": git_commit(),
-            "versions": versions(),
-            "lock": lock_state(),
-            "hardware": hardware(),
-        },
+        "environment": environment(),
     }

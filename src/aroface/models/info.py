@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
@@ -9,18 +10,21 @@ from typing import Any
 
 from aroface.errors import escaped, printable
 from aroface.files import sha256_file
-from aroface.models.checkpoint import load_released
+from aroface.models.checkpoint import ReleasedCheckpoint, load_released
 from aroface.models.import_released import UNKNOWN
 from aroface.models.layouts import Color, holds_weights
-from aroface.models.registry import ARCHITECTURES, measure
-from aroface.models.run_folder import read_checkpoint, weights_of
-from aroface.onnx_program import SUFFIX, read_graph, weight_files
+from aroface.models.registry import ARCHITECTURES, arch_of_convolutions, measure
+from aroface.models.run_folder import program_of, read_checkpoint, weights_of
+from aroface.onnx_program import SUFFIX, convolutions, normalises_itself, read_graph, weight_files
 
 LABEL_WIDTH = 15
 _METADATA = 120  # characters of an entry that are shown
+_DEPTH = re.compile(r"(?<![a-z0-9])(?:ir|i?res(?:net)?|r)[-_]?(18|34|50|100|101|200)(?![0-9])")
+_ARCH_DEPTH = re.compile(r"r(\d{2,3})")
 _LAYOUTS = {
     "insightface": "insightface's parameter names",
     "adaface": "parameter names of AdaFace's, TFace's and CVLface's IR networks",
+    "onnx": "ONNX program",
 }
 
 
@@ -43,15 +47,19 @@ def describe(path: str | PathLike[str], color: Color | None = None) -> list[str]
 
 def _run_lines(folder: Path) -> list[str]:
     checkpoint = read_checkpoint(folder)
-    weights = weights_of(folder, checkpoint)
-    form = checkpoint["input"]
-    network = _network_lines(checkpoint["experiment"]["arch"], checkpoint["embedding_size"], form["size"])
+    weights = program_of(folder, checkpoint) if "program" in checkpoint else weights_of(folder, checkpoint)
+    form, arch = checkpoint["input"], checkpoint["experiment"]["arch"]
+    if "program" in checkpoint:
+        words = f"ONNX program, {_convolutions(read_graph(weights))}"
+        network = [_line("architecture", words), _line("embedding", f"{checkpoint['embedding_size']} features")]
+    else:
+        network = _network_lines(arch, checkpoint["embedding_size"], form["size"])
     return [
         _line("run", checkpoint["run"]),
         *network,
         _line("input", f"{form['size']}×{form['size']}, {form['color']}, (pixel − {form['mean']}) / {form['std']}"),
         _line("weights", f"{weights}, {_bytes(weights)}"),
-        _line("", f"sha256 {checkpoint['weights']['sha256']}"),
+        _line("", f"sha256 {checkpoint['program' if 'program' in checkpoint else 'weights']['sha256']}"),
         *_origin_lines(checkpoint),
     ]
 
@@ -65,13 +73,21 @@ def _origin_lines(checkpoint: Mapping[str, Any]) -> list[str]:
         return [*lines, _line("", f"recipe {checkpoint['recipe_hash']}")]
     released = checkpoint["released"]
     order = released["color"]
-    turned = "" if order == "RGB" else ", so the input channels were reversed here"
+    how = "images are turned" if "program" in checkpoint else "the input channels were reversed here"
+    turned = "" if order == "RGB" else f", so {how}"
     return [
         *([] if checkpoint["data"]["name"] == UNKNOWN else [_line("trained", f"{trained}, by others")]),
         _line("released", f"{released['file']}, {released['size']:,} bytes"),
         _line("", f"sha256 {released['sha256']}"),
         _line("", f"{_LAYOUTS[released['layout']]}; trained on {order}{turned}"),
+        *([_line("", released["release"])] if released.get("release") else []),
+        *(_kept(checkpoint["classifier"]) if "classifier" in checkpoint else []),
     ]
+
+
+def _kept(classifier: Mapping[str, Any]) -> list[str]:
+    words = f"{classifier['classes']:,} classes in {classifier['file']}, of {', '.join(classifier['from'])}"
+    return [_line("classifier", words), _line("", f"sha256 {classifier['sha256']}")]
 
 
 def _file_lines(path: Path, color: Color | None) -> list[str]:
@@ -79,12 +95,31 @@ def _file_lines(path: Path, color: Color | None) -> list[str]:
     left = f"{len(found.left_out)} tensors that are no part of the backbone: {', '.join(found.left_out[:3])}"
     return [
         *_network_lines(found.arch, found.embedding_size),
+        *_name_lines(path, found.arch),
         _line("input", f"112×112, {found.color}, {found.color_source}"),
-        _line("layout", _LAYOUTS[found.layout]),
+        _line("", f"(pixel − {found.mean:g}) / {found.std:g}, as those who release this layout have it"),
+        _line("layout", f"{_LAYOUTS[found.layout]}; {found.release}"),
+        *_classifier_lines(found),
         *([_line("left out", left)] if found.left_out else []),
         _line("file", f"{found.file}, {_bytes(found.file)}"),
         _line("", f"sha256 {sha256_file(found.file)}"),
     ]
+
+
+def _classifier_lines(found: ReleasedCheckpoint) -> list[str]:
+    if found.classifier is None:
+        return []
+    name = printable(found.classifier.names[0], _METADATA)
+    return [_line("classifier", f"{found.classifier.classes:,} classes, {name}; import keeps it for fine-tuning")]
+
+
+def _name_lines(path: Path, arch: str) -> list[str]:
+    """A line where the name of a file or folder says another depth than its tensors."""
+    said = _DEPTH.search(path.resolve().name.lower())
+    counted = _ARCH_DEPTH.fullmatch(arch)
+    if said is None or counted is None or said[1].replace("101", "100") == counted[1]:
+        return []
+    return [_line("", f"as counted from the tensors, though the name says {said[0]}")]
 
 
 def _onnx_lines(file: Path) -> list[str]:
@@ -96,15 +131,29 @@ def _onnx_lines(file: Path) -> list[str]:
     opsets = ", ".join(f"{each.domain or 'ai.onnx'} {each.version}" for each in model.opset_import)
     made_by = printable(f"{model.producer_name} {model.producer_version}", _METADATA)
     producer = f", by {made_by}" if model.producer_name else ""
+    own = "pixels from 0 to 255, which it normalises itself" if normalises_itself(model) else "(pixel − 127.5) / 127.5"
+    told = any(each.key == "aroface.input" for each in model.metadata_props)
     return [
         _line("architecture", f"ONNX program of {len(model.graph.node):,} nodes, opset {opsets}{producer}"),
+        _line("", _convolutions(model)),
+        *_name_lines(file, arch_of_convolutions(convolutions(model)) or ""),
         *(_line("input", _declared(each)) for each in inputs),
+        _line("", "as its metadata say" if told else f"{own}, RGB, if it is so: see --mean, --std and --color"),
         *(_line("output", _declared(each)) for each in model.graph.output),
         *(_line("metadata", printable(f"{each.key} {each.value}", _METADATA)) for each in model.metadata_props),
         *(_line("weights", f"{each}, {_bytes(each)}") for each in weights),
         _line("file", f"{file}, {_bytes(file)}"),
         _line("", f"sha256 {sha256_file(file)}"),
     ]
+
+
+def _convolutions(model: Any) -> str:
+    """Depth of a program, by its convolutions."""
+    found = convolutions(model)
+    arch = arch_of_convolutions(found)
+    if arch is None:
+        return f"{sum(found.values())} convolutions, of no architecture that is known here"
+    return f"its {sum(found.values())} convolutions are those of {arch} ({ARCHITECTURES[arch].summary})"
 
 
 def _declared(value: Any) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Literal
@@ -27,13 +27,23 @@ _MARKS = (
 """Names that a backbone of each family has; what stands before them is a wrapper's prefix."""
 
 _LIGHTNING_PREFIX = "model."
-_MAGFACE_PREFIX = "features.module."
+_MAGFACE_PART = "features"  # of a prefix: MagFace's classifier network calls its backbone so
+_HEADS = ("head", "header", "classifier", "partial_fc", "margin", "loss", "criterion")
+"""First parts of names that stand beside those of a backbone without a prefix and are no part of it."""
+
+_OPTIMISER = ("optim", "momentum", "scheduler")  # in keys of what is no weight
 _DEEPEST = 4  # levels of dictionaries in a training's state
 _AVERAGED = ("ema", "averaged", "teacher", "swa")
 _WEIGHTS = ("pretrained_model/model.pt", WEIGHTS, "model.pt", "pytorch_model.bin", "backbone.pth")
 _CONFIGS = ("config.json", "model.yaml", "pretrained_model/model.yaml")
 _LARGEST_CONFIG = 1 << 20
 _EXPECTED = "a state dict: tensors by name"
+_OTHER_FAMILIES = {
+    "attn.qkv": "a vision transformer (CVLface's ViT and KP-RPE, TransFace, timm)",
+    "relative_position_bias_table": "a Swin transformer (PETALface, SwinFace)",
+}
+"""Networks by a part of their parameters' names, for the error line."""
+
 _FAMILIES = "names of insightface's IResNet or MobileFaceNet, or of AdaFace's IR networks"
 
 
@@ -44,10 +54,12 @@ class Backbone:
     Attributes:
         tensors: Tensors by their names without a prefix.
         left_out: Names of the file's other tensors beside them.
+        others: Matrices elsewhere in the file, by their keys and names with dots between; a classifier is one of them.
         lightning: Layout of AdaFace's checkpoints by Lightning.
-        magface: Layout of MagFace's checkpoints.
+        magface: Layout of MagFace's checkpoints, whose batch norms have another epsilon.
         place: Keys and prefix that lead to it, with dots between.
         averages: Places of the copies that a training averages beside it, which are not taken.
+        where: Keys that lead to its dictionary.
     """
 
     tensors: dict[str, Tensor]
@@ -56,6 +68,13 @@ class Backbone:
     magface: bool = False
     place: str = ""
     averages: tuple[str, ...] = ()
+    others: Mapping[str, Tensor] = field(default_factory=dict)
+    where: tuple[str, ...] = ()
+
+    def place_names(self, names: Iterable[str]) -> set[str]:
+        """Names of ``others`` without the keys that lead to the backbone, as ``left_out`` has them."""
+        before = "".join(f"{key}." for key in self.where)
+        return {name.removeprefix(before) for name in names}
 
 
 def weights_in(path: str | PathLike[str]) -> Path:
@@ -78,14 +97,26 @@ def holds_weights(folder: Path) -> bool:
     return not (folder / CHECKPOINT).exists() and any((folder / name).is_file() for name in _WEIGHTS)
 
 
+def of_cvlface(file: Path) -> bool:
+    """Tell whether a config beside the weights, or in the folder above, is as CVLface writes it."""
+    for name in (folder / name for folder in _config_folders(file) for name in _CONFIGS):
+        try:
+            config = _read_config(name)
+        except InputError:  # told where the order of the channels is asked for
+            continue
+        inner = config.get("conf")
+        if {"color_space", "output_dim"} <= (inner if isinstance(inner, Mapping) else config).keys():
+            return True
+    return False
+
+
 def described_color(file: Path) -> tuple[Color, str] | None:
     """The order of the channels by a config beside the weights or in the folder above, and that config's name.
 
     Raises:
         InputError: The config is malformed, or names another colour space.
     """
-    folders = [file.parent, *([file.parent.parent] if file.parent.name == "pretrained_model" else [])]
-    for folder in folders:
+    for folder in _config_folders(file):
         for name in _CONFIGS:
             config = _read_config(folder / name)
             inner = config.get("conf")
@@ -93,6 +124,10 @@ def described_color(file: Path) -> tuple[Color, str] | None:
                 if "color_space" in part:
                     return _named_color(part["color_space"], folder / name), f"as {name} says"
     return None
+
+
+def _config_folders(file: Path) -> list[Path]:
+    return [file.parent, *([file.parent.parent] if file.parent.name == "pretrained_model" else [])]
 
 
 def _named_color(value: object, config: Path) -> Color:
@@ -133,12 +168,44 @@ def find_backbone(loaded: object, path: Path) -> Backbone:
         raise InputError(f"holds several backbones: {names}", file=path, remedy="save the one that is meant alone")
     (((where, prefix), tensors),) = found.items()
     inside = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    inside = {name: value for name, value in inside.items() if not _stands_beside(name)}
     _refuse_quantised(inside, _names_of(loaded, where), path)
-    left_out = tuple(sorted(name for name in tensors if not name.startswith(prefix)))
+    left_out = tuple(sorted(tensors.keys() - {f"{prefix}{name}" for name in inside}))
     lightning = where[-1:] == ("state_dict",) and prefix == _LIGHTNING_PREFIX
     averages = tuple(_dotted(*each) for each in every if each not in found)
-    magface = prefix.endswith(_MAGFACE_PREFIX)
-    return Backbone(inside, left_out, lightning, magface, _dotted(where, prefix), averages)
+    magface = _MAGFACE_PART in prefix.split(".")
+    return Backbone(inside, left_out, lightning, magface, _dotted(where, prefix), averages, matrices_in(loaded), where)
+
+
+def matrices_in(loaded: object) -> dict[str, Tensor]:
+    """Matrices of a file that are no part of a backbone, by their keys and names with dots between."""
+    dictionaries = dict(_tensor_dictionaries(loaded, (), set()))
+    taken = {
+        id(value)
+        for tensors in dictionaries.values()
+        for prefix in _prefixes(tensors)
+        for name, value in tensors.items()
+        if name.startswith(prefix) and not _stands_beside(name.removeprefix(prefix))
+    }
+    return dict(_matrices(dictionaries, taken))
+
+
+def _matrices(
+    dictionaries: Mapping[tuple[str, ...], Mapping[str, Tensor]], taken: set[int]
+) -> Iterator[tuple[str, Tensor]]:
+    """Two-dimensional tensors that are not taken and belong to no optimiser."""
+    for where, tensors in dictionaries.items():
+        if any(word in part.lower() for part in where for word in _OPTIMISER):
+            continue
+        for name, value in tensors.items():
+            if id(value) not in taken and not value.is_nested and value.ndim == 2:
+                yield ".".join((*where, name)), value
+
+
+def _stands_beside(name: str) -> bool:
+    """Tell whether a name without a backbone's prefix is a classifier's, as TopoFR's ``weight``."""
+    first, _, rest = name.partition(".")
+    return not rest or first in _HEADS
 
 
 def _dotted(where: tuple[str, ...], prefix: str) -> str:
@@ -216,7 +283,9 @@ def _refuse(loaded: object, dictionaries: Mapping[tuple[str, ...], Mapping[str, 
         first = ", ".join(list(tensors)[:3])[:120]
         place = f" below {'.'.join(where)[:60]!r}" if where else ""
         what = f"no backbone that is known here: {len(tensors)} tensors{place} ({first} …)"
-        raise InputError(what, file=path, expected=_FAMILIES)
+        family = next((words for mark, words in _OTHER_FAMILIES.items() if any(mark in name for name in tensors)), None)
+        remedy = f"it seems to be {family}: export it to ONNX, which is read" if family else None
+        raise InputError(what, file=path, expected=_FAMILIES, remedy=remedy)
     if not isinstance(loaded, Mapping):
         raise InputError(f"holds a {type(loaded).__name__}", file=path, expected=_EXPECTED)
     _refuse_quantised({}, [str(name) for name in loaded], path)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -98,6 +99,16 @@ def build(
         known = ", ".join(name for name, each in ARCHITECTURES.items() if each.shape is not None)
         raise InputError(f"options of the backbone {arch}", where="backbone", expected=f"none, or one of {known}")
     return IResNet(shape, embedding_size, input_size, options)
+
+
+def arch_of_convolutions(found: Mapping[tuple[int, ...], int]) -> str | None:
+    """The architecture that has these convolutions, counted by the shapes of their weights; None if none has."""
+    for name in ARCHITECTURES:
+        with torch.device("meta"):
+            modules = [module for module in build(name).modules() if isinstance(module, torch.nn.Conv2d)]
+        if Counter(tuple(module.weight.shape) for module in modules) == found:
+            return name
+    return None
 
 
 def measure(arch: str, embedding_size: int = 512, *, input_size: int = 112) -> Measures:

@@ -38,9 +38,12 @@ def load_backbone(run_dir: str | PathLike[str]) -> tuple[Backbone, dict[str, Any
 
     Raises:
         InputError: The run is not finished, or its weights are not those that the checkpoint names or fit another
-            architecture.
+            architecture, or it is an ONNX program.
     """
     checkpoint = read_checkpoint(run_dir)
+    if "program" in checkpoint:
+        remedy = "take a run of weights: gradients and export need a network that is built here"
+        raise InputError("an ONNX program", file=run_dir, expected="weights of a backbone", remedy=remedy)
     weights = weights_of(run_dir, checkpoint)
     arch = checkpoint["experiment"]["arch"]
     model = build(arch, checkpoint["embedding_size"], input_size=checkpoint["input"]["size"])
@@ -54,15 +57,38 @@ def weights_of(run_dir: str | PathLike[str], checkpoint: Mapping[str, Any]) -> P
     Raises:
         InputError: It is missing, or has changed since the checkpoint was written.
     """
-    weights = Path(run_dir) / str(checkpoint["weights"]["file"])
-    if not weights.exists():
-        raise InputError("no such file", file=weights, remedy="copy it from where the run was made")
-    found, expected = sha256_file(weights), checkpoint["weights"]["sha256"]
+    return _unchanged(Path(run_dir), checkpoint["weights"])
+
+
+def program_of(run_dir: str | PathLike[str], checkpoint: Mapping[str, Any]) -> Path:
+    """The ONNX file of an imported program, whose weights lie beside it.
+
+    Raises:
+        InputError: It or its weights are missing, or have changed since the checkpoint was written.
+    """
+    weights_of(run_dir, checkpoint)
+    return _unchanged(Path(run_dir), checkpoint["program"])
+
+
+def classifier_of(run_dir: str | PathLike[str], checkpoint: Mapping[str, Any]) -> Path | None:
+    """The file of the classifier that was released with an imported backbone; None if there was none.
+
+    Raises:
+        InputError: It is missing, or has changed since the checkpoint was written.
+    """
+    return _unchanged(Path(run_dir), checkpoint["classifier"]) if "classifier" in checkpoint else None
+
+
+def _unchanged(folder: Path, described: Mapping[str, Any]) -> Path:
+    path = folder / str(described["file"])
+    if not path.exists():
+        raise InputError("no such file", file=path, remedy="copy it from where the run was made")
+    found, expected = sha256_file(path), described["sha256"]
     if found != expected:
         raise InputError(
             f"sha256 {found}",
-            file=weights,
+            file=path,
             expected=f"{expected} as in {CHECKPOINT}",
             remedy="the file was changed or cut short: copy it again, or make the run again",
         )
-    return weights
+    return path

@@ -16,6 +16,7 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 from aroface.errors import InputError
 from aroface.file_content import kind_of_file, refuse_placeholder
 from aroface.humanize import bytes_text
+from aroface.models.torchscript import read_torchscript
 
 _EXPECTED = "a PyTorch checkpoint (a file of torch.save)"
 _WORDS = 200  # characters of torch's message that are passed on
@@ -47,22 +48,21 @@ class InertObject:
 
 
 def read_torch_file(path: str | PathLike[str]) -> Any:
-    """Read a file of ``torch.save`` with torch's restricted unpickler.
+    """Read a file of ``torch.save`` with torch's restricted unpickler, and of ``torch.jit.save`` the weights.
 
     Classes and functions that the file names and that unpickler does not know (Lightning stores the classes of its
     callbacks) become inert objects, those of dictionaries (Lightning's ``AttributeDict``) and lists plain ones; torch
     refuses ``os``, ``sys`` and the like all the same.
 
     Raises:
-        InputError: The file is missing, or damaged, or no file of ``torch.save``, or a TorchScript program, or it
-            unfolds to many times its size.
+        InputError: The file is missing, or damaged, or no file of ``torch.save``, or a TorchScript program without
+            named weights, or it unfolds to many times its size.
     """
     refuse_placeholder(path, _EXPECTED)
     members = _members(Path(path))
     _check_unfolded(Path(path), sum(member.file_size for member in members))
     if any(member.filename.endswith("/constants.pkl") for member in members):
-        remedy = "save the state_dict() of the model that it was made from, or export that to ONNX"
-        raise InputError("a TorchScript program, not weights", file=path, expected=_EXPECTED, remedy=remedy)
+        return read_torchscript(Path(path))
     containers: dict[str, type] = {}
     while True:
         stand_ins = _stand_ins(path, containers)

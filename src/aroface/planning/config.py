@@ -323,8 +323,18 @@ def _released(
 ) -> Experiment:
     _check_known("checkpoint", key, checkpoints, configuration.file, f"{where}.checkpoint")
     released = checkpoints[key]
-    _check_known("method", released.method, methods, CHECKPOINTS, f"{key}.method")
-    return Experiment(released.method, released.dataset, released.arch, (RELEASED_SEED,), None, released, where=where)
+    if released.method_label is None:
+        _check_known("method", released.method, methods, CHECKPOINTS, f"{key}.method")
+    return Experiment(
+        released.method,
+        released.dataset,
+        released.arch,
+        (RELEASED_SEED,),
+        None,
+        released,
+        label=released.label,
+        where=where,
+    )
 
 
 def resolve_recipe(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str, Any]:

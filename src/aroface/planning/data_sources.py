@@ -221,6 +221,7 @@ class Sources:
         target = self._data_dir / place
         absent = missing(entry, self._data_dir)
         options = entry.options if isinstance(entry, Benchmark) else None
+        target = FORMATS[kind].chosen(target, options or {})
         return self._linked(entry, kind, target, absent, None if absent else data_hash(target), options)
 
     def _linked(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from aroface.errors import InputError
 from aroface.planning.plan import Plan, PlannedRun
@@ -19,15 +20,21 @@ class Figure:
         name: Name of its files and of the rule that draws it.
         kind: Key of :data:`aroface.reporting.figures.registry.FIGURE_KINDS`.
         benchmark: Name of the benchmark whose records it shows; None of kinds that show no records.
+        trained_on: Training sets whose experiments it shows; none for all.
     """
 
     name: str
     kind: str
     benchmark: str | None = None
+    trained_on: tuple[str, ...] = ()
 
 
 def _records(plan: Plan, figure: Figure) -> list[Path]:
-    return plan.records({figure.benchmark})
+    chosen = None
+    if figure.trained_on:
+        shown = [run.experiment for run in plan.runs.values() if run.experiment.dataset in figure.trained_on]
+        chosen = [experiment.described for experiment in shown]
+    return plan.records({figure.benchmark}, chosen)
 
 
 def _trained(plan: Plan, figure: Figure) -> list[Path]:
@@ -78,16 +85,22 @@ def read_figures(plan: Plan) -> dict[str, Figure]:
     return {name: figure for name, figure in figures.items() if figure_inputs(plan, figure)}
 
 
-def _read(plan: Plan, entry: str | dict[str, str], where: str) -> Figure:
-    declared = {"name": entry, "kind": "fae"} if isinstance(entry, str) else entry
+def _read(plan: Plan, entry: str | dict[str, Any], where: str) -> Figure:
+    declared: dict[str, Any] = {"name": entry, "kind": "fae"} if isinstance(entry, str) else entry
     name, protocols = declared["name"], FIGURE_KINDS[declared["kind"]].protocols
     if not protocols:
-        if "benchmark" in declared:
-            raise InputError(f"kind {declared['kind']} shows no benchmark", file=plan.file, where=f"{where}.benchmark")
+        for key in {"benchmark", "trained_on"} & declared.keys():
+            raise InputError(f"kind {declared['kind']} shows no benchmark", file=plan.file, where=f"{where}.{key}")
         return Figure(name, declared["kind"])
     benchmark = declared.get("benchmark", name)
     known = [planned.name for planned in plan.benchmarks.values() if planned.spec["protocol"] in protocols]
     if benchmark not in known:
         expected = f"one of {', '.join(known)}" if known else f"a benchmark of the protocol {' or '.join(protocols)}"
         raise InputError(f"no curves of {benchmark!r}", file=plan.file, where=where, expected=expected)
-    return Figure(name, declared["kind"], benchmark)
+    trained_on = tuple(declared.get("trained_on", ()))
+    sets = list(dict.fromkeys(run.experiment.dataset for run in plan.runs.values()))
+    for number, key in enumerate(trained_on):
+        if key not in sets:
+            place, expected = f"{where}.trained_on.{number}", f"one of {', '.join(sets)}"
+            raise InputError(f"no experiment is trained on {key!r}", file=plan.file, where=place, expected=expected)
+    return Figure(name, declared["kind"], benchmark, trained_on)

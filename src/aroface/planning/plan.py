@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aroface import result_versions
+from aroface.datasets.registry import Checkpoint
 from aroface.embedding.benchmark_spec import resolve
 from aroface.embedding.protocols import find_protocol
 from aroface.errors import InputError
@@ -64,7 +65,12 @@ class PlannedRun:
         }
         released = self.experiment.released
         if released is not None:
-            described = {"checkpoint": released.key, "color": released.color, "file_hash": self.source.manifest_hash}
+            described = {
+                "checkpoint": released.key,
+                "color": released.color,
+                **_normalisation(released),
+                "file_hash": self.source.manifest_hash,
+            }
             return {**named, "released": described, "semantics": result_versions.IMPORT}
         return {
             **named,
@@ -81,7 +87,15 @@ class PlannedRun:
         if released is None:
             return ""
         words = [self.source.path.as_posix(), "--color", released.color, "--arch", experiment.arch, "--name", self.name]
+        for key, value in _normalisation(released).items():
+            words += [f"--{key}={value:g}"]
         return shlex.join([*words, "--method", experiment.method, "--dataset", experiment.dataset])
+
+
+def _normalisation(released: Checkpoint) -> dict[str, float]:
+    """Mean and divisor of pixels where a registry states them."""
+    stated = {"mean": released.mean, "std": released.std}
+    return {key: value for key, value in stated.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -293,7 +307,9 @@ def make_plan(files: Sequence[Path], changes: Mapping[str, Any] | None = None, *
         if name not in pairs:
             record, expected = f"training.validate.{number}", f"one of the benchmarks {', '.join(pairs)}"
             raise InputError(f"no labelled pairs {name!r}", file=configuration.file, where=record, expected=expected)
-    labels = {key: method["label"] for key, method in read_methods(root).items()}
+    imported = [run.experiment.released for run in runs.values() if run.experiment.released is not None]
+    labels = {released.method: released.method_label for released in imported if released.method_label is not None}
+    labels |= {key: method["label"] for key, method in read_methods(root).items()}
     labels |= {run.experiment.dataset: _training_label(run, sources) for run in runs.values()}
     for experiment in (run.experiment for run in runs.values() if run.experiment.label):
         labels[experiment.variant] = f"{labels[experiment.method]} ({experiment.label})"
@@ -318,7 +334,8 @@ def _runs(configuration: Configuration, sources: Sources, root: Path) -> dict[st
         released, key = experiment.released, experiment.trained.values()
         if released is not None:
             source = sources.released(released)
-            hash_ = digest({"file": source.manifest_hash, "color": released.color, "semantics": result_versions.IMPORT})
+            decided = {"file": source.manifest_hash, "color": released.color, **_normalisation(released)}
+            hash_ = digest({**decided, "semantics": result_versions.IMPORT})
             name = "-".join([*key, "released", hash_[:HASH_DIGITS]])
             runs[name] = PlannedRun(name, experiment, experiment.seeds[0], source, hash_)
             continue

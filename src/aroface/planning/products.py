@@ -190,6 +190,7 @@ class Products:
         asked = self.figures[figure]
         words: list[str | Path] = [asked.kind]
         words += [] if asked.benchmark is None else ["--benchmark", asked.benchmark]
+        words += ["--trained-on", *asked.trained_on] if asked.trained_on else []
         words += ["--out", self.figure_stem(figure), *source_arguments(self.plan, asked), *self._choice()]
         faces = self._faces(figure)
         return _join([*words, "--faces", faces.file] if faces is not None and self._has_faces(figure) else words)

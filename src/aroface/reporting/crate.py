@@ -10,13 +10,14 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from aroface.errors import InputError
-from aroface.files import atomic_path, sha256_file, write_json
+from aroface.files import atomic_path, if_there, newest, sha256_file, write_json
 from aroface.reporting.html_report.data import ReportedDataSet
 from aroface.reporting.html_report.page import Material
 from aroface.reporting.html_report.runs import ReportedRun, read_mapping
@@ -106,7 +107,7 @@ def graph(material: Material, software: Software, root: Path) -> list[Entity]:
         *(action for run in material.runs for action in made.training(run)),
         *map(made.evaluation, records),
     ]
-    files = _unique([*workflow, *made.files(), *(entity for entity in sets if _is_part(entity))])
+    files = _unique([*workflow, *made.files, *(entity for entity in sets if _is_part(entity))])
     whole = _whole(software, files, made)
     licence, authors = _terms(software)
     root_entity = _root(material, files, [*actions, whole], licence, authors, made)
@@ -134,7 +135,13 @@ def _unique(entities: Iterable[Entity]) -> list[Entity]:
 
 
 class _Made:
-    """Files of the crate: what is there of records, tables, figures, report, checkpoints, recipes and manifests."""
+    """Files of the crate: what is there of records, tables, figures, report, checkpoints, recipes and manifests.
+
+    The workflow may be replacing them: what is not there when its turn comes is not named anywhere.
+
+    Attributes:
+        files: Entity of each file that is there.
+    """
 
     def __init__(self, root: Path, material: Material, records: Sequence[Record]) -> None:
         self._root = root
@@ -142,9 +149,10 @@ class _Made:
         self._records = records
         self._runs = {run.name: run for run in material.runs}
         self._sets = {(each.name, each.manifest_hash): each for each in material.data}
+        self.files = [*self._files()]
+        self._there = {entity["@id"] for entity in self.files}
 
-    def files(self) -> Iterator[Entity]:
-        """An entity for each file that is there."""
+    def _files(self) -> Iterator[Entity]:
         for run in self._material.runs:
             yield from self._present([(run.recipe_file, f"Recipe of {run.name}")])
             if run.checkpoint_file.exists():
@@ -219,24 +227,27 @@ class _Made:
 
     def newest(self) -> datetime:
         """Time of the newest record, else of the newest recipe or table."""
-        paths = [record.path for record in self._records] or [path for path, _ in self.products() if path.exists()]
-        paths = paths or [run.recipe_file for run in self._material.runs if run.recipe_file.exists()]
-        return datetime.fromtimestamp(max((path.stat().st_mtime for path in paths), default=0), UTC)
+        records = newest(record.path for record in self._records)
+        other = records or newest(path for path, _ in self.products())
+        return datetime.fromtimestamp(other or newest(run.recipe_file for run in self._material.runs) or 0, UTC)
 
     def _checkpoint(self, run: ReportedRun) -> Iterator[Entity]:
         checkpoint = read_mapping(run.checkpoint_file)
         yield from self._present([(run.checkpoint_file, f"Checkpoint of {run.name}")])
         for path in self._weights(run, checkpoint):
             # The hash that the training wrote down: the file itself may have gigabytes.
-            yield self._file(path, f"Weights of {run.name}", checkpoint["weights"]["sha256"])
+            yield from self._present([(path, f"Weights of {run.name}")], checkpoint["weights"]["sha256"])
 
     def _weights(self, run: ReportedRun, checkpoint: Mapping[str, Any]) -> list[Path]:
         weights = checkpoint.get("weights", {})
         path = run.folder / weights.get("file", "")
         return [path] if path.is_file() and "sha256" in weights else []
 
-    def _present(self, paths: Iterable[tuple[Path, str]]) -> Iterator[Entity]:
-        yield from (self._file(path, name) for path, name in paths if path.is_file())
+    def _present(self, paths: Iterable[tuple[Path, str]], sha256: str | None = None) -> Iterator[Entity]:
+        for path, name in paths:
+            entity = if_there(partial(self._file, path, name, sha256)) if path.is_file() else None
+            if entity is not None:
+                yield entity
 
     def _file(self, path: Path, name: str, sha256: str | None = None) -> Entity:
         return {
@@ -249,7 +260,7 @@ class _Made:
         }
 
     def _ids(self, paths: Iterable[Path]) -> list[Entity]:
-        return [{"@id": place(path, self._root)} for path in paths if path.is_file()]
+        return [{"@id": name} for name in (place(path, self._root) for path in paths) if name in self._there]
 
 
 def place(path: Path, root: Path) -> str:

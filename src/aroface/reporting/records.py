@@ -47,18 +47,18 @@ class Record:
     """One run evaluated on one benchmark.
 
     Attributes:
-        path: the file it was read from.
-        run: name of the run, also the name of the file's folder.
+        path: File it was read from.
+        run: Name of the run, also the name of the file's folder.
         experiment: Experiment that the run belongs to.
-        seed: the run's seed.
-        benchmark: key of the benchmark, also the file's stem.
+        seed: Run's seed.
+        benchmark: Key of the benchmark, also the file's stem.
         protocol: ``name``, ``version`` and ``options`` of the evaluation.
-        metrics: metric name to value; rates are fractions in [0, 1].
-        jackknife: metrics without each group of people, by sampling unit, empty in records of before they were kept.
-        resolution: smallest step of each metric, empty in records of before it was kept.
-        series: points of a sensitivity sweep, empty for other protocols.
-        curves: operating curves by name, empty for protocols without one and in records of before they were kept.
-        provenance: recipe, hashes, commit and the command that made the record.
+        metrics: Metric name to value; rates are fractions in [0, 1].
+        jackknife: Metrics without each group of people, by sampling unit, empty in records of before they were kept.
+        resolution: Smallest step of each metric, empty in records of before it was kept.
+        series: Points of a sensitivity sweep, empty for other protocols.
+        curves: Operating curves by name, empty for protocols without one and in records of before they were kept.
+        provenance: Recipe, hashes, commit and the command that made the record.
     """
 
     path: Path
@@ -84,10 +84,10 @@ class Selection(TypedDict, total=False):
     """Choice of the records and runs that are shown, and their names; :func:`read_runs_file` gives it.
 
     Attributes:
-        runs: names of the runs that count; all that are there if left out. Where experiments have labels, a mapping
+        runs: Names of the runs that count; all that are there if left out. Where experiments have labels, a mapping
             to the names of their methods.
-        experiments: those that are shown, in order; all that have results if left out.
-        labels: printed names of methods and data sets by their keys; a key without one is printed itself.
+        experiments: Those that are shown, in order; all that have results if left out.
+        labels: Printed names of methods and data sets by their keys; a key without one is printed itself.
     """
 
     runs: Collection[str] | None
@@ -107,7 +107,7 @@ def load_records(folder: str | PathLike[str], runs: Collection[str] | None = Non
 
     Args:
         folder: ``results/records``; a folder that does not exist holds no records.
-        runs: names of the runs that count, as `Selection` has them; None counts every run that is there.
+        runs: Names of the runs that count, as `Selection` has them; None counts every run that is there.
 
     Raises:
         InputError: ``folder`` is a file; a file in it is no valid record, or lies under another run's or benchmark's
@@ -135,7 +135,7 @@ def read_runs_file(path: str | PathLike[str] | None) -> Selection:
         Arguments ``runs``, ``experiments`` and ``labels`` of the functions that render.
 
     Raises:
-        InputError: the file is missing or is no such list.
+        InputError: The file is missing or is no such list.
     """
     if path is None:
         return {}
@@ -180,7 +180,7 @@ def select(records: Iterable[Record], experiment: RecordedExperiment, benchmark:
     """The records of one experiment on one benchmark, one for each seed, in the order of the seeds.
 
     Raises:
-        InputError: a seed has several runs (recipes), or the seeds were not trained and evaluated alike.
+        InputError: A seed has several runs (recipes), or the seeds were not trained and evaluated alike.
     """
     found = [record for record in records if record.experiment == experiment and record.benchmark == benchmark]
     seeds: dict[int, Record] = {}
@@ -209,7 +209,7 @@ def check_comparable(records: Sequence[Record]) -> None:
     Colour order is the only option of a protocol that may differ: it belongs to the model, not to the measurement.
 
     Raises:
-        InputError: two records differ in the benchmark's files, the protocol, its version or its options.
+        InputError: Two records differ in the benchmark's files, the protocol, its version or its options.
     """
     for record in records[1:]:
         first = records[0]

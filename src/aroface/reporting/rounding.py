@@ -9,8 +9,8 @@ def percent(fraction: Decimal, decimals: int, *, signed: bool = False) -> str:
     """A fraction as the digits of a percentage, rounded half up (``'%.2f'`` rounds the binary number: 2.675 to 2.67).
 
     Args:
-        fraction: the value.
-        decimals: digits after the point.
+        fraction: Value.
+        decimals: Digits after the point.
         signed: True if a positive value gets a plus sign. Zero never has a sign.
     """
     return rounded(fraction * 100, decimals, signed=signed)

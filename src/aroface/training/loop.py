@@ -24,6 +24,7 @@ from aroface.training.displacements import Displacements
 from aroface.training.divergence import DivergenceDetector, LossQueue
 from aroface.training.execution import Interrupted, Validate
 from aroface.training.log import TrainingLog
+from aroface.training.start import start_from
 from aroface.training.step_report import StepReport
 from aroface.training.throughput import ThroughputMeter
 from aroface.training.trainer import Trainer
@@ -289,10 +290,10 @@ class TrainingLoop:
             self.displacements.restore(known)
 
     def resume(self) -> None:
-        """Load the newest saved state, if there is one.
+        """Load the newest saved state; where there is none, what the recipe starts from.
 
         Raises:
-            InputError: The folder holds the state of another recipe.
+            InputError: The folder holds the state of another recipe, or what it starts from is missing or does not fit.
             NoRoomError: The next state would not fit on the disk.
         """
         group = self.trainer.group
@@ -306,6 +307,8 @@ class TrainingLoop:
         if parts is not None:
             common, owns = parts
             self.load_state_dict(common, dict(zip(needed(common["world_size"]), owns, strict=True)))
+        else:
+            start_from(self.trainer, self.run_dir.parent)
 
 
 def _shorten(indices: NDArray[Any], shown: int = 8) -> str:

@@ -98,6 +98,8 @@ class Recipe:
             ``drawn``, as the Partial FC paper has it, or ``all``, as its released code does.
         class_draw: With a ``sample_rate`` below 1, whether classes are drawn once for each ``step``, or for each
             ``pass``, so that the adversary attacks through other classes than those that are trained, as released.
+        start: Hash of the ``weights`` that a fine-tuning starts from, and perhaps of the ``classifier`` released with
+            them; both are found in a finished run beside the one that is trained. None for new weights.
     """
 
     arch: str
@@ -125,6 +127,7 @@ class Recipe:
     images_per_pass: int | None = None
     class_update: Literal["drawn", "all"] = "drawn"
     class_draw: Literal["step", "pass"] = "step"
+    start: dict[str, str] | None = None
 
     @classmethod
     def from_mapping(cls, mapping: dict[str, Any], file: str | PathLike[str] | None = None) -> Recipe:

@@ -10,7 +10,7 @@ import pytest
 from aroface.datasets.formats.registry import detect
 from aroface.datasets.info import describe, sheet
 from aroface.datasets.manifest import manifest_hash
-from aroface.datasets.registry import listing
+from aroface.datasets.registry import listing, read_all
 from aroface.datasets.synthetic.spec import generated_identity
 from aroface.errors import InputError
 from repository import REGISTRIES
@@ -97,8 +97,12 @@ def test_the_sets_of_the_paper_are_listed(tmp_path: Path):
     (tmp_path / "faces_emore").mkdir()
     (tmp_path / "faces_emore" / "lfw.bin").touch()
     lines = {line.split()[0]: line for line in listing(tmp_path, REGISTRIES)}
-    assert len(lines) == 25
+    assert len(lines) == len(read_all(REGISTRIES))
     assert lines["lfw"].endswith("  there")
     assert "85,742 identities, 5,822,653 images" in lines["ms1mv2"]
-    assert lines["ms1mv2"].endswith(f"not in {tmp_path}; aroface data fetch ms1mv2")
-    assert lines["webface4m"].endswith(f"not in {tmp_path}; see https://www.face-benchmark.org/download.html")
+    assert lines["ms1mv2"].endswith(
+        f"not in {tmp_path}: faces_emore/ (train.rec, train.idx, property); aroface data fetch ms1mv2"
+    )
+    assert lines["webface4m"].endswith(
+        "WebFace4M/ (train.rec, train.idx); see https://www.face-benchmark.org/download.html, then aroface data prepare"
+    )

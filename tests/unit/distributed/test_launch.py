@@ -84,6 +84,27 @@ def test_a_dry_run_needs_no_data_and_leaves_nothing(tmp_path, data, capsys):
     assert sorted(tmp_path.rglob("*")) == before
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"optimiser": {"momentum": 0.0}},
+        {"optimiser": {"momentum": 0.0}, "precision": "fp16"},
+        {"optimiser": {"momentum": 0.0, "weight_decay": 0.0, "clip_norm": None}, "sample_rate": 0.5},
+    ],
+)
+def test_a_dry_run_counts_updates_of_an_optimiser_without_state(tmp_path, data, capsys, changes):
+    recipe = write_recipe(tmp_path, **changes)
+    words = ["train", "--recipe", str(recipe), "--data", str(data), "--dry-run", "--device", "cpu"]
+    assert main(words) == 0, capsys.readouterr().err
+
+
+def test_a_dry_run_without_an_update_is_refused(tmp_path, data, capsys, monkeypatch):
+    monkeypatch.setattr("torch.amp.GradScaler.step", lambda *_: None)  # as where every gradient overflows
+    words = ["train", "--recipe", str(write_recipe(tmp_path)), "--data", str(data), "--dry-run", "--device", "cpu"]
+    assert main(words) == 2
+    assert "no step of the dry run updated the weights" in capsys.readouterr().err
+
+
 def test_a_dry_run_of_a_set_of_unknown_size_asks_for_it(tmp_path, capsys):
     assert main(["train", "--recipe", str(write_recipe(tmp_path)), "--dry-run", "--device", "cpu"]) == 2
     assert "no set 'toy'" in capsys.readouterr().err
@@ -94,6 +115,13 @@ def test_a_validation_set_has_a_name_and_a_file(tmp_path, data, word, capsys):
     words = ["train", "--recipe", str(write_recipe(tmp_path)), "--data", str(data), "--device", "cpu"]
     assert main([*words, "--run-dir", "r", "--state-dir", "s", "--validate", word]) == 2
     assert "expected NAME=FILE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["lfw=a.bin", "lfw=b.bin"], ["x=a.bin", "lfw=b.bin", "lfw=b.bin"]])
+def test_two_validation_sets_of_one_name_are_refused(tmp_path, data, words, capsys):
+    start = ["train", "--recipe", str(write_recipe(tmp_path)), "--data", str(data), "--device", "cpu"]
+    assert main([*start, "--run-dir", "r", "--state-dir", "s", "--validate", *words]) == 2
+    assert "--validate: two files are called 'lfw'" in capsys.readouterr().err
 
 
 def test_what_a_training_needs_is_asked_for_by_name(tmp_path, capsys):

@@ -293,7 +293,7 @@ def test_several_processes_embed_what_one_does(run_dir, pair_file, tmp_path):
     alone = embed_benchmark(run_dir, spec, tmp_path / "one", device="cpu", batch_size=5).parent
     listed = run_ranks(3, embed_part, run_dir, spec, tmp_path / "three")
     parts = ["progress-0-8.json", "progress-16-24.json", "progress-8-16.json"]
-    assert listed == [["features.npy", "index.json", *parts, "same.npy"]] * 3, (
+    assert listed == [["features.npy", "images.npy", "index.json", *parts, "same.npy"]] * 3, (
         "none of them returns before all is there"
     )
     found, wanted = open_features(tmp_path / "three"), open_features(alone)

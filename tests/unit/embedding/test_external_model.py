@@ -496,6 +496,20 @@ def test_each_record_is_there_when_it_is_done_and_a_bad_file_is_a_line_at_the_en
         main(["--debug", *words])
 
 
+@pytest.mark.parametrize("files", [["a"], ["a", "b"]])
+@pytest.mark.parametrize("out", ["file", "file/x", "file/x/y.json", "folder.json", "loop/x", "n" * 300])
+def test_a_place_that_takes_no_record_is_refused_before_anything_is_embedded(tmp_path, capsys, monkeypatch, files, out):
+    model = write_onnx(tmp_path / "model.onnx")
+    (tmp_path / "file").touch()
+    (tmp_path / "folder.json").mkdir()
+    (tmp_path / "loop").symlink_to("loop")
+    pairs = [str(face_pairs(tmp_path / f"{name}.bin", 20)) for name in files]
+    monkeypatch.setattr("aroface.cli.evaluate.open_declared", lambda *_: pytest.fail("the model was opened"))
+    words = ["evaluate", "--model", str(model), "--benchmark", *pairs, "--out", str(tmp_path / out)]
+    assert main(words) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+
+
 @pytest.mark.parametrize("same", [np.ones(20, bool), np.arange(7) % 2 == 0])
 def test_errors_of_pairs_name_their_file(tmp_path, capsys, same):
     images = [encode_jpeg(IMAGES[number % 5], 95) for number in range(2 * len(same))]

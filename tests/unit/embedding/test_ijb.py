@@ -103,7 +103,10 @@ def test_features_keep_their_length_and_the_lists_lie_beside_them(features_dir, 
     np.testing.assert_array_equal(arrays["pairs"], found.pairs)
     np.testing.assert_array_equal(arrays["same"], found.same)
     assert arrays["pairs"].dtype == np.int32
-    assert features.index["layout"] == {"galleries": ["G1", "G2"]}
+    assert features.index["layout"] == {
+        "galleries": ["G1", "G2"],
+        "alignment": {"landmarks": "ijbc_name_5pts_score.txt"},
+    }
     for name, table in (*found.search.galleries.items(), ("probes", found.search.probes)):
         stored = arrays[name if name == "probes" else f"gallery_{name}"]
         np.testing.assert_array_equal(stored, np.stack([table.ids, table.subjects], axis=1))
@@ -112,7 +115,7 @@ def test_features_keep_their_length_and_the_lists_lie_beside_them(features_dir, 
 def test_a_generated_tree_becomes_a_record(features_dir):
     record = evaluate(features_dir)
     validate(record, "record")
-    assert record["protocol"] == {"name": "ijb", "version": 2, "options": OPTIONS}
+    assert record["protocol"] == {"name": "ijb", "version": 3, "options": OPTIONS}
     fars = [f"1e-{power}" for power in range(1, 7)]
     assert record["metrics"].keys() == {
         *(f"{kind}_at_far_{far}" for kind in ("tar", "tar_strict") for far in fars),
@@ -120,10 +123,9 @@ def test_a_generated_tree_becomes_a_record(features_dir):
         *(f"tpir_{kind}_at_fpir_{fpir}" for kind in ("legacy", "standard") for fpir in ("1e-1", "1e-2")),
     }  # fmt: skip
     for name, value in record["metrics"].items():
-        for interval in [name, f"{name}_binomial"] if name.startswith("tar") else [name]:
-            low, high = record["intervals"][interval]
-            assert 0 <= low <= high <= 1
-            assert interval == name or low <= value <= high
+        if name in record["intervals"]:
+            low, high = record["intervals"][name]
+            assert 0 <= low <= value <= high <= 1
     curves = record["curves"]
     for name, far in (("1e-1", 0.1), ("1e-2", 0.01)):  # of 18 impostors
         below = [
@@ -197,3 +199,18 @@ def test_a_protocol_on_data_of_another_kind_is_refused(tmp_path, protocol, kind)
     found = "ijb" if kind == "media" else "pairs"
     with pytest.raises(InputError, match=f"benchmarks.0: protocol {protocol} on {found}"):
         make_plan([Path("workflow/configs/tiny.yaml")], changes)
+
+
+def test_the_option_chooses_the_list_of_landmarks(tree: Path, tmp_path: Path):
+    tree = shutil.copytree(tree, tmp_path / "ijb")
+    (meta,) = tree.glob("meta/ijb?_name_5pts_score.txt")
+    lines = [line.split() for line in meta.read_text().splitlines()]
+    moved = [[name, *(str(float(value) + 9) for value in values[:10]), values[10]] for name, *values in lines]
+    meta.with_name(f"{meta.stem}_retina.txt").write_text("".join(f"{' '.join(each)}\n" for each in moved))
+    options = {"color": "RGB", "flip": False, "fusion": "sum", "alignment": "five_point"}
+    first = open_source(tree, options, 112)
+    other = open_source(tree, {**options, "landmarks": "name_5pts_score_retina"}, 112)
+    assert other.layout["alignment"]["landmarks"] == f"{meta.stem}_retina.txt"
+    assert not np.array_equal(first.images(0, 1), other.images(0, 1))
+    with pytest.raises(InputError, match=r"holds loose crops with landmarks; expected alignment 'gt_aligned'"):
+        open_source(tree, {**options, "alignment": "gt_aligned"}, 112)

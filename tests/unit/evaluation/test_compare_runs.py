@@ -1,20 +1,22 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import t, ttest_rel
 from tests.unit.evaluation.test_evaluate import OPTIONS, alternate, pair_features, store, tinyface_features
 
 from aroface.cli.main import main
 from aroface.embedding.feature_store import open_features
 from aroface.errors import InputError
-from aroface.evaluation.compare_runs import _compare, compare
+from aroface.evaluation.compare_runs import compare, compare_metrics, table
 from aroface.evaluation.evaluate import evaluate
 from aroface.evaluation.metrics.identification import retrieve
 from aroface.evaluation.metrics.verification import FOLDS, accuracy, correctly_classified, fold_numbers, pair_distances
-from aroface.evaluation.protocols.pairs import pair_metrics
-from aroface.evaluation.statistics import bootstrap
-from aroface.evaluation.statistics.weighted_metrics import WeightedMetrics
+from aroface.evaluation.statistics.jackknife import LeaveOut, covariance
+from aroface.evaluation.statistics.multiplicity import holm
+from aroface.evaluation.statistics.people_metrics import PeopleMetrics, mean_of_items
 
 SWEEP = {**OPTIONS, "metric": ["auc", "accuracy"]}
 
@@ -41,49 +43,81 @@ def two_searches(tmp_path):
 def test_values_are_those_of_the_records(two_pairs, two_searches):
     for first, second in (two_pairs, map(open_features, two_searches)):
         records = [evaluate(features.folder)["metrics"] for features in (first, second)]
-        rows = compare(first, second, replicates=20)
+        rows = compare(first, second)
         assert {row.metric for row in rows} == records[0].keys() - {"accuracy_std"}
         for row in rows:
             assert (row.first, row.second) == pytest.approx([record[row.metric] for record in records], abs=1e-12)
             assert row.difference == pytest.approx(records[1][row.metric] - records[0][row.metric], abs=1e-12)
 
 
-def test_both_runs_are_resampled_by_the_same_draws(two_pairs):
-    """Against replicates written out pair by pair (only metrics without folds know no place of a pair)."""
-    same = two_pairs[0].arrays["same"]
-    drawn = bootstrap.samples(
-        lambda weights: {"rows": [np.repeat(np.arange(120), row) for row in weights]}, same, 80, 3
-    )
-    distances = [pair_distances(each.values[0::2], each.values[1::2]) for each in two_pairs]
-    for name in ("auc", "eer", "tar_strict_at_far_1e-1"):
-        one, other = (
-            np.array([pair_metrics(each[rows], same[rows])[name] for rows in drawn["rows"].reshape(-1, 120)])
-            for each in distances
-        )
-        (row,) = compare(*two_pairs, [name], replicates=80, seed=3)
-        assert row.interval == pytest.approx(np.quantile(other - one, [0.025, 0.975]), abs=1e-9)
-        fewer = min(np.mean(other - one <= 1e-12), np.mean(other - one >= -1e-12))
-        assert row.p_value == pytest.approx(min(1, 2 * (80 * fewer + 1) / 81))
+def test_both_runs_are_measured_without_the_same_people(two_pairs):
+    """Against the records, which hold what was left out: the interval is Student's of the differences."""
+    records = [evaluate(features.folder)["jackknife"][0] for features in two_pairs]
+    for row in compare(*two_pairs):
+        left = np.subtract(*(np.array(record["values"][row.metric]) for record in reversed(records)))
+        reach = t.ppf(0.975, len(left) - 1) * np.sqrt(covariance(left, left))
+        assert row.interval == pytest.approx((row.difference - reach, row.difference + reach), abs=1e-8)
+        assert (row.p_value <= 0.05) == (row.interval[0] > 0 or row.interval[1] < 0)
 
 
 def test_a_run_does_not_differ_from_itself(two_pairs):
-    for row in compare(two_pairs[0], two_pairs[0], replicates=50):
-        assert row.difference == 0 and row.interval == (0, 0) and row.p_value == 1
-        assert row.discordance is None or (row.discordance.only_first, row.discordance.p_value) == (0, 1)
+    for row in compare(two_pairs[0], two_pairs[0]):
+        assert row.difference == 0 and row.p_value == row.adjusted == 1
+        assert row.interval[1] == -row.interval[0] and 0.01 < row.interval[1] < 0.07  # 60 people or more agree
+        assert row.discordance is None or (row.discordance.only_first, row.discordance.only_second) == (0, 0)
 
 
-def test_hits_of_searches_are_tested_exactly(two_searches):
+def test_features_without_numbers_of_images_take_those_of_the_other_run(two_pairs):
+    first, second = two_pairs
+    images = np.arange(240).reshape(-1, 2) // 3
+    numbered = replace(second, arrays={**second.arrays, "images": images})
+    expected = compare(replace(first, arrays={**first.arrays, "images": images}), numbered, ["auc"])
+    assert compare(first, numbered, ["auc"]) == expected != compare(first, second, ["auc"])
+    other = replace(first, arrays={**first.arrays, "images": images[::-1]})
+    with pytest.raises(InputError, match=r"images.npy: another array"):
+        compare(other, numbered)
+
+
+def test_hits_of_searches_are_counted(two_searches):
     first, second = map(open_features, two_searches)
     labels = [first.arrays[f"{side}_labels"] for side in ("probe", "gallery")]
     bad, good = (
         retrieve(each.values[:30], labels[0], each.values[30:], labels[1]).ranks <= 1 for each in (first, second)
     )
-    (row,) = compare(first, second, ["rank1"], replicates=200)
+    (row,) = compare(first, second, ["rank1"])
     only_bad, only_good = np.sum(bad & ~good), np.sum(good & ~bad)
     assert (row.discordance.only_first, row.discordance.only_second) == (only_bad, only_good)
-    assert row.discordance.p_value == pytest.approx(binomtest(only_bad, only_bad + only_good).pvalue)
     assert row.difference == pytest.approx((only_good - only_bad) / 30) and row.difference > 0.2
-    assert row.interval[0] > 0 and row.p_value == pytest.approx(2 / 201)
+    assert row.interval[0] > 0 and row.p_value == row.adjusted < 0.01
+
+
+def test_p_values_are_adjusted_for_the_metrics_that_are_compared(two_searches):
+    first, second = map(open_features, two_searches)
+    rows = compare(first, second)
+    assert [row.adjusted for row in rows] == holm([row.p_value for row in rows])
+    one, other = compare(first, second, ["rank1", "map"])
+    assert [one.adjusted, other.adjusted] == holm([one.p_value, other.p_value])
+
+
+def test_one_probe_a_person_is_the_paired_t_test():
+    rng = np.random.default_rng(1)
+    first, second = rng.random((2, 60))
+    (row,) = compare_metrics(*(mean_of_items({"map": each}, np.arange(60)) for each in (first, second)))
+    expected = ttest_rel(second, first)
+    assert row.p_value == pytest.approx(expected.pvalue, abs=1e-12)
+    assert row.interval == pytest.approx(tuple(expected.confidence_interval()), abs=1e-12)
+
+
+def test_a_metric_that_is_not_defined_without_somebody_has_no_test():
+    left = np.array([0.4, np.nan, 0.6])
+    rows = [
+        PeopleMetrics({"a": 0.5, "b": 0.5}, LeaveOut("people", 3, {"a": each, "b": left}), {})
+        for each in (np.array([0.4, 0.5, 0.6]), np.array([0.5, 0.5, 0.5]))
+    ]
+    defined, undefined = compare_metrics(*rows)
+    assert defined.adjusted == defined.p_value == pytest.approx(1)
+    assert np.isnan([*undefined.interval, undefined.p_value, undefined.adjusted]).all()
+    assert table([defined, undefined]).splitlines()[-1].split()[-2:] == ["none", "none"]
 
 
 def test_right_calls_are_what_accuracy_counts(two_pairs):
@@ -93,7 +127,7 @@ def test_right_calls_are_what_accuracy_counts(two_pairs):
     assert np.mean([right[folds == fold].mean() for fold in range(FOLDS)]) == pytest.approx(
         accuracy(distances, same)[0]
     )
-    (row,) = compare(*two_pairs, ["accuracy"], replicates=10)
+    (row,) = compare(*two_pairs, ["accuracy"])
     net = row.discordance.only_second - row.discordance.only_first
     assert net / 120 == pytest.approx(row.difference)
 
@@ -110,7 +144,7 @@ def test_the_undistorted_images_of_a_sweep_are_compared(tmp_path):
         ]
         folder = store(tmp_path / name, values, {"same": same}, "sensitivity", SWEEP, {"variants": variants})
         runs.append(open_features(folder))
-    rows = compare(*runs, replicates=30)
+    rows = compare(*runs)
     assert [row.metric for row in rows] == ["auc_hq", "accuracy_hq", "auc_r16", "accuracy_r16"]
     records = [evaluate(features.folder)["metrics"] for features in runs]
     assert [row.second for row in rows] == pytest.approx([records[1][row.metric] for row in rows])
@@ -118,23 +152,20 @@ def test_the_undistorted_images_of_a_sweep_are_compared(tmp_path):
 
 
 def test_p_values_of_equal_runs_are_uniform():
-    """One in twenty comparisons of equally good runs has p <= .05, whatever the items have in common."""
+    """One in twenty comparisons of equally good runs has p <= .05, though a person's probes have much in common."""
     rng = np.random.default_rng(0)
-    items, trials = 150, 400
-
-    def measure(hits):
-        return WeightedMetrics(np.zeros(items), lambda weights: {"rate": weights @ hits / items}, {"rate": hits})
-
-    found = []
-    for trial in range(trials):
-        hard = rng.random(items)
-        one, other = (measure(hard + rng.normal(0, 0.3, items) < 0.6) for _ in range(2))
-        (row,) = _compare(one, other, ["rate"], replicates=199, seed=trial)
-        found.append((row.p_value, row.discordance.p_value))
-    bootstrapped, exact = np.array(found).T
-    assert 0.02 < np.mean(bootstrapped <= 0.05) < 0.09
-    assert np.mean(exact <= 0.05) < 0.07
-    assert 0.35 < np.mean(bootstrapped <= 0.5) < 0.65
+    people, each, trials = 80, 12, 500
+    owners, found = np.repeat(np.arange(people), each), []
+    for _ in range(trials):
+        hard, own = rng.normal(size=people * each), rng.normal(size=(2, people))
+        one, other = (
+            mean_of_items({"rate": hard + skill[owners] + rng.normal(0, 0.5, people * each) < 0.5}, owners)
+            for skill in own
+        )
+        (row,) = compare_metrics(one, other)
+        found.append(row.p_value)
+    assert 0.03 < np.mean(np.array(found) <= 0.05) < 0.075
+    assert 0.44 < np.mean(np.array(found) <= 0.5) < 0.56
 
 
 @pytest.mark.parametrize(
@@ -165,11 +196,11 @@ def test_other_items_and_unknown_metrics_are_refused(two_pairs):
 
 
 def test_the_verb_prints_a_table(two_searches, capsys):
-    words = ["compare-runs", "--features", *map(str, two_searches), "--replicates", "100"]
+    words = ["compare-runs", "--features", *map(str, two_searches)]
     assert main([*words, "--metric", "rank1", "--metric", "map"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines if line] == ["A", "B", "metric", "rank1", "map"]
-    assert len(lines[-2].split()) == 8 and len(lines[-1].split()) == 7
+    assert [line.split()[0] for line in lines if line] == ["A", "B", "metric", "rank1", "map", "Intervals"]
+    assert len(lines[4].split()) == 10 and len(lines[5].split()) == 8
     assert main([*words, "--metric", "accuracy"]) == 2
     assert "no metric 'accuracy'" in capsys.readouterr().err
 
@@ -196,7 +227,7 @@ def surveillance(folder, noise):
 def test_surveillance_searches_are_compared(tmp_path):
     folders = [surveillance(tmp_path / name, noise) for name, noise in (("bad", 1.6), ("good", 0.4))]
     records = [evaluate(folder)["metrics"] for folder in folders]
-    rows = compare(*map(open_features, folders), replicates=60)
+    rows = compare(*map(open_features, folders))
     assert [row.metric for row in rows] == list(records[0])
     assert [row.second for row in rows] == pytest.approx(list(records[1].values()))
     for row in rows:

@@ -59,8 +59,16 @@ def test_pairs_that_are_easily_told_apart(tmp_path):
     assert record["metrics"]["accuracy"] == 1
     assert record["metrics"]["eer"] == 0
     assert record["metrics"]["tar_strict_at_far_1e-3"] == 1
-    assert record["counts"] == {"pairs": 200, "genuine": 100, "impostors": 100, "bootstrap_replicates": 1000}
-    assert record["intervals"]["auc"] == [1, 1]
+    assert record["counts"] == {"pairs": 200, "genuine": 100, "impostors": 100, "people": 300}
+    assert record["intervals"]["auc"] == [pytest.approx(0.025 ** (1 / 300)), 1]
+    assert record["intervals"]["tar_strict_at_far_1e-3"] == [pytest.approx(0.025 ** (1 / 100)), 1]
+    assert record["resolution"] == {
+        "accuracy": 1 / 200, "tar_at_far_1e-3": 0.01, **{f"tar_strict_at_far_1e-{n}": 0.01 for n in (1, 2, 3)}
+    }  # fmt: skip
+    (jackknife,) = record["jackknife"]
+    assert (jackknife["unit"], jackknife["units"]) == ("people", 300)
+    assert jackknife["values"].keys() == record["intervals"].keys()
+    assert {len(values) for values in jackknife["values"].values()} == {100}
     curve = record["curves"]["tar_far"]
     assert (curve["far"][0], curve["far"][-1], curve["impostors"]) == (0.01, 1, 100)
     assert set(curve["tar"]) == {1}
@@ -79,19 +87,11 @@ def test_intervals_hold_the_value_and_narrow_with_more_pairs(tmp_path):
     for pairs in (100, 1600):
         first, second, same = pair_features(pairs, noise=1.2)
         record = evaluate(store(tmp_path / str(pairs), alternate(first, second), {"same": same}, "pairs"))
-        exact = {f"tar_strict_at_far_1e-{digit}_binomial" for digit in (1, 2, 3)}
-        assert record["intervals"].keys() == (record["metrics"].keys() - {"accuracy_std"}) | exact
+        assert record["intervals"].keys() == record["metrics"].keys() - {"accuracy_std"}
         low, high = record["intervals"]["auc"]
         assert low < record["metrics"]["auc"] < high < 1
         widths.append(high - low)
-    assert 3 < widths[0] / widths[1] < 5.5
-
-
-def test_exact_intervals_of_tar_do_not_vanish_at_one(tmp_path):
-    first, second, same = pair_features(200, noise=0.01)
-    intervals = evaluate(store(tmp_path, alternate(first, second), {"same": same}, "pairs"))["intervals"]
-    assert intervals["tar_strict_at_far_1e-3"] == [1, 1]
-    assert intervals["tar_strict_at_far_1e-3_binomial"] == [pytest.approx(0.025 ** (1 / 100)), 1]
+    assert 3 < widths[0] / widths[1] < 6.5
 
 
 def test_record_names_all_that_it_depends_on(tmp_path):
@@ -103,7 +103,7 @@ def test_record_names_all_that_it_depends_on(tmp_path):
     assert json.loads(out.read_text()) == record
     assert record["run"] == CHECKPOINT["run"] and record["experiment"] == CHECKPOINT["experiment"]
     assert record["benchmark"] == "faces"
-    assert record["protocol"] == {"name": "pairs", "version": 2, "options": OPTIONS}
+    assert record["protocol"] == {"name": "pairs", "version": 3, "options": OPTIONS}
     provenance = record["provenance"]
     assert provenance["weights_sha256"] == "a" * 64 and provenance["benchmark_manifest_hash"] == "b" * 64
     assert provenance["recipe"] == {"epochs": 2} and provenance["data"] == CHECKPOINT["data"]
@@ -160,12 +160,13 @@ def test_tinyface_search(tmp_path):
     metrics = record["metrics"]
     assert 0.2 < metrics["rank1"] < metrics["rank5"] < metrics["rank20"] < 1
     assert metrics["rank1"] <= metrics["map"] <= metrics["rank5"]
+    assert 0 < metrics["map_trapezoid"] < metrics["map"]
     assert record["counts"] == {
         "probes": 30,
         "probes_with_mate": 30,
+        "people": 25,
         "gallery": 225,
         "distractors": 200,
-        "bootstrap_replicates": 1000,
     }
     low, high = record["intervals"]["rank1"]
     assert low < metrics["rank1"] < high
@@ -176,7 +177,7 @@ def test_probes_without_a_mate_do_not_count(tmp_path):
     arrays["probe_labels"] = np.where(np.arange(30) < 10, 999, arrays["probe_labels"])
     record = evaluate(store(tmp_path, values, arrays, "tinyface"))
     assert record["counts"]["probes_with_mate"] == 20
-    assert record["metrics"] == {"rank1": 1, "rank5": 1, "rank20": 1, "map": 1}
+    assert record["metrics"] == {"rank1": 1, "rank5": 1, "rank20": 1, "map": 1, "map_trapezoid": 1}
 
 
 def test_a_gallery_without_any_mate_is_refused(tmp_path):
@@ -238,7 +239,7 @@ def test_embeddings_that_do_not_distinguish_images_are_refused(tmp_path, kind, r
         with pytest.raises(InputError, match="distinguish images: the squared distances of all 200 pairs are"):
             PROTOCOLS[protocol].evaluate(open_features(folder))
         with pytest.raises(InputError, match=r"expected a difference of more than one threshold step, 0\.01; "):
-            compare(*[open_features(folder)] * 2, replicates=2)
+            compare(*[open_features(folder)] * 2)
     else:
         outcome = PROTOCOLS[protocol].evaluate(open_features(folder))
         name = "accuracy" if protocol == "pairs" else "accuracy_hq"

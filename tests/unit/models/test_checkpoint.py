@@ -1,5 +1,7 @@
 import errno
 import os
+import pickle
+import random
 import re
 import zipfile
 from pathlib import Path
@@ -279,6 +281,8 @@ def test_an_average_beside_the_weights_is_not_taken_for_them(tmp_path, small, ca
     torch.save({"model": state, "model_ema": average}, tmp_path / "model.pt")
     assert torch.equal(load_released(tmp_path / "model.pt").state["conv1.weight"], state["conv1.weight"])
     assert "model.pt: weights are taken from 'model', not from 'model_ema'\n" in capsys.readouterr().err
+    assert load_released(tmp_path / "model.pt").classifier is None, "no layer of the average is taken for one"
+    assert "classifier" not in capsys.readouterr().err
     torch.save({"ema": average}, tmp_path / "model.pt")
     assert not load_released(tmp_path / "model.pt").state["conv1.weight"].any()
     assert capsys.readouterr().err == ""
@@ -375,9 +379,72 @@ def test_a_pickled_model_is_told_from_weights(tmp_path, small):
     torch.save(small, tmp_path / "model.pt")
     with pytest.raises(InputError, match=r"a pickled object of aroface\.models\.iresnet\.IResNet.*save its state_dict"):
         load_released(tmp_path / "model.pt")
-    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "script.pt")
-    with pytest.raises(InputError, match=r"script\.pt: a TorchScript program, not weights; .*export that to ONNX"):
-        load_released(tmp_path / "script.pt")
+
+
+class Wrapped(torch.nn.Module):
+    """A backbone with something before it, as people trace it."""
+
+    def __init__(self, backbone):
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, images):
+        return torch.nn.functional.normalize(self.backbone(images))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_weights_of_a_torchscript_program_are_read_and_nothing_of_it_runs(tmp_path, small, monkeypatch):
+    images = torch.zeros(1, 3, 112, 112)
+    torch.jit.trace(Wrapped(small).eval(), images).save(tmp_path / "traced.pt")
+    monkeypatch.setattr(torch.jit, "load", None)
+    found = load_released(tmp_path / "traced.pt")
+    assert found.arch == "r8s4"
+    assert all(torch.equal(found.state[name], value) for name, value in small.state_dict().items())
+    torch.jit.save(torch.jit.freeze(torch.jit.trace(small.eval(), images)), tmp_path / "frozen.pt")
+    with pytest.raises(
+        InputError, match=r"frozen\.pt: a TorchScript program, without named weights; .*export that to ON"
+    ):
+        load_released(tmp_path / "frozen.pt")
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), tmp_path / "linear.pt")
+    with pytest.raises(InputError, match=r"linear\.pt: no backbone that is known here: 2 tensors"):
+        load_released(tmp_path / "linear.pt")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("change", range(24))
+def test_a_damaged_torchscript_program_is_one_line(tmp_path, small, change):
+    torch.jit.trace(small.eval(), torch.zeros(1, 3, 112, 112)).save(tmp_path / "traced.pt")
+    rng = random.Random(change)
+    with zipfile.ZipFile(tmp_path / "traced.pt") as whole, zipfile.ZipFile(tmp_path / "damaged.pt", "w") as damaged:
+        for name in whole.namelist():
+            content = bytearray(whole.read(name))
+            if name.endswith("data.pkl"):
+                for _ in range(1 + change):
+                    content[rng.randrange(len(content))] = rng.randrange(256)
+            damaged.writestr(name, bytes(content))
+    try:
+        load_released(tmp_path / "damaged.pt")
+    except InputError as error:
+        assert len(str(error).splitlines()) == 1 and len(str(error)) < 700
+
+
+class _Reduced:
+    """An object that a program may not make."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+def test_nothing_in_a_torchscript_program_is_executed(tmp_path):
+    with zipfile.ZipFile(tmp_path / "made_up.pt", "w") as file:
+        file.writestr("made_up/data.pkl", pickle.dumps({"weight": _Reduced(tmp_path / "touched")}, protocol=2))
+        file.writestr("made_up/constants.pkl", pickle.dumps(()))
+    with pytest.raises(InputError, match="a TorchScript program"):
+        load_released(tmp_path / "made_up.pt")
+    assert not (tmp_path / "touched").exists()
 
 
 def squeezed(source: Path, target: Path, *, filled: int = 0) -> None:
@@ -496,7 +563,7 @@ def test_checking_repeated_values_computes_what_the_file_holds(tmp_path, monkeyp
     assert set(checked) == {1}
 
 
-def test_nothing_in_a_released_file_is_executed(tmp_path):
+def test_nothing_in_a_foreign_file_is_executed(tmp_path):
     touched = tmp_path / "touched"
     torch.save({"conv1.weight": _Executed(touched)}, tmp_path / "model.pt")
     with pytest.raises(InputError, match="holds no tensor"):

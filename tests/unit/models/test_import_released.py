@@ -10,8 +10,10 @@ import onnx
 import pytest
 import torch
 from tests.unit.models.test_checkpoint import ir_state
+from torch import nn
 
 from aroface.cli.main import main
+from aroface.datasets.registry import read_checkpoints
 from aroface.embedding.embedder import load_embedder
 from aroface.errors import InputError
 from aroface.files import read_json, sha256_file, write_json
@@ -20,6 +22,7 @@ from aroface.models.import_released import import_checkpoint
 from aroface.models.info import architectures, describe
 from aroface.models.registry import ARCHITECTURES, build
 from external_models import write_onnx
+from repository import REGISTRIES
 
 
 class _Callback:
@@ -189,10 +192,21 @@ def test_a_trained_run_is_described_with_its_recipe(tmp_path, state):
     assert lines[-1].endswith("recipe " + "a" * 64)
 
 
-def test_every_architecture_is_listed(capsys):
-    assert main(["model", "list"]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines == architectures()
+def test_every_architecture_and_every_released_checkpoint_is_listed(tmp_path, capsys):
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints/topofr_ms1mv2_r100.pt").touch()
+    assert main(["model", "list", "--data-dir", str(tmp_path)]) == 0
+    whole = capsys.readouterr().out.splitlines()
+    lines = architectures()
+    assert whole[: len(lines) + 1] == [*lines, ""]
+    released = {line.split()[0]: line for line in whole[len(lines) + 1 :]}
+    assert [*released][1:] == [*read_checkpoints(REGISTRIES / "checkpoints.yaml")]
+    assert released["topofr_ms1mv2_r100"].endswith("  there")
+    assert released["arcface_aroface_ms1mv2_r100"].split()[4] == "zoo_arcface_ms1mv2_r100"
+    assert "checkpoints/arcface_aroface_ms1mv2_r100.pt is missing in" in released["arcface_aroface_ms1mv2_r100"]
+    assert released["magface_ms1mv2_r100"].count("aroface data fetch magface_ms1mv2_r100. Its batch norms") == 1
+    assert "see https://github.com/fdbtrs/ElasticFace. The page links" in released["elasticface_arc_ms1mv2_r100"]
+    assert "CosFace with a margin of .4" in released["zoo_combined_webface4m_r100"]
     assert [line.split()[0] for line in lines[1:]] == list(ARCHITECTURES)
     assert "65,156,160" in next(line for line in lines if line.startswith("r100"))
 
@@ -228,7 +242,7 @@ def test_whatever_an_onnx_file_says_is_printable(tmp_path, capsys, text):
     onnx.save(model, tmp_path / "model.onnx")
     assert main(["model", "info", str(tmp_path / "model.onnx")]) == 0
     lines = capsys.readouterr().out.split("\n")
-    assert len(lines) == 8 and all(line.isprintable() and len(line) < 400 for line in lines)
+    assert len(lines) == 10 and all(line.isprintable() and len(line) < 400 for line in lines)
 
 
 def test_an_ir_network_that_does_not_tell_its_colours_is_described_but_not_imported(tmp_path, capsys):
@@ -247,12 +261,19 @@ def test_magfaces_wrapping_asks_for_what_its_networks_take(tmp_path, state, caps
     assert main(words) == 2
     assert "expected --color BGR --mean 0 --std 255" in capsys.readouterr().err
     assert main([*words, "--color", "BGR", "--mean", "0", "--std", "255"]) == 0
-    assert capsys.readouterr().err == "left out: 1, tensors that are no part of the backbone: fc.weight\n"
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert "classifier     9 classes in classifier.safetensors, of magface.pth: state_dict.fc.weight" in printed.out
     form = read_json(tmp_path / "run/checkpoint.json")["input"]
     assert form == {"size": 112, "color": "RGB", "mean": 0.0, "std": 255.0}
+    assert main([*words, "--color", "BGR"]) == 0
+    assert read_json(tmp_path / "run/checkpoint.json")["input"] == form, "the layout says how pixels are normalised"
     images = _faces()
     model = build("r8s4", 16).eval()
     model.load_state_dict(state)
+    for part in model.modules():
+        if isinstance(part, nn.BatchNorm1d | nn.BatchNorm2d):
+            part.eps = 2e-5  # as in MagFace's networks
     with torch.inference_mode():
         expected = model(torch.tensor(images[..., ::-1].copy()).permute(0, 3, 1, 2).float() / 255).numpy()
     found = load_embedder(tmp_path / "run", "cpu").embed(images, flip=False)

@@ -247,6 +247,7 @@ def test_the_schema_knows_the_backbones_heads_and_options_of_the_code() -> None:
     properties = schema["properties"]
     optional = {"low_quality", "sample_rate", "batch_norm", "gradient_compression", "growth_interval", "tf32"}
     optional |= {"backbone", "class_weights", "autocast", "last_batch", "images_per_pass", "class_update", "class_draw"}
+    optional |= {"start"}
     assert set(properties) == {*schema["required"]} | optional == {field.name for field in fields(Recipe)}
     assert {field.name for field in fields(Recipe) if field.default is not MISSING} == optional
     assert properties["arch"]["enum"] == list(ARCHITECTURES)

@@ -119,6 +119,38 @@ def test_figures_that_nothing_could_fill_are_left_out(monkeypatch: pytest.Monkey
     assert products(monkeypatch, tmp_path, "workflow/configs/released.yaml", str(mine)).figures == {}
 
 
+def test_a_figure_may_show_what_was_trained_on_some_sets_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    paper = products(monkeypatch, tmp_path, "workflow/configs/released.yaml")
+    shown = {name: {path.parent.name for path in paper.figure_inputs(name)} for name in paper.figures}
+    assert {*paper.figures} == {"fae", "fae_ms1mv2", "fae_ms1mv3", "fae_webface"}
+    assert shown["fae"] == {*paper.plan.runs}, "one figure has all released weights"
+    assert shown["fae"] == shown["fae_ms1mv2"] | shown["fae_ms1mv3"] | shown["fae_webface"]
+    assert all("-ms1mv3-" in name for name in shown["fae_ms1mv3"]) and len(shown["fae_ms1mv3"]) == 3
+    assert "--benchmark fae --trained-on webface4m webface12m --out " in paper.figure_arguments("fae_webface")
+    assert "share no recipe" in paper.figure_arguments("fae")
+    mine = tmp_path / "mine.yaml"
+    for trained_on, line in (
+        ("[ms1mv4]", "figures.0.trained_on.0: no experiment is trained on 'ms1mv4'; expected one of ms1mv2, ms1mv3"),
+        ("[]", "figures.0"),
+    ):
+        mine.write_text(f"figures: [{{name: fae, kind: fae, trained_on: {trained_on}}}]\n")
+        with pytest.raises(InputError, match=re.escape(line)):
+            products(monkeypatch, tmp_path, "workflow/configs/released.yaml", str(mine))
+
+
+def test_a_released_checkpoint_has_a_name_that_tells_it_from_others(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    plan = products(monkeypatch, tmp_path, "workflow/configs/released.yaml").plan
+    assert plan.labels["arcface [R100 zoo]"] == "ArcFace (R100 zoo)"
+    assert plan.labels["arcface [CVLface]"] == "ArcFace (CVLface)"
+    assert plan.labels["adaface"] == "AdaFace" and plan.labels["topofr_cosface"] == "TopoFR (CosFace)"
+    assert plan.labels["sphereface [R100 zoo]"] == "SphereFace (R100 zoo)"
+    (magface,) = (run for run in plan.runs.values() if run.experiment.variant == "magface")
+    assert " --mean=0 --std=255 " in magface.import_arguments
+    assert magface.entry()["released"] | {"mean": 0, "std": 255} == magface.entry()["released"]
+    (onnx,) = (run for run in plan.runs.values() if run.name.startswith("arcface-ms1mv3-r100-released-"))
+    assert onnx.import_arguments.split()[0].endswith(".onnx")
+
+
 def test_a_figure_of_trainings_shows_no_benchmark(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     mine = tmp_path / "mine.yaml"
     mine.write_text("figures: [{name: t, kind: training, benchmark: fae}]\n")

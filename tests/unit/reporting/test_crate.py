@@ -17,6 +17,7 @@ from aroface.reporting.crate import Software, write_crate
 from aroface.reporting.html_report.data import ReportedDataSet
 from aroface.reporting.html_report.page import Material, write_report
 from aroface.reporting.html_report.runs import ReportedRun
+from aroface.reporting.records import load_records
 from made_up_records import write_record
 from made_up_tables import fill_table
 from repository import ROOT
@@ -141,6 +142,50 @@ def test_actions_say_what_was_made_from_what(made: Material, software: Software)
     assert {"@id": "data/own-eeeeeeee/"} in evaluated["object"]
     assert f"#import-{made.runs[-1].name}" in actions
     assert all("SoftwareApplication" in types(entities[each["instrument"]["@id"]]) for each in (trained, evaluated))
+
+
+@pytest.mark.parametrize("pattern", ["records/*/*.json", "runs/*/checkpoint.json", "runs/*/model.*", "recipes/*.json"])
+@pytest.mark.parametrize("moment", ["after the records are read", "while it is hashed"])
+def test_files_that_go_meanwhile_are_not_named(
+    made: Material, software: Software, monkeypatch: pytest.MonkeyPatch, pattern: str, moment: str
+):
+    """The workflow removes a file before it makes it anew."""
+    going = sorted(made.results.glob(pattern))[0]
+
+    def read(*arguments: Any) -> Any:
+        found = load_records(*arguments)
+        if moment.startswith("after"):
+            going.unlink()
+        return found
+
+    def hashed(path: Path) -> str:
+        if path == going:
+            going.unlink()
+        return sha256_file(path)
+
+    monkeypatch.setattr("aroface.reporting.crate.load_records", read)
+    monkeypatch.setattr("aroface.reporting.crate.sha256_file", hashed)
+    write_report(made, made.results / "report.html")
+    write_crate(made, software, made.results / NAME)
+    _, entities = crate(made.results / NAME)
+    for entity in entities.values():
+        for reference in references([value for key, value in entity.items() if not key.startswith("@")]):
+            assert reference in entities or reference == "https://w3id.org/ro/crate/1.1"
+    gone = not going.exists()
+    assert gone or going.name.startswith("model."), "of weights the hash is written down"
+    assert any(unquote(name).endswith(f"{going.parent.name}/{going.name}") for name in entities) != gone
+
+
+def test_a_record_that_goes_meanwhile_does_not_end_the_report(made: Material, monkeypatch: pytest.MonkeyPatch):
+    def read(*arguments: Any) -> Any:
+        found = load_records(*arguments)
+        for record in found[:2]:
+            record.path.unlink(missing_ok=True)
+        return found
+
+    monkeypatch.setattr("aroface.reporting.html_report.page.load_records", read)
+    write_report(made, made.results / "report.html")
+    assert (made.results / "report.html").exists()
 
 
 def test_terms_of_others_are_said_and_nobody_is_invented(made: Material, software: Software):

@@ -7,14 +7,14 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 from tests.unit.reporting.tables.test_ijbs import LINES
 from tests.unit.reporting.test_document import latex as latex  # the fixture
 
 from aroface.reporting.document import compile_document
 from aroface.reporting.tables.render import write_table
 from aroface.reporting.tables.spec import read_spec
-from made_up_records import write_record
-from made_up_tables import fill_table
+from made_up_tables import fill_experiment, fill_table
 from rendered import body, numbers
 from repository import SPECS
 
@@ -27,13 +27,10 @@ NAMES = sorted(path.stem for path in SPECS.glob("*.yaml"))
 def test_a_table_fits_in_every_mode(tmp_path: Path, name: str):
     spec = SPECS / f"{name}.yaml"
     records = tmp_path / "records"
-    if name == "lfw":  # has a row for each experiment
-        for method, value in (("arcface", 0.9123), ("arcface_aroface", 0.9345)):
+    if read_spec(spec).rows is None:  # a row for each experiment
+        for method, value in (("arcface", 0.5123), ("arcface_aroface", 0.5345)):
             for seed in range(3):
-                for column in read_spec(spec).columns:
-                    place = {"benchmark": column.benchmark or "", "protocol": "pairs", "seed": seed}
-                    if column.benchmark:
-                        write_record(records, method, {"accuracy": value + seed / 300}, **place)
+                fill_experiment(records, yaml.safe_load(spec.read_text()), method, value + seed / 300, seed)
     else:
         fill_table(records, spec)
     fragments = []

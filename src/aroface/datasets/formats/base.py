@@ -36,6 +36,7 @@ class Findings:
         noted: Results of the other checks, the unusual ones among them.
         corrupt: Images that cannot be used, each with its place and the reason.
         left_out: Summary of the images that the set's lists leave out.
+        image_size: Width and height of an image in pixels, where no file of the set states it.
     """
 
     counts: dict[str, int]
@@ -43,6 +44,7 @@ class Findings:
     noted: dict[str, str] = field(default_factory=dict)
     corrupt: list[str] = field(default_factory=list)
     left_out: dict[str, KindSummary] = field(default_factory=dict)
+    image_size: tuple[int, int] | None = None
 
 
 class SetFormat(ABC):
@@ -107,6 +109,10 @@ class SetFormat(ABC):
         from aroface.datasets.manifest import sample_identity
 
         return sample_identity(*self.files(data))
+
+    def chosen(self, data: Path, options: Mapping[str, Any]) -> Path:
+        """Part of a set that is the set of a benchmark with these options; all of it, but for a few layouts."""
+        return data
 
     def image_count(self, counts: Mapping[str, int]) -> int:
         """Number of images of a set with these counts; 0 where they do not tell."""

@@ -5,13 +5,18 @@ Layout: in ``meta/`` the lists ``{ijbb,ijbc}_face_tid_mid.txt`` (image, template
 in ``loose_crop/``. For the search among many, ``…_1N_gallery_{S1,S2}.csv`` of IJB-B or ``…_{G1,G2}.csv`` of IJB-C and
 ``…_1N_probe_mixed.csv`` (template, subject, …). A loose crop with an EXIF orientation is turned before it is aligned,
 as ``cv2.imread`` of the released script does. Source: insightface ``recognition/_evaluation_/ijb``.
+
+The release has further lists of landmarks, ``…_name_5pts_score_retina.txt`` and ``…_name_box_score_5pts.txt`` (image,
+box, score, x1 y1 … x5 y5), which the option ``landmarks`` of a benchmark chooses; insightface's script reads the first.
+NIST's own release of the benchmarks is the format of :mod:`aroface.datasets.formats.ijb_release`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +34,7 @@ from aroface.datasets.formats.text_tables import (
 )
 from aroface.errors import InputError
 from aroface.faces.geometry import TEMPLATE_SIZE
-from aroface.files import write_text
+from aroface.files import atomic_open, write_text
 
 IMAGES = "loose_crop"
 GALLERIES = {"ijbb": ("S1", "S2"), "ijbc": ("G1", "G2")}
@@ -43,6 +48,12 @@ _POINTS = Form(
         ("score", "number"),
     )
 )
+LANDMARKS = ("name_5pts_score", "name_5pts_score_retina", "name_box_score_5pts")
+"""Lists of landmarks, as the option ``landmarks`` names them; the first is the one of the released script."""
+
+_BOX_LIST = LANDMARKS[2]
+_BOX_FORM = "name, box of four, score, x1 y1 … x5 y5"
+_BOX_COLUMNS = (16, 17)  # name, box, score and points, with or without one more column before the box
 _PAIRS = Form((("template", "integer"), ("template", "integer"), ("label", "integer")))
 _SEARCH = Form((("template", "integer"), ("subject", "integer")), commas=True, header=True)
 _HEADER = "TEMPLATE_ID,SUBJECT_ID,FILENAME"
@@ -154,6 +165,17 @@ class IJBFace:
     score: float
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class ListedFace:
+    """Lines of an image in the lists; the fields as in `Faces`."""
+
+    name: str
+    template: int
+    medium: int
+    landmarks: npt.ArrayLike
+    score: float
+
+
 class IJBFormat(SetFormat):
     """A tree of IJB-B or IJB-C."""
 
@@ -163,7 +185,7 @@ class IJBFormat(SetFormat):
 
     def matches(self, data: Path) -> bool:
         """Return whether the tree has the list of faces of a benchmark."""
-        return any(_list(data, benchmark, "face_tid_mid.txt").exists() for benchmark in GALLERIES)
+        return is_ijb(data)
 
     def files(self, data: Path) -> tuple[Path, list[str]]:
         """Lists of the benchmark, and the folder of images."""
@@ -173,6 +195,7 @@ class IJBFormat(SetFormat):
     def facts(self, data: Path) -> dict[str, object]:
         """See :class:`SetFormat`."""
         tree = read_ijb(data)
+        there = [name for name in LANDMARKS if _list(data, tree.faces.benchmark, f"{name}.txt").exists()]
         facts: dict[str, object] = {
             "benchmark": tree.faces.benchmark,
             "images": len(tree.faces),
@@ -181,6 +204,8 @@ class IJBFormat(SetFormat):
             "pairs": len(tree.same),
             "genuine": int(tree.same.sum()),
         }
+        if len(there) > 1:
+            facts["lists of landmarks"] = ", ".join(there)
         if tree.search is not None:
             facts |= {f"gallery {name}": len(gallery) for name, gallery in tree.search.galleries.items()}
             facts["probes"] = len(tree.search.probes)
@@ -211,6 +236,11 @@ class IJBFormat(SetFormat):
 
         check_images(findings, len(faces), lambda number: read_file(faces.path(number)), face, threads)
         return findings
+
+
+def is_ijb(folder: Path) -> bool:
+    """Return whether a folder looks like a tree of IJB-B or IJB-C."""
+    return any(_list(folder, benchmark, "face_tid_mid.txt").exists() for benchmark in GALLERIES)
 
 
 def aligned_face(data: bytes, file: Path, landmarks: npt.ArrayLike, size: int) -> Pixels:
@@ -249,29 +279,50 @@ def check_ijb_labels(data: Path, tree: IJB) -> None:
         check_mates(bool(np.isin(probes, enrolled).any()), len(probes), data)
 
 
-def read_ijb(folder: Path) -> IJB:
+def read_ijb(folder: Path, landmarks: str | None = None) -> IJB:
     """Read all lists of a tree.
+
+    Args:
+        folder: Root of the tree.
+        landmarks: One of `LANDMARKS`; None takes the first.
 
     Raises:
         InputError: A list is missing, empty or malformed, or names what another does not know.
     """
-    faces = read_faces(folder)
+    faces = read_faces(folder, landmarks)
     pairs, same = read_template_pairs(folder, faces)
     return IJB(faces, pairs, same, read_search(folder, faces))
 
 
-def read_faces(folder: Path) -> Faces:
+def landmark_list(folder: Path, landmarks: str | None = None) -> Path:
+    """Path of a list of landmarks, which need not exist.
+
+    Args:
+        folder: Root of the tree.
+        landmarks: One of `LANDMARKS`; None takes the first.
+
+    Raises:
+        InputError: The folder is no tree.
+    """
+    return _list(folder, _benchmark(folder), f"{landmarks or LANDMARKS[0]}.txt")
+
+
+def read_faces(folder: Path, landmarks: str | None = None) -> Faces:
     """Read the lists of images with their templates, media and landmarks.
 
     The landmarks may be listed in another order than the templates. Missing images show when they are read.
+
+    Args:
+        folder: Root of the tree.
+        landmarks: One of `LANDMARKS`; None takes the first.
 
     Raises:
         InputError: A list is missing, empty or malformed, or one has a name that the other lacks.
     """
     benchmark = _benchmark(folder)
-    path, points_path = (_list(folder, benchmark, name) for name in ("face_tid_mid.txt", "name_5pts_score.txt"))
+    path, points_path = _list(folder, benchmark, "face_tid_mid.txt"), landmark_list(folder, landmarks)
     names, templates, media = read_columns(path, _FACES)
-    point_names, *values = read_columns(points_path, _POINTS)
+    point_names, *values = _read_boxed(points_path) if landmarks == _BOX_LIST else read_columns(points_path, _POINTS)
     odd = plain_names(names.tolist())
     if odd is not None:
         raise row_error(path, _FACES, odd, f"the name is {names[odd]!r:.60}", expected=f"a file name in {IMAGES}")
@@ -359,23 +410,79 @@ def write_ijb(
     if search is not None and tuple(search.galleries) != GALLERIES[benchmark]:
         raise ValueError(f"galleries {', '.join(search.galleries)}, expected {', '.join(GALLERIES[benchmark])}")
     (folder / IMAGES).mkdir(parents=True, exist_ok=True)
-    listed, points, images = [], [], dict[int, list[str]]()
+    listed = []
     for number, face in enumerate(faces, start=1):
         name = f"{number}.jpg"
         (folder / IMAGES / name).write_bytes(face.jpeg)
-        images.setdefault(face.template, []).append(name)
-        listed.append(f"{name} {face.template} {face.medium}")
-        values = np.append(np.asarray(face.landmarks, np.float32).ravel(), np.float32(face.score))
-        points.append(" ".join([name, *map(str, values)]))
-    _write_lines(_list(folder, benchmark, "face_tid_mid.txt"), listed)
-    _write_lines(_list(folder, benchmark, "name_5pts_score.txt"), points)
-    rows = zip(pairs.tolist(), same.tolist(), strict=True)
-    labelled = [f"{first} {second} {int(genuine)}" for (first, second), genuine in rows]
-    _write_lines(_list(folder, benchmark, "template_pair_label.txt"), labelled)
+        listed.append(ListedFace(name, face.template, face.medium, face.landmarks, face.score))
+    return write_lists(folder, benchmark, listed, [(pairs, same)], search)
+
+
+def write_lists(
+    folder: Path,
+    benchmark: str,
+    faces: Sequence[ListedFace],
+    pairs: Iterable[tuple[Int64, Bools]],
+    search: IdentificationProtocol | None = None,
+) -> dict[str, int]:
+    """Write the lists of a tree whose images are there.
+
+    Args:
+        folder: Root of the tree.
+        benchmark: Name of the benchmark, ``ijbb`` or ``ijbc``.
+        faces: Lines of the lists of images.
+        pairs: Pairs of templates, int64 (P, 2), and their labels, bool (P,), some at a time.
+        search: Galleries under the names in `GALLERIES`, and probes.
+
+    Returns:
+        Numbers of images, templates and pairs.
+    """
+    images: dict[int, list[str]] = {}
+    for face in faces:
+        images.setdefault(face.template, []).append(face.name)
+    lines = (f"{face.name} {face.template} {face.medium}" for face in faces)
+    _write_lines(_list(folder, benchmark, "face_tid_mid.txt"), lines)
+    _write_lines(_list(folder, benchmark, "name_5pts_score.txt"), map(_points_line, faces))
+    compared = _write_pairs(_list(folder, benchmark, "template_pair_label.txt"), pairs)
     if search is not None:
         for part, templates in (*search.galleries.items(), (None, search.probes)):
             _write_lines(_search_list(folder, benchmark, part), [_HEADER, *_search_rows(templates, images)])
-    return {"images": len(listed), "templates": len(images), "pairs": len(labelled)}
+    return {"images": len(faces), "templates": len(images), "pairs": compared}
+
+
+def _points_line(face: ListedFace) -> str:
+    values = np.append(np.asarray(face.landmarks, np.float32).ravel(), np.float32(face.score))
+    return " ".join([face.name, *map(str, values)])
+
+
+def _write_pairs(path: Path, parts: Iterable[tuple[Int64, Bools]]) -> int:
+    """Write a list of pairs of millions of lines, some at a time; return their number."""
+    count = 0
+    with atomic_open(path) as file:
+        for pairs, same in parts:
+            rows = zip(pairs.tolist(), same.tolist(), strict=True)
+            file.writelines(f"{first} {second} {int(genuine)}\n".encode() for (first, second), genuine in rows)
+            count += len(same)
+    return count
+
+
+def _read_boxed(path: Path) -> list[npt.NDArray[Any]]:
+    """Columns of a list with boxes, in the order of the list without: names, coordinates of the points, score.
+
+    The last ten columns are the points and the one before them the score; commas or spaces stand between them.
+    """
+    if not path.is_file():
+        raise InputError("no such file", file=path)
+    with open(path, "rb") as file:
+        first = file.readline(1 << 16)
+    commas = b"," in first
+    count = len(first.split(b",") if commas else first.split())
+    if count not in _BOX_COLUMNS:
+        raise InputError(f"{count} columns", file=path, where="line 1", expected=_BOX_FORM)
+    numbers = tuple((f"column {number}", "number") for number in range(2, count + 1))
+    form = Form((("name", "text"), *cast("Any", numbers)), commas=commas)
+    names, *values = read_columns(path, form)
+    return [names, *values[-10:], values[-11]]
 
 
 def _list(folder: Path, benchmark: str, name: str) -> Path:

@@ -4,8 +4,11 @@ Layout: ``protocols/`` has ``cs6_metadata.csv`` (subject, file, …: who is seen
 ``cs6_surveillance_to_{single-booking,surveillance}_probe.csv`` and ``cs6_uav_to_single-booking_probe.csv`` (file), and
 ``galleries/cs6_surveillance_to_{single,booking,surveillance}_{g1,g2}.csv`` (template, subject, file, …). Files have
 names such as ``videos/4012.mp4`` and ``img/101146.jpg``. The faces, cropped and aligned, lie in ``faces/<subject>/`` as
-``videos_4012_<frame>.jpg`` and ``img_101146.jpg``; where no face was found there is no file.
-Source: Kalka et al., "IJB-S: IARPA Janus Surveillance Video Benchmark", BTAS 2018; for the columns PFE ``ijbs.py``.
+``videos_4012_<frame>.jpg`` and ``img_101146.jpg``; where no face was found there is no file. In later releases the
+names of the lists begin with ``ijbs_``; their columns are the same. The release itself, without faces, is the format of
+:mod:`aroface.datasets.formats.ijbs_release`.
+Source: Kalka et al., "IJB-S: IARPA Janus Surveillance Video Benchmark", BTAS 2018; for the columns PFE ``ijbs.py``, for
+the later names that of PETALface.
 """
 
 from __future__ import annotations
@@ -27,6 +30,8 @@ from aroface.faces.geometry import TEMPLATE_SIZE
 from aroface.files import write_text
 
 FACES = "faces"
+NAMINGS = ("cs6", "ijbs")
+"""Beginnings of the names of the lists; the constants below have the first."""
 METADATA = "protocols/cs6_metadata.csv"
 GALLERIES = {
     kind: tuple(f"protocols/galleries/cs6_surveillance_to_{kind}_{part}.csv" for part in ("g1", "g2"))
@@ -84,6 +89,7 @@ class IJBS:
         frames: Numbers of the frames, as the files have them and in their order, of each medium that has a face on
             disk; for a still one empty string.
         unattributed: Number of files in the lists of probes that show nobody, according to the metadata.
+        counts: Numbers of what the lists name, see `list_counts`.
     """
 
     folder: Path
@@ -91,6 +97,7 @@ class IJBS:
     probes: dict[str, list[Template]]
     frames: dict[Medium, npt.NDArray[np.str_]]
     unattributed: int
+    counts: dict[str, int]
 
     @property
     def templates(self) -> list[Template]:
@@ -132,12 +139,12 @@ class IJBSFormat(SetFormat):
     default_name = "ijbs"
 
     def matches(self, data: Path) -> bool:
-        """Return whether the tree has the metadata."""
-        return (data / METADATA).exists()
+        """Return whether the tree has the metadata, under either name."""
+        return naming_of(data) is not None
 
     def files(self, data: Path) -> tuple[Path, list[str]]:
         """Metadata, lists, and the folders of people."""
-        lists = [METADATA, *(name for both in GALLERIES.values() for name in both), *PROBES.values()]
+        lists = list_names(data)
         people = sorted(path.relative_to(data).as_posix() for path in (data / FACES).glob("*/"))
         return data, [*lists, *people]
 
@@ -173,7 +180,7 @@ class IJBSFormat(SetFormat):
         tree = read_ijbs(data)
         files = [path for medium in tree.media for path in tree.files(medium)]
         templates = tree.templates
-        findings = Findings({"images": len(files), "templates": len(templates)})
+        findings = Findings({"images": len(files), "templates": len(templates), **tree.counts})
         faceless = sum(tree.count(template) == 0 for template in templates)
         counted = f"{faceless} without a face, which count as misses"
         findings.noted["templates"] = counted if faceless else "all with faces"
@@ -200,6 +207,23 @@ def check_ijbs_labels(data: Path, tree: IJBS) -> None:
     check_mates(mated, len({template for part in tree.probes.values() for template in part}), data)
 
 
+def naming_of(folder: Path) -> str | None:
+    """Beginning of the names of a tree's lists, one of `NAMINGS`; None where there is no metadata."""
+    return next((naming for naming in NAMINGS if (folder / named(METADATA, naming)).exists()), None)
+
+
+def named(name: str, naming: str) -> str:
+    """Name of a list, one of the constants, in another naming."""
+    return name.replace(f"{NAMINGS[0]}_", f"{naming}_", 1)
+
+
+def list_names(folder: Path) -> list[str]:
+    """Names of the lists of a tree: metadata, galleries and probes."""
+    names = [METADATA, *(name for both in GALLERIES.values() for name in both), *PROBES.values()]
+    naming = naming_of(folder) or NAMINGS[0]
+    return [named(name, naming) for name in names]
+
+
 def read_ijbs(folder: Path) -> IJBS:
     """Read all lists of a tree, and the names of its faces.
 
@@ -207,23 +231,66 @@ def read_ijbs(folder: Path) -> IJBS:
         InputError: A list is missing, empty or malformed, a gallery's video does not show its subject, no probe of a
             list shows anybody, or none of the templates has a face.
     """
-    sightings = _read_sightings(folder / METADATA)
-    galleries = {kind: _read_galleries(folder, kind, sightings) for kind in GALLERIES}
+    tree = read_lists(folder)
+    tree.frames.update(_find_faces(folder / FACES, wanted_media(tree)))
+    return tree
+
+
+def wanted_media(tree: IJBS) -> set[Medium]:
+    """All media of the templates, with or without a face on disk."""
+    return {(template.subject, stem) for template in tree.templates for stem in template.media}
+
+
+def read_lists(folder: Path) -> IJBS:
+    """Read all lists of a tree, which need not have faces yet.
+
+    Raises:
+        InputError: See `read_ijbs`, but for the last.
+    """
+    naming = naming_of(folder) or NAMINGS[0]
+    sightings = _read_sightings(folder / named(METADATA, naming))
+    galleries = {kind: _read_galleries(folder, kind, naming, sightings) for kind in GALLERIES}
     shown: dict[str, list[int]] = {}
     for subject, stem in sorted(sightings):
         shown.setdefault(stem, []).append(subject)
-    probes, unattributed = {}, 0
+    probes, files_of, unattributed = {}, {}, 0
     for kind, name in PROBES.items():
-        (files,) = read_columns(folder / name, _PROBE)
-        stems = set(_stems(folder / name, _PROBE, files))
+        path = folder / named(name, naming)
+        (files,) = read_columns(path, _PROBE)
+        stems = set(stems_of(path, _PROBE, files))
         probes[kind] = sorted(Template(subject, (stem,)) for stem in stems for subject in shown.get(stem, []))
         unattributed += len(stems - shown.keys())
+        files_of[kind] = len(stems)
         if not probes[kind]:
-            raise InputError("none of the files shows anybody", file=folder / name, expected=f"files of {METADATA}")
-    tree = IJBS(folder / FACES, galleries, probes, {}, unattributed)
-    wanted = {(template.subject, stem) for template in tree.templates for stem in template.media}
-    tree.frames.update(_find_faces(folder / FACES, wanted))
-    return tree
+            expected = f"files of {named(METADATA, naming)}"
+            raise InputError("none of the files shows anybody", file=path, expected=expected)
+    counts = list_counts(sightings, galleries, files_of)
+    return IJBS(folder / FACES, galleries, probes, {}, unattributed, counts)
+
+
+def list_counts(
+    sightings: set[Medium],
+    galleries: Mapping[str, tuple[Sequence[Template], Sequence[Template]]],
+    probe_files: Mapping[str, int],
+) -> dict[str, int]:
+    """Counts that the readers of the release state, by name.
+
+    Args:
+        sightings: Subjects and the media that show them.
+        galleries: Templates of both galleries by kind.
+        probe_files: Number of files in each list of probes.
+
+    Returns:
+        ``videos``; ``sightings``, pairs of a person and a video; ``gallery_videos`` and ``probe_videos`` of the search
+        for surveillance in surveillance.
+    """
+    videos = [stem for _, stem in sightings if stem.startswith("videos_")]
+    return {
+        "videos": len(set(videos)),
+        "sightings": len(videos),
+        "gallery_videos": sum(map(len, galleries["surveillance"])),
+        "probe_videos": probe_files["surveillance"],
+    }
 
 
 def write_ijbs(
@@ -280,7 +347,7 @@ def _file(stem: str) -> str:
     return f"{folder}/{name}.{'mp4' if folder == 'videos' else 'jpg'}"
 
 
-def _stems(path: Path, form: Form, files: Iterable[str], first_row: int = 0) -> list[str]:
+def stems_of(path: Path, form: Form, files: Iterable[str], first_row: int = 0) -> list[str]:
     """Turn names as in the lists, ``videos/4012.mp4``, into stems, ``videos_4012``."""
     stems = []
     for row, file in enumerate(files, start=first_row):
@@ -300,24 +367,26 @@ def _read_sightings(path: Path) -> set[Medium]:
         names = files.tolist()
         new = {name: place for place, name in reversed(list(enumerate(names))) if name not in stems}
         for name, place in new.items():
-            (stems[name],) = _stems(path, _SIGHTINGS, [name], row + place)
+            (stems[name],) = stems_of(path, _SIGHTINGS, [name], row + place)
         seen.update(zip(subjects.tolist(), map(stems.__getitem__, names), strict=True))
     return seen
 
 
-def _read_galleries(folder: Path, kind: str, sightings: set[Medium]) -> tuple[list[Template], list[Template]]:
-    one, other = (_read_gallery(folder / name, kind, sightings) for name in GALLERIES[kind])
+def _read_galleries(
+    folder: Path, kind: str, naming: str, sightings: set[Medium]
+) -> tuple[list[Template], list[Template]]:
+    one, other = (_read_gallery(folder / named(name, naming), kind, naming, sightings) for name in GALLERIES[kind])
     return one, other
 
 
-def _read_gallery(path: Path, kind: str, sightings: set[Medium]) -> list[Template]:
+def _read_gallery(path: Path, kind: str, naming: str, sightings: set[Medium]) -> list[Template]:
     _, subjects, files = read_columns(path, _GALLERY)
-    media = list(zip(subjects.tolist(), _stems(path, _GALLERY, files), strict=True))
+    media = list(zip(subjects.tolist(), stems_of(path, _GALLERY, files), strict=True))
     if kind == "surveillance":
         for row, medium in enumerate(media):
             if medium not in sightings:
                 what = f"subject {medium[0]} is not seen in {files[row].strip()}"
-                raise row_error(path, _GALLERY, row, what, expected=f"a subject and file of {METADATA}")
+                raise row_error(path, _GALLERY, row, what, expected=f"a subject and file of {named(METADATA, naming)}")
     if kind != "booking":
         return sorted({Template(subject, (stem,)) for subject, stem in media})
     stems: dict[int, set[str]] = {}
@@ -329,7 +398,8 @@ def _read_gallery(path: Path, kind: str, sightings: set[Medium]) -> list[Templat
 def _find_faces(folder: Path, wanted: set[Medium]) -> dict[Medium, npt.NDArray[np.str_]]:
     """List the frames on disk of each medium, in their order."""
     if not folder.is_dir():
-        raise InputError("no such folder", file=folder)
+        remedy = "aroface data prepare RELEASE --out TREE cuts them out of the release's videos and stills"
+        raise InputError("no such folder", file=folder, remedy=remedy)
     faces: dict[Medium, npt.NDArray[np.str_]] = {}
     for subject in sorted({subject for subject, _ in wanted}):
         if (folder / str(subject)).is_dir():

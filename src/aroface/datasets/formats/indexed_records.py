@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +34,9 @@ _DAMAGED = "the file is damaged: copy or download it again"
 
 Int64 = npt.NDArray[np.int64]
 
+ListedLabels = Callable[[], tuple[Int64, npt.NDArray[np.float64]]]
+"""Function that reads a list of images: keys, int64 (N,), and labels, float64 (N,)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
@@ -63,36 +66,51 @@ class RecordFile:
     All these numbers are float32, that is rounded beyond 2**24. So the number of images is that of the records before
     the first identity's, and where a range may be rounded the labels of the images at its ends decide.
 
-    Memory is 20 bytes an image: offset, label and extent; 28 where the keys have gaps.
+    Memory is 20 bytes an image: offset, label and extent; 28 where the keys have gaps. Without header record the labels
+    come from the list of images if there is one that names them all, else from every record; they are kept in a file
+    beside the records, or beside the link to a read-only folder.
 
     Args:
         rec: Path of the record file.
         idx: Path of its index, ``key<TAB>offset`` a line.
+        listed: Reader of the list of images that the records were written from; None where there is none.
 
     Attributes:
         path: Path of the record file.
         labels: Labels, int64 (N,).
         has_header: True for the layout with a header record.
+        identities: Number of identities' records; 0 without header record.
 
     Raises:
         InputError: A file is missing, truncated or malformed, or the index points past the end of the records.
     """
 
-    def __init__(self, rec: Path, idx: Path) -> None:
+    def __init__(self, rec: Path, idx: Path, listed: ListedLabels | None = None) -> None:
         self.path = rec
         self._idx = idx
-        self._cache = rec.with_suffix(".labels.npy")
         self._file = SteadyFile(rec)
         rows, header = self._with_header(self._checked(*_read_index(idx)))
         self.has_header = header is not None
         images = rows if header is None else rows[self._image_rows(rows, header)]
+        self.identities = 0 if header is None else len(rows) - len(images) - 1
         self._keys, self._offsets = _compact(images.keys), images.offsets.copy()
         self._extents = np.minimum(images.extents, np.iinfo(np.uint32).max).astype(np.uint32)
         labels = None if header is None else self._range_labels(images, rows[len(images) + 1 :])
-        self.labels: Int64 = self._cached_labels(images) if labels is None else labels
+        self.labels: Int64 = self._cached_labels(images, listed) if labels is None else labels
 
     def __len__(self) -> int:
         return len(self._offsets)
+
+    @property
+    def keys(self) -> Int64:
+        """Keys of the images, int64 (N,)."""
+        return np.asarray(self._keys, np.int64)
+
+    def own_labels(self) -> Int64:
+        """Labels that the records themselves hold, int64 (N,); all of the file is read."""
+        keys = self.keys
+        rows = Rows(keys, self._offsets, self._extents.astype(np.int64))
+        return self._whole(self._labels_at(rows, count=1)[:, 0], rows)
 
     def where(self, position: int) -> tuple[Path, str]:
         """File and record of an image, for messages."""
@@ -111,7 +129,7 @@ class RecordFile:
                 f"the record's own label is {record.labels[0]:g}",
                 file=self.path,
                 where=_place(*place),
-                expected=f"{self.labels[position]} by the identities' ranges or {self._cache.name}",
+                expected=f"{self.labels[position]} by the identities' ranges, the list or {_cache_name(self.path)}",
                 remedy=_DAMAGED,
             )
         return record.content
@@ -264,23 +282,26 @@ class RecordFile:
         labels = self._whole(self._labels_at(chosen, count=1)[:, 0], chosen)
         return np.repeat(labels, np.diff(positions, append=count))
 
-    def _cached_labels(self, images: Rows) -> Int64:
+    def _cached_labels(self, images: Rows, listed: ListedLabels | None) -> Int64:
         """Labels of all records; the scan of a large file takes minutes, so its result is kept where that is allowed.
 
-        A stale cache does no harm: `read` compares every label with its record.
+        A stale cache or list does no harm: `read` compares every label with its record.
         """
-        with suppress(OSError, ValueError, EOFError):
+        caches = _caches(self.path)
+        with suppress(OSError):
             newest = max(self.path.stat().st_mtime_ns, self._idx.stat().st_mtime_ns)
-            if self._cache.stat().st_mtime_ns > newest:
-                labels: Int64 = np.load(self._cache, allow_pickle=False)
-                if labels.shape == (len(images),) and labels.dtype == np.int64:
+            for cache in caches:
+                if (labels := _read_cache(cache, newest, len(images))) is not None:
                     return labels
-        labels = self._whole(self._labels_at(images, count=1)[:, 0], images)
-        with suppress(OSError), atomic_open(self._cache) as file:
-            np.save(file, labels)
-        return labels
+        by_list = None if listed is None else _labels_by_key(images.keys, *listed())
+        whole = self._whole(self._labels_at(images, count=1)[:, 0] if by_list is None else by_list, images)
+        for cache in caches:
+            with suppress(OSError), atomic_open(cache) as file:
+                np.save(file, whole)
+                break
+        return whole
 
-    def _whole(self, labels: npt.NDArray[np.float32], rows: Rows) -> Int64:
+    def _whole(self, labels: npt.NDArray[np.floating], rows: Rows) -> Int64:
         wrong = ~np.isfinite(labels) | (labels < 0) | (labels >= EXACT) | (labels != np.floor(labels))
         if wrong.any():
             row = int(np.argmax(wrong))
@@ -293,6 +314,45 @@ class RecordFile:
         return labels.astype(np.int64)
 
 
+class RecordParts:
+    """Several record files as one set: images by position, part after part.
+
+    Args:
+        parts: Files in order.
+
+    Attributes:
+        labels: Labels, int64 (N,).
+        identities: Largest number of identities' records of a part; 0 where no part has a header record.
+    """
+
+    def __init__(self, parts: Sequence[RecordFile]) -> None:
+        self._parts = parts
+        self._begins = np.cumsum([0, *map(len, parts)])
+        self.labels: Int64 = np.concatenate([part.labels for part in parts])
+        self.identities = max(part.identities for part in parts)
+
+    def where(self, position: int) -> tuple[Path, str]:
+        """File and record of an image, for messages."""
+        part, inside = self._place(position)
+        return part.where(inside)
+
+    def read(self, position: int) -> bytes:
+        """The encoded image at ``position``; for the errors see `RecordFile.read`."""
+        part, inside = self._place(position)
+        return part.read(inside)
+
+    def will_need(self, positions: Iterable[int]) -> None:
+        """Ask the kernel to fetch these records in the background."""
+        wanted = np.fromiter(positions, np.int64)
+        numbers = np.searchsorted(self._begins, wanted, side="right") - 1
+        for number in np.unique(numbers).tolist():
+            self._parts[number].will_need((wanted[numbers == number] - self._begins[number]).tolist())
+
+    def _place(self, position: int) -> tuple[RecordFile, int]:
+        number = int(np.searchsorted(self._begins, position, side="right")) - 1
+        return self._parts[number], int(position - self._begins[number])
+
+
 def _is_header(record: ImageRecord) -> bool:
     return len(record.labels) == 2 and not record.content
 
@@ -300,6 +360,35 @@ def _is_header(record: ImageRecord) -> bool:
 def _is_about(exact: int, rounded: float) -> bool:
     """Tell whether a float32 label stands for this whole number: exactly below 2**24, up to rounding beyond."""
     return abs(exact - rounded) <= (0 if exact < EXACT else int(gap(exact)))
+
+
+def _cache_name(rec: Path) -> str:
+    return f"{rec.stem}.labels.npy"
+
+
+def _caches(rec: Path) -> list[Path]:
+    """Places of the labels' cache: beside the records and, where their folder is a link, beside the link."""
+    beside = [rec.parent.parent] if rec.parent.is_symlink() else []
+    return [folder / _cache_name(rec) for folder in (rec.parent, *beside)]
+
+
+def _read_cache(cache: Path, newest: int, count: int) -> Int64 | None:
+    with suppress(OSError, ValueError, EOFError):
+        if cache.stat().st_mtime_ns > newest:
+            labels: Int64 = np.load(cache, allow_pickle=False)
+            if labels.shape == (count,) and labels.dtype == np.int64:
+                return labels
+    return None
+
+
+def _labels_by_key(keys: Int64, listed: Int64, labels: npt.NDArray[np.float64]) -> npt.NDArray[np.float64] | None:
+    """Labels of sorted keys from a list; None if it does not name all of them."""
+    order = np.argsort(listed, kind="stable")
+    places = np.searchsorted(listed[order], keys)
+    if not len(listed) or places[-1] >= len(listed):
+        return None
+    chosen = order[places]
+    return labels[chosen] if np.array_equal(listed[chosen], keys) else None
 
 
 def _place(key: int, offset: int) -> str:

@@ -12,7 +12,9 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 _INT8, _UINT8, _UINT16, _INT32, _UINT32, _MATRIX, _COMPRESSED, _UTF8, _UTF16 = 1, 2, 4, 5, 6, 14, 15, 16, 17
-_CELL_ARRAY, _CHAR_ARRAY = 1, 4
+_CELL_ARRAY, _CHAR_ARRAY, _NUMERIC_ARRAYS = 1, 4, range(6, 16)
+_NUMBERS = {1: "b", 2: "B", 3: "h", 4: "H", 5: "i", 6: "I", 7: "f", 9: "d", 12: "q", 13: "Q"}
+_INFINITE = (float("inf"), float("-inf"))
 _ENCODINGS = {_INT8: "latin1", _UINT8: "latin1", _UTF8: "utf-8", _UINT16: "utf-16", _UTF16: "utf-16"}
 _HEADER = 128
 _LARGEST = 1 << 28  # bytes that a compressed element may unfold to
@@ -32,21 +34,45 @@ def read_strings(data: bytes, variable: str) -> list[str]:
     Raises:
         ValueError: The file is no such file, is damaged, or has no such variable.
     """
-    orders: dict[bytes, Order] = {b"IM": "<", b"MI": ">"}
-    order = orders.get(data[_HEADER - 2 : _HEADER])
-    if order is None:
-        raise ValueError("no MATLAB file of level 5")
-    for kind, content in _elements(data[_HEADER:], order):
-        matrix = _inflated(content, order) if kind == _COMPRESSED else content
-        array_class, shape, name, cells = _matrix(matrix, order)
-        if name == variable:
-            if array_class != _CELL_ARRAY:
-                raise ValueError(f"{variable} is no cell array")
-            rows, columns = shape if len(shape) == 2 else (0, 0)
-            if rows * columns != len(cells) or (columns > 1 and rows < 2):
-                raise ValueError(f"{variable} is a cell array of {'×'.join(map(str, shape))}, no column of names")
-            return [_string(cell, order) for cell in cells[:rows]]  # column after column
-    raise ValueError(f"no variable {variable}")
+    found = _variable(data, variable)
+    if found is None:
+        raise ValueError(f"no variable {variable}")
+    order, array_class, shape, cells = found
+    if array_class != _CELL_ARRAY:
+        raise ValueError(f"{variable} is no cell array")
+    rows, columns = shape if len(shape) == 2 else (0, 0)
+    if rows * columns != len(cells) or (columns > 1 and rows < 2):
+        raise ValueError(f"{variable} is a cell array of {'×'.join(map(str, shape))}, no column of names")
+    return [_string(cell, order) for cell in cells[:rows]]  # column after column
+
+
+def read_numbers(data: bytes, variable: str) -> list[int] | None:
+    """The whole numbers of a row or column; None where the file has no such variable, or it holds no numbers.
+
+    Args:
+        data: Content of the file.
+        variable: Name of the array.
+
+    Raises:
+        ValueError: The array has two dimensions or other numbers.
+    """
+    try:
+        found = _variable(data, variable)
+    except ValueError:  # of a part of the file that nobody asked for
+        return None
+    if found is None or found[1] not in _NUMERIC_ARRAYS:
+        return None
+    order, _, shape, parts = found
+    kind, content = parts[0] if len(parts) == 1 else (0, b"")
+    if kind not in _NUMBERS or 1 not in shape or len(shape) != 2:
+        raise ValueError(f"{variable} is no column of numbers")
+    size = struct.calcsize(_NUMBERS[kind])
+    values = struct.unpack(f"{order}{len(content) // size}{_NUMBERS[kind]}", content[: len(content) // size * size])
+    if len(values) != shape[0] * shape[1] or any(value != value or value in _INFINITE for value in values):
+        raise ValueError(f"{variable} is no column of numbers")
+    if any(int(value) != value for value in values):
+        raise ValueError(f"{variable} holds what is no whole number")
+    return [int(value) for value in values]
 
 
 def write_strings(variable: str, strings: Sequence[str]) -> bytes:
@@ -55,6 +81,20 @@ def write_strings(variable: str, strings: Sequence[str]) -> bytes:
     content = _described(_CELL_ARRAY, (len(strings), 1), variable) + cells
     header = b"MATLAB 5.0 MAT-file, written by aroface".ljust(116) + bytes(8) + struct.pack("<H", 0x0100) + b"IM"
     return header + _element(_MATRIX, content)
+
+
+def _variable(data: bytes, variable: str) -> tuple[Order, int, tuple[int, ...], list[tuple[int, bytes]]] | None:
+    """Byte order, class, shape and content of a variable; None where the file has none of the name."""
+    orders: dict[bytes, Order] = {b"IM": "<", b"MI": ">"}
+    order = orders.get(data[_HEADER - 2 : _HEADER])
+    if order is None:
+        raise ValueError("no MATLAB file of level 5")
+    for kind, content in _elements(data[_HEADER:], order):
+        matrix = _inflated(content, order) if kind == _COMPRESSED else content
+        array_class, shape, name, parts = _matrix(matrix, order)
+        if name == variable:
+            return order, array_class, shape, parts
+    return None
 
 
 def _elements(data: bytes, order: Order) -> Iterator[tuple[int, bytes]]:

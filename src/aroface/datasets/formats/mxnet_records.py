@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from aroface.datasets.formats.indexed_records import RecordFile, Rows
+from aroface.datasets.formats.indexed_records import ListedLabels, RecordFile, Rows
 from aroface.datasets.formats.recordio import ImageRecord
 from aroface.errors import InputError
 
@@ -27,16 +27,17 @@ class MXNetRecordFile(RecordFile):
     Args:
         rec: Path of the record file.
         idx: Path of its index.
+        listed: Reader of the list of images, see `RecordFile`.
 
     Raises:
         InputError: As `RecordFile`, or MXNet cannot be imported.
     """
 
-    def __init__(self, rec: Path, idx: Path) -> None:
+    def __init__(self, rec: Path, idx: Path, listed: ListedLabels | None = None) -> None:
         self._mxnet = _recordio()
         self._lock = threading.Lock()
         self._reader: Any = None
-        super().__init__(rec, idx)
+        super().__init__(rec, idx, listed)
 
     def __reduce__(self) -> tuple[type[MXNetRecordFile], tuple[Path, Path]]:
         return MXNetRecordFile, (self.path, self._idx)

@@ -92,12 +92,16 @@ class PairsFormat(SetFormat):
 
 
 def read_pairs(path: Path) -> Pairs:
-    """Read a pair file; nothing in it is executed.
+    """Read a pair file, or a folder of pairs as CVLface's toolkit has them; nothing in it is executed.
 
     Raises:
         InputError: The file is missing, is no such pickle, names a global that genuine files do not, has another
             number of images than twice its pairs, or an entry is no image.
     """
+    if path.is_dir():
+        from aroface.datasets.formats.arrow_pairs import read_arrow_pairs
+
+        return read_arrow_pairs(path)
     refuse_placeholder(path, _FORM)
     try:
         content = safe_pickle.loads(path.read_bytes())

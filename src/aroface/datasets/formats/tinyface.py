@@ -1,15 +1,16 @@
 """TinyFace on disk: gallery, probes and distractors as image files, named by two MATLAB lists.
 
 Layout: ``tinyface/Testing_Set/{gallery_match,probe}_img_ID_pairs.mat`` and, beside them, the folders ``Gallery_Match``,
-``Probe`` and ``Gallery_Distractor``. Aligned crops, if any, lie in ``aligned_…/`` with the same
-folders: in ``aligned_pad_0.1_pad_high/`` those that came with AdaFace. An image's identity is its file name up to the
-first ``_``.
-Source: the TinyFace release; AdaFace ``validation_mixed/validate_tinyface.py``.
+``Probe`` and ``Gallery_Distractor``. Aligned crops, if any, lie in ``aligned_…/`` with the same folders: in
+``aligned_pad_0.1_pad_high/`` those of AdaFace's authors, who ask for a form. Crops in a folder of another name are a
+set of their own (:mod:`aroface.datasets.formats.tinyface_crops`). An image's identity is the number that the lists have
+for it (``gallery_ids``, ``probe_ids``), else its file name up to the first ``_``.
+Source: the TinyFace release; AdaFace ``validation_lq/tinyface_helper.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from aroface.datasets.formats.base import COLUMNS, ROWS, Findings, Pixels, SetFormat
-from aroface.datasets.formats.matlab import read_strings, write_strings
+from aroface.datasets.formats.matlab import read_numbers, read_strings, write_strings
 from aroface.errors import InputError
 from aroface.faces.geometry import TEMPLATE_SIZE
 from aroface.files import refuse_special, write_bytes
@@ -104,6 +105,13 @@ class TinyFaceFormat(SetFormat):
         check_files(findings, files, threads)
         return findings
 
+    def chosen(self, data: Path, options: Mapping[str, Any]) -> Path:
+        """Folder of crops, where the option ``alignment`` names one whose name does not begin as `ALIGNED`."""
+        alignment = options.get("alignment", "")
+        plain = isinstance(alignment, str) and Path(alignment).name == alignment and alignment not in ("", "..")
+        named = plain and not alignment.startswith(ALIGNED) and is_tinyface(data)
+        return data / alignment if named and is_crops(data / alignment) else data
+
     def requested_counts(self, spec: Mapping[str, Any]) -> dict[str, int]:
         """See :class:`SetFormat`."""
         people = spec["identities"]
@@ -138,6 +146,9 @@ def chosen_crops(folder: Path, alignment: str) -> str:
     aligned = aligned_folders(folder)
     if alignment in aligned:
         return alignment
+    if is_crops(folder / alignment) and Path(alignment).name == alignment:
+        remedy = f"give {alignment} with its folder as the path of the benchmark, or the alignment in the registry"
+        raise InputError("the crops are a set of their own", file=folder / alignment, remedy=remedy)
     if aligned or alignment.startswith(ALIGNED):
         raise InputError(
             f"the images are taken from {' or '.join(aligned) or RELEASED_CROPS}",
@@ -160,17 +171,35 @@ def read_tinyface(folder: Path, crops: str | None = None) -> TinyFace:
             probe's identity is missing from the gallery.
     """
     crops = crops or next(iter(aligned_folders(folder)), RELEASED_CROPS)
-    gallery = _listed(folder / GALLERY_LIST, "gallery_set", folder / crops / _GALLERY)
-    probes = _listed(folder / PROBE_LIST, "probe_set", folder / crops / _PROBES)
-    distractors = [folder / crops / DISTRACTORS / name for name in sorted(_names(folder / crops / DISTRACTORS))]
-    gallery_labels, probe_labels = _labels(gallery), _labels(probes)
-    unknown = np.flatnonzero(~np.isin(probe_labels, gallery_labels))
-    if len(unknown):
-        raise InputError(
-            f"the probe's identity {probe_labels[unknown[0]]} has no image in the gallery",
-            file=folder / PROBE_LIST,
-            where=probes[unknown[0]].name,
-        )
+    return read_crops(folder / crops, (folder / GALLERY_LIST, folder / PROBE_LIST), crops)
+
+
+def is_crops(folder: Path) -> bool:
+    """Return whether a folder has the three folders of crops."""
+    return all((folder / part).is_dir() for part in PARTS)
+
+
+def read_crops(folder: Path, lists: tuple[Path, Path] | None, crops: str) -> TinyFace:
+    """Read a folder of crops.
+
+    Args:
+        folder: Folder with the three folders of crops.
+        lists: Lists of the gallery and of the probes; None takes all files of their folders.
+        crops: Name of the crops.
+
+    Raises:
+        InputError: See `read_tinyface`.
+    """
+    if lists is None:
+        gallery, probes = (_images(folder / part) for part in (_GALLERY, _PROBES))
+        gallery_labels, probe_labels = _labels(gallery), _labels(probes)
+        probe_list = folder / _PROBES
+    else:
+        gallery, gallery_labels = _listed(lists[0], "gallery", folder / _GALLERY)
+        probes, probe_labels = _listed(lists[1], "probe", folder / _PROBES)
+        probe_list = lists[1]
+    distractors = [folder / DISTRACTORS / name for name in sorted(_names(folder / DISTRACTORS))]
+    check_known(probe_labels, gallery_labels, [path.name for path in probes], probe_list)
     return TinyFace(gallery, gallery_labels, probes, probe_labels, distractors, crops)
 
 
@@ -209,27 +238,57 @@ def _write_images(folder: Path, items: Iterable[tuple[int, bytes]], *, labelled:
     return names
 
 
-def _listed(path: Path, variable: str, images: Path) -> list[Path]:
+def _images(folder: Path) -> list[Path]:
+    names = sorted(_names(folder))
+    if not names:
+        raise InputError("no image in it", file=folder)
+    return [folder / name for name in names]
+
+
+def _listed(path: Path, part: str, images: Path) -> tuple[list[Path], Int64]:
+    """Images of a list, and the identity of each."""
     present = _names(images)
-    names = _read_list(path, variable)
+    content, names = _read_list(path, f"{part}_set")
     for row, name in enumerate(names, start=1):
         if name not in present:
             raise InputError("no such image", file=path, where=f"row {row}", expected=images / name)
-    return [images / name for name in names]
+    paths = [images / name for name in names]
+    labels = _read_identities(path, f"{part}_ids", content)
+    if labels is None:
+        return paths, _labels(paths)
+    if len(labels) != len(paths):
+        raise InputError(f"{len(labels):,} numbers in {part}_ids", file=path, expected=f"{len(paths):,}, one a name")
+    return paths, labels
 
 
-def _read_list(path: Path, variable: str) -> list[str]:
+def _read_list(path: Path, variable: str) -> tuple[bytes, list[str]]:
     expected = f"a MATLAB file with a column of file names in {variable}"
     refuse_special(path, expected)
     try:
-        names = read_strings(path.read_bytes(), variable)
+        content = path.read_bytes()
+        names = read_strings(content, variable)
     except FileNotFoundError:
         raise InputError("no such file", file=path) from None
     except ValueError as error:
         raise InputError(str(error), file=path, expected=expected) from None
     if not names:
         raise InputError("the list is empty", file=path, expected=expected)
-    return names
+    return content, names
+
+
+def _read_identities(path: Path, variable: str, content: bytes) -> Int64 | None:
+    """Identities in a list; None where it has none."""
+    expected = f"a column of whole numbers above or equal to 0 in {variable}"
+    try:
+        found = read_numbers(content, variable)
+    except ValueError as error:
+        raise InputError(str(error), file=path, expected=expected) from None
+    if found is None:
+        return None
+    wrong = next((number for number in found if not 0 <= number < 10**_DIGITS), None)
+    if wrong is not None:
+        raise InputError(f"{variable} holds {wrong}", file=path, expected=expected)
+    return np.array(found, np.int64)
 
 
 def _names(folder: Path) -> set[str]:
@@ -238,11 +297,40 @@ def _names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
 
 
+def check_known(probe_labels: Int64, gallery_labels: Int64, names: Sequence[str], file: Path) -> None:
+    """Check that each probe has a mate.
+
+    Args:
+        probe_labels: Identities of the probes, int64.
+        gallery_labels: Identities in the gallery, int64.
+        names: Names of the probes, for the message.
+        file: List of the probes, for the message.
+
+    Raises:
+        InputError: A probe's identity is missing from the gallery.
+    """
+    unknown = np.flatnonzero(~np.isin(probe_labels, gallery_labels))
+    if len(unknown):
+        what = f"the probe's identity {probe_labels[unknown[0]]} has no image in the gallery"
+        raise InputError(what, file=file, where=names[unknown[0]])
+
+
+def identity_of(name: str, file: Path) -> int:
+    """Identity in a file name: the number up to the first ``_``.
+
+    Args:
+        name: File name.
+        file: File that it stands for, for the message.
+
+    Raises:
+        InputError: The name begins with no number.
+    """
+    label, separator, _ = name.partition("_")
+    if not (separator and label.isdecimal() and len(label) <= _DIGITS):
+        where = None if file.name == name else name
+        raise InputError("the file name has no identity", file=file, where=where, expected="a name as in 17_3.jpg")
+    return int(label)
+
+
 def _labels(paths: list[Path]) -> Int64:
-    labels = np.empty(len(paths), np.int64)
-    for number, path in enumerate(paths):
-        label, separator, _ = path.name.partition("_")
-        if not (separator and label.isdecimal() and len(label) <= _DIGITS):
-            raise InputError("the file name has no identity", file=path, expected="a name as in 17_3.jpg")
-        labels[number] = int(label)
-    return labels
+    return np.array([identity_of(path.name, path) for path in paths], np.int64)

@@ -110,12 +110,12 @@ def align_tree(
     omissions.check(len(files) + omissions.counted, options.max_left_out, file=source)
     key = _key(files, detector, options)
     if place.exists() and any(place.iterdir()):
-        return place, _finished(place, key)
+        return place, finished(place, key)
     partial = place.with_name(f".{place.name}.partial")
-    _begin(partial, key)
+    begin(partial, key)
     chunks = _align(files, partial, detector, options, threads)
     _judge_corrupt(source, files, chunks, options, omissions)
-    report = _report(chunks, key, detector, options, omissions)
+    report = report_of(chunks, key, detector, options, omissions)
     validate(report, "alignment")
     write_json(partial / REPORT, report)
     for done in [*partial.glob("chunk-*.json"), partial / _KEY]:
@@ -205,7 +205,12 @@ def _key(files: Mapping[str, Path], detector: Detector, options: AlignOptions) -
     return digest([_VERSION, images, facts, how, JPEG_QUALITY])
 
 
-def _finished(place: Path, key: str) -> dict[str, Any]:
+def finished(place: Path, key: str) -> dict[str, Any]:
+    """Report of faces that were written earlier.
+
+    Raises:
+        InputError: They were not made here, or of other images or otherwise.
+    """
     report = read_report(place)
     if report is None or report["key"] != key:
         what = "exists and was not made here" if report is None else "exists, of other images or otherwise aligned"
@@ -213,7 +218,7 @@ def _finished(place: Path, key: str) -> dict[str, Any]:
     return report
 
 
-def _begin(partial: Path, key: str) -> None:
+def begin(partial: Path, key: str) -> None:
     """Empty folder, or that of the interrupted call to resume."""
     if partial.exists() and not ((partial / _KEY).exists() and read_json(partial / _KEY) == key):
         shutil.rmtree(partial)
@@ -261,7 +266,7 @@ def _done(
         whole = {name: each for name, each in zip(chunk, outcomes, strict=True) if not isinstance(each, str)}
         images, shown = [image for image, _ in whole.values()], [shown for _, shown in whole.values()]
         aligned = list(pool.map(one, whole, images, detector.detect(shown) if shown else []))
-        write_json(record, _summary([*whole], aligned, corrupt))
+        write_json(record, summary_of([*whole], aligned, corrupt))
         yield from chunk
 
 
@@ -297,7 +302,8 @@ def _write(target: Path, aligned: Aligned, options: AlignOptions) -> None:
     target.write_bytes(encode_jpeg(aligned.image, JPEG_QUALITY))
 
 
-def _summary(names: Sequence[str], aligned: Sequence[Aligned], corrupt: Mapping[str, str]) -> dict[str, Any]:
+def summary_of(names: Sequence[str], aligned: Sequence[Aligned], corrupt: Mapping[str, str]) -> dict[str, Any]:
+    """Account of a chunk of images, as it is stored until the report is written."""
     several = [name for name, each in zip(names, aligned, strict=True) if each.faces > 1]
     return {
         "images": len(names),
@@ -334,9 +340,15 @@ def _judge_corrupt(
         raise InputError("no image that can be decoded", file=source, remedy=next(iter(corrupt.values())))
 
 
-def _report(
-    chunks: Sequence[Mapping[str, Any]], key: str, detector: Detector, options: AlignOptions, omissions: Omissions
+def report_of(
+    chunks: Sequence[Mapping[str, Any]],
+    key: str,
+    detector: Detector,
+    options: AlignOptions,
+    omissions: Omissions,
+    more: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
+    """Report on all chunks, see ``alignment.schema.json``; ``more`` are further options."""
     without = [name for chunk in chunks for name in chunk["without"]]
     several = [name for chunk in chunks for name in chunk.get("several_faces", ())]
     corrupt = [reason for chunk in chunks for reason in chunk.get("corrupt", {}).values()]
@@ -355,6 +367,7 @@ def _report(
             "canvas": options.setting.canvas,
             "no_face": options.no_face,
             "jpeg_quality": JPEG_QUALITY,
+            **(more or {}),
         },
         "counts": {
             "images": images,

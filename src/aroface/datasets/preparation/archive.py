@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import bz2
 import errno
+import filecmp
 import gzip
 import lzma
 import os
@@ -16,6 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
@@ -29,6 +31,7 @@ MAX_RATIO = 20.0
 """Largest ratio of what an archive holds to its own size; archives of JPEG files have about 1."""
 
 MAX_MEMBERS = 20_000_000
+_SHOWN = 5  # names in a message
 _SMALL_BYTES = 64 << 20  # an archive may always hold this much: of small files the ratio says little
 _NAME_BYTES, _PATH_BYTES = 255, 2000  # that file systems take of one name, and of all of a path
 _HEADER_BYTES = 8 << 20  # that a tar file's header may have; member data are read in smaller blocks
@@ -127,14 +130,16 @@ def unpack(archive: Path, folder: Path, *, wanted: Sequence[str] = (), max_ratio
 
     Members that point out of the archive, links and devices among them, are refused.
 
+    Folders that are there already are added to: a set may have been fetched file by file before.
+
     Args:
         archive: Zip or tar file, in any compression that the standard library reads.
-        folder: Folder for its top-level entries; files of the same names there are left alone, and nothing is moved.
+        folder: Folder for its entries; if a file that it holds is there with another content, nothing is moved.
         wanted: Names below ``folder`` that have to be there afterwards.
         max_ratio: Largest ratio of the size of its content to its own.
 
     Returns:
-        The new top-level entries.
+        The new entries that no other new entry holds.
 
     Raises:
         RefusedFileError: It is no archive, it is damaged or empty, a member is refused, or it lacks a wanted file.
@@ -148,17 +153,40 @@ def unpack(archive: Path, folder: Path, *, wanted: Sequence[str] = (), max_ratio
         absent = [name for name in wanted if not (temporary / name).exists() and not (folder / name).exists()]
         if absent:
             raise RefusedFileError(f"unpacked, but not all is there: {', '.join(absent)}", file=archive)
-        entries = sorted(temporary.iterdir())
-        taken = [entry.name for entry in entries if (folder / entry.name).exists()]
-        if taken:
+        entries, taken = _new_entries(temporary, folder)
+        if taken or not entries:
+            named = taken or sorted(entry.name for entry in temporary.iterdir())
             raise InputError(
-                f"holds {', '.join(taken)}, which {folder} has already",
+                f"holds {_some(named)}, which {folder} has already",
                 file=archive,
                 remedy="remove or rename that, and start again",
             )
-        return [entry.rename(folder / entry.name) for entry in entries]
+        return [entry.rename(folder / entry.relative_to(temporary)) for entry in entries]
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (f" and {len(names) - _SHOWN:,} more" if len(names) > _SHOWN else "")
+
+
+def _new_entries(source: Path, folder: Path) -> tuple[list[Path], list[str]]:
+    """Entries below ``source`` that ``folder`` lacks, and names of files in both that differ.
+
+    A folder is taken as a whole where there is none of its name.
+    """
+    new, taken = list[Path](), list[str]()
+    waiting = sorted(source.iterdir())
+    while waiting:
+        entry = waiting.pop(0)
+        place = folder / entry.relative_to(source)
+        if not place.exists() and not place.is_symlink():
+            new.append(entry)
+        elif entry.is_dir() and place.is_dir():
+            waiting[:0] = sorted(entry.iterdir())
+        elif entry.is_dir() or place.is_dir() or not filecmp.cmp(entry, place, shallow=False):
+            taken.append(entry.relative_to(source).as_posix())
+    return new, taken
 
 
 def _extract(archive: Path, folder: Path, tally: _Tally) -> None:
@@ -198,6 +226,41 @@ def _extract_tar(archive: Path, folder: Path, tally: _Tally) -> None:
         if any(stream.read(tarfile.BLOCKSIZE)):  # tarfile takes a damaged header for the end
             raise RefusedFileError(f"the archive is damaged at byte {packed.offset:,}", file=archive)
         _drain(stream, archive)
+
+
+def tar_members(archive: Path) -> Iterator[tuple[tarfile.TarInfo, Callable[[], bytes]]]:
+    """Members of a tar archive, compressed or not, from front to end, each with a function that reads it.
+
+    Args:
+        archive: Archive; nothing is unpacked, and a member is read only while it is the last one yielded.
+
+    Raises:
+        InputError: The archive is missing, none, damaged or cut.
+    """
+    try:
+        with open(archive, "rb") as file:
+            start = file.read(16)
+        opener = next((each for magic, each in _OPENERS.items() if start.startswith(magic)), open)
+        with opener(archive, "rb") as stream, _opened(stream, archive, start) as packed:
+            for member in packed:
+                yield member, partial(_member_bytes, packed, member, archive)
+            stream.seek(packed.offset)
+            if any(stream.read(tarfile.BLOCKSIZE)):  # tarfile takes a damaged header for the end
+                raise InputError(f"the archive is damaged at byte {packed.offset:,}", file=archive)
+    except FileNotFoundError:
+        raise InputError("no such file", file=archive) from None
+    except _BROKEN as error:
+        raise InputError(f"the archive cannot be read ({printable(str(error), 200)})", file=archive) from None
+    except OSError as error:
+        raise InputError(f"the archive cannot be read ({error.strerror or error})", file=archive) from None
+
+
+def _member_bytes(packed: tarfile.TarFile, member: tarfile.TarInfo, archive: Path) -> bytes:
+    try:
+        return cast("IO[bytes]", packed.extractfile(member)).read()
+    except _BROKEN as error:
+        what = f"a member cannot be read ({printable(str(error), 200)})"
+        raise InputError(what, file=archive, where=printable(member.name, 200)) from None
 
 
 def _drain(stream: IO[bytes], archive: Path) -> None:

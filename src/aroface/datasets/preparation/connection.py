@@ -25,6 +25,7 @@ BLOCK_BYTES = 1 << 18
 _TIMEOUT_S = (20.0, 60.0)  # to connect, between two packets
 _HEAD_BYTES, _HEAD_S = 1 << 18, 60.0  # of status and headers together
 _REDIRECTIONS = 10
+_BROKEN = (urllib3.exceptions.HTTPError, requests.RequestException, http.client.HTTPException, OSError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +182,7 @@ def read_blocks(answer: requests.Response) -> Iterator[bytes]:
     try:
         while block := answer.raw.read(BLOCK_BYTES, decode_content=False):
             yield block
-    except (urllib3.exceptions.HTTPError, requests.RequestException, http.client.HTTPException, OSError) as error:
+    except (*_BROKEN, ValueError, OverflowError) as error:  # the last two of a chunk of impossible length
         raise PassingError(_in_short(error)) from None
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 from aroface.datasets.preparation.archive import MAX_RATIO, RefusedFileError, unpack
 from aroface.datasets.preparation.connection import Limits
 from aroface.datasets.preparation.download import download, refused_path
-from aroface.datasets.preparation.received import check_received
-from aroface.datasets.registry import Download, Entry, missing
+from aroface.datasets.preparation.received import check_pair_file, check_received
+from aroface.datasets.registry import Benchmark, Download, Entry, is_fetched, missing
 from aroface.errors import InputError
 from aroface.files import write_text
 
@@ -51,7 +51,7 @@ def fetch(
             reached.
     """
     line = missing(entry, data_dir)
-    if line is None:
+    if line is None or (entry.downloads and is_fetched(entry, data_dir)):
         return []
     if not entry.downloads:
         raise InputError(line)
@@ -60,10 +60,11 @@ def fetch(
         path = data_dir / item.file
         bounds = replace(limits, max_bytes=max_bytes or item.max_bytes or limits.max_bytes)
         wanted = entry.files if number == len(entry.downloads) else ()
-        _bring(item, path, data_dir, connections, bounds, wanted, max_ratio)
+        pairs = isinstance(entry, Benchmark) and entry.protocol == "pairs" and item.file == entry.path
+        _bring(item, path, data_dir, connections, bounds, wanted, max_ratio, pairs=pairs)
         fetched.append(path)
     line = missing(entry, data_dir)
-    if line is not None:
+    if line is not None and not is_fetched(entry, data_dir):
         raise InputError(f"fetched and unpacked, but not all is there: {line}", file=fetched[0])
     return fetched
 
@@ -76,6 +77,8 @@ def _bring(
     limits: Limits,
     wanted: Sequence[str],
     max_ratio: float,
+    *,
+    pairs: bool,
 ) -> None:
     """Download one file; without a published hash, pin a usable one on first download."""
     pin = path.with_name(f"{path.name}.sha256")
@@ -101,6 +104,8 @@ def _bring(
             unpack(path, data_dir, wanted=wanted, max_ratio=max_ratio)
         else:
             check_received(path)
+            if pairs:
+                check_pair_file(path)
     except RefusedFileError as error:
         if known is not None:
             raise

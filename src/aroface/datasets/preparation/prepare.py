@@ -10,23 +10,24 @@ import numpy as np
 import numpy.typing as npt
 
 from aroface.datasets.corrupt_images import OnCorrupt, is_damage
+from aroface.datasets.formats.record_layout import INDEX, RECORDS, find_layout
 from aroface.datasets.formats.recordio import open_writer, pack
-from aroface.datasets.formats.training_set import (
-    INDEX,
-    PROPERTY,
-    RECORDS,
-    TrainingSet,
-    check_classes,
-    write_training_set,
-)
+from aroface.datasets.formats.training_set import TrainingSet, check_classes, write_property, write_training_set
 from aroface.datasets.identity import data_identity
 from aroface.datasets.images import decode
 from aroface.datasets.manifest import atomic_folder, write_manifest
 from aroface.datasets.preparation.person_folders import MAX_LEFT_OUT, LostPeople
 from aroface.datasets.preparation.photograph_checks import CORRUPT, leave_out_corrupt
 from aroface.datasets.preparation.photographs import JPEG_QUALITY, read_people
+from aroface.datasets.preparation.shards.base import ShardOptions, ShardSource
+from aroface.datasets.preparation.shards.registry import shard_source
+from aroface.datasets.preparation.shards.writer import (
+    ShardWriteOptions,
+    forget_progress,
+    partial_folder,
+    write_shards,
+)
 from aroface.errors import InputError
-from aroface.faces.geometry import TEMPLATE_SIZE
 from aroface.files import write_text
 from aroface.omissions import Omissions
 from aroface.progress import track
@@ -49,6 +50,9 @@ class PrepareOptions:
         on_corrupt: Treatment of an image that cannot be decoded: an error, or it is left out.
         max_left_out: Share of the images that may be left out, 0 … 1.
         lost_people: Treatment of people of whom no image is left: an error, or they are left out.
+        split: Name of the split of a Hugging Face set.
+        image_column: Name of its column of images.
+        label_column: Name of its column of labels.
     """
 
     shuffle: bool = False
@@ -59,6 +63,9 @@ class PrepareOptions:
     on_corrupt: OnCorrupt = "error"
     max_left_out: float = MAX_LEFT_OUT
     lost_people: LostPeople = "error"
+    split: str | None = None
+    image_column: str | None = None
+    label_column: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +81,13 @@ class Prepared:
 def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> Prepared:
     """Write a training set; JPEGs are taken over byte for byte, one image at a time.
 
+    A set in shards (:mod:`aroface.datasets.preparation.shards`) is read as a stream, and an interrupted call resumes at
+    the last whole shard.
+
     Args:
-        source: Folder with ``train.rec``, or with folders of aligned 112×112 crops, one a person, at any depth
-            (archives of WebFace unpack to such folders below folders of parts); ``identities.txt`` then names the
-            people.
+        source: Folder of records, or with folders of aligned 112×112 crops, one a person, at any depth (archives of
+            WebFace unpack to such folders below folders of parts); ``identities.txt`` then names the people. Or a set
+            in shards: zip archives of such folders, Parquet or Arrow files, tar archives of WebDataset, an LMDB file.
         out: Folder of the set, which appears when it is complete.
         options: Options of preparing.
 
@@ -87,7 +97,13 @@ def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> P
     """
     options = options or PrepareOptions()
     omissions = Omissions()
-    images = _records(source, omissions, options) if (source / RECORDS).exists() else _tree(source, omissions, options)
+    shards = shard_source(source) if find_layout(source) is None else None
+    for option in ("split", "image_column", "label_column"):
+        if getattr(options, option) is not None and not (shards and shards.has_columns):
+            raise InputError(f"--{option.replace('_', '-')} is for Parquet and Arrow files", file=source)
+    if shards is not None:
+        return _sharded(shards, source, out, omissions, options)
+    images = _records(source, omissions, options) if find_layout(source) else _tree(source, omissions, options)
     count, classes = len(images.labels), images.classes
     rng = np.random.default_rng([options.seed, _ORDER])
     order = rng.permutation(count) if options.shuffle else np.argsort(images.labels, kind="stable")
@@ -100,18 +116,60 @@ def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> P
             write_training_set(folder, items, classes)
         if images.people:
             write_text(folder / IDENTITIES, "".join(f"{name}\n" for name in images.people))
-        identity = data_identity(folder)
-        counts = {"identities": classes, "images": count}
-        write_manifest(
-            folder,
-            name=out.name,
-            kind="training",
-            identity=identity,
-            counts=counts,
-            left_out=omissions.summary(),
-            corrupt=images.corrupt,
-        )
+        _write_manifest(folder, out.name, classes, count, omissions, images.corrupt)
     return Prepared(count, classes, omissions, images.corrupt)
+
+
+def _write_manifest(
+    folder: Path, name: str, classes: int, count: int, omissions: Omissions, corrupt: Sequence[str]
+) -> None:
+    write_manifest(
+        folder,
+        name=name,
+        kind="training",
+        identity=data_identity(folder),
+        counts={"identities": classes, "images": count},
+        left_out=omissions.summary(),
+        corrupt=corrupt,
+    )
+
+
+def _sharded(kind: ShardSource, source: Path, out: Path, omissions: Omissions, options: PrepareOptions) -> Prepared:
+    """Write a set in shards as records."""
+    if options.shuffle:
+        remedy = "prepare it without --shuffle, and that set with it"
+        raise InputError("is read shard by shard, which cannot be shuffled", file=source, remedy=remedy)
+    if options.people_depth is not None:
+        raise InputError("is no tree of folders", file=source, remedy="leave out --people-depth")
+    opened = kind.open(source, ShardOptions(options.split, options.image_column, options.label_column), omissions)
+    how = ShardWriteOptions(options.jpeg_quality, options.resize_crops, options.on_corrupt)
+    with partial_folder(out) as folder:
+        written = write_shards(opened, folder, how)
+        count, corrupt = written.progress.images, written.progress.corrupt
+        omissions.extend(CORRUPT, corrupt)
+        omissions.check(count + omissions.counted, options.max_left_out, file=source)
+        lost = sorted({label for label in written.progress.corrupt_labels if not written.images[label]})
+        _account_for_lost_classes(lost, opened.people, source, omissions, options)
+        if opened.people:
+            write_text(folder / IDENTITIES, "".join(f"{name}\n" for name in opened.people))
+        forget_progress(folder)
+        _write_manifest(folder, out.name, len(written.images), count, omissions, corrupt)
+    return Prepared(count, len(written.images), omissions, corrupt)
+
+
+def _account_for_lost_classes(
+    lost: Sequence[int], people: Sequence[str] | None, source: Path, omissions: Omissions, options: PrepareOptions
+) -> None:
+    """Refuse classes of which no image is left, or count them; their labels stay."""
+    names = [people[label] if people else str(label) for label in lost]
+    if names and options.lost_people == "error":
+        raise InputError(
+            f"class {names[0]} has no image that can be decoded, as {len(names):,} classes have not",
+            file=source,
+            remedy="choose --lost-people omit to keep the class without an image",
+        )
+    for name in names:
+        omissions.note("class without an image", name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,14 +206,7 @@ def _records(source: Path, omissions: Omissions, options: PrepareOptions) -> _Im
     omissions.check(len(found), options.max_left_out, file=source)
     whole = np.flatnonzero([reason is None for reason in reasons])
     lost = np.setdiff1d(found.labels, found.labels[whole])
-    if len(lost) and options.lost_people == "error":
-        raise InputError(
-            f"class {lost[0]} has no image that can be decoded, as {len(lost):,} classes have not",
-            file=source,
-            remedy="choose --lost-people omit to keep the class without an image",
-        )
-    for label in lost.tolist():
-        omissions.note("class without an image", str(label))
+    _account_for_lost_classes(lost.tolist(), None, source, omissions, options)
     return _Images(found.labels[whole], found.num_classes, lambda number: found.jpeg(int(whole[number])), [], corrupt)
 
 
@@ -194,4 +245,4 @@ def _write_shuffled(folder: Path, items: Iterator[tuple[int, bytes]], classes: i
     with open_writer(folder / RECORDS, folder / INDEX) as writer:
         for key, (label, jpeg) in enumerate(items):
             writer.write(key, pack(float(label), jpeg, key))
-    write_text(folder / PROPERTY, f"{classes},{TEMPLATE_SIZE},{TEMPLATE_SIZE}\n")
+    write_property(folder, classes)

@@ -6,7 +6,9 @@ import json
 import zipfile
 from pathlib import Path
 
+from aroface.datasets.formats.pairs import read_pairs
 from aroface.datasets.preparation.archive import RefusedFileError
+from aroface.datasets.preparation.shards.lmdb_reader import LmdbReader
 from aroface.errors import InputError
 from aroface.file_content import refuse_placeholder, unreadable
 
@@ -35,6 +37,8 @@ def check_received(path: Path) -> None:
         _check_safetensors(path)
     if path.suffix == ".onnx":
         _check_onnx(path)
+    if path.suffix == ".lmdb":
+        _check_lmdb(path)
 
 
 def _check_torch(path: Path) -> None:
@@ -60,6 +64,25 @@ def _check_safetensors(path: Path) -> None:
         whole = False
     if not whole:
         raise RefusedFileError("the file is no whole safetensors file", file=path)
+
+
+def check_pair_file(path: Path) -> None:
+    """Check that a downloaded file holds labelled pairs.
+
+    Raises:
+        RefusedFileError: It is none, or not whole.
+    """
+    try:
+        read_pairs(path)
+    except InputError as error:
+        raise RefusedFileError(str(error)) from None
+
+
+def _check_lmdb(path: Path) -> None:
+    try:
+        LmdbReader(path)
+    except InputError as error:
+        raise RefusedFileError(str(error)) from None
 
 
 def _check_onnx(path: Path) -> None:

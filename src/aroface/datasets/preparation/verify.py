@@ -109,9 +109,16 @@ def verify(
     verdicts = {check: {"passed": True, "detail": detail} for check, detail in findings.noted.items()}
     verdicts |= {check: {"passed": False, "detail": detail} for check, detail in findings.failed.items()}
     identity = data_identity(data)
-    written = {"name": name, "kind": set_format.kind, "identity": identity, "files": files, "counts": findings.counts}
+    written: dict[str, Any] = {
+        "name": name,
+        "kind": set_format.kind,
+        "identity": identity,
+        "files": files,
+        "counts": findings.counts,
+    }
     written |= {"verdicts": verdicts, "corrupt": findings.corrupt}
     written |= {"left_out": findings.left_out} if findings.left_out else {}
+    written |= {"image_size": [*findings.image_size]} if findings.image_size else {}
     validate(written, "manifest")
     write_json(manifest, written)
     return written
@@ -165,6 +172,7 @@ def _earlier(manifest: Path, files: Mapping[str, Any]) -> Findings | None:
         {check: verdict["detail"] for check, verdict in kept.items() if verdict["passed"]},
         written["corrupt"],
         written.get("left_out", {}),
+        tuple(written["image_size"]) if "image_size" in written else None,
     )
 
 

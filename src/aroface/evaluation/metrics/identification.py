@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from aroface.evaluation.metrics.trapezoid_precision import trapezoid_average_precision
 from aroface.evaluation.metrics.vectors import unit
 from aroface.progress import track
 
@@ -43,11 +44,14 @@ class Retrieval:
         probes: (M,) their rows among all probes, ascending.
         ranks: (M,) rank of the best mate, 1 the best. ``ranks <= k`` says whether any mate is among the k best.
         average_precision: (M,) mean over all mates of (mates up to this one) / (its rank), in (0, 1].
+        trapezoid_precision: (M,) the same as TinyFace's own script has it, see
+            :func:`aroface.evaluation.metrics.trapezoid_precision.trapezoid_average_precision`.
     """
 
     probes: Integers
     ranks: Integers
     average_precision: Floats
+    trapezoid_precision: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +172,7 @@ def merge_shards(mates: Mates, ahead: Sequence[Integers]) -> Retrieval:
     position = np.arange(len(mates.rows)) - np.repeat(starts, counts) + 1
     ranks = position + np.sum(ahead, axis=0)[best_first]
     precision = np.add.reduceat(position / ranks, starts) if len(closed) else np.empty(0)
-    return Retrieval(closed, ranks[starts], precision / counts)
+    return Retrieval(closed, ranks[starts], precision / counts, trapezoid_average_precision(ranks, starts))
 
 
 def _parts(length: int, size: int) -> Iterator[slice]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from aroface.evaluation.metrics.open_set import Found, standard_rates
+from aroface.evaluation.metrics.open_set import Found, standard_rate
 from aroface.evaluation.metrics.operating_points import Scores, strict_tars
 
 PER_DECADE = 20
@@ -64,5 +64,5 @@ def tpir_fpir(found: Found) -> Curve | None:
     if not unknown or not mated.any(axis=0).all():
         return None
     fpirs = abscissae(unknown, LOWEST_FPIR)
-    tpirs = [standard_rates(found, fpir).item() for fpir in fpirs]
+    tpirs = [standard_rate(found, fpir) for fpir in fpirs]
     return {"fpir": fpirs, "tpir": tpirs, "unknown": unknown}

@@ -89,6 +89,16 @@ def correctly_classified(distances: Floats, same: Booleans) -> Booleans:
     return np.asarray((distances < thresholds) == same)
 
 
+def accuracy_at_thresholds(right: Booleans, weights: Integers) -> Floats:
+    """Ten-fold accuracy (...) of pairs that count as often as ``weights`` (..., N) tell, at thresholds that are given.
+
+    Args:
+        right: (N,) correctness of each pair, as of :func:`correctly_classified`.
+        weights: Multiplicities (..., N).
+    """
+    return _mean_and_sd(_per_fold(weights * right), _per_fold(weights))[0]
+
+
 def _right_per_fold(distances: Floats, same: Booleans, weights: Integers) -> tuple[Floats, Integers]:
     """Pairs called rightly in each fold at each threshold (..., 10, T), and the threshold that each fold is given."""
     accepted = _accepted_per_fold(distances, np.where(same, 1, -1), weights, ACCURACY_THRESHOLDS)
@@ -114,16 +124,32 @@ def val(distances: Floats, same: Booleans, far: float, weights: Integers | None 
         without genuine pairs do not count.
     """
     weights = _weights(distances, weights)
-    impostors = weights * ~same
+    accepted = distances < val_thresholds(distances, same, far, weights)[..., fold_numbers(len(distances))]
+    genuine = weights * same
+    return _mean_and_sd(_per_fold(genuine * accepted), _per_fold(genuine))
+
+
+def val_thresholds(distances: Floats, same: Booleans, far: float, weights: Integers | None = None) -> Floats:
+    """Threshold of each fold (..., 10), from the impostors of the others; arguments as of :func:`val`."""
+    impostors = _weights(distances, weights) * ~same
     steps = _occupied_steps(distances[~same])
     accepted = _accepted_per_fold(distances, np.ones(len(distances)), impostors, VAL_THRESHOLDS[steps])
     totals = _per_fold(impostors)
     rest = totals.sum(axis=-1, keepdims=True) - totals
     rates = (accepted.sum(axis=-2, keepdims=True) - accepted) / np.maximum(rest, 1)[..., None]
-    thresholds = _interpolated_threshold(rates, steps, far)
+    return _interpolated_threshold(rates, steps, far)
+
+
+def val_at_thresholds(accepted: Booleans, same: Booleans, weights: Integers) -> Floats:
+    """Validation rate (...) of pairs that count as often as ``weights`` (..., N) tell, at thresholds that are given.
+
+    Args:
+        accepted: (N,) pairs whose distance is below their fold's threshold.
+        same: (N,) labels.
+        weights: Multiplicities (..., N).
+    """
     genuine = weights * same
-    held_out = _per_fold(genuine * (distances < thresholds[..., fold_numbers(len(distances))]))
-    return _mean_and_sd(held_out, _per_fold(genuine))
+    return _mean_and_sd(_per_fold(genuine * accepted), _per_fold(genuine))[0]
 
 
 def _occupied_steps(distances: Floats) -> Integers:

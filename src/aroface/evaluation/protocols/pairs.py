@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from functools import partial
+
 import numpy as np
 
 from aroface.embedding.feature_store import StoredFeatures
 from aroface.errors import InputError
+from aroface.evaluation.metrics.left_out_pairs import (
+    accuracy_left_out,
+    auc_left_out,
+    eer_left_out,
+    tar_left_out,
+    val_left_out,
+)
 from aroface.evaluation.metrics.operating_curves import tar_far
 from aroface.evaluation.metrics.verification import (
     Booleans,
@@ -22,10 +32,10 @@ from aroface.evaluation.metrics.verification import (
     val,
 )
 from aroface.evaluation.protocols.base import EvaluationProtocol
-from aroface.evaluation.protocols.outcome import Outcome
-from aroface.evaluation.statistics import bootstrap
-from aroface.evaluation.statistics.exact import clopper_pearson
-from aroface.evaluation.statistics.weighted_metrics import WeightedMetrics
+from aroface.evaluation.protocols.outcome import Outcome, outcome_of
+from aroface.evaluation.statistics.jackknife import LeaveOut
+from aroface.evaluation.statistics.people import Rows, equal_images, kept_pairs, people_of_pairs
+from aroface.evaluation.statistics.people_metrics import PeopleMetrics
 
 STRICT_FARS = {"tar_strict_at_far_1e-1": 1e-1, "tar_strict_at_far_1e-2": 1e-2, "tar_strict_at_far_1e-3": 1e-3}
 """Target of each strict TAR, by the name of the metric."""
@@ -34,33 +44,31 @@ STRICT_FARS = {"tar_strict_at_far_1e-1": 1e-1, "tar_strict_at_far_1e-2": 1e-2, "
 def evaluate(features: StoredFeatures) -> Outcome:
     """Evaluate stored features, rows 2i and 2i + 1 being pair i, against the array ``same``.
 
-    Intervals come from a bootstrap over the genuine and over the impostor pairs. It draws pairs as if they were
-    independent, though people and images recur in several; so intervals are rather too narrow. Those of
-    ``tar_strict_at_far_*_binomial`` are exact ones of the rate of genuine pairs accepted at the threshold as it was
-    found, which they take for given (Clopper and Pearson, Biometrika 1934): unlike the bootstrap's they do not shrink
-    to nothing at 0 and 1. The curve of TAR against FAR has ``tar_strict_at_far_*`` as its values.
+    The curve of TAR against FAR has ``tar_strict_at_far_*`` as its values.
 
     Raises:
         InputError: Fewer pairs than folds, pairs of one kind only, or embeddings that do not distinguish images.
     """
     same, distances = _labelled_distances(features)
-    weighted = _weighted(distances, same)
-    metrics = weighted.values()
-    genuine = int(np.count_nonzero(same))
-    binomial = {f"{name}_binomial": clopper_pearson(round(metrics[name] * genuine), genuine) for name in STRICT_FARS}
-    bootstrapped = {name: ends for name, ends in weighted.intervals().items() if not name.endswith("_std")}
+    measured = measure_pairs(distances, same, images_of(features))
     curves = {"tar_far": tar_far(-distances[same], -distances[~same])}
-    return Outcome(metrics, bootstrapped | binomial, pair_counts(same), curves=curves)
+    return outcome_of([measured], {**pair_counts(same), "people": measured.left_out.units}, curves=curves)
 
 
-def weighted_metrics(features: StoredFeatures) -> list[WeightedMetrics]:
-    """The metrics as functions of how often each pair counts.
+def measure(features: StoredFeatures) -> list[PeopleMetrics]:
+    """Measure the metrics with and without each group of people.
 
     Raises:
         InputError: See :func:`evaluate`.
     """
     same, distances = _labelled_distances(features)
-    return [_weighted(distances, same)]
+    return [measure_pairs(distances, same, images_of(features))]
+
+
+def images_of(features: StoredFeatures) -> Rows:
+    """Number of each image of N pairs, (N, 2); features of before they were stored tell equal images themselves."""
+    stored = features.arrays.get("images")
+    return stored if stored is not None else equal_images(features.values).reshape(-1, 2)
 
 
 def _labelled_distances(features: StoredFeatures) -> tuple[Booleans, Floats]:
@@ -71,9 +79,47 @@ def _labelled_distances(features: StoredFeatures) -> tuple[Booleans, Floats]:
     return same, distances
 
 
-def _weighted(distances: Floats, same: Booleans) -> WeightedMetrics:
-    hits = {"accuracy": correctly_classified(distances, same)}
-    return WeightedMetrics(same, lambda weights: pair_metrics(distances, same, weights), hits)
+def measure_pairs(distances: Floats, same: Booleans, images: Rows) -> PeopleMetrics:
+    """Measure labelled pairs with and without each group of people.
+
+    Args:
+        distances: (N,) squared distances of unit features, N >= 10.
+        same: (N,) labels, true where a pair shows one person; both kinds must occur.
+        images: (N, 2) number of each image.
+    """
+    values = {name: value.item() for name, value in pair_metrics(distances, same).items()}
+    return measure_people(values, distances, same, people_of_pairs(images, same))
+
+
+def measure_people(values: Mapping[str, float], distances: Floats, same: Booleans, people: Integers) -> PeopleMetrics:
+    """Measure metrics of labelled pairs without each group of people.
+
+    Args:
+        values: Metrics of all pairs, by the names of :func:`pair_metrics`.
+        distances: (N,) squared distances.
+        same: (N,) labels.
+        people: (N, 2) people of each pair.
+    """
+    kept = kept_pairs(people, same)
+    usable = kept[:, same].any(axis=1) & kept[:, ~same].any(axis=1)
+    left_out = {name: np.full(len(kept), np.nan) for name in values if not name.endswith("_std")}
+    for name, row in left_out.items():
+        row[usable] = _LEFT_OUT[name](distances, same, kept[usable])
+    hits = {"accuracy": correctly_classified(distances, same)} if "accuracy" in values else {}
+    tars = [name for name in left_out if name.startswith("tar_")]
+    units, mated = int(people.max()) + 1, len(np.unique(people[same]))
+    steps = dict.fromkeys(hits, 1 / len(same)) | dict.fromkeys(tars, 1 / np.count_nonzero(same))
+    trials = dict.fromkeys(left_out, units) | dict.fromkeys(tars, mated)
+    return PeopleMetrics(values, LeaveOut("people", units, left_out), trials, steps, hits)
+
+
+_LEFT_OUT: Mapping[str, Callable[[Floats, Booleans, Integers], Floats]] = {
+    "accuracy": accuracy_left_out,
+    "tar_at_far_1e-3": partial(val_left_out, far=1e-3),
+    **{name: partial(tar_left_out, far=far) for name, far in STRICT_FARS.items()},
+    "auc": auc_left_out,
+    "eer": eer_left_out,
+}
 
 
 def pair_metrics(distances: Floats, same: Booleans, weights: Integers | None = None) -> dict[str, Floats]:
@@ -90,10 +136,11 @@ def pair_metrics(distances: Floats, same: Booleans, weights: Integers | None = N
     mean, sd = accuracy(distances, same, weights)
     curve = roc(distances, same, weights)
     strict = {name: tar_at_far(curve, far) for name, far in STRICT_FARS.items()}
+    validation = val(distances, same, 1e-3, weights)[0]
     return {
         "accuracy": mean,
         "accuracy_std": sd,
-        "tar_at_far_1e-3": val(distances, same, 1e-3, weights)[0],
+        "tar_at_far_1e-3": validation,
         **strict,
         "auc": auc(curve),
         "eer": eer(curve),
@@ -111,14 +158,9 @@ def check_kinds(same: Booleans, features: StoredFeatures) -> None:
 
 
 def pair_counts(same: Booleans) -> dict[str, int]:
-    """Numbers of pairs by kind that a metric is measured on, and of replicates of its interval."""
+    """Numbers of pairs by kind that a metric is measured on."""
     genuine = int(np.count_nonzero(same))
-    return {
-        "pairs": len(same),
-        "genuine": genuine,
-        "impostors": len(same) - genuine,
-        "bootstrap_replicates": bootstrap.REPLICATES,
-    }
+    return {"pairs": len(same), "genuine": genuine, "impostors": len(same) - genuine}
 
 
-PROTOCOL = EvaluationProtocol("pairs", evaluate, weighted_metrics)
+PROTOCOL = EvaluationProtocol("pairs", evaluate, measure, images_of)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
 
 from aroface.embedding.feature_store import StoredFeatures
 from aroface.evaluation.metrics.verification import (
@@ -15,35 +17,39 @@ from aroface.evaluation.metrics.verification import (
     accuracy,
     auc,
     check_distances,
-    correctly_classified,
     pair_distances,
     roc,
     tar_at_far,
 )
 from aroface.evaluation.protocols.base import EvaluationProtocol
-from aroface.evaluation.protocols.outcome import Outcome
-from aroface.evaluation.protocols.pairs import STRICT_FARS, check_kinds, pair_counts
-from aroface.evaluation.statistics import bootstrap
-from aroface.evaluation.statistics.weighted_metrics import WeightedMetrics
+from aroface.evaluation.protocols.outcome import Outcome, outcome_of
+from aroface.evaluation.protocols.pairs import STRICT_FARS, check_kinds, measure_people, pair_counts
+from aroface.evaluation.statistics.jackknife import difference, interval
+from aroface.evaluation.statistics.people import Rows, equal_images, people_of_pairs
+from aroface.evaluation.statistics.people_metrics import PeopleMetrics
 from aroface.progress import track
+
+Value = TypeVar("Value")
 
 
 def evaluate(features: StoredFeatures) -> Outcome:
     """Turn the stored features of all variants of a pair set into curves of metric against size of error.
 
     A curve is one quality and one factor. It opens at level 0 with the quality's undistorted variant, against which the
-    drops are taken. All variants are resampled by the same draws of pairs, so the intervals of drops are paired. The
-    record's metrics are the undistorted variants', named ``{metric}_{quality}``; TAR is the largest over all thresholds
+    drops are taken. The same people are left out of all variants, so the intervals of drops are paired. The record's
+    metrics are the undistorted variants', named ``{metric}_{quality}``; TAR is the largest over all thresholds
     and pairs whose FAR does not exceed the target.
 
     Raises:
         InputError: Fewer pairs than folds, pairs of one kind only, or embeddings that do not distinguish images.
     """
-    same = features.arrays["same"]
-    check_kinds(same, features)
+    same, people = _labels(features)
     names: Sequence[str] = features.index["protocol"]["options"]["metric"]
     variants = features.index["layout"]["variants"]
-    conditions = [measure(features, variant, same, names) for variant in track(variants, "variants")]
+    conditions = [
+        MeasuredVariant(variant, measure_variant(features, variant, same, people, names))
+        for variant in track(variants, "variants")
+    ]
     clean = {condition.quality: condition for condition in conditions if condition.factor is None}
     series = [
         _point(condition, clean[quality], factor, name)
@@ -52,65 +58,97 @@ def evaluate(features: StoredFeatures) -> Outcome:
         for condition in (clean[quality], *curve)
         for name in names
     ]
-    return Outcome(
-        {f"{name}_{quality}": each.values[name] for quality, each in clean.items() for name in names},
-        {
-            f"{name}_{quality}": bootstrap.interval(each.samples[name])
-            for quality, each in clean.items()
-            for name in names
-        },
-        {**pair_counts(same), "variants": len(variants)},
-        series=series,
-    )
+    counts = {**pair_counts(same), "people": int(people.max()) + 1, "variants": len(variants)}
+    measured = [_named(each.measured, quality) for quality, each in clean.items()]
+    return outcome_of(measured, counts, series=series)
 
 
-def weighted_metrics(features: StoredFeatures) -> list[WeightedMetrics]:
-    """The metrics of the undistorted variant of each quality, as functions of how often each pair counts.
+def measure(features: StoredFeatures) -> list[PeopleMetrics]:
+    """Measure the undistorted variant of each quality with and without each group of people.
 
     Raises:
         InputError: See :func:`evaluate`.
     """
-    same = features.arrays["same"]
-    check_kinds(same, features)
+    same, people = _labels(features)
     names: Sequence[str] = features.index["protocol"]["options"]["metric"]
     clean = [variant for variant in features.index["layout"]["variants"] if variant["factor"] is None]
-    return [_clean_metrics(_distances(features, variant, same), same, names, variant["quality"]) for variant in clean]
+    measured = [(variant["quality"], measure_variant(features, variant, same, people, names)) for variant in clean]
+    return [_named(each, quality) for quality, each in measured]
 
 
-def _clean_metrics(distances: Floats, same: Booleans, names: Sequence[str], quality: str) -> WeightedMetrics:
-    def statistic(weights: Integers) -> dict[str, Floats]:
-        return {f"{name}_{quality}": value for name, value in _metrics(distances, same, names, weights).items()}
+def images_of(features: StoredFeatures) -> Rows:
+    """Number of each image of N pairs, (N, 2).
 
-    hits = {f"accuracy_{quality}": correctly_classified(distances, same)} if "accuracy" in names else {}
-    return WeightedMetrics(same, statistic, hits)
+    Features of before they were stored tell equal images themselves, by the first undistorted variant.
+    """
+    if "images" in features.arrays:
+        return features.arrays["images"]
+    count = len(features.arrays["same"])
+    variant = next(each for each in features.index["layout"]["variants"] if each["factor"] is None)
+    sides = [features.values[variant[side] : variant[side] + count] for side in ("first", "second")]
+    return equal_images(np.concatenate(sides)).reshape(2, -1).T
+
+
+def _labels(features: StoredFeatures) -> tuple[Booleans, Integers]:
+    """Labels (N,) and people (N, 2) of the pairs."""
+    same = features.arrays["same"]
+    check_kinds(same, features)
+    return same, people_of_pairs(images_of(features), same)
+
+
+def _named(measured: PeopleMetrics, quality: str) -> PeopleMetrics:
+    """The metrics of a quality by the names that they have in a record."""
+    return PeopleMetrics(
+        _renamed(measured.values, quality),
+        replace(measured.left_out, values=_renamed(measured.left_out.values, quality)),
+        _renamed(measured.trials, quality),
+        _renamed(measured.resolution, quality),
+        _renamed(measured.hits, quality),
+    )
+
+
+def _renamed(values: Mapping[str, Value], quality: str) -> dict[str, Value]:
+    return {f"{name}_{quality}": value for name, value in values.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class MeasuredVariant:
-    """One variant of the pair set, measured: the metrics' values and bootstrap samples. No factor: undistorted."""
+    """One variant of the pair set, as ``layout`` describes it, and what was measured. No factor: undistorted."""
 
-    quality: str
-    factor: str | None
-    level: float
-    values: Mapping[str, float]
-    samples: Mapping[str, Floats]
+    variant: Mapping[str, Any]
+    measured: PeopleMetrics
+
+    @property
+    def quality(self) -> str:
+        """Quality of the images."""
+        return str(self.variant["quality"])
+
+    @property
+    def factor(self) -> str | None:
+        """Kind of error."""
+        factor: str | None = self.variant["factor"]
+        return factor
 
 
-def measure(
-    features: StoredFeatures, variant: Mapping[str, Any], same: Booleans, names: Sequence[str]
-) -> MeasuredVariant:
-    """Measure one variant of ``layout``: its metrics by ``names``, and their bootstrap samples.
+def measure_variant(
+    features: StoredFeatures, variant: Mapping[str, Any], same: Booleans, people: Integers, names: Sequence[str]
+) -> PeopleMetrics:
+    """Measure one variant of ``layout``: its metrics by ``names``, with and without each group of people.
 
     Raises:
         InputError: The variant is undistorted, and the embeddings do not distinguish its images.
     """
-    distances = _distances(features, variant, same)
-    values = {name: value.item() for name, value in _metrics(distances, same, names).items()}
-    samples = bootstrap.samples(lambda weights: _metrics(distances, same, names, weights), same)
-    return MeasuredVariant(variant["quality"], variant["factor"], variant["level"], values, samples)
+    distances = variant_distances(features, variant, same)
+    values = {name: value.item() for name, value in variant_metrics(distances, same, names).items()}
+    return measure_people(values, distances, same, people)
 
 
-def _distances(features: StoredFeatures, variant: Mapping[str, Any], same: Booleans) -> Floats:
+def variant_distances(features: StoredFeatures, variant: Mapping[str, Any], same: Booleans) -> Floats:
+    """Squared distances (N,) of the pairs of one variant of ``layout``.
+
+    Raises:
+        InputError: The variant is undistorted, and the embeddings do not distinguish its images.
+    """
     first, second = (features.values[variant[side] : variant[side] + len(same)] for side in ("first", "second"))
     distances = pair_distances(first, second)
     if variant["factor"] is None:  # what errors of alignment make of the faces may be all alike
@@ -118,9 +156,10 @@ def _distances(features: StoredFeatures, variant: Mapping[str, Any], same: Boole
     return distances
 
 
-def _metrics(
+def variant_metrics(
     distances: Floats, same: Booleans, names: Sequence[str], weights: Integers | None = None
 ) -> dict[str, Floats]:
+    """Metrics by ``names``, each (...), of pairs (N,) that count as often as ``weights`` (..., N) tell."""
     curve = roc(distances, same, weights)
     values = {name: tar_at_far(curve, STRICT_FARS[name]) for name in names if name in STRICT_FARS}
     if "auc" in names:
@@ -132,17 +171,19 @@ def _metrics(
 
 def _point(condition: MeasuredVariant, clean: MeasuredVariant, factor: str, metric: str) -> dict[str, Any]:
     """One point of one curve; ``significant`` tells that the interval of the drop lies above zero."""
-    value, samples = condition.values[metric], condition.samples[metric]
-    reference, references = clean.values[metric], clean.samples[metric]
-    low, high = bootstrap.interval(samples)
-    drop_low, drop_high = bootstrap.interval(references - samples)
+    value, reference = condition.measured.values[metric], clean.measured.values[metric]
+    left, references = condition.measured.left_out.values[metric], clean.measured.left_out.values[metric]
+    low, high = _or_anything(*interval(value, left, condition.measured.left_out.units), 0.0)
+    drop = difference(value, reference, left, references)
+    drop_low, drop_high = _or_anything(drop.low, drop.high, -1.0)
     relative: tuple[float | None, ...] = (None, None, None)
-    if reference > 0 and references.min() > 0:
-        relative = (1 - value / reference, *bootstrap.interval(1 - samples / references))
+    if reference > 0 and (references > 0).all():
+        share = difference(value / reference, 1.0, left / references, np.ones_like(left))
+        relative = (share.value, *_or_anything(share.low, share.high, -1.0))
     return {
         "quality": condition.quality,
         "factor": factor,
-        "level": condition.level,
+        "level": condition.variant["level"],
         "metric": metric,
         "value": value,
         "low": low,
@@ -155,4 +196,9 @@ def _point(condition: MeasuredVariant, clean: MeasuredVariant, factor: str, metr
     }
 
 
-PROTOCOL = EvaluationProtocol("sensitivity", evaluate, weighted_metrics)
+def _or_anything(low: float, high: float, least: float) -> tuple[float, float]:
+    """An interval; from ``least`` to 1 where there is none, as with pairs of a single person."""
+    return (low, high) if np.isfinite([low, high]).all() else (least, 1.0)
+
+
+PROTOCOL = EvaluationProtocol("sensitivity", evaluate, measure, images_of)

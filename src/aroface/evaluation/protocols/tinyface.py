@@ -6,11 +6,10 @@ import numpy as np
 
 from aroface.embedding.feature_store import StoredFeatures
 from aroface.errors import InputError
-from aroface.evaluation.metrics.identification import Floats, Retrieval, retrieve
+from aroface.evaluation.metrics.identification import Retrieval, retrieve
 from aroface.evaluation.protocols.base import EvaluationProtocol
-from aroface.evaluation.protocols.outcome import Outcome
-from aroface.evaluation.statistics import bootstrap
-from aroface.evaluation.statistics.weighted_metrics import WeightedMetrics
+from aroface.evaluation.protocols.outcome import Outcome, outcome_of
+from aroface.evaluation.statistics.people_metrics import PeopleMetrics, mean_of_items
 
 RANKS = (1, 5, 20)
 
@@ -24,28 +23,33 @@ def evaluate(features: StoredFeatures) -> Outcome:
         InputError: No probe has a mate in the gallery.
     """
     found = _search(features)
-    scores = _scores(found)
+    measured = _measure(features, found)
     gallery_labels = features.arrays["gallery_labels"]
-    return Outcome(
-        {name: values.mean().item() for name, values in scores.items()},
-        _weighted(scores).intervals(),
-        {
-            "probes": len(features.arrays["probe_labels"]),
-            "probes_with_mate": len(found.probes),
-            "gallery": len(gallery_labels),
-            "distractors": int(np.count_nonzero(gallery_labels < 0)),
-            "bootstrap_replicates": bootstrap.REPLICATES,
-        },
-    )
+    counts = {
+        "probes": len(features.arrays["probe_labels"]),
+        "probes_with_mate": len(found.probes),
+        "people": measured.left_out.units,
+        "gallery": len(gallery_labels),
+        "distractors": int(np.count_nonzero(gallery_labels < 0)),
+    }
+    return outcome_of([measured], counts)
 
 
-def weighted_metrics(features: StoredFeatures) -> list[WeightedMetrics]:
-    """The metrics as functions of how often each probe with a mate counts.
+def measure(features: StoredFeatures) -> list[PeopleMetrics]:
+    """Measure the metrics with and without each group of the people who are searched for.
+
+    Somebody left out stays in the gallery, as one of very many distractors.
 
     Raises:
         InputError: See :func:`evaluate`.
     """
-    return [_weighted(_scores(_search(features)))]
+    return [_measure(features, _search(features))]
+
+
+def _measure(features: StoredFeatures, found: Retrieval) -> PeopleMetrics:
+    hits = {f"rank{rank}": found.ranks <= rank for rank in RANKS}
+    precisions = {"map": found.average_precision, "map_trapezoid": found.trapezoid_precision}
+    return mean_of_items({**hits, **precisions}, features.arrays["probe_labels"][found.probes])
 
 
 def _search(features: StoredFeatures) -> Retrieval:
@@ -61,19 +65,4 @@ def _search(features: StoredFeatures) -> Retrieval:
     return found
 
 
-def _scores(found: Retrieval) -> dict[str, Floats]:
-    """Contribution of each probe to each metric, which is their mean; for ranks one for a hit."""
-    hits = {f"rank{rank}": (found.ranks <= rank).astype(np.float64) for rank in RANKS}
-    return {**hits, "map": found.average_precision}
-
-
-def _weighted(scores: dict[str, Floats]) -> WeightedMetrics:
-    columns = np.stack(list(scores.values()), axis=1)
-    return WeightedMetrics(
-        np.zeros(len(columns)),
-        lambda weights: dict(zip(scores, (weights @ columns / len(columns)).T, strict=True)),
-        {name: values == 1 for name, values in scores.items() if name.startswith("rank")},
-    )
-
-
-PROTOCOL = EvaluationProtocol("tinyface", evaluate, weighted_metrics)
+PROTOCOL = EvaluationProtocol("tinyface", evaluate, measure)

@@ -15,17 +15,22 @@ Bootstrap", 1995, section 2.3 (leaving out groups, for thresholds that are order
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit, logit, stdtr, stdtrit
+
+from aroface.evaluation.statistics.bootstrap import LEVEL
+from aroface.evaluation.statistics.exact import clopper_pearson
 
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 
 GROUPS = 100
 """Most groups that people are divided into; fewer people are left out one by one."""
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,11 @@ class LeaveOut:
     unit: Literal["people", "pairs"]
     units: int
     values: Mapping[str, Floats]
+
+    def finite(self) -> LeaveOut:
+        """The metrics that are defined without any one of at least two groups."""
+        values = {name: each for name, each in self.values.items() if len(each) > 1 and np.isfinite(each).all()}
+        return replace(self, values=values)
 
 
 def groups_of(strata: NDArray[Any]) -> Integers:
@@ -59,3 +69,102 @@ def covariance(first: Floats, second: Floats) -> float:
     """Covariance of two metrics over draws of people, from their values (G,) without each of the same groups."""
     count = len(first)
     return float((count - 1) / count * np.sum((first - first.mean()) * (second - second.mean())))
+
+
+def standard_error(left_out: Floats) -> float:
+    """Standard error of a metric over draws of people, from its values (G,) without each group."""
+    return float(np.sqrt(covariance(left_out, left_out)))
+
+
+def interval(value: float, left_out: Floats, units: int, *, trials: int | None = None) -> tuple[float, float]:
+    """The 95 % interval of a rate: Student's on the scale of the logit.
+
+    The degrees of freedom are Satterthwaite's, from how unevenly the groups contribute: where a few people make all
+    the difference, as near 0 and 1, the standard error is known no better than from so few. Where no group moves the
+    rate, as at 0 and 1, the interval is the exact one of so many people of whom each is a hit or a miss (Clopper and
+    Pearson, Biometrika 26, 1934).
+
+    Args:
+        value: Rate in [0, 1].
+        left_out: (G,) values without each group.
+        units: Number of people on the benchmark.
+        trials: Number of people that the rate is of; by default all.
+
+    Returns:
+        Low and high; not a number with fewer than two groups, or where the rate is not defined without one.
+    """
+    if not _usable(value, left_out):
+        return np.nan, np.nan
+    error, spread = standard_error(left_out), value * (1 - value)
+    if error <= _ROUNDING or spread <= 0:
+        trials = units if trials is None else trials
+        return clopper_pearson(value * trials, trials)
+    reach = _quantile(_degrees_of_freedom(left_out)) * error / spread
+    return float(expit(logit(value) - reach)), float(expit(logit(value) + reach))
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Difference of a metric of two runs on the same people.
+
+    Attributes:
+        value: Second minus first.
+        low: Lower end of its 95 % interval.
+        high: Upper end.
+        p_value: Two-sided p-value of no difference.
+    """
+
+    value: float
+    low: float
+    high: float
+    p_value: float
+
+
+def difference(
+    first: float, second: float, left_first: Floats, left_second: Floats, *, trials: int | None = None
+) -> Difference:
+    """Difference of two rates on the same people, by Student's t test of the jackknife.
+
+    No p-value is below that of G groups which all point the same way, ``2 ** (1 - G)``.
+
+    Args:
+        first: Rate of the first run.
+        second: Rate of the second run.
+        left_first: (G,) values of the first run without each group.
+        left_second: (G,) values of the second run without the same groups.
+        trials: Number of people that the rate is of. Two rates that do not differ, whoever is left out, have the
+            interval of so many people among whom nobody was seen to make a difference.
+
+    Returns:
+        The difference; its interval and p-value are not a number where `interval` has none.
+    """
+    value = second - first
+    if not _usable(first, left_first) or not _usable(second, left_second):
+        return Difference(value, np.nan, np.nan, np.nan)
+    error = standard_error(left_second - left_first)
+    if error <= _ROUNDING and abs(value) <= _ROUNDING:
+        reach = 0.0 if trials is None else clopper_pearson(0, trials)[1]
+        return Difference(0.0, -reach, reach, 1.0)
+    reach = _quantile(len(left_first) - 1) * error
+    chance = 2 * float(stdtr(len(left_first) - 1, -abs(value) / max(error, _ROUNDING)))
+    return Difference(value, value - reach, value + reach, max(chance, 2.0 ** (1 - len(left_first))))
+
+
+def _usable(value: float, left_out: Floats) -> bool:
+    return len(left_out) > 1 and bool(np.isfinite(value)) and bool(np.isfinite(left_out).all())
+
+
+def _degrees_of_freedom(left_out: Floats) -> float:
+    """Degrees of freedom of the variance that values (G,) without each group tell, between 1 and G - 1.
+
+    Twice the squared variance by the variance of the variance, which is told by the fourth powers. For contributions
+    from a normal distribution this is G.
+    """
+    squares = (left_out - left_out.mean()) ** 2
+    total, count = float(squares.sum()), len(left_out)
+    uneven = float((squares**2).sum()) - total**2 / count
+    return count - 1 if 2 * total**2 >= (count - 1) * uneven else max(1.0, 2 * total**2 / uneven)
+
+
+def _quantile(degrees: float) -> float:
+    return float(stdtrit(degrees, (1 + LEVEL) / 2))

@@ -70,8 +70,8 @@ class Device:
     Attributes:
         key: Key in ``throughput.yaml``.
         label: Printed name.
-        memory: bytes that a training may fill; None where no limit is known.
-        flops: sustained floating-point operations a second, by precision; of one thread where it is a CPU.
+        memory: Bytes that a training may fill; None where no limit is known.
+        flops: Sustained floating-point operations a second, by precision; of one thread where it is a CPU.
         assumed: True if the configuration leaves its type open.
     """
 
@@ -94,21 +94,21 @@ class Training:
     Fields that depend on the number of images are None until it is known.
 
     Attributes:
-        experiment: a method trained on a data set.
-        recipe: its resolved recipe.
-        runs: names of its runs, each with the device-hours that it took, if it is finished.
+        experiment: Method trained on a data set.
+        recipe: Its resolved recipe.
+        runs: Names of its runs, each with the device-hours that it took, if it is finished.
         images: Number of images of an epoch, whole batches only.
         steps: Number of steps of the optimiser.
         images_per_s: Images per second of one device, the adversary included.
         measured: True if that follows from a measured rate rather than from an assumption.
-        hours: device-hours.
-        devices: number of devices of one run.
-        memory: bytes of each device.
-        fits_on: the smallest power of two of devices whose memory is enough; None if that is not known, or none is.
-        weights: bytes on disk.
-        state: bytes of all resumable states that are kept.
-        features: bytes of the features of all benchmarks.
-        records: bytes of all records.
+        hours: Device-hours.
+        devices: Number of devices of one run.
+        memory: Bytes of each device.
+        fits_on: Smallest power of two of devices whose memory is enough; None if that is not known, or none is.
+        weights: Bytes on disk.
+        state: Bytes of all resumable states that are kept.
+        features: Bytes of the features of all benchmarks.
+        records: Bytes of all records.
     """
 
     experiment: Experiment
@@ -158,7 +158,7 @@ class Costs:
         budget: GPU-hours that trainings still to be done may take; None for no limit.
         rows: Number of feature rows of each benchmark; None where the number of images is unknown yet.
         counts: Counts of each set, as far as they are known.
-        throughput: the registry.
+        throughput: Registry.
     """
 
     device: Device
@@ -212,7 +212,7 @@ class Costs:
             runs: Names of the runs to be trained; all unfinished ones by default.
 
         Raises:
-            InputError: they need more GPU-hours than there are.
+            InputError: They need more GPU-hours than there are.
         """
         chosen = self.unfinished if runs is None else list(runs)
         if self.over_budget(chosen):
@@ -227,8 +227,8 @@ def plan_costs(plan: Plan, *, root: Path = Path()) -> Costs:
     """Work out what a plan costs.
 
     Args:
-        plan: names runs and benchmarks.
-        root: folder of the repository.
+        plan: Names runs and benchmarks.
+        root: Folder of the repository.
 
     Raises:
         InputError: ``throughput.yaml`` is malformed, or does not have the configured type of GPU.

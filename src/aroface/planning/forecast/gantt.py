@@ -36,8 +36,8 @@ def draw_schedule(schedule: SimulatedSchedule, out: Path, plan: Plan) -> None:
 
     Args:
         schedule: Times and places of the jobs.
-        out: path of the files.
-        plan: has the names of runs.
+        out: Path of the files.
+        plan: Has the names of runs.
     """
     labels = {run.name: _labels(run.name, plan) for run in plan.runs.values()}
     datasets = {run.name: figure_text(plan.labels.get(run.source.name, run.source.name)) for run in plan.runs.values()}

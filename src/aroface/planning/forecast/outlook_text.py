@@ -10,6 +10,7 @@ from aroface.errors import InputError
 from aroface.humanize import days_text, hours_text, plural
 from aroface.planning.forecast.costs import Costs, plan_costs
 from aroface.planning.forecast.costs_text import headline
+from aroface.planning.forecast.power_text import power_lines
 from aroface.planning.forecast.simulation import SimulatedJob
 from aroface.planning.forecast.workload import Outlook, Task, count_kinds, find_outlook, find_site
 from aroface.planning.plan import Plan
@@ -30,8 +31,8 @@ def summary(plan: Plan, tasks: Iterable[Task], *, root: Path = Path(), gpus: int
 
     Args:
         plan: Plan of the configuration.
-        tasks: the jobs.
-        root: folder of the repository.
+        tasks: Jobs.
+        root: Folder of the repository.
         gpus: Number of GPUs of one machine, where there is no cluster.
     """
     asked = list(tasks)
@@ -44,6 +45,7 @@ def summary(plan: Plan, tasks: Iterable[Task], *, root: Path = Path(), gpus: int
         costs = plan_costs(plan, root=root)
         said += [headline(costs, trained)] if trained else []
         said += time_lines(plan, costs, asked, root=root, gpus=gpus, gpus_per_node=gpus, scheduler=gpus is None)
+        said += power_lines(plan, root=root) if trained else []
         said += _refused(costs, trained)
     except InputError as error:
         said.append(f"costs: unknown: {error}")
@@ -56,7 +58,7 @@ def time_lines(plan: Plan, costs: Costs, tasks: Sequence[Task], **where: Any) ->
     Args:
         plan: Plan of the configuration.
         costs: Costs of that plan.
-        tasks: its jobs.
+        tasks: Its jobs.
         where: Numbers of GPUs as :func:`aroface.planning.forecast.workload.find_site` takes them.
     """
     try:

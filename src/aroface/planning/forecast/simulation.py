@@ -25,14 +25,14 @@ class SimulatedJob:
     """Something that runs once.
 
     Attributes:
-        name: no two are alike.
+        name: No two are alike.
         kind: Kind of work.
         hours: Duration in hours without a time limit.
         gpus: Number of GPUs that it holds.
         nodes: Number of nodes that these GPUs lie on, as many on each.
-        needs: names of the jobs that have to end before it starts.
-        limit: hours after which it has to stop; it goes on later.
-        restart: hours that going on takes before anything new is done.
+        needs: Names of the jobs that have to end before it starts.
+        limit: Hours after which it has to stop; it goes on later.
+        restart: Hours that going on takes before anything new is done.
     """
 
     name: str
@@ -96,7 +96,7 @@ class Attempt:
         number: Number of the attempt, from 0 on.
         start: Start in hours.
         end: End in hours.
-        gpus: numbers of those that it holds; node k has those from k times the GPUs of a node on.
+        gpus: Numbers of those that it holds; node k has those from k times the GPUs of a node on.
     """
 
     job: SimulatedJob
@@ -133,7 +133,7 @@ def cluster_of(gpus: int, gpus_per_node: int, jobs: Sequence[SimulatedJob] = ())
     """The nodes that so many GPUs lie on; fewer GPUs than a node has are one node.
 
     Raises:
-        InputError: they are no whole nodes, or a job does not fit on them.
+        InputError: They are no whole nodes, or a job does not fit on them.
     """
     nodes, left = divmod(gpus, gpus_per_node) if gpus > gpus_per_node else (1, 0)
     if left:
@@ -157,7 +157,7 @@ def simulate(jobs: Sequence[SimulatedJob], cluster: Cluster) -> SimulatedSchedul
         cluster: Cluster that they run on, each of them fitting on it.
 
     Raises:
-        InputError: a job needs one that is not there, or itself.
+        InputError: A job needs one that is not there, or itself.
     """
     free = [[*range(node * cluster.gpus_per_node, (node + 1) * cluster.gpus_per_node)] for node in range(cluster.nodes)]
     queue = _Queue(jobs)
@@ -261,7 +261,7 @@ def _followers(jobs: Sequence[SimulatedJob]) -> dict[str, list[str]]:
     """The jobs that need each job, in order.
 
     Raises:
-        InputError: one is not there.
+        InputError: One is not there.
     """
     found: dict[str, list[str]] = {job.name: [] for job in jobs}
     for job in jobs:
@@ -276,7 +276,7 @@ def _hours_behind(jobs: Sequence[SimulatedJob]) -> Mapping[str, float]:
     """Hours of the longest chain that begins with each job.
 
     Raises:
-        InputError: one needs itself.
+        InputError: One needs itself.
     """
     followers, by_name = _followers(jobs), {job.name: job for job in jobs}
     open_ends = {name: len(names) for name, names in followers.items()}

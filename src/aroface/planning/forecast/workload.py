@@ -66,10 +66,10 @@ class Site:
     """GPUs that a plan may count on.
 
     Attributes:
-        gpus: all of them.
+        gpus: All of them.
         gpus_per_node: Number of GPUs of one node.
         nodes: Number of nodes that a training is spread over.
-        max_hours: time limit of a GPU job; None where the configuration alone says.
+        max_hours: Time limit of a GPU job; None where the configuration alone says.
         scheduler: True if jobs that run at once get different GPUs, as from Slurm. On a machine without it a training
             holds all GPUs of the configuration, for every one begins with the first.
     """
@@ -93,13 +93,13 @@ def find_site(
 
     Args:
         plan: Plan of the configuration.
-        root: folder of the repository.
-        gpus: all of them; 16 where nobody says, or what one training takes, in whole nodes.
+        root: Folder of the repository.
+        gpus: All of them; 16 where nobody says, or what one training takes, in whole nodes.
         gpus_per_node: 4 where nobody says, or what one training takes of a node.
-        scheduler: see `Site`.
+        scheduler: See `Site`.
 
     Raises:
-        InputError: the file is malformed.
+        InputError: The file is malformed.
     """
     settings = read_site(root / SITE_FILE)
     queue, nodes = settings.get("gpu", {}), settings.get("nodes", 1)
@@ -141,11 +141,11 @@ def workload(plan: Plan, costs: Costs, tasks: Iterable[Task], site: Site) -> lis
     Args:
         plan: Plan of the configuration.
         costs: Costs of that plan.
-        tasks: rendering may be among them and is left out.
+        tasks: Rendering may be among them and is left out.
         site: Site with the number of nodes of a training and its time limit.
 
     Raises:
-        InputError: a time limit is too short for anything to get done.
+        InputError: A time limit is too short for anything to get done.
     """
     order = {name: rank for rank, name in enumerate([*plan.runs, *plan.benchmarks])}
 
@@ -168,12 +168,12 @@ class Outlook:
     """Forecast of a plan's jobs on a certain number of GPUs.
 
     Attributes:
-        counts: number of jobs by kind.
-        jobs: those that take time.
-        chain: the longest one of them.
-        makespans: hours until everything is done, by number of GPUs, where all jobs fit.
+        counts: Number of jobs by kind.
+        jobs: Those that take time.
+        chain: Longest one of them.
+        makespans: Hours until everything is done, by number of GPUs, where all jobs fit.
         feature_hours: GPU-hours of features.
-        uncounted: benchmarks among them of which nobody knows the number of images yet.
+        uncounted: Benchmarks among them of which nobody knows the number of images yet.
         schedule: Schedule on the site's GPUs.
     """
 
@@ -200,7 +200,7 @@ def find_outlook(plan: Plan, costs: Costs, tasks: Iterable[Task], site: Site) ->
     """Simulate the tasks on the site's GPUs, and on 4, 8, 16 and 32 that fit.
 
     Raises:
-        InputError: a job does not fit on the site's nodes.
+        InputError: A job does not fit on the site's nodes.
     """
     asked = list(tasks)
     jobs = workload(plan, costs, asked, site)

@@ -30,15 +30,15 @@ class DifferenceClaim:
     """A claim on differences of rows.
 
     Attributes:
-        id: its name.
+        id: Its name.
         claim: Claim in the authors' words or short for them.
         stands: Place in the paper.
         kind: ``gain``: so many points; ``improves``: above zero; ``no_loss``: no loss of more than a margin.
-        table: name of the table.
-        columns: ids of its columns.
-        pairs: rows to be compared.
-        claimed: points of a gain as printed.
-        margin: points that count as no loss.
+        table: Name of the table.
+        columns: Ids of its columns.
+        pairs: Rows to be compared.
+        claimed: Points of a gain as printed.
+        margin: Points that count as no loss.
     """
 
     id: str
@@ -93,11 +93,11 @@ def read_claims(path: str | PathLike[str], specs: Iterable[Spec]) -> Claims:
     """Read and check a file of claims.
 
     Args:
-        path: such as ``paper_tables/claims.yaml``.
-        specs: the tables there are.
+        path: Such as ``paper_tables/claims.yaml``.
+        specs: Tables there are.
 
     Raises:
-        InputError: the file does not follow the schema, names a claim twice, or names a table, row or column that is
+        InputError: The file does not follow the schema, names a claim twice, or names a table, row or column that is
             not there.
     """
     path = Path(path)

@@ -39,21 +39,21 @@ class ValueComparison:
     """One reported value and what became of it.
 
     Attributes:
-        table: name of the table.
-        row: the row's address.
-        column: the column's id.
-        heading: the column's heading with that of its group.
-        reported: the authors' digits, or those of the publisher, in per cent.
-        reproduced: mean over seeds, in per cent; None where there is no result.
-        sd: standard deviation over seeds; None for one seed.
+        table: Name of the table.
+        row: Row's address.
+        column: Column's id.
+        heading: Column's heading with that of its group.
+        reported: Authors' digits, or those of the publisher, in per cent.
+        reproduced: Mean over seeds, in per cent; None where there is no result.
+        sd: Standard deviation over seeds; None for one seed.
         further: Interval of one further seed with a probability of 95 %, which the authors' run may be taken for; None
             for one seed.
-        seeds: number of seeds.
+        seeds: Number of seeds.
         source: Origin of the weights; None where there is no result.
-        difference: reproduced minus reported, of printed digits, with its sign.
+        difference: Reproduced minus reported, of printed digits, with its sign.
         tolerance: Tolerance by the source.
         verdict: Verdict on the difference.
-        causes: likely ones, where the preprocessing is to be checked.
+        causes: Likely ones, where the preprocessing is to be checked.
         publisher: Source of a value that is not the authors'; None of theirs.
     """
 
@@ -123,12 +123,12 @@ def compare(
     """Compare each value in print, the authors' or one with its source, with the records.
 
     Args:
-        specs: the tables.
-        records: folder of the records.
-        shown: see :class:`aroface.reporting.records.Selection`.
+        specs: Tables.
+        records: Folder of the records.
+        shown: See :class:`aroface.reporting.records.Selection`.
 
     Raises:
-        InputError: records that are invalid, ambiguous or not comparable.
+        InputError: Records that are invalid, ambiguous or not comparable.
     """
     runs, known, labels = selected(shown)
     found = load_records(records, runs)
@@ -187,11 +187,11 @@ def reported_specs(folder: str | PathLike[str], tables: Collection[str] | None =
     """The specifications with values in print, the authors' or others', in a folder, in the order of their names.
 
     Args:
-        folder: such as ``paper_tables/specs``.
-        tables: names of those that are wanted, in their order; None for all.
+        folder: Such as ``paper_tables/specs``.
+        tables: Names of those that are wanted, in their order; None for all.
 
     Raises:
-        InputError: there are none, or not the one that is wanted.
+        InputError: There are none, or not the one that is wanted.
     """
     specs = {spec.name: spec for spec in map(read_spec, sorted(Path(folder).glob("*.yaml"))) if spec.compares}
     if not specs:
@@ -263,8 +263,8 @@ def judge(gap: Decimal, half: Decimal | None, source: RunOrigin, tolerance: Deci
     and differ beyond their tolerance.
 
     Args:
-        gap: reproduced minus reported.
-        half: half the width of the prediction interval; None where there is none.
+        gap: Reproduced minus reported.
+        half: Half the width of the prediction interval; None where there is none.
         source: Origin of the weights.
         tolerance: Points that a value may differ by; None for those of the source.
     """

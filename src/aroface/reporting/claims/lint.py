@@ -23,7 +23,7 @@ class LintFinding:
 
     Attributes:
         rule: Name of the rule that found it.
-        place: table and row, or claim.
+        place: Table and row, or claim.
         text: Description of the oddity.
         explained: True if the specification names it itself and continues without it.
     """
@@ -38,8 +38,8 @@ def lint(specs: Iterable[Spec], claims: Claims | None = None) -> tuple[LintFindi
     """Apply all rules.
 
     Args:
-        specs: the tables; those without reported values give nothing.
-        claims: the claims.
+        specs: Tables; those without reported values give nothing.
+        claims: Claims.
     """
     found = [finding for spec in specs for rule in SPEC_RULES for finding in rule(spec)]
     if claims is not None:

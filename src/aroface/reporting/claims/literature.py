@@ -51,12 +51,12 @@ def read_literature(content: Mapping[str, Any], specs: Mapping[str, Spec], path:
     """Check and type what a file of claims says of the literature.
 
     Args:
-        content: the file's, which follows the schema.
-        specs: the tables there are.
-        path: the file.
+        content: Content of the file, which follows the schema.
+        specs: Tables there are.
+        path: File of the claims.
 
     Raises:
-        InputError: a source, table, column or row of a remark is not there.
+        InputError: A source, table, column or row of a remark is not there.
     """
     found = content.get("literature", EMPTY)
     sources = read_sources(content.get("sources", EMPTY))

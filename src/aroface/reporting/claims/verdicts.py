@@ -37,15 +37,15 @@ class Evidence:
     """One number that speaks for or against a claim.
 
     Attributes:
-        what: rows and column, or experiment and condition.
+        what: Rows and column, or experiment and condition.
         verdict: Verdict of the number.
-        value: points, or per cent of a drop, with a sign; None where there is none.
-        low: lower end of its 95 % interval over seeds; None where there is none.
-        high: upper end.
+        value: Points, or per cent of a drop, with a sign; None where there is none.
+        low: Lower end of its 95 % interval over seeds; None where there is none.
+        high: Upper end.
         seeds: Number of seeds; 0 for reported values.
         p_value: P value of no difference.
         remark: Origin of the value, or the reason why there is none.
-        cells: table, row and column of the cells that it is the difference of; none of a drop, nor of a mean.
+        cells: Table, row and column of the cells that it is the difference of; none of a drop, nor of a mean.
         scope: Population that the interval speaks of; None where there is none.
         deciding: Number of seeds that would decide; None where it is decided, or no number would.
         smallest: Smallest effect, in points or per cent from the bound, that is seen in 80 % of cases.
@@ -70,7 +70,7 @@ class Judgement:
     """A claim, and what the paper's own values and the reproduced ones say of it.
 
     Attributes:
-        claim: the claim.
+        claim: Claim.
         paper: Reported numbers.
         reproduction: Reproduced numbers, one for each comparison.
         whole: Mean of the reproduced numbers, with the verdict on the claim.
@@ -131,12 +131,12 @@ def judge_claims(
     Intervals speak of faces like these where the records of all seeds allow it, else of this benchmark alone.
 
     Args:
-        claims: see :func:`aroface.reporting.claims.claims.read_claims`.
-        records: folder of the records.
-        shown: see :class:`aroface.reporting.records.Selection`.
+        claims: See :func:`aroface.reporting.claims.claims.read_claims`.
+        records: Folder of the records.
+        shown: See :class:`aroface.reporting.records.Selection`.
 
     Raises:
-        InputError: records that are invalid, ambiguous or not comparable.
+        InputError: Records that are invalid, ambiguous or not comparable.
     """
     runs, known, labels = selected(shown)
     found = load_records(records, runs)

@@ -73,7 +73,7 @@ def _caption(metric: str, rows: Sequence[str], columns: Sequence[str], seeds: Se
     letters = ("cdef" if sheets else "abcd")[: len(columns)]
     span = f"({letters[0]}–{letters[-1]})" if len(letters) > 1 else f"({letters[0]})"
     errors = ", ".join(AXES[factor][0] for factor in columns)
-    bands = "95 % bootstrap intervals over pairs" + ("" if seeds == [1] else ", averaged over seeds")
+    bands = "95 % intervals over draws of people" + ("" if seeds == [1] else ", averaged over seeds")
     return (
         f"What face alignment errors cost. {faces}{span} {metric_name(metric)[0]} against the size of the error "
         f"in the probes ({errors}), at {' (top) and '.join(map(quality_name, rows))}"

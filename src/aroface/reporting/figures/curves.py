@@ -33,11 +33,11 @@ class Curve:
         factor: Kind of alignment error.
         levels: Sizes of the error in the factor's unit, ascending, with 0 for none.
         values: Values of the metric, fractions in [0, 1], mean over seeds.
-        low: Lower end of the 95 % bootstrap interval, mean over seeds.
+        low: Lower end of the 95 % interval, mean over seeds.
         high: Upper end.
         significant: True where in every seed the interval of the drop lies above zero.
         drop: Undistorted value minus this one, mean over seeds.
-        drop_low: Lower end of its 95 % bootstrap interval, mean over seeds.
+        drop_low: Lower end of its 95 % interval, mean over seeds.
         drop_high: Upper end.
     """
 

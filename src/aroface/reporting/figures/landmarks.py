@@ -38,7 +38,7 @@ class Point:
         factor: Kind of error.
         displacement: Distance by which it moves the landmarks, see :func:`mean_displacement`.
         drop: Cost of the error, a difference of fractions, mean over seeds.
-        low: Lower end of the 95 % bootstrap interval of the drop.
+        low: Lower end of the 95 % interval of the drop.
         high: Upper end.
     """
 
@@ -227,7 +227,7 @@ def _draw_legends(
 
 
 def _caption(found: Found, metric: str, panels: Sequence[str], seeds: Sequence[int]) -> str:
-    intervals = "95\u00a0% bootstrap intervals over pairs" + ("" if seeds == [1] else ", averaged over seeds")
+    intervals = "95\u00a0% intervals over draws of people" + ("" if seeds == [1] else ", averaged over seeds")
     errors = len(next(iter(found.values()))[panels[0]])
     size = f"{TEMPLATE_SIZE}\u00a0×\u00a0{TEMPLATE_SIZE}"
     where = " and ".join(f"({letter}) {quality_name(each)}" for letter, each in zip(LETTERS, panels, strict=False))

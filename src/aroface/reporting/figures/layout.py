@@ -60,7 +60,10 @@ TREATMENTS: dict[str, tuple[Any, str]] = {
 }
 OTHER_TREATMENT = ((0, (5, 1.2, 1, 1.2)), "D")
 # For those that would look like another one in every colour.
-FURTHER: tuple[tuple[Any, str], ...] = (((0, (2, 1)), "v"), ((0, (7, 1.5)), "P"), ((0, (3, 1, 1, 1, 1, 1)), "X"))
+FURTHER: tuple[tuple[Any, str], ...] = (
+    *(((0, (2, 1)), "v"), ((0, (7, 1.5)), "P"), ((0, (3, 1, 1, 1, 1, 1)), "X")),
+    *(((0, (9, 2)), "<"), ((0, (1, 2)), ">"), ((0, (6, 1, 2, 1)), "*"), ((0, (4, 4)), "p")),
+)
 # Title of a factor's panels, label of their axis, and what a level is multiplied with.
 AXES = {
     "scale": ("scale", "scale error (%)", 100.0),
@@ -72,7 +75,7 @@ AXES = {
 LEFT, RIGHT = 0.5, 0.19
 SHEET_TITLE, SHEET_GAP = 0.19, 0.1
 PANEL, PANEL_GAP, PANEL_TITLE, PANEL_LABELS = 0.98, 0.13, 0.2, 0.36
-LEGEND_LINE, LEGEND_EDGE, LEGEND_COLUMNS = 0.14, 0.09, 3
+LEGEND_LINE, LEGEND_EDGE, LEGEND_COLUMNS = 0.144, 0.09, 3
 HANDLE, COLUMN_SPACE = 2.6, 1.6  # of the legend, in sizes of its type
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, partial
 from itertools import groupby
 from os import PathLike
 from pathlib import Path
@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import jinja2
 
 from aroface.errors import InputError
-from aroface.files import write_text
+from aroface.files import if_there, newest, write_text
 from aroface.humanize import seconds_text
 from aroface.reporting.anchors import cell_anchor, run_anchor
 from aroface.reporting.claims import claims_text, compare_text
@@ -171,9 +171,9 @@ def _environment() -> jinja2.Environment:
 def _status(material: Material, runs: Sequence[RunView], records: Sequence[Record]) -> dict[str, Any]:
     """Numbers of finished and missing parts of the plan."""
     planned = [(run, name, record) for run in runs for name, record in run.records.items()]
-    newest = max((record.path.stat().st_mtime for record in records), default=None)
+    changed = newest(record.path for record in records)
     return {
-        "newest": None if newest is None else f"{datetime.fromtimestamp(newest, UTC):%d %B %Y, %H:%M} UTC",
+        "newest": None if changed is None else f"{datetime.fromtimestamp(changed, UTC):%d %B %Y, %H:%M} UTC",
         "commits": commits(runs),
         "runs_done": sum(run.done for run in runs),
         "runs_missing": [run for run in runs if not run.done],
@@ -194,10 +194,11 @@ def _grouped(items: Sequence[Any], key: Callable[[Any], Any]) -> Iterator[tuple[
 
 def _figure(picture: Picture, folder: Path) -> dict[str, Any]:
     png, fragment = picture.stem.with_suffix(".png"), picture.stem.with_suffix(".tex")
-    found = re.search(r"\\caption\{(.*)\}$", fragment.read_text(encoding="utf-8") if fragment.exists() else "", re.M)
+    image, text = if_there(png.read_bytes), if_there(partial(fragment.read_text, encoding="utf-8"))
+    found = re.search(r"\\caption\{(.*)\}$", text or "", re.M)
     return {
         "name": picture.name,
-        "png": base64.b64encode(png.read_bytes()).decode() if png.exists() else None,
+        "png": None if image is None else base64.b64encode(image).decode(),
         "caption": unescape(found[1]) if found else "",
         "pdf": _link(picture.stem.with_suffix(".pdf"), folder),
     }

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aroface.files import read_json_if_there
+from aroface.files import if_there, read_json_if_there
 from aroface.humanize import bytes_text, seconds_text
 from aroface.reporting.anchors import run_anchor
 from aroface.reporting.explain import commit_text
@@ -227,7 +227,8 @@ def _weights(run: ReportedRun, checkpoint: Mapping[str, Any]) -> str | None:
     if not {"file", "sha256"} <= checkpoint.get("weights", {}).keys():
         return None
     path = run.folder / checkpoint["weights"]["file"]
-    here = bytes_text(path.stat().st_size) if path.exists() else "not here"
+    state = if_there(path.stat)
+    here = "not here" if state is None else bytes_text(state.st_size)
     return f"sha256 {checkpoint['weights']['sha256']}, {path.as_posix()} ({here})"
 
 

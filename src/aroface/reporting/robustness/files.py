@@ -82,14 +82,14 @@ def write_report(found: Robustness, out: str | PathLike[str], points: float) -> 
 
     Args:
         found: Measurement.
-        out: folder.
-        points: the loss, of 100, up to which an error counts as tolerated.
+        out: Folder.
+        points: Loss, of 100, up to which an error counts as tolerated.
 
     Returns:
         The files.
 
     Raises:
-        InputError: the pair file has gone or changed.
+        InputError: The pair file has gone or changed.
     """
     stem = Path(out) / STEM
     files = [stem.with_suffix(suffix) for suffix in (".pdf", ".png", ".html", ".csv")]

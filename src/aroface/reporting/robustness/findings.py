@@ -9,6 +9,7 @@ from typing import NamedTuple
 from aroface.embedding.alignment_sweep import HIGH_QUALITY
 from aroface.embedding.worst_case import FACTOR as WORST
 from aroface.evaluation.robustness import MAPS, Facts, Perturbation, Quantity, Robustness, Sweep, coarse, tolerated
+from aroface.evaluation.statistics.multiplicity import holm
 from aroface.faces.degrade import ALIGNMENT_ERRORS
 from aroface.faces.geometry import TEMPLATE_SIZE
 from aroface.humanize import listing
@@ -18,6 +19,7 @@ UNITS = {"scale": (100.0, " %"), "rotation": (1.0, "°"), "shift": (100.0, " %")
 """Factor and unit of a level."""
 SINGLE = ("scale", "rotation", "shift")
 DETECTOR_SDS = 2
+SIGNIFICANCE = 0.05
 LEAST_ACCEPTED = 10
 """Impostor pairs above the threshold, below which a TAR at a FAR is told to rest on too few."""
 
@@ -76,6 +78,11 @@ def joint_words(found: Robustness, level: float) -> str:
     scale, degrees, shift = (level * found.joint_maximum[key] for key in ("scale", "degrees", "shift"))
     sizes = {"scale": scale, "rotation": degrees, "shift": shift}
     return listing([f"{level_words(factor, size)} {factor}" for factor, size in sizes.items()])
+
+
+def significant(quantities: Sequence[Quantity]) -> list[bool]:
+    """Significance of each of several differences, by Holm's method for all of them."""
+    return [p <= SIGNIFICANCE for p in holm([quantity.p_value for quantity in quantities])]
 
 
 def in_points(quantity: Quantity, *, signed: bool = False) -> str:
@@ -151,17 +158,23 @@ def _joint(found: Robustness, metric: str) -> str:
     """The loss under the smallest joint error, at full and at the lowest quality, and whether the two differ."""
     level = min(found.grid.joint)
     first, last = found.qualities[0], found.qualities[-1]
+    ends = [
+        [sweep.drop(Perturbation(quality, "joint", level), metric) for quality in (first, last)]
+        for sweep in found.sweeps
+    ]
+    differences = [low - high for high, low in ends]
     parts = []
-    for sweep in found.sweeps:
-        high, low = (sweep.drop(Perturbation(quality, "joint", level), metric) for quality in (first, last))
-        apart = "" if first == last else f" and {in_points(low)}, {_verdict(low - high)}"
+    for sweep, (high, low), difference, sure in zip(
+        found.sweeps, ends, differences, significant(differences), strict=True
+    ):
+        apart = "" if first == last else f" and {in_points(low)}, {_verdict(difference, sure)}"
         parts.append(f"{sweep.name} {in_points(high)}{apart}")
     where = quality_name(first) if first == last else f"{quality_name(first)} and {quality_name(last)}"
     return f"{joint_words(found, level)} at once cost at {where}: {'; '.join(parts)}."
 
 
-def _verdict(difference: Quantity) -> str:
-    if not difference.significant:
+def _verdict(difference: Quantity, sure: bool) -> str:
+    if not sure:
         return "not significantly different"
     return f"significantly {'more' if difference.value > 0 else 'less'}"
 
@@ -169,23 +182,34 @@ def _verdict(difference: Quantity) -> str:
 def _interaction(found: Robustness, metric: str) -> str:
     """Cost of two errors beyond the sum of each alone, in the middle of each map at full quality."""
     quality = found.qualities[0]
-    parts = []
+    middles = []
     for one, other in MAPS:
         sizes = [coarse(found.sweeps[0].levels(quality, factor)) for factor in (one, other)]
         level, second = (each[(len(each) - 1) // 2] for each in sizes)
-        excesses = []
-        for sweep in found.sweeps:
-            both = sweep.drop(Perturbation(quality, one, level, other, second), metric)
-            sides = ((one, level), (other, second))
-            alone = (sweep.drop(Perturbation(quality, factor, size), metric) for factor, size in sides)
-            excess = _less(both, alone)
-            if excess.significant:
-                excesses.append(f"{sweep.name} {in_points(excess, signed=True)}")
-        rest = ", ".join(excesses) if excesses else "not significant"
-        if excesses and len(excesses) < len(found.sweeps):
+        middles.append(Perturbation(quality, one, level, other, second))
+    excesses = [[_excess(sweep, middle, metric) for sweep in found.sweeps] for middle in middles]
+    sure = iter(significant([excess for row in excesses for excess in row]))
+    parts = []
+    for middle, row in zip(middles, excesses, strict=True):
+        told = [
+            f"{sweep.name} {in_points(excess, signed=True)}"
+            for sweep, excess in zip(found.sweeps, row, strict=True)
+            if next(sure)
+        ]
+        rest = ", ".join(told) if told else "not significant"
+        if told and len(told) < len(found.sweeps):
             rest += ", others not significant"
-        parts.append(f"{level_words(one, level)} {one} with {level_words(other, second)} {other}: {rest}")
+        sides = [(str(middle.factor), middle.level), (str(middle.other), middle.other_level)]
+        words = [f"{level_words(factor, level)} {factor}" for factor, level in sides]
+        parts.append(f"{' with '.join(words)}: {rest}")
     return f"Loss beyond the sum of the two alone at {quality_name(quality)}, {'; '.join(parts)}."
+
+
+def _excess(sweep: Sweep, condition: Perturbation, metric: str) -> Quantity:
+    """Cost of two errors at once beyond the sum of each alone."""
+    quality, one, level, other, second = condition
+    alone = (sweep.drop(Perturbation(quality, *each), metric) for each in ((one, level), (other, second)))
+    return _less(sweep.drop(condition, metric), alone)
 
 
 def _less(quantity: Quantity, others: Iterable[Quantity]) -> Quantity:
@@ -218,16 +242,23 @@ def _models(found: Robustness, metric: str) -> str:
         return ""
     first, *others = found.sweeps
     level = max(found.grid.joint)
-    parts, aligned = [], []
+    clean = [
+        (other, quality, other.value(place, metric) - first.value(place, metric))
+        for other in others
+        for quality in found.qualities
+        for place in [Perturbation(quality)]
+    ]
+    aligned = [
+        f"{other.name} {in_points(difference, signed=True)} at {quality_name(quality)}"
+        for (other, quality, difference), sure in zip(clean, significant([each[2] for each in clean]), strict=True)
+        if sure
+    ]
+    parts = []
     for other in others:
         lost = []
         for quality in found.qualities:
-            place, clean = Perturbation(quality, "joint", level), Perturbation(quality)
+            place = Perturbation(quality, "joint", level)
             lost.append(in_points(other.drop(place, metric) - first.drop(place, metric), signed=True))
-            difference = other.value(clean, metric) - first.value(clean, metric)
-            if difference.significant:
-                words = f"{other.name} {in_points(difference, signed=True)} at {quality_name(quality)}"
-                aligned.append(words)
         parts.append(f"{other.name} {' / '.join(lost)}")
     where = " / ".join(quality_name(quality) for quality in found.qualities)
     return (
@@ -238,18 +269,23 @@ def _models(found: Robustness, metric: str) -> str:
 
 def _undecided(found: Robustness, metric: str) -> str:
     """Number of single and joint errors without a cost that these pairs could show."""
-    total, parts, undecided = 0, [], 0
+    drops: list[Quantity] = []
+    parts, undecided = [], 0
     for sweep in found.sweeps:
         places = [each for each in sweep.measured if each.factor in UNITS and each.other is None]
-        doubtful = sum(not sweep.drop(place, metric).significant for place in places)
-        total, undecided = total + len(places), undecided + doubtful
+        lost = [sweep.drop(place, metric) for place in places]
+        doubtful = sum(not drop.significant for drop in lost)
+        drops, undecided = drops + lost, undecided + doubtful
         parts.append(f"{sweep.name} {doubtful}")
+    total, held = len(drops), sum(significant(drops))
     if not undecided:
-        return f"All {total} losses under single and joint errors are significant."
+        by_holm = "" if held == total else f", {held} of them by Holm's method for all"
+        return f"All {total} losses under single and joint errors are significant{by_holm}."
     split = f" ({', '.join(parts)})" if len(parts) > 1 else ""
     return (
         f"{undecided} of {total} losses under single and joint errors{split} have an interval that includes 0: "
-        "open marks in the curves. More pairs would decide more."
+        f"open marks in the curves; by Holm's method for all {total}, {held} are significant. More pairs would decide "
+        "more."
     )
 
 
@@ -270,8 +306,10 @@ def reading(found: Robustness, points: float) -> list[RobustnessFinding]:
         ),
         RobustnessFinding(
             "Intervals",
-            f"95 % of {found.counts['bootstrap_replicates']:,} bootstrap draws of pairs, the same for all conditions "
-            "and models; n.s.: the interval includes 0. Not corrected for the number of comparisons.",
+            f"95 % over draws of people (jackknife over {found.counts['people']:,} people, the same for all conditions "
+            f"and models; tolerated errors: {found.counts['bootstrap_replicates']:,} bootstrap draws of people). n.s.: "
+            "the interval includes 0. An interval stands alone: where nothing differs one in twenty leaves 0 out. What "
+            "a sentence calls significant is so by Holm's method for all that it compares.",
         ),
         RobustnessFinding(
             "Tolerated",

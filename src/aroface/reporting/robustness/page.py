@@ -74,8 +74,8 @@ def page(found: Robustness, points: float, crops: NDArray[np.uint8]) -> Figure:
 
     Args:
         found: Measurement.
-        points: the loss up to which an error counts as tolerated.
-        crops: example faces (qualities, kinds of error, size, size, 3); see :func:`columns_of_crops`.
+        points: Loss up to which an error counts as tolerated.
+        crops: Example faces (qualities, kinds of error, size, size, 3); see :func:`columns_of_crops`.
 
     Returns:
         A page as wide as A4, and as high or less where there is little to show; longer where models and qualities are

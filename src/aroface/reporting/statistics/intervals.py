@@ -38,9 +38,9 @@ class Estimate:
     """Mean of a metric over seeds.
 
     Attributes:
-        mean: fraction in [0, 1].
-        sd: sample standard deviation (n − 1) over the seeds; None for one seed.
-        n: number of seeds.
+        mean: Fraction in [0, 1].
+        sd: Sample standard deviation (n − 1) over the seeds; None for one seed.
+        n: Number of seeds.
     """
 
     mean: Decimal
@@ -53,10 +53,10 @@ class SeedInterval:
     """Mean over seeds with its uncertainty.
 
     Attributes:
-        mean: fraction, or difference of fractions.
+        mean: Fraction, or difference of fractions.
         error: Standard error; None for one seed, and where all seeds are equal and nothing is known of the resolution.
-        degrees: degrees of freedom of Student's t.
-        n: number of seeds.
+        degrees: Degrees of freedom of Student's t.
+        n: Number of seeds.
         scope: Population that it speaks of.
         spread: Variance of one seed's value; its share of ``error²`` falls with the number of seeds.
         shared: Variance over draws of people, which no number of seeds removes.
@@ -204,7 +204,7 @@ def standard_error(spread: float, shared: float, n: int, *, one_run: bool = Fals
     Args:
         spread: Variance of a seed's value.
         shared: Variance over draws of people that no number of seeds removes.
-        n: number of seeds.
+        n: Number of seeds.
         one_run: True for the difference from one further run.
     """
     analyses = _analyses(spread, shared, n, one_run)
@@ -223,7 +223,7 @@ def obuchowski_rockette(random: float, shared: float, n: int) -> tuple[float, fl
     Args:
         random: Variance of the mean over seeds alone.
         shared: Variance over draws of people.
-        n: number of seeds.
+        n: Number of seeds.
     """
     total = random + shared
     return math.sqrt(total), math.inf if random == 0 else (n - 1) * (total / random) ** 2

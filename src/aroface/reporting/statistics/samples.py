@@ -19,7 +19,7 @@ class Sample:
     """Values over seeds.
 
     Attributes:
-        values: seed to a fraction, or to a difference of fractions.
+        values: Seed to a fraction, or to a difference of fractions.
         left_out: For each set of people by its name, seed to the (G,) values without each group of them; empty where
             they are not known of every seed.
         floor: Least standard deviation over seeds that the metric's resolution allows to believe in.

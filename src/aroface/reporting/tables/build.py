@@ -39,16 +39,16 @@ def build(
     """Fill the table that ``spec`` describes.
 
     Args:
-        spec: the table.
-        records: all records that count.
+        spec: Table.
+        records: All records that count.
         mode: Values to print; a column for which nobody reported anything has only reproduced values in the modes
             ``both`` and ``delta``.
-        experiments: the experiments of the configuration; None takes those that have records.
-        labels: printed names of methods and data sets.
-        caption_note: stands in the caption instead of the specification's own note.
+        experiments: Experiments of the configuration; None takes those that have records.
+        labels: Printed names of methods and data sets.
+        caption_note: Stands in the caption instead of the specification's own note.
 
     Raises:
-        InputError: records that are ambiguous, not comparable, or without the metric; see ``measure`` and ``records``.
+        InputError: Records that are ambiguous, not comparable, or without the metric; see ``measure`` and ``records``.
     """
     if mode == "reported" and experiments is None and spec.published:
         experiments = [RecordedExperiment(**each.experiment) for each in spec.published]

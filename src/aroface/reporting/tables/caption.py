@@ -41,11 +41,11 @@ def caption(
     """The specification's caption, what the values are, and a note.
 
     Args:
-        spec: the table.
+        spec: Table.
         mode: Mode of the table.
-        leaves: its columns of cells.
-        rows: its rows.
-        note: last sentence instead of the specification's own; an empty one drops it.
+        leaves: Its columns of cells.
+        rows: Its rows.
+        note: Last sentence instead of the specification's own; an empty one drops it.
         faces: True if intervals of differences speak of faces like these, and not of this benchmark alone.
     """
     cells = [(leaf, cell) for row in rows for leaf, cell in zip(leaves, row.cells, strict=True)]

@@ -29,8 +29,8 @@ class CellValues:
     """The values of one experiment in one column.
 
     Attributes:
-        sample: fractions by seed.
-        records: the records they come from, in the order of benchmarks and seeds.
+        sample: Fractions by seed.
+        records: Records they come from, in the order of benchmarks and seeds.
     """
 
     sample: Sample
@@ -51,13 +51,13 @@ def lines(
     """The rows of a table, each with its experiment.
 
     Args:
-        spec: the table.
-        records: all records that count.
-        experiments: the experiments of the configuration, in order; None takes those that have records.
-        labels: printed names of methods and data sets by their keys; a key without one is printed itself.
+        spec: Table.
+        records: All records that count.
+        experiments: Experiments of the configuration, in order; None takes those that have records.
+        labels: Printed names of methods and data sets by their keys; a key without one is printed itself.
 
     Raises:
-        InputError: a row's experiment leaves open which of several is meant, or two experiments get the same name.
+        InputError: A row's experiment leaves open which of several is meant, or two experiments get the same name.
     """
     if experiments is None:
         wanted = {column.benchmark for column in spec.columns}
@@ -87,14 +87,14 @@ def measure(
     """The values of ``experiment`` in ``column``; empty where there is no record.
 
     Args:
-        spec: the table.
-        column: one of its columns.
+        spec: Table.
+        column: One of its columns.
         experiment: Experiment of the values.
-        records: all records that count.
+        records: All records that count.
         quality: Quality of the row, for a column at a point of a sweep that leaves it to the rows.
 
     Raises:
-        InputError: the records are ambiguous (see :func:`aroface.reporting.records.select`), or lack the metric or the
+        InputError: The records are ambiguous (see :func:`aroface.reporting.records.select`), or lack the metric or the
             point of the sweep.
     """
     if column.average_of:
@@ -120,7 +120,7 @@ def metric_sample(records: Sequence[Record], metric: str) -> Sample:
         metric: Name of the metric.
 
     Raises:
-        InputError: a record lacks the metric.
+        InputError: A record lacks the metric.
     """
     values = {record.seed: _value(record, metric) for record in records}
     floor = max((deviation_floor(record.resolution.get(metric, 0.0)) for record in records), default=0.0)
@@ -153,7 +153,7 @@ def check_columns(measurements: Iterable[CellValues]) -> None:
     """Refuse a table in which one benchmark was measured in two ways.
 
     Raises:
-        InputError: see :func:`aroface.reporting.records.check_comparable`.
+        InputError: See :func:`aroface.reporting.records.check_comparable`.
     """
     benchmarks: dict[str, dict[str, Record]] = {}
     for measurement in measurements:

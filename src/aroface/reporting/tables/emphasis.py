@@ -16,7 +16,7 @@ def mark_best(numbers: Sequence[str | None], better: Literal["higher", "lower"] 
     for there is nothing to be better than.
 
     Args:
-        numbers: printed digits, None where there is no result.
+        numbers: Printed digits, None where there is no result.
         better: Good end of the scale.
 
     Returns:

@@ -25,10 +25,10 @@ class Cell:
     """One value, in digits.
 
     Attributes:
-        number: the value in per cent or in points of it, with an ASCII sign; None where there is no result.
-        sd: standard deviation over the seeds.
-        interval: ends of an interval: of prediction beside a mean, of confidence beside a difference of rows.
-        half: half the width of that interval, where it is to be printed so.
+        number: Value in per cent or in points of it, with an ASCII sign; None where there is no result.
+        sd: Standard deviation over the seeds.
+        interval: Ends of an interval: of prediction beside a mean, of confidence beside a difference of rows.
+        half: Half the width of that interval, where it is to be printed so.
         seeds: Number of seeds that it is the mean of; 0 for reported values.
         emphasis: Emphasis of the value.
         mark: Mark of the source of a value that is not the authors'; None of any other value.
@@ -62,10 +62,10 @@ class GridRow:
     """A row of cells.
 
     Attributes:
-        key: middle part of the cells' addresses.
-        headers: texts of the row headers, empty where an equal text above is not repeated.
-        full_headers: the same with nothing left out.
-        cells: one for each leaf.
+        key: Middle part of the cells' addresses.
+        headers: Texts of the row headers, empty where an equal text above is not repeated.
+        full_headers: Same with nothing left out.
+        cells: One for each leaf.
         rule: True if a rule sets it off from the row above.
         gap: True if a space does.
         bold: True if its first header is bold.
@@ -108,7 +108,7 @@ def heading_of(part: Part, published: bool) -> str:
     """Heading of a part of a column.
 
     Args:
-        part: the part.
+        part: Part of a column.
         published: True if values of the paper's part are not all the authors'.
     """
     return PUBLISHED if published and part == "reported" else HEADINGS[part]

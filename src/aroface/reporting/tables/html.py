@@ -42,8 +42,8 @@ def table(grid: Grid, anchor: str, *, caption: bool = False, link: Callable[[str
     """The table as an element of a page.
 
     Args:
-        grid: the table.
-        anchor: the element's id.
+        grid: Table.
+        anchor: Element's id.
         caption: True if the element has the caption.
         link: Link of a cell's number, from a row's address and a column's id; None for no links.
     """

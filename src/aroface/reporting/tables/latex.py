@@ -136,8 +136,8 @@ def render_figure(picture: str, caption: str, label: str) -> str:
     """A ``figure`` environment of full width.
 
     Args:
-        picture: file name of the picture, found through the document's graphics path.
-        caption: plain text.
+        picture: File name of the picture, found through the document's graphics path.
+        caption: Plain text.
         label: LaTeX label.
 
     Raises:

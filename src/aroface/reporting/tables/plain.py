@@ -63,9 +63,9 @@ def terminal(grid: Grid, *, color: bool | None = None, width: int | None = None)
     """The table for a terminal; digits are never cut or wrapped, whatever its width.
 
     Args:
-        grid: the table.
+        grid: Table.
         color: True for bold and underlined type; None decides by what standard output is.
-        width: columns of the terminal; None takes this one's.
+        width: Columns of the terminal; None takes this one's.
     """
     grid = stacked(grid)
     below = grid.layout.spread == "below"

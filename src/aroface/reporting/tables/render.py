@@ -38,17 +38,17 @@ def render_table(
     """Render one table.
 
     Args:
-        spec: file under ``paper_tables/specs``.
-        records: folder of the records; not looked at in mode ``reported``.
+        spec: File under ``paper_tables/specs``.
+        records: Folder of the records; not looked at in mode ``reported``.
         mode: ``reported`` values, ``reproduced`` ones (mean ± standard deviation over seeds), ``both``, or both with
             their difference (``delta``). A missing value is ``--``.
         format: ``latex``, ``markdown``, ``html`` (a page), ``csv`` (missing values are empty fields) or ``terminal``.
-        caption_note: last sentence of the caption instead of the specification's; an empty one drops it.
+        caption_note: Last sentence of the caption instead of the specification's; an empty one drops it.
         emphasis: Rule for the values that stand out instead of the table's: ``as_paper``, ``best_second`` or ``none``.
-        shown: see :class:`aroface.reporting.records.Selection`.
+        shown: See :class:`aroface.reporting.records.Selection`.
 
     Raises:
-        InputError: a wrong specification, or records that are invalid, ambiguous or not comparable.
+        InputError: A wrong specification, or records that are invalid, ambiguous or not comparable.
     """
     runs, experiments, labels = selected(shown)
     found = () if mode == "reported" else load_records(records, runs)

@@ -49,9 +49,9 @@ class At:
 
     Attributes:
         quality: Quality of the probes; None where each row gives its own.
-        factor: kind of error.
-        level: its size, as records have it.
-        show: the metric's value there, or its drop from that of aligned probes.
+        factor: Kind of error.
+        level: Its size, as records have it.
+        show: Metric's value there, or its drop from that of aligned probes.
     """
 
     quality: str | None = None
@@ -69,14 +69,14 @@ class Column:
     """A column of values.
 
     Attributes:
-        id: last part of a cell's address.
-        label: heading.
-        decimals: digits after the point of a reproduced percentage.
-        group: heading over several columns.
-        benchmark: benchmark of the records that fill it; None for an average.
-        metric: metric of those records; None for an average.
-        at: the point of a sweep whose metric it is; None for a metric of the whole record.
-        average_of: ids of the columns whose values are averaged.
+        id: Last part of a cell's address.
+        label: Heading.
+        decimals: Digits after the point of a reproduced percentage.
+        group: Heading over several columns.
+        benchmark: Benchmark of the records that fill it; None for an average.
+        metric: Metric of those records; None for an average.
+        at: Point of a sweep whose metric it is; None for a metric of the whole record.
+        average_of: Ids of the columns whose values are averaged.
         reported_digits: True if reported values keep the authors' digits, False if they get ``decimals``.
         better: Good end of the scale.
     """
@@ -98,18 +98,18 @@ class RowSpec:
     """A row as the specification gives it.
 
     Attributes:
-        headers: row header key to text.
-        id: name by which differences refer to it.
-        experiment: method, and data set and backbone where given, of the records that fill it.
-        also: the experiment whose records fill it where ``experiment`` has none, such as released weights that go by
+        headers: Row header key to text.
+        id: Name by which differences refer to it.
+        experiment: Method, and data set and backbone where given, of the records that fill it.
+        also: Experiment whose records fill it where ``experiment`` has none, such as released weights that go by
             another name.
         quality: Quality of the probes, for columns that show a point of a sweep.
-        difference: ids of two rows, the second to be subtracted from the first.
-        reported: column id to the authors' digits, None for their dash.
-        published: column id to a value that others published, with its source.
-        ours: printed bold by the authors.
-        rerun: printed with a star by the authors.
-        as_printed: headers that the authors print otherwise, with a ``reason``.
+        difference: Ids of two rows, the second to be subtracted from the first.
+        reported: Column id to the authors' digits, None for their dash.
+        published: Column id to a value that others published, with its source.
+        ours: Printed bold by the authors.
+        rerun: Printed with a star by the authors.
+        as_printed: Headers that the authors print otherwise, with a ``reason``.
     """
 
     headers: Mapping[str, str]
@@ -239,7 +239,7 @@ def read_spec(path: str | PathLike[str]) -> Spec:
     """Read and check a table specification.
 
     Raises:
-        InputError: the file does not follow the schema, or refers to columns or rows that it does not have.
+        InputError: The file does not follow the schema, or refers to columns or rows that it does not have.
     """
     path = Path(path)
     content = read_yaml(path)

@@ -248,3 +248,30 @@ def test_galleries_have_the_names_of_their_benchmark(tmp_path: Path):
     nobody = TemplateTable(np.array([1]), np.array([1]))
     with pytest.raises(ValueError, match="galleries G1, G2, expected S1, S2"):
         write_ijb(tmp_path, "ijbb", [], PAIRS, SAME, IdentificationProtocol({"G1": nobody, "G2": nobody}, nobody))
+
+
+def test_each_list_of_landmarks_is_read_by_its_name(tmp_path: Path):
+    tree = write(tmp_path, "ijbc")
+    meta = tree / "meta"
+    lines = [line.split() for line in (meta / "ijbc_name_5pts_score.txt").read_text().splitlines()]
+    shifted = [[name, *(f"{float(value) + 1}" for value in values[:10]), "0.25"] for name, *values in lines]
+    (meta / "ijbc_name_5pts_score_retina.txt").write_text("".join(f"{' '.join(each)}\n" for each in shifted))
+    first = read_faces(tree)
+    retina = read_faces(tree, "name_5pts_score_retina")
+    assert retina.landmarks == pytest.approx(first.landmarks + 1)
+    assert set(retina.scores.tolist()) == {0.25}
+    for separator, more in ((" ", []), (",", []), (",", ["1"])):
+        boxed = [[name, *more, "10", "20", "90", "99", "0.75", *values[:10]] for name, *values in shifted]
+        (meta / "ijbc_name_box_score_5pts.txt").write_text("".join(f"{separator.join(each)}\n" for each in boxed))
+        found = read_faces(tree, "name_box_score_5pts")
+        assert np.array_equal(found.landmarks, retina.landmarks)
+        assert set(found.scores.tolist()) == {0.75}
+    assert (
+        IJBFormat().facts(tree)["lists of landmarks"] == "name_5pts_score, name_5pts_score_retina, name_box_score_5pts"
+    )
+    (meta / "ijbc_name_box_score_5pts.txt").write_text("1.jpg 1 2 3\n")
+    with pytest.raises(InputError, match=r"name_box_score_5pts\.txt: line 1: 4 columns; expected name, box of four"):
+        read_faces(tree, "name_box_score_5pts")
+    (meta / "ijbc_name_5pts_score_retina.txt").unlink()
+    with pytest.raises(InputError, match=r"ijbc_name_5pts_score_retina\.txt: no such file"):
+        read_faces(tree, "name_5pts_score_retina")

@@ -13,9 +13,12 @@ from aroface.datasets.formats.ijbs import (
     IJBSFace,
     IJBSFormat,
     Template,
+    named,
     read_ijbs,
     write_ijbs,
 )
+from aroface.datasets.formats.registry import detect
+from aroface.datasets.identity import data_identity
 from aroface.errors import InputError
 
 LISTS = [METADATA, *PROBES.values(), *(name for both in GALLERIES.values() for name in both)]
@@ -175,3 +178,22 @@ def test_a_tree_is_recognised_and_described(tree: Path):
 def test_frames_are_held_as_text(tree: Path):
     assert all(frames.dtype.kind == "U" for frames in read_ijbs(tree).frames.values())
     assert np.array_equal(read_ijbs(tree).frames[2, "videos_4001"], ["20", "100"])
+
+
+def test_lists_of_the_later_names_are_the_same_tree(tree: Path):
+    before, identity = read_ijbs(tree), data_identity(tree)
+    for name in LISTS:
+        (tree / name).rename(tree / named(name, "ijbs"))
+    assert detect(tree).kind == "ijbs"
+    after = read_ijbs(tree)
+    assert (after.galleries, after.probes, after.counts) == (before.galleries, before.probes, before.counts)
+    assert sorted(each.replace("ijbs_", "cs6_") for each in data_identity(tree)["files"]) == sorted(identity["files"])
+    (tree / named(METADATA, "ijbs")).write_text("A,B,C\n")
+    with pytest.raises(InputError, match=r"ijbs_metadata\.csv: the list is empty"):
+        read_ijbs(tree)
+
+
+def test_what_the_readers_of_the_release_count_is_counted(tree: Path):
+    counts = {"videos": 6, "sightings": 8, "gallery_videos": 2, "probe_videos": 2}
+    assert read_ijbs(tree).counts == counts
+    assert IJBSFormat().check(tree, 1).counts == {"images": 10, "templates": 10, **counts}

@@ -149,7 +149,7 @@ def test_a_tinyface_tree_stays_one(tmp_path: Path):
 def test_what_is_neither_layout_is_refused(tmp_path: Path, make):
     make(tmp_path / "data")
     with pytest.raises(
-        InputError, match=r"data/train\.rec: no such file; expected it and train\.idx and property, or "
+        InputError, match=r"data/train\.rec: no such file; expected it and train\.idx, with property or train\.lst "
     ):
         TrainingSet.open(tmp_path / "data")
 

@@ -58,7 +58,7 @@ def test_a_malformed_property_is_refused(tmp_path: Path, text: str):
         TrainingSet.open(tmp_path)
 
 
-@pytest.mark.parametrize("missing", ["train.rec", "train.idx", "property"])
+@pytest.mark.parametrize("missing", ["train.rec", "train.idx"])
 def test_a_missing_file_is_named(tmp_path: Path, missing: str):
     (write(tmp_path) / missing).unlink()
     with pytest.raises(InputError, match=f"{missing}: no such file"):

@@ -38,6 +38,22 @@ def test_archives_appear_whole_or_not_at_all(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["faces.zip", "faces.tar.gz"])
+def test_folders_that_are_there_are_added_to(name: str, tmp_path: Path) -> None:
+    packed = archive(tmp_path / name, {"faces/lfw.bin": b"pairs", "faces/train.rec": b"r", "faces/deep/b.jpg": b"b"})
+    out = tmp_path / "out"
+    (out / "faces/deep").mkdir(parents=True)
+    (out / "faces/lfw.bin").write_bytes(b"pairs")
+    (out / "faces/mine.txt").write_bytes(b"mine")
+    assert sorted(unpack(packed, out)) == [out / "faces/deep/b.jpg", out / "faces/train.rec"]
+    assert (out / "faces/mine.txt").read_bytes() == b"mine"
+    (out / "faces/train.rec").unlink()
+    (out / "faces/lfw.bin").write_bytes(b"other")
+    with pytest.raises(InputError, match=f"{name}: holds faces/lfw.bin, which .*out has already; remove or rename"):
+        unpack(packed, out)
+    assert not (out / "faces/train.rec").exists()
+
+
+@pytest.mark.parametrize("name", ["faces.zip", "faces.tar.gz"])
 @pytest.mark.parametrize("member", ["../outside", "/absolute", "faces/../../outside"])
 def test_members_that_point_elsewhere_are_refused(name: str, member: str, tmp_path: Path) -> None:
     packed = archive(tmp_path / "deep" / name, {member: b"evil"})

@@ -140,6 +140,10 @@ BAD_ANSWERS: dict[str, tuple[tuple[Script | bytes, ...], str]] = {
         "more than 10 redirections",
     ),
     "no HTTP": ((b"SSH-2.0-OpenSSH_9.2\r\n",), "2 times"),
+    **{
+        f"chunk of {length}": ((CHUNKED + f"{length}\r\nabc\r\n0\r\n\r\n".encode(),), "2 times; start again later")
+        for length in ("-5", "-1", "zz", "", "f" * 16, "f" * 300)
+    },
     "two lengths": ((head("Content-Length: 1, 2") + b"ab",), "2 times"),
     "cut": ((head("Content-Length: 2048") + b"x",), "2 times"),
     "silent": ((b"",), "2 times"),

@@ -7,8 +7,12 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import lmdb
+import numpy as np
 import pytest
 
+from aroface.datasets.formats.pairs import Pairs, write_pairs
+from aroface.datasets.images import encode_jpeg
 from aroface.datasets.preparation import fetch as module
 from aroface.datasets.preparation.connection import Limits
 from aroface.datasets.preparation.fetch import fetch
@@ -105,7 +109,7 @@ def test_only_what_can_be_used_is_pinned(name: str, tmp_path: Path, monkeypatch:
 
     def give(url: str, path: Path, *, sha256: str | None, **_: object) -> str:
         assert sha256 is None
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         return sha256_file(path)
 
@@ -142,6 +146,25 @@ NO_CHECKPOINTS = [
     ("model.safetensors", b"\xff" * 99, "no whole safetensors file"),
     ("model.safetensors", (5).to_bytes(8, "little") + b"[[[[[", "no whole safetensors file"),
 ]
+
+
+def test_a_file_of_pairs_is_opened_before_it_is_pinned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_pairs(tmp_path / "whole", Pairs([encode_jpeg(np.zeros((8, 8, 3), np.uint8), 90)] * 2, np.array([True])))
+    whole = (tmp_path / "whole").read_bytes()
+    contents = [whole[:-9], b"<html>", whole]
+
+    def give(url: str, path: Path, **_: object) -> str:
+        assert "1iGYoCyhpq-Pi9Trpe7wrDs_J88Prz8ck" in url
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(contents.pop(0))
+        return sha256_file(path)
+
+    monkeypatch.setattr(module, "download", give)
+    for _ in range(2):
+        with pytest.raises(InputError, match=r"lfw\.bin: .*; set aside as lfw\.bin\.refused"):
+            fetch(find_entry("lfw"), tmp_path / "data")
+    assert fetch(find_entry("lfw"), tmp_path / "data") == [tmp_path / "data/faces_emore/lfw.bin"]
+    assert (tmp_path / "data/faces_emore/lfw.bin.sha256").exists()
 
 
 @pytest.mark.parametrize(("name", "content", "message"), NO_CHECKPOINTS)
@@ -195,3 +218,34 @@ def test_limits_come_from_the_registry_unless_they_are_given(tmp_path: Path, mon
             fetch(replace(ENTRY, downloads=(registered,)), tmp_path, limits=Limits(max_wait_s=3.0), max_bytes=given)
     page = "https://example.org/page"
     assert seen == [(8_000, 3.0, 7, page), (5, 3.0, 7, page), (Limits().max_bytes, 3.0, None, None)]
+
+
+def test_what_has_to_be_prepared_is_fetched_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = find_entry("hsface10k")
+    asked: list[str] = []
+
+    def get(url: str, path: Path, **_: object) -> str:
+        asked.append(url)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
+        return sha256_file(path)
+
+    monkeypatch.setattr(module, "download", get)
+    content = b"<html>sign in</html>"
+    with pytest.raises(InputError, match=r"hsface10k\.lmdb.*set aside as hsface10k\.lmdb\.refused"):
+        fetch(entry, tmp_path)
+    content = lmdb_of_nothing(tmp_path / "made")
+    (path,) = fetch(entry, tmp_path)
+    assert path == tmp_path / "archives/hsface10k.lmdb"
+    assert fetch(entry, tmp_path) == []
+    assert len(asked) == 2
+    content = content[:5000]
+    path.unlink()
+    path.with_name("hsface10k.lmdb.sha256").unlink()
+    with pytest.raises(InputError, match=r"set aside"):
+        fetch(entry, tmp_path)
+
+
+def lmdb_of_nothing(folder: Path) -> bytes:
+    lmdb.open(str(folder)).close()
+    return (folder / "data.mdb").read_bytes()

@@ -30,7 +30,10 @@ COUNTS = {
     "pairs": {"pairs": 12, "genuine": 6},
     "tinyface": {"gallery": 3, "probes": 6, "distractors": 2},
     "ijb": {"images": 14, "templates": 7, "pairs": 6},
-    "ijbs": {"images": 53, "templates": 28},
+    "ijbs": {
+        **{"images": 53, "templates": 28},
+        **{"videos": 3, "sightings": 25, "gallery_videos": 3, "probe_videos": 1},
+    },
 }
 
 

@@ -6,14 +6,11 @@ import pytest
 from aroface.embedding.feature_store import StoredFeatures
 from aroface.errors import InputError
 from aroface.evaluation.compare_runs import compare
-from aroface.evaluation.metrics.operating_points import strict_tars
-from aroface.evaluation.protocols.ijb import evaluate, weighted_metrics
-from aroface.evaluation.statistics import bootstrap, subject_bootstrap
-from aroface.evaluation.statistics.subject_bootstrap import subjects_of, tar_samples
+from aroface.evaluation.protocols.ijb import evaluate, measure, measure_verification, people_of, pool_stored
+from aroface.evaluation.statistics.jackknife import standard_error
 
 OPTIONS = {"norm_weighting": True, "detector_weighting": True}
 GALLERIES = ("G1", "G2")
-FARS = {"1e-2": 1e-2, "1e-1": 1e-1, "1": 1.0}
 
 
 def stored(tmp_path, noise=1.0, seed=0, **changes):
@@ -41,19 +38,23 @@ def stored(tmp_path, noise=1.0, seed=0, **changes):
 def test_perfect_features_find_everybody(tmp_path):
     outcome = evaluate(stored(tmp_path, noise=0.0))
     assert set(outcome.metrics.values()) == {1.0}
-    assert outcome.intervals["tar_at_far_1e-1"] == (1, 1)
-    assert outcome.intervals["rank1"] == (1, 1)
-    assert outcome.intervals["tar_at_far_1e-1_binomial"] == (pytest.approx(0.025 ** (1 / 90)), 1)
+    assert outcome.intervals["tar_at_far_1e-1"] == (pytest.approx(0.025 ** (1 / 30)), 1)  # of 30 people
+    assert outcome.intervals["rank1"] == (pytest.approx(0.025 ** (1 / 30)), 1)
 
 
 def test_intervals_hold_their_values(tmp_path):
     outcome = evaluate(stored(tmp_path, noise=1.4))
     assert outcome.counts == {
-        "images": 240, "templates": 120, "pairs": 2700, "genuine": 90, "impostors": 2610,
-        "pair_bootstrap_replicates": 200, "probes": 90, "probes_with_mate": 90, "gallery_G1": 15, "gallery_G2": 15,
-        "mated_G1": 45, "mated_G2": 45, "bootstrap_replicates": 1000,
+        "images": 240, "templates": 120, "people": 30, "pairs": 2700, "genuine": 90, "impostors": 2610,
+        "probes": 90, "probes_with_mate": 90, "gallery_G1": 15, "gallery_G2": 15, "mated_G1": 45, "mated_G2": 45,
     }  # fmt: skip
-    assert outcome.intervals.keys() == {*outcome.metrics, *(f"{n}_binomial" for n in outcome.metrics if "far" in n)}
+    assert outcome.metrics.keys() == outcome.resolution.keys()
+    single = {f"{kind}_at_far_{far}" for kind in ("tar", "tar_strict") for far in ("1e-6", "1e-5", "1e-4")}
+    assert outcome.metrics.keys() - outcome.intervals.keys() == single, "2,610 impostors, none of whom may pass"
+    (pairs, searches) = outcome.jackknife
+    assert {**pairs.values, **searches.values}.keys() == outcome.intervals.keys()
+    assert {len(each) for part in outcome.jackknife for each in part.values.values()} == {30}
+    assert (pairs.units, searches.units) == (30, 30)
     for name in ("tar_at_far_1e-1", "tar_strict_at_far_1e-1", "tar_strict_at_far_1e-2", "rank1", "rank5"):
         low, high = outcome.intervals[name]
         assert low < outcome.metrics[name] < high
@@ -64,7 +65,12 @@ def test_intervals_hold_their_values(tmp_path):
 
 
 def test_the_same_features_give_the_same_outcome(tmp_path):
-    assert evaluate(stored(tmp_path, noise=1.4)) == evaluate(stored(tmp_path, noise=1.4))
+    one, other = (evaluate(stored(tmp_path, noise=1.4)) for _ in range(2))
+    assert (one.metrics, one.intervals, one.curves) == (other.metrics, other.intervals, other.curves)
+    for part, again in zip(one.jackknife, other.jackknife, strict=True):
+        assert {name: each.tolist() for name, each in part.values.items()} == {
+            name: each.tolist() for name, each in again.values.items()
+        }
 
 
 def test_features_that_are_all_alike_find_nobody(tmp_path):
@@ -75,7 +81,7 @@ def test_features_that_are_all_alike_find_nobody(tmp_path):
     arrays = {**features.arrays, "detector_scores": np.ones(240, np.float32)}
     outcome = evaluate(StoredFeatures(tmp_path, features.index, collapsed, arrays))
     assert set(outcome.metrics.values()) == {0.0}
-    assert outcome.intervals["tar_strict_at_far_1e-1"] == (0, 0)
+    assert outcome.intervals["tar_strict_at_far_1e-1"] == (0, pytest.approx(1 - 0.025 ** (1 / 30)))
 
 
 def test_impossible_lists_are_one_line(tmp_path):
@@ -96,89 +102,27 @@ def test_without_unmated_probes_there_is_no_standard_rate(tmp_path):
     assert [name for name in evaluate(features).metrics if "standard" in name]
 
 
-def test_subjects_are_those_whom_genuine_pairs_link():
-    first, second = np.array([0, 1, 3, 4, 0]), np.array([1, 2, 4, 4, 5])
-    found, genuine = subjects_of(first, second, np.array([True, True, True, True, False]), 7)
-    assert found[0] == found[1] == found[2]
-    assert found[3] == found[4]
-    assert len(set(found.tolist())) == len(genuine) == 4
-    assert genuine[found].tolist() == [2, 2, 2, 2, 2, 0, 0]
+def test_dependent_pairs_widen_the_interval(tmp_path):
+    """Each template ten times over: as many pairs as ten times the people, and no more evidence."""
+    features = stored(tmp_path, noise=1.6)
+    templates = pool_stored(features)
+    people = people_of(features, templates)
+    first, second = (templates.rows(column) for column in features.arrays["pairs"].T)
+    scores = np.einsum("nd,nd->n", templates.vectors[first], templates.vectors[second])
+    errors = []
+    for times in (1, 10):
+        repeated = (np.tile(each, times) for each in (scores, first, second, features.arrays["same"]))
+        found = measure_verification(*repeated, people)
+        errors.append(standard_error(found.left_out.values["tar_strict_at_far_1e-1"]))
+    assert errors[1] == pytest.approx(errors[0], rel=0.05) and errors[0] > 0
 
 
-def scored_pairs(seed, decimals):
-    rng = np.random.default_rng(seed)
-    owners = np.concatenate([np.arange(12), np.arange(12), np.arange(6)])
-    first, second = rng.integers(12, size=400), rng.integers(12, 30, size=400)
-    same = owners[first] == owners[second]
-    return np.round(rng.normal(size=400) + same, decimals).astype(np.float32), first, second, same
-
-
-@pytest.mark.parametrize("decimals", [6, 1])
-@pytest.mark.parametrize("few", [1, 1 << 21])
-def test_a_replicate_is_the_tar_of_the_pairs_repeated(decimals, few, monkeypatch):
-    scores, first, second, same = scored_pairs(5, decimals)
-    owner, genuine = subjects_of(first, second, same, 30)
-    drawn = np.random.default_rng(6).integers(3, size=(20, len(genuine)))
-    monkeypatch.setattr(bootstrap, "samples", lambda statistic, strata, replicates: statistic(drawn))
-    found = tar_samples(scores, first, second, same, 30, FARS, few=few)
-    for row, counts in enumerate(drawn):
-        one, other = counts[owner[first]], counts[owner[second]]
-        mates = np.repeat(scores[same], one[same])
-        others = np.repeat(scores[~same], (one * other)[~same])
-        for name, far in FARS.items():
-            assert found[f"tar_strict_at_far_{name}"][row] == pytest.approx(strict_tars(mates, others, [far])[0])
-            assert found[f"tar_at_far_{name}"][row] == pytest.approx(nearest_tar(mates, others, far))
-
-
-def nearest_tar(mates, others, far):
-    points = [(0.0, 0.0)]
-    points += [((others >= each).mean(), (mates >= each).mean()) for each in np.unique([*mates, *others])]
-    return max((-abs(rate - far), rate, tar) for rate, tar in points)[2]
-
-
-def test_draws_are_of_subjects_and_every_replicate_has_genuine_pairs():
-    scores, first, second, same = scored_pairs(7, 3)
-    few = np.flatnonzero(~same)[:60]
-    rows = np.concatenate([np.flatnonzero(same)[:1], few])
-    samples = tar_samples(scores[rows], first[rows], second[rows], same[rows], 30, {"1e-1": 0.1}, replicates=100)
-    assert set(samples["tar_strict_at_far_1e-1"].tolist()) <= {0.0, 1.0}
-    assert 90 < len(samples["tar_strict_at_far_1e-1"]) <= 100
-
-
-def test_dependent_pairs_widen_the_interval():
-    """Ten templates of each subject with one score: as many pairs as ten times the subjects, and no more evidence."""
-    rng = np.random.default_rng(8)
-    people, each = 40, 10
-    first = np.repeat(np.arange(people), each)
-    second = people + np.arange(people * each)
-    quality = np.repeat(rng.normal(size=people), each)
-    impostor = rng.integers(people, size=(2, 5000))
-    impostor[1] = people + each * ((impostor[0] + 1 + impostor[1] % (people - 1)) % people)
-    scores = np.concatenate([1 + quality, rng.normal(size=5000)]).astype(np.float32)
-    same = np.arange(len(scores)) < len(first)
-    pairs = np.concatenate([first, impostor[0]]), np.concatenate([second, impostor[1]])
-    samples = tar_samples(scores, *pairs, same, people * (1 + each), {"1e-1": 0.1})
-    low, high = bootstrap.interval(samples["tar_strict_at_far_1e-1"])
-    tar = strict_tars(scores[same], scores[~same], [0.1])[0]
-    assert high - low > 2 * 2 * 1.96 * np.sqrt(tar * (1 - tar) / len(first))
-
-
-def test_whole_and_partial_walks_agree():
-    scores, first, second, same = scored_pairs(9, 6)
-    one, other = (tar_samples(scores, first, second, same, 30, {"1e-2": 0.01}, few=few) for few in (1, 1 << 21))
-    for name, values in one.items():
-        np.testing.assert_array_equal(values, other[name])
-    assert len(one) == 2 and len(values) == subject_bootstrap.REPLICATES
-
-
-def test_measures_that_count_everybody_once_are_the_metrics(tmp_path):
-    """Of the strict TARs and of the search; the others have no weights."""
+def test_what_two_runs_are_compared_by_are_the_metrics_of_the_record(tmp_path):
     features = stored(tmp_path, noise=1.4)
     outcome = evaluate(features)
-    found = {name: value for each in weighted_metrics(features) for name, value in each.values().items()}
-    assert found.keys() == {name for name in outcome.metrics if not name.startswith("tar_at")}
-    assert found == pytest.approx({name: outcome.metrics[name] for name in found}, abs=1e-12)
-    hits = {name: rows for each in weighted_metrics(features) for name, rows in each.hits.items()}
+    found = {name: value for each in measure(features) for name, value in each.values.items()}
+    assert found == outcome.metrics
+    hits = {name: rows for each in measure(features) for name, rows in each.hits.items()}
     assert {name: rows.mean() for name, rows in hits.items()} == pytest.approx({name: found[name] for name in hits})
 
 
@@ -189,9 +133,9 @@ def test_a_better_run_is_told_from_a_worse_one(tmp_path):
         StoredFeatures(each.folder, {**each.index, **described}, each.values, each.arrays)
         for each in (stored(tmp_path, noise=noise) for noise in (0.9, 2.0, 0.9001))
     )
-    rows = {row.metric: row for row in compare(bad, good, ["tar_strict_at_far_1e-1", "rank1"], replicates=200)}
+    rows = {row.metric: row for row in compare(bad, good, ["tar_strict_at_far_1e-1", "rank1"])}
     for row in rows.values():
         assert row.interval[0] > 0
         assert row.p_value < 0.05
-    assert rows["rank1"].discordance.p_value < 0.05
-    assert all(row.p_value > 0.05 for row in compare(other, good, ["rank1"], replicates=200))
+    assert rows["rank1"].discordance.only_second > rows["rank1"].discordance.only_first
+    assert all(row.p_value > 0.05 for row in compare(other, good, ["rank1"]))

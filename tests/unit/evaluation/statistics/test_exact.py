@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from scipy.stats import binom, binomtest
 
-from aroface.evaluation.statistics.exact import clopper_pearson, mcnemar
+from aroface.evaluation.statistics.exact import clopper_pearson
 
 
 @pytest.mark.parametrize(("hits", "trials"), [(0, 1), (1, 1), (0, 50), (50, 50), (1, 50), (17, 50), (2990, 3000)])
@@ -16,10 +16,3 @@ def test_interval_is_that_of_the_inverted_binomial_test(hits, trials):
 def test_interval_covers_the_rate_often_enough(rate):
     covering = [low <= rate <= high for low, high in (clopper_pearson(hits, 60) for hits in range(61))]
     assert sum(binom.pmf(hits, 60, rate) for hits in range(61) if covering[hits]) >= 0.95
-
-
-@pytest.mark.parametrize(("one", "other"), [(0, 0), (1, 0), (0, 6), (3, 3), (12, 27), (400, 300)])
-def test_mcnemar_is_the_binomial_test_of_the_discordant_items(one, other):
-    expected = binomtest(one, one + other).pvalue if one + other else 1.0
-    assert mcnemar(one, other) == pytest.approx(expected, rel=1e-9)
-    assert mcnemar(other, one) == mcnemar(one, other)

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from matplotlib.image import imsave
 
+from aroface.cli.main import main
 from aroface.errors import InputError
+from aroface.files import write_json
 from aroface.reporting.figures.alignment_errors import figure_fae
 from aroface.reporting.figures.curves import curves, factors, qualities, sensitivity_records
 from aroface.reporting.figures.layout import STYLE, draw, looks
@@ -77,6 +79,28 @@ def test_heads_have_colours_and_treatments_have_lines():
     assert plain.label == "ArcFace"
     assert plain.colour == ours.colour != other.colour
     assert (plain.dashes, plain.marker) != (ours.dashes, ours.marker) == (other.dashes, other.marker)
+
+
+def test_as_many_lines_as_there_are_released_weights_look_different():
+    names = [f"head{number % 12}" + ("_aroface" if number % 3 == 0 else "") for number in range(38)]
+    experiments = [RecordedExperiment(f"{name} [{number}]", "demo", "r100") for number, name in enumerate(names)]
+    found = looks(experiments, {})
+    assert len({(look.colour, look.marker) for look in found.values()}) == 38
+
+
+def test_the_verb_shows_experiments_on_some_training_sets(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    for method, dataset in (("arcface", "one"), ("adaface", "two"), ("cosface", "three")):
+        write_sweep(tmp_path / "records", method, 0, 0.9, 0.1, dataset=dataset)
+    listed = [{"method": m, "dataset": d, "arch": "small"} for m, d in (("arcface", "one"), ("adaface", "two"))]
+    runs = [path.parent.name for path in (tmp_path / "records").glob("*/*.json")]
+    write_json(tmp_path / "runs.json", {"runs": runs, "experiments": listed, "labels": {"arcface": "ArcFace"}})
+    words = ["figure", "fae", "--benchmark", "sweep", "--records", str(tmp_path / "records"), "--trained-on", "one"]
+    words += ["--out", str(tmp_path / "fig")]
+    assert main([*words, "--runs-file", str(tmp_path / "runs.json")]) == 0
+    assert {path.suffix for path in tmp_path.glob("fig.*")} == {".pdf", ".png", ".tex"}
+    capsys.readouterr()
+    assert main(words) == 2
+    assert "--runs-file: not given; --trained-on chooses among its experiments" in capsys.readouterr().err
 
 
 def test_data_set_is_named_where_it_tells_methods_apart():

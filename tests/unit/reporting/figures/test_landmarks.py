@@ -107,7 +107,7 @@ def test_files_repeat_byte_by_byte(records: Path, tmp_path: Path):
         "  \\caption{Does the displacement of landmarks tell what an alignment error costs? Drop of TAR at FAR = 1 "
         "\\% from perfect alignment against the mean distance by which the error moves the five landmarks of the "
         "template, in pixels of a crop of 112~$\\times$~112, over all directions of the error; probes at (a) full "
-        "quality and (b) 14 px; mean over 2 seeds. Bars: 95~\\% bootstrap intervals over pairs, averaged over seeds; "
+        "quality and (b) 14 px; mean over 2 seeds. Bars: 95~\\% intervals over draws of people, averaged over seeds; "
         "marks of one error stand side by side. In the legend: Spearman's rank correlation of displacement and drop "
         "over the 6 errors. Made up.}\n  \\label{fig:landmarks}\n\\end{figure}\n"
     )

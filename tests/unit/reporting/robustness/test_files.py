@@ -63,7 +63,7 @@ def sweep(name: str, factor: float, seed: int) -> Sweep:
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     pairs = face_pairs(tmp_path_factory.mktemp("pairs") / "pairs.bin")
-    counts = {"pairs": 24, "genuine": 12, "impostors": 12, "bootstrap_replicates": 1000}
+    counts = {"pairs": 24, "genuine": 12, "impostors": 12, "people": 30, "bootstrap_replicates": 1000}
     sweeps = [sweep("Plain_net $x", 1.0, 0), sweep("Robust", 0.2, 1)]
     facts = Facts(datetime(2020, 2, 3, tzinfo=UTC), "1.2.3", "aroface robustness --pairs 'my pairs.bin'", FILES)
     return Robustness(pairs, GRID, MAXIMUM, counts, sweeps, ("No worst case of nothing.",), facts)

@@ -16,8 +16,7 @@ import yaml
 
 from aroface.files import write_text
 from aroface.reporting.tables.render import FORMATS, render_table
-from made_up_records import write_record
-from made_up_tables import PROTOCOLS, fill_table
+from made_up_tables import fill_experiment, fill_table
 from rendered import body, numbers, stands_in
 from repository import GOLDEN, SPECS
 
@@ -44,17 +43,6 @@ def table(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         if experiment == runs[-1] or (experiment == runs[0] and "-s0-" not in record.parent.name):
             record.unlink()
     return path, folder
-
-
-def fill_experiment(folder: Path, spec: Mapping[str, Any], method: str, value: float, seed: int) -> None:
-    found: dict[str, dict[str, float]] = {}
-    for number, column in enumerate(spec["columns"]):
-        if "metric" in column:
-            found.setdefault(column["benchmark"], {})[column["metric"]] = value + number / 130
-    for benchmark, metrics in found.items():
-        protocol = {"templates": "ijb", "videos": "ijbs", **PROTOCOLS}.get(benchmark, "pairs")
-        options = {"dataset": "demo", "arch": "small", "seed": seed, "benchmark": benchmark, "protocol": protocol}
-        write_record(folder, method, metrics, **options)
 
 
 def seeds_of(spec: Mapping[str, Any], column: Mapping[str, Any], row: Mapping[str, Any], records: Path) -> Any:

@@ -1,0 +1,125 @@
+"""Interface of a set in shards: recognition, and labelled images shard by shard.
+
+A source is a module of this package with a subclass of `ShardSource`, and a line in
+:data:`aroface.datasets.preparation.shards.registry.SOURCES`.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from aroface.omissions import Omissions
+
+MOST_BYTES = 8_000_000
+"""Size of the largest encoded image in bytes: an aligned crop takes some thousand."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShardOptions:
+    """Choices within a source that the source cannot make itself.
+
+    Attributes:
+        split: Name of the split of a Hugging Face set; None takes the only one, or ``train``.
+        image_column: Name of the column of images; None finds it by type and name.
+        label_column: Name of the column of labels; None finds it by type and name.
+    """
+
+    split: str | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledImage:
+    """One image of a shard.
+
+    Attributes:
+        label: Class, from 0.
+        content: Encoded image.
+        where: Place within the shard's file, for messages.
+    """
+
+    label: int
+    content: bytes
+    where: str
+
+
+class ShardedSet(ABC):
+    """An opened set in shards.
+
+    Attributes:
+        shards: Files of the shards in order; a file of several shards occurs several times.
+        key: JSON by which a later call recognises the same content.
+        people: Names of the people by label, where they have any.
+        classes: Number of classes, where the source states it.
+        ascending: True if the labels of all shards, one after the other, never fall.
+    """
+
+    shards: list[Path]
+    key: Any
+    people: list[str] | None = None
+    classes: int | None = None
+    ascending: bool = False
+
+    @abstractmethod
+    def read(self, number: int) -> Iterator[LabelledImage]:
+        """Images of one shard, in an order that is the same at each call.
+
+        Raises:
+            InputError: The shard is damaged, or lacks a label or an image.
+        """
+
+
+class ShardSource(ABC):
+    """A kind of set in shards.
+
+    Attributes:
+        layout: Layout in words, for messages.
+        has_columns: True if `ShardOptions` have a meaning for it.
+    """
+
+    layout: ClassVar[str]
+    has_columns: ClassVar[bool] = False
+
+    @abstractmethod
+    def matches(self, source: Path) -> bool:
+        """Return whether a file or folder has this layout, judged by names and first bytes."""
+
+    @abstractmethod
+    def open(self, source: Path, options: ShardOptions, omissions: Omissions) -> ShardedSet:
+        """Open a set.
+
+        Args:
+            source: File or folder that matches.
+            options: Choices that the source cannot make itself.
+            omissions: Account of what is left out as a matter of course.
+
+        Raises:
+            InputError: The set is malformed, or the options do not fit it.
+        """
+
+
+def natural_order(names: Iterable[str]) -> list[str]:
+    """Sort names so that numbers within them count: ``0_2`` comes before ``0_10``."""
+    return sorted(sorted(names), key=_natural_key)
+
+
+def _natural_key(name: str) -> str:
+    """Text whose order as text is natural: each number with the count of its digits before it."""
+    return re.sub(r"[0-9]+", lambda match: f"0{len(match[0].lstrip('0')):03}{match[0].lstrip('0')}", name)
+
+
+def natural_paths(paths: Iterable[Path]) -> list[Path]:
+    """Sort paths naturally."""
+    return [Path(name) for name in natural_order(map(str, paths))]
+
+
+def file_state(path: Path) -> list[Any]:
+    """Name, size and time of a file: another state is taken for another content."""
+    state = path.stat()
+    return [path.name, state.st_size, state.st_mtime_ns]

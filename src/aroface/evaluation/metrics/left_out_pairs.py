@@ -1,0 +1,104 @@
+"""Metrics of labelled pairs when a group of people is left out, to first order where they rest on a threshold.
+
+A threshold from some three impostors jumps when one of them goes, and the genuine pairs between two thresholds are few:
+how far such values scatter tells little of the metric's error. Here thresholds stay as they are for all pairs. What
+they would move is the change of the FAR at the threshold, times the slope of the ROC there. That is measured over so
+many impostors on either side as their number varies by, its square root, and two at least. At the most accurate
+threshold the slope of the accuracy is zero, so nothing is added.
+
+Each function takes ``kept`` (G, N), zeros and ones: the pairs that stay without each group. All are of the metrics in
+:mod:`aroface.evaluation.metrics.verification`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from aroface.evaluation.metrics.operating_points import admitted
+from aroface.evaluation.metrics.verification import (
+    Booleans,
+    Floats,
+    Integers,
+    accuracy_at_thresholds,
+    auc,
+    correctly_classified,
+    eer,
+    fold_numbers,
+    roc,
+    tar_at_far,
+    val,
+    val_at_thresholds,
+    val_thresholds,
+)
+
+
+def accuracy_left_out(distances: Floats, same: Booleans, kept: Integers) -> Floats:
+    """Ten-fold accuracy (G,) at the thresholds of all pairs."""
+    return accuracy_at_thresholds(correctly_classified(distances, same), kept)
+
+
+def auc_left_out(distances: Floats, same: Booleans, kept: Integers) -> Floats:
+    """Area under the ROC (G,), which has no threshold: exactly."""
+    return auc(roc(distances, same, kept))
+
+
+def tar_left_out(distances: Floats, same: Booleans, kept: Integers, far: float) -> Floats:
+    """The largest TAR (G,) at a FAR of at most ``far``."""
+    value = tar_at_far(roc(distances, same), far)
+    threshold = _first_rejected(np.sort(distances[~same]), far)
+    fixed = _share(kept, same, distances < threshold)
+    change = fixed - np.mean(distances[same] < threshold) - _moved(distances, same, kept, far)
+    return np.clip(value + change, 0, 1)
+
+
+def val_left_out(distances: Floats, same: Booleans, kept: Integers, far: float) -> Floats:
+    """Insightface's validation rate (G,) at ``far``."""
+    accepted = distances < val_thresholds(distances, same, far)[fold_numbers(len(same))]
+    fixed = val_at_thresholds(accepted, same, kept)
+    change = fixed - val(distances, same, far)[0] - _moved(distances, same, kept, far)
+    return np.clip(val(distances, same, far)[0] + change, 0, 1)
+
+
+def eer_left_out(distances: Floats, same: Booleans, kept: Integers) -> Floats:
+    """Equal error rate (G,): the changes of FAR and of FRR, each as much as the other one's slope outweighs its own."""
+    curve = roc(distances, same)
+    place = int((curve.far + curve.tar >= 1).argmax())
+    threshold = np.unique(distances)[place - 1]
+    impostors = np.sort(distances[~same])
+    low, high = _window(impostors, max(1, int(np.count_nonzero(impostors <= threshold))))
+    inside = (distances > low) & (distances <= high)
+    slopes = np.array([np.mean(inside[~same]), np.mean(inside[same])])
+    far_weight = slopes[1] / slopes.sum() if slopes.any() else 0.5
+    far = _share(kept, ~same, distances <= threshold) - np.mean(distances[~same] <= threshold)
+    frr = _share(kept, same, distances > threshold) - np.mean(distances[same] > threshold)
+    return np.asarray(np.clip(eer(curve) + far_weight * far + (1 - far_weight) * frr, 0, 1))
+
+
+def _moved(distances: Floats, same: Booleans, kept: Integers, far: float) -> Floats:
+    """Loss of TAR (G,) as the threshold at ``far`` moves to where as many impostors are accepted as before."""
+    impostors = np.sort(distances[~same])
+    threshold = _first_rejected(impostors, far)
+    up_to = distances <= threshold
+    count = int(np.count_nonzero(up_to & ~same))
+    low, high = _window(impostors, count)
+    between = np.count_nonzero((impostors > low) & (impostors <= high))
+    slope = np.mean((distances[same] > low) & (distances[same] <= high)) / between if between else 0.0
+    return np.asarray(slope * (len(impostors) * _share(kept, ~same, up_to) - count))
+
+
+def _first_rejected(impostors: Floats, far: float) -> float:
+    """Distance of the first of sorted impostors that is one too many for ``far``; the last where none is."""
+    return float(impostors[min(admitted(len(impostors), far), len(impostors) - 1)])
+
+
+def _window(impostors: Floats, count: int) -> tuple[float, float]:
+    """Distances of sorted impostors as many places before and after the ``count``-th as its root, and two at least."""
+    reach = max(2, math.ceil(math.sqrt(count)))
+    return float(impostors[max(count - reach, 1) - 1]), float(impostors[min(count + reach, len(impostors)) - 1])
+
+
+def _share(kept: Integers, among: Booleans, hits: Booleans) -> Floats:
+    """Share (G,) of hits among the pairs of a kind that are kept."""
+    return np.asarray((kept @ (among & hits)) / (kept @ among))

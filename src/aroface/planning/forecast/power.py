@@ -1,0 +1,361 @@
+"""Power of a plan: differences of two methods that its seeds and its benchmarks' people can show.
+
+The mean difference of two methods over n seeds, paired, divided by its standard error, has Student's t distribution,
+noncentral where there is a difference. Error and degrees of freedom are those of the intervals that are printed
+afterwards (:func:`aroface.reporting.statistics.intervals.standard_error`): on this benchmark from the spread over seeds
+alone, on faces like these with the variance over draws of people, which no number of seeds makes up for.
+
+Source: Hillis, Obuchowski and Berbaum, "Power estimation for multireader ROC methods", Acad. Radiol. 18, 2011: seeds
+are the readers, people the cases.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+from statistics import fmean, mode, variance
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import nctdtr, stdtrit
+
+from aroface.datasets.registry import REGISTRIES, Typical, read_benchmarks
+from aroface.evaluation.statistics.jackknife import covariance
+from aroface.planning.plan import Plan, PlannedBenchmark
+from aroface.reporting.records import Record, RecordedExperiment, load_records
+from aroface.reporting.statistics.decisions import MOST_SEEDS, POWER
+from aroface.reporting.statistics.intervals import CONFIDENCE, people_variance, standard_error
+from aroface.reporting.statistics.samples import Sample
+from aroface.reporting.statistics.samples import difference as paired
+
+Floats = NDArray[np.float64]
+Origin = Literal["records", "assumed"]
+
+LEVEL = 1 - CONFIDENCE
+DIFFERENCE = 1.0
+"""Wished difference where none is named, in points."""
+
+SEED_SPREAD = 0.015
+"""Standard deviation of a rate p over seeds, as a multiple of √(p (1 − p)), where fewer than two seeds are finished.
+
+Two trainings that others repeated differed by .3 points on IJB-C and by 1.2 on TinyFace (AdaFace #39 and #76), which is
+.011 and .019 of it for one training. The small networks of ``make claim`` have .02 to .06.
+"""
+COMMON = 0.5
+"""Share of a rate's variance over people that two networks have in common, where no two are finished."""
+INTRACLASS = 0.25
+"""Correlation of two trials of one person. A person with m of them counts as m / (1 + (m − 1) · this) (Kish, Survey
+Sampling, 1965): intervals over single probes, 95 % by name, hold 54 % at 28 probes a person and 82 % at 5.5."""
+RATE = 0.9
+"""Rate of a benchmark of which nothing is known."""
+
+METRICS = {
+    "pairs": "accuracy",
+    "tinyface": "rank1",
+    "ijb": "tar_at_far_1e-4",
+    "ijbs": "surveillance_to_single_rank1",
+}
+"""The metric that is looked at, by protocol; of a sensitivity sweep the first of the first quality."""
+
+_STEPS = 60  # of a bisection
+_LARGE = 1e7  # degrees of freedom at which a t distribution is the normal one
+_CERTAIN = 6.0  # distance at which it does not reach the other side
+
+
+@dataclass(frozen=True, slots=True)
+class PeopleSpread:
+    """Variation of the difference of two methods over draws of people.
+
+    Attributes:
+        sd: Standard deviation, a fraction.
+        count: Number of people that are drawn.
+        origin: Origin of the standard deviation.
+    """
+
+    sd: float
+    count: int
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Variation of the difference of two methods on a benchmark.
+
+    Attributes:
+        benchmark: Name of the benchmark.
+        metric: Metric that is looked at.
+        seeds: Standard deviation over seeds, a fraction.
+        origin: Origin of it.
+        people: Variation over people; None where their number is not known.
+    """
+
+    benchmark: str
+    metric: str
+    seeds: float
+    origin: Origin
+    people: PeopleSpread | None
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """Answer for one benchmark.
+
+    Attributes:
+        spread: Variation that it follows from.
+        visible: Difference that the plan's seeds show on this benchmark, a fraction; None for one seed.
+        seeds: Number of seeds that the wished difference needs on this benchmark; None for more than `MOST_SEEDS`.
+        visible_on_faces: Difference that the seeds show on faces like these; None for one seed or unknown people.
+        seeds_on_faces: Number of seeds that it needs on faces like these; None for more, or where people do not do.
+        people: Number of people that it needs with a quarter more seeds than ``seeds``, or with the plan's where these
+            are more; None where `MOST_SEEDS` do not do, or for unknown people.
+    """
+
+    spread: Spread
+    visible: float | None
+    seeds: int | None
+    visible_on_faces: float | None = None
+    seeds_on_faces: int | None = None
+    people: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PowerForecast:
+    """Answers for all benchmarks of a plan.
+
+    Attributes:
+        difference: Wished difference, in points.
+        seeds: Number of seeds of most experiments; 0 where nothing is trained.
+        benchmarks: Answer for each benchmark.
+    """
+
+    difference: float
+    seeds: int
+    benchmarks: tuple[Needs, ...]
+
+
+def power(difference: float, seeds: int, seed_sd: float, people_sd: float = 0.0, level: float = LEVEL) -> float:
+    """Probability that a two-sided test of no difference rejects; see the module.
+
+    Args:
+        difference: True difference, in the unit of the standard deviations.
+        seeds: Number of seeds of each method, paired; a single one shows nothing.
+        seed_sd: Standard deviation of the difference over seeds, above 0.
+        people_sd: Standard deviation over draws of people; 0 for the difference on this benchmark.
+        level: Size of the test.
+    """
+    if seeds < 2:
+        return 0.0
+    error, freedom = standard_error(seed_sd**2, people_sd**2, seeds)
+    return _rejects(difference / error, min(_LARGE, freedom), level)
+
+
+def _rejects(shift: float, freedom: float, level: float) -> float:
+    """Probability that a noncentral t lies beyond the limits of a two-sided test."""
+    shift, limit = abs(shift), float(stdtrit(freedom, 1 - level / 2))
+    if shift > limit * _CERTAIN + 30:
+        return 1.0
+    wrong = float(nctdtr(freedom, shift, -limit)) if shift < _CERTAIN else 0.0
+    return float(1 - nctdtr(freedom, shift, limit)) + wrong
+
+
+def visible_difference(seeds: int, seed_sd: float, people_sd: float = 0.0) -> float | None:
+    """Difference that is found with a probability of `POWER`; None for one seed, which finds none."""
+    if seeds < 2:
+        return None
+    high = math.sqrt(seed_sd**2 / seeds + people_sd**2)
+    while power(high, seeds, seed_sd, people_sd) < POWER:
+        high *= 2
+    return _bisect(lambda value: power(value, seeds, seed_sd, people_sd) >= POWER, 0.0, high)
+
+
+def seeds_needed(difference: float, seed_sd: float, people_sd: float = 0.0) -> int | None:
+    """Smallest number of seeds that finds a difference with a probability of `POWER`; None above `MOST_SEEDS`."""
+    enough = (n for n in range(2, MOST_SEEDS + 1) if power(difference, n, seed_sd, people_sd) >= POWER)
+    return next(enough, None)
+
+
+def people_needed(difference: float, seeds: int, seed_sd: float, people_sd: float, people: int) -> int | None:
+    """Smallest number of people on whom so many seeds find a difference with a probability of `POWER`.
+
+    Args:
+        difference: True difference.
+        seeds: Number of seeds.
+        seed_sd: Standard deviation of the difference over seeds.
+        people_sd: Standard deviation over draws of ``people`` people; its square falls with their number.
+        people: Number of people that it is known of.
+
+    Returns:
+        None where the seeds would not do with all people of the world.
+    """
+    one = people_sd * math.sqrt(people)
+
+    def enough(count: float) -> bool:
+        return power(difference, seeds, seed_sd, one / math.sqrt(count)) >= POWER
+
+    everybody = 1e10
+    if not enough(everybody):
+        return None
+    return math.ceil(round(10 ** _bisect(lambda exponent: enough(10**exponent), 0.0, math.log10(everybody)), 6))
+
+
+def _bisect(holds: Callable[[float], bool], low: float, high: float) -> float:
+    """Smallest number at which a condition holds that holds at ``high`` and from there on."""
+    for _ in range(_STEPS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if holds(middle) else (middle, high)
+    return high
+
+
+def find_power(plan: Plan, difference: float = DIFFERENCE, *, root: Path = Path()) -> PowerForecast:
+    """Answer for each benchmark of a plan, from the records that are there and, without any, from assumptions.
+
+    Args:
+        plan: Plan of the configuration.
+        difference: Wished difference, in points.
+        root: Folder of the repository.
+
+    Raises:
+        InputError: A record or the registry is malformed.
+    """
+    variants = {name: run.experiment.variant for name, run in plan.runs.items()}
+    records = load_records(plan.results.records, variants)
+    registered = read_benchmarks(root / REGISTRIES / "benchmarks.yaml")
+    counts = [sum(run.experiment.key == key for run in plan.runs.values()) for key in _trained(plan)]
+    seeds = mode(counts) if counts else 0
+    answers = []
+    for benchmark in plan.benchmarks.values():
+        known = registered.get(benchmark.source.name)
+        typical = _evaluated(known.typical if known else _generated(plan, benchmark), benchmark.spec["options"])
+        found = [each for each in records if each.benchmark == benchmark.name and not each.released]
+        spread = find_spread(benchmark.name, metric_of(benchmark.spec), found, typical)
+        answers.append(_needs(spread, difference / 100, seeds))
+    return PowerForecast(difference, seeds, tuple(answers))
+
+
+def _trained(plan: Plan) -> dict[tuple[str, str, str], None]:
+    """Keys of the experiments that are trained, each once."""
+    return {run.experiment.key: None for run in plan.runs.values() if run.experiment.released is None}
+
+
+def _needs(spread: Spread, difference: float, seeds: int) -> Needs:
+    here, people = spread.seeds, spread.people
+    visible, needed = visible_difference(seeds, here), seeds_needed(difference, here)
+    if people is None:
+        return Needs(spread, visible, needed)
+    return Needs(
+        spread,
+        visible,
+        needed,
+        visible_difference(seeds, here, people.sd),
+        seeds_needed(difference, here, people.sd),
+        people_needed(difference, max(seeds, math.ceil(1.25 * (needed or 0))), here, people.sd, people.count),
+    )
+
+
+def metric_of(spec: Mapping[str, Any]) -> str:
+    """The metric of a benchmark that is looked at."""
+    if spec["protocol"] in METRICS:
+        return METRICS[spec["protocol"]]
+    options = spec["options"]
+    quality = options["qualities"][0]
+    return f"{options['metric'][0]}_{quality if isinstance(quality, str) else f'r{quality}'}"
+
+
+def find_spread(benchmark: str, metric: str, records: Iterable[Record], typical: Typical | None) -> Spread:
+    """Variation of a difference on a benchmark, from records where they tell, else from assumptions.
+
+    Args:
+        benchmark: Name of the benchmark.
+        metric: Metric that is looked at.
+        records: Records of it.
+        typical: People, trials and usual rate of the benchmark; None where nothing is known.
+    """
+    samples = _samples([record for record in records if metric in record.metrics], metric)
+    found = [value for sample in samples.values() for value in sample.values.values()]
+    rate = min(max(fmean(found), 0.001), 0.999) if found else typical.rate if typical else RATE
+    gaps = [
+        paired(samples[one], samples[other])
+        for one, other in combinations(samples, 2)
+        if (one.dataset, one.arch) == (other.dataset, other.arch)
+    ]
+    recorded = _over_seeds(gaps, samples.values())
+    people = _over_people(gaps, samples.values())
+    if people is None and typical is not None:
+        people = _people_assumed(rate, typical)
+    if recorded is not None:
+        return Spread(benchmark, metric, recorded, "records", people)
+    return Spread(benchmark, metric, math.sqrt(2 * rate * (1 - rate)) * SEED_SPREAD, "assumed", people)
+
+
+def _samples(records: Iterable[Record], metric: str) -> dict[RecordedExperiment, Sample]:
+    """Values over seeds of each experiment, with those without each group of people; their name is their number."""
+    found: dict[RecordedExperiment, list[Record]] = {}
+    for record in records:
+        found.setdefault(record.experiment, []).append(record)
+    samples = {}
+    for experiment, runs in found.items():
+        left: dict[str, dict[int, Floats]] = {}
+        for record in runs:
+            for part in record.jackknife:
+                if part["unit"] == "people" and metric in part["values"]:
+                    left.setdefault(str(part["units"]), {})[record.seed] = np.asarray(part["values"][metric])
+        whole = {people: by_seed for people, by_seed in left.items() if len(by_seed) == len(runs)}
+        samples[experiment] = Sample({record.seed: record.metrics[metric] for record in runs}, whole)
+    return samples
+
+
+def _over_seeds(gaps: Iterable[Sample], alone: Iterable[Sample]) -> float | None:
+    """Standard deviation of a difference over seeds, pooled; None where no two seeds are finished."""
+    found, single = _pooled(gaps), _pooled(alone)
+    squared = 2 * single if found is None and single is not None else found
+    return math.sqrt(squared) if squared else None
+
+
+def _pooled(samples: Iterable[Sample]) -> float | None:
+    """Variance over seeds, pooled over samples of two and more."""
+    several = [[*sample.values.values()] for sample in samples if len(sample.values) > 1]
+    weight = sum(len(each) - 1 for each in several)
+    return sum((len(each) - 1) * variance(each) for each in several) / weight if weight else None
+
+
+def _over_people(gaps: Iterable[Sample], alone: Iterable[Sample]) -> PeopleSpread | None:
+    """Variation of a difference over people; None where no record tells."""
+    known = [sample for sample in gaps if len(sample.values) > 1 and sample.left_out]
+    if known:
+        squared, people = fmean(map(people_variance, known)), next(iter(known[0].left_out))
+        return PeopleSpread(math.sqrt(squared), int(people), "records")
+    left = [(people, each) for sample in alone for people, by in sample.left_out.items() for each in by.values()]
+    if not left:
+        return None
+    squared = 2 * (1 - COMMON) * fmean(covariance(each, each) for _, each in left)
+    return PeopleSpread(math.sqrt(squared), int(left[0][0]), "records")
+
+
+def _people_assumed(rate: float, typical: Typical) -> PeopleSpread:
+    """Variation of a difference over people: binomial, with the design effect of several trials a person."""
+    effect = 1 + max(0.0, typical.trials / typical.people - 1) * INTRACLASS
+    squared = 2 * (1 - COMMON) * rate * (1 - rate) / typical.trials * effect
+    return PeopleSpread(math.sqrt(squared), typical.people, "assumed")
+
+
+def _evaluated(typical: Typical | None, options: Mapping[str, Any]) -> Typical | None:
+    """As much of a set as a sweep looks at."""
+    most = options.get("max_pairs")
+    if typical is None or most is None or most >= typical.trials:
+        return typical
+    return Typical(min(typical.people, most), most, typical.rate)
+
+
+def _generated(plan: Plan, benchmark: PlannedBenchmark) -> Typical | None:
+    """People and trials of a set that is made here; None of one that was brought along."""
+    for making in plan.sources.makings:
+        if making.verb == "generate" and benchmark.source.manifest in making.manifests:
+            asked = making.spec["spec"]
+            people = int(asked["identities"])
+            trials = asked["pairs"] if "pairs" in asked else people * asked["probes_per_identity"]
+            return Typical(people, int(trials), RATE)
+    return None

@@ -1,0 +1,51 @@
+"""Places where a file is to be written later: checked before the work that is to end there begins."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from aroface.errors import InputError
+from aroface.files import check_place, write_text
+
+GOOD = ["x.json", "new/folders/x.json", "there/x.json", "file", "link/x.json"]
+BAD = {
+    "there": "there: a folder; expected the name of a file",
+    "link": "link: a folder; expected the name of a file",
+    "file/x.json": "file: no folder; expected a folder, for ",
+    "file/new/x.json": "file: no folder; expected a folder, for ",
+    "loop/x.json": "loop: no folder; expected a folder, for ",
+    "nowhere/x.json": "nowhere: no folder; expected a folder, for ",
+}
+
+
+@pytest.fixture(autouse=True)
+def _places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("there").mkdir()
+    Path("file").touch()
+    for link, target in (("link", "there"), ("loop", "loop"), ("nowhere", "not/there")):
+        Path(link).symlink_to(target)
+
+
+@pytest.mark.parametrize("name", GOOD)
+@pytest.mark.parametrize("absolute", [False, True])
+def test_a_place_that_passes_takes_a_file(tmp_path: Path, name: str, absolute: bool) -> None:
+    path = tmp_path / name if absolute else Path(name)
+    check_place(path)
+    write_text(path, "x")
+
+
+@pytest.mark.parametrize(("name", "message"), BAD.items())
+def test_a_place_that_takes_none_is_one_line(tmp_path: Path, name: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        check_place(tmp_path / name)
+    if name != "link":  # which would be replaced
+        with pytest.raises(OSError, match=r"."):
+            write_text(tmp_path / name, "x")
+
+
+def test_a_folder_that_must_not_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)  # root may write everywhere
+    with pytest.raises(InputError, match=r"must not be written to; expected a folder, for .*x\.json"):
+        check_place(tmp_path / "new/x.json")
