@@ -75,7 +75,7 @@ class ValueComparison:
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
+class EvaluationSpread:
     """The largest difference between two evaluations of the same weights.
 
     Attributes:
@@ -107,7 +107,7 @@ class Report:
 
     comparisons: tuple[ValueComparison, ...]
     others: Mapping[str, tuple[str, ...]]
-    spreads: Mapping[str, Mapping[str, Spread]] = field(default_factory=dict)
+    spreads: Mapping[str, Mapping[str, EvaluationSpread]] = field(default_factory=dict)
 
     @property
     def holds(self) -> bool:
@@ -134,7 +134,7 @@ def compare(
     found = load_records(records, runs)
     comparisons: list[ValueComparison] = []
     others: dict[str, tuple[str, ...]] = {}
-    spreads: dict[str, Mapping[str, Spread]] = {}
+    spreads: dict[str, Mapping[str, EvaluationSpread]] = {}
     for spec in specs:
         table = lines(spec, found, known, labels)
         check_columns(
@@ -155,9 +155,9 @@ def compare(
     return Report(tuple(comparisons), others, {name: found for name, found in wide.items() if found})
 
 
-def widest_spreads(spec: Spec) -> dict[str, Spread]:
+def widest_spreads(spec: Spec) -> dict[str, EvaluationSpread]:
     """The largest difference between evaluations of the same weights that a table lists, for each of its benchmarks."""
-    found: dict[str, Spread] = {}
+    found: dict[str, EvaluationSpread] = {}
     for evaluation in spec.evaluations:
         for name, values in evaluation.values.items():
             column = spec.column(name)
@@ -166,16 +166,16 @@ def widest_spreads(spec: Spec) -> dict[str, Spread]:
             points = Decimal(high.digits) - Decimal(low.digits)
             benchmark = column.benchmark
             if benchmark and (benchmark not in found or points > found[benchmark].points):
-                found[benchmark] = Spread(points, column, evaluation.weights, (low, high))
+                found[benchmark] = EvaluationSpread(points, column, evaluation.weights, (low, high))
     return found
 
 
-def released_tolerance(spread: Spread | None) -> Decimal:
+def released_tolerance(spread: EvaluationSpread | None) -> Decimal:
     """Points by which released weights may differ, on a benchmark with this spread between evaluations."""
     return spread.points if spread and _exceeds(spread) else TOLERANCES["released"]
 
 
-def _exceeds(spread: Spread) -> bool:
+def _exceeds(spread: EvaluationSpread) -> bool:
     return spread.points > TOLERANCES["released"]
 
 
@@ -217,7 +217,7 @@ def _compare(
     column: Column,
     value: Published | str,
     records: Sequence[Record],
-    spreads: Mapping[str, Spread],
+    spreads: Mapping[str, EvaluationSpread],
 ) -> ValueComparison:
     reported, publisher = (value, None) if isinstance(value, str) else (value.digits, value.source)
     place = (spec.name, line.row.key, column.id, heading(column), reported)
