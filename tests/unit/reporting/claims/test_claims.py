@@ -326,7 +326,7 @@ def run(tmp_path: Path) -> Callable[..., int]:
 def test_exit_status_and_forms(tmp_path: Path, run: Callable[..., int], capsys: pytest.CaptureFixture[str]):
     assert run("--claims", CLAIMS) == 0
     text = capsys.readouterr().out
-    for part in ("ijbs_gain: IJB-S (+4.3% Rank1) (abstract)", "61.65 − 57.35", "60.66 is bold", "source: 9 findings"):
+    for part in ("ijbs_gain: IJB-S (+4.3% Rank1) (abstract)", "61.65 − 57.35", "60.66 is bold", "source: 18 findings"):
         assert part in text
     write_gains(tmp_path / "records", 0.1, 0.11, 0.12)
     assert run("--claims", small(tmp_path)) == 1
