@@ -42,7 +42,7 @@ _OPENERS: dict[bytes, Callable[[Path, Any], Any]] = {
     b"\xfd7zXZ": lzma.open,
     b"\x5d\x00\x00": lzma.open,
 }
-_BROKEN = (
+BROKEN = (
     zipfile.BadZipFile,
     tarfile.TarError,
     EOFError,
@@ -54,6 +54,7 @@ _BROKEN = (
     zlib.error,
     lzma.LZMAError,
 )
+"""Errors by which the standard library's readers tell of damaged archives and of methods that they do not know."""
 _OURS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
 
 
@@ -197,7 +198,7 @@ def _extract(archive: Path, folder: Path, tally: _Tally) -> None:
             _extract_tar(archive, folder, tally)
         if not tally.members:
             raise RefusedFileError("the archive holds no file", file=archive)
-    except _BROKEN as error:
+    except BROKEN as error:
         raise RefusedFileError(f"the archive cannot be read ({printable(str(error), 200)})", file=archive) from None
     except OSError as error:
         if error.errno in _OURS:
@@ -249,7 +250,7 @@ def tar_members(archive: Path) -> Iterator[tuple[tarfile.TarInfo, Callable[[], b
                 raise InputError(f"the archive is damaged at byte {packed.offset:,}", file=archive)
     except FileNotFoundError:
         raise InputError("no such file", file=archive) from None
-    except _BROKEN as error:
+    except BROKEN as error:
         raise InputError(f"the archive cannot be read ({printable(str(error), 200)})", file=archive) from None
     except OSError as error:
         raise InputError(f"the archive cannot be read ({error.strerror or error})", file=archive) from None
@@ -258,7 +259,7 @@ def tar_members(archive: Path) -> Iterator[tuple[tarfile.TarInfo, Callable[[], b
 def _member_bytes(packed: tarfile.TarFile, member: tarfile.TarInfo, archive: Path) -> bytes:
     try:
         return cast("IO[bytes]", packed.extractfile(member)).read()
-    except _BROKEN as error:
+    except BROKEN as error:
         what = f"a member cannot be read ({printable(str(error), 200)})"
         raise InputError(what, file=archive, where=printable(member.name, 200)) from None
 
@@ -275,7 +276,7 @@ def _drain(stream: IO[bytes], archive: Path) -> None:
 def _opened(stream: IO[bytes], archive: Path, start: bytes) -> tarfile.TarFile:
     try:
         return tarfile.open(fileobj=cast("Any", _TarStream(stream)), mode="r:")
-    except (*_BROKEN, OSError) as error:
+    except (*BROKEN, OSError) as error:
         if isinstance(error, OSError) and error.errno in _OURS:
             raise
         raise RefusedFileError(f"neither a zip nor a tar archive{_what_else(start)}", file=archive) from None

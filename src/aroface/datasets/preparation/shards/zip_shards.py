@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 from aroface.datasets.image_formats import MORE_SUFFIXES
+from aroface.datasets.preparation.archive import BROKEN
 from aroface.datasets.preparation.shards.base import (
     MOST_BYTES,
     LabelledImage,
@@ -26,7 +26,6 @@ from aroface.errors import InputError, printable
 from aroface.omissions import Omissions
 from aroface.progress import track
 
-_BROKEN = (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, IndexError, OverflowError, zlib.error)
 _HIDDEN, _NO_IMAGE = "hidden", "not an image"
 
 
@@ -134,7 +133,7 @@ def _images(archive: Path, omissions: Omissions) -> Iterator[zipfile.ZipInfo]:
             members = packed.infolist()
     except FileNotFoundError:
         raise InputError("no such file", file=archive) from None
-    except (*_BROKEN, OSError, NotImplementedError) as error:
+    except (*BROKEN, OSError) as error:
         what = f"the archive cannot be read ({printable(str(error), 200)})"
         raise InputError(what, file=archive, remedy="copy or download it again") from None
     for member in members:
@@ -163,7 +162,7 @@ def _read(packed: zipfile.ZipFile, member: zipfile.ZipInfo, archive: Path) -> by
         raise InputError(what, file=archive, where=member.filename, expected=f"at most {MOST_BYTES:,}")
     try:
         return packed.read(member)
-    except (*_BROKEN, NotImplementedError) as error:
+    except BROKEN as error:
         what = "is encrypted" if member.flag_bits & 1 else f"cannot be read ({printable(str(error), 200)})"
         remedy = "decrypt the archive" if member.flag_bits & 1 else "copy or download the archive again"
         raise InputError(what, file=archive, where=member.filename, remedy=remedy) from None
