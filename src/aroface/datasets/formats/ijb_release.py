@@ -29,8 +29,7 @@ import numpy.typing as npt
 
 from aroface.datasets.formats.base import COLUMNS, ROWS, Findings, Pixels, SetFormat
 from aroface.datasets.formats.ijb import GALLERIES, TemplateTable, is_ijb
-from aroface.datasets.formats.ijbs_release import csv_lines
-from aroface.datasets.formats.text_tables import Form, blocks, unknown
+from aroface.datasets.formats.text_tables import Form, blocks, column_places, csv_lines, unknown
 from aroface.errors import InputError
 from aroface.faces.geometry import TEMPLATE_SIZE
 
@@ -287,12 +286,8 @@ def _named_rows(path: Path, required: Sequence[str]) -> Iterator[tuple[int, dict
     """Number of each line and its known columns."""
     with open(path, encoding="utf-8-sig", errors="replace", newline="") as file:
         lines = csv_lines(csv.reader(file), path)
-        header = [name.strip().upper() for name in next(lines, [])]
-        places = {
-            column: next(header.index(name) for name in names if name in header)
-            for column, names in _HEADS.items()
-            if any(name in header for name in names)
-        }
+        header = next(lines, [])
+        places = column_places(header, _HEADS)
         absent = [_HEADS[name][0] for name in required if name not in places]
         if absent:
             expected = ",".join(names[0] for names in _HEADS.values())

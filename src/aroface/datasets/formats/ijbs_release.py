@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +30,7 @@ from aroface.datasets.formats.ijbs import (
     naming_of,
     read_lists,
 )
+from aroface.datasets.formats.text_tables import column_places, csv_lines
 from aroface.errors import InputError
 from aroface.faces.geometry import TEMPLATE_SIZE
 
@@ -233,12 +234,7 @@ def _columns_of(path: Path, columns: Sequence[str], required: Sequence[str]) -> 
     header = bool(fields) and not any(_is_number(field) for field in fields)
     if columns:
         return {name: place for place, name in enumerate(columns) if name != "-"}, header, separator
-    upper = [field.upper() for field in fields]
-    places = {
-        column: next(upper.index(name) for name in names if name in upper)
-        for column, names in _ALIASES.items()
-        if any(name in upper for name in names)
-    }
+    places = column_places(fields, _ALIASES)
     absent = [name for name in required if name not in places]
     if not header or absent:
         what = "the line names no columns" if not header else f"no column {_ALIASES[absent[0]][0]}"
@@ -272,24 +268,6 @@ def _read_boxes(
                 left, top, wide, high = box
                 file = fields[places["file"]].strip() if "file" in places else None
                 yield file, FaceBox(subject, frame, (left, top, wide, high))
-
-
-def csv_lines(lines: Iterable[list[str]], path: Path) -> Iterator[list[str]]:
-    """Lines of a reader of a file; what it cannot read is an error that names the line.
-
-    Raises:
-        InputError: A line is none of such a file.
-    """
-    iterator, number = iter(lines), 0
-    while True:
-        number += 1
-        try:
-            fields = next(iterator)
-        except StopIteration:
-            return
-        except csv.Error as error:
-            raise InputError(f"cannot be read ({error})", file=path, where=f"line {number}") from None
-        yield fields
 
 
 def _is_number(text: str) -> bool:

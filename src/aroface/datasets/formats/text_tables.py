@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -74,6 +74,36 @@ def blocks(path: Path, form: Form) -> Iterator[tuple[int, list[Values]]]:
             line += content.count(b"\n")
     if row == 0:
         raise InputError("the list is empty", file=path, expected=form)
+
+
+def column_places(header: Sequence[str], names: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """Place of each column that a header names.
+
+    Args:
+        header: Fields of the line, in upper or lower case.
+        names: Names that each column may have, in capitals; of several that are there the one listed first counts.
+    """
+    found = [name.strip().upper() for name in header]
+    chosen = {column: next((name for name in known if name in found), None) for column, known in names.items()}
+    return {column: found.index(name) for column, name in chosen.items() if name is not None}
+
+
+def csv_lines(lines: Iterable[list[str]], path: Path) -> Iterator[list[str]]:
+    """Lines of a reader of a file; what it cannot read is an error that names the line.
+
+    Raises:
+        InputError: A line is none of such a file.
+    """
+    iterator, number = iter(lines), 0
+    while True:
+        number += 1
+        try:
+            fields = next(iterator)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise InputError(f"cannot be read ({error})", file=path, where=f"line {number}") from None
+        yield fields
 
 
 def count_lines(path: Path) -> int:
