@@ -163,20 +163,14 @@ class IJBReleaseFormat(SetFormat):
 
     def check(self, data: Path, threads: int) -> Findings:
         """See :class:`SetFormat`."""
-        from aroface.datasets.formats.image_checks import check_images, check_labels, decoded, read_file
+        from aroface.datasets.formats.image_checks import check_labels, check_photographs
 
         found = read_release(data)
         files = [found.images / name for name in sorted(set(found.faces.files))]
         compared = sum(len(same) for _, same in found.pairs())
         findings = Findings({"images": len(files), "templates": len(found.subjects), "pairs": compared})
         check_labels(findings, lambda: None)  # preparing checks them
-        check_images(
-            findings,
-            len(files),
-            lambda number: read_file(files[number]),
-            lambda image, number: decoded(image, files[number], None),
-            threads,
-        )
+        check_photographs(findings, files, threads)
         return findings
 
 

@@ -129,7 +129,7 @@ class IJBSReleaseFormat(SetFormat):
 
     def check(self, data: Path, threads: int) -> Findings:
         """See :class:`SetFormat`."""
-        from aroface.datasets.formats.image_checks import check_images, check_labels, decoded, read_file
+        from aroface.datasets.formats.image_checks import check_labels, check_photographs
 
         tree = read_lists(data)
         stills = sorted(files_by_stem(data / STILLS).values())
@@ -143,13 +143,7 @@ class IJBSReleaseFormat(SetFormat):
             findings.failed["videos"] = f"{absent[0]}{more} of {len(wanted):,}: not in {VIDEOS}"
         else:
             findings.noted["videos"] = f"all {len(wanted):,} of the lists are there"
-        check_images(
-            findings,
-            len(stills),
-            lambda number: read_file(stills[number]),
-            lambda data, number: decoded(data, stills[number], None),
-            threads,
-        )
+        check_photographs(findings, stills, threads)
         return findings
 
 

@@ -128,6 +128,15 @@ def check_files(findings: Findings, files: Sequence[Path], threads: int) -> None
     check_images(findings, len(files), lambda number: read_file(files[number]), face, threads)
 
 
+def check_photographs(findings: Findings, files: Sequence[Path], threads: int) -> None:
+    """Check images of any size that are files of their own, from which faces are cut; see `check_images`."""
+
+    def pixels(image: bytes, number: int) -> Pixels:
+        return decoded(image, files[number], None)
+
+    check_images(findings, len(files), lambda number: read_file(files[number]), pixels, threads)
+
+
 @dataclass(slots=True)
 class _Chunk:
     """Findings about a chunk of images.
