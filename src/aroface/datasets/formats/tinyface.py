@@ -55,6 +55,27 @@ class TinyFace:
     distractors: list[Path]
     crops: str
 
+    @property
+    def parts(self) -> dict[str, list[Path]]:
+        """Images of gallery, probes and distractors, by these names."""
+        return {"gallery": self.gallery, "probes": self.probes, "distractors": self.distractors}
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Number of images of each part."""
+        return {name: len(files) for name, files in self.parts.items()}
+
+    def facts(self) -> dict[str, object]:
+        """Facts for people, as :class:`SetFormat` has them."""
+        return {"identities": len(np.unique(self.gallery_labels)), **self.counts, "crops": self.crops}
+
+    def preview(self) -> list[list[Pixels]]:
+        """Some images of each part, as :class:`SetFormat` has them."""
+        from aroface.datasets.images import letterbox, read_image
+
+        shown = [files[: COLUMNS * ROWS // 3] for files in self.parts.values()]
+        return [[letterbox(read_image(path), TEMPLATE_SIZE) for path in files] for files in shown]
+
 
 class TinyFaceFormat(SetFormat):
     """A TinyFace tree."""
@@ -74,22 +95,11 @@ class TinyFaceFormat(SetFormat):
 
     def facts(self, data: Path) -> dict[str, object]:
         """See :class:`SetFormat`."""
-        tree = read_tinyface(data)
-        return {
-            "identities": len(np.unique(tree.gallery_labels)),
-            "gallery": len(tree.gallery),
-            "probes": len(tree.probes),
-            "distractors": len(tree.distractors),
-            "crops": tree.crops,
-        }
+        return read_tinyface(data).facts()
 
     def preview(self, data: Path) -> list[list[Pixels]]:
         """See :class:`SetFormat`."""
-        from aroface.datasets.images import letterbox, read_image
-
-        tree = read_tinyface(data)
-        parts = (tree.gallery, tree.probes, tree.distractors)
-        return [[letterbox(read_image(path), TEMPLATE_SIZE) for path in part[: COLUMNS * ROWS // 3]] for part in parts]
+        return read_tinyface(data).preview()
 
     def check(self, data: Path, threads: int) -> Findings:
         """See :class:`SetFormat`."""
@@ -97,10 +107,9 @@ class TinyFaceFormat(SetFormat):
 
         folders: list[str | None] = [*aligned_folders(data)]
         trees = [read_tinyface(data, crops) for crops in folders or [None]]  # options choose one of them
-        parts = [(tree.gallery, tree.probes, tree.distractors) for tree in trees]
-        findings = Findings(dict(zip(("gallery", "probes", "distractors"), map(len, parts[0]), strict=True)))
+        findings = Findings(trees[0].counts)
         check_labels(findings, lambda: None)  # the reader does it
-        files = [path for tree in parts for part in tree for path in part]
+        files = [path for tree in trees for part in tree.parts.values() for path in part]
         findings.left_out = unlisted(data, [f"{tree.crops}/{part}" for tree in trees for part in PARTS], files)
         check_files(findings, files, threads)
         return findings

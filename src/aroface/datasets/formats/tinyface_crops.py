@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
-
-from aroface.datasets.formats.base import COLUMNS, ROWS, Findings, Pixels, SetFormat
+from aroface.datasets.formats.base import Findings, Pixels, SetFormat
 from aroface.datasets.formats.tinyface import (
     GALLERY_LIST,
     PARTS,
@@ -20,7 +18,6 @@ from aroface.datasets.formats.tinyface import (
     is_crops,
     read_crops,
 )
-from aroface.faces.geometry import TEMPLATE_SIZE
 
 
 class TinyFaceCropsFormat(SetFormat):
@@ -45,32 +42,20 @@ class TinyFaceCropsFormat(SetFormat):
 
     def facts(self, data: Path) -> dict[str, object]:
         """See :class:`SetFormat`."""
-        found = read_folder(data)
-        return {
-            "identities": len(np.unique(found.gallery_labels)),
-            "gallery": len(found.gallery),
-            "probes": len(found.probes),
-            "distractors": len(found.distractors),
-            "crops": found.crops,
-            "lists": "of the release" if find_lists(data) else "none: all images of the folders",
-        }
+        lists = "of the release" if find_lists(data) else "none: all images of the folders"
+        return {**read_folder(data).facts(), "lists": lists}
 
     def preview(self, data: Path) -> list[list[Pixels]]:
         """See :class:`SetFormat`."""
-        from aroface.datasets.images import letterbox, read_image
-
-        found = read_folder(data)
-        parts = (found.gallery, found.probes, found.distractors)
-        return [[letterbox(read_image(path), TEMPLATE_SIZE) for path in part[: COLUMNS * ROWS // 3]] for part in parts]
+        return read_folder(data).preview()
 
     def check(self, data: Path, threads: int) -> Findings:
         """See :class:`SetFormat`."""
         from aroface.datasets.formats.image_checks import check_files, check_labels, unlisted
 
         found = read_folder(data)
-        files = [*found.gallery, *found.probes, *found.distractors]
-        counts = {"gallery": len(found.gallery), "probes": len(found.probes), "distractors": len(found.distractors)}
-        findings = Findings(counts)
+        files = [path for part in found.parts.values() for path in part]
+        findings = Findings(found.counts)
         check_labels(findings, lambda: None)  # the reader does it
         findings.left_out = unlisted(data, PARTS, files)
         check_files(findings, files, threads)
