@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -108,7 +108,7 @@ def align_tree(
     omissions = Omissions()
     place, files = _planned(source, out, detector, options, omissions)
     omissions.check(len(files) + omissions.counted, options.max_left_out, file=source)
-    key = _key(files, detector, options)
+    key = alignment_key(_VERSION, [[name, path.stat().st_size] for name, path in files.items()], detector, options)
     if place.exists() and any(place.iterdir()):
         return place, finished(place, key)
     partial = place.with_name(f".{place.name}.partial")
@@ -116,13 +116,7 @@ def align_tree(
     chunks = _align(files, partial, detector, options, threads)
     _judge_corrupt(source, files, chunks, options, omissions)
     report = report_of(chunks, key, detector, options, omissions)
-    validate(report, "alignment")
-    write_json(partial / REPORT, report)
-    for done in [*partial.glob("chunk-*.json"), partial / _KEY]:
-        done.unlink()
-    if place.exists():
-        place.rmdir()
-    partial.rename(place)
+    publish(partial, place, report, partial.glob("chunk-*.json"))
     if is_tinyface(source) and out.resolve() != source.resolve():
         for name in (GALLERY_LIST, PROBE_LIST):
             write_bytes(out / name, (source / name).read_bytes())
@@ -197,12 +191,19 @@ def _images(source: Path, omissions: Omissions) -> dict[str, Path]:
     return found
 
 
-def _key(files: Mapping[str, Path], detector: Detector, options: AlignOptions) -> str:
-    """Hash of all that decides the crops: images by name and size, detector, options."""
-    images = [[name, path.stat().st_size] for name, path in files.items()]
+def alignment_key(version: int, files: object, detector: Detector, options: AlignOptions, **more: object) -> str:
+    """Hash of all that decides the faces.
+
+    Args:
+        version: Number that is raised when other faces come out of the same options.
+        files: Names and sizes of the files that are read, JSON.
+        detector: Detector.
+        options: Options of aligning; what may be left out makes no other faces.
+        more: Further options, JSON.
+    """
     facts = {name: value for name, value in detector.facts.items() if name not in _INCIDENTAL}
-    how = {"setting": asdict(options.setting), "no_face": options.no_face}  # what may be left out makes no other crops
-    return digest([_VERSION, images, facts, how, JPEG_QUALITY])
+    how = {"setting": asdict(options.setting), "no_face": options.no_face, **more}
+    return digest([version, files, facts, how, JPEG_QUALITY])
 
 
 def finished(place: Path, key: str) -> dict[str, Any]:
@@ -224,6 +225,24 @@ def begin(partial: Path, key: str) -> None:
         shutil.rmtree(partial)
     partial.mkdir(parents=True, exist_ok=True)
     write_json(partial / _KEY, key)
+
+
+def publish(partial: Path, place: Path, report: Mapping[str, Any], accounts: Iterable[Path]) -> None:
+    """Write the report beside the faces, remove what only an interrupted call needs, and give them their place.
+
+    Args:
+        partial: Folder of the faces.
+        place: Final name of it, where nothing or an empty folder stands.
+        report: Report on the faces.
+        accounts: Files that tell an interrupted call what is done.
+    """
+    validate(report, "alignment")
+    write_json(partial / REPORT, report)
+    for done in [*accounts, partial / _KEY]:
+        done.unlink()
+    if place.exists():
+        place.rmdir()
+    partial.rename(place)
 
 
 def _align(

@@ -17,29 +17,21 @@ from aroface.datasets.images import Pixels, encode_jpeg
 from aroface.datasets.orientation import read_upright
 from aroface.datasets.preparation.align import (
     JPEG_QUALITY,
-    REPORT,
     AlignOptions,
+    alignment_key,
     begin,
     finished,
+    publish,
     report_of,
     summary_of,
 )
 from aroface.datasets.preparation.box_crops import PADDING, cut, padded_square, points_in_box, touches
-from aroface.datasets.preparation.release_units import (
-    CHUNK,
-    align_crops,
-    forget_units,
-    release_key,
-    run_units,
-    sizes,
-)
+from aroface.datasets.preparation.release_units import CHUNK, accounts, align_crops, run_units, sizes
 from aroface.errors import InputError
 from aroface.faces.detection.crops import Aligned
 from aroface.faces.detection.detector import Detector
 from aroface.faces.geometry import TEMPLATE, TEMPLATE_SIZE
-from aroface.files import write_json
 from aroface.omissions import Omissions
-from aroface.schemas import validate
 
 LOOSE_PADDING = 0.5
 """Part of its side by which the squared box grows on each side in a crop that is kept: an aligned face reaches further
@@ -81,7 +73,7 @@ def prepare_ijb(
     _check(release, source)
     faces = sorted({(name, release.faces.box(row)) for row, name in enumerate(release.faces.files)}, key=str)
     files = [release.images / name for name in dict.fromkeys(name for name, _ in faces)]
-    key = release_key(_VERSION, sizes(release.images, files), detector, options, None)
+    key = alignment_key(_VERSION, sizes(release.images, files), detector, options, more=None)
     if out.exists() and any(out.iterdir()):
         return out, finished(out, key)
     partial = out.with_name(f".{out.name}.partial")
@@ -97,14 +89,8 @@ def prepare_ijb(
         done = run_units(partial, units, work, "cutting and searching")
     more: dict[str, float] = {"box_padding": PADDING, "loose_padding": LOOSE_PADDING}
     report = report_of(done, key, detector, options, Omissions(), more)
-    validate(report, "alignment")
     _write_tree(partial, release, faces, done)
-    write_json(partial / REPORT, report)
-    forget_units(partial)
-    (partial / "key.json").unlink(missing_ok=True)
-    if out.exists():
-        out.rmdir()
-    partial.rename(out)
+    publish(partial, out, report, accounts(partial))
     return out, report
 
 

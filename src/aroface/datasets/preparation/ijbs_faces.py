@@ -26,29 +26,22 @@ from aroface.datasets.md5_lists import MD5List, read_md5_list
 from aroface.datasets.orientation import read_upright
 from aroface.datasets.preparation.align import (
     JPEG_QUALITY,
-    REPORT,
     AlignOptions,
+    alignment_key,
     begin,
     finished,
+    publish,
     report_of,
     summary_of,
 )
 from aroface.datasets.preparation.box_crops import PADDING, Box, loose_crop, touches
-from aroface.datasets.preparation.release_units import (
-    CHUNK,
-    align_crops,
-    forget_units,
-    release_key,
-    run_units,
-    sizes,
-)
+from aroface.datasets.preparation.release_units import CHUNK, accounts, align_crops, run_units, sizes
 from aroface.datasets.preparation.video_frames import frames
 from aroface.errors import InputError
 from aroface.faces.detection.crops import Aligned
 from aroface.faces.detection.detector import Detector
-from aroface.files import write_bytes, write_json
+from aroface.files import write_bytes
 from aroface.omissions import Omissions
-from aroface.schemas import validate
 
 _VERSION = 1  # to be raised when other faces come out of the same options
 _NO_VIDEO = "video or still that is not there"
@@ -129,7 +122,7 @@ def prepare_ijbs(
     files = [path for unit in units.values() for path in unit.paths.values()]
     truths = [*truth.files.values(), *([truth.common] if truth.common else [])]
     more = {"first_frame": first_frame, "columns": list(columns)}
-    key = release_key(_VERSION, sizes(source, [*files, *truths]), detector, options, more)
+    key = alignment_key(_VERSION, sizes(source, [*files, *truths]), detector, options, more=more)
     place = out / FACES
     if place.exists() and any(place.iterdir()):
         return place, finished(place, key)
@@ -144,13 +137,7 @@ def prepare_ijbs(
     omissions = _account(source, absent, done, options)
     more_options: dict[str, float] = {"box_padding": PADDING, "first_frame": first_frame}
     report = report_of(done, key, detector, options, omissions, more_options)
-    validate(report, "alignment")
-    write_json(partial / REPORT, report)
-    forget_units(partial)
-    (partial / "key.json").unlink(missing_ok=True)
-    if place.exists():
-        place.rmdir()
-    partial.rename(place)
+    publish(partial, place, report, accounts(partial))
     if out.resolve() != source.resolve():
         for name in list_names(source):
             (out / name).parent.mkdir(parents=True, exist_ok=True)

@@ -4,22 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 from aroface.datasets.images import Pixels
-from aroface.datasets.preparation.align import JPEG_QUALITY, AlignOptions
+from aroface.datasets.preparation.align import AlignOptions
 from aroface.errors import InputError
 from aroface.faces.detection.crops import Aligned, finish, show
 from aroface.faces.detection.detector import Detector
-from aroface.files import digest, read_json, write_json
+from aroface.files import read_json, write_json
 from aroface.progress import track
 
 CHUNK = 256
 """Crops that are held and shown to a detector at once."""
-
-_INCIDENTAL = ("file", "onnxruntime", "provider")  # facts of a detector that are no other alignment
 
 UnitT = TypeVar("UnitT")
 
@@ -42,10 +39,9 @@ def run_units(
     return [read_json(record) for record in records.values()]
 
 
-def forget_units(partial: Path) -> None:
-    """Remove the accounts of a work that is done."""
-    for record in partial.glob("unit-*.json"):
-        record.unlink()
+def accounts(partial: Path) -> Iterator[Path]:
+    """Accounts of the units that are done."""
+    return partial.glob("unit-*.json")
 
 
 def align_crops(
@@ -59,13 +55,6 @@ def align_crops(
         pool.map(lambda crop, faces: finish(crop, faces, options.setting), crops, found),
         strict=True,
     )
-
-
-def release_key(version: int, files: object, detector: Detector, options: AlignOptions, more: object) -> str:
-    """Hash of all that decides the faces of a release."""
-    facts = {name: value for name, value in detector.facts.items() if name not in _INCIDENTAL}
-    how = {"setting": asdict(options.setting), "no_face": options.no_face, "more": more}
-    return digest([version, files, facts, how, JPEG_QUALITY])
 
 
 def sizes(root: Path, files: Sequence[Path]) -> list[list[Any]]:
