@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from aroface.datasets.formats.arrow_files import batches_of, holds_images, open_arrow
 from aroface.datasets.formats.base import Findings, Pixels
 from aroface.errors import InputError, printable
 from aroface.faces.geometry import TEMPLATE_SIZE
@@ -60,11 +61,9 @@ class ArrowFolder:
             raise InputError("its files have different columns", file=folder, expected=_EXPECTED)
         self.columns = frozenset(schema.names)
         kind = schema.field(IMAGE).type if IMAGE in self.columns else None
-        nested = kind is not None and arrow.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
-        plain = kind is not None and (arrow.types.is_binary(kind) or arrow.types.is_large_binary(kind))
-        if not (nested or plain):
+        if kind is None or not holds_images(kind):
             raise InputError(f"no column {IMAGE} of encoded images", file=folder, expected=_EXPECTED)
-        self._nested = nested
+        self._nested = bool(arrow.types.is_struct(kind))
         self._order = self._rows_in_order()
 
     def __len__(self) -> int:
@@ -235,14 +234,7 @@ def _record_batches(path: Path) -> list[Any]:
     if not path.is_file():
         raise InputError("no such file", file=path, expected=f"as {STATE} names it")
     try:
-        source = arrow.memory_map(str(path))
-        magic = source.read(6)
-        source.seek(0)
-        if magic == b"ARROW1":
-            reader = arrow.ipc.open_file(source)
-            batches = [reader.get_batch(number) for number in range(reader.num_record_batches)]
-        else:
-            batches = list(arrow.ipc.open_stream(source))
+        batches = list(batches_of(open_arrow(arrow.memory_map(str(path)))))
         for batch in batches:
             batch.validate(full=True)  # offsets of a damaged file would lead out of it
             if not all(batch.schema.names):  # or they are no text, which is an error as well

@@ -155,6 +155,15 @@ def test_rows_that_cannot_be_right_are_named(toolkit: Path):
         read_pairs(toolkit / "lfw")
 
 
+def test_texts_are_no_images(toolkit: Path):
+    path = toolkit / "lfw" / "data-00000-of-00001.arrow"
+    table = arrow.table({"image": [{"bytes": "x"}] * 2, "index": [0, 1], "is_same": [True, True]})
+    with arrow.OSFile(str(path), "wb") as sink, arrow.ipc.new_stream(sink, table.schema) as writer:
+        writer.write_table(table)
+    with pytest.raises(InputError, match="no column image of encoded images"):
+        read_pairs(toolkit / "lfw")
+
+
 @pytest.mark.parametrize("cut", [0, 9, 200, 20000])
 def test_a_cut_file_ends_in_one_line(toolkit: Path, cut: int):
     path = toolkit / "lfw" / "data-00000-of-00001.arrow"

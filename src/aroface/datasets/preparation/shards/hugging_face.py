@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from aroface.datasets.formats.arrow_files import batches_of, holds_images, open_arrow
 from aroface.datasets.preparation.shards.base import (
     MOST_BYTES,
     LabelledImage,
@@ -142,7 +143,7 @@ def _find_columns(file: Path, options: ShardOptions) -> _Columns:
     schema = _schema(file)
     try:
         types = {field.name: field.type for field in schema}
-        images = [name for name, kind in types.items() if _holds_images(kind)]
+        images = [name for name, kind in types.items() if holds_images(kind)]
         labels = [name for name, kind in types.items() if _holds_labels(kind)]
     except ValueError as error:  # a name that is not UTF-8
         raise _unreadable(file, error) from None
@@ -189,15 +190,6 @@ def _features(schema: Any) -> dict[str, dict[str, Any]]:
         return {}
 
 
-def _holds_images(kind: Any) -> bool:
-    import pyarrow.types as types
-
-    if types.is_struct(kind):
-        inner = {kind.field(number).name: kind.field(number).type for number in range(kind.num_fields)}
-        return "bytes" in inner and _holds_images(inner["bytes"])
-    return bool(types.is_binary(kind) or types.is_large_binary(kind))
-
-
 def _holds_labels(kind: Any) -> bool:
     import pyarrow.types as types
 
@@ -235,19 +227,10 @@ def _schema(file: Path) -> Any:
     try:
         if file.suffix == ".parquet":
             return parquet.read_schema(file)
-        with arrow.memory_map(str(file)) as source, _opened(source) as reader:
+        with arrow.memory_map(str(file)) as source, open_arrow(source) as reader:
             return reader.schema
     except (arrow.ArrowException, OSError, ValueError) as error:
         raise _unreadable(file, error) from None
-
-
-def _opened(source: Any) -> Any:
-    """Reader of an Arrow file: the stream that `datasets` writes, or the file format."""
-    import pyarrow as arrow
-
-    head = source.read(6)
-    source.seek(0)
-    return arrow.ipc.open_file(source) if head == b"ARROW1" else arrow.ipc.open_stream(source)
 
 
 def _rows(file: Path, columns: list[str]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -272,13 +255,8 @@ def _batches(file: Path, columns: list[str]) -> Iterator[Any]:
         with parquet.ParquetFile(file, memory_map=True) as table:
             yield from table.iter_batches(_ROWS, columns=columns)
         return
-    with arrow.memory_map(str(file)) as source, _opened(source) as reader:
-        batches = (
-            (reader.get_batch(number) for number in range(reader.num_record_batches))
-            if hasattr(reader, "num_record_batches")
-            else reader
-        )
-        for batch in batches:
+    with arrow.memory_map(str(file)) as source, open_arrow(source) as reader:
+        for batch in batches_of(reader):
             chosen = batch.select(columns)
             chosen.validate(full=True)  # offsets of a damaged file would lead out of it
             yield from (chosen.slice(begin, _ROWS) for begin in range(0, chosen.num_rows, _ROWS))
