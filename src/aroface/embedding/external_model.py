@@ -17,7 +17,7 @@ from aroface.embedding.onnx_network import Declared, input_form, open_program
 from aroface.errors import InputError
 from aroface.files import HASH_DIGITS, sha256_file
 from aroface.models.checkpoint import load_released
-from aroface.models.import_released import RELEASED, UNKNOWN
+from aroface.models.import_released import RELEASED, UNKNOWN, describe_released
 from aroface.models.layouts import holds_weights
 from aroface.models.registry import build
 from aroface.models.run_folder import INPUT, read_checkpoint
@@ -133,14 +133,6 @@ def _open_onnx(
 
 
 def _describe(path: Path, arch: str, form: Mapping[str, Any], dimension: int, sha256: str) -> dict[str, Any]:
-    return {
-        "run": f"{path.stem}-{sha256[:HASH_DIGITS]}",
-        "experiment": {"method": RELEASED, "dataset": UNKNOWN, "arch": arch, "seed": 0},
-        "recipe": None,
-        "recipe_hash": None,
-        "weights": {"file": path.name, "sha256": sha256},
-        "input": dict(form),
-        "embedding_size": dimension,
-        "data": {"name": UNKNOWN, "manifest_hash": None},
-        "source": RELEASED,
-    }
+    experiment = {"method": RELEASED, "dataset": UNKNOWN, "arch": arch, "seed": 0}
+    weights = {"file": path.name, "sha256": sha256}
+    return describe_released(f"{path.stem}-{sha256[:HASH_DIGITS]}", experiment, weights, form, dimension)

@@ -12,12 +12,21 @@ import torch
 
 from aroface.embedding.onnx_network import Declared, OpenProgram, open_program
 from aroface.errors import InputError
-from aroface.files import atomic_path, sha256_file, write_json
+from aroface.files import atomic_path, write_json
 from aroface.models.checkpoint import save_tensors
-from aroface.models.import_released import RELEASED, SCHEMA, UNKNOWN, environment, refuse_trained
+from aroface.models.import_released import (
+    RELEASED,
+    SCHEMA,
+    UNKNOWN,
+    clear_import,
+    describe_released,
+    environment,
+    hashed,
+    refuse_trained,
+)
 from aroface.models.registry import arch_of_convolutions
 from aroface.onnx_program import convolutions, joint_hash, reason
-from aroface.results import CHECKPOINT, CLASSIFIER, PROGRAM, WEIGHTS
+from aroface.results import CHECKPOINT, PROGRAM, WEIGHTS
 
 _SMALL = 1024  # bytes of a tensor that stays in the program: shapes and constants, which onnxruntime wants there
 _MOST_BYTES = (2**31) - 1  # of a program without its weights, which protobuf can write
@@ -61,13 +70,26 @@ def import_program(
     counted = arch_of_convolutions(convolutions(model))
     if arch is not None and counted not in (None, arch):
         raise InputError(f"holds the convolutions of {counted}", file=path, expected=arch)
-    (folder / CHECKPOINT).unlink(missing_ok=True)
-    (folder / CLASSIFIER).unlink(missing_ok=True)
+    clear_import(folder)
     run = name or folder.resolve().name
     _write_program(model, folder, run)
     experiment = {"method": method, "dataset": dataset, "arch": arch or counted or opened.arch, "seed": 0}
-    write_json(folder / CHECKPOINT, {"schema": SCHEMA, "run": run, **_describe(opened, folder, experiment)})
+    described = describe_released(run, experiment, hashed(folder / WEIGHTS), opened.form, opened.dimension)
+    program = {**hashed(folder / PROGRAM), "output": opened.output}
+    facts = {"program": program, "released": _origin(opened), "environment": environment()}
+    write_json(folder / CHECKPOINT, {"schema": SCHEMA, **described, **facts})
     return folder / CHECKPOINT
+
+
+def _origin(opened: OpenProgram) -> dict[str, Any]:
+    file = opened.files[0]
+    return {
+        "file": file.name,
+        "size": file.stat().st_size,
+        "sha256": joint_hash(opened.files),
+        "layout": "onnx",
+        "color": opened.form["color"],
+    }
 
 
 def _read_whole(path: Path) -> Any:
@@ -129,26 +151,3 @@ def _places(path: Path) -> dict[str, tuple[int, int]]:
         header = json.loads(file.read(length))
     tensors = {name: entry["data_offsets"] for name, entry in header.items() if name != "__metadata__"}
     return {name: (8 + length + start, end - start) for name, (start, end) in tensors.items()}
-
-
-def _describe(opened: OpenProgram, folder: Path, experiment: dict[str, Any]) -> dict[str, Any]:
-    file = opened.files[0]
-    return {
-        "experiment": experiment,
-        "recipe": None,
-        "recipe_hash": None,
-        "weights": {"file": WEIGHTS, "sha256": sha256_file(folder / WEIGHTS)},
-        "program": {"file": PROGRAM, "sha256": sha256_file(folder / PROGRAM), "output": opened.output},
-        "input": opened.form,
-        "embedding_size": opened.dimension,
-        "source": RELEASED,
-        "released": {
-            "file": file.name,
-            "size": file.stat().st_size,
-            "sha256": joint_hash(opened.files),
-            "layout": "onnx",
-            "color": opened.form["color"],
-        },
-        "data": {"name": experiment["dataset"], "manifest_hash": None},
-        "environment": environment(),
-    }

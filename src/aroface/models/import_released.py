@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -79,14 +79,13 @@ def import_checkpoint(
     run = name or folder.resolve().name
     model = build(found.arch, found.embedding_size)
     model.load_state_dict(found.state)
-    (folder / CHECKPOINT).unlink(missing_ok=True)
-    for stale in (CLASSIFIER, PROGRAM):  # of an earlier import
-        (folder / stale).unlink(missing_ok=True)
+    clear_import(folder)
     save_weights(folder / WEIGHTS, model, {"arch": found.arch, "run": run})
     experiment = {"method": method, "dataset": dataset, "arch": found.arch, "seed": 0}
-    described = _describe(found, folder, experiment, form)
+    described = describe_released(run, experiment, hashed(folder / WEIGHTS), form, found.embedding_size)
     kept = {} if classifier is None else {"classifier": _keep(classifier, folder, run)}
-    write_json(folder / CHECKPOINT, {"schema": SCHEMA, "run": run, **described, **kept})
+    facts = {"released": _origin(found), "environment": environment(), **kept}
+    write_json(folder / CHECKPOINT, {"schema": SCHEMA, **described, **facts})
     return folder / CHECKPOINT
 
 
@@ -95,8 +94,7 @@ def _keep(classifier: ReleasedClassifier, folder: Path, run: str) -> dict[str, A
     path = folder / CLASSIFIER
     save_tensors(path, {"weight": classifier.weight.to(torch.float32)}, {"run": run})
     return {
-        "file": path.name,
-        "sha256": sha256_file(path),
+        **hashed(path),
         "classes": classifier.classes,
         "from": [f"{file.name}: {name}" for file, name in zip(classifier.files, classifier.names, strict=True)],
     }
@@ -119,26 +117,47 @@ def environment() -> dict[str, Any]:
     return {"git_commit": git_commit(), "versions": versions(), "lock": lock_state(), "hardware": hardware()}
 
 
-def _describe(
-    found: ReleasedCheckpoint, folder: Path, experiment: dict[str, Any], form: dict[str, Any]
+def describe_released(
+    run: str, experiment: Mapping[str, Any], weights: Mapping[str, str], form: Mapping[str, Any], embedding_size: int
 ) -> dict[str, Any]:
-    weights, file = folder / WEIGHTS, found.file
+    """Part of ``checkpoint.json`` that all released models have, imported or only opened.
+
+    Args:
+        run: Name of the run.
+        experiment: Method, data set, architecture and seed.
+        weights: Name and sha256 of the file of weights.
+        form: Size, colour order and normalisation of the input.
+        embedding_size: Number of features of a face.
+    """
     return {
-        "experiment": experiment,
+        "run": run,
+        "experiment": {**experiment},
         "recipe": None,
         "recipe_hash": None,
-        "weights": {"file": weights.name, "sha256": sha256_file(weights)},
-        "input": form,
-        "embedding_size": found.embedding_size,
-        "source": RELEASED,
-        "released": {
-            "file": file.name,
-            "size": file.stat().st_size,
-            "sha256": sha256_file(file),
-            "layout": found.layout,
-            "color": found.color,
-            "release": found.release,
-        },
+        "weights": {**weights},
+        "input": {**form},
+        "embedding_size": embedding_size,
         "data": {"name": experiment["dataset"], "manifest_hash": None},
-        "environment": environment(),
+        "source": RELEASED,
+    }
+
+
+def hashed(path: Path) -> dict[str, str]:
+    """Name and sha256 of a file, as ``checkpoint.json`` has them."""
+    return {"file": path.name, "sha256": sha256_file(path)}
+
+
+def clear_import(folder: Path) -> None:
+    """Remove what an earlier import wrote, ``checkpoint.json`` first, but for the weights, which are replaced."""
+    for stale in (CHECKPOINT, CLASSIFIER, PROGRAM):
+        (folder / stale).unlink(missing_ok=True)
+
+
+def _origin(found: ReleasedCheckpoint) -> dict[str, Any]:
+    return {
+        **hashed(found.file),
+        "size": found.file.stat().st_size,
+        "layout": found.layout,
+        "color": found.color,
+        "release": found.release,
     }
