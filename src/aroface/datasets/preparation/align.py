@@ -108,7 +108,7 @@ def align_tree(
     omissions = Omissions()
     place, files = _planned(source, out, detector, options, omissions)
     omissions.check(len(files) + omissions.counted, options.max_left_out, file=source)
-    key = alignment_key(_VERSION, [[name, path.stat().st_size] for name, path in files.items()], detector, options)
+    key = _key(files, detector, options)
     if place.exists() and any(place.iterdir()):
         return place, finished(place, key)
     partial = place.with_name(f".{place.name}.partial")
@@ -189,6 +189,11 @@ def _images(source: Path, omissions: Omissions) -> dict[str, Path]:
             remedy=left_out[0] if left_out else None,
         )
     return found
+
+
+def _key(files: Mapping[str, Path], detector: Detector, options: AlignOptions) -> str:
+    images = [[name, path.stat().st_size] for name, path in files.items()]
+    return alignment_key(_VERSION, images, detector, options)
 
 
 def alignment_key(version: int, files: object, detector: Detector, options: AlignOptions, **more: object) -> str:
