@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from aroface.cli.arguments import Arguments, Verbs, above_zero, add_group, add_verb, finite, positive
-from aroface.cli.external_model import crop_size
+from aroface.cli.arguments import Arguments, Verbs, above_zero, add_group, add_verb, finite
+from aroface.cli.external_model import add_program_options, declared_by
 
 
 def add_model_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -39,10 +39,7 @@ def add_model_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
         metavar="FILE",
         help="files of the classifier that were released apart, in the order of their classes, to be kept",
     )
-    verb.add_argument("--size", type=positive, metavar="N", help="side of the images, if an ONNX file is open (112)")
-    words = "part in the middle of the images that an ONNX model takes, as SphereFace's take 112x96"
-    verb.add_argument("--crop", type=crop_size, metavar="HxW", help=words)
-    verb.add_argument("--output", metavar="NAME", help="an ONNX file's output (default: the first of N×D, D above 1)")
+    add_program_options(verb)
     verb.add_argument("--arch", help="what the file must hold (default: whatever it holds)")
     verb.add_argument("--name", help="of the run (default: the folder's)")
     verb.add_argument("--method", default="released", help="that trained it, for tables (%(default)s)")
@@ -90,12 +87,10 @@ def _do_import(options: Arguments) -> None:
     named = {name: getattr(options, name) for name in ("arch", "name", "method", "dataset")}
     if options.file.suffix.lower() == SUFFIX and not options.file.is_dir():
         from aroface.embedding.import_program import import_program
-        from aroface.embedding.onnx_network import Declared
 
         if options.classifier:
             raise InputError("--classifier is for weights", file=options.file, remedy="leave it out")
-        declared = Declared(*(getattr(options, key) for key in ("color", "mean", "std", "size", "output", "crop")))
-        import_program(options.file, options.out, declared, **named)
+        import_program(options.file, options.out, declared_by(options), **named)
     else:
         from aroface.models.import_released import import_checkpoint
 
