@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from aroface.device import choose_device, exact_float32
 from aroface.embedding.feature_store import Rows
 from aroface.embedding.image_source import Images
-from aroface.embedding.onnx_network import Declared, open_program
+from aroface.embedding.onnx_network import Declared, OpenProgram, open_program
 from aroface.models.run_folder import load_backbone, program_of, read_checkpoint
 
 Fusion = Literal["sum", "unit_sum"]
@@ -129,8 +129,10 @@ def _load_program(path: Path, checkpoint: Mapping[str, Any], device: str | None)
     crop = tuple(form["crop"]) if "crop" in form else None
     output = checkpoint["program"]["output"]
     declared = Declared(form["color"], form["mean"], form["std"], form["size"], output, crop)
-    opened = open_program(path, declared, device)
-    cpu = torch.device("cpu")  # onnxruntime copies its input elsewhere by itself
-    return Embedder(
-        opened.network, cpu, form["size"], form["color"], form["mean"], form["std"], dimension=opened.dimension
-    )
+    return embedder_of(open_program(path, declared, device))
+
+
+def embedder_of(opened: OpenProgram) -> Embedder:
+    """Embedder of an ONNX model; onnxruntime copies the input from the CPU by itself."""
+    form, cpu = opened.form, torch.device("cpu")
+    return Embedder(opened.network, cpu, form["size"], form["color"], form["mean"], form["std"], opened.dimension)

@@ -9,10 +9,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from aroface.device import choose_device
-from aroface.embedding.embedder import Embedder, load_embedder
+from aroface.embedding.embedder import Embedder, embedder_of, load_embedder
 from aroface.embedding.onnx_network import Declared, input_form, open_program
 from aroface.errors import InputError
 from aroface.files import HASH_DIGITS, sha256_file
@@ -123,13 +121,9 @@ def _open_onnx(
     batch_size: int | None,
 ) -> Model:
     opened = open_program(path, declared, device, threads, time_limit)
-    form = opened.form
-    cpu = torch.device("cpu")  # onnxruntime copies its input elsewhere by itself
-    embedder = Embedder(
-        opened.network, cpu, form["size"], form["color"], form["mean"], form["std"], dimension=opened.dimension
-    )
+    embedder = embedder_of(opened)
     opened.network.try_batch(min(batch_size or embedder.batch_size, embedder.batch_size))  # a larger one may never come
-    return Model(name, embedder, _describe(path, opened.arch, form, opened.dimension, joint_hash(opened.files)))
+    return Model(name, embedder, _describe(path, opened.arch, opened.form, opened.dimension, joint_hash(opened.files)))
 
 
 def _describe(path: Path, arch: str, form: Mapping[str, Any], dimension: int, sha256: str) -> dict[str, Any]:
