@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,10 +23,14 @@ from aroface.cli.arguments import (
 )
 
 if TYPE_CHECKING:
+    from aroface.datasets.preparation.align import NoFace
     from aroface.omissions import KindSummary
+
+_Align = Callable[..., tuple[Path, dict[str, Any]]]
 
 _PEOPLE = ("people_depth", "lost_people", "resize_crops")
 _COLUMNS = ("split", "image_column", "label_column")
+_GROUND_TRUTH = ("first_frame", "columns")
 _OMISSIONS = ("on_corrupt", "max_left_out")
 
 
@@ -243,12 +248,12 @@ def _add_align_options(verb: argparse.ArgumentParser) -> None:
     align.add_argument(
         "--first-frame",
         type=natural,
-        default=0,
         metavar="N",
-        help="number that IJB-S's ground truth gives to a video's first frame (%(default)s)",
+        help="number that IJB-S's ground truth gives to a video's first frame (0)",
     )
     align.add_argument(
         "--columns",
+        type=lambda text: [name.strip() for name in text.split(",")],
         metavar="NAMES",
         help="of IJB-S's ground truth, with commas: subject, frame, x, y, width, height, file, or - (default: as named "
         "in its first lines)",
@@ -348,11 +353,9 @@ def _do_verify(options: Arguments) -> None:
 
 def _do_prepare(options: Arguments) -> None:
     _allow_megapixels(options)
-    from aroface.datasets.formats.ijb_release import IJBReleaseFormat
-    from aroface.datasets.formats.ijbs_release import is_ijbs_release
-
-    if options.align or is_ijbs_release(options.source) or IJBReleaseFormat().matches(options.source):
-        _do_align(options)
+    aligner = _aligner(options)
+    if aligner is not None:
+        _do_align(options, *aligner)
         return
     from aroface.datasets.preparation.prepare import PrepareOptions, prepare
 
@@ -360,6 +363,35 @@ def _do_prepare(options: Arguments) -> None:
     prepared = prepare(options.source, options.out, how)
     _tell(prepared.omissions.summary(), prepared.corrupt)
     print(f"{options.out}  {prepared.images:,} images of {prepared.people:,} people")
+
+
+def _aligner(options: Arguments) -> tuple[_Align, NoFace] | None:
+    """Function that aligns the faces of a source, and what it does by default without one; None for training sets.
+
+    Raises:
+        InputError: An option is for another source.
+    """
+    from aroface.datasets.formats.ijb_release import is_ijb_release
+    from aroface.datasets.formats.ijbs_release import is_ijbs_release
+    from aroface.errors import InputError
+
+    ground_truth = _given(options, *_GROUND_TRUTH)
+    if is_ijbs_release(options.source):
+        from aroface.datasets.preparation.ijbs_faces import prepare_ijbs
+
+        return partial(prepare_ijbs, **ground_truth), "omit"
+    for name in ground_truth:
+        what = f"--{name.replace('_', '-')} is for the release of IJB-S"
+        raise InputError(what, file=options.source, remedy="leave it out")
+    if is_ijb_release(options.source):
+        from aroface.datasets.preparation.ijb_crops import prepare_ijb
+
+        return prepare_ijb, "crop"
+    if options.align:
+        from aroface.datasets.preparation.align import align_tree
+
+        return align_tree, "crop"
+    return None
 
 
 def _tell(left_out: Mapping[str, KindSummary], corrupt: Sequence[str] = (), taken: Container[str] = ()) -> None:
@@ -371,10 +403,8 @@ def _tell(left_out: Mapping[str, KindSummary], corrupt: Sequence[str] = (), take
         print(line, file=sys.stderr)
 
 
-def _do_align(options: Arguments) -> None:
-    from aroface.datasets.formats.ijb_release import IJBReleaseFormat
-    from aroface.datasets.formats.ijbs_release import is_ijbs_release
-    from aroface.datasets.preparation.align import TAKEN, AlignOptions, NoFace, align_tree
+def _do_align(options: Arguments, align: _Align, no_face: NoFace) -> None:
+    from aroface.datasets.preparation.align import TAKEN, AlignOptions
     from aroface.datasets.preparation.detectors import open_detector
     from aroface.errors import InputError
 
@@ -391,21 +421,8 @@ def _do_align(options: Arguments) -> None:
         threads=options.threads,
         time_limit=options.time_limit,
     )
-    released = is_ijbs_release(options.source)
-    no_face: NoFace = options.no_face or ("omit" if released else "crop")
-    how = AlignOptions(no_face=no_face, **_given(options, *_OMISSIONS))
-    where = (options.source, options.out, detector, how, options.threads)
-    if released:
-        from aroface.datasets.preparation.ijbs_faces import prepare_ijbs
-
-        columns = [name.strip() for name in options.columns.split(",")] if options.columns else []
-        written, report = prepare_ijbs(*where, first_frame=options.first_frame, columns=columns)
-    elif IJBReleaseFormat().matches(options.source):
-        from aroface.datasets.preparation.ijb_crops import prepare_ijb
-
-        written, report = prepare_ijb(*where)
-    else:
-        written, report = align_tree(*where)
+    how = AlignOptions(no_face=options.no_face or no_face, **_given(options, *_OMISSIONS))
+    written, report = align(options.source, options.out, detector, how, options.threads)
     _tell(report.get("left_out", {}), report.get("corrupt", ()), TAKEN)
     counts = report["counts"]
     without = f"{counts['without_face']:,} without a face ({counts['without_face'] / counts['images']:.2%})"

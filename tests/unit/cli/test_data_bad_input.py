@@ -131,3 +131,13 @@ def test_a_link_that_leads_round_in_a_circle_is_named(
     assert main(["data", name, str(root), option, str(tmp_path / out), *options]) == 2
     line = capsys.readouterr().err.splitlines()[-1]
     assert any(f"error: {root / link}: cannot be read (Too many levels of symbolic links)" in line for link in links)
+
+
+@pytest.mark.parametrize("option", [("--first-frame", "1"), ("--columns", "subject,frame,x,y,width,height")])
+@pytest.mark.parametrize("align", [(), ("--align",)])
+def test_options_of_ijbs_ground_truth_are_refused_for_other_sources(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: tuple[str, str], align: tuple[str, ...]
+):
+    root = people(tmp_path / "data")
+    assert main(["data", "prepare", str(root), "--out", str(tmp_path / "out"), *align, *option]) == 2
+    assert capsys.readouterr().err.endswith(f"{root}: {option[0]} is for the release of IJB-S; leave it out\n")

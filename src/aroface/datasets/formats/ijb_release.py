@@ -129,7 +129,7 @@ class IJBReleaseFormat(SetFormat):
 
     def matches(self, data: Path) -> bool:
         """Return whether the folder has the lists of either form."""
-        return find_release(data) is not None and not is_ijb(data)
+        return is_ijb_release(data)
 
     def files(self, data: Path) -> tuple[Path, list[str]]:
         """Lists, and the folders of images."""
@@ -186,10 +186,9 @@ class _Lists:
     matches: Path
 
 
-def find_release(data: Path) -> Path | None:
-    """Folder of the lists of a release; None where there is none."""
-    found = _find(data)
-    return None if found is None else found.folder
+def is_ijb_release(folder: Path) -> bool:
+    """Return whether a folder looks like a release of IJB-B or IJB-C by NIST."""
+    return _find(folder) is not None and not is_ijb(folder)
 
 
 def read_release(data: Path) -> IJBRelease:
