@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from aroface.errors import InputError
@@ -12,7 +13,6 @@ from aroface.errors import InputError
 _LINE = re.compile(
     r"\\?(?P<md5>[0-9a-fA-F]{32})\s+\*?(?P<name>\S.*)|MD5\s*\((?P<bsd>.+)\)\s*=\s*(?P<sum>[0-9a-fA-F]{32})"
 )
-_BLOCK = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class MD5List:
             InputError: It has another sum, or cannot be read.
         """
         expected = self.sums.get(file)
-        found = None if expected is None else md5_of(file)
+        found = None if expected is None else _md5_of(file)
         if found != expected:
             remedy = "the file is damaged or another one: copy it again"
             raise InputError(f"its md5 is {found}", file=file, expected=f"{expected}, says {self.path}", remedy=remedy)
@@ -75,20 +75,12 @@ def read_md5_list(root: Path, folder: str) -> MD5List | None:
     return MD5List(path, sums, absent)
 
 
-def md5_of(file: Path) -> str:
-    """MD5 of a file, in hexadecimal digits.
-
-    Raises:
-        InputError: It cannot be read.
-    """
-    found = hashlib.md5(usedforsecurity=False)
+def _md5_of(file: Path) -> str:
     try:
         with open(file, "rb") as stream:
-            while block := stream.read(_BLOCK):
-                found.update(block)
+            return hashlib.file_digest(stream, partial(hashlib.md5, usedforsecurity=False)).hexdigest()
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror or error})", file=file) from None
-    return found.hexdigest()
 
 
 def _found(root: Path, folder: str, name: str) -> Path | None:
