@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 import shlex
+from collections.abc import Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -353,8 +354,7 @@ def listing(data_dir: Path, registries: Path = REGISTRIES) -> list[str]:
         absent = _absent(entry, data_dir)
         state = f"not in {data_dir}: {_some(absent)}; {_how(entry, data_dir)}" if absent else "there"
         rows.append((entry.key, entry.title, _holds(entry), state))
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    return ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows]
+    return _in_columns(rows)
 
 
 def checkpoint_listing(data_dir: Path, registries: Path = REGISTRIES) -> list[str]:
@@ -371,11 +371,15 @@ def checkpoint_listing(data_dir: Path, registries: Path = REGISTRIES) -> list[st
     for entry in read_checkpoints(registries / "checkpoints.yaml").values():
         state = "there"
         if missing(entry, data_dir) is not None:
-            how = f"aroface data fetch {entry.key}" if entry.downloads else f"see {entry.request}"
-            state = f"{', '.join(entry.files)} is missing in {data_dir}: {how}"
+            state = f"{', '.join(entry.files)} is missing in {data_dir}: {_how(entry, data_dir)}"
         rows.append((entry.key, entry.title, entry.partner or "", f"{state}. {entry.note}" if entry.note else state))
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    return ["  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) for row in rows]
+    return _in_columns(rows)
+
+
+def _in_columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines with their cells one below the other, but for the last ones, which are long."""
+    widths = [max(map(len, column)) for column in list(zip(*rows, strict=True))[:-1]]
+    return ["  ".join([*map(str.ljust, row, widths), row[-1]]) for row in rows]
 
 
 def markdown(registries: Path = REGISTRIES) -> list[str]:
