@@ -11,7 +11,7 @@ IJB-B and IJB-C, or TinyFace's lists. Source: CVLface ``research/recognition/cod
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ STATE = "state.json"
 METADATA = "metadata.pt"
 LAYOUT = "a folder of CVLface's evaluation toolkit"
 """Layout in words, of all sets that are such folders."""
+LAYOUT_FACT = "Arrow, as CVLface's toolkit has it"
+"""Layout in a few words, among the facts of a set."""
 IMAGE, INDEX = "image", "index"
 
 _MOST_JSON = 1 << 24  # bytes of the description of a folder
@@ -197,11 +199,11 @@ def numbers(value: Any, name: str, path: Path, dtype: type = np.int64) -> npt.ND
     return np.asarray(converted)
 
 
-def check_rows(findings: Findings, rows: ArrowFolder, face: Callable[[bytes, int], Pixels], threads: int) -> None:
+def check_rows(findings: Findings, rows: ArrowFolder, threads: int) -> None:
     """Check the images of all rows, see :func:`aroface.datasets.formats.image_checks.check_images`."""
     from aroface.datasets.formats.image_checks import check_images
 
-    check_images(findings, len(rows), rows.image, face, threads)
+    check_images(findings, len(rows), rows.image, lambda data, row: row_face(rows, row, data=data), threads)
 
 
 def row_face(rows: ArrowFolder, row: int, size: int = TEMPLATE_SIZE, data: bytes | None = None) -> Pixels:

@@ -14,10 +14,12 @@ import numpy.typing as npt
 
 from aroface.datasets.formats.arrow_folder import (
     LAYOUT,
+    LAYOUT_FACT,
     METADATA,
     STATE,
     ArrowFolder,
     check_rows,
+    column_names,
     data_files,
     is_arrow_folder,
     numbers,
@@ -68,7 +70,8 @@ class ArrowIJBFormat(SetFormat):
 
     def matches(self, data: Path) -> bool:
         """Return whether it is an Arrow folder with metadata that tell templates."""
-        return is_arrow_folder(data) and (data / METADATA).is_file() and not _has_paths(data)
+        others = {"path", "is_same"}  # of TinyFace and of pairs
+        return is_arrow_folder(data) and (data / METADATA).is_file() and not others & column_names(data)
 
     def files(self, data: Path) -> tuple[Path, list[str]]:
         """Description, metadata and Arrow files."""
@@ -83,7 +86,7 @@ class ArrowIJBFormat(SetFormat):
             "media": len(np.unique(found.media)),
             "pairs": len(found.same),
             "genuine": int(found.same.sum()),
-            "layout": "Arrow, as CVLface's toolkit has it",
+            "layout": LAYOUT_FACT,
         }
 
     def preview(self, data: Path) -> list[list[Pixels]]:
@@ -101,7 +104,7 @@ class ArrowIJBFormat(SetFormat):
         findings = Findings(counts)
         findings.noted["search"] = "no lists of the 1:N protocol"
         check_labels(findings, lambda: check_pairs(found.same, data, folds=False))
-        check_rows(findings, found.rows, lambda image, row: row_face(found.rows, row, data=image), threads)
+        check_rows(findings, found.rows, threads)
         return findings
 
 
@@ -134,9 +137,3 @@ def read_aligned_ijb(folder: Path) -> AlignedIJB:
     if strange is not None:
         raise InputError("a template has no image", file=path, where=f"pair {strange}", expected="numbers in templates")
     return AlignedIJB(rows, templates, media, scores, pairs, labels == 1)
-
-
-def _has_paths(folder: Path) -> bool:
-    from aroface.datasets.formats.arrow_folder import column_names
-
-    return bool({"path", "is_same"} & column_names(folder))

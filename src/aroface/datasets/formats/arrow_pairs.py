@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from aroface.datasets.formats.arrow_folder import (
     LAYOUT,
+    LAYOUT_FACT,
     STATE,
     ArrowFolder,
     check_rows,
@@ -47,7 +48,7 @@ class ArrowPairsFormat(SetFormat):
     def facts(self, data: Path) -> dict[str, object]:
         """See :class:`SetFormat`."""
         same = _labels(ArrowFolder(data))
-        return {"pairs": len(same), "genuine": int(same.sum()), "layout": "Arrow, as CVLface's toolkit has it"}
+        return {"pairs": len(same), "genuine": int(same.sum()), "layout": LAYOUT_FACT}
 
     def preview(self, data: Path) -> list[list[Pixels]]:
         """See :class:`SetFormat`."""
@@ -64,7 +65,7 @@ class ArrowPairsFormat(SetFormat):
         same = _labels(rows)
         findings = Findings({"pairs": len(same), "genuine": int(same.sum())})
         check_labels(findings, lambda: check_pairs(same, data))
-        check_rows(findings, rows, lambda image, row: row_face(rows, row, data=image), threads)
+        check_rows(findings, rows, threads)
         return findings
 
     def image_count(self, counts: Mapping[str, int]) -> int:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from aroface.datasets.formats.arrow_folder import (
     LAYOUT,
+    LAYOUT_FACT,
     METADATA,
     STATE,
     ArrowFolder,
@@ -79,7 +80,7 @@ class ArrowTinyFaceFormat(SetFormat):
         return {
             "identities": len(np.unique(found.gallery_labels)),
             **_counts(found),
-            "layout": "Arrow, as CVLface's toolkit has it",
+            "layout": LAYOUT_FACT,
         }
 
     def preview(self, data: Path) -> list[list[Pixels]]:
@@ -95,7 +96,7 @@ class ArrowTinyFaceFormat(SetFormat):
         found = read_aligned_tinyface(data)
         findings = Findings(_counts(found))
         check_labels(findings, lambda: None)  # the reader does it
-        check_rows(findings, found.rows, lambda image, row: row_face(found.rows, row, data=image), threads)
+        check_rows(findings, found.rows, threads)
         return findings
 
 
