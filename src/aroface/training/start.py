@@ -11,11 +11,9 @@ from safetensors import safe_open
 
 from aroface.errors import InputError
 from aroface.files import read_json_if_there
-from aroface.models.run_folder import classifier_of, load_backbone
+from aroface.models.run_folder import INPUT, classifier_of, load_backbone
 from aroface.results import CHECKPOINT
 from aroface.training.trainer import Trainer
-
-_INPUT = {"size": 112, "color": "RGB", "mean": 127.5, "std": 127.5}  # of every training
 
 
 def start_from(trainer: Trainer, runs: Path) -> None:
@@ -33,7 +31,7 @@ def start_from(trainer: Trainer, runs: Path) -> None:
     if start is None:
         return
     folder, described = _find(runs, start)
-    expected = {"arch": trainer.recipe.arch, "embedding_size": trainer.recipe.embedding_size, "input": _INPUT}
+    expected = {"arch": trainer.recipe.arch, "embedding_size": trainer.recipe.embedding_size, "input": {**INPUT}}
     found = {
         "arch": described["experiment"]["arch"],
         "embedding_size": described["embedding_size"],
