@@ -33,12 +33,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     Raises:
         InputError: Something else stands there.
     """
-    if path.exists() and not (path / MANIFEST).is_file() and not (path.is_dir() and not any(path.iterdir())):
-        raise InputError(
-            f"exists and has no {MANIFEST}, so it was not made here",
-            file=path,
-            remedy="name another place or remove it",
-        )
+    refuse_other(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     tidy_once(path.parent)
     temporary = Path(tempfile.mkdtemp(prefix=temporary_prefix(path), dir=path.parent))
@@ -51,6 +46,17 @@ def atomic_folder(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
+
+
+def refuse_other(path: Path) -> None:
+    """Refuse the place of a set where something else stands than one that was made here, or an empty folder.
+
+    Raises:
+        InputError: Something else does.
+    """
+    if path.exists() and not (path / MANIFEST).is_file() and not (path.is_dir() and not any(path.iterdir())):
+        remedy = "name another place or remove it"
+        raise InputError(f"exists and has no {MANIFEST}, so it was not made here", file=path, remedy=remedy)
 
 
 _SAMPLE = 1 << 20

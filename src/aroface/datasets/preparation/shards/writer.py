@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from aroface.datasets.corrupt_images import OnCorrupt
-from aroface.datasets.file_names import MANIFEST
 from aroface.datasets.formats.record_layout import INDEX, RECORDS
 from aroface.datasets.formats.recordio import EXACT, RecordWriter, pack
 from aroface.datasets.formats.training_set import check_classes, write_identities, write_property
 from aroface.datasets.images import CROP_PIXELS, JPEG_START, decode, encode_jpeg, resize_square
+from aroface.datasets.manifest import refuse_other
 from aroface.datasets.preparation.photographs import is_aligned
 from aroface.datasets.preparation.shards.base import LabelledImage, ShardedSet
 from aroface.errors import InputError
@@ -87,9 +87,7 @@ def partial_folder(out: Path) -> Iterator[Path]:
     Raises:
         InputError: Something else stands there, or another process writes it.
     """
-    if out.exists() and not (out / MANIFEST).is_file() and not (out.is_dir() and not any(out.iterdir())):
-        remedy = "name another place or remove it"
-        raise InputError(f"exists and has no {MANIFEST}, so it was not made here", file=out, remedy=remedy)
+    refuse_other(out)
     partial = out.with_name(f".{out.name}.partial")
     partial.mkdir(parents=True, exist_ok=True)
     with open(partial / _LOCK, "wb") as lock:
