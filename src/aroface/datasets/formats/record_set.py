@@ -94,9 +94,9 @@ class RecordSet:
     def _files(self, stem: str) -> tuple[Path, Path]:
         return self.layout.folder / f"{stem}.rec", self.layout.folder / f"{stem}.idx"
 
-    def _listed(self, number: int) -> _Listed | None:
+    def _listed(self, number: int) -> ImageList | None:
         name = self.layout.lists[number]
-        return None if name is None or self.layout.has_property else _Listed(self._lists[name])
+        return None if name is None or self.layout.has_property else self._lists[name]
 
     def _count(self) -> tuple[int, str]:
         if self.layout.has_property:
@@ -121,7 +121,7 @@ class RecordSet:
 
 
 class ImageList:
-    """A list of images, read when it is needed.
+    """A list of images, read when it is needed; called it returns keys and labels, as `RecordFile` asks for them.
 
     Args:
         path: Path of the list.
@@ -129,6 +129,9 @@ class ImageList:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    def __call__(self) -> tuple[Int64, Float64]:
+        return self._columns
 
     @cached_property
     def _columns(self) -> tuple[Int64, Float64]:
@@ -147,16 +150,6 @@ class ImageList:
     def labels(self) -> Float64:
         """Labels, float64 (N,)."""
         return self._columns[1]
-
-
-class _Listed:
-    """Reader of a list, as `RecordFile` asks for it; other processes can have a copy."""
-
-    def __init__(self, source: ImageList) -> None:
-        self._source = source
-
-    def __call__(self) -> tuple[Int64, Float64]:
-        return self._source.keys, self._source.labels
 
 
 def read_property(path: Path) -> int:
