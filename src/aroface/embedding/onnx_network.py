@@ -34,18 +34,16 @@ from aroface.onnx_program import (
 _FLOATS: dict[str, type[np.floating[Any]]] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _ROUNDING = {np.float32: 1e-3, np.float16: 1e-2}  # of embeddings, as a share of the largest value
 _TRIAL = 3  # images that a model is tried on first, and of each batch alone
+_LARGEST_SIDE = 4096  # of an image that a model may take, in pixels
 _LONGEST = 4096  # numbers that an embedding has at most; scores of classes have more
 _AS_THEY_ARE = {"mean": 0.0, "std": 1.0}  # pixels of a program that normalises them itself
-
-LARGEST_SIDE = 4096
-"""Of an image that a model may take, in pixels."""
 
 Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """Declaration of a model's input and output; None leaves it to the file, or to the defaults above.
+    """Declaration of a model's input and output; None leaves it to the file, or to `INPUT` where that is silent.
 
     Attributes:
         color: Order of the channels.
@@ -146,7 +144,7 @@ def _own_words(metadata: Mapping[str, str], path: Path) -> tuple[dict[str, Any],
     form = _metadata(metadata, "aroface.input", nothing, path)
     arch = _metadata(metadata, "aroface.arch", "onnx", path)
     checks: dict[str, Callable[[Any], bool]] = {
-        "size": lambda value: type(value) is int and 0 < value <= LARGEST_SIDE,
+        "size": lambda value: type(value) is int and 0 < value <= _LARGEST_SIDE,
         "color": lambda value: value in ("RGB", "BGR"),
         "mean": _is_number,
         "std": lambda value: _is_number(value) and value > 0,

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 import numpy.typing as npt
 
 from aroface.datasets.images import Pixels
+from aroface.faces.geometry import TEMPLATE, TEMPLATE_SIZE
 
 PADDING = 0.1
 """Part of its side by which a squared box grows on each of its sides."""
@@ -55,6 +54,6 @@ def touches(image: Pixels, box: Box) -> bool:
     return bool(small and left < image.shape[1] and top < image.shape[0] and left + width > 0 and top + height > 0)
 
 
-def points_in_box(left: float, top: float, side: float, template: npt.NDArray[Any], size: int) -> Float32:
+def points_in_box(left: float, top: float, side: float) -> Float32:
     """Landmarks (5, 2) of a face that fills a square as the template does."""
-    return np.asarray(template / size * side + [left, top], np.float32)
+    return np.asarray(TEMPLATE / TEMPLATE_SIZE * side + [left, top], np.float32)

@@ -30,7 +30,6 @@ from aroface.datasets.preparation.release_units import CHUNK, accounts, align_cr
 from aroface.errors import InputError
 from aroface.faces.detection.crops import Aligned
 from aroface.faces.detection.detector import Detector
-from aroface.faces.geometry import TEMPLATE, TEMPLATE_SIZE
 from aroface.omissions import Omissions
 
 LOOSE_PADDING = 0.5
@@ -48,8 +47,8 @@ def prepare_ijb(
     """Write a tree in InsightFace's layout: ``loose_crop/`` and ``meta/``, with a report beside them.
 
     The detector sees the squared box, padded by a tenth. Where it finds no face, the landmarks are those of a face that
-    fills this square as the template does, and the score is the detector's threshold. An image of several templates is
-    read and searched once. A call that was interrupted goes on with the 256 faces that it was at; a finished tree stays
+    fills this square as the template does, and the score is the detector's threshold. A face of several templates is
+    searched once. A call that was interrupted goes on with the 256 faces that it was at; a finished tree stays
     as it is. Memory holds the lists: some hundred bytes for each image of a template.
 
     Args:
@@ -120,7 +119,7 @@ def _do(
     for number, (_, face) in zip(part, align_crops(names, crops, detector, options, pool), strict=True):
         (left, top, side), _, (loose_left, loose_top) = squares[number]
         if face.face is None:
-            found = points_in_box(left - loose_left, top - loose_top, side, TEMPLATE, TEMPLATE_SIZE)
+            found = points_in_box(left - loose_left, top - loose_top, side)
         else:
             found = face.face.points + np.array([left - loose_left, top - loose_top], np.float32)
         points.append([round(float(value), 3) for value in found.ravel()])
