@@ -121,7 +121,7 @@ class RecordSet:
 
 
 class ImageList:
-    """A list of images, read when it is needed; called it returns keys and labels, as `RecordFile` asks for them.
+    """A list of images, read when it is needed; `RecordFile` calls it.
 
     Args:
         path: Path of the list.
@@ -131,6 +131,7 @@ class ImageList:
         self.path = path
 
     def __call__(self) -> tuple[Int64, Float64]:
+        """Keys, int64 (N,), and labels, float64 (N,)."""
         return self._columns
 
     @cached_property
