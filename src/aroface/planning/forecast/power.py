@@ -27,14 +27,14 @@ from aroface.evaluation.statistics.jackknife import covariance
 from aroface.planning.plan import Plan, PlannedBenchmark
 from aroface.reporting.records import Record, RecordedExperiment, load_records
 from aroface.reporting.statistics.decisions import MOST_SEEDS, POWER
-from aroface.reporting.statistics.intervals import CONFIDENCE, people_variance, standard_error
+from aroface.reporting.statistics.intervals import people_variance, standard_error
+from aroface.reporting.statistics.multiplicity import SIGNIFICANT
 from aroface.reporting.statistics.samples import Sample
 from aroface.reporting.statistics.samples import difference as paired
 from aroface.reporting.tables.cells import metric_sample
 
 Origin = Literal["records", "assumed"]
 
-LEVEL = 1 - CONFIDENCE
 DIFFERENCE = 1.0
 """Wished difference where none is named, in points."""
 
@@ -136,25 +136,24 @@ class PowerForecast:
     benchmarks: tuple[Needs, ...]
 
 
-def power(difference: float, seeds: int, seed_sd: float, people_sd: float = 0.0, level: float = LEVEL) -> float:
-    """Probability that a two-sided test of no difference rejects; see the module.
+def power(difference: float, seeds: int, seed_sd: float, people_sd: float = 0.0) -> float:
+    """Probability that a two-sided test of 5 % of no difference rejects; see the module.
 
     Args:
         difference: True difference, in the unit of the standard deviations.
         seeds: Number of seeds of each method, paired; a single one shows nothing.
         seed_sd: Standard deviation of the difference over seeds, above 0.
         people_sd: Standard deviation over draws of people; 0 for the difference on this benchmark.
-        level: Size of the test.
     """
     if seeds < 2:
         return 0.0
     error, freedom = standard_error(seed_sd**2, people_sd**2, seeds)
-    return _rejects(difference / error, min(_LARGE, freedom), level)
+    return _rejects(difference / error, min(_LARGE, freedom))
 
 
-def _rejects(shift: float, freedom: float, level: float) -> float:
+def _rejects(shift: float, freedom: float) -> float:
     """Probability that a noncentral t lies beyond the limits of a two-sided test."""
-    shift, limit = abs(shift), float(stdtrit(freedom, 1 - level / 2))
+    shift, limit = abs(shift), float(stdtrit(freedom, 1 - SIGNIFICANT / 2))
     if shift > limit * _CERTAIN + 30:
         return 1.0
     wrong = float(nctdtr(freedom, shift, -limit)) if shift < _CERTAIN else 0.0
