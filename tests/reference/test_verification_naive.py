@@ -14,6 +14,7 @@ from sklearn.preprocessing import normalize
 
 from aroface.evaluation.metrics.verification import fold_numbers, pair_distances
 from aroface.evaluation.protocols.pairs import pair_metrics
+from aroface.evaluation.protocols.sensitivity import variant_metrics
 
 
 def naive_accuracy(distances, same):
@@ -145,7 +146,7 @@ def test_weights_are_repeated_pairs():
     """A replicate's metrics are those of the pairs written out as often as they were drawn (folds kept)."""
     distances, same = overlapping(300, seed=3)
     weights = np.random.default_rng(4).integers(1, 4, size=(2, 300))
-    found = pair_metrics(distances, same, weights)
+    found = variant_metrics(distances, same, ("accuracy", "auc", "tar_strict_at_far_1e-1"), weights)
     for replicate, row in enumerate(weights):
         fold = np.repeat(fold_numbers(300), row)
         written, labels = np.repeat(distances, row), np.repeat(same, row)

@@ -13,8 +13,10 @@ Each function takes ``kept`` (G, N), zeros and ones: the pairs that stay without
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from aroface.evaluation.metrics.operating_points import admitted
 from aroface.evaluation.metrics.verification import (
@@ -28,7 +30,6 @@ from aroface.evaluation.metrics.verification import (
     fold_numbers,
     roc,
     tar_at_far,
-    val,
     val_at_thresholds,
     val_thresholds,
 )
@@ -56,9 +57,8 @@ def tar_left_out(distances: Floats, same: Booleans, kept: Integers, far: float) 
 def val_left_out(distances: Floats, same: Booleans, kept: Integers, far: float) -> Floats:
     """Insightface's validation rate (G,) at ``far``."""
     accepted = distances < val_thresholds(distances, same, far)[fold_numbers(len(same))]
-    fixed = val_at_thresholds(accepted, same, kept)
-    change = fixed - val(distances, same, far)[0] - _moved(distances, same, kept, far)
-    return np.clip(val(distances, same, far)[0] + change, 0, 1)
+    fixed, _ = val_at_thresholds(accepted, same, kept)
+    return np.clip(fixed - _moved(distances, same, kept, far), 0, 1)
 
 
 def eer_left_out(distances: Floats, same: Booleans, kept: Integers) -> Floats:
@@ -67,7 +67,7 @@ def eer_left_out(distances: Floats, same: Booleans, kept: Integers) -> Floats:
     place = int((curve.far + curve.tar >= 1).argmax())
     threshold = np.unique(distances)[place - 1]
     impostors = np.sort(distances[~same])
-    low, high = _window(impostors, max(1, int(np.count_nonzero(impostors <= threshold))))
+    low, high = slope_window(impostors, max(1, int(np.count_nonzero(impostors <= threshold))))
     inside = (distances > low) & (distances <= high)
     slopes = np.array([np.mean(inside[~same]), np.mean(inside[same])])
     far_weight = slopes[1] / slopes.sum() if slopes.any() else 0.5
@@ -82,7 +82,7 @@ def _moved(distances: Floats, same: Booleans, kept: Integers, far: float) -> Flo
     threshold = _first_rejected(impostors, far)
     up_to = distances <= threshold
     count = int(np.count_nonzero(up_to & ~same))
-    low, high = _window(impostors, count)
+    low, high = slope_window(impostors, count)
     between = np.count_nonzero((impostors > low) & (impostors <= high))
     slope = np.mean((distances[same] > low) & (distances[same] <= high)) / between if between else 0.0
     return np.asarray(slope * (len(impostors) * _share(kept, ~same, up_to) - count))
@@ -93,8 +93,16 @@ def _first_rejected(impostors: Floats, far: float) -> float:
     return float(impostors[min(admitted(len(impostors), far), len(impostors) - 1)])
 
 
-def _window(impostors: Floats, count: int) -> tuple[float, float]:
-    """Distances of sorted impostors as many places before and after the ``count``-th as its root, and two at least."""
+def slope_window(impostors: NDArray[np.floating[Any]], count: int) -> tuple[float, float]:
+    """Distances between which the slope of the ROC is measured.
+
+    Args:
+        impostors: (I,) distances of impostors, ascending.
+        count: Number of those that are accepted, at least 1.
+
+    Returns:
+        Distances of the impostors as many places before and after the ``count``-th as its root, and two at least.
+    """
     reach = max(2, math.ceil(math.sqrt(count)))
     return float(impostors[max(count - reach, 1) - 1]), float(impostors[min(count + reach, len(impostors)) - 1])
 

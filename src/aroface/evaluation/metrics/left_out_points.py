@@ -1,4 +1,7 @@
-"""TAR at a FAR of millions of scores when a group of people is left out, for every group, exactly, from one sort.
+"""TAR at a FAR of millions of scores when a group of people is left out, for every group, from one sort.
+
+Exactly where the threshold lets at least `FEW` impostors pass, else to first order, as in
+:mod:`aroface.evaluation.metrics.left_out_pairs`.
 
 The impostors around the thresholds are sorted once. A pair that a group takes part in is gone without it; how many of
 these stand before a place of the sorted list tells which place a threshold moves to. So each group costs a few binary
@@ -7,7 +10,6 @@ searches in the list of its own pairs, whatever the number of all.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from aroface.evaluation.metrics.left_out_pairs import slope_window
 from aroface.evaluation.metrics.operating_points import admitted
 
 Booleans = NDArray[np.bool_]
@@ -161,8 +164,7 @@ class _Ranked:
         """
         score = self.impostors[count - 1]
         up_to = int(np.searchsorted(self.impostors, score, "right"))
-        reach = max(2, math.ceil(math.sqrt(up_to)))
-        ends = self.impostors[[max(up_to - reach, 1) - 1, min(up_to + reach, len(self.impostors)) - 1]]
+        ends = np.asarray(slope_window(self.impostors, up_to), self.impostors.dtype)
         between = int(np.diff(np.searchsorted(self.impostors, ends, "right"))[0])
         crossed = int(np.diff(np.searchsorted(self.genuine, ends, "right"))[0])
         slope = crossed / len(self.genuine) / between if between else 0.0

@@ -1,8 +1,8 @@
 """Verification metrics of labelled pairs: ten-fold accuracy, VAL, ROC, AUC, EER and TAR at a FAR.
 
-Every function takes ``weights``, how often each pair counts, with any leading axes (..., N); the metric comes back with
-those axes. Ones give the metric itself, the multiplicities of a bootstrap give a whole batch of replicates at once.
-Each is computed from counts at ranks, never by a loop over thresholds.
+``weights`` are how often each pair counts, with any leading axes (..., N); the metric comes back with those axes. Ones
+give the metric itself, the multiplicities of a bootstrap give a whole batch of replicates at once, and zeros and ones
+leave pairs out. Each metric is computed from counts at ranks, never by a loop over thresholds.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def _right_per_fold(distances: Floats, same: Booleans, weights: Integers) -> tup
     return right, (right.sum(axis=-2, keepdims=True) - right).argmax(axis=-1)
 
 
-def val(distances: Floats, same: Booleans, far: float, weights: Integers | None = None) -> tuple[Floats, Floats]:
+def val(distances: Floats, same: Booleans, far: float) -> tuple[Floats, Floats]:
     """Validation rate at a false accept rate as insightface's ``verification.py`` means it.
 
     On each fold the threshold comes from the impostors of the other nine: the grid 0, .001, ... 3.999, interpolated
@@ -117,21 +117,18 @@ def val(distances: Floats, same: Booleans, far: float, weights: Integers | None 
         distances: (N,) squared distances, N >= 10.
         same: (N,) labels, true where a pair shows one person.
         far: False accept rate aimed at, in (0, 1).
-        weights: Multiplicities (..., N), ones by default.
 
     Returns:
-        Mean and population standard deviation over the folds of the rate of genuine pairs accepted, each (...). Folds
-        without genuine pairs do not count.
+        Mean and population standard deviation over the folds of the rate of genuine pairs accepted. Folds without
+        genuine pairs do not count.
     """
-    weights = _weights(distances, weights)
-    accepted = distances < val_thresholds(distances, same, far, weights)[..., fold_numbers(len(distances))]
-    genuine = weights * same
-    return _mean_and_sd(_per_fold(genuine * accepted), _per_fold(genuine))
+    accepted = distances < val_thresholds(distances, same, far)[fold_numbers(len(distances))]
+    return val_at_thresholds(accepted, same, _weights(distances, None))
 
 
-def val_thresholds(distances: Floats, same: Booleans, far: float, weights: Integers | None = None) -> Floats:
-    """Threshold of each fold (..., 10), from the impostors of the others; arguments as of :func:`val`."""
-    impostors = _weights(distances, weights) * ~same
+def val_thresholds(distances: Floats, same: Booleans, far: float) -> Floats:
+    """Threshold of each fold (10,), from the impostors of the others; arguments as of :func:`val`."""
+    impostors = _weights(distances, None) * ~same
     steps = _occupied_steps(distances[~same])
     accepted = _accepted_per_fold(distances, np.ones(len(distances)), impostors, VAL_THRESHOLDS[steps])
     totals = _per_fold(impostors)
@@ -140,16 +137,19 @@ def val_thresholds(distances: Floats, same: Booleans, far: float, weights: Integ
     return _interpolated_threshold(rates, steps, far)
 
 
-def val_at_thresholds(accepted: Booleans, same: Booleans, weights: Integers) -> Floats:
-    """Validation rate (...) of pairs that count as often as ``weights`` (..., N) tell, at thresholds that are given.
+def val_at_thresholds(accepted: Booleans, same: Booleans, weights: Integers) -> tuple[Floats, Floats]:
+    """Validation rate of pairs that count as often as ``weights`` (..., N) tell, at thresholds that are given.
 
     Args:
         accepted: (N,) pairs whose distance is below their fold's threshold.
         same: (N,) labels.
         weights: Multiplicities (..., N).
+
+    Returns:
+        As of :func:`val`, each (...).
     """
     genuine = weights * same
-    return _mean_and_sd(_per_fold(genuine * accepted), _per_fold(genuine))[0]
+    return _mean_and_sd(_per_fold(genuine * accepted), _per_fold(genuine))
 
 
 def _occupied_steps(distances: Floats) -> Integers:
@@ -258,8 +258,8 @@ def eer(curve: Roc) -> Floats:
 def check_distances(distances: Floats, features: StoredFeatures) -> None:
     """Refuse labelled pairs whose distances all fall within one threshold step, so that no threshold separates them.
 
-    Ten-fold accuracy then counts how many pairs of each fold are genuine, whatever the embeddings are, and on bootstrap
-    replicates, whose folds are uneven, something else than on the pairs themselves.
+    Ten-fold accuracy then counts how many pairs of each fold are genuine, whatever the embeddings are, and without a
+    group of people, whose folds are uneven, something else than on all pairs.
 
     Args:
         distances: (N,) squared distances of unit features, of the images as they are.

@@ -202,14 +202,12 @@ def pool_stored(features: StoredFeatures) -> PooledTemplates:
     )
 
 
-def search_stored(features: StoredFeatures, templates: PooledTemplates, people: TemplatePeople | None = None) -> Found:
-    """Search the listed probes in the listed galleries, with the groups of people if they are given."""
+def search_stored(features: StoredFeatures, templates: PooledTemplates, people: TemplatePeople) -> Found:
+    """Search the listed probes in the listed galleries, with the groups of people."""
     probes = features.arrays["probes"]
     galleries = [features.arrays[f"gallery_{name}"] for name in _galleries(features)]
     rows, *enrolled = (templates.rows(each[:, 0]) for each in (probes, *galleries))
-    groups = None
-    if people is not None:
-        groups = Groups(*(people.groups[each].astype(np.int64) for each in (rows, np.concatenate(enrolled))))
+    groups = Groups(*(people.groups[each].astype(np.int64) for each in (rows, np.concatenate(enrolled))))
     parts = [(templates.vectors[each], gallery[:, 1]) for each, gallery in zip(enrolled, galleries, strict=True)]
     return search(templates.vectors[rows], probes[:, 1], parts, groups=groups)
 

@@ -33,7 +33,13 @@ class Outcome:
     curves: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
-def outcome_of(measured: Sequence[PeopleMetrics], counts: Mapping[str, int], **rest: Any) -> Outcome:
+def outcome_of(
+    measured: Sequence[PeopleMetrics],
+    counts: Mapping[str, int],
+    *,
+    series: Sequence[Mapping[str, Any]] = (),
+    curves: Mapping[str, Mapping[str, Any]] | None = None,
+) -> Outcome:
     """The outcome of metrics that were measured with and without each group of people.
 
     Metrics that are not defined without some group have no part in what was left out.
@@ -41,14 +47,16 @@ def outcome_of(measured: Sequence[PeopleMetrics], counts: Mapping[str, int], **r
     Args:
         measured: Metrics, each by another name.
         counts: Numbers of people, pairs, probes ...
-        rest: Series and curves, further metrics as ``metrics``.
+        series: Points of a sweep.
+        curves: Operating curves by name.
     """
-    further = rest.pop("metrics", {})
+    left_out = [each.left_out.finite() for each in measured]
     return Outcome(
-        {**further, **{name: value for each in measured for name, value in each.values.items()}},
+        {name: value for each in measured for name, value in each.values.items()},
         {name: ends for each in measured for name, ends in each.intervals().items()},
         counts,
-        [each.left_out.finite() for each in measured if each.left_out.finite().values],
+        [each for each in left_out if each.values],
         {name: step for each in measured for name, step in each.resolution.items()},
-        **rest,
+        series,
+        curves or {},
     )

@@ -122,8 +122,8 @@ _LEFT_OUT: Mapping[str, Callable[[Floats, Booleans, Integers], Floats]] = {
 }
 
 
-def pair_metrics(distances: Floats, same: Booleans, weights: Integers | None = None) -> dict[str, Floats]:
-    """All metrics of labelled pairs by the names they have in a record, each (...).
+def pair_metrics(distances: Floats, same: Booleans) -> dict[str, Floats]:
+    """All metrics of labelled pairs by the names they have in a record.
 
     ``tar_at_far_1e-3`` is the VAL of insightface, a mean over folds on a grid of thresholds; ``tar_strict_at_far_*`` is
     the largest TAR over all thresholds and all pairs whose FAR does not exceed the target.
@@ -131,12 +131,11 @@ def pair_metrics(distances: Floats, same: Booleans, weights: Integers | None = N
     Args:
         distances: (N,) squared distances of unit features.
         same: (N,) labels, true where a pair shows one person.
-        weights: Multiplicities (..., N), ones by default.
     """
-    mean, sd = accuracy(distances, same, weights)
-    curve = roc(distances, same, weights)
+    mean, sd = accuracy(distances, same)
+    curve = roc(distances, same)
     strict = {name: tar_at_far(curve, far) for name, far in STRICT_FARS.items()}
-    validation = val(distances, same, 1e-3, weights)[0]
+    validation = val(distances, same, 1e-3)[0]
     return {
         "accuracy": mean,
         "accuracy_std": sd,

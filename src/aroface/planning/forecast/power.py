@@ -19,23 +19,22 @@ from pathlib import Path
 from statistics import fmean, mode, variance
 from typing import Any, Literal
 
-import numpy as np
-from numpy.typing import NDArray
 from scipy.special import nctdtr, stdtrit
 
 from aroface.datasets.registry import REGISTRIES, Typical, read_benchmarks
+from aroface.embedding.alignment_sweep import quality_key
 from aroface.evaluation.statistics.jackknife import covariance
 from aroface.planning.plan import Plan, PlannedBenchmark
 from aroface.reporting.records import Record, RecordedExperiment, load_records
 from aroface.reporting.statistics.decisions import MOST_SEEDS, POWER
-from aroface.reporting.statistics.intervals import CONFIDENCE, people_variance, standard_error
+from aroface.reporting.statistics.intervals import people_variance, standard_error
+from aroface.reporting.statistics.multiplicity import SIGNIFICANT
 from aroface.reporting.statistics.samples import Sample
 from aroface.reporting.statistics.samples import difference as paired
+from aroface.reporting.tables.cells import metric_sample
 
-Floats = NDArray[np.float64]
 Origin = Literal["records", "assumed"]
 
-LEVEL = 1 - CONFIDENCE
 DIFFERENCE = 1.0
 """Wished difference where none is named, in points."""
 
@@ -137,25 +136,24 @@ class PowerForecast:
     benchmarks: tuple[Needs, ...]
 
 
-def power(difference: float, seeds: int, seed_sd: float, people_sd: float = 0.0, level: float = LEVEL) -> float:
-    """Probability that a two-sided test of no difference rejects; see the module.
+def power(difference: float, seeds: int, seed_sd: float, people_sd: float = 0.0) -> float:
+    """Probability that a two-sided test of 5 % of no difference rejects; see the module.
 
     Args:
         difference: True difference, in the unit of the standard deviations.
         seeds: Number of seeds of each method, paired; a single one shows nothing.
         seed_sd: Standard deviation of the difference over seeds, above 0.
         people_sd: Standard deviation over draws of people; 0 for the difference on this benchmark.
-        level: Size of the test.
     """
     if seeds < 2:
         return 0.0
     error, freedom = standard_error(seed_sd**2, people_sd**2, seeds)
-    return _rejects(difference / error, min(_LARGE, freedom), level)
+    return _rejects(difference / error, min(_LARGE, freedom))
 
 
-def _rejects(shift: float, freedom: float, level: float) -> float:
+def _rejects(shift: float, freedom: float) -> float:
     """Probability that a noncentral t lies beyond the limits of a two-sided test."""
-    shift, limit = abs(shift), float(stdtrit(freedom, 1 - level / 2))
+    shift, limit = abs(shift), float(stdtrit(freedom, 1 - SIGNIFICANT / 2))
     if shift > limit * _CERTAIN + 30:
         return 1.0
     wrong = float(nctdtr(freedom, shift, -limit)) if shift < _CERTAIN else 0.0
@@ -261,8 +259,7 @@ def metric_of(spec: Mapping[str, Any]) -> str:
     if spec["protocol"] in METRICS:
         return METRICS[spec["protocol"]]
     options = spec["options"]
-    quality = options["qualities"][0]
-    return f"{options['metric'][0]}_{quality if isinstance(quality, str) else f'r{quality}'}"
+    return f"{options['metric'][0]}_{quality_key(options['qualities'][0])}"
 
 
 def find_spread(benchmark: str, metric: str, records: Iterable[Record], typical: Typical | None) -> Spread:
@@ -274,7 +271,8 @@ def find_spread(benchmark: str, metric: str, records: Iterable[Record], typical:
         records: Records of it.
         typical: People, trials and usual rate of the benchmark; None where nothing is known.
     """
-    samples = _samples([record for record in records if metric in record.metrics], metric)
+    measured = [record for record in records if metric in record.metrics]
+    samples = _samples(measured, metric)
     found = [value for sample in samples.values() for value in sample.values.values()]
     rate = min(max(fmean(found), 0.001), 0.999) if found else typical.rate if typical else RATE
     gaps = [
@@ -283,29 +281,27 @@ def find_spread(benchmark: str, metric: str, records: Iterable[Record], typical:
         if (one.dataset, one.arch) == (other.dataset, other.arch)
     ]
     recorded = _over_seeds(gaps, samples.values())
-    people = _over_people(gaps, samples.values())
-    if people is None and typical is not None:
-        people = _people_assumed(rate, typical)
+    squared = _over_people(gaps, samples.values())
+    if squared is not None:
+        people: PeopleSpread | None = PeopleSpread(math.sqrt(squared), _people_of(measured, metric), "records")
+    else:
+        people = None if typical is None else _people_assumed(rate, typical)
     if recorded is not None:
         return Spread(benchmark, metric, recorded, "records", people)
     return Spread(benchmark, metric, math.sqrt(2 * rate * (1 - rate)) * SEED_SPREAD, "assumed", people)
 
 
 def _samples(records: Iterable[Record], metric: str) -> dict[RecordedExperiment, Sample]:
-    """Values over seeds of each experiment, with those without each group of people; their name is their number."""
+    """Values over seeds of each experiment, with those without each group of people."""
     found: dict[RecordedExperiment, list[Record]] = {}
     for record in records:
         found.setdefault(record.experiment, []).append(record)
-    samples = {}
-    for experiment, runs in found.items():
-        left: dict[str, dict[int, Floats]] = {}
-        for record in runs:
-            for part in record.jackknife:
-                if part["unit"] == "people" and metric in part["values"]:
-                    left.setdefault(str(part["units"]), {})[record.seed] = np.asarray(part["values"][metric])
-        whole = {people: by_seed for people, by_seed in left.items() if len(by_seed) == len(runs)}
-        samples[experiment] = Sample({record.seed: record.metrics[metric] for record in runs}, whole)
-    return samples
+    return {experiment: metric_sample(runs, metric) for experiment, runs in found.items()}
+
+
+def _people_of(records: Iterable[Record], metric: str) -> int:
+    """Number of people that a metric was measured on, by the first record that has it without groups of them."""
+    return next(part["units"] for record in records for part in record.jackknife if metric in part["values"])
 
 
 def _over_seeds(gaps: Iterable[Sample], alone: Iterable[Sample]) -> float | None:
@@ -322,17 +318,13 @@ def _pooled(samples: Iterable[Sample]) -> float | None:
     return sum((len(each) - 1) * variance(each) for each in several) / weight if weight else None
 
 
-def _over_people(gaps: Iterable[Sample], alone: Iterable[Sample]) -> PeopleSpread | None:
-    """Variation of a difference over people; None where no record tells."""
+def _over_people(gaps: Iterable[Sample], alone: Iterable[Sample]) -> float | None:
+    """Variance of a difference over people; None where no record tells."""
     known = [sample for sample in gaps if len(sample.values) > 1 and sample.left_out]
     if known:
-        squared, people = fmean(map(people_variance, known)), next(iter(known[0].left_out))
-        return PeopleSpread(math.sqrt(squared), int(people), "records")
-    left = [(people, each) for sample in alone for people, by in sample.left_out.items() for each in by.values()]
-    if not left:
-        return None
-    squared = 2 * (1 - COMMON) * fmean(covariance(each, each) for _, each in left)
-    return PeopleSpread(math.sqrt(squared), int(left[0][0]), "records")
+        return fmean(map(people_variance, known))
+    left = [each for sample in alone for by_seed in sample.left_out.values() for each in by_seed.values()]
+    return 2 * (1 - COMMON) * fmean(covariance(each, each) for each in left) if left else None
 
 
 def _people_assumed(rate: float, typical: Typical) -> PeopleSpread:

@@ -12,9 +12,10 @@ from rich.table import Table
 
 from aroface.errors import InputError
 from aroface.humanize import plural
-from aroface.planning.forecast.power import LEVEL, Needs, PowerForecast, find_power
+from aroface.planning.forecast.power import Needs, PowerForecast, find_power
 from aroface.planning.plan import Plan
 from aroface.reporting.statistics.decisions import MOST_SEEDS, POWER
+from aroface.reporting.statistics.multiplicity import SIGNIFICANT
 
 _ROOM = 140  # characters, so that no line of the table is cut
 _UNKNOWN = "–"
@@ -70,7 +71,7 @@ def _legend(forecast: PowerForecast) -> list[str]:
     seeds, wished = plural(forecast.seeds, "seed"), f"{forecast.difference:g}"
     lines = [
         "sd: standard deviation of the difference of two methods, in points, over seeds and over draws of the people",
-        f"seen: difference that {seeds} find in {100 * POWER:g} % of cases by a test of {100 * LEVEL:g} %, in points: "
+        f"seen: difference that {seeds} find in {100 * POWER:g} % of cases by a test of {100 * SIGNIFICANT:g} %, in points: "
         "here, on this benchmark; on faces like these, of which its people are a sample",
         f"seeds for {wished}: number that finds a difference of {wished} points so",
         f"people for {wished}: number of them on faces, with {seeds}, or a quarter more than here if these are more",
@@ -117,7 +118,7 @@ def power_json(forecast: PowerForecast) -> dict[str, Any]:
     return {
         "difference_points": forecast.difference,
         "power": POWER,
-        "level": LEVEL,
+        "level": SIGNIFICANT,
         "seeds": forecast.seeds,
         "benchmarks": [_entry(each) for each in forecast.benchmarks],
     }

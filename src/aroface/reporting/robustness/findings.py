@@ -13,13 +13,13 @@ from aroface.evaluation.statistics.multiplicity import holm
 from aroface.faces.degrade import ALIGNMENT_ERRORS
 from aroface.faces.geometry import TEMPLATE_SIZE
 from aroface.humanize import listing
+from aroface.reporting.statistics.multiplicity import SIGNIFICANT
 from aroface.reporting.text import metric_name, quality_name
 
 UNITS = {"scale": (100.0, " %"), "rotation": (1.0, "°"), "shift": (100.0, " %"), "joint": (100.0, " %")}
 """Factor and unit of a level."""
 SINGLE = ("scale", "rotation", "shift")
 DETECTOR_SDS = 2
-SIGNIFICANCE = 0.05
 LEAST_ACCEPTED = 10
 """Impostor pairs above the threshold, below which a TAR at a FAR is told to rest on too few."""
 
@@ -82,7 +82,7 @@ def joint_words(found: Robustness, level: float) -> str:
 
 def significant(quantities: Sequence[Quantity]) -> list[bool]:
     """Significance of each of several differences, by Holm's method for all of them."""
-    return [p <= SIGNIFICANCE for p in holm([quantity.p_value for quantity in quantities])]
+    return [p < SIGNIFICANT for p in holm([quantity.p_value for quantity in quantities])]
 
 
 def in_points(quantity: Quantity, *, signed: bool = False) -> str:
