@@ -34,7 +34,7 @@ Value = TypeVar("Value")
 
 
 def evaluate(features: StoredFeatures) -> Outcome:
-    """Turn the stored features of all variants of a set of pairs or templates into curves of metric against size of error.
+    """Turn the stored features of all variants into curves of metric against size of error.
 
     A curve is one quality and one factor. It opens at level 0 with the quality's undistorted variant, against which the
     drops are taken. The same people are left out of all variants, so the intervals of drops are paired. The record's
