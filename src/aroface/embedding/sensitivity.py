@@ -23,6 +23,7 @@ import numpy as np
 
 from aroface.datasets.formats.checks import check_pairs
 from aroface.datasets.formats.pairs import read_pairs
+from aroface.embedding import ijb
 from aroface.embedding.alignment_sweep import (
     Directions,
     Variant,
@@ -35,7 +36,6 @@ from aroface.embedding.alignment_sweep import (
 from aroface.embedding.base import EmbeddingProtocol
 from aroface.embedding.image_source import Images, ImageSource
 from aroface.embedding.pairs import decode_numbers, image_numbers
-from aroface.errors import InputError
 
 Order = Literal["camera", "reduced_first"]
 
@@ -51,12 +51,6 @@ FIRST, SECOND = 0, 1
 """Sides of a pair."""
 Block = tuple[int, Variant]
 """Images of one side, in one variant."""
-
-_FARS = tuple(f"1e-{power}" for power in range(6, 0, -1))
-TEMPLATE_METRICS = tuple(f"tar{strict}_at_far_{far}" for strict in ("", "_strict") for far in _FARS)
-"""Metrics of a sweep of templates."""
-PAIR_METRICS = ("accuracy", "auc", *(f"tar_strict_at_far_{far}" for far in _FARS[3:]))
-"""Metrics of a sweep of pairs of images."""
 
 
 def open_source(path: Path, options: Mapping[str, Any], size: int) -> ImageSource:
@@ -81,7 +75,6 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> ImageSourc
         from aroface.embedding import template_sensitivity
 
         return template_sensitivity.open_source(path, options, size)
-    check_options(path, options)
     pairs = read_pairs(path)
     chosen = choose_pairs(pairs.same, options["max_pairs"])
     check_pairs(pairs.same[chosen], path)
@@ -203,16 +196,10 @@ def segments(blocks: list[Block], rows: tuple[int, int], start: int, stop: int) 
         begin = end
 
 
-def check_options(path: Path, options: Mapping[str, Any]) -> None:
-    """Refuse metrics and options that data of this kind do not have."""
-    templates = of_templates(options)
-    kind, known = ("templates", TEMPLATE_METRICS) if templates else ("pairs", PAIR_METRICS)
-    for name in options["metric"]:
-        if name not in known:
-            expected = f"some of {', '.join(known)}"
-            raise InputError(f"metric {name} of {kind}", file=path, where="options.metric", expected=expected)
-    if templates and options["max_pairs"] is not None:
-        raise InputError("max_pairs of templates", file=path, where="options", remedy="leave it out")
+def _check_options(path: Path, options: Mapping[str, Any]) -> None:
+    """Refuse options of templates that do not fit the tree."""
+    if of_templates(options):
+        ijb.PROTOCOL.check_options(path, options)
 
 
 def _feature_rows(options: Mapping[str, Any], counts: Mapping[str, int]) -> int | None:
@@ -230,6 +217,6 @@ PROTOCOL = EmbeddingProtocol(
     open_source,
     _feature_rows,
     defaults=DEFAULTS,
-    check_options=check_options,
+    check_options=_check_options,
     also=("ijb",),
 )

@@ -17,7 +17,7 @@ import numpy as np
 from aroface.embedding.alignment_sweep import draw_directions, has_models
 from aroface.embedding.ijb import open_faces
 from aroface.embedding.image_source import Images, ImageSource
-from aroface.embedding.sensitivity import check_options, order_of, plan_blocks, segments, spoil
+from aroface.embedding.sensitivity import order_of, plan_blocks, segments, spoil
 
 
 def open_source(path: Path, options: Mapping[str, Any], size: int) -> ImageSource:
@@ -33,9 +33,8 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> ImageSourc
         size: Side of the images in pixels.
 
     Raises:
-        InputError: See :func:`aroface.embedding.ijb.open_source`; a metric that templates do not have.
+        InputError: See :func:`aroface.embedding.ijb.open_source`.
     """
-    check_options(path, options)
     faces = open_faces(path, options, size)
     arrays = faces.arrays
     sides = [np.flatnonzero(np.isin(arrays["templates"], np.unique(column))) for column in arrays["pairs"].T]

@@ -18,7 +18,7 @@ from aroface.errors import InputError
 from aroface.evaluation.evaluate import evaluate
 from aroface.evaluation.protocols.sensitivity import evaluate as evaluate_sensitivity
 from aroface.faces.geometry import TEMPLATE, transform, warp
-from aroface.files import read_json
+from aroface.schemas import validate
 from embedding_runs import make_run
 from generated_sets import generate_ijb
 
@@ -126,9 +126,8 @@ def test_a_record_has_the_points_and_the_undistorted_rates_of_ijb(run_dir, tree,
     embedded(run_dir, tree, tmp_path / "swept")
     plain = {"name": "ijbc", "protocol": "ijb", "path": str(tree), "options": PLAIN}
     embed_benchmark(run_dir, plain, tmp_path / "plain", device="cpu", batch_size=16)
-    evaluate(tmp_path / "swept", tmp_path / "swept.json")
-    evaluate(tmp_path / "plain", tmp_path / "plain.json")
-    swept, usual = read_json(tmp_path / "swept.json"), read_json(tmp_path / "plain.json")
+    swept, usual = evaluate(tmp_path / "swept"), evaluate(tmp_path / "plain")
+    validate(swept, "record")
     for name in METRICS:
         assert swept["metrics"][f"{name}_hq"] == pytest.approx(usual["metrics"][name], abs=1e-6)
     assert {point["factor"] for point in swept["series"]} == {"shift", "adversary", "points"}
@@ -136,15 +135,15 @@ def test_a_record_has_the_points_and_the_undistorted_rates_of_ijb(run_dir, tree,
 
 
 def test_options_of_other_data_are_refused(tree):
-    for options, line in (
-        ({"metric": ["accuracy"]}, "metric accuracy of templates"),
-        ({"max_pairs": 20}, "max_pairs of"),
-    ):
-        with pytest.raises(InputError, match=line):
-            open_source(tree, resolve(spec_of(tree, **options))["options"], 112)
+    with pytest.raises(InputError, match=r"options\.metric\.0: 'accuracy' does not match"):
+        resolve(spec_of(tree, metric=["accuracy"]))
+    with pytest.raises(InputError, match=r"options\.max_pairs"):
+        resolve(spec_of(tree, max_pairs=20))
     only = {key: value for key, value in OPTIONS.items() if not key.endswith("weighting")}
-    with pytest.raises(InputError, match="metric tar_at_far_1e-1 of pairs"):
-        open_source(tree, resolve({**spec_of(tree), "options": only})["options"], 112)
+    with pytest.raises(InputError, match=r"options\.metric\.0: 'tar_at_far_1e-1' does not match"):
+        resolve({**spec_of(tree), "options": only})
+    with pytest.raises(InputError, match="alignment"):
+        PROTOCOLS["sensitivity"].check_options(tree, {**OPTIONS, "alignment": "gt_aligned"})
 
 
 def displacement(factor, level, number=4000):

@@ -46,10 +46,10 @@ FARS = tuple(f"tar_at_far_1e-{power}" for power in (5, 4, 3, 2))
 ERRORS = ("adversary", "detector", "points", "joint")
 """Kinds of error that the figure shows, the first one that all records have."""
 NAMES = {
-    "adversary": "the training adversary's step in random directions, {:g}-fold",
+    "adversary": "by {:g} times the training adversary's step, in random directions",
     "detector": "as a detector's on faces of {:g} pixels",
     "points": "by landmarks displaced by {:g} pixels on average",
-    "joint": "in scale, rotation and shift, {:g}-fold the largest",
+    "joint": "in scale, rotation and shift by {:g} times their largest",
 }
 SHEET_TITLE, TITLE, PANEL, LABELS, GAP, RIGHT = 0.16, 0.2, 1.05, 0.28, 0.3, 0.06  # inches
 
