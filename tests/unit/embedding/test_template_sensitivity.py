@@ -10,6 +10,7 @@ from aroface.embedding.alignment_sweep import Variant, draw_directions, error_ma
 from aroface.embedding.benchmark_spec import resolve
 from aroface.embedding.embed import embed_benchmark
 from aroface.embedding.embedder import load_embedder
+from aroface.embedding.example_faces import example_grids
 from aroface.embedding.feature_store import open_features
 from aroface.embedding.ijb import open_source as open_plain
 from aroface.embedding.protocols import PROTOCOLS
@@ -160,3 +161,18 @@ def test_errors_of_a_model_are_as_large_as_it_says():
     assert displacement("detector", 112) < 0.5
     assert 7 < displacement("adversary", 1.0) < 10
     assert displacement("adversary", 0.5) == pytest.approx(displacement("adversary", 1.0) / 2, rel=0.1)
+
+
+def test_example_faces_are_those_that_are_embedded(tree):
+    aligned, misaligned = example_grids(spec_of(tree))
+    source = open_plain(tree, PLAIN, 112)
+    second = [
+        np.flatnonzero(source.arrays["templates"] == template)[0]
+        for template in np.unique(source.arrays["pairs"][:, 1])
+    ]
+    first_face = source.images(int(second[0]), int(second[0]) + 1)[0]
+    assert np.array_equal(aligned[2:114, 2:114], first_face)
+    swept = open_source(tree, resolve(spec_of(tree))["options"], 112)
+    start = next(each["second"] for each in swept.layout["variants"] if each["factor"] == "adversary")
+    row = start + int(np.flatnonzero(swept.arrays["second_images"] == second[0])[0])
+    assert np.array_equal(misaligned[2:114, 2:114], swept.images(row, row + 1)[0])

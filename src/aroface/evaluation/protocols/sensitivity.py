@@ -203,7 +203,7 @@ def _point(condition: MeasuredVariant, clean: MeasuredVariant, factor: str, metr
         "drop_low": drop_low,
         "drop_high": drop_high,
         **dict(zip(("relative_drop", "relative_drop_low", "relative_drop_high"), relative, strict=True)),
-        "significant": drop_low > 0,
+        "significant": bool(drop_low > 0),
     }
 
 
