@@ -136,12 +136,12 @@ def test_a_record_has_the_points_and_the_undistorted_rates_of_ijb(run_dir, tree,
 
 
 def test_options_of_other_data_are_refused(tree):
-    with pytest.raises(InputError, match=r"options\.metric\.0: 'accuracy' does not match"):
+    with pytest.raises(InputError, match=r"options\.metric\.0: 'accuracy' is not one of"):
         resolve(spec_of(tree, metric=["accuracy"]))
     with pytest.raises(InputError, match=r"options\.max_pairs"):
         resolve(spec_of(tree, max_pairs=20))
     only = {key: value for key, value in OPTIONS.items() if not key.endswith("weighting")}
-    with pytest.raises(InputError, match=r"options\.metric\.0: 'tar_at_far_1e-1' does not match"):
+    with pytest.raises(InputError, match=r"options\.metric\.0: 'tar_at_far_1e-1' is not one of"):
         resolve({**spec_of(tree), "options": only})
     with pytest.raises(InputError, match="alignment"):
         PROTOCOLS["sensitivity"].check_options(tree, {**OPTIONS, "alignment": "gt_aligned"})

@@ -88,12 +88,14 @@ class Bars:
         error: Kind of error and its level.
         perturbed: Side of a comparison that is misaligned, ``probe`` or ``both``.
         seeds: Numbers of seeds of the experiments.
+        missing: Benchmarks without results.
     """
 
     bars: Sequence[Bar]
     error: tuple[str, float]
     perturbed: str
     seeds: Sequence[int]
+    missing: Sequence[str] = ()
 
 
 def read_authors(path: str | PathLike[str] = PAPER) -> Mapping[str, Any]:
@@ -125,9 +127,10 @@ def read_bars(
         unit: ``points``, or ``percent`` of the rate without an error.
 
     Raises:
-        InputError: There are no such records, or they share no kind of error or side.
+        InputError: None of the benchmarks has such records, or they share no kind of error or side.
     """
-    groups = {name: sensitivity_records(records, name, experiments) for name in benchmarks}
+    there = [name for name in benchmarks if _has_records(records, name, experiments)]
+    groups = {name: sensitivity_records(records, name, experiments) for name in there or benchmarks}
     every = [record for group in groups.values() for seeds in group.values() for record in seeds]
     error = _shared_error(every)
     sides = sorted({record.protocol["options"].get("perturbed", "probe") for record in every})
@@ -140,7 +143,14 @@ def read_bars(
         for bar in _bars(name, experiment, seeds, error, authors, unit)
     ]
     counts = sorted({len(seeds) for group in groups.values() for seeds in group.values()})
-    return Bars(bars, error, sides[0], counts)
+    return Bars(bars, error, sides[0], counts, [name for name in benchmarks if name not in there])
+
+
+def _has_records(records: Sequence[Record], benchmark: str, experiments: Sequence[RecordedExperiment] | None) -> bool:
+    return any(
+        record.benchmark == benchmark and (experiments is None or record.experiment in experiments)
+        for record in records
+    )
 
 
 def _shared_error(records: Sequence[Record]) -> tuple[str, float]:
@@ -244,7 +254,7 @@ def figure_fae_paper(
         for number, (method, look) in enumerate(named.items())
     }
     names = {**labels, **{panel["benchmark"]: panel["label"] for panel in authors["panels"]}}
-    caption = _caption(found, unit, authors["source"], grids is not None)
+    caption = _caption(found, unit, authors["source"], names, grids is not None)
     save_figure(out, lambda: draw(found, styles, names, unit, grids or ()), caption, caption_note)
 
 
@@ -336,7 +346,7 @@ def _draw_panel(
     axes.set_xlim(-0.5, len(groups) - 0.5)
 
 
-def _caption(found: Bars, unit: Unit, source: str, faces: bool) -> str:
+def _caption(found: Bars, unit: Unit, source: str, names: Mapping[str, str], faces: bool) -> str:
     kind, level = found.error
     sheets = "(a) Aligned and (b) misaligned faces. " if faces else ""
     of = "in points" if unit == "points" else "in per cent of the rate without it"
@@ -347,8 +357,9 @@ def _caption(found: Bars, unit: Unit, source: str, faces: bool) -> str:
             f" Hatched: the authors' bars, read off {source}, with the error of reading; the picture does not tell its "
             "unit, which side is misaligned, nor the size of the error."
         )
+    missing = f" No results: {', '.join(names.get(name, name) for name in found.missing)}." if found.missing else ""
     return (
         f"What a slight misalignment costs. {sheets}Change of TAR at a FAR on templates and of accuracy on pairs, "
         f"{of}, when {side} misaligned {NAMES[kind].format(level)}, each image by an error of its own; "
-        f"{over_seeds(found.seeds)}. Lines: 95 % intervals over draws of people.{hatched}"
+        f"{over_seeds(found.seeds)}. Lines: 95 % intervals over draws of people.{hatched}{missing}"
     )

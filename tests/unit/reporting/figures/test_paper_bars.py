@@ -82,10 +82,21 @@ def test_the_figure_has_a_panel_for_each_set_of_templates_and_one_for_pairs(reco
 
 
 def test_the_command_draws_it(records, tmp_path, capsys):
-    words = ["figure", "fae_paper", "--benchmark", *DROPS, "--records", str(records), "--out", str(tmp_path / "bars")]
+    words = [
+        "figure",
+        "fae_paper",
+        "--benchmark",
+        *DROPS,
+        "fae_cplfw",
+        "--records",
+        str(records),
+        "--out",
+        str(tmp_path / "bars"),
+    ]
     assert main([*words, "--unit", "percent", "--caption-note", "Made up."]) == 0
     text = (tmp_path / "bars.tex").read_text()
     assert "read off" in text
+    assert "No results: CPLFW." in text
     assert "per cent" in text
     assert "second image of a comparison is misaligned" in text
     assert (tmp_path / "bars.pdf").stat().st_size > 5000
