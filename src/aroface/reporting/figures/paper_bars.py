@@ -284,11 +284,11 @@ def draw(
     height = sum(sheets) + len(lines) * (TITLE + PANEL + LABELS) + legend_height(styles.values(), further)
     figure = Figure(figsize=(TEXT_WIDTH, height))
     top = 0.0
-    for grid, tall, title in zip(grids, sheets, ("(a) aligned", "(b) slightly misaligned"), strict=False):
+    for grid, tall, heading in zip(grids, sheets, ("(a) aligned", "(b) slightly misaligned"), strict=False):
         axes = place(figure, LEFT, top + SHEET_TITLE, whole, tall - SHEET_TITLE)
         axes.imshow(grid, aspect="auto", interpolation="none")
         axes.set_axis_off()
-        axes.set_title(title, pad=2)
+        axes.set_title(heading, pad=2)
         top += tall
     for number, (title, groups) in enumerate(panels):
         line, column = divmod(number, 2)
