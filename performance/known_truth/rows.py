@@ -18,7 +18,7 @@ Observations = Mapping[Key, tuple[float, ...]]
 the mean of the values over all repetitions; of a test its p-value; a share as it is, 1 of an event that happened."""
 
 LEVEL = 0.05
-COVERAGE = (0.93, 0.985)
+COVERAGE = (0.93, 0.995)
 SIZE = (0.0, 0.07)
 ANYTHING = (0.0, 1.0)
 """Bounds of what is told for comparison, and of right verdicts: the more seeds, the more of them."""

@@ -1,4 +1,4 @@
-"""Records for every cell of a table that a run could fill, near the authors' values where there are any."""
+"""Records for every cell of a table that a run could fill, near the values in print where there are any."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def fill_table(
             for index, column in enumerate(table.columns):
                 if column.metric is None or column.benchmark is None:
                     continue
-                base = float(row.reported.get(column.id) or 60 + 2 * index + number / 3) / 100
+                known = row.known(column.id)
+                digits = known if known is None or isinstance(known, str) else known.digits
+                base = float(digits or 60 + 2 * index + number / 3) / 100
                 noise = 0.0 if released else SPREAD[(seed + number * index) % 4]
                 value = base + noise + shift(row.key, column.id)
                 metrics, series = found.setdefault((*names, seed, column.benchmark), ({}, []))

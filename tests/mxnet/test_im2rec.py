@@ -13,7 +13,7 @@ import pytest
 from aroface.cli.main import main
 from aroface.datasets.formats.training_set import TrainingSet
 from aroface.datasets.images import decode
-from aroface.datasets.synthetic.generate import generate_training
+from generated_sets import generate_training
 
 pytestmark = pytest.mark.mxnet
 

@@ -83,7 +83,7 @@ def test_snakemake_does_not_read_what_cannot_be_read(project: Project) -> None:
 
 def test_the_full_reproduction_names_every_job_and_every_missing_set(project: Project) -> None:
     outcome = project.plan("--quiet", "rules", config=None)
-    line = r"^missing: ([^:]+): not in data: .*(?:aroface data fetch|request it from) .* https://.*$"
+    line = r"^missing: ([^:]+): not in data: .*(?:aroface data fetch|request it from|no longer distributed since) .* https://.*$"
     ijb = ["IJB-B", "IJB-C", "IJB-S"]
     training_sets, benchmarks = ["MS1MV2", "MS1MV3", "WebFace4M", "WebFace12M"], ["TinyFace", "LFW", "CFP-FP", "CFP-FF"]
     assert re.findall(line, outcome.text, re.M) == [*training_sets, *benchmarks, "AgeDB-30", "CALFW", "CPLFW", *ijb]

@@ -42,6 +42,12 @@ def add_table_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     )
     verb.add_argument("--format", choices=("latex", "markdown", "html", "csv", "terminal"), default="latex")
     verb.add_argument(
+        "--bibtex",
+        action="store_true",
+        help="instead of the table, BibTeX entries of the sources of its values that are not the authors', by the keys "
+        "that the LaTeX table cites",
+    )
+    verb.add_argument(
         "--emphasis",
         choices=("as_paper", "best_second", "none"),
         help="reported values that stand out: the rows that the authors print bold, or the best and second best; "
@@ -53,8 +59,16 @@ def add_table_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 def _do_table(options: Arguments) -> None:
     from aroface.reporting.records import read_runs_file
+    from aroface.reporting.tables.bibtex import bibtex
     from aroface.reporting.tables.render import render_table, write_table
+    from aroface.reporting.tables.spec import read_spec
 
+    if options.bibtex:
+        entries = bibtex(read_spec(options.spec))
+        if options.out:
+            write_text(options.out, entries)
+        print(options.out or entries, end="\n" if options.out else "")
+        return
     choice = {**read_runs_file(options.runs_file), "mode": options.mode, "format": options.format}
     choice |= {"caption_note": options.caption_note, "emphasis": options.emphasis}
     if options.out:

@@ -90,8 +90,10 @@ class Products:
 
     @property
     def compared(self) -> tuple[str, ...]:
-        """Tables whose reported values the plan's records can be compared with."""
-        return tuple(name for name, spec in self.reported.items() if self._offers(spec))
+        """Tables whose values in print the plan's records can be compared with; none without one of the authors'."""
+        if not any(map(self._offers, self.reported.values())):
+            return ()
+        return tuple(name for name, spec in self.claims.specs.items() if spec.compares and self._offers(spec))
 
     @property
     def compare_files(self) -> list[Path]:
@@ -105,8 +107,8 @@ class Products:
 
     @property
     def verdict_files(self) -> list[Path]:
-        """Both, where the plan has tables with reported values."""
-        return [*self.compare_files, *self.claims_files] if {*self.compared} & {*self.tables} else []
+        """Both, where the plan has tables with values of the authors."""
+        return [*self.compare_files, *self.claims_files] if {*self.compared} & {*self.reported} & {*self.tables} else []
 
     def table_file(self, table: str) -> Path:
         """A rendered table."""
@@ -137,7 +139,16 @@ class Products:
     @property
     def compared_records(self) -> list[Path]:
         """The records that are compared with reported values."""
-        return list(dict.fromkeys(path for table in self.compared for path in self.table_records(table)))
+        return list(dict.fromkeys(path for table in self.compared for path in self._published_records(table)))
+
+    def _published_records(self, table: str) -> list[Path]:
+        """The records of a table, or of those rows that have values in print where it has one for each experiment."""
+        spec = self.offered[table]
+        if spec.rows is not None:
+            return self.table_records(table)
+        return self.plan.records(
+            {column.benchmark for column in spec.columns}, [row.experiment for row in spec.published]
+        )
 
     @property
     def claimed_records(self) -> list[Path]:

@@ -169,6 +169,10 @@ def _tables(paths: Iterable[str | PathLike[str]]) -> dict[str, Spec]:
 
 
 def _reported(spec: Spec, line: Line, column: Column) -> Iterator[Fact]:
+    if published := line.row.published.get(column.id):
+        yield Fact("published", f"{published.digits}, not by the authors", leads=True)
+        yield Fact("source", str(published.source))
+        return
     if column.id not in line.row.reported:
         yield Fact("reported", "nothing", leads=True)
         return

@@ -171,12 +171,15 @@ def test_verdicts_are_part_of_all_where_the_plans_tables_have_reported_values(
 ):
     paper = products(monkeypatch, tmp_path, "config.yaml")
     assert {*paper.tables} == {"tinyface", "ijbs", "ijbb", "ijbc", "lfw", "fae", "adaface"}
-    assert paper.compared == ("ijbs", "tinyface")
+    assert paper.compared == ("ijbb", "ijbc", "ijbs", "lfw", "tinyface")
     assert [path.name for path in paper.verdict_files] == [
         *("compare.md", "compare.json"), *("claims.md", "claims.json", "claims.tex")
     ]  # fmt: skip
     assert paper.fragments[-1].name == "claims.tex"
-    assert {path.stem for path in paper.compared_records} == {"ijbs", "tinyface"}
+    pairs = {path for path in paper.compared_records if path.stem == "lfw"}
+    assert len(pairs) < len({path for path in paper.table_records("lfw") if path.stem == "lfw"}), "those in print alone"
+    assert {path.parent.name.split("-")[0] for path in pairs} == {"adaface"}
+    assert {path.stem for path in paper.compared_records} > {"ijbb", "ijbc", "ijbs", "tinyface", "lfw"}
     assert {path.stem for path in paper.claimed_records} == {"ijbb", "ijbc", "ijbs", "tinyface", "fae"}
     assert {path.stem for path in paper.claimed_specs} == {"ijbb", "ijbc", "ijbs", "tinyface"}
     ablations = products(monkeypatch, tmp_path, "config.yaml", "workflow/configs/ablations.yaml")

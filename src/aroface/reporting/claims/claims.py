@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aroface.errors import InputError
+from aroface.reporting.claims.literature import Literature, read_literature
 from aroface.reporting.records import RecordedExperiment
 from aroface.reporting.tables.spec import Citation, RowSpec, Spec
 from aroface.schemas import read_yaml, validate
@@ -75,12 +76,13 @@ Claim = DifferenceClaim | DropClaim
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """All claims of a paper and the tables that they speak of."""
+    """All claims of a paper, the tables that they speak of, and the literature on those."""
 
     path: Path
     source: Citation
     claims: tuple[Claim, ...]
     specs: Mapping[str, Spec]
+    literature: Literature
 
     def row(self, table: str, address: str) -> RowSpec:
         """A row of a table by its address."""
@@ -109,7 +111,8 @@ def read_claims(path: str | PathLike[str], specs: Iterable[Spec]) -> Claims:
     for claim in claims:
         if isinstance(claim, DifferenceClaim):
             _check(path, claim, tables)
-    return Claims(path, Citation(**content["source"]), claims, tables)
+    literature = read_literature(content, tables, path)
+    return Claims(path, Citation(**content["source"]), claims, tables, literature)
 
 
 def _claim(content: Mapping[str, Any]) -> Claim:

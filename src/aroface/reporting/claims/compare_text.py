@@ -16,7 +16,7 @@ from aroface.reporting.claims.compare import CHECK, TOLERANCES, Closeness, Repor
 from aroface.reporting.tables.grid import MISSING
 from aroface.reporting.text import markdown_table, print_wide
 
-HEADS = ("Row", "Column", "Paper", "Reproduced", "Seeds", "Further seed", "Δ", "Tolerance", "Verdict")
+HEADS: tuple[str, ...] = ("Row", "Column", "Paper", "Reproduced", "Seeds", "Further seed", "Δ", "Tolerance", "Verdict")
 RIGHT = ("Paper", "Seeds", "Δ", "Tolerance")
 STYLES: dict[Closeness, str] = {"holds": "green", "differs": "red", "check the preprocessing": "bold red"}
 
@@ -25,10 +25,11 @@ def terminal(report: Report) -> str:
     """A table for each table, likely causes of large gaps, and a summary."""
     parts: list[Table | str] = []
     for name, group in groupby(report.comparisons, key=lambda each: each.table):
+        cells_of = list(group)
         drawn = Table(title=name, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
-        for head in HEADS:
-            drawn.add_column(head, justify="right" if head in RIGHT else "left", no_wrap=True)
-        for row in _rows(list(group)):
+        for head, shown in zip(HEADS, _heads(cells_of), strict=True):
+            drawn.add_column(shown, justify="right" if head in RIGHT else "left", no_wrap=True)
+        for row in _rows(cells_of):
             *cells, verdict = row
             drawn.add_row(*map(Text, cells), Text(verdict, style=_style(verdict)))
         parts.append(drawn)
@@ -40,7 +41,8 @@ def markdown(report: Report) -> str:
     parts = []
     for name, group in groupby(report.comparisons, key=lambda each: each.table):
         parts.append(f"## {name}")
-        parts.append(markdown_table(HEADS, list(_rows(list(group))), right=[HEADS.index(head) for head in RIGHT]))
+        cells = list(group)
+        parts.append(markdown_table(_heads(cells), list(_rows(cells)), right=[HEADS.index(head) for head in RIGHT]))
     causes = "\n".join(f"- {line.strip(' -')}" if line.startswith(" ") else f"\n{line}\n" for line in _causes(report))
     return "\n\n".join(part for part in [*parts, causes.strip("\n"), "\n".join(summary(report))] if part) + "\n"
 
@@ -49,6 +51,10 @@ def as_json(report: Report) -> dict[str, Any]:
     """All comparisons, numbers as numbers: percentages, differences and tolerances in points."""
     return {
         "tolerances": {source: float(points) for source, points in TOLERANCES.items()},
+        "measured_tolerances": {
+            table: {benchmark: {"points": float(each.points), "of": str(each)} for benchmark, each in found.items()}
+            for table, found in report.spreads.items()
+        },
         "check_beyond": float(CHECK),
         "holds": report.holds,
         "counts": {verdict: count for verdict, count in _counts(report.comparisons).items() if count},
@@ -69,6 +75,11 @@ def summary(report: Report) -> list[str]:
         others = report.others.get(name, ())
         left = f"; {plural(len(others), 'row')} of others' models left out: {', '.join(others)}" if others else ""
         lines.append(f"{name}: {plural(len(cells), 'value')}: {', '.join(words)}{left}")
+    lines += [
+        f"{name}: released weights may differ by {each.points} points on {benchmark}, for {each}."
+        for name, found in report.spreads.items()
+        for benchmark, each in found.items()
+    ]
     lines.append(
         f"A value holds within ±{TOLERANCES['released']} points of a released checkpoint and ±{TOLERANCES['trained']} "
         "of a network trained again, and where the reported value lies in the 95 % prediction interval of one further "
@@ -88,27 +99,35 @@ def _counts(comparisons: Sequence[ValueComparison]) -> dict[Closeness, int]:
     return {verdict: found[verdict] for verdict in get_args(Closeness)}
 
 
+def _heads(comparisons: Sequence[ValueComparison]) -> tuple[str, ...]:
+    """Headings of one table: the paper's values are published ones where not all are the authors'."""
+    others = any(each.publisher for each in comparisons)
+    return tuple("Published" if others and head == "Paper" else head for head in HEADS)
+
+
 def _rows(comparisons: Sequence[ValueComparison]) -> Iterator[tuple[str, ...]]:
     """Printed rows of one table; a row of it with nothing reproduced takes one."""
     for name, group in groupby(comparisons, key=lambda each: each.row):
         cells = list(group)
         if all(each.reproduced is None for each in cells):
             # The paper has values here, which "--" would deny.
-            yield (name, f"all {len(cells)}", "", MISSING, "", "", "", "", cells[0].verdict)
+            sources = ", ".join(dict.fromkeys(each.publisher.name for each in cells if each.publisher))
+            yield (name, f"all {len(cells)}", sources, MISSING, "", "", "", "", cells[0].verdict)
             continue
         for number, each in enumerate(cells):
             yield (name if number == 0 else "", *_cells(each))
 
 
 def _cells(each: ValueComparison) -> tuple[str, ...]:
+    reported = f"{each.publisher.name} {each.reported}" if each.publisher else each.reported
     if each.reproduced is None:
-        return (each.heading, each.reported, MISSING, "", "", "", "", each.verdict)
+        return (each.heading, reported, MISSING, "", "", "", "", each.verdict)
     spread = f" ± {each.sd}" if each.sd else ""
     seeds = "released" if each.source == "released" else str(each.seeds)
     gap = (each.difference or "").replace("-", "−")
     further = f"[{', '.join(each.further)}]" if each.further else ""
     value = each.reproduced + spread
-    return (each.heading, each.reported, value, seeds, further, gap, f"±{each.tolerance}", each.verdict)
+    return (each.heading, reported, value, seeds, further, gap, f"±{each.tolerance}", each.verdict)
 
 
 def _causes(report: Report) -> Iterator[str]:
@@ -130,6 +149,7 @@ def _entry(each: ValueComparison) -> dict[str, Any]:
     return {
         "cell": f"{each.table}/{each.row}/{each.column}",
         "reported": number(each.reported),
+        "published_by": str(each.publisher) if each.publisher else None,
         "reproduced": number(each.reproduced),
         "sd": number(each.sd),
         "further_seed": [number(end) for end in each.further] if each.further else None,

@@ -10,6 +10,7 @@ from itertools import pairwise
 
 from aroface.reporting.claims.claims import Claims, DifferenceClaim
 from aroface.reporting.claims.compare import heading
+from aroface.reporting.claims.literature import LiteratureRow
 from aroface.reporting.tables.spec import Column, RowSpec, Spec, address
 
 LADDERS = ("rank", "tar_at_far_1e-", "tar_strict_at_far_1e-")
@@ -42,6 +43,7 @@ def lint(specs: Iterable[Spec], claims: Claims | None = None) -> tuple[LintFindi
     """
     found = [finding for spec in specs for rule in SPEC_RULES for finding in rule(spec)]
     if claims is not None:
+        found += [finding for rule in LITERATURE_RULES for finding in rule(claims)]
         differences = [claim for claim in claims.claims if isinstance(claim, DifferenceClaim) and claim.claimed]
         found += [finding for claim in differences for rule in CLAIM_RULES for finding in rule(claims, claim)]
     return tuple(found)
@@ -150,6 +152,72 @@ def weak_baseline(claims: Claims, claim: DifferenceClaim) -> Iterator[LintFindin
                 yield LintFinding("baseline", claim.id, text)
 
 
+def weak_baseline_of_all(claims: Claims, claim: DifferenceClaim) -> Iterator[LintFinding]:
+    """A method that the literature has on the same training set is better than any that the table has beside ours."""
+    spec = claims.specs[claim.table]
+    for pair in claim.pairs:
+        rows = [row for row in claims.literature.rows if (row.table, _block(row.row)) == (spec.name, _block(pair.of))]
+        others = [row for row in _rows(spec) if _block(row.key) == _block(pair.of) and not row.ours]
+        for column in map(spec.column, claim.columns):
+            values = [(row, digits) for row in rows if (digits := row.values.get(column.id))]
+            printed = [digits for row in others if (digits := row.reported.get(column.id))]
+            ours = claims.row(claim.table, pair.of).reported.get(column.id)
+            if not values or not ours:
+                continue
+            row, best = max(values, key=lambda value: _better(column, value[1]))
+            if all(_better(column, best) > _better(column, digits) for digits in printed):
+                gain = f"{Decimal(ours) - Decimal(best):+}".replace("-", "−")
+                text = f"against {row.row}, which has {best} ({row.source.name}), it is {gain}"
+                yield LintFinding("baseline", claim.id, text)
+
+
+def left_out(claims: Claims) -> Iterator[LintFinding]:
+    """The literature has a row that the table leaves out and that is better than the authors' on its training set."""
+    for row in claims.literature.rows:
+        spec = claims.specs[row.table]
+        if any(each.key == row.row for each in _rows(spec)):
+            continue
+        for ours in (each for each in _rows(spec) if each.ours and _block(each.key) == _block(row.row)):
+            cells = [(spec.column(name), theirs, ours.reported.get(name)) for name, theirs in row.values.items()]
+            both = [(column, theirs, digits) for column, theirs, digits in cells if digits]
+            better = [cell for cell in both if _better(cell[0], cell[1]) > _better(cell[0], cell[2])]
+            if better:
+                column, theirs, digits = better[0]
+                text = (
+                    f"not in the table, and better than {ours.key} in {len(better)} of {len(both)} columns: "
+                    f"{theirs} against {digits} in {heading(column)} ({row.source.name})"
+                )
+                yield _finding("left out", spec, row.row, text)
+
+
+def rerun_is_published(claims: Claims) -> Iterator[LintFinding]:
+    """A row that is marked as run again has the published values to the digit."""
+    for row, printed in _in_both(claims):
+        values = [printed.reported.get(name) for name in row.values]
+        if printed.rerun and values == [*row.values.values()]:
+            text = (
+                f"marked as run again, and {'/'.join(row.values.values())} is what {row.source.name} has to the digit"
+            )
+            yield _finding("rerun", claims.specs[row.table], row.row, text)
+
+
+def other_values(claims: Claims) -> Iterator[LintFinding]:
+    """A value of another method is not the one that the literature has."""
+    for row, printed in _in_both(claims):
+        spec = claims.specs[row.table]
+        pairs = [(spec.column(name), printed.reported.get(name), theirs) for name, theirs in row.values.items()]
+        other = [(column, here, there) for column, here, there in pairs if here and Decimal(here) != Decimal(there)]
+        if other and not printed.ours:
+            values = "; ".join(f"{here}, there {there}, in {heading(column)}" for column, here, there in other)
+            yield _finding("sources", spec, row.row, f"other values than {row.source.name} has: {values}")
+
+
+def remarks(claims: Claims) -> Iterator[LintFinding]:
+    """Facts on a row that follow from no values."""
+    for each in claims.literature.remarks:
+        yield _finding("remark", claims.specs[each.table], each.row, f"{each.text} ({each.source.name})")
+
+
 def largest_of_several(claims: Claims, claim: DifferenceClaim) -> Iterator[LintFinding]:
     """The gain that is claimed is the largest of the comparable ones of its table."""
     spec = claims.specs[claim.table]
@@ -174,8 +242,27 @@ SPEC_RULES: Sequence[Callable[[Spec], Iterator[LintFinding]]] = (
 CLAIM_RULES: Sequence[Callable[[Claims, DifferenceClaim], Iterator[LintFinding]]] = (
     points_as_percent,
     weak_baseline,
+    weak_baseline_of_all,
     largest_of_several,
 )
+
+LITERATURE_RULES: Sequence[Callable[[Claims], Iterator[LintFinding]]] = (
+    left_out,
+    rerun_is_published,
+    other_values,
+    remarks,
+)
+
+
+def _block(key: str) -> str:
+    """Address of a row without its method: rows of one training set have it in common."""
+    return key.partition("@")[2]
+
+
+def _in_both(claims: Claims) -> Iterator[tuple[LiteratureRow, RowSpec]]:
+    """The rows of the literature that the authors' tables have, too, with those."""
+    for row in claims.literature.rows:
+        yield from ((row, each) for each in _rows(claims.specs[row.table]) if each.key == row.row)
 
 
 def _finding(rule: str, spec: Spec, row: str, text: str, explained: Iterable[str] = ()) -> LintFinding:

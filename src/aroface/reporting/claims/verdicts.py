@@ -272,12 +272,14 @@ def _compared(
         for each in (pair.of, pair.minus)
     )
     check_columns([of, minus])
-    fixed = claims.row(claim.table, pair.minus).reported.get(column.id) if owners[pair.minus] is None else None
+    fixed = claims.row(claim.table, pair.minus).known(column.id) if owners[pair.minus] is None else None
     sides = ((pair.of, of), (pair.minus, minus))
     missing = [key for key, side in sides if not side.values and not (fixed and key == pair.minus)]
     if fixed is not None and of.values:
-        remark = f"against the reported {fixed}, one run"
-        return _Comparison(what, against_reported(of.sample, float(Decimal(fixed) / 100)), remark, column.decimals)
+        digits = fixed if isinstance(fixed, str) else fixed.digits
+        whose = f"the reported {fixed}" if isinstance(fixed, str) else f"{digits} by {fixed.source.name}"
+        remark = f"against {whose}, one run"
+        return _Comparison(what, against_reported(of.sample, float(Decimal(digits) / 100)), remark, column.decimals)
     if missing:
         return _Comparison(what, remark=f"no result of {missing[0]}" if len(missing) == 1 else "no result")
     sample = difference(of.sample, minus.sample)

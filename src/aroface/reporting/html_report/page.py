@@ -218,7 +218,7 @@ def _attempt(make: Callable[[], Result]) -> Result | str:
 
 
 def _comparison(material: Material) -> dict[str, Any]:
-    report = compare([spec for spec in material.specs if spec.source], material.records, **material.selection)
+    report = compare([spec for spec in material.specs if spec.compares], material.records, **material.selection)
     made = [each for each in report.comparisons if each.reproduced is not None]
     return {
         "tables": [

@@ -98,7 +98,7 @@ def _view(
 ) -> TableView:
     table = lines(spec, trace.records, experiments, labels)
     planned = [line for line in table if line.experiment in experiments]
-    mode: Mode = "delta" if planned or spec.source is None else "reported"
+    mode: Mode = "reported" if not planned and spec.rows is not None and spec.compares else "delta"
     said = None if mode == "reported" else note
     grid = build(spec, trace.records, mode, experiments=experiments, labels=labels, caption_note=said)
     cells = {cell_anchor(spec.name, each.row, each.column): each for each in explain_table(spec, table, trace)}

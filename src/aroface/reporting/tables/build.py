@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from decimal import Decimal
 
@@ -14,8 +14,9 @@ from aroface.reporting.statistics.samples import difference
 from aroface.reporting.tables.caption import caption
 from aroface.reporting.tables.cells import CellValues, Line, check_columns, lines, measure
 from aroface.reporting.tables.emphasis import Mark, mark_best
-from aroface.reporting.tables.grid import HEADINGS, Cell, Grid, GridRow, Leaf, Mode, Part
+from aroface.reporting.tables.grid import Cell, Grid, GridRow, Leaf, Mode, Part, heading_of
 from aroface.reporting.tables.seed_notes import header, notes, seeds_of
+from aroface.reporting.tables.sources import Source, marks
 from aroface.reporting.tables.spec import EMPTY, Column, Layout, RowSpec, Seeds, Spec
 
 PARTS: dict[Mode, tuple[Part, ...]] = {
@@ -40,7 +41,7 @@ def build(
     Args:
         spec: Table.
         records: All records that count.
-        mode: Values to print; a column for which the authors reported nothing has only reproduced values in the modes
+        mode: Values to print; a column for which nobody reported anything has only reproduced values in the modes
             ``both`` and ``delta``.
         experiments: Experiments of the configuration; None takes those that have records.
         labels: Printed names of methods and data sets.
@@ -49,6 +50,8 @@ def build(
     Raises:
         InputError: Records that are ambiguous, not comparable, or without the metric; see ``measure`` and ``records``.
     """
+    if mode == "reported" and experiments is None and spec.published:
+        experiments = [RecordedExperiment(**each.experiment) for each in spec.published]
     table = lines(spec, records, experiments, labels)
     leaves = _leaves(spec, mode, table)
     measured: dict[tuple[str, str], CellValues] = {}
@@ -62,8 +65,10 @@ def build(
         check_columns(measured.values())
     ids = {line.row.id: line.row.key for line in table if line.row.id}
     judge = _interval_of(measured.values())
+    marked = {} if mode == "reproduced" else marks(_sources(spec, table))
     cells = [
-        [_cell(line.row, leaf, measured, ids, spec.seeds, spec.layout, judge) for leaf in leaves] for line in table
+        [_cell(line.row, leaf, measured, ids, spec.seeds, spec.layout, judge, marked) for leaf in leaves]
+        for line in table
     ]
     blocks = [spec.block_by and line.row.headers[spec.block_by] for line in table]
     rows = [
@@ -85,7 +90,14 @@ def build(
         footnote=spec.rerun_footnote if starred else None,
         layout=_tight(spec.layout) if beside else spec.layout,
         notes=() if mode == "reported" else notes(spec, table, rows, measured, judge),
+        sources={mark: source for source, mark in marked.items()},
     )
+
+
+def _sources(spec: Spec, table: Sequence[Line]) -> Iterator[Source]:
+    """The sources of values that are not the authors', in the order of rows and columns."""
+    for line in table:
+        yield from (value.source for column in spec.columns if (value := line.row.published.get(column.id)))
 
 
 def _interval_of(measured: Iterable[CellValues]) -> Judge:
@@ -107,14 +119,15 @@ def _tight(layout: Layout) -> Layout:
 
 
 def _leaves(spec: Spec, mode: Mode, table: Sequence[Line]) -> tuple[Leaf, ...]:
-    reported = {name for line in table for name in line.row.reported}
+    reported = {name for line in table for name in (*line.row.reported, *line.row.published)}
+    published = any(line.row.published for line in table)
     found: list[tuple[Column, Part]] = []
     for column in spec.columns:
         parts = PARTS[mode] if mode == "reported" or column.id in reported else ("reproduced",)
         found += [(column, part) for part in parts]
     several = len({part for _, part in found}) > 1
     return tuple(
-        Leaf(column, part, (column.group or "", column.label, HEADINGS[part] if several else ""))
+        Leaf(column, part, (column.group or "", column.label, heading_of(part, published) if several else ""))
         for column, part in found
     )
 
@@ -127,12 +140,13 @@ def _cell(
     seeds: Seeds,
     layout: Layout,
     judge: Judge,
+    marked: Mapping[Source, str],
 ) -> Cell:
     column = leaf.column
     if row.difference:
         pair = [measured.get((ids[name], column.id)) for name in row.difference]
         return _compared(column, *pair, layout=layout, judge=judge) if leaf.part == "reproduced" else Cell()
-    reported = _reported(row, column)
+    reported = _reported(row, column, marked)
     if leaf.part == "reported":
         return reported
     measurement = measured.get((row.key, column.id))
@@ -146,11 +160,12 @@ def _cell(
     return Cell(rounded(gap, column.decimals, signed=True), seeds=reproduced.seeds)
 
 
-def _reported(row: RowSpec, column: Column) -> Cell:
-    digits = row.reported.get(column.id)
+def _reported(row: RowSpec, column: Column, marked: Mapping[Source, str]) -> Cell:
+    published = row.published.get(column.id)
+    digits = published.digits if published else row.reported.get(column.id)
     if digits is not None and column.reported_digits == "column":
         digits = rounded(Decimal(digits), column.decimals)
-    return Cell(digits)
+    return Cell(digits, mark=marked.get(published.source) if published else None)
 
 
 def _reproduced(column: Column, measurement: CellValues, seeds: Seeds) -> Cell:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from aroface.reporting.rounding import exact, rounded
 from aroface.reporting.statistics.multiplicity import SIGNIFICANT
-from aroface.reporting.tables.grid import MISSING, Cell, GridRow, Leaf, Mode
+from aroface.reporting.tables.grid import HEADINGS, MISSING, PUBLISHED, Cell, GridRow, Leaf, Mode
 from aroface.reporting.tables.spec import Seeds, Spec
 from aroface.reporting.text import one_line, over_seeds
 
@@ -16,6 +16,17 @@ CONFIDENCE_INTERVAL = {
     "Obuchowski and Rockette)",
 }
 """Meaning of the interval of a difference, by whether it speaks of other people, too."""
+
+
+AUTHORS = ("Values as reported by the authors", "values reported by the authors")
+OTHERS = (
+    "Published values, none of them the authors': letters name their sources",
+    "values of others, for the authors print none (letters name the sources)",
+)
+BOTH = (
+    "Values as reported by the authors, and those with a letter by others, which it names",
+    "values reported by the authors, and those with a letter by others, which it names",
+)
 
 
 def caption(
@@ -41,13 +52,15 @@ def caption(
     ours = [cell for leaf, cell in cells if leaf.part == "reproduced" and cell.number is not None]
     sentences = [spec.caption]
     if mode == "reported":
-        some = any(cell.number for _, cell in cells)
-        sentences.append("Values as reported by the authors." if some else "The authors' page reports no values.")
+        said = _whose(cells)
+        sentences.append(f"{said[0]}." if said else "The authors' page reports no values.")
     elif len({leaf.part for leaf in leaves}) > 1:
         over = _seeds(ours, spec.seeds) or "none yet"
-        sentences.append(f"Paper: values reported by the authors; reproduced: {over}.")
+        whose = _whose(cells) or AUTHORS
+        heading = PUBLISHED if whose is not AUTHORS else HEADINGS["reported"]
+        sentences.append(f"{heading.capitalize()}: {whose[1]}; reproduced: {over}.")
         if mode == "delta":
-            sentences.append("Δ: reproduced minus paper.")
+            sentences.append(f"Δ: reproduced minus {heading}.")
     elif ours:
         sentences.append(f"Reproduced values: {_seeds(ours, spec.seeds)}.")
     if spec.training_note is not None and mode != "reported":
@@ -69,6 +82,15 @@ def caption(
     return one_line(" ".join([*sentences, *([closing] if closing else [])]))
 
 
+def _whose(cells: Sequence[tuple[Leaf, Cell]]) -> tuple[str, str] | None:
+    """Whose the values of the paper's part are, as a sentence and after a colon; None where there are none."""
+    found = [cell for leaf, cell in cells if leaf.part == "reported" and cell.number]
+    others = [cell for cell in found if cell.mark]
+    if not others:
+        return AUTHORS if found else None
+    return OTHERS if len(others) == len(found) else BOTH
+
+
 def _bold(spec: Spec, cells: Sequence[tuple[Leaf, Cell]], faces: bool) -> list[str]:
     """Meaning of bold and underlined values, where there are any."""
     marked = {leaf.part for leaf, cell in cells if cell.emphasis}
@@ -77,7 +99,10 @@ def _bold(spec: Spec, cells: Sequence[tuple[Leaf, Cell]], faces: bool) -> list[s
         own = (
             "the authors' own" if spec.emphasis.rule == "as_paper" else "best, underlined: second best, by their digits"
         )
-        sentences.append(f"Bold values of the paper: {own}.")
+        if any(cell.mark for _, cell in cells):
+            sentences.append(f"Bold published values: {own}, whatever their source.")
+        else:
+            sentences.append(f"Bold values of the paper: {own}.")
     if "reproduced" in marked:
         whose = "Bold reproduced values" if "reported" in marked else "Bold"
         among = "block" if spec.emphasis.within == "block" and spec.block_by else "column"

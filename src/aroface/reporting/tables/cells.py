@@ -212,7 +212,9 @@ def _experiment_row(spec: Spec, experiment: RecordedExperiment, labels: Mapping[
     for header in spec.row_headers:
         if header.key not in texts:
             raise InputError(f"experiments have no {header.key}", file=spec.path, expected=", ".join(texts))
-    return RowSpec(headers={header.key: texts[header.key] for header in spec.row_headers})
+    described = {"method": experiment.method, "dataset": experiment.dataset, "arch": experiment.arch}
+    published = next((each.values for each in spec.published if each.experiment == described), EMPTY)
+    return RowSpec(headers={header.key: texts[header.key] for header in spec.row_headers}, published=published)
 
 
 def _by_block(spec: Spec, found: Sequence[Line]) -> tuple[Line, ...]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import groupby
 from typing import Literal
 
+from aroface.reporting.tables.sources import Source
 from aroface.reporting.tables.spec import Column, Layout
 
 Mode = Literal["reported", "reproduced", "both", "delta"]
@@ -15,6 +16,8 @@ Part = Literal["reported", "reproduced", "difference"]
 MISSING = "--"
 HEADINGS: dict[Part, str] = {"reported": "paper", "reproduced": "reproduced", "difference": "Δ"}
 """Headings of the parts of a column that has several."""
+PUBLISHED = "published"
+"""Heading instead of the paper's where values are not all the authors'."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class Cell:
         half: Half the width of that interval, where it is to be printed so.
         seeds: Number of seeds that it is the mean of; 0 for reported values.
         emphasis: Emphasis of the value.
+        mark: Mark of the source of a value that is not the authors'; None of any other value.
     """
 
     number: str | None = None
@@ -36,6 +40,7 @@ class Cell:
     half: str | None = None
     seeds: int = 0
     emphasis: Literal["bold", "underline"] | None = None
+    mark: str | None = None
 
     @property
     def around(self) -> str | None:
@@ -85,7 +90,7 @@ class GridRow:
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A table ready to be printed."""
+    """A table ready to be printed; ``sources`` has those of values that are not the authors', by their marks."""
 
     name: str
     label: str
@@ -96,6 +101,17 @@ class Grid:
     footnote: str | None
     layout: Layout
     notes: tuple[str, ...] = ()
+    sources: Mapping[str, Source] = field(default_factory=dict)
+
+
+def heading_of(part: Part, published: bool) -> str:
+    """Heading of a part of a column.
+
+    Args:
+        part: Part of a column.
+        published: True if values of the paper's part are not all the authors'.
+    """
+    return PUBLISHED if published and part == "reported" else HEADINGS[part]
 
 
 def heading_levels(grid: Grid) -> list[list[tuple[str, int]]]:
@@ -115,14 +131,14 @@ def stacked(grid: Grid) -> Grid:
     """The same table with the parts of a column below one another, where its layout says so and there are several.
 
     Each row becomes one line for each part, named in a further header. A row that nothing can reproduce has only the
-    authors' line; differences have one where there are any.
+    authors' line, one of which nothing is in print only the other; differences have one where there are any.
     """
-    parts = list(dict.fromkeys(leaf.part for leaf in grid.leaves))
+    parts = [part for part in HEADINGS if any(leaf.part == part for leaf in grid.leaves)]
     if grid.layout.parts == "beside" or len(parts) == 1:
         return grid
     columns = list(dict.fromkeys(leaf.column.id for leaf in grid.leaves))
     first = {column: next(leaf for leaf in grid.leaves if leaf.column.id == column) for column in columns}
-    leaves = tuple(replace(leaf, path=(*leaf.path[:-1], "")) for leaf in first.values())
+    leaves = tuple(replace(leaf, part=parts[0], path=(*leaf.path[:-1], "")) for leaf in first.values())
     rows = tuple(line for row in grid.rows for line in _stacked_row(grid, row, parts, columns))
     return replace(grid, row_headers=(*grid.row_headers, ""), leaves=leaves, rows=rows)
 
@@ -134,10 +150,11 @@ def _stacked_row(grid: Grid, row: GridRow, parts: list[Part], columns: list[str]
         found = {leaf.column.id: cell for leaf, cell in zip(grid.leaves, row.cells, strict=True) if leaf.part == part}
         cells = tuple(found.get(column, Cell()) for column in columns)
         empty = all(cell.number is None for cell in cells)
-        if empty and (part == "difference" or (part == "reproduced" and not row.runs)):
+        if empty and (part == "difference" or (part == "reproduced") != row.runs):
             continue
         headers = row.headers if first else blank
-        line = replace(row, headers=(*headers, HEADINGS[part]), full_headers=(*row.full_headers, part), cells=cells)
+        heading = heading_of(part, bool(grid.sources))
+        line = replace(row, headers=(*headers, heading), full_headers=(*row.full_headers, part), cells=cells)
         if first:
             yield replace(line, gap=not row.rule and row is not grid.rows[0])
         else:

@@ -7,6 +7,7 @@ from html import escape
 
 from aroface.reporting.tables.grid import Cell, Grid, GridRow, heading_levels, stacked
 from aroface.reporting.tables.plain import STAR, digits, spread
+from aroface.reporting.tables.sources import Source
 
 NEWLINE = "\n"
 STYLE = """\
@@ -50,9 +51,15 @@ def table(grid: Grid, anchor: str, *, caption: bool = False, link: Callable[[str
 
 
 def remarks(grid: Grid) -> list[str]:
-    """Notes below the table, in HTML, with the footnote of its star."""
+    """Notes below the table, in HTML, with the sources of values that are not the authors' and its star's footnote."""
     footnote = [f"{STAR} {escape(grid.footnote)}"] if grid.footnote else []
-    return [*map(escape, grid.notes), *footnote]
+    sources = [f"<sup>{escape(mark)}</sup> {_source(source)}" for mark, source in grid.sources.items()]
+    return [*map(escape, grid.notes), *sources, *footnote]
+
+
+def _source(source: Source) -> str:
+    link = [f'<a href="{escape(source.url)}">{escape(source.url)}</a>'] if source.url else []
+    return ", ".join([*map(escape, source.parts), *link]) + escape(source.remark)
 
 
 def _table(grid: Grid, anchor: str, caption: bool, link: Callable[[str, str], str] | None) -> Iterator[str]:
@@ -102,5 +109,7 @@ def _cell(cell: Cell, goal: str | None) -> str:
         text = f"<{tag}>{text}</{tag}>"
     if goal is not None:
         text = f'<a href="{escape(goal)}">{text}</a>'
+    if cell.mark:
+        text += f"<sup>{escape(cell.mark)}</sup>"
     around = escape(spread(cell))
     return f"{text}<small>{around}</small>" if around else text

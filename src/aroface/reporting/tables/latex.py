@@ -226,11 +226,14 @@ def _column(cells: Sequence[Cell], anchor: str, below: bool) -> list[str]:
         if cell.emphasis:
             text = rf"\{'textbf' if cell.emphasis == 'bold' else 'underline'}{{{text}}}"
         text = rf"\arocell{{{anchor}}}{{{text}}}"
+        mark = rf"\aromark{{{cell.mark}}}" if cell.mark else ""
         fill = "0" * (whole - len(cell.number.lstrip("+-").partition(".")[0]))
         if fill and not cell.number.startswith(("+", "-")):
             text = rf"\phantom{{{fill}}}{text}"
         if missing := "0" * (digits - _decimals(cell.number)):
-            text += rf"\phantom{{{missing if digits > len(missing) else '.' + missing}}}"
+            text += rf"{mark}\phantom{{{missing if digits > len(missing) else '.' + missing}}}"
+        else:
+            text += mark
         if cell.interval and not cell.half and not below:
             text += rf"\arointerval{{{_signed(cell.interval[0])}}}{{{_signed(cell.interval[1])}}}"
         elif widest:

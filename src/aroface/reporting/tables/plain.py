@@ -14,6 +14,7 @@ from aroface.reporting.text import markdown_row, markdown_text, print_wide
 
 STAR = "★"
 STYLES = {"bold": "bold", "underline": "underline", None: ""}
+EXTRAS = ("source", "sd", "low", "high", "seeds")
 SUFFIXES = {"reported": "reported", "reproduced": "mean", "difference": "delta"}
 
 
@@ -29,6 +30,7 @@ def markdown(grid: Grid) -> str:
     table = [markdown_row([markdown_text(head) for head in heads]), markdown_row(rules), *map(markdown_row, body)]
     parts = [markdown_text(grid.caption), "\n".join(table)]
     parts += [markdown_text(note) for note in grid.notes]
+    parts += [f"<sup>{mark}</sup> {markdown_text(str(source))}" for mark, source in grid.sources.items()]
     if grid.footnote:
         parts.append(f"{STAR} {markdown_text(grid.footnote)}")
     return "\n\n".join(parts) + "\n"
@@ -38,19 +40,21 @@ def csv_text(grid: Grid) -> str:
     """The table as CSV for other programs: percentages as printed, an empty field for a missing value.
 
     A reproduced value has its standard deviation and number of seeds in fields of their own, a difference the ends of
-    its interval.
+    its interval, a value that is not the authors' the key of its source.
     """
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     extras = {
-        j: [name for name in ("sd", "low", "high", "seeds") if any(_extra(row.cells[j], name) for row in grid.rows)]
+        j: [name for name in EXTRAS if any(_extra(grid, row.cells[j], name) for row in grid.rows)]
         for j in range(len(grid.leaves))
     }
     names = [f"{leaf.column.id}_{SUFFIXES[leaf.part]}" for leaf in grid.leaves]
     head = [[names[j], *(f"{leaf.column.id}_{extra}" for extra in extras[j])] for j, leaf in enumerate(grid.leaves)]
     writer.writerow([*grid.row_headers, *(name for group in head for name in group)])
     for row in grid.rows:
-        values = [[cell.number, *(_extra(cell, extra) for extra in extras[j])] for j, cell in enumerate(row.cells)]
+        values = [
+            [cell.number, *(_extra(grid, cell, extra) for extra in extras[j])] for j, cell in enumerate(row.cells)
+        ]
         writer.writerow([*row.full_headers, *(value for group in values for value in group)])
     return buffer.getvalue()
 
@@ -72,7 +76,8 @@ def terminal(grid: Grid, *, color: bool | None = None, width: int | None = None)
         table.add_column(Text(head), justify="right" if j >= len(grid.row_headers) else "left")
     for i, cells in enumerate(body):
         table.add_row(*cells, end_section=i + 1 < len(body) and grid.rows[i + 1].rule)
-    below_it = [*grid.notes, *([f"{STAR} {grid.footnote}"] if grid.footnote else [])]
+    below_it = [*grid.notes, *(f"[{mark}] {source}" for mark, source in grid.sources.items())]
+    below_it += [f"{STAR} {grid.footnote}"] if grid.footnote else []
     return print_wide([Text(grid.caption), table, *map(Text, below_it)], color=color, width=width)
 
 
@@ -101,7 +106,9 @@ def spread(cell: Cell) -> str:
     return ""
 
 
-def _extra(cell: Cell, name: str) -> str:
+def _extra(grid: Grid, cell: Cell, name: str) -> str:
+    if name == "source":
+        return grid.sources[cell.mark].key if cell.mark else ""
     if name == "sd":
         return cell.sd or ""
     if name == "seeds":
@@ -118,7 +125,7 @@ def _markdown_cell(cell: Cell) -> str:
     text = digits(cell)
     if cell.emphasis:
         text = f"**{text}**" if cell.emphasis == "bold" else f"<u>{text}</u>"
-    return text + spread(cell)
+    return text + (f"<sup>{cell.mark}</sup>" if cell.mark else "") + spread(cell)
 
 
 def _terminal_headers(row: GridRow) -> list[Text]:
@@ -128,4 +135,7 @@ def _terminal_headers(row: GridRow) -> list[Text]:
 
 def _terminal_cell(cell: Cell, below: bool) -> Text:
     around = spread(cell)
-    return Text.assemble((digits(cell), STYLES[cell.emphasis]), f"\n{around.strip()}" if below and around else around)
+    mark = f" [{cell.mark}]" if cell.mark else ""
+    return Text.assemble(
+        (digits(cell), STYLES[cell.emphasis]), mark, f"\n{around.strip()}" if below and around else around
+    )

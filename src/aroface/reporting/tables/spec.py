@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from aroface.errors import InputError
 from aroface.reporting.records import variant
+from aroface.reporting.tables.sources import Published, Source, read_sources
 from aroface.schemas import read_yaml, validate
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -105,6 +106,7 @@ class RowSpec:
         quality: Quality of the probes, for columns that show a point of a sweep.
         difference: Ids of two rows, the second to be subtracted from the first.
         reported: Column id to the authors' digits, None for their dash.
+        published: Column id to a value that others published, with its source.
         ours: Printed bold by the authors.
         rerun: Printed with a star by the authors.
         as_printed: Headers that the authors print otherwise, with a ``reason``.
@@ -117,6 +119,7 @@ class RowSpec:
     quality: str | None = None
     difference: tuple[str, str] | None = None
     reported: Mapping[str, str | None] = field(default_factory=dict)
+    published: Mapping[str, Published] = field(default_factory=dict)
     ours: bool = False
     rerun: bool = False
     as_printed: Mapping[str, str] = field(default_factory=dict)
@@ -130,6 +133,10 @@ class RowSpec:
     def experiments(self) -> tuple[Mapping[str, str], ...]:
         """The experiments whose records may fill the row, the preferred one first."""
         return tuple(each for each in (self.experiment, self.also) if each is not None)
+
+    def known(self, column: str) -> Published | str | None:
+        """The value of a column in print: the authors' digits, or those of others with their source."""
+        return self.published.get(column) or self.reported.get(column)
 
     @property
     def printed_key(self) -> str:
@@ -173,8 +180,32 @@ class Seeds:
 
 
 @dataclass(frozen=True, slots=True)
+class PublishedRow:
+    """Values of others for the row of an experiment, in a table that has one for every experiment."""
+
+    experiment: Mapping[str, str]
+    values: Mapping[str, Published]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One file of weights that several evaluated.
+
+    Attributes:
+        weights: Description of the weights.
+        values: Column id to the value that each of them published.
+    """
+
+    weights: str
+    values: Mapping[str, tuple[Published, ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class Spec:
-    """A table; ``rows`` is None where every experiment gets one."""
+    """A table; ``rows`` is None where every experiment gets one.
+
+    ``published`` are values of others for such rows, ``evaluations`` those of the same weights by several.
+    """
 
     path: Path
     name: str
@@ -191,6 +222,13 @@ class Spec:
     emphasis: Emphasis = Emphasis()
     layout: Layout = Layout()
     seeds: Seeds = Seeds()
+    published: tuple[PublishedRow, ...] = ()
+    evaluations: tuple[Evaluation, ...] = ()
+
+    @property
+    def compares(self) -> bool:
+        """True if it has values in print, the authors' or others', that reproduced ones can be compared with."""
+        return self.source is not None or bool(self.published) or any(row.published for row in self.rows or ())
 
     def column(self, name: str) -> Column:
         """The column with this id."""
@@ -208,6 +246,7 @@ def read_spec(path: str | PathLike[str]) -> Spec:
     validate(content, "table", file=path)
     headers = tuple(RowHeader(**header) for header in content["row_headers"])
     listed = content["rows"]
+    sources = read_sources(content.get("sources", EMPTY))
     spec = Spec(
         path=path,
         name=content["name"],
@@ -215,7 +254,7 @@ def read_spec(path: str | PathLike[str]) -> Spec:
         label=content["label"],
         row_headers=headers,
         columns=tuple(map(_column, content["columns"])),
-        rows=None if listed == "experiments" else tuple(_row(each, headers, path) for each in listed),
+        rows=None if listed == "experiments" else tuple(_row(each, headers, sources, path) for each in listed),
         note=content.get("note"),
         training_note=content.get("training_note"),
         source=Citation(**content["source"]) if "source" in content else None,
@@ -224,6 +263,8 @@ def read_spec(path: str | PathLike[str]) -> Spec:
         emphasis=Emphasis(**content.get("emphasis", EMPTY)),
         layout=Layout(**content.get("layout", EMPTY)),
         seeds=Seeds(**content.get("seeds", EMPTY)),
+        published=tuple(_published_row(each, sources, path) for each in content.get("published", ())),
+        evaluations=tuple(_evaluation(each, sources, path) for each in content.get("evaluations", ())),
     )
     _check(spec)
     return spec
@@ -234,7 +275,9 @@ def _column(content: Mapping[str, Any]) -> Column:
     return Column(**{**content, "at": at, "average_of": tuple(content.get("average_of", ()))})
 
 
-def _row(content: Mapping[str, Any], headers: tuple[RowHeader, ...], path: Path) -> RowSpec:
+def _row(
+    content: Mapping[str, Any], headers: tuple[RowHeader, ...], sources: Mapping[str, Source], path: Path
+) -> RowSpec:
     keys = [header.key for header in headers]
     missing = [key for key in keys if key not in content]
     if missing:
@@ -248,10 +291,47 @@ def _row(content: Mapping[str, Any], headers: tuple[RowHeader, ...], path: Path)
         quality=content.get("quality"),
         difference=(difference["of"], difference["minus"]) if difference else None,
         reported=content.get("reported", EMPTY),
+        published=_published(content.get("published", EMPTY), sources, path, "@".join(content[key] for key in keys)),
         ours=content.get("ours", False),
         rerun=content.get("rerun", False),
         as_printed=content.get("as_printed", EMPTY),
     )
+
+
+def _published(
+    content: Mapping[str, Mapping[str, str]], sources: Mapping[str, Source], path: Path, where: str
+) -> dict[str, Published]:
+    """Values by column, each with its source, from digits by source and column."""
+    found: dict[str, Published] = {}
+    for column, value in _by_source(content, sources, path, where):
+        if column in found:
+            expected = f"one source; {found[column].source.key} has it, too"
+            raise InputError(f"{column} of {value.source.key}", file=path, where=where, expected=expected)
+        found[column] = value
+    return found
+
+
+def _by_source(
+    content: Mapping[str, Mapping[str, str]], sources: Mapping[str, Source], path: Path, where: str
+) -> Iterator[tuple[str, Published]]:
+    for key, values in content.items():
+        if key not in sources:
+            expected = f"one of sources: {', '.join(sources)}" if sources else "sources that declare it"
+            raise InputError(f"no source {key!r}", file=path, where=where, expected=expected)
+        yield from ((column, Published(digits, sources[key])) for column, digits in values.items())
+
+
+def _published_row(content: Mapping[str, Any], sources: Mapping[str, Source], path: Path) -> PublishedRow:
+    experiment = _experiment(content["experiment"])
+    assert experiment is not None, "the schema asks for it"
+    return PublishedRow(experiment, _published(content["values"], sources, path, " ".join(experiment.values())))
+
+
+def _evaluation(content: Mapping[str, Any], sources: Mapping[str, Source], path: Path) -> Evaluation:
+    values: dict[str, tuple[Published, ...]] = {}
+    for column, value in _by_source(content["values"], sources, path, content["weights"]):
+        values[column] = (*values.get(column, ()), value)
+    return Evaluation(content["weights"], values)
 
 
 def _experiment(content: Mapping[str, str] | None) -> Mapping[str, str] | None:
@@ -274,16 +354,34 @@ def _check(spec: Spec) -> None:
     for column in spec.columns:
         _check_known(spec, f"column {column.id} averages", column.average_of, measured)
     _check_qualities(spec)
+    _check_published(spec, columns)
     for row in rows:
         _check_known(spec, f"row {row.key} reports column", row.reported, columns)
+        _check_known(spec, f"row {row.key} publishes column", row.published, columns)
         _check_known(spec, f"row {row.key} compares row", row.difference or (), ids)
         if row.also and not {"dataset", "arch"} <= {*(row.experiment or ())}:
             expected = "data set and backbone of the experiment, which tell it from the other"
             raise InputError("also beside a part of an experiment", file=spec.path, where=row.key, expected=expected)
+        if both := {*row.reported} & {*row.published}:
+            expected = "the authors' value or that of others"
+            raise InputError(
+                f"{min(both)} in reported and in published", file=spec.path, where=row.key, expected=expected
+            )
         if row.reported and spec.source is None:
             raise InputError("reported values without a source", file=spec.path, where=row.key, expected="source")
         if row.rerun and spec.rerun_footnote is None:
             raise InputError("a star without a footnote", file=spec.path, where=row.key, expected="footnotes.rerun")
+
+
+def _check_published(spec: Spec, columns: list[str]) -> None:
+    """Values for tables of all experiments, and evaluations, are of columns that are there."""
+    if spec.published and spec.rows is not None:
+        remedy = "give them to the rows"
+        raise InputError("published values beside rows", file=spec.path, where="published", remedy=remedy)
+    for each in spec.published:
+        _check_known(spec, f"published row of {each.experiment['method']} has column", each.values, columns)
+    for evaluation in spec.evaluations:
+        _check_known(spec, f"evaluation of {evaluation.weights} has column", evaluation.values, columns)
 
 
 def _check_qualities(spec: Spec) -> None:

@@ -14,7 +14,7 @@ from aroface.reporting.statistics.decisions import (
     seeds_that_decide,
     smallest_effect,
 )
-from aroface.reporting.statistics.intervals import on_faces_like_these, on_this_benchmark
+from aroface.reporting.statistics.intervals import SeedInterval, on_faces_like_these, on_this_benchmark
 from aroface.reporting.statistics.samples import Sample, against_reported
 
 
@@ -121,9 +121,14 @@ def test_what_no_number_of_seeds_decides_says_why():
 
 def test_an_effect_of_the_smallest_size_is_seen_in_four_of_five_cases():
     rng = np.random.default_rng(0)
-    effect = float(smallest_effect(on_this_benchmark(cell(-1.0, -1.0, 0.0, 1.0, 1.0))))  # sd 1
-    seen = Counter(
-        judge_cells([cell(*map(float, effect + rng.standard_normal(5)))], Decimal(0)).verdict for _ in range(800)
-    )
-    assert seen["confirmed"] / 800 == pytest.approx(0.8, abs=0.06)
+
+    def verdict(count: int) -> str:
+        told, found = rng.standard_normal((2, count))
+        effect = float(smallest_effect(on_this_benchmark(cell(*map(float, told)))))
+        return judge_cells([cell(*map(float, effect + found))], Decimal(0)).verdict
+
+    for count in (3, 5):
+        assert Counter(verdict(count) for _ in range(800))["confirmed"] / 800 == pytest.approx(0.8, abs=0.06)
+    known = SeedInterval(Decimal(0), Decimal(1), math.inf, 5, "faces like these")
+    assert float(smallest_effect(known)) == pytest.approx(1.96 + 0.8416, abs=1e-3)
     assert smallest_effect(on_this_benchmark(cell(1.0))) is None

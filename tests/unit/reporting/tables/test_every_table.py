@@ -83,6 +83,13 @@ def rows_of(spec: Mapping[str, Any], records: Path) -> list[dict[str, Any]]:
     return [{"experiment": {"method": method}} for method in sorted(found)]
 
 
+def in_print(row: Mapping[str, Any]) -> dict[str, tuple[str | None, str | None]]:
+    """The row's values in print by column: digits, and the source of those that are not the authors'."""
+    others = row.get("published") or row.get("values") or {}
+    found = {name: (digits, source) for source, values in others.items() for name, digits in values.items()}
+    return found | {name: (digits, None) for name, digits in row.get("reported", {}).items()}
+
+
 def as_csv(path: Path, records: Path, mode: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(render_table(path, records, mode=mode, format="csv"))))
 
@@ -102,14 +109,16 @@ def test_every_cell_is_computed_rightly(table: tuple[Path, Path], mode: str):
     spec = yaml.safe_load(path.read_text())
     rows, printed = rows_of(spec, records), as_csv(path, records, mode)
     if mode == "reported" and spec["rows"] == "experiments":
-        rows = []  # the authors reported nothing of them
+        rows = spec.get("published", [])  # of the others nobody reported anything
     assert len(printed) == len(rows)
     by_id = {row.get("id"): row for row in rows}
-    reported_columns = {name for row in rows for name in row.get("reported", {})}
+    reported_columns = {name for row in rows for name in in_print(row)}
     for row, cells in zip(rows, printed, strict=True):
         for column in spec["columns"]:
             name, decimals = column["id"], column["decimals"]
-            reported = row.get("reported", {}).get(name)
+            reported, source = in_print(row).get(name, (None, None))
+            if mode != "reproduced":
+                assert cells.get(f"{name}_source", "") == (source or "")
             if mode == "reported" or (mode != "reproduced" and name in reported_columns):
                 assert cells[f"{name}_reported"] == (reported or "")
             if mode == "reported":

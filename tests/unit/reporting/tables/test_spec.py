@@ -24,6 +24,10 @@ GOOD = {
 }
 
 
+SOURCES = {"sources": {"b": {"title": "B"}, "c": {"title": "C"}}}
+EXPERIMENT = {"method": "a", "dataset": "d", "arch": "r"}
+
+
 def write(tmp_path: Path, content: dict) -> Path:
     path = tmp_path / "small.yaml"
     path.write_text(yaml.safe_dump(content))
@@ -75,6 +79,28 @@ def column(**change: object) -> dict:
         ({"block_by": "venue"}, "row header venue, which is not there; expected method"),
         ({"source": {"title": "a page", "url": "page"}}, "source.url"),
         ({"footnotes": {}}, "a star without a footnote"),
+        ({"sources": {"b": {}}}, "'title' is a required property"),
+        ({"sources": {"b": {"title": "B", "commit": "1234567"}}}, "'url' is a dependency of 'commit'"),
+        ({"sources": {"b": {"title": "B", "url": "https://b.org/}"}}}, "url"),
+        (row(published={"b": {"rank1": "67.6"}}), "no source 'b'; expected sources that declare it"),
+        ({**SOURCES, **row(published={"d": {"rank1": "67.6"}})}, "no source 'd'; expected one of sources: b, c"),
+        ({**SOURCES, **row(published={"b": {"rank2": "67.6"}})}, "row A publishes column rank2, which is not there"),
+        ({**SOURCES, **row(published={"b": {"rank1": 67.6}})}, "rows"),
+        ({**SOURCES, **row(published={"b": {"rank1": "1"}, "c": {"rank1": "2"}})}, "one source; b has it, too"),
+        (
+            {**SOURCES, **row(reported={"rank1": None}, published={"b": {"rank1": "1"}})},
+            "rank1 in reported and in published",
+        ),
+        ({**SOURCES, "published": [{"experiment": EXPERIMENT, "values": {"b": {"rank1": "1"}}}]}, "beside rows"),
+        (
+            {**SOURCES, "rows": "experiments", "published": [{"experiment": EXPERIMENT, "values": {"b": {"x": "1"}}}]},
+            "published row of a has column x, which is not there",
+        ),
+        (
+            {**SOURCES, "evaluations": [{"weights": "W", "values": {"b": {"x": "1"}, "c": {"x": "2"}}}]},
+            "evaluation of W has column x, which is not there",
+        ),
+        ({**SOURCES, "evaluations": [{"weights": "W", "values": {"b": {"rank1": "1"}}}]}, "evaluations"),
     ],
 )
 def test_a_bad_spec_is_one_clear_line(tmp_path: Path, change: dict, message: str):

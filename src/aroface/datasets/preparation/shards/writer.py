@@ -28,7 +28,7 @@ from aroface.faces.geometry import TEMPLATE_SIZE
 from aroface.files import read_json, write_json, writing
 from aroface.progress import track
 
-PROGRESS, LABELS = "progress.json", "labels.bin"
+PROGRESS, LABELS = "written.json", "labels.bin"
 _LOCK = ".lock"
 _CHUNK, _CHUNK_BYTES = 256, 64 << 20  # images that are decoded together, and their size
 _VERSION = 1  # to be raised when other records come out of the same shards
