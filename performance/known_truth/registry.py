@@ -275,6 +275,7 @@ PRINTED: Mapping[str, tuple[str, ...]] = {
     "evaluation.statistics.multiplicity.holm": (*_RECORDS, "ablation"),
     "reporting.robustness.findings.significant": ("robustness page",),
     "reporting.figures.curves.Curve": ("figure of alignment errors",),
+    "reporting.figures.paper_bars.Bar": ("figure of alignment errors",),
     "reporting.figures.landmarks.Point": ("figure of alignment errors",),
     "reporting.statistics.intervals.SeedInterval": ("seeds", "seeds and people"),
     "reporting.statistics.intervals.on_this_benchmark": ("seeds", "values with grain"),

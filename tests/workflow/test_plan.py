@@ -39,7 +39,7 @@ def test_the_whole_paper_is_planned_and_summed_up_once_at_the_end(project: Proje
         *("to do", "to train", "features", "time", "longest chain", "power"),
         *["missing"] * 14,
     ]
-    assert "jobs: 14 data sets, 64 trainings, 592 sets of features, 592 evaluations, " in end[0]
+    assert "jobs: 14 data sets, 64 trainings, 655 sets of features, 655 evaluations, " in end[0]
     assert re.match(r"to train: 64 runs on 2 or 4 × A100 80 GB each .*: about [\d,]+ GPU-hours, .* of disk$", end[1])
     assert re.match(r"time: about [\d.]+ days on 16 GPUs \(4 × 4\), .*; 4 GPUs: \S+ days, 8 GPUs: .*, 32 GPUs:", end[3])
     assert "This was a dry-run" in lines[-len(end) - 1]

@@ -25,10 +25,18 @@ def add_figure_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     kinds = "; ".join(f"{kind.name}: {kind.title}" for kind in FIGURE_KINDS.values())
     verb.add_argument("kind", choices=tuple(FIGURE_KINDS), help=kinds)
     verb.add_argument(
-        "--benchmark", help="key of the benchmark whose records are shown (fae, landmarks: of protocol sensitivity)"
+        "--benchmark",
+        nargs="+",
+        metavar="BENCHMARK",
+        help="key of the benchmark whose records are shown (fae, landmarks: of protocol sensitivity; fae_paper: some)",
     )
-    verb.add_argument("--faces", type=Path, help="fae: the benchmark's specification, to show some of its faces")
+    verb.add_argument(
+        "--faces", type=Path, help="fae, fae_paper: the benchmark's specification, to show some of its faces"
+    )
     verb.add_argument("--metric", help="of fae and landmarks (tar_strict_at_far_1e-2)")
+    verb.add_argument(
+        "--unit", choices=("points", "percent"), help="fae_paper: of changes; percent is of the aligned rate (points)"
+    )
     verb.add_argument(
         "--trained-on", nargs="+", metavar="DATASET", help="show experiments on these training sets of --runs-file only"
     )
@@ -43,13 +51,14 @@ def _do_figure(options: Arguments) -> None:
     from aroface.reporting.records import read_runs_file
 
     kind = FIGURE_KINDS[options.kind]
-    for name in ("benchmark", "faces", "metric"):
+    for name in ("benchmark", "faces", "metric", "unit"):
         if getattr(options, name) is not None and name not in kind.options:
             raise InputError(f"not of the figure {options.kind}", where=f"--{name}", remedy="see aroface figure --help")
     if options.out.suffix in (".pdf", ".png", ".tex"):
         stem = options.out.with_suffix("")
         raise InputError("a figure is three files", file=options.out, expected=f"what they share, {stem}")
-    source = [options.records, _benchmark(options)] if kind.protocols else [options.runs_dir]
+    shown = _benchmarks if kind.several else _benchmark
+    source = [options.records, shown(options)] if kind.protocols else [options.runs_dir]
     selection = read_runs_file(options.runs_file)
     if options.trained_on:
         if options.runs_file is None:
@@ -61,10 +70,17 @@ def _do_figure(options: Arguments) -> None:
     print(options.out)
 
 
-def _benchmark(options: Arguments) -> str:
+def _benchmarks(options: Arguments) -> list[str]:
     if options.benchmark is None:
         raise InputError("not given", where="--benchmark", remedy="see aroface figure --help")
-    return str(options.benchmark)
+    return [*options.benchmark]
+
+
+def _benchmark(options: Arguments) -> str:
+    first, *others = _benchmarks(options)
+    if others:
+        raise InputError(f"{1 + len(others)} benchmarks", where="--benchmark", expected=f"one for {options.kind}")
+    return first
 
 
 def _metric(options: Arguments) -> str:
@@ -83,6 +99,20 @@ def _examples(options: Arguments) -> Any:
     return example_sheets(read_yaml(options.faces))
 
 
+def _grids(options: Arguments) -> Any:
+    """Faces of the benchmark, aligned and misaligned; None where they are not asked for."""
+    if not options.faces:
+        return None
+    from aroface.embedding.example_faces import example_grids
+    from aroface.schemas import read_yaml
+
+    return example_grids(read_yaml(options.faces))
+
+
+def _unit(options: Arguments) -> str:
+    return options.unit or "points"
+
+
 def _title(options: Arguments) -> str | None:
     """A benchmark's printed name, where the registry is here and knows it."""
     from aroface.datasets.registry import REGISTRIES, read_benchmarks
@@ -96,6 +126,8 @@ def _title(options: Arguments) -> str | None:
 _NEEDS: dict[str, Callable[[Arguments], Any]] = {
     "metric": _metric,
     "examples": _examples,
+    "grids": _grids,
+    "unit": _unit,
     "title": _title,
 }
 """By name of an argument that not all kinds need, its value from the options."""

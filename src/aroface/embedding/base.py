@@ -33,6 +33,7 @@ class EmbeddingProtocol:
             do not tell.
         defaults: Options that a specification may leave out; colour order, flip, fusion and alignment it may not.
         synthetic_options: Options of rendered sets beyond, or instead of, the ones that they share.
+        also: Further kinds of data sets that it evaluates.
         check_options: Function that raises `InputError` for options that do not fit the data at a path; cheap, called
             before anything is trained.
     """
@@ -44,6 +45,12 @@ class EmbeddingProtocol:
     defaults: Options = field(default_factory=dict)
     synthetic_options: Options = field(default_factory=dict)
     check_options: Callable[[Path, Options], None] = _accept
+    also: tuple[str, ...] = ()
+
+    @property
+    def set_kinds(self) -> tuple[str, ...]:
+        """All kinds of data sets that it evaluates."""
+        return (self.set_kind, *self.also)
 
 
 def listed_images(options: Options, counts: Mapping[str, int]) -> int | None:

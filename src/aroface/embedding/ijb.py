@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,33 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> ImageSourc
             mate; later, an image is missing or damaged, or its landmarks all coincide. For a folder of the toolkit
             :func:`~aroface.datasets.formats.arrow_ijb.read_aligned_ijb`.
     """
+    faces = open_faces(path, options, size)
+    return ImageSource(faces.count, lambda start, stop: faces.crops(range(start, stop)), faces.arrays, faces.layout)
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateFaces:
+    """The N images of a benchmark of templates.
+
+    Attributes:
+        count: Number of images.
+        crops: Function from numbers of images to the aligned images, uint8 (n, size, size, 3), RGB.
+        arrays: Content of the lists, see :func:`open_source`.
+        layout: Names of the galleries and the alignment.
+    """
+
+    count: int
+    crops: Callable[[Sequence[int]], Images]
+    arrays: Mapping[str, NDArray[Any]]
+    layout: Mapping[str, Any]
+
+
+def open_faces(path: Path, options: Mapping[str, Any], size: int) -> TemplateFaces:
+    """Open a tree as :func:`open_source` does, with images by their numbers.
+
+    Raises:
+        InputError: See :func:`open_source`.
+    """
     _check_options(path, options)
     if is_arrow_folder(path):
         return _open_rows(path, size)
@@ -48,9 +76,9 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> ImageSourc
     tree = read_ijb(path, landmarks)
     check_ijb_labels(path, tree)
 
-    def images(start: int, stop: int) -> Images:
+    def crops(rows: Sequence[int]) -> Images:
         with ThreadPoolExecutor(THREADS, thread_name_prefix="align") as pool:
-            return np.stack(list(pool.map(lambda row: tree.faces.crop(row, size), range(start, stop))))
+            return np.stack(list(pool.map(lambda row: tree.faces.crop(row, size), rows)))
 
     arrays: dict[str, NDArray[Any]] = {
         "templates": tree.faces.templates,
@@ -64,16 +92,16 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> ImageSourc
         arrays |= {f"gallery_{name}": _table(gallery) for name, gallery in galleries.items()}
         arrays["probes"] = _table(tree.search.probes)
     layout = {"galleries": list(galleries), "alignment": _alignment(path, landmarks)}
-    return ImageSource(len(tree.faces), images, arrays, layout)
+    return TemplateFaces(len(tree.faces), crops, arrays, layout)
 
 
-def _open_rows(path: Path, size: int) -> ImageSource:
+def _open_rows(path: Path, size: int) -> TemplateFaces:
     found = read_aligned_ijb(path)
     check_pairs(found.same, path, folds=False)
 
-    def images(start: int, stop: int) -> Images:
+    def crops(rows: Sequence[int]) -> Images:
         with ThreadPoolExecutor(THREADS, thread_name_prefix="decode") as pool:
-            return np.stack(list(pool.map(lambda row: row_face(found.rows, row, size), range(start, stop))))
+            return np.stack(list(pool.map(lambda row: row_face(found.rows, row, size), rows)))
 
     arrays: dict[str, NDArray[Any]] = {
         "templates": found.templates,
@@ -82,7 +110,7 @@ def _open_rows(path: Path, size: int) -> ImageSource:
         "pairs": _narrow(found.pairs),
         "same": found.same,
     }
-    return ImageSource(len(found.rows), images, arrays, {"galleries": []})
+    return TemplateFaces(len(found.rows), crops, arrays, {"galleries": []})
 
 
 def _alignment(path: Path, landmarks: str | None) -> dict[str, Any]:

@@ -19,14 +19,23 @@ class Figure:
     Attributes:
         name: Name of its files and of the rule that draws it.
         kind: Key of :data:`aroface.reporting.figures.registry.FIGURE_KINDS`.
-        benchmark: Name of the benchmark whose records it shows; None of kinds that show no records.
+        benchmark: Name of the benchmark whose records, and whose faces, it shows; None of kinds that show no records.
         trained_on: Training sets whose experiments it shows; none for all.
+        others: Further benchmarks whose records it shows.
+        unit: Unit of the changes that it shows; None of kinds without one, and for the kind's own.
     """
 
     name: str
     kind: str
     benchmark: str | None = None
     trained_on: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    unit: str | None = None
+
+    @property
+    def benchmarks(self) -> tuple[str, ...]:
+        """Names of all benchmarks whose records it shows."""
+        return () if self.benchmark is None else (self.benchmark, *self.others)
 
 
 def _records(plan: Plan, figure: Figure) -> list[Path]:
@@ -34,7 +43,7 @@ def _records(plan: Plan, figure: Figure) -> list[Path]:
     if figure.trained_on:
         shown = [run.experiment for run in plan.runs.values() if run.experiment.dataset in figure.trained_on]
         chosen = [experiment.described for experiment in shown]
-    return plan.records({figure.benchmark}, chosen)
+    return plan.records({*figure.benchmarks}, chosen)
 
 
 def _trained(plan: Plan, figure: Figure) -> list[Path]:
@@ -87,20 +96,26 @@ def read_figures(plan: Plan) -> dict[str, Figure]:
 
 def _read(plan: Plan, entry: str | dict[str, Any], where: str) -> Figure:
     declared: dict[str, Any] = {"name": entry, "kind": "fae"} if isinstance(entry, str) else entry
-    name, protocols = declared["name"], FIGURE_KINDS[declared["kind"]].protocols
+    name, kind = declared["name"], FIGURE_KINDS[declared["kind"]]
+    protocols = kind.protocols
+    for key, fits in (("benchmarks", kind.several), ("benchmark", not kind.several), ("unit", "unit" in kind.needs)):
+        if protocols and key in declared and not fits:
+            raise InputError(f"not of kind {kind.name}", file=plan.file, where=f"{where}.{key}")
     if not protocols:
-        for key in {"benchmark", "trained_on"} & declared.keys():
+        for key in {"benchmark", "benchmarks", "unit", "trained_on"} & declared.keys():
             raise InputError(f"kind {declared['kind']} shows no benchmark", file=plan.file, where=f"{where}.{key}")
         return Figure(name, declared["kind"])
-    benchmark = declared.get("benchmark", name)
+    benchmark, *others = declared.get("benchmarks", [declared.get("benchmark", name)])
     known = [planned.name for planned in plan.benchmarks.values() if planned.spec["protocol"] in protocols]
-    if benchmark not in known:
+    for each in (benchmark, *others):
+        if each in known:
+            continue
         expected = f"one of {', '.join(known)}" if known else f"a benchmark of the protocol {' or '.join(protocols)}"
-        raise InputError(f"no curves of {benchmark!r}", file=plan.file, where=where, expected=expected)
+        raise InputError(f"no curves of {each!r}", file=plan.file, where=where, expected=expected)
     trained_on = tuple(declared.get("trained_on", ()))
     sets = list(dict.fromkeys(run.experiment.dataset for run in plan.runs.values()))
     for number, key in enumerate(trained_on):
         if key not in sets:
             place, expected = f"{where}.trained_on.{number}", f"one of {', '.join(sets)}"
             raise InputError(f"no experiment is trained on {key!r}", file=plan.file, where=place, expected=expected)
-    return Figure(name, declared["kind"], benchmark, trained_on)
+    return Figure(name, declared["kind"], benchmark, trained_on, tuple(others), declared.get("unit"))

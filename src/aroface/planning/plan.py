@@ -382,7 +382,7 @@ def _benchmarks(configuration: Configuration, sources: Sources) -> dict[str, Pla
             "options": {**(source.options or {}), **declared.get("options", {})},
         }
         protocol = find_protocol(spec["protocol"], file=configuration.file, where=f"{record}.protocol")
-        if protocol.set_kind != source.kind:
+        if source.kind not in protocol.set_kinds:
             raise InputError(f"protocol {spec['protocol']} on {source.kind}", file=configuration.file, where=record)
         spec = resolve(spec, file=f"{configuration.file}: {record}")
         if spec["options"]["color"] != _COLOR:

@@ -189,7 +189,8 @@ class Products:
         """Arguments of ``aroface figure``."""
         asked = self.figures[figure]
         words: list[str | Path] = [asked.kind]
-        words += [] if asked.benchmark is None else ["--benchmark", asked.benchmark]
+        words += ["--benchmark", *asked.benchmarks] if asked.benchmarks else []
+        words += ["--unit", asked.unit] if asked.unit else []
         words += ["--trained-on", *asked.trained_on] if asked.trained_on else []
         words += ["--out", self.figure_stem(figure), *source_arguments(self.plan, asked), *self._choice()]
         faces = self._faces(figure)
@@ -204,7 +205,7 @@ class Products:
 
     def _faces(self, figure: str) -> PlannedBenchmark | None:
         asked = self.figures[figure]
-        shows_faces = "examples" in FIGURE_KINDS[asked.kind].needs
+        shows_faces = FIGURE_KINDS[asked.kind].shows_faces
         return self.plan.benchmarks[asked.benchmark] if asked.benchmark and shows_faces else None
 
     def _has_faces(self, figure: str) -> bool:

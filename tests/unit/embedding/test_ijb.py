@@ -190,13 +190,13 @@ def test_another_alignment_is_refused():
         resolve(spec_of("ijb", alignment="retinaface"))
 
 
-@pytest.mark.parametrize(("protocol", "kind"), [("pairs", "media"), ("sensitivity", "media"), ("ijb", "clean")])
+@pytest.mark.parametrize(("protocol", "kind"), [("pairs", "media"), ("sensitivity", "search"), ("ijb", "clean")])
 def test_a_protocol_on_data_of_another_kind_is_refused(tmp_path, protocol, kind):
     sweep = {"qualities": ["hq"], "scale": [], "degrees": [], "shift": [], "joint": [], "metric": ["auc"]}
     weighting = {"norm_weighting": True, "detector_weighting": True}
     options = {"sensitivity": sweep, "ijb": weighting}.get(protocol, {})
     changes = {"benchmarks": [{"name": "odd", "protocol": protocol, "data": kind, "options": options}], "figures": []}
-    found = "ijb" if kind == "media" else "pairs"
+    found = {"media": "ijb", "search": "tinyface", "clean": "pairs"}[kind]
     with pytest.raises(InputError, match=f"benchmarks.0: protocol {protocol} on {found}"):
         make_plan([Path("workflow/configs/tiny.yaml")], changes)
 

@@ -113,7 +113,7 @@ def test_figures_that_nothing_could_fill_are_left_out(monkeypatch: pytest.Monkey
     mine = tmp_path / "mine.yaml"
     mine.write_text("experiments: [{method: arcface, dataset: synthetic}]\n")
     assert [*products(monkeypatch, tmp_path, "workflow/configs/demo.yaml", str(mine)).figures] == [
-        *("fae", "landmarks", "tar_far_pairs", "training")
+        *("fae", "fae_paper", "landmarks", "tar_far_pairs", "training")
     ]
     mine.write_text("figures: [{name: t, kind: training}]\n")
     assert products(monkeypatch, tmp_path, "workflow/configs/released.yaml", str(mine)).figures == {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, TypeVar
@@ -24,6 +24,7 @@ from aroface.evaluation.metrics.verification import (
 from aroface.evaluation.protocols.base import EvaluationProtocol
 from aroface.evaluation.protocols.outcome import Outcome, outcome_of
 from aroface.evaluation.protocols.pairs import STRICT_FARS, check_kinds, measure_people, pair_counts
+from aroface.evaluation.protocols.template_sensitivity import TemplateSweep
 from aroface.evaluation.statistics.jackknife import difference, interval
 from aroface.evaluation.statistics.people import Rows, equal_images, people_of_pairs
 from aroface.evaluation.statistics.people_metrics import PeopleMetrics
@@ -33,7 +34,7 @@ Value = TypeVar("Value")
 
 
 def evaluate(features: StoredFeatures) -> Outcome:
-    """Turn the stored features of all variants of a pair set into curves of metric against size of error.
+    """Turn the stored features of all variants into curves of metric against size of error.
 
     A curve is one quality and one factor. It opens at level 0 with the quality's undistorted variant, against which the
     drops are taken. The same people are left out of all variants, so the intervals of drops are paired. The record's
@@ -43,13 +44,10 @@ def evaluate(features: StoredFeatures) -> Outcome:
     Raises:
         InputError: Fewer pairs than folds, pairs of one kind only, or embeddings that do not distinguish images.
     """
-    same, people = _labels(features)
+    measured_one, found = _measuring(features)
     names: Sequence[str] = features.index["protocol"]["options"]["metric"]
     variants = features.index["layout"]["variants"]
-    conditions = [
-        MeasuredVariant(variant, measure_variant(features, variant, same, people, names))
-        for variant in track(variants, "variants")
-    ]
+    conditions = [MeasuredVariant(variant, measured_one(variant)) for variant in track(variants, "variants")]
     clean = {condition.quality: condition for condition in conditions if condition.factor is None}
     series = [
         _point(condition, clean[quality], factor, name)
@@ -58,7 +56,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
         for condition in (clean[quality], *curve)
         for name in names
     ]
-    counts = {**pair_counts(same), "people": int(people.max()) + 1, "variants": len(variants)}
+    counts = {**found, "variants": len(variants)}
     measured = [_named(each.measured, quality) for quality, each in clean.items()]
     return outcome_of(measured, counts, series=series)
 
@@ -69,18 +67,31 @@ def measure(features: StoredFeatures) -> list[PeopleMetrics]:
     Raises:
         InputError: See :func:`evaluate`.
     """
-    same, people = _labels(features)
-    names: Sequence[str] = features.index["protocol"]["options"]["metric"]
+    measured_one, _ = _measuring(features)
     clean = [variant for variant in features.index["layout"]["variants"] if variant["factor"] is None]
-    measured = [(variant["quality"], measure_variant(features, variant, same, people, names)) for variant in clean]
+    measured = [(variant["quality"], measured_one(variant)) for variant in clean]
     return [_named(each, quality) for quality, each in measured]
+
+
+def _measuring(features: StoredFeatures) -> tuple[Callable[[Mapping[str, Any]], PeopleMetrics], dict[str, int]]:
+    """Function that measures a variant of ``layout``, and the numbers of what it measures."""
+    names: Sequence[str] = features.index["protocol"]["options"]["metric"]
+    if "templates" in features.arrays:
+        sweep = TemplateSweep.of(features)
+        return lambda variant: sweep.measure(variant, names), sweep.counts
+    same, people = _labels(features)
+    counts = {**pair_counts(same), "people": int(people.max()) + 1}
+    return lambda variant: measure_variant(features, variant, same, people, names), counts
 
 
 def images_of(features: StoredFeatures) -> Rows:
     """Number of each image of N pairs, (N, 2).
 
-    Features of before they were stored tell equal images themselves, by the first undistorted variant.
+    Features of before they were stored tell equal images themselves, by the first undistorted variant. People of
+    templates are those whom genuine pairs link, so these stand for their images.
     """
+    if "templates" in features.arrays:
+        return features.arrays["pairs"]
     if "images" in features.arrays:
         return features.arrays["images"]
     count = len(features.arrays["same"])
@@ -192,7 +203,7 @@ def _point(condition: MeasuredVariant, clean: MeasuredVariant, factor: str, metr
         "drop_low": drop_low,
         "drop_high": drop_high,
         **dict(zip(("relative_drop", "relative_drop_low", "relative_drop_high"), relative, strict=True)),
-        "significant": drop_low > 0,
+        "significant": bool(drop_low > 0),
     }
 
 

@@ -18,7 +18,8 @@ class FigureKind:
             there are protocols, the path of the files without suffix, ``needs``, ``caption_note`` and a selection.
         protocols: Protocols of the benchmarks whose records it shows; none where it shows trainings.
         needs: Names of further arguments: ``metric``, ``examples`` (faces of the benchmark), ``title`` (of the
-            benchmark).
+            benchmark), ``grids`` (faces of the first benchmark) and ``unit`` (of changes).
+        several: True if it shows several benchmarks, whose keys ``draw`` takes as a list.
     """
 
     name: str
@@ -26,11 +27,17 @@ class FigureKind:
     draw: str
     protocols: tuple[str, ...] = ()
     needs: tuple[str, ...] = ()
+    several: bool = False
+
+    @property
+    def shows_faces(self) -> bool:
+        """True if it can show faces of its benchmark."""
+        return not {"examples", "grids"}.isdisjoint(self.needs)
 
     @property
     def options(self) -> tuple[str, ...]:
         """Options of ``aroface figure`` that not all kinds take."""
-        named = {"examples": "faces", "metric": "metric"}
+        named = {"examples": "faces", "grids": "faces", "metric": "metric", "unit": "unit"}
         return (*(("benchmark",) if self.protocols else ()), *(named[need] for need in self.needs if need in named))
 
     def load(self) -> Callable[..., None]:
@@ -49,6 +56,14 @@ FIGURE_KINDS = {
             "alignment_errors:figure_fae",
             ("sensitivity",),
             ("examples", "metric"),
+        ),
+        FigureKind(
+            "fae_paper",
+            "figure 1 in the form of the paper, beside the authors' bars",
+            "paper_bars:figure_fae_paper",
+            ("sensitivity",),
+            ("grids", "unit"),
+            several=True,
         ),
         FigureKind(
             "landmarks",

@@ -69,6 +69,10 @@ def test_the_papers_claims_from_the_papers_values(tmp_path: Path):
         "ijbs_gain": "confirmed",
         "tinyface_gain": "confirmed",
         "low_quality_drop": "not enough data",
+        "low_quality_drop_ijbb_arcface": "not enough data",
+        "low_quality_drop_ijbb_adaface": "not enough data",
+        "low_quality_drop_ijbc_arcface": "not enough data",
+        "low_quality_drop_ijbc_adaface": "not enough data",
         "ijbb_no_loss": "not enough data",
         "ijbc_no_loss": "not enough data",
         "ijbs_improves": "confirmed",
@@ -240,6 +244,25 @@ def test_a_drop_is_that_of_the_lowest_quality_at_the_claimed_level(tmp_path: Pat
     assert found.reproduction[0].value == f"{100 * sum(relative) / len(relative):.1f}"
     assert "TAR at FAR = 0.001 %, 14 px, joint 0.5" in found.reproduction[0].what
     assert found.reproduction[0].p_value is None  # of no drop at all, which is not what is claimed
+
+
+def test_each_bar_of_the_figure_is_judged_by_itself(tmp_path: Path):
+    for method, lost in (("arcface", 0.4), ("adaface", 0.6)):
+        for seed in range(3):
+            point = {
+                **{"quality": "hq", "factor": "adversary", "level": 1.0, "metric": "tar_at_far_1e-5"},
+                **{"value": 0.5, "low": 0.4, "high": 0.6, "drop": 0.1, "drop_low": 0.0, "drop_high": 0.2},
+                "relative_drop": lost + 0.01 * seed,
+            }
+            options = {"dataset": "ms1mv3", "seed": seed, "benchmark": "fae_ijbc", "protocol": "sensitivity"}
+            write_record(tmp_path, method, {"tar_at_far_1e-5_hq": 0.9}, series=[point], **options)
+    found = {name: each.reproduction_verdict for name, each in judged(tmp_path).items() if "quality_drop_ijb" in name}
+    assert found == {
+        "low_quality_drop_ijbb_arcface": "not enough data",
+        "low_quality_drop_ijbb_adaface": "not enough data",
+        "low_quality_drop_ijbc_arcface": "refuted",
+        "low_quality_drop_ijbc_adaface": "confirmed",
+    }
 
 
 def test_another_metric_than_the_claims_is_shown_and_decides_nothing(tmp_path: Path):
