@@ -71,8 +71,8 @@ def _legend(forecast: PowerForecast) -> list[str]:
     seeds, wished = plural(forecast.seeds, "seed"), f"{forecast.difference:g}"
     lines = [
         "sd: standard deviation of the difference of two methods, in points, over seeds and over draws of the people",
-        f"seen: difference that {seeds} find in {100 * POWER:g} % of cases by a test of {100 * SIGNIFICANT:g} %, in points: "
-        "here, on this benchmark; on faces like these, of which its people are a sample",
+        f"seen: difference that {seeds} find in {100 * POWER:g} % of cases by a test of {100 * SIGNIFICANT:g} %, "
+        "in points: here, on this benchmark; on faces like these, of which its people are a sample",
         f"seeds for {wished}: number that finds a difference of {wished} points so",
         f"people for {wished}: number of them on faces, with {seeds}, or a quarter more than here if these are more",
     ]
