@@ -94,10 +94,10 @@ def compare_metrics(one: PeopleMetrics, other: PeopleMetrics) -> list[MetricComp
     for name, left in one.left_out.values.items():
         if name not in other.left_out.values:
             continue
-        found = difference(
+        sample = difference(
             one.values[name], other.values[name], left, other.left_out.values[name], trials=one.trials.get(name)
         )
-        rows.append(_row(name, one, other, found))
+        rows.append(_row(name, one, other, sample))
     return _adjusted(rows)
 
 
@@ -115,10 +115,10 @@ def _adjusted(rows: Sequence[MetricComparison]) -> list[MetricComparison]:
 
 
 def _check_same_items(first: StoredFeatures, second: StoredFeatures) -> None:
-    for what, one, other in zip(("protocol", "data", "options"), _identity(first), _identity(second), strict=True):
+    for aspect, one, other in zip(("protocol", "data", "options"), _identity(first), _identity(second), strict=True):
         if one != other:
             expected = f"{one} as in {first.folder}"
-            raise InputError(f"{what} {other}", file=second.folder, expected=expected, remedy="embed both alike")
+            raise InputError(f"{aspect} {other}", file=second.folder, expected=expected, remedy="embed both alike")
     ours, theirs = first.arrays, second.arrays
     older = {name for name in ("images",) if name not in ours or name not in theirs}
     names = ours.keys() - older

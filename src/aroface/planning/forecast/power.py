@@ -230,8 +230,8 @@ def find_power(plan: Plan, difference: float = DIFFERENCE, *, root: Path = Path(
     for benchmark in plan.benchmarks.values():
         known = registered.get(benchmark.source.name)
         typical = _evaluated(known.typical if known else _generated(plan, benchmark), benchmark.spec["options"])
-        found = [each for each in records if each.benchmark == benchmark.name and not each.released]
-        spread = find_spread(benchmark.name, metric_of(benchmark.spec), found, typical)
+        trained_records = [each for each in records if each.benchmark == benchmark.name and not each.released]
+        spread = find_spread(benchmark.name, metric_of(benchmark.spec), trained_records, typical)
         answers.append(_needs(spread, difference / 100, seeds))
     return PowerForecast(difference, seeds, tuple(answers))
 
@@ -275,8 +275,8 @@ def find_spread(benchmark: str, metric: str, records: Iterable[Record], typical:
         typical: People, trials and usual rate of the benchmark; None where nothing is known.
     """
     samples = _samples([record for record in records if metric in record.metrics], metric)
-    found = [value for sample in samples.values() for value in sample.values.values()]
-    rate = min(max(fmean(found), 0.001), 0.999) if found else typical.rate if typical else RATE
+    rates = [value for sample in samples.values() for value in sample.values.values()]
+    rate = min(max(fmean(rates), 0.001), 0.999) if rates else typical.rate if typical else RATE
     gaps = [
         paired(samples[one], samples[other])
         for one, other in combinations(samples, 2)
@@ -293,11 +293,11 @@ def find_spread(benchmark: str, metric: str, records: Iterable[Record], typical:
 
 def _samples(records: Iterable[Record], metric: str) -> dict[RecordedExperiment, Sample]:
     """Values over seeds of each experiment, with those without each group of people; their name is their number."""
-    found: dict[RecordedExperiment, list[Record]] = {}
+    by_experiment: dict[RecordedExperiment, list[Record]] = {}
     for record in records:
-        found.setdefault(record.experiment, []).append(record)
+        by_experiment.setdefault(record.experiment, []).append(record)
     samples = {}
-    for experiment, runs in found.items():
+    for experiment, runs in by_experiment.items():
         left: dict[str, dict[int, Floats]] = {}
         for record in runs:
             for part in record.jackknife:
@@ -310,8 +310,8 @@ def _samples(records: Iterable[Record], metric: str) -> dict[RecordedExperiment,
 
 def _over_seeds(gaps: Iterable[Sample], alone: Iterable[Sample]) -> float | None:
     """Standard deviation of a difference over seeds, pooled; None where no two seeds are finished."""
-    found, single = _pooled(gaps), _pooled(alone)
-    squared = 2 * single if found is None and single is not None else found
+    pooled_gaps, single = _pooled(gaps), _pooled(alone)
+    squared = 2 * single if pooled_gaps is None and single is not None else pooled_gaps
     return math.sqrt(squared) if squared else None
 
 
