@@ -21,8 +21,8 @@ def add_input_options(verb: argparse.ArgumentParser) -> None:
     group.add_argument("--mean", type=finite, metavar="M", help="subtracted from pixel values in 0..255 (127.5)")
     group.add_argument("--std", type=above_zero, metavar="S", help="what they are divided by afterwards (127.5)")
     group.add_argument("--size", type=positive, metavar="N", help="side of the images, if an ONNX file is open (112)")
-    words = "part in the middle of the images that an ONNX model takes, as SphereFace's take 112x96"
-    group.add_argument("--crop", type=crop_size, metavar="HxW", help=words)
+    help_text = "part in the middle of the images that an ONNX model takes, as SphereFace's take 112x96"
+    group.add_argument("--crop", type=crop_size, metavar="HxW", help=help_text)
     group.add_argument("--output", metavar="NAME", help="an ONNX file's output (default: the first of N×D, D above 1)")
     group.add_argument("--no-flip", action="store_true", help="do not add the embedding of the mirrored image")
     add_device(group)

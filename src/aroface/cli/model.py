@@ -40,8 +40,8 @@ def add_model_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
         help="files of the classifier that were released apart, in the order of their classes, to be kept",
     )
     verb.add_argument("--size", type=positive, metavar="N", help="side of the images, if an ONNX file is open (112)")
-    words = "part in the middle of the images that an ONNX model takes, as SphereFace's take 112x96"
-    verb.add_argument("--crop", type=crop_size, metavar="HxW", help=words)
+    help_text = "part in the middle of the images that an ONNX model takes, as SphereFace's take 112x96"
+    verb.add_argument("--crop", type=crop_size, metavar="HxW", help=help_text)
     verb.add_argument("--output", metavar="NAME", help="an ONNX file's output (default: the first of N×D, D above 1)")
     verb.add_argument("--arch", help="what the file must hold (default: whatever it holds)")
     verb.add_argument("--name", help="of the run (default: the folder's)")
@@ -78,8 +78,10 @@ def add_model_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 
 def _add_color(verb: argparse.ArgumentParser) -> None:
-    words = "channels that the weights take (default: as a config beside them says; AdaFace's .ckpt BGR; others RGB)"
-    verb.add_argument("--color", choices=("RGB", "BGR"), help=words)
+    help_text = (
+        "channels that the weights take (default: as a config beside them says; AdaFace's .ckpt BGR; others RGB)"
+    )
+    verb.add_argument("--color", choices=("RGB", "BGR"), help=help_text)
 
 
 def _do_import(options: Arguments) -> None:
