@@ -36,10 +36,10 @@ class MD5List:
             InputError: It has another sum, or cannot be read.
         """
         expected = self.sums.get(file)
-        found = None if expected is None else md5_of(file)
-        if found != expected:
+        md5 = None if expected is None else md5_of(file)
+        if md5 != expected:
             remedy = "the file is damaged or another one: copy it again"
-            raise InputError(f"its md5 is {found}", file=file, expected=f"{expected}, says {self.path}", remedy=remedy)
+            raise InputError(f"its md5 is {md5}", file=file, expected=f"{expected}, says {self.path}", remedy=remedy)
 
 
 def read_md5_list(root: Path, folder: str) -> MD5List | None:
@@ -67,11 +67,11 @@ def read_md5_list(root: Path, folder: str) -> MD5List | None:
                 expected = "32 hexadecimal digits and a file name"
                 raise InputError("no md5 of a file", file=path, where=f"line {number}", expected=expected)
             name = (match["name"] or match["bsd"]).strip()
-            found = _found(root, folder, name)
-            if found is None:
+            listed_file = _found(root, folder, name)
+            if listed_file is None:
                 absent.append(name)
             else:
-                sums[found] = (match["md5"] or match["sum"]).lower()
+                sums[listed_file] = (match["md5"] or match["sum"]).lower()
     return MD5List(path, sums, absent)
 
 
@@ -81,14 +81,14 @@ def md5_of(file: Path) -> str:
     Raises:
         InputError: It cannot be read.
     """
-    found = hashlib.md5(usedforsecurity=False)
+    digest = hashlib.md5(usedforsecurity=False)
     try:
         with open(file, "rb") as stream:
             while block := stream.read(_BLOCK):
-                found.update(block)
+                digest.update(block)
     except OSError as error:
         raise InputError(f"cannot be read ({error.strerror or error})", file=file) from None
-    return found.hexdigest()
+    return digest.hexdigest()
 
 
 def _found(root: Path, folder: str, name: str) -> Path | None:

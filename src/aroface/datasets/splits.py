@@ -103,15 +103,15 @@ def _genuine(images: npt.NDArray[np.int64], wanted: int, rng: np.random.Generato
 
 
 def _impostors(images: npt.NDArray[np.int64], wanted: int, rng: np.random.Generator) -> list[tuple[Image, Image]]:
-    found: dict[tuple[Image, Image], None] = {}
-    while len(found) < wanted:
+    pairs: dict[tuple[Image, Image], None] = {}
+    while len(pairs) < wanted:
         one, other = rng.integers(len(images), size=2).tolist()
         if one == other:
             continue
         first, second = (one, int(rng.integers(images[one]))), (other, int(rng.integers(images[other])))
-        if (second, first) not in found:
-            found[first, second] = None
-    return list(found)
+        if (second, first) not in pairs:
+            pairs[first, second] = None
+    return list(pairs)
 
 
 def _in_folds(pairs: list[tuple[Image, Image]], folds: int) -> list[list[tuple[Image, Image]]]:

@@ -140,36 +140,36 @@ class IJBReleaseFormat(SetFormat):
 
     def facts(self, data: Path) -> dict[str, object]:
         """See :class:`SetFormat`."""
-        found = read_release(data)
-        counts = np.array([(len(same), int(same.sum())) for _, same in found.pairs()]).sum(axis=0).tolist()
+        release = read_release(data)
+        counts = np.array([(len(same), int(same.sum())) for _, same in release.pairs()]).sum(axis=0).tolist()
         facts: dict[str, object] = {
             "layout": "release: aroface data prepare finds the landmarks",
-            "benchmark": found.benchmark,
-            "images": len(set(found.faces.files)),
-            "images of templates": len(found.faces),
-            "templates": len(found.subjects),
+            "benchmark": release.benchmark,
+            "images": len(set(release.faces.files)),
+            "images of templates": len(release.faces),
+            "templates": len(release.subjects),
             "pairs": counts[0],
             "genuine": counts[1],
         }
-        facts |= {f"gallery {name}": len(table) for name, table in found.galleries.items()}
-        return facts | ({"probes": len(found.probes)} if found.probes is not None else {})
+        facts |= {f"gallery {name}": len(table) for name, table in release.galleries.items()}
+        return facts | ({"probes": len(release.probes)} if release.probes is not None else {})
 
     def preview(self, data: Path) -> list[list[Pixels]]:
         """See :class:`SetFormat`."""
         from aroface.datasets.images import letterbox, read_image
 
-        found = read_release(data)
-        names = list(dict.fromkeys(found.faces.files))[: COLUMNS * ROWS]
-        return [[letterbox(read_image(found.images / name), TEMPLATE_SIZE) for name in names]]
+        release = read_release(data)
+        names = list(dict.fromkeys(release.faces.files))[: COLUMNS * ROWS]
+        return [[letterbox(read_image(release.images / name), TEMPLATE_SIZE) for name in names]]
 
     def check(self, data: Path, threads: int) -> Findings:
         """See :class:`SetFormat`."""
         from aroface.datasets.formats.image_checks import check_images, check_labels, decoded, read_file
 
-        found = read_release(data)
-        files = [found.images / name for name in sorted(set(found.faces.files))]
-        compared = sum(len(same) for _, same in found.pairs())
-        findings = Findings({"images": len(files), "templates": len(found.subjects), "pairs": compared})
+        release = read_release(data)
+        files = [release.images / name for name in sorted(set(release.faces.files))]
+        compared = sum(len(same) for _, same in release.pairs())
+        findings = Findings({"images": len(files), "templates": len(release.subjects), "pairs": compared})
         check_labels(findings, lambda: None)  # preparing checks them
         check_images(
             findings,
@@ -195,8 +195,8 @@ class _Lists:
 
 def find_release(data: Path) -> Path | None:
     """Folder of the lists of a release; None where there is none."""
-    found = _find(data)
-    return None if found is None else found.folder
+    lists = _find(data)
+    return None if lists is None else lists.folder
 
 
 def read_release(data: Path) -> IJBRelease:
@@ -302,7 +302,7 @@ def _named_rows(path: Path, required: Sequence[str]) -> Iterator[tuple[int, dict
                 continue
             if len(fields) <= max(places[name] for name in required):
                 raise InputError(f"{len(fields)} columns", file=path, where=f"line {number}", expected=len(header))
-            yield number, {name: fields[place] for name, place in places.items() if place < len(fields)}
+            yield number, {name: fields[index] for name, index in places.items() if index < len(fields)}
 
 
 def _faces(lists: _Lists, rows: dict[tuple[int, str, Box], str], subjects: dict[int, int]) -> ListedFaces:
@@ -321,13 +321,13 @@ def _sightings(folder: Path) -> dict[tuple[int, str], str]:
     """Sighting of each person in each file, as the metadata have them."""
     for path in _metadata(folder):
         try:
-            found = {
+            sightings = {
                 (int(float(row["subject"])), row["file"].strip()): row["sighting"].strip()
                 for _, row in _named_rows(path, ("subject", "file", "sighting"))
             }
         except (InputError, ValueError):
             continue
-        return found
+        return sightings
     return {}
 
 

@@ -365,9 +365,9 @@ def _read_sightings(path: Path) -> set[Medium]:
     stems: dict[str, str] = {}
     for row, (subjects, files) in blocks(path, _SIGHTINGS):
         names = files.tolist()
-        new = {name: place for place, name in reversed(list(enumerate(names))) if name not in stems}
-        for name, place in new.items():
-            (stems[name],) = stems_of(path, _SIGHTINGS, [name], row + place)
+        new = {name: index for index, name in reversed(list(enumerate(names))) if name not in stems}
+        for name, index in new.items():
+            (stems[name],) = stems_of(path, _SIGHTINGS, [name], row + index)
         seen.update(zip(subjects.tolist(), map(stems.__getitem__, names), strict=True))
     return seen
 

@@ -159,8 +159,8 @@ def is_ijbs_release(folder: Path) -> bool:
 
 def files_by_stem(folder: Path) -> dict[str, Path]:
     """Files at any depth of a folder, by their names without ending; hidden ones are left out."""
-    found = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith("."))
-    return {path.stem: path for path in found}
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith("."))
+    return {path.stem: path for path in files}
 
 
 def find_ground_truth(root: Path, columns: Sequence[str] = ()) -> GroundTruth:
@@ -178,13 +178,13 @@ def find_ground_truth(root: Path, columns: Sequence[str] = ()) -> GroundTruth:
         what = f"no column {unknown[0]!r:.40}" if unknown else "not all columns are named"
         raise InputError(what, where="--columns", expected=f"all of {', '.join(COLUMN_NAMES)} but for file, and -")
     folder = root / GROUND_TRUTH
-    found = {stem: path for stem, path in files_by_stem(folder).items() if path.suffix.lower() in _SUFFIXES}
-    if not found:
+    by_stem = {stem: path for stem, path in files_by_stem(folder).items() if path.suffix.lower() in _SUFFIXES}
+    if not by_stem:
         raise InputError("no ground truth in it", file=folder, expected=f"a .csv or .txt file a video: {_EXPECTED}")
-    first = next(iter(found.values()))
-    common = first if len(found) == 1 and _tells_files(first, columns) else None
+    first = next(iter(by_stem.values()))
+    common = first if len(by_stem) == 1 and _tells_files(first, columns) else None
     videos = files_by_stem(root / VIDEOS).keys()
-    files = {_video_of(stem, videos): path for stem, path in found.items()}
+    files = {_video_of(stem, videos): path for stem, path in by_stem.items()}
     return GroundTruth({} if common else files, common, tuple(columns))
 
 
@@ -198,12 +198,12 @@ def boxes_of_stills(root: Path) -> dict[tuple[int, str], tuple[float, float, flo
     places, header, _ = _columns_of(path, (), required=("subject", "file"))
     if not header or not {*_BOX} <= places.keys():
         return {}
-    found: dict[tuple[int, str], tuple[float, float, float, float]] = {}
+    boxes: dict[tuple[int, str], tuple[float, float, float, float]] = {}
     for file, box in _read_boxes(path, (), of_all=True, frames=False):
         name = Path(file or "")
         if name.parent.name == STILLS:
-            found.setdefault((box.subject, f"{STILLS}_{name.stem}"), box.box)
-    return found
+            boxes.setdefault((box.subject, f"{STILLS}_{name.stem}"), box.box)
+    return boxes
 
 
 def _is_video(stem: str) -> bool:
@@ -232,7 +232,7 @@ def _columns_of(path: Path, columns: Sequence[str], required: Sequence[str]) -> 
     fields = [field.strip().strip('"') for field in (first.split(separator) if separator else first.split())]
     header = bool(fields) and not any(_is_number(field) for field in fields)
     if columns:
-        return {name: place for place, name in enumerate(columns) if name != "-"}, header, separator
+        return {name: index for index, name in enumerate(columns) if name != "-"}, header, separator
     upper = [field.upper() for field in fields]
     places = {
         column: next(upper.index(name) for name in names if name in upper)

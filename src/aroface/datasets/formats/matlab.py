@@ -34,10 +34,10 @@ def read_strings(data: bytes, variable: str) -> list[str]:
     Raises:
         ValueError: The file is no such file, is damaged, or has no such variable.
     """
-    found = _variable(data, variable)
-    if found is None:
+    array = _variable(data, variable)
+    if array is None:
         raise ValueError(f"no variable {variable}")
-    order, array_class, shape, cells = found
+    order, array_class, shape, cells = array
     if array_class != _CELL_ARRAY:
         raise ValueError(f"{variable} is no cell array")
     rows, columns = shape if len(shape) == 2 else (0, 0)
@@ -57,12 +57,12 @@ def read_numbers(data: bytes, variable: str) -> list[int] | None:
         ValueError: The array has two dimensions or other numbers.
     """
     try:
-        found = _variable(data, variable)
+        array = _variable(data, variable)
     except ValueError:  # of a part of the file that nobody asked for
         return None
-    if found is None or found[1] not in _NUMERIC_ARRAYS:
+    if array is None or array[1] not in _NUMERIC_ARRAYS:
         return None
-    order, _, shape, parts = found
+    order, _, shape, parts = array
     kind, content = parts[0] if len(parts) == 1 else (0, b"")
     if kind not in _NUMBERS or 1 not in shape or len(shape) != 2:
         raise ValueError(f"{variable} is no column of numbers")

@@ -183,8 +183,8 @@ def _counted(layout: RecordLayout) -> int | None:
     The manifest lies in the folder or, of a received set, beside the link to it.
     """
     beside = [layout.folder.parent] if layout.folder.is_symlink() else []
-    for place in (layout.folder, *beside):
-        path = place / MANIFEST
+    for folder in (layout.folder, *beside):
+        path = folder / MANIFEST
         try:
             if path.is_file() and _is_of(layout, path.stat().st_mtime_ns, written := read_json(path)):
                 return int(written["counts"]["identities"])

@@ -170,8 +170,8 @@ def _fault(path: Path, content: bytes, form: Form, line: int, reason: str) -> In
 def _is(field: bytes, kind: ColumnKind) -> bool:
     try:
         if kind == "integer":
-            found = _INTEGER.fullmatch(field)
-            return found is not None and -(2**63) <= int(found[1]) < 2**63
+            match = _INTEGER.fullmatch(field)
+            return match is not None and -(2**63) <= int(match[1]) < 2**63
         if kind == "number" and b"_" in field:  # NumPy takes 3_8.29 for 38.29, the parser of the file does not
             return False
         with np.errstate(over="ignore"):

@@ -45,13 +45,13 @@ class TinyFaceCropsFormat(SetFormat):
 
     def facts(self, data: Path) -> dict[str, object]:
         """See :class:`SetFormat`."""
-        found = read_folder(data)
+        benchmark = read_folder(data)
         return {
-            "identities": len(np.unique(found.gallery_labels)),
-            "gallery": len(found.gallery),
-            "probes": len(found.probes),
-            "distractors": len(found.distractors),
-            "crops": found.crops,
+            "identities": len(np.unique(benchmark.gallery_labels)),
+            "gallery": len(benchmark.gallery),
+            "probes": len(benchmark.probes),
+            "distractors": len(benchmark.distractors),
+            "crops": benchmark.crops,
             "lists": "of the release" if find_lists(data) else "none: all images of the folders",
         }
 
@@ -59,17 +59,21 @@ class TinyFaceCropsFormat(SetFormat):
         """See :class:`SetFormat`."""
         from aroface.datasets.images import letterbox, read_image
 
-        found = read_folder(data)
-        parts = (found.gallery, found.probes, found.distractors)
+        benchmark = read_folder(data)
+        parts = (benchmark.gallery, benchmark.probes, benchmark.distractors)
         return [[letterbox(read_image(path), TEMPLATE_SIZE) for path in part[: COLUMNS * ROWS // 3]] for part in parts]
 
     def check(self, data: Path, threads: int) -> Findings:
         """See :class:`SetFormat`."""
         from aroface.datasets.formats.image_checks import check_files, check_labels, unlisted
 
-        found = read_folder(data)
-        files = [*found.gallery, *found.probes, *found.distractors]
-        counts = {"gallery": len(found.gallery), "probes": len(found.probes), "distractors": len(found.distractors)}
+        benchmark = read_folder(data)
+        files = [*benchmark.gallery, *benchmark.probes, *benchmark.distractors]
+        counts = {
+            "gallery": len(benchmark.gallery),
+            "probes": len(benchmark.probes),
+            "distractors": len(benchmark.distractors),
+        }
         findings = Findings(counts)
         check_labels(findings, lambda: None)  # the reader does it
         findings.left_out = unlisted(data, PARTS, files)
@@ -81,8 +85,8 @@ def find_lists(folder: Path) -> tuple[Path, Path] | None:
     """Lists of the gallery and the probes for a folder of crops; None where there are none."""
     names = [Path(name).name for name in (GALLERY_LIST, PROBE_LIST)]
     above = folder.resolve().parent
-    for place in (above / RELEASED_CROPS, above / Path(RELEASED_CROPS).name, above):
-        gallery, probes = (place / name for name in names)
+    for candidate in (above / RELEASED_CROPS, above / Path(RELEASED_CROPS).name, above):
+        gallery, probes = (candidate / name for name in names)
         if gallery.is_file() and probes.is_file():
             return gallery, probes
     return None

@@ -106,12 +106,12 @@ def align_tree(
     if source.resolve() in out.resolve().parents and not is_tinyface(source):
         raise InputError("lies in the folder that is read", file=out, remedy="name a place beside it")
     omissions = Omissions()
-    place, files = _planned(source, out, detector, options, omissions)
+    folder, files = _planned(source, out, detector, options, omissions)
     omissions.check(len(files) + omissions.counted, options.max_left_out, file=source)
     key = _key(files, detector, options)
-    if place.exists() and any(place.iterdir()):
-        return place, finished(place, key)
-    partial = place.with_name(f".{place.name}.partial")
+    if folder.exists() and any(folder.iterdir()):
+        return folder, finished(folder, key)
+    partial = folder.with_name(f".{folder.name}.partial")
     begin(partial, key)
     chunks = _align(files, partial, detector, options, threads)
     _judge_corrupt(source, files, chunks, options, omissions)
@@ -120,13 +120,13 @@ def align_tree(
     write_json(partial / REPORT, report)
     for done in [*partial.glob("chunk-*.json"), partial / _KEY]:
         done.unlink()
-    if place.exists():
-        place.rmdir()
-    partial.rename(place)
+    if folder.exists():
+        folder.rmdir()
+    partial.rename(folder)
     if is_tinyface(source) and out.resolve() != source.resolve():
         for name in (GALLERY_LIST, PROBE_LIST):
             write_bytes(out / name, (source / name).read_bytes())
-    return place, report
+    return folder, report
 
 
 def alignment_name(detector: Detector, setting: Setting) -> str:
@@ -175,18 +175,18 @@ def _planned(
         check_name(path)
         if not path.is_file():
             raise InputError("no file", file=path, expected="an image, or a link to one")
-    place = out / alignment_name(detector, options.setting)
-    return place, {path.relative_to(crops).as_posix(): path for path in names}
+    folder = out / alignment_name(detector, options.setting)
+    return folder, {path.relative_to(crops).as_posix(): path for path in names}
 
 
 def _images(source: Path, omissions: Omissions) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    sources: dict[str, Path] = {}
     for path in find_images(source, omissions):
         target = path.relative_to(source).with_suffix(".jpg").as_posix()
-        if target in found:
-            raise InputError(f"{found[target].name} would become {target} as well", file=path)
-        found[target] = path
-    if not found:
+        if target in sources:
+            raise InputError(f"{sources[target].name} would become {target} as well", file=path)
+        sources[target] = path
+    if not sources:
         left_out = omissions.lines()
         raise InputError(
             "no image in it",
@@ -194,7 +194,7 @@ def _images(source: Path, omissions: Omissions) -> dict[str, Path]:
             expected="face crops, at any depth",
             remedy=left_out[0] if left_out else None,
         )
-    return found
+    return sources
 
 
 def _key(files: Mapping[str, Path], detector: Detector, options: AlignOptions) -> str:

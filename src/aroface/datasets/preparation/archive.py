@@ -180,12 +180,12 @@ def _new_entries(source: Path, folder: Path) -> tuple[list[Path], list[str]]:
     waiting = sorted(source.iterdir())
     while waiting:
         entry = waiting.pop(0)
-        place = folder / entry.relative_to(source)
-        if not place.exists() and not place.is_symlink():
+        target = folder / entry.relative_to(source)
+        if not target.exists() and not target.is_symlink():
             new.append(entry)
-        elif entry.is_dir() and place.is_dir():
+        elif entry.is_dir() and target.is_dir():
             waiting[:0] = sorted(entry.iterdir())
-        elif entry.is_dir() or place.is_dir() or not filecmp.cmp(entry, place, shallow=False):
+        elif entry.is_dir() or target.is_dir() or not filecmp.cmp(entry, target, shallow=False):
             taken.append(entry.relative_to(source).as_posix())
     return new, taken
 

@@ -161,15 +161,15 @@ def get(session: requests.Session, url: str, headers: dict[str, str]) -> request
         InputError: It is no HTTP address, or leads from HTTPS to something else, or in circles.
         PassingError: The connection failed.
     """
-    place = url
+    address = url
     for _ in range(_REDIRECTIONS):
-        answer = _ask(session, place, headers)
+        answer = _ask(session, address, headers)
         following = _redirected(session, answer)
         if following is None:
             return answer
         answer.close()
-        _check_scheme(following, place)
-        place = following
+        _check_scheme(following, address)
+        address = following
     raise InputError(f"more than {_REDIRECTIONS} redirections", file=printable(url, 200))
 
 

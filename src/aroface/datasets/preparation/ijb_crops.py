@@ -134,10 +134,10 @@ def _do(
     for number, (_, face) in zip(part, align_crops(names, crops, detector, options, pool), strict=True):
         (left, top, side), _, (loose_left, loose_top) = squares[number]
         if face.face is None:
-            found = points_in_box(left - loose_left, top - loose_top, side, TEMPLATE, TEMPLATE_SIZE)
+            landmarks = points_in_box(left - loose_left, top - loose_top, side, TEMPLATE, TEMPLATE_SIZE)
         else:
-            found = face.face.points + np.array([left - loose_left, top - loose_top], np.float32)
-        points.append([round(float(value), 3) for value in found.ravel()])
+            landmarks = face.face.points + np.array([left - loose_left, top - loose_top], np.float32)
+        points.append([round(float(value), 3) for value in landmarks.ravel()])
         scores.append(round(float(detector.facts.get("threshold", 0.0)) if face.face is None else face.face.score, 6))
         aligned.append(Aligned(face.image[:0], face.face, face.faces))
     list(pool.map(lambda number: _write_loose(faces[number], release, out / IMAGES / _crop_name(number)), part))

@@ -130,10 +130,10 @@ def prepare_ijbs(
     truths = [*truth.files.values(), *([truth.common] if truth.common else [])]
     more = {"first_frame": first_frame, "columns": list(columns)}
     key = release_key(_VERSION, sizes(source, [*files, *truths]), detector, options, more)
-    place = out / FACES
-    if place.exists() and any(place.iterdir()):
-        return place, finished(place, key)
-    partial = place.with_name(f".{place.name}.partial")
+    folder = out / FACES
+    if folder.exists() and any(folder.iterdir()):
+        return folder, finished(folder, key)
+    partial = folder.with_name(f".{folder.name}.partial")
     begin(partial, key)
     sums = {name: read_md5_list(source, name) for name in (STILLS, VIDEOS, GROUND_TRUTH)}
     for path in truths:
@@ -148,14 +148,14 @@ def prepare_ijbs(
     write_json(partial / REPORT, report)
     forget_units(partial)
     (partial / "key.json").unlink(missing_ok=True)
-    if place.exists():
-        place.rmdir()
-    partial.rename(place)
+    if folder.exists():
+        folder.rmdir()
+    partial.rename(folder)
     if out.resolve() != source.resolve():
         for name in list_names(source):
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             write_bytes(out / name, (source / name).read_bytes())
-    return place, report
+    return folder, report
 
 
 def _units(source: Path, wanted: Sequence[tuple[int, str]]) -> tuple[dict[str, _Unit], list[str]]:
@@ -191,10 +191,10 @@ def _do(unit: _Unit, work: _Work) -> dict[str, Any]:
         chunk = [each for _, each in zip(range(CHUNK), crops, strict=False)]
         if not chunk:
             break
-        found = align_crops(
+        faces = align_crops(
             [name for name, _ in chunk], [crop for _, crop in chunk], work.detector, work.options, work.pool
         )
-        for name, face in found:
+        for name, face in faces:
             if face.face is not None or work.options.no_face == "crop":
                 target = work.out / name
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -228,12 +228,12 @@ def _of_still(stem: str, path: Path, people: frozenset[int], work: _Work, missed
 
 def _of_video(stem: str, path: Path, people: frozenset[int], work: _Work, missed: dict[str, list[str]]) -> Crops:
     boxes: dict[int, dict[int, FaceBox]] = {}
-    for found in work.truth.of_video(path.stem):
-        number = (found.frame or 0) - work.first_frame
-        if found.subject in people and number >= 0:
-            boxes.setdefault(number, {}).setdefault(found.subject, found)
-        elif found.subject in people:
-            missed.setdefault(_BEYOND, []).append(f"{path.name} frame {found.frame}")
+    for face_box in work.truth.of_video(path.stem):
+        number = (face_box.frame or 0) - work.first_frame
+        if face_box.subject in people and number >= 0:
+            boxes.setdefault(number, {}).setdefault(face_box.subject, face_box)
+        elif face_box.subject in people:
+            missed.setdefault(_BEYOND, []).append(f"{path.name} frame {face_box.frame}")
     seen = {subject for there in boxes.values() for subject in there}
     missed.setdefault(_NO_BOX, []).extend(f"{subject}/{stem}" for subject in sorted(people - seen))
     reached = set()
