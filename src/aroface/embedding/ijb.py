@@ -68,21 +68,21 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> ImageSourc
 
 
 def _open_rows(path: Path, size: int) -> ImageSource:
-    found = read_aligned_ijb(path)
-    check_pairs(found.same, path, folds=False)
+    benchmark = read_aligned_ijb(path)
+    check_pairs(benchmark.same, path, folds=False)
 
     def images(start: int, stop: int) -> Images:
         with ThreadPoolExecutor(THREADS, thread_name_prefix="decode") as pool:
-            return np.stack(list(pool.map(lambda row: row_face(found.rows, row, size), range(start, stop))))
+            return np.stack(list(pool.map(lambda row: row_face(benchmark.rows, row, size), range(start, stop))))
 
     arrays: dict[str, NDArray[Any]] = {
-        "templates": found.templates,
-        "media": found.media,
-        "detector_scores": found.scores,
-        "pairs": _narrow(found.pairs),
-        "same": found.same,
+        "templates": benchmark.templates,
+        "media": benchmark.media,
+        "detector_scores": benchmark.scores,
+        "pairs": _narrow(benchmark.pairs),
+        "same": benchmark.same,
     }
-    return ImageSource(len(found.rows), images, arrays, {"galleries": []})
+    return ImageSource(len(benchmark.rows), images, arrays, {"galleries": []})
 
 
 def _alignment(path: Path, landmarks: str | None) -> dict[str, Any]:

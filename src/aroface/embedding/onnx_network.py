@@ -264,15 +264,15 @@ def _output_of(program: Program, given: _Input, images: NDArray[Any], wanted: st
         raise InputError(f"no output {wanted!r}", file=path, expected=f"one of {', '.join(names)}")
     chosen = [wanted] if wanted else names
     try:
-        found = program.run(chosen, {given.name: images})
+        outputs = program.run(chosen, {given.name: images})
     except TimeLimitError:
         raise
     except InputError:
         if given.batch is not None:
             raise
         return _output_of(program, replace(given, batch=1), images[:1], wanted, path)
-    number = _choose_output(chosen, found, len(images), path)
-    together = _rows(found[number])
+    number = _choose_output(chosen, outputs, len(images), path)
+    together = _rows(outputs[number])
     output = _Output(chosen[number], together.shape[1], given.batch)
     if not _are_mixed(program, given, output.name, images, together, path):
         return output
