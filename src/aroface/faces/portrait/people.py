@@ -101,9 +101,9 @@ def _skull(draw: _IdentityDraws, kind: _Kind) -> Traits:
 
 
 def _skin(draw: _IdentityDraws, kind: _Kind) -> Traits:
-    place = kind.tone * (len(_SKIN) - 1)
-    low = np.minimum(place.astype(int), len(_SKIN) - 2)
-    share = (place - low)[:, None]
+    position = kind.tone * (len(_SKIN) - 1)
+    low = np.minimum(position.astype(int), len(_SKIN) - 2)
+    share = (position - low)[:, None]
     tone = _SKIN[low] * (1 - share) + _SKIN[low + 1] * share
     red, yellow = draw.normal("redness", 0, 0.022), draw.normal("yellowness", 0, 0.022)
     freckled = draw.has("freckles", 0.22)
