@@ -52,9 +52,9 @@ def to_iresnet(state: Mapping[str, Tensor]) -> StateDict:
     places, short = _places(state), is_short(state)
     inner = _SHORT_RESIDUAL if short else _RESIDUAL
     converted = {_translate(name, places, inner): value for name, value in state.items()}
-    for place in places.values() if short else ():
-        width = converted[f"{place}.conv1.weight"].shape[0] if f"{place}.conv1.weight" in converted else 0
-        converted |= _identity_norm(f"{place}.bn2", width) if 0 < width <= _WIDEST else {}
+    for block in places.values() if short else ():
+        width = converted[f"{block}.conv1.weight"].shape[0] if f"{block}.conv1.weight" in converted else 0
+        converted |= _identity_norm(f"{block}.bn2", width) if 0 < width <= _WIDEST else {}
     width = converted["layer1.0.conv2.weight"].shape[0]
     if width <= _WIDEST:
         converted |= _identity_shortcut(width)

@@ -83,12 +83,12 @@ def weights_in(path: str | PathLike[str]) -> Path:
     Raises:
         InputError: A folder without weights.
     """
-    place = Path(path)
-    if not place.is_dir():
-        return place
+    location = Path(path)
+    if not location.is_dir():
+        return location
     for name in _WEIGHTS:
-        if (place / name).is_file():
-            return place / name
+        if (location / name).is_file():
+            return location / name
     raise InputError("a folder without weights", file=path, expected=f"a finished run, or {', '.join(_WEIGHTS)} in it")
 
 
@@ -160,19 +160,19 @@ def find_backbone(loaded: object, path: Path) -> Backbone:
         raise InputError(what, file=path, expected=_EXPECTED, remedy="save its state_dict() instead")
     dictionaries = dict(_tensor_dictionaries(loaded, (), set()))
     every = {(where, prefix): tensors for where, tensors in dictionaries.items() for prefix in _prefixes(tensors)}
-    found = {place: tensors for place, tensors in every.items() if not _is_average(*place)} or every
-    if not found:
+    backbones = {key: tensors for key, tensors in every.items() if not _is_average(*key)} or every
+    if not backbones:
         _refuse(loaded, dictionaries, path)
-    if len(found) > 1:
-        names = " and ".join(repr(_dotted(*each)) for each in list(found)[:3])
+    if len(backbones) > 1:
+        names = " and ".join(repr(_dotted(*each)) for each in list(backbones)[:3])
         raise InputError(f"holds several backbones: {names}", file=path, remedy="save the one that is meant alone")
-    (((where, prefix), tensors),) = found.items()
+    (((where, prefix), tensors),) = backbones.items()
     inside = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
     inside = {name: value for name, value in inside.items() if not _stands_beside(name)}
     _refuse_quantised(inside, _names_of(loaded, where), path)
     left_out = tuple(sorted(tensors.keys() - {f"{prefix}{name}" for name in inside}))
     lightning = where[-1:] == ("state_dict",) and prefix == _LIGHTNING_PREFIX
-    averages = tuple(_dotted(*each) for each in every if each not in found)
+    averages = tuple(_dotted(*each) for each in every if each not in backbones)
     magface = _MAGFACE_PART in prefix.split(".")
     return Backbone(inside, left_out, lightning, magface, _dotted(where, prefix), averages, matrices_in(loaded), where)
 
@@ -281,9 +281,9 @@ def _refuse(loaded: object, dictionaries: Mapping[tuple[str, ...], Mapping[str, 
     if dictionaries:
         where, tensors = max(dictionaries.items(), key=lambda each: len(each[1]))
         first = ", ".join(list(tensors)[:3])[:120]
-        place = f" below {'.'.join(where)[:60]!r}" if where else ""
-        what = f"no backbone that is known here: {len(tensors)} tensors{place} ({first} …)"
-        family = next((words for mark, words in _OTHER_FAMILIES.items() if any(mark in name for name in tensors)), None)
+        location = f" below {'.'.join(where)[:60]!r}" if where else ""
+        what = f"no backbone that is known here: {len(tensors)} tensors{location} ({first} …)"
+        family = next((title for mark, title in _OTHER_FAMILIES.items() if any(mark in name for name in tensors)), None)
         remedy = f"it seems to be {family}: export it to ONNX, which is read" if family else None
         raise InputError(what, file=path, expected=_FAMILIES, remedy=remedy)
     if not isinstance(loaded, Mapping):
