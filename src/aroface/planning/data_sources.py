@@ -111,10 +111,10 @@ class Making:
     def arguments(self) -> str:
         """Arguments of ``aroface data``."""
         if self.folder is None:
-            words = ["generate", self.spec_file, "--out", self.out]
+            arguments = ["generate", self.spec_file, "--out", self.out]
         else:
-            words = ["pack", self.folder, "--options", self.spec_file, "--out", self.out]
-        return shlex.join(str(word) for word in words)
+            arguments = ["pack", self.folder, "--options", self.spec_file, "--out", self.out]
+        return shlex.join(str(word) for word in arguments)
 
 
 class Sources:
@@ -287,7 +287,7 @@ def _packed(name: str, declared: Mapping[str, Any], results: Results, place: str
     for part in options.parts:
         kind, file = PARTS[part]
         key = name if part == "train" else f"{name}.{part}"
-        words = alignment_words("five_point" if options.landmarks else "as_given", options.alignment_of(part))
+        alignment = alignment_words("five_point" if options.landmarks else "as_given", options.alignment_of(part))
         sources.append(
             DataSource(
                 key,
@@ -296,7 +296,7 @@ def _packed(name: str, declared: Mapping[str, Any], results: Results, place: str
                 hashes[part],
                 out / file,
                 manifest_path(out / file),
-                options={**_EMBEDDING, "alignment": words},
+                options={**_EMBEDDING, "alignment": alignment},
             )
         )
     manifests = tuple(source.manifest for source in sources)

@@ -101,6 +101,6 @@ def _read(plan: Plan, entry: str | dict[str, Any], where: str) -> Figure:
     sets = list(dict.fromkeys(run.experiment.dataset for run in plan.runs.values()))
     for number, key in enumerate(trained_on):
         if key not in sets:
-            place, expected = f"{where}.trained_on.{number}", f"one of {', '.join(sets)}"
-            raise InputError(f"no experiment is trained on {key!r}", file=plan.file, where=place, expected=expected)
+            location, expected = f"{where}.trained_on.{number}", f"one of {', '.join(sets)}"
+            raise InputError(f"no experiment is trained on {key!r}", file=plan.file, where=location, expected=expected)
     return Figure(name, declared["kind"], benchmark, trained_on)

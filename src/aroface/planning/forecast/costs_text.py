@@ -61,8 +61,8 @@ def _table(costs: Costs) -> Table:
 
 def legend(costs: Costs) -> list[str]:
     """Explanations of the words in the column ``basis``, of those that occur."""
-    words = {word for each in costs.trainings for word in _origins(each)}
-    return [line for word, line in _LEGEND.items() if word in words]
+    origins = {word for each in costs.trainings for word in _origins(each)}
+    return [line for word, line in _LEGEND.items() if word in origins]
 
 
 def notes(costs: Costs) -> list[str]:
@@ -143,10 +143,10 @@ def _row(costs: Costs, each: Training) -> tuple[str, ...]:
 
 def _origins(each: Training) -> list[str]:
     """Origins of the hours of an experiment, for the column ``basis``."""
-    found = ["measured"] if each.done else []
+    origins = ["measured"] if each.done else []
     if len(each.done) < len(each.runs) and each.hours is not None:
-        found.append("rate" if each.measured else "estimate")
-    return found
+        origins.append("rate" if each.measured else "estimate")
+    return origins
 
 
 def _mean_hours(each: Training) -> float:
@@ -184,9 +184,9 @@ def _memory_notes(costs: Costs) -> Iterator[str]:
             needed.setdefault(each.fits_on, []).append(each)
     for number, trainings in needed.items():
         room = f"{100 * USABLE:g} % of the GPU's {bytes_text(device.memory / USABLE)}" if device.memory else ""
-        what = f"! memory: {plural(len(trainings), 'experiment')} above {room}"
+        note = f"! memory: {plural(len(trainings), 'experiment')} above {room}"
         enough = f"{number} GPUs a training are enough" if number else "64 GPUs a training are not enough"
-        yield f"{what}; {enough} (resources: {{train: {{gpus: …}}}})"
+        yield f"{note}; {enough} (resources: {{train: {{gpus: …}}}})"
 
 
 def _rate_notes(costs: Costs) -> Iterator[str]:
