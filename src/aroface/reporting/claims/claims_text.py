@@ -167,8 +167,8 @@ def _value(item: Evidence) -> str:
 
 
 def _count(verdicts: Sequence[Verdict]) -> str:
-    found = Counter(verdicts)
-    return ", ".join(f"{found[verdict]} {verdict}" for verdict in get_args(Verdict) if found[verdict])
+    counts = Counter(verdicts)
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in get_args(Verdict) if counts[verdict])
 
 
 def _finding_lines(findings: Sequence[LintFinding]) -> Iterator[Table | Text]:

@@ -52,8 +52,8 @@ def as_json(report: Report) -> dict[str, Any]:
     return {
         "tolerances": {source: float(points) for source, points in TOLERANCES.items()},
         "measured_tolerances": {
-            table: {benchmark: {"points": float(each.points), "of": str(each)} for benchmark, each in found.items()}
-            for table, found in report.spreads.items()
+            table: {benchmark: {"points": float(each.points), "of": str(each)} for benchmark, each in spreads.items()}
+            for table, spreads in report.spreads.items()
         },
         "check_beyond": float(CHECK),
         "holds": report.holds,
@@ -69,16 +69,16 @@ def summary(report: Report) -> list[str]:
     for name, group in groupby(report.comparisons, key=lambda each: each.table):
         cells = list(group)
         counts = _counts(cells)
-        words = [
+        tally = [
             f"{counts[verdict]} {_plural_verdict(verdict, counts[verdict])}" for verdict in counts if counts[verdict]
         ]
         others = report.others.get(name, ())
         left = f"; {plural(len(others), 'row')} of others' models left out: {', '.join(others)}" if others else ""
-        lines.append(f"{name}: {plural(len(cells), 'value')}: {', '.join(words)}{left}")
+        lines.append(f"{name}: {plural(len(cells), 'value')}: {', '.join(tally)}{left}")
     lines += [
         f"{name}: released weights may differ by {each.points} points on {benchmark}, for {each}."
-        for name, found in report.spreads.items()
-        for benchmark, each in found.items()
+        for name, spreads in report.spreads.items()
+        for benchmark, each in spreads.items()
     ]
     lines.append(
         f"A value holds within ±{TOLERANCES['released']} points of a released checkpoint and ±{TOLERANCES['trained']} "
@@ -95,8 +95,8 @@ def _plural_verdict(verdict: Closeness, count: int) -> str:
 
 
 def _counts(comparisons: Sequence[ValueComparison]) -> dict[Closeness, int]:
-    found = Counter(each.verdict for each in comparisons)
-    return {verdict: found[verdict] for verdict in get_args(Closeness)}
+    counts = Counter(each.verdict for each in comparisons)
+    return {verdict: counts[verdict] for verdict in get_args(Closeness)}
 
 
 def _heads(comparisons: Sequence[ValueComparison]) -> tuple[str, ...]:

@@ -61,11 +61,11 @@ def figure_displacements(
     histories, unrecorded = load_histories(runs_dir, runs)
     attacked = [history for history in histories if history.adversary != NO_ADVERSARY]
     counted = [history for history in attacked if history.content["displacements"] is not None]
-    found = by_experiment(counted, experiments)
-    caption = _caption(found)
+    groups = by_experiment(counted, experiments)
+    caption = _caption(groups)
     gaps = gap_words(_gaps(attacked, unrecorded), labels)
     among = experiments or ()
-    save_figure(out, lambda: draw_displacements(found, labels, among), f"{caption} {gaps}".strip(), caption_note)
+    save_figure(out, lambda: draw_displacements(groups, labels, among), f"{caption} {gaps}".strip(), caption_note)
 
 
 def _gaps(attacked: Sequence[History], unrecorded: Sequence[Gap]) -> list[Gap]:

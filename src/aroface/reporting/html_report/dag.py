@@ -69,14 +69,16 @@ def boxes(steps: Iterable[Step]) -> tuple[dict[str, Box], float, float]:
     known = {step.name: step for step in steps}
     rows = layers({name: step.after for name, step in known.items()})
     width = max((len(row) for row in rows), default=0) * (WIDTH + GAP_X) - GAP_X + 2 * MARGIN
-    found = {}
+    placed = {}
     for level, row in enumerate(rows):
         left = (width - len(row) * (WIDTH + GAP_X) + GAP_X) / 2
         for index, name in enumerate(row):
             files = known[name].files
             done = sum(file.exists() for file in files)
-            found[name] = Box(name, left + index * (WIDTH + GAP_X), MARGIN + level * (HEIGHT + GAP_Y), done, len(files))
-    return found, width, len(rows) * (HEIGHT + GAP_Y) - GAP_Y + 2 * MARGIN
+            placed[name] = Box(
+                name, left + index * (WIDTH + GAP_X), MARGIN + level * (HEIGHT + GAP_Y), done, len(files)
+            )
+    return placed, width, len(rows) * (HEIGHT + GAP_Y) - GAP_Y + 2 * MARGIN
 
 
 def draw(steps: Sequence[Step]) -> str:
@@ -85,17 +87,17 @@ def draw(steps: Sequence[Step]) -> str:
     Args:
         steps: Steps; one that another comes after and that is not among them is left aside.
     """
-    found, width, height = boxes(steps)
-    said = escape("; ".join(f"{box.name}{_counts(box)}" for box in found.values()))
+    placed, width, height = boxes(steps)
+    label = escape("; ".join(f"{box.name}{_counts(box)}" for box in placed.values()))
     size = f'viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}"'
     arrows = [
-        f'<path d="{_curve(found[before], found[step.name])}"/>'
+        f'<path d="{_curve(placed[before], placed[step.name])}"/>'
         for step in steps
         for before in step.after
-        if before in found
+        if before in placed
     ]
-    opening = f'<svg class="chain" {size} role="img" aria-label="Steps of the workflow, from top to bottom: {said}">'
-    return "\n".join([opening, *arrows, *map(_drawn, found.values()), "</svg>"])
+    opening = f'<svg class="chain" {size} role="img" aria-label="Steps of the workflow, from top to bottom: {label}">'
+    return "\n".join([opening, *arrows, *map(_drawn, placed.values()), "</svg>"])
 
 
 def _curve(start: Box, end: Box) -> str:

@@ -200,8 +200,8 @@ def _interaction(found: Robustness, metric: str) -> str:
         if told and len(told) < len(found.sweeps):
             rest += ", others not significant"
         sides = [(str(middle.factor), middle.level), (str(middle.other), middle.other_level)]
-        words = [f"{level_words(factor, level)} {factor}" for factor, level in sides]
-        parts.append(f"{' with '.join(words)}: {rest}")
+        errors = [f"{level_words(factor, level)} {factor}" for factor, level in sides]
+        parts.append(f"{' with '.join(errors)}: {rest}")
     return f"Loss beyond the sum of the two alone at {quality_name(quality)}, {'; '.join(parts)}."
 
 
@@ -243,10 +243,10 @@ def _models(found: Robustness, metric: str) -> str:
     first, *others = found.sweeps
     level = max(found.grid.joint)
     clean = [
-        (other, quality, other.value(place, metric) - first.value(place, metric))
+        (other, quality, other.value(condition, metric) - first.value(condition, metric))
         for other in others
         for quality in found.qualities
-        for place in [Perturbation(quality)]
+        for condition in [Perturbation(quality)]
     ]
     aligned = [
         f"{other.name} {in_points(difference, signed=True)} at {quality_name(quality)}"
@@ -257,8 +257,8 @@ def _models(found: Robustness, metric: str) -> str:
     for other in others:
         lost = []
         for quality in found.qualities:
-            place = Perturbation(quality, "joint", level)
-            lost.append(in_points(other.drop(place, metric) - first.drop(place, metric), signed=True))
+            condition = Perturbation(quality, "joint", level)
+            lost.append(in_points(other.drop(condition, metric) - first.drop(condition, metric), signed=True))
         parts.append(f"{other.name} {' / '.join(lost)}")
     where = " / ".join(quality_name(quality) for quality in found.qualities)
     return (
@@ -273,7 +273,7 @@ def _undecided(found: Robustness, metric: str) -> str:
     parts, undecided = [], 0
     for sweep in found.sweeps:
         places = [each for each in sweep.measured if each.factor in UNITS and each.other is None]
-        lost = [sweep.drop(place, metric) for place in places]
+        lost = [sweep.drop(condition, metric) for condition in places]
         doubtful = sum(not drop.significant for drop in lost)
         drops, undecided = drops + lost, undecided + doubtful
         parts.append(f"{sweep.name} {doubtful}")
@@ -319,12 +319,12 @@ def reading(found: Robustness, points: float) -> list[RobustnessFinding]:
         ),
     ]
     if found.grid.worst_case:
-        words = (
+        explanation = (
             "One step from perfect alignment in the signs of a gradient, of the joint error's sizes. What is maximised "
             "is that the pair be called wrongly: minus the cosine similarity of a genuine pair, the similarity of an "
             "impostor pair."
         )
-        listed.append(RobustnessFinding("Worst case", " ".join((words, *found.notes))))
+        listed.append(RobustnessFinding("Worst case", " ".join((explanation, *found.notes))))
     if found.facts is not None:
         listed.append(RobustnessFinding("Made", made_words(found.facts)))
     return listed

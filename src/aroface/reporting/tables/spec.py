@@ -302,13 +302,13 @@ def _published(
     content: Mapping[str, Mapping[str, str]], sources: Mapping[str, Source], path: Path, where: str
 ) -> dict[str, Published]:
     """Values by column, each with its source, from digits by source and column."""
-    found: dict[str, Published] = {}
+    published: dict[str, Published] = {}
     for column, value in _by_source(content, sources, path, where):
-        if column in found:
-            expected = f"one source; {found[column].source.key} has it, too"
+        if column in published:
+            expected = f"one source; {published[column].source.key} has it, too"
             raise InputError(f"{column} of {value.source.key}", file=path, where=where, expected=expected)
-        found[column] = value
-    return found
+        published[column] = value
+    return published
 
 
 def _by_source(
