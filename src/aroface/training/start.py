@@ -34,14 +34,14 @@ def start_from(trainer: Trainer, runs: Path) -> None:
         return
     folder, described = _find(runs, start)
     expected = {"arch": trainer.recipe.arch, "embedding_size": trainer.recipe.embedding_size, "input": _INPUT}
-    found = {
+    actual = {
         "arch": described["experiment"]["arch"],
         "embedding_size": described["embedding_size"],
         "input": described["input"],
     }
     for key, value in expected.items():
-        if found[key] != value:
-            raise InputError(f"{key} {found[key]}", file=folder / CHECKPOINT, expected=f"{value}, which is trained")
+        if actual[key] != value:
+            raise InputError(f"{key} {actual[key]}", file=folder / CHECKPOINT, expected=f"{value}, which is trained")
     backbone, _ = load_backbone(folder)
     trainer.backbone.load_state_dict(backbone.state_dict())
     if "classifier" in start:
