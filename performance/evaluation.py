@@ -185,9 +185,9 @@ def usual_ijbc_search(folder: Path) -> dict[str, float]:
 
 def our_ijbc_search(folder: Path) -> dict[str, float]:
     subjects, (one, other) = np.load(folder / "subjects.npy"), GALLERIES
-    parts = [slice(0, one), slice(one, one + other), slice(one + other, None)]
+    spans = [slice(0, one), slice(one, one + other), slice(one + other, None)]
     vectors = our_templates(folder).vectors
-    first, second, probes = ((vectors[part], subjects[part]) for part in parts)
+    first, second, probes = ((vectors[span], subjects[span]) for span in spans)
     return rates(search(*probes, [first, second]))
 
 
@@ -198,8 +198,8 @@ def ijbc_evaluation(folder: Path, *, intervals: bool) -> dict[str, float]:
     first, second = templates.rows(pairs[:, 0]), templates.rows(pairs[:, 1])
     scores = pair_scores(templates.vectors, first, second)
     curve, (one, other) = tar_far(scores[labels], scores[~labels]), GALLERIES
-    parts = [slice(0, one), slice(one, one + other), slice(one + other, None)]
-    *galleries, (probes, people) = ((templates.vectors[part], subjects[part]) for part in parts)
+    spans = [slice(0, one), slice(one, one + other), slice(one + other, None)]
+    *galleries, (probes, people) = ((templates.vectors[span], subjects[span]) for span in spans)
     units = sum(GALLERIES)
     groups = groups_of(np.arange(units) >= one)[subjects]
     if not intervals:
@@ -207,7 +207,7 @@ def ijbc_evaluation(folder: Path, *, intervals: bool) -> dict[str, float]:
         metrics = verification_metrics(scores, labels) | rates(results)
     else:
         known = TemplatePeople(subjects, groups.astype(np.uint8), units)
-        results = search(probes, people, galleries, groups=Groups(groups[parts[2]], groups[: one + other]))
+        results = search(probes, people, galleries, groups=Groups(groups[spans[2]], groups[: one + other]))
         measured = [measure_verification(scores, first, second, labels, known), measure_search(results, people, units)]
         metrics = {name: value for each in measured for name, value in each.values.items()}
         assert all(low <= metrics[name] <= high for each in measured for name, (low, high) in each.intervals().items())

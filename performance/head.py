@@ -73,14 +73,14 @@ def usual(classes: int, rate: float) -> Step:
         draws = torch.rand(classes)
         draws[labels] = 2.0
         rows = draws.topk(int(rate * classes)).indices.sort().values
-        part = nn.Parameter(weight.detach()[rows])
-        optimiser = torch.optim.SGD([part], lr=LR, momentum=MOMENTUM, weight_decay=DECAY)
-        optimiser.state[part]["momentum_buffer"] = momentum[rows]
-        usual_loss(embeddings, part, torch.searchsorted(rows, labels)).backward()
+        sampled = nn.Parameter(weight.detach()[rows])
+        optimiser = torch.optim.SGD([sampled], lr=LR, momentum=MOMENTUM, weight_decay=DECAY)
+        optimiser.state[sampled]["momentum_buffer"] = momentum[rows]
+        usual_loss(embeddings, sampled, torch.searchsorted(rows, labels)).backward()
         optimiser.step()
         with torch.no_grad():
-            weight[rows] = part
-            momentum[rows] = optimiser.state[part]["momentum_buffer"]
+            weight[rows] = sampled
+            momentum[rows] = optimiser.state[sampled]["momentum_buffer"]
 
     return sampled_step
 

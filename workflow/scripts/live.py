@@ -147,11 +147,11 @@ class Snakemake:
 
     def _ask_latecomers(self) -> None:
         """Ask a job to end that was being started when the others were asked: Snakemake would wait for it."""
-        for each in self._family():
-            if each.pid not in self._asked:
-                self._asked.add(each.pid)
+        for process in self._family():
+            if process.pid not in self._asked:
+                self._asked.add(process.pid)
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    each.send_signal(signal.SIGINT)
+                    process.send_signal(signal.SIGINT)
 
     def _family(self) -> list[psutil.Process]:
         try:

@@ -27,7 +27,7 @@ def image_size(data: bytes) -> tuple[int, int]:
     if data.startswith(JPEG_START):
         height, width = simplejpeg.decode_jpeg_header(data)[:2]
         return width, height
-    measure = next((each for starts, each in _FORMATS if data.startswith(starts)), None)
+    measure = next((reader for starts, reader in _FORMATS if data.startswith(starts)), None)
     if measure is None and data[4:8] == b"ftyp":
         measure = _avif
     if measure is None:

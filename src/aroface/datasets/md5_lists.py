@@ -93,9 +93,9 @@ def md5_of(file: Path) -> str:
 
 def _found(root: Path, folder: str, name: str) -> Path | None:
     """File of a listed name, within the folder."""
-    parts = [part for part in Path(name).parts if part not in ("/", ".", "..")]
-    if not parts:
+    components = [component for component in Path(name).parts if component not in ("/", ".", "..")]
+    if not components:
         return None
-    below = parts[parts.index(folder) + 1 :] if folder in parts else parts
-    candidates = (root / folder / Path(*below), root / folder / parts[-1]) if below else ()
-    return next((each for each in candidates if each.is_file()), None)
+    below = components[components.index(folder) + 1 :] if folder in components else components
+    candidates = (root / folder / Path(*below), root / folder / components[-1]) if below else ()
+    return next((candidate for candidate in candidates if candidate.is_file()), None)

@@ -240,16 +240,16 @@ def read_all(registries: Path = REGISTRIES) -> dict[str, Entry]:
         InputError: A registry is missing or malformed, or two entries have one key.
     """
     entries: dict[str, Entry] = {}
-    parts: list[dict[str, Any]] = [
+    sections: list[dict[str, Any]] = [
         read_datasets(registries / "datasets.yaml"),
         read_benchmarks(registries / "benchmarks.yaml"),
         read_checkpoints(registries / "checkpoints.yaml"),
         read_detectors(registries / "detectors.yaml"),
     ]
-    for part in parts:
-        for key in part.keys() & entries.keys():
+    for section in sections:
+        for key in section.keys() & entries.keys():
             raise InputError("another registry has this key", file=registries, where=key)
-        entries |= part
+        entries |= section
     return entries
 
 
@@ -284,13 +284,13 @@ def place_of(name: str, data_dir: Path, registries: Path = REGISTRIES) -> Path:
 
 def present(data_dir: Path, name: str) -> bool:
     """Return whether a file or folder is there, under any of the names that braces stand for."""
-    return any((data_dir / each).exists() for each in _alternatives(name))
+    return any((data_dir / alternative).exists() for alternative in _alternatives(name))
 
 
 def _alternatives(name: str) -> list[str]:
     """Names that a name with braces stands for: ``a{b,c}d`` for ``abd`` and ``acd``."""
-    parts = [part.split(",") for part in re.split(r"[{}]", name)]
-    return ["".join(chosen) for chosen in itertools.product(*parts)]
+    choices = [segment.split(",") for segment in re.split(r"[{}]", name)]
+    return ["".join(chosen) for chosen in itertools.product(*choices)]
 
 
 def missing(entry: Entry, data_dir: Path) -> str | None:

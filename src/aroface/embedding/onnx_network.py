@@ -385,8 +385,8 @@ class OnnxNetwork:
         values = np.ascontiguousarray(cut, dtype=self._given.dtype)
         self.try_batch(len(values))
         step = self.at_once or max(len(values), 1)
-        parts = [self._run(values[start : start + step]) for start in range(0, len(values), step)]
-        return torch.from_numpy(np.concatenate(parts).astype(np.float32, copy=False))
+        batches = [self._run(values[start : start + step]) for start in range(0, len(values), step)]
+        return torch.from_numpy(np.concatenate(batches).astype(np.float32, copy=False))
 
     def _run(self, values: NDArray[Any]) -> NDArray[Any]:
         count = len(values)

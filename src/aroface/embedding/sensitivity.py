@@ -68,11 +68,11 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> ImageSourc
     blocks, table = _plan(options, len(chosen))
 
     def images(start: int, stop: int) -> Images:
-        parts = []
+        segments = []
         for (side, variant), rows in _segments(blocks, len(chosen), start, stop):
             crops = decode_numbers(pairs, path, 2 * chosen[rows] + side, size)
-            parts.append(spoil(crops, variant, directions[rows], options["joint_maximum"], order_of(options)))
-        return np.concatenate(parts)
+            segments.append(spoil(crops, variant, directions[rows], options["joint_maximum"], order_of(options)))
+        return np.concatenate(segments)
 
     arrays = {"same": pairs.same[chosen], "images": image_numbers(pairs.images)[chosen]}
     return ImageSource(len(blocks) * len(chosen), images, arrays, {"variants": table})

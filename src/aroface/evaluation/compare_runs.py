@@ -157,8 +157,8 @@ def table(rows: Sequence[MetricComparison]) -> str:
     lines = [f"{'metric':{width}}  {heads}  {'p (Holm)':>8}  {'only A':>6}  {'only B':>6}"]
     for row in rows:
         low, high = row.interval
-        each = row.discordance
-        alone = "" if each is None else f"  {each.only_first:6}  {each.only_second:6}"
+        discordance = row.discordance
+        alone = "" if discordance is None else f"  {discordance.only_first:6}  {discordance.only_second:6}"
         numbers = f"{row.first:7.4f}  {row.second:7.4f}  {row.difference:+8.4f}  [{low:+.4f}, {high:+.4f}]"
         lines.append(f"{row.metric:{width}}  {numbers}  {_small(row.p_value):>7}  {_small(row.adjusted):>8}{alone}")
     return "".join(f"{line}\n" for line in lines)

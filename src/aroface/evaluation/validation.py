@@ -49,9 +49,9 @@ def pair_validation(sets: Mapping[str, Path], *, check_images: bool = True) -> C
         accuracies = {}
         for name, pairs in read.items():
             count = len(pairs.images)
-            parts = (range(begin, min(begin + BATCH_SIZE, count)) for begin in range(0, count, BATCH_SIZE))
+            batches = (range(begin, min(begin + BATCH_SIZE, count)) for begin in range(0, count, BATCH_SIZE))
             rows = np.concatenate(
-                [embedder.embed(decode_numbers(pairs, sets[name], part, TEMPLATE_SIZE)) for part in parts]
+                [embedder.embed(decode_numbers(pairs, sets[name], batch, TEMPLATE_SIZE)) for batch in batches]
             )
             accuracies[f"{name}_accuracy"] = accuracy(pair_distances(rows[0::2], rows[1::2]), pairs.same)[0].item()
         return accuracies

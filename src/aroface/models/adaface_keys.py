@@ -82,9 +82,9 @@ def _translate(name: str, places: Mapping[str, str], residual: Mapping[str, str]
     match = _NAME.fullmatch(name)
     if match is None:
         return name
-    part, block, branch, index, leaf = match.groups()
+    section, block, branch, index, leaf = match.groups()
     if block is None:
-        stem = (_STEM if part == "input_layer" else _OUTPUT).get(index)
+        stem = (_STEM if section == "input_layer" else _OUTPUT).get(index)
     else:
         inner = (residual if branch == "res_layer" else _SHORTCUT).get(index)
         stem = f"{places[block]}.{inner}" if inner and block in places else None

@@ -300,15 +300,15 @@ def read_classifier(paths: Sequence[str | PathLike[str]], embedding_size: int) -
     Raises:
         InputError: A file is missing or damaged, or holds no matrix of classes or several.
     """
-    parts = []
+    shards = []
     for path in map(Path, paths):
-        part = find_classifier(matrices_in(_read(path)), embedding_size, path, tell=False)
-        if part is None:
+        shard = find_classifier(matrices_in(_read(path)), embedding_size, path, tell=False)
+        if shard is None:
             expected = f"one matrix of classes × {embedding_size} or {embedding_size} × classes"
             raise InputError("no classifier", file=path, expected=expected)
-        parts.append(part)
-    weight = parts[0].weight if len(parts) == 1 else torch.cat([part.weight for part in parts])
-    return ReleasedClassifier(weight, tuple(name for part in parts for name in part.names), tuple(map(Path, paths)))
+        shards.append(shard)
+    weight = shards[0].weight if len(shards) == 1 else torch.cat([shard.weight for shard in shards])
+    return ReleasedClassifier(weight, tuple(name for shard in shards for name in shard.names), tuple(map(Path, paths)))
 
 
 def _color(color: Color | None, layout: Layout, found: Backbone, file: Path, look: bool) -> tuple[Color, str]:

@@ -120,9 +120,9 @@ def described_color(file: Path) -> tuple[Color, str] | None:
         for name in _CONFIGS:
             config = _read_config(folder / name)
             inner = config.get("conf")
-            for part in (config, inner if isinstance(inner, Mapping) else {}):
-                if "color_space" in part:
-                    return _named_color(part["color_space"], folder / name), f"as {name} says"
+            for section in (config, inner if isinstance(inner, Mapping) else {}):
+                if "color_space" in section:
+                    return _named_color(section["color_space"], folder / name), f"as {name} says"
     return None
 
 
@@ -195,7 +195,7 @@ def _matrices(
 ) -> Iterator[tuple[str, Tensor]]:
     """Two-dimensional tensors that are not taken and belong to no optimiser."""
     for where, tensors in dictionaries.items():
-        if any(word in part.lower() for part in where for word in _OPTIMISER):
+        if any(word in key.lower() for key in where for word in _OPTIMISER):
             continue
         for name, value in tensors.items():
             if id(value) not in taken and not value.is_nested and value.ndim == 2:
@@ -229,12 +229,12 @@ def _tensor_dictionaries(
     if not isinstance(value, Mapping) or id(value) in visited:
         return
     visited.add(id(value))
-    tensors = {str(name): each for name, each in value.items() if isinstance(each, Tensor)}
+    tensors = {str(name): inner for name, inner in value.items() if isinstance(inner, Tensor)}
     if tensors:
         yield where, tensors
     if len(where) < _DEEPEST:
-        for name, each in value.items():
-            yield from _tensor_dictionaries(each, (*where, str(name)), visited)
+        for name, inner in value.items():
+            yield from _tensor_dictionaries(inner, (*where, str(name)), visited)
 
 
 def _prefixes(tensors: Mapping[str, Tensor]) -> list[str]:

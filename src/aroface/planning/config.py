@@ -390,9 +390,9 @@ def _recipe_layers(
         if parent in chain:
             raise InputError(f"{parent} extends itself", file=RECIPES, where=f"{chain[0]}.extends")
         chain.insert(0, parent)
-    for each in chain:
-        yield f"{RECIPES}: {each}.recipe", recipes[each]["recipe"]
-        yield f"{RECIPES}: {each}.datasets.{dataset}", recipes[each].get("datasets", {}).get(dataset, {})
+    for recipe_name in chain:
+        yield f"{RECIPES}: {recipe_name}.recipe", recipes[recipe_name]["recipe"]
+        yield f"{RECIPES}: {recipe_name}.datasets.{dataset}", recipes[recipe_name].get("datasets", {}).get(dataset, {})
 
 
 def _check_known(what: str, name: str, known: Mapping[str, Any], file: str | Path, where: str) -> None:

@@ -209,7 +209,9 @@ class Sources:
 
     def _find(self, name: str, where: str, what: str, registry: Iterable[str]) -> DataSource:
         fitting = {
-            key: each for key, each in self._found.items() if (each.kind == "training") == (what == "training set")
+            key: source
+            for key, source in self._found.items()
+            if (source.kind == "training") == (what == "training set")
         }
         if name not in fitting:
             known = ", ".join(dict.fromkeys([*fitting, *registry]))

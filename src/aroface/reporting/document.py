@@ -68,8 +68,8 @@ def write_document(
         if names.count(name) > 1:
             raise InputError(f"{names.count(name)} pictures are named {name}", expected="a name of its own for each")
     picture_folders = dict.fromkeys(_relative(Path(picture).parent, folder) for picture in pictures)
-    for each in picture_folders:
-        check_name(each, out)
+    for picture_folder in picture_folders:
+        check_name(picture_folder, out)
     template = environment().get_template("document.tex.j2")
     text = template.render(
         title=TITLE,

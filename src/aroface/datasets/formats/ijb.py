@@ -375,7 +375,7 @@ def read_search(folder: Path, faces: Faces) -> IdentificationProtocol | None:
             subjects.
     """
     galleries = GALLERIES[faces.benchmark]
-    paths = [_search_list(folder, faces.benchmark, part) for part in (*galleries, None)]
+    paths = [_search_list(folder, faces.benchmark, gallery) for gallery in (*galleries, None)]
     if not any(path.exists() for path in paths):
         return None
     known = np.unique(faces.templates)
@@ -445,8 +445,8 @@ def write_lists(
     _write_lines(_list(folder, benchmark, "name_5pts_score.txt"), map(_points_line, faces))
     compared = _write_pairs(_list(folder, benchmark, "template_pair_label.txt"), pairs)
     if search is not None:
-        for part, templates in (*search.galleries.items(), (None, search.probes)):
-            _write_lines(_search_list(folder, benchmark, part), [_HEADER, *_search_rows(templates, images)])
+        for gallery, templates in (*search.galleries.items(), (None, search.probes)):
+            _write_lines(_search_list(folder, benchmark, gallery), [_HEADER, *_search_rows(templates, images)])
     return {"images": len(faces), "templates": len(images), "pairs": compared}
 
 

@@ -241,14 +241,14 @@ def _lists(data: Path) -> list[Path]:
 def _find(data: Path) -> _Lists | None:
     for name in PROTOCOLS:
         folder = data / name
-        for benchmark, parts in GALLERIES.items():
+        for benchmark, gallery_names in GALLERIES.items():
             probes = folder / f"{benchmark}_1N_probe_mixed.csv"
             if probes.is_file():
-                galleries = tuple(folder / f"{benchmark}_1N_gallery_{part}.csv" for part in parts)
-                matches = folder / f"{benchmark}_11_{'_'.join(parts)}_matches.csv"
+                galleries = tuple(folder / f"{benchmark}_1N_gallery_{gallery}.csv" for gallery in gallery_names)
+                matches = folder / f"{benchmark}_11_{'_'.join(gallery_names)}_matches.csv"
                 return _Lists(benchmark, folder, galleries, probes, (), matches)
             test1, test4 = folder / "test1", folder / "test4"
-            galleries = tuple(test4 / f"gallery_{part}.csv" for part in parts)
+            galleries = tuple(test4 / f"gallery_{gallery}.csv" for gallery in gallery_names)
             older = (test1 / "match.csv").is_file()
             if older and (galleries[0].is_file() or benchmark == "ijbc"):
                 more = (test1 / "enroll_templates.csv", test1 / "verif_templates.csv")

@@ -214,7 +214,7 @@ def _video_of(stem: str, videos: Collection[str]) -> str:
     """Video that a file of the ground truth is of: the one of its name, up to additions."""
     plain = stem.removeprefix(f"{VIDEOS}_")
     candidates = (stem, plain, *(plain.split(mark)[0] for mark in "_-."))
-    return next((each for each in candidates if each in videos), plain)
+    return next((candidate for candidate in candidates if candidate in videos), plain)
 
 
 def _tells_files(path: Path, columns: Sequence[str]) -> bool:

@@ -333,13 +333,13 @@ class RecordParts:
 
     def where(self, position: int) -> tuple[Path, str]:
         """File and record of an image, for messages."""
-        part, inside = self._place(position)
-        return part.where(inside)
+        record_file, inside = self._place(position)
+        return record_file.where(inside)
 
     def read(self, position: int) -> bytes:
         """The encoded image at ``position``; for the errors see `RecordFile.read`."""
-        part, inside = self._place(position)
-        return part.read(inside)
+        record_file, inside = self._place(position)
+        return record_file.read(inside)
 
     def will_need(self, positions: Iterable[int]) -> None:
         """Ask the kernel to fetch these records in the background."""

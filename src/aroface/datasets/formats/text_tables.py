@@ -91,8 +91,8 @@ def count_lines(path: Path) -> int:
 
 def read_columns(path: Path, form: Form) -> list[Values]:
     """All rows of a file, one array (N,) a column; for the errors see `blocks`."""
-    parts = [columns for _, columns in blocks(path, form)]
-    return [np.concatenate(column) for column in zip(*parts, strict=True)]
+    column_blocks = [columns for _, columns in blocks(path, form)]
+    return [np.concatenate(column) for column in zip(*column_blocks, strict=True)]
 
 
 def row_error(path: Path, form: Form, row: int, what: str, **more: Any) -> InputError:

@@ -157,7 +157,7 @@ def described(folder: Path) -> dict[str, Any]:
         InputError: The report is malformed.
     """
     report = read_report(folder)
-    return {} if report is None else {"alignment": {part: report[part] for part in ("detector", "options", "counts")}}
+    return {} if report is None else {"alignment": {key: report[key] for key in ("detector", "options", "counts")}}
 
 
 def _planned(
@@ -262,8 +262,8 @@ def _done(
 
     read = _read_ahead(pool, [[files[name] for name in chunk] for chunk in todo.values()], options)
     for (record, chunk), outcomes in zip(todo.items(), read, strict=True):
-        corrupt = {name: each for name, each in zip(chunk, outcomes, strict=True) if isinstance(each, str)}
-        whole = {name: each for name, each in zip(chunk, outcomes, strict=True) if not isinstance(each, str)}
+        corrupt = {name: outcome for name, outcome in zip(chunk, outcomes, strict=True) if isinstance(outcome, str)}
+        whole = {name: outcome for name, outcome in zip(chunk, outcomes, strict=True) if not isinstance(outcome, str)}
         images, shown = [image for image, _ in whole.values()], [shown for _, shown in whole.values()]
         aligned = list(pool.map(one, whole, images, detector.detect(shown) if shown else []))
         write_json(record, summary_of([*whole], aligned, corrupt))
@@ -304,12 +304,12 @@ def _write(target: Path, aligned: Aligned, options: AlignOptions) -> None:
 
 def summary_of(names: Sequence[str], aligned: Sequence[Aligned], corrupt: Mapping[str, str]) -> dict[str, Any]:
     """Account of a chunk of images, as it is stored until the report is written."""
-    several = [name for name, each in zip(names, aligned, strict=True) if each.faces > 1]
+    several = [name for name, face in zip(names, aligned, strict=True) if face.faces > 1]
     return {
         "images": len(names),
         "several": len(several),
         "several_faces": several,
-        "without": [name for name, each in zip(names, aligned, strict=True) if each.face is None],
+        "without": [name for name, face in zip(names, aligned, strict=True) if face.face is None],
         "corrupt": dict(corrupt),
     }
 

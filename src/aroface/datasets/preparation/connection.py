@@ -222,8 +222,8 @@ def _in_short(error: BaseException) -> str:
     """Error in a few words: that of the bound which was reached, else the innermost reason."""
     inner: BaseException | None = error
     while inner is not None:
-        for each in (inner, *inner.args):
-            if isinstance(each, BoundError):
-                return str(each)
+        for reason in (inner, *inner.args):
+            if isinstance(reason, BoundError):
+                return str(reason)
         inner = inner.__cause__ or inner.__context__
     return printable(str(getattr(error.args[0], "reason", error) if error.args else error), 200)

@@ -173,11 +173,11 @@ def _units(source: Path, wanted: Sequence[tuple[int, str]]) -> tuple[dict[str, _
             absent.append(f"{folder}/{name}")
     videos = sorted(stem for stem in paths if stem.startswith(VIDEOS))
     stills = sorted(paths.keys() - set(videos))
-    parts = {stem: [stem] for stem in videos}
-    parts |= {f"{STILLS}-{begin:09}": stills[begin : begin + CHUNK] for begin in range(0, len(stills), CHUNK)}
+    unit_stems = {stem: [stem] for stem in videos}
+    unit_stems |= {f"{STILLS}-{begin:09}": stills[begin : begin + CHUNK] for begin in range(0, len(stills), CHUNK)}
     units = {
         name: _Unit({stem: paths[stem] for stem in stems}, {stem: frozenset(people[stem]) for stem in stems})
-        for name, stems in parts.items()
+        for name, stems in unit_stems.items()
     }
     return units, sorted(absent)
 

@@ -114,14 +114,14 @@ class Packed:
     suspects: Omissions
 
     def __str__(self) -> str:
-        parts = [f"{self.images:,} images of {self.people:,} people"]
+        summaries = [f"{self.images:,} images of {self.people:,} people"]
         if "train_images" in self.counts:
-            parts.append(f"train: {self.counts['train_images']:,} of {self.counts['train_identities']:,}")
+            summaries.append(f"train: {self.counts['train_images']:,} of {self.counts['train_identities']:,}")
         if "pairs" in self.counts:
-            parts.append(f"test: {self.counts['pairs']:,} pairs of {self.counts['test_identities']:,}")
-            search = (f"{self.counts[part]:,} {part}" for part in ("gallery", "probes", "distractors"))
-            parts.append(", ".join(search))
-        return "; ".join(parts)
+            summaries.append(f"test: {self.counts['pairs']:,} pairs of {self.counts['test_identities']:,}")
+            search = (f"{self.counts[kind]:,} {kind}" for kind in ("gallery", "probes", "distractors"))
+            summaries.append(", ".join(search))
+        return "; ".join(summaries)
 
 
 def _usable_people(

@@ -125,7 +125,7 @@ def _attributes(tag: str) -> dict[str, str]:
 def _text(content: str) -> str:
     """Text of a page without tags, scripts and styles."""
     first, *others = re.split(r"<(?:script|style)\b", content, flags=re.I)
-    shown = [first, *(each.partition("</")[2] for each in others)]
+    shown = [first, *(script.partition("</")[2] for script in others)]
     return html.unescape(" ".join(re.sub(r"<[^<>]*>?", " ", " ".join(shown)).split()))
 
 

@@ -182,7 +182,7 @@ def _decode(outputs: Sequence[npt.NDArray[Any]], count: int, canvas: tuple[int, 
     The network gives three kinds of values at three strides; which output is which shows in the numbers of its values,
     whatever the export has named it. Distances are in strides from the corner of the anchor's cell.
     """
-    parts: list[tuple[Floats, Floats, Floats]] = []
+    levels: list[tuple[Floats, Floats, Floats]] = []
     for stride in _STRIDES:
         rows, columns = canvas[0] // stride, canvas[1] // stride
         here = []
@@ -199,8 +199,8 @@ def _decode(outputs: Sequence[npt.NDArray[Any]], count: int, canvas: tuple[int, 
         centres = (stride * np.repeat(cells, score.shape[1] // len(cells), axis=0)).astype(np.float32)
         corners = np.concatenate([centres - stride * box[..., :2], centres + stride * box[..., 2:]], axis=2)
         offsets = stride * points.reshape(count, -1, 5, 2)
-        parts.append((score[..., 0], corners, centres[:, None] + offsets))
-    scores, boxes, landmarks = (np.concatenate(each, axis=1) for each in zip(*parts, strict=True))
+        levels.append((score[..., 0], corners, centres[:, None] + offsets))
+    scores, boxes, landmarks = (np.concatenate(each, axis=1) for each in zip(*levels, strict=True))
     return scores, boxes, landmarks
 
 

@@ -77,8 +77,8 @@ def sample_identities(n: int, seed: int) -> Identities:
     """
     draw = _IdentityDraws(n, seed)
     kind = _Kind(draw.uniform("masculine", -1, 1), draw.uniform("age", 0, 1) ** 1.4, draw.uniform("tone", 0, 1))
-    parts = (_skull, _skin, _eyes, _brows, _nose, _mouth, _hair, _beard, _glasses)
-    traits = {name: values.astype(np.float32) for part in parts for name, values in part(draw, kind).items()}
+    samplers = (_skull, _skin, _eyes, _brows, _nose, _mouth, _hair, _beard, _glasses)
+    traits = {name: values.astype(np.float32) for sampler in samplers for name, values in sampler(draw, kind).items()}
     return Identities(**traits)
 
 

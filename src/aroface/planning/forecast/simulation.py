@@ -116,12 +116,12 @@ class SimulatedSchedule:
     @cached_property
     def makespan(self) -> float:
         """Hours until everything is done."""
-        return max((each.end for each in self.attempts), default=0.0)
+        return max((attempt.end for attempt in self.attempts), default=0.0)
 
     @cached_property
     def gpu_hours(self) -> float:
         """Hours that GPUs are held, summed over them."""
-        return sum(len(each.gpus) * (each.end - each.start) for each in self.attempts)
+        return sum(len(attempt.gpus) * (attempt.end - attempt.start) for attempt in self.attempts)
 
     @property
     def utilisation(self) -> float:

@@ -23,7 +23,7 @@ STYLES: dict[Closeness, str] = {"holds": "green", "differs": "red", "check the p
 
 def terminal(report: Report) -> str:
     """A table for each table, likely causes of large gaps, and a summary."""
-    parts: list[Table | str] = []
+    blocks: list[Table | str] = []
     for name, group in groupby(report.comparisons, key=lambda each: each.table):
         cells_of = list(group)
         drawn = Table(title=name, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
@@ -32,19 +32,19 @@ def terminal(report: Report) -> str:
         for row in _rows(cells_of):
             *cells, verdict = row
             drawn.add_row(*map(Text, cells), Text(verdict, style=_style(verdict)))
-        parts.append(drawn)
-    return print_wide([*parts, *_causes(report), "", *summary(report)])
+        blocks.append(drawn)
+    return print_wide([*blocks, *_causes(report), "", *summary(report)])
 
 
 def markdown(report: Report) -> str:
     """The same as GitHub-flavoured Markdown."""
-    parts = []
+    blocks = []
     for name, group in groupby(report.comparisons, key=lambda each: each.table):
-        parts.append(f"## {name}")
+        blocks.append(f"## {name}")
         cells = list(group)
-        parts.append(markdown_table(_heads(cells), list(_rows(cells)), right=[HEADS.index(head) for head in RIGHT]))
+        blocks.append(markdown_table(_heads(cells), list(_rows(cells)), right=[HEADS.index(head) for head in RIGHT]))
     causes = "\n".join(f"- {line.strip(' -')}" if line.startswith(" ") else f"\n{line}\n" for line in _causes(report))
-    return "\n\n".join(part for part in [*parts, causes.strip("\n"), "\n".join(summary(report))] if part) + "\n"
+    return "\n\n".join(block for block in [*blocks, causes.strip("\n"), "\n".join(summary(report))] if block) + "\n"
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -133,9 +133,9 @@ def _cells(each: ValueComparison) -> tuple[str, ...]:
 def _causes(report: Report) -> Iterator[str]:
     """The likely causes of each table's large gaps, those of one kind once."""
     seen: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    for each in report.comparisons:
-        if each.causes:
-            seen.setdefault((each.table, each.causes), []).append(f"{each.row}, {each.heading}")
+    for comparison in report.comparisons:
+        if comparison.causes:
+            seen.setdefault((comparison.table, comparison.causes), []).append(f"{comparison.row}, {comparison.heading}")
     for (table, causes), places in seen.items():
         yield f"{table}: likely causes of the gaps beyond {CHECK} points ({'; '.join(places)})"
         for cause in causes:

@@ -214,8 +214,8 @@ def other_values(claims: Claims) -> Iterator[LintFinding]:
 
 def remarks(claims: Claims) -> Iterator[LintFinding]:
     """Facts on a row that follow from no values."""
-    for each in claims.literature.remarks:
-        yield _finding("remark", claims.specs[each.table], each.row, f"{each.text} ({each.source.name})")
+    for remark in claims.literature.remarks:
+        yield _finding("remark", claims.specs[remark.table], remark.row, f"{remark.text} ({remark.source.name})")
 
 
 def largest_of_several(claims: Claims, claim: DifferenceClaim) -> Iterator[LintFinding]:

@@ -185,8 +185,8 @@ def _caption(found: Courses) -> str:
     if not found:
         return NOTHING
     every = [history.content["displacements"] for group in found.values() for history in group]
-    parts = sorted({round(100 * each["warped"]["whole"] / each["images"]["whole"], 1) for each in every})
-    some = f"{parts[0]:g}" if len(parts) == 1 else f"{parts[0]:g} to {parts[-1]:g}"
+    percentages = sorted({round(100 * each["warped"]["whole"] / each["images"]["whole"], 1) for each in every})
+    some = f"{percentages[0]:g}" if len(percentages) == 1 else f"{percentages[0]:g} to {percentages[-1]:g}"
     return (
         "What the adversary did: how the warped images were (a) scaled (above 1: smaller), (b) turned and "
         "(c, d) shifted, and (e) how far the five landmarks moved on average, in pixels of a face of 112 pixels. "

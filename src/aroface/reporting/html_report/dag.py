@@ -110,17 +110,17 @@ def _drawn(box: Box) -> str:
     share = box.done / box.planned if box.planned else 0
     state = "" if not box.planned else "done" if share == 1 else "some" if share else "none"
     middle, below = box.x + WIDTH / 2, box.y + HEIGHT - 9
-    parts = [
+    elements = [
         f'<rect class="box" x="{box.x:g}" y="{box.y:g}" width="{WIDTH}" height="{HEIGHT}" rx="6"/>',
         f'<text x="{middle:g}" y="{box.y + (18 if box.planned else 27):g}">{escape(box.name)}</text>',
     ]
     if box.planned:
         counts = f"{box.done:,} of {box.planned:,}"
-        parts += [
+        elements += [
             f'<text class="count" x="{middle:g}" y="{box.y + 33:g}">{counts}</text>',
             f'<rect class="bar" x="{box.x + 8:g}" y="{below + 3:g}" width="{share * (WIDTH - 16):g}" height="2"/>',
         ]
-    return f'<g class="{state}">{"".join(parts)}</g>'
+    return f'<g class="{state}">{"".join(elements)}</g>'
 
 
 def _counts(box: Box) -> str:

@@ -246,8 +246,8 @@ def _validation(checkpoint: Mapping[str, Any]) -> str | None:
 
 
 def _listed(values: Mapping[str, Any], threads: int | None = None) -> str | None:
-    parts = [f"{name.replace('_', ' ')} {value}" for name, value in values.items()]
-    return ", ".join([*parts, *([f"threads {threads}"] if threads else [])]) or None
+    entries = [f"{name.replace('_', ' ')} {value}" for name, value in values.items()]
+    return ", ".join([*entries, *([f"threads {threads}"] if threads else [])]) or None
 
 
 def _times(seconds: Sequence[float]) -> tuple[float | None, float | None]:

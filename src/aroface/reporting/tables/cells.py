@@ -98,9 +98,9 @@ def measure(
             point of the sweep.
     """
     if column.average_of:
-        parts = [measure(spec, spec.column(name), experiment, records, quality) for name in column.average_of]
-        sample = mean_of([part.sample for part in parts])
-        used = tuple(record for part in parts for record in part.records if record.seed in sample.values)
+        averaged = [measure(spec, spec.column(name), experiment, records, quality) for name in column.average_of]
+        sample = mean_of([cell.sample for cell in averaged])
+        used = tuple(record for cell in averaged for record in cell.records if record.seed in sample.values)
         return CellValues(sample, used)
     assert column.benchmark is not None and column.metric is not None, "the schema asks for both or average_of"
     matching = select(records, experiment, column.benchmark)

@@ -30,8 +30,8 @@ class Citation:
     arxiv: str | None = None
 
     def __str__(self) -> str:
-        parts = (self.title, self.arxiv and f"arXiv {self.arxiv}", self.url)
-        return ", ".join(part for part in parts if part)
+        details = (self.title, self.arxiv and f"arXiv {self.arxiv}", self.url)
+        return ", ".join(detail for detail in details if detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -378,8 +378,8 @@ def _check_published(spec: Spec, columns: list[str]) -> None:
     if spec.published and spec.rows is not None:
         remedy = "give them to the rows"
         raise InputError("published values beside rows", file=spec.path, where="published", remedy=remedy)
-    for each in spec.published:
-        _check_known(spec, f"published row of {each.experiment['method']} has column", each.values, columns)
+    for row in spec.published:
+        _check_known(spec, f"published row of {row.experiment['method']} has column", row.values, columns)
     for evaluation in spec.evaluations:
         _check_known(spec, f"evaluation of {evaluation.weights} has column", evaluation.values, columns)
 
