@@ -135,12 +135,12 @@ def usual_ijbc_pairs(folder: Path) -> dict[str, float]:
     pairs, labels = np.load(folder / "pairs.npy"), np.load(folder / "labels.npy")
     unique = np.unique(np.load(folder / "templates.npy"))
     templates = usual_templates(folder, unique)
-    place = np.zeros(max(unique) + 1, dtype=int)
+    row_of = np.zeros(max(unique) + 1, dtype=int)
     for number, template in enumerate(unique):
-        place[template] = number
+        row_of[template] = number
     scores = np.zeros(len(pairs))
     for start in range(0, len(pairs), 100_000):
-        first, second = (templates[place[pairs[start : start + 100_000, side]]] for side in (0, 1))
+        first, second = (templates[row_of[pairs[start : start + 100_000, side]]] for side in (0, 1))
         scores[start : start + 100_000] = np.sum(first * second, -1)
     fpr, tpr, _ = roc_curve(labels, scores)
     fpr, tpr = np.flipud(fpr), np.flipud(tpr)
@@ -168,7 +168,7 @@ def usual_ijbc_search(folder: Path) -> dict[str, float]:
     mates = [int(np.where(subjects[:enrolled] == one)[0][0]) for one in subjects[enrolled:]]
     similarity = np.dot(probes, gallery.T)
     order = np.argsort(-similarity)
-    found = {
+    metrics = {
         f"rank{rank}": sum(mate in row[:rank] for mate, row in zip(mates, order, strict=True)) / len(probes)
         for rank in (1, 5, 10)
     }
@@ -179,15 +179,15 @@ def usual_ijbc_search(folder: Path) -> dict[str, float]:
     wanted = {name: math.ceil(len(probes) * fpir) for name, fpir in (("1e-2", 0.01), ("1e-1", 0.1))}
     best = heapq.nlargest(max(wanted.values()), similarity[np.where(similarity > -2)])
     for name, number in wanted.items():
-        found[f"tpir_legacy_at_fpir_{name}"] = float(np.sum(np.array(genuine) > best[number - 1]) / len(probes))
-    return found
+        metrics[f"tpir_legacy_at_fpir_{name}"] = float(np.sum(np.array(genuine) > best[number - 1]) / len(probes))
+    return metrics
 
 
 def our_ijbc_search(folder: Path) -> dict[str, float]:
     subjects, (one, other) = np.load(folder / "subjects.npy"), GALLERIES
-    parts = [slice(0, one), slice(one, one + other), slice(one + other, None)]
+    spans = [slice(0, one), slice(one, one + other), slice(one + other, None)]
     vectors = our_templates(folder).vectors
-    first, second, probes = ((vectors[part], subjects[part]) for part in parts)
+    first, second, probes = ((vectors[span], subjects[span]) for span in spans)
     return rates(search(*probes, [first, second]))
 
 
@@ -198,20 +198,20 @@ def ijbc_evaluation(folder: Path, *, intervals: bool) -> dict[str, float]:
     first, second = templates.rows(pairs[:, 0]), templates.rows(pairs[:, 1])
     scores = pair_scores(templates.vectors, first, second)
     curve, (one, other) = tar_far(scores[labels], scores[~labels]), GALLERIES
-    parts = [slice(0, one), slice(one, one + other), slice(one + other, None)]
-    *galleries, (probes, people) = ((templates.vectors[part], subjects[part]) for part in parts)
+    spans = [slice(0, one), slice(one, one + other), slice(one + other, None)]
+    *galleries, (probes, people) = ((templates.vectors[span], subjects[span]) for span in spans)
     units = sum(GALLERIES)
     groups = groups_of(np.arange(units) >= one)[subjects]
     if not intervals:
-        found = search(probes, people, galleries)
-        metrics = verification_metrics(scores, labels) | rates(found)
+        results = search(probes, people, galleries)
+        metrics = verification_metrics(scores, labels) | rates(results)
     else:
         known = TemplatePeople(subjects, groups.astype(np.uint8), units)
-        found = search(probes, people, galleries, groups=Groups(groups[parts[2]], groups[: one + other]))
-        measured = [measure_verification(scores, first, second, labels, known), measure_search(found, people, units)]
+        results = search(probes, people, galleries, groups=Groups(groups[spans[2]], groups[: one + other]))
+        measured = [measure_verification(scores, first, second, labels, known), measure_search(results, people, units)]
         metrics = {name: value for each in measured for name, value in each.values.items()}
         assert all(low <= metrics[name] <= high for each in measured for name, (low, high) in each.intervals().items())
-    tpir_fpir(found)
+    tpir_fpir(results)
     return {name: value for name, value in metrics.items() if name in ("tar_at_far_1e-4", "rank1")} | {
         "curve": float(curve["tar"][-1])
     }
@@ -236,14 +236,14 @@ def normalised(features: np.ndarray) -> np.ndarray:
 
 
 def our_tinyface(folder: Path) -> dict[str, float]:
-    found = retrieve(
+    retrieval = retrieve(
         np.load(folder / "probes.npy"),
         np.load(folder / "probe_labels.npy"),
         np.load(folder / "gallery.npy", mmap_mode="r"),
         np.load(folder / "gallery_labels.npy"),
     )
-    rates = {f"rank{rank}": float((found.ranks <= rank).mean()) for rank in RANKS}
-    return {**rates, "map": float(found.average_precision.mean())}
+    rates = {f"rank{rank}": float((retrieval.ranks <= rank).mean()) for rank in RANKS}
+    return {**rates, "map": float(retrieval.average_precision.mean())}
 
 
 def usual_ten_fold(distances: np.ndarray, same: np.ndarray) -> float:
@@ -283,7 +283,7 @@ def measure(task: str, variant: str, folder: Path) -> Measurement:
     """Results, the seconds that they took, and this process's peak memory in MB."""
     if task in WHOLE:
         started = time.perf_counter()
-        found = WHOLE[task][variant](folder)
+        results = WHOLE[task][variant](folder)
         seconds = time.perf_counter() - started
     else:
         same = np.load(folder / "same.npy")
@@ -291,9 +291,9 @@ def measure(task: str, variant: str, folder: Path) -> Measurement:
         ten_fold = {"usual": usual_ten_fold, "ours": our_ten_fold}[variant]
         started = time.perf_counter()
         for _ in range(REPEATS):
-            found = {"accuracy": ten_fold(distances, same)}
+            results = {"accuracy": ten_fold(distances, same)}
         seconds = (time.perf_counter() - started) / REPEATS
-    return {**found, "seconds": seconds, "peak_mb": peak_bytes() / 1e6}
+    return {**results, "seconds": seconds, "peak_mb": peak_bytes() / 1e6}
 
 
 def peak_bytes() -> int:
@@ -319,11 +319,11 @@ def compare(task: str, folder: Path, rounds: int) -> None:
     usual, ours = middle["usual"], middle["ours"]
     for name in usual.keys() - COSTS:
         assert abs(usual[name] - ours[name]) <= TOLERANCES.get(task, 1e-9), f"{name}: {usual[name]} and {ours[name]}"
-    words = {"usual": "with", "ours": "without"} if task == "ijbc-intervals" else {}
+    names = {"usual": "with", "ours": "without"} if task == "ijbc-intervals" else {}
     print(f"{'variant':>8} {'seconds':>9} {'peak MB':>8}  found")
     for variant, row in middle.items():
-        found = " ".join(f"{name} {row[name]:.4f}" for name in row if name not in COSTS)
-        print(f"{words.get(variant, variant):>8} {row['seconds']:9.4f} {row['peak_mb']:8.0f}  {found}")
+        metrics = " ".join(f"{name} {row[name]:.4f}" for name in row if name not in COSTS)
+        print(f"{names.get(variant, variant):>8} {row['seconds']:9.4f} {row['peak_mb']:8.0f}  {metrics}")
     ratios = [usual[name] / ours[name] for name in ("seconds", "peak_mb")]
     print(f"{'ratio':>8} {ratios[0]:8.1f}x {ratios[1]:7.1f}x")
 
@@ -350,11 +350,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         written = None
         for task in options.tasks:
-            write, what = TASKS[task]
+            write, title = TASKS[task]
             if write is not written:
                 write(Path(name))
                 written = write
-            print(f"\n{task}: {what}", flush=True)
+            print(f"\n{task}: {title}", flush=True)
             compare(task, Path(name), options.rounds)
 
 

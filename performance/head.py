@@ -73,14 +73,14 @@ def usual(classes: int, rate: float) -> Step:
         draws = torch.rand(classes)
         draws[labels] = 2.0
         rows = draws.topk(int(rate * classes)).indices.sort().values
-        part = nn.Parameter(weight.detach()[rows])
-        optimiser = torch.optim.SGD([part], lr=LR, momentum=MOMENTUM, weight_decay=DECAY)
-        optimiser.state[part]["momentum_buffer"] = momentum[rows]
-        usual_loss(embeddings, part, torch.searchsorted(rows, labels)).backward()
+        sampled = nn.Parameter(weight.detach()[rows])
+        optimiser = torch.optim.SGD([sampled], lr=LR, momentum=MOMENTUM, weight_decay=DECAY)
+        optimiser.state[sampled]["momentum_buffer"] = momentum[rows]
+        usual_loss(embeddings, sampled, torch.searchsorted(rows, labels)).backward()
         optimiser.step()
         with torch.no_grad():
-            weight[rows] = part
-            momentum[rows] = optimiser.state[part]["momentum_buffer"]
+            weight[rows] = sampled
+            momentum[rows] = optimiser.state[sampled]["momentum_buffer"]
 
     return sampled_step
 
@@ -130,11 +130,11 @@ def main() -> None:
     )
     for classes in arguments.classes:
         for rate in arguments.rates:
-            found: dict[str, list[dict[str, float]]] = {variant: [] for variant in VARIANTS}
+            results: dict[str, list[dict[str, float]]] = {variant: [] for variant in VARIANTS}
             for _ in range(arguments.rounds):
                 for variant in VARIANTS:
-                    found[variant].append(alone(variant, classes, rate, arguments))
-            report(classes, rate, found)
+                    results[variant].append(alone(variant, classes, rate, arguments))
+            report(classes, rate, results)
 
 
 def alone(variant: str, classes: int, rate: float, arguments: argparse.Namespace) -> dict[str, float]:
@@ -142,8 +142,8 @@ def alone(variant: str, classes: int, rate: float, arguments: argparse.Namespace
     options = {"one": variant, "classes": classes, "rates": rate}
     options |= {key: getattr(arguments, key) for key in ("batch", "steps", "threads")}
     command = [sys.executable, __file__, *(f"--{key}={value}" for key, value in options.items())]
-    found: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
-    return found
+    result: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return result
 
 
 def report(classes: int, rate: float, found: dict[str, list[dict[str, float]]]) -> None:

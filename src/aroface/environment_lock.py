@@ -36,12 +36,12 @@ def installed() -> Iterator[tuple[str, str]]:
     From the names of their ``.dist-info`` folders, the first on the path as imports have it: to parse what lies in
     them, as :mod:`importlib.metadata` does, would take each job several times as long.
     """
-    found: dict[str, str] = {}
-    for place in sys.path:
-        for folder in Path(place).glob("*.dist-info"):
+    versions: dict[str, str] = {}
+    for directory in sys.path:
+        for folder in Path(directory).glob("*.dist-info"):
             package, _, version = folder.stem.partition("-")
-            found.setdefault(_normalised(package), version)
-    return ((package, found[package]) for package in PACKAGES if package in found)
+            versions.setdefault(_normalised(package), version)
+    return ((package, versions[package]) for package in PACKAGES if package in versions)
 
 
 def differing(lock: Path) -> list[str]:
@@ -59,8 +59,12 @@ def differing(lock: Path) -> list[str]:
         raise InputError(f"cannot be read ({error})", file=lock, remedy=f"git checkout {lock.name}") from None
     pins = dict(re.findall(r"^([\w.-]+)==([^\s;]+)", text, re.MULTILINE))
     locked = {_normalised(name): version for name, version in pins.items()}
-    found = ((name, version, locked.get(_normalised(name))) for name, version in installed())
-    return [f"{name} {version} ({pin})" for name, version, pin in found if pin not in (None, version.partition("+")[0])]
+    comparisons = ((name, version, locked.get(_normalised(name))) for name, version in installed())
+    return [
+        f"{name} {version} ({pin})"
+        for name, version, pin in comparisons
+        if pin not in (None, version.partition("+")[0])
+    ]
 
 
 def lock_state() -> dict[str, Any] | None:
@@ -68,8 +72,8 @@ def lock_state() -> dict[str, Any] | None:
     lock = find_lock()
     if lock is None:
         return None
-    found = differing(lock)
-    return {"sha256": hashlib.sha256(lock.read_bytes()).hexdigest(), "differing": found}
+    differences = differing(lock)
+    return {"sha256": hashlib.sha256(lock.read_bytes()).hexdigest(), "differing": differences}
 
 
 def check_versions() -> None:
@@ -84,10 +88,10 @@ def check_versions() -> None:
     launched = os.environ.get("TORCHELASTIC_RUN_ID", "").startswith(f"{LAUNCHED}-")
     first = os.environ.get("LOCAL_RANK", "0") == "0" and not launched
     lock = find_lock() if first else None
-    found = differing(lock) if lock else []
-    if not found:
+    differences = differing(lock) if lock else []
+    if not differences:
         return
-    what = f"not the versions of {lock.name if lock else ''} (in brackets): {', '.join(found)}"
+    what = f"not the versions of {lock.name if lock else ''} (in brackets): {', '.join(differences)}"
     if os.environ.get(STRICT):
         remedy = "install those, or set strict_versions: false in the configuration to go on with these"
         raise InputError(what, remedy=remedy)

@@ -52,10 +52,10 @@ class InputError(Exception):
         expected: object = None,
         remedy: str | None = None,
     ) -> None:
-        place = [] if file is None else [str(file)]
+        location = [] if file is None else [str(file)]
         if where is not None:
-            place.append(printable(str(where), LONGEST_RECORD))
-        message = ": ".join([*place, what])
+            location.append(printable(str(where), LONGEST_RECORD))
+        message = ": ".join([*location, what])
         if expected is not None:
             message += f"; expected {expected}"
         if remedy is not None:

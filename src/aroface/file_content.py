@@ -58,11 +58,11 @@ def refuse_placeholder(path: str | PathLike[str], expected: str | None = None) -
         InputError: No such file, a folder, a pipe, socket or device, an empty file, a web page, or a Git LFS pointer.
     """
     refuse_special(path, expected)
-    place = Path(path)
-    if place.is_dir():
+    location = Path(path)
+    if location.is_dir():
         raise InputError("a folder", file=path, expected=expected or "a file")
     try:
-        with place.open("rb") as file:
+        with location.open("rb") as file:
             head = file.read(_HEAD)
     except FileNotFoundError:
         raise InputError("no such file", file=path) from None
@@ -73,8 +73,8 @@ def refuse_placeholder(path: str | PathLike[str], expected: str | None = None) -
         raise InputError("a Git LFS pointer, not the file", file=path, expected=expected, remedy=remedy)
     if _PAGE.match(head):
         title = _TITLE.search(head)
-        words = " ".join(title[1].decode("utf-8", "replace").split())[:80] if title else ""
-        called = f" ({words})" if words.isprintable() and words else ""
+        heading = " ".join(title[1].decode("utf-8", "replace").split())[:80] if title else ""
+        called = f" ({heading})" if heading.isprintable() and heading else ""
         remedy = "download it again: the server answered with a page, perhaps a form or a quota"
         raise InputError(f"a web page{called}, not the file", file=path, expected=expected, remedy=remedy)
 
@@ -121,8 +121,8 @@ def unreadable(what: str, path: str | PathLike[str], reason: str) -> str:
 
 
 def _is_text(head: bytes) -> bool:
-    words = head.decode("utf-8", "ignore")  # a character may be cut at the end
-    return len(words.encode()) > len(head) - 4 and all(each.isprintable() or each.isspace() for each in words)
+    text = head.decode("utf-8", "ignore")  # a character may be cut at the end
+    return len(text.encode()) > len(head) - 4 and all(each.isprintable() or each.isspace() for each in text)
 
 
 def _isobmff(head: bytes) -> str | None:

@@ -147,11 +147,11 @@ def _want_of_room(error: BaseException | None) -> int | None:
     while error is not None and not isinstance(error, InputError):
         if isinstance(error, OSError) and error.errno in FULL_DISK:
             return error.errno
-        said = str(error.args[0]) if error.args else ""
-        if isinstance(error, OSError) and error.errno is None and _NUMPY.search(said):
+        message = str(error.args[0]) if error.args else ""
+        if isinstance(error, OSError) and error.errno is None and _NUMPY.search(message):
             return errno.ENOSPC
-        if (words := _RUST.search(said)) and int(words[1]) in FULL_DISK:
-            return int(words[1])
+        if (match := _RUST.search(message)) and int(match[1]) in FULL_DISK:
+            return int(match[1])
         error = error.__cause__ or error.__context__
     return None
 
@@ -236,14 +236,14 @@ def check_place(path: str | os.PathLike[str]) -> None:
     Raises:
         InputError: It is a folder, or one of its folders is a file or must not be written to.
     """
-    place = Path(path)
-    if place.is_dir():
+    target = Path(path)
+    if target.is_dir():
         raise InputError("a folder", file=path, expected="the name of a file")
-    there = next(folder for folder in place.absolute().parents if os.path.lexists(folder))
+    there = next(folder for folder in target.absolute().parents if os.path.lexists(folder))
     if not there.is_dir():
-        raise InputError("no folder", file=there, expected=f"a folder, for {place}")
+        raise InputError("no folder", file=there, expected=f"a folder, for {target}")
     if not os.access(there, os.W_OK | os.X_OK):
-        raise InputError("must not be written to", file=there, expected=f"a folder, for {place}")
+        raise InputError("must not be written to", file=there, expected=f"a folder, for {target}")
 
 
 def read_document(path: str | os.PathLike[str], expected: str, most: int) -> str:

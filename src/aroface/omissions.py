@@ -125,12 +125,12 @@ def summary_lines(
         reasons: Messages for each item of a kind; each is a line of its own, in place of the first names.
     """
     lines = []
-    for kind, each in summary.items():
+    for kind, entry in summary.items():
         first = "noted" if kind in taken else word
-        line = f"{first}: {each['count']:,}, {kind}"
+        line = f"{first}: {entry['count']:,}, {kind}"
         messages = (reasons or {}).get(kind, ())
         if not messages:
-            more = each["count"] - len(each["first"])
-            line += ": " + ", ".join(each["first"]) + (f", … ({more:,} more)" if more else "")
+            more = entry["count"] - len(entry["first"])
+            line += ": " + ", ".join(entry["first"]) + (f", … ({more:,} more)" if more else "")
         lines += [" ".join(line.split()), *(f"{first}: {message}" for message in messages)]
     return lines

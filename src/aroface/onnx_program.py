@@ -108,7 +108,7 @@ class Program:
             timer.daemon = True
             timer.start()
         try:
-            found: list[NDArray[Any]] = self.session.run(outputs, dict(feeds), options)
+            results: list[NDArray[Any]] = self.session.run(outputs, dict(feeds), options)
         except Exception as error:  # onnxruntime's errors have no base of their own
             if ended.is_set():
                 what = f"a batch was not done after {self._limit:g} s"
@@ -119,7 +119,7 @@ class Program:
             for timer in timers:
                 timer.cancel()
         self._first = False
-        return found
+        return results
 
     def _tell_of_limit(self) -> None:
         line = f"{self._path}: the first batch takes long; it is ended after {self._limit:g} s (--time-limit)"
@@ -178,13 +178,13 @@ def weight_files(path: Path, model: Any) -> list[Path]:
             if entry.key == "location"
         }
     )
-    for place in places:
-        if Path(place).is_absolute() or ".." in Path(place).parts:
-            raise InputError(f"its weights lie in {place!r}", file=path, expected="a file in the model's own folder")
-        if not (path.parent / place).is_file():
+    for location in places:
+        if Path(location).is_absolute() or ".." in Path(location).parts:
+            raise InputError(f"its weights lie in {location!r}", file=path, expected="a file in the model's own folder")
+        if not (path.parent / location).is_file():
             remedy = "copy it from where the model was exported; the two belong together"
-            raise InputError(f"its weights lie in {place!r}, which is not there", file=path, remedy=remedy)
-    return [path.parent / place for place in places]
+            raise InputError(f"its weights lie in {location!r}, which is not there", file=path, remedy=remedy)
+    return [path.parent / location for location in places]
 
 
 def joint_hash(files: Sequence[Path]) -> str:
@@ -216,10 +216,10 @@ def reason(error: Exception) -> str:
 
     The point stands at the beginning or at the end of a long message, so that its middle is left out.
     """
-    words = " ".join(str(error).split()) or type(error).__name__
-    words = _SOURCE.sub("", _PREFIX.sub("", words)).strip() or words
+    message = " ".join(str(error).split()) or type(error).__name__
+    message = _SOURCE.sub("", _PREFIX.sub("", message)).strip() or message
     half = _WORDS // 2
-    return words if len(words) <= _WORDS else f"{words[:half].rstrip()} … {words[-half:].lstrip()}"
+    return message if len(message) <= _WORDS else f"{message[:half].rstrip()} … {message[-half:].lstrip()}"
 
 
 def trial_images(count: int, side: int) -> NDArray[np.uint8]:

@@ -73,12 +73,12 @@ def _whole_text(schema: Any) -> Any:
         return [_whole_text(each) for each in schema]
     if not isinstance(schema, dict):
         return schema
-    found = {key: _whole_text(value) for key, value in schema.items()}
+    keywords = {key: _whole_text(value) for key, value in schema.items()}
     if isinstance(schema.get("pattern"), str):
-        found["pattern"] = _ended(schema["pattern"])
+        keywords["pattern"] = _ended(schema["pattern"])
     if isinstance(schema.get("patternProperties"), dict):
-        found["patternProperties"] = {_ended(key): value for key, value in found["patternProperties"].items()}
-    return found
+        keywords["patternProperties"] = {_ended(key): value for key, value in keywords["patternProperties"].items()}
+    return keywords
 
 
 def _ended(pattern: str) -> str:
@@ -126,8 +126,8 @@ def _check_plain(value: Any, file: str | PathLike[str] | None) -> None:
 def _check_scalar(key: str, item: Any, file: str | PathLike[str] | None) -> None:
     what = None
     if isinstance(item, str):
-        found = _CONTROL.search(item)
-        what = found and f"{item!a:.60} holds the control character U+{ord(found[0]):04X}"
+        match = _CONTROL.search(item)
+        what = match and f"{item!a:.60} holds the control character U+{ord(match[0]):04X}"
     elif isinstance(item, float):
         what = None if math.isfinite(item) else f"{item} is no finite number"
     elif isinstance(item, int):
@@ -164,9 +164,9 @@ def parse_yaml(text: str, *, file: str | PathLike[str] | None = None) -> Any:
         return yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else None
-        words = ", ".join(part for part in (error.context, error.problem) if part)
-        raise InputError(f"not YAML ({printable(words, 200)})", file=file, where=place) from None
+        position = f"line {mark.line + 1}, column {mark.column + 1}" if mark else None
+        problem = ", ".join(part for part in (error.context, error.problem) if part)
+        raise InputError(f"not YAML ({printable(problem, 200)})", file=file, where=position) from None
     except (yaml.YAMLError, *_FAILURES) as error:
         raise InputError(f"not YAML ({printable(str(error), 200)})", file=file) from None
 
@@ -177,12 +177,12 @@ def _check_nodes(text: str, file: str | PathLike[str] | None) -> None:
     sizes: dict[str, int] = {}
     begun: list[tuple[str | None, int]] = []
     for event in yaml.parse(text, Loader=_SafeLoader):
-        place = f"line {event.start_mark.line + 1}" if event.start_mark else None
+        position = f"line {event.start_mark.line + 1}" if event.start_mark else None
         if isinstance(event, yaml.CollectionStartEvent):
             begun.append((event.anchor, nodes))
             nodes += 1
             if len(begun) > DEPTH:
-                raise InputError(f"more than {DEPTH} levels of lists and mappings", file=file, where=place)
+                raise InputError(f"more than {DEPTH} levels of lists and mappings", file=file, where=position)
         elif isinstance(event, yaml.CollectionEndEvent):
             anchor, before = begun.pop()
             if anchor:
@@ -191,7 +191,7 @@ def _check_nodes(text: str, file: str | PathLike[str] | None) -> None:
             nodes += 1
         elif isinstance(event, yaml.AliasEvent) and event.anchor:
             if any(anchor == event.anchor for anchor, _ in begun):
-                raise InputError(f"the alias {printable(event.anchor, 40)} holds itself", file=file, where=place)
+                raise InputError(f"the alias {printable(event.anchor, 40)} holds itself", file=file, where=position)
             nodes += sizes.get(event.anchor, 1)
         if nodes > _NODES:
-            raise InputError(f"more than {_NODES:,} values, aliases unfolded", file=file, where=place)
+            raise InputError(f"more than {_NODES:,} values, aliases unfolded", file=file, where=position)

@@ -37,7 +37,7 @@ def typed_options(kind: type[OptionsT], mapping: Mapping[str, Any], where: str) 
 
 def _fits(value: object, kind: Any) -> bool:
     if get_origin(kind) in (UnionType, Union):
-        return any(_fits(value, part) for part in get_args(kind))
+        return any(_fits(value, alternative) for alternative in get_args(kind))
     if get_origin(kind) is Literal:
         return value in get_args(kind)
     if isinstance(value, bool):
@@ -47,5 +47,5 @@ def _fits(value: object, kind: Any) -> bool:
 
 def _describe(kind: Any) -> str:
     if get_origin(kind) in (UnionType, Union):
-        return " or ".join(_describe(part) for part in get_args(kind))
+        return " or ".join(_describe(alternative) for alternative in get_args(kind))
     return " or ".join(get_args(kind)) if get_origin(kind) is Literal else _WORDS[kind]

@@ -109,17 +109,17 @@ def this_call() -> Call:
 
 def known_calls(folder: Path = CALLS) -> Known:
     """Look which other calls have a record here, and whether they live."""
-    found, mine = Known([], [], []), this_call()
+    known, mine = Known([], [], []), this_call()
     for path in sorted(folder.glob("*.json")):
         call = _read(path)
         if call is None:
             continue
         if call.boot == mine.boot:
             if call.identity != mine.identity:
-                (found.living if _is_held(path) or _lives(call) else found.dead).append(call)
+                (known.living if _is_held(path) or _lives(call) else known.dead).append(call)
         else:
-            (found.dead if call.host == mine.host else found.foreign).append(call)
-    return found
+            (known.dead if call.host == mine.host else known.foreign).append(call)
+    return known
 
 
 def guard(persistence: type[Any], results: Path) -> None:
@@ -261,12 +261,12 @@ def _unrecorded() -> list[psutil.Process]:
     """Other processes of this user that are a Snakemake in this folder, as versions without records left them."""
     here, me = str(Path.cwd()), psutil.Process()
     relatives = {me.pid, *(each.pid for each in me.parents())}
-    found = []
+    processes = []
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):
             if process.pid not in relatives and process.uids().real == os.getuid() and process.cwd() == here:
-                found += [process] if _is_snakemake(process.cmdline()) else []
-    return found
+                processes += [process] if _is_snakemake(process.cmdline()) else []
+    return processes
 
 
 def _is_snakemake(words: Sequence[str]) -> bool:
@@ -313,8 +313,8 @@ def _lives(call: Call) -> bool:
 
 def _read(path: Path) -> Call | None:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return Call(**{**found, "makes": tuple(found["makes"])})
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Call(**{**content, "makes": tuple(content["makes"])})
     except (OSError, ValueError, TypeError, KeyError):
         return None
 

@@ -52,8 +52,8 @@ def offer_container(site: dict[str, Any], plan: Plan, root: Path) -> None:
     os.environ["AROFACE_IMAGE"] = str((root / site["image"]).resolve())
     folders = visible(plan, root)
     for folder in folders:
-        if found := {",", ":"} & {*folder}:
-            problem = f"a container cannot be given a folder whose path holds {min(found)!r}"
+        if separators := {",", ":"} & {*folder}:
+            problem = f"a container cannot be given a folder whose path holds {min(separators)!r}"
             raise InputError(problem, file=folder, remedy="rename it, or environment: venv in slurm/site.yaml")
     os.environ["AROFACE_BIND"] = ",".join(folders)
 

@@ -31,5 +31,5 @@ def extend(variable: str, folder: Path, *, first: bool) -> None:
     if os.pathsep in str(folder):
         problem = f"{folder}: a path with {os.pathsep!r} cannot stand in {variable}"
         raise InputError(problem, remedy="rename the folder or move the repository")
-    others = [part for part in os.environ.get(variable, "").split(os.pathsep) if part]
+    others = [entry for entry in os.environ.get(variable, "").split(os.pathsep) if entry]
     os.environ[variable] = os.pathsep.join([str(folder), *others] if first else [*others, str(folder)])

@@ -63,18 +63,18 @@ def wait_for_earlier_jobs(wanted: set[str], folder: Path = Path()) -> bool:
     Raises:
         InputError: Slurm does not answer.
     """
-    here, found, said = os.path.realpath(folder), False, 0
+    here, waited, announced = os.path.realpath(folder), False, 0
     while jobs := [job for job in _queue() if os.path.realpath(job.folder) == here and job.comment in wanted]:
-        found = True
-        if len(jobs) != said:
-            said = len(jobs)
-            print(f"waiting for {said} of an earlier call, to go on from what they make:", file=sys.stderr)
+        waited = True
+        if len(jobs) != announced:
+            announced = len(jobs)
+            print(f"waiting for {announced} of an earlier call, to go on from what they make:", file=sys.stderr)
             for job in jobs:
                 print(f"    {job.number} {job.state.lower()} {job.comment}", file=sys.stderr)
             numbers = " ".join(job.number for job in jobs)
             print(f"  not to wait: scancel {numbers} (trainings save their state)", file=sys.stderr, flush=True)
         time.sleep(LOOK_EVERY_S)
-    return found
+    return waited
 
 
 def processes_of_killed_calls(slurm: bool = False) -> list[psutil.Process]:
@@ -85,7 +85,7 @@ def processes_of_killed_calls(slurm: bool = False) -> list[psutil.Process]:
             for them.
     """
     living = {this_call().identity, *(call.identity for call in known_calls().living)}
-    found, within_slurm = [], set()
+    orphans, within_slurm = [], set()
     for process in psutil.process_iter():
         with suppress(psutil.Error, OSError):  # of another user, or gone by now
             environment = process.environ()
@@ -95,17 +95,17 @@ def processes_of_killed_calls(slurm: bool = False) -> list[psutil.Process]:
             if slurm and environment.get("SLURM_JOB_ID") != os.environ.get("SLURM_JOB_ID"):
                 within_slurm.add(process.pid)
             elif process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-    return [process for process in found if within_slurm.isdisjoint(_ancestors(process))]
+                orphans.append(process)
+    return [process for process in orphans if within_slurm.isdisjoint(_ancestors(process))]
 
 
 def wait_for_processes(processes: Sequence[psutil.Process]) -> bool:
     """Wait until these have ended; says whether there were any, even if they had ended before."""
-    said: list[str] = []
+    announced: list[str] = []
     while running := [process for process in processes if _runs(process)]:
         jobs = [line for line in map(_described, _outermost(running)) if line]
-        if jobs != said:
-            said = jobs
+        if jobs != announced:
+            announced = jobs
             print(f"waiting for {len(jobs)} of a call that was killed, to go on from what they make:", file=sys.stderr)
             print(*(f"    {job}" for job in jobs), sep="\n", file=sys.stderr)
             numbers = " ".join(job.split()[0] for job in jobs)
@@ -142,9 +142,9 @@ def _is_command(process: psutil.Process) -> bool:
 def _described(process: psutil.Process) -> str:
     """Its number and what it does, in a line; empty if it has ended."""
     with suppress(psutil.NoSuchProcess):
-        words = " ".join(" ".join(process.cmdline()).split())
-        command = re.search(r"aroface \S.*", words)
-        return f"{process.pid} {(command[0] if command else words)[:DESCRIBED]}"
+        command_line = " ".join(" ".join(process.cmdline()).split())
+        command = re.search(r"aroface \S.*", command_line)
+        return f"{process.pid} {(command[0] if command else command_line)[:DESCRIBED]}"
     return ""
 
 

@@ -155,9 +155,9 @@ def _last_error(log: Path | None) -> str:
 def _figure(products: Products, figure: str) -> None:
     """Draw the curves that there are, without example faces if the data that those are taken from are not there."""
     out = [products.figure_stem(figure).with_name(f"{figure}.partial")]
-    words = _without(shlex.split(products.figure_arguments(figure)), "--out")
-    if not _aroface("figure", words, out) and "--faces" in words:
-        _aroface("figure", _without(words, "--faces"), out)
+    arguments = _without(shlex.split(products.figure_arguments(figure)), "--out")
+    if not _aroface("figure", arguments, out) and "--faces" in arguments:
+        _aroface("figure", _without(arguments, "--faces"), out)
 
 
 def _without(words: Sequence[str], option: str) -> list[str]:
@@ -170,13 +170,13 @@ def _document(products: Products) -> None:
     fragments = [path for path in map(latest, products.fragments) if path.exists()]
     pictures = [path for path in map(latest, products.picture_files) if path.exists()]
     note = " ".join(part for part in (products.plan.values["note"], NOTE) if part)
-    words = [*map(str, fragments), *(["--pictures", *map(str, pictures)] if pictures else []), f"--note={note}"]
-    words += ["--report", str(partial(products.report_file))]
+    arguments = [*map(str, fragments), *(["--pictures", *map(str, pictures)] if pictures else []), f"--note={note}"]
+    arguments += ["--report", str(partial(products.report_file))]
     if fragments:
-        _aroface("document", words, map(partial, products.document_files))
+        _aroface("document", arguments, map(partial, products.document_files))
 
 
 def _aroface(verb: str, arguments: Sequence[str], out: Iterable[Path]) -> bool:
     """Run the command, and say whether it went well; what it refuses, such as curves without a record, stays away."""
-    words = [sys.executable, "-m", "aroface", verb, *arguments, "--out", *map(str, out)]
-    return subprocess.run(words, stdout=subprocess.DEVNULL, check=False).returncode == 0
+    command = [sys.executable, "-m", "aroface", verb, *arguments, "--out", *map(str, out)]
+    return subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 0

@@ -141,8 +141,8 @@ def _asks_for_immediate_submit(words: Sequence[str]) -> bool:
     with contextlib.redirect_stderr(io.StringIO()), contextlib.suppress(SystemExit):
         arguments = get_argument_parser().parse_args(words)
         special = arguments.workflow_profile or "default"
-        found = map(get_profile_dir, [*(arguments.profile or ()), special, f"profiles/{special}"])
-        files = [file for _, file in filter(None, found)]
+        profiles = map(get_profile_dir, [*(arguments.profile or ()), special, f"profiles/{special}"])
+        files = [file for _, file in filter(None, profiles)]
         return arguments.immediate_submit or any(_IMMEDIATE.search(file.read_text()) for file in files)
     return False
 

@@ -110,10 +110,10 @@ class SnakemakeLog:
             elapsed = self._clock() - job.since
             left = max(0.0, known.get(job.rule, _SHORT_JOB_S) - elapsed)
             if job.rule == "train":
-                said = training_left(job)
-                if said is None and "train" not in known:
+                remaining = training_left(job)
+                if remaining is None and "train" not in known:
                     return None
-                left = left if said is None else said
+                left = left if remaining is None else remaining
                 known.setdefault("train", elapsed + left)
             work += left * job.threads
         for rule, count in (self._left - Counter(job.rule for job in self.running.values())).items():

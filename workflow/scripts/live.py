@@ -147,11 +147,11 @@ class Snakemake:
 
     def _ask_latecomers(self) -> None:
         """Ask a job to end that was being started when the others were asked: Snakemake would wait for it."""
-        for each in self._family():
-            if each.pid not in self._asked:
-                self._asked.add(each.pid)
+        for process in self._family():
+            if process.pid not in self._asked:
+                self._asked.add(process.pid)
                 with contextlib.suppress(psutil.NoSuchProcess):
-                    each.send_signal(signal.SIGINT)
+                    process.send_signal(signal.SIGINT)
 
     def _family(self) -> list[psutil.Process]:
         try:
@@ -211,8 +211,8 @@ class Display:
         path = self._results.state(job.wildcards.get("run", "")).progress
         with contextlib.suppress(OSError, ValueError):
             if time.time() - path.stat().st_mtime < time.monotonic() - job.since + SLACK_S:
-                found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-                return found
+                progress: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+                return progress
         return None
 
     def _jobs(self) -> str:
@@ -258,8 +258,8 @@ def _show_results(console: Console, products: Products, log: SnakemakeLog) -> No
     for table in products.tables:
         if products.table_file(table).exists():
             console.print()
-            words = shlex.split(products.table_arguments(table))
-            subprocess.run([sys.executable, "-m", "aroface", "table", *words, "--format", "terminal"], check=False)
+            arguments = shlex.split(products.table_arguments(table))
+            subprocess.run([sys.executable, "-m", "aroface", "table", *arguments, "--format", "terminal"], check=False)
     console.print()
     for line in products.summary():
         console.print(line, soft_wrap=True, highlight=False, markup=False)

@@ -267,8 +267,8 @@ class AlignmentAdversary:
                 zeros += [] if coin else [_share_of_zeros(signs)]
                 moved = Similarity(
                     *(
-                        part + factor * size * sign
-                        for part, factor, size, sign in zip(now, factors, sizes, signs, strict=True)
+                        parameter + factor * size * sign
+                        for parameter, factor, size, sign in zip(now, factors, sizes, signs, strict=True)
                     )
                 )
                 now = _clip(moved, start, released=options.clip == "released")
@@ -287,7 +287,7 @@ class AlignmentAdversary:
 
     def _gradient_signs(self, images: Tensor, labels: Tensor, warps: Similarity, loss: Loss) -> Similarity:
         """Compute the signs of the loss's gradient towards each parameter of each warp; 0 where it is not a number."""
-        leaves = Similarity(*(part.detach().requires_grad_() for part in warps))
+        leaves = Similarity(*(parameter.detach().requires_grad_() for parameter in warps))
         with torch.enable_grad():
             warped = self._warp(images.detach(), leaves)
             with _precision(self.options.precision, images.device):
@@ -395,7 +395,7 @@ def _coin_signs(count: int, generator: torch.Generator, like: Tensor) -> Similar
 
 
 def _share_of_zeros(signs: Similarity) -> Tensor:
-    return torch.cat([part.flatten() for part in signs]).eq(0).float().mean()
+    return torch.cat([parameter.flatten() for parameter in signs]).eq(0).float().mean()
 
 
 def _clip(warps: Similarity, start: Similarity, *, released: bool) -> Similarity:

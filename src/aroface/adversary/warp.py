@@ -91,7 +91,7 @@ def _grid(scale: Tensor, theta: Tensor, shift: Tensor, height: int, width: int) 
     """
     u, v = _centres(width, scale), _centres(height, scale).unsqueeze(1)
     cosine, sine = (scale * theta.cos()).view(-1, 1, 1), (scale * theta.sin()).view(-1, 1, 1)
-    right, down = (part.view(-1, 1, 1) for part in shift.unbind(1))
+    right, down = (component.view(-1, 1, 1) for component in shift.unbind(1))
     return torch.stack([cosine * u + (right - sine * v), sine * u + (down + cosine * v)], 3)
 
 

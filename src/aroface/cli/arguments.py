@@ -108,8 +108,8 @@ def _number(text: str, kind: Callable[[str], float], fits: Callable[[float], boo
 
 def add_time_limit(verb: argparse._ActionsContainer) -> None:
     """Declare the option that ends an ONNX model's endless loop."""
-    words = "that one batch of an ONNX model may take: a loop in it need not end (%(default)g)"
-    verb.add_argument("--time-limit", type=above_zero, default=TIME_LIMIT, metavar="SECONDS", help=words)
+    help_text = "that one batch of an ONNX model may take: a loop in it need not end (%(default)g)"
+    verb.add_argument("--time-limit", type=above_zero, default=TIME_LIMIT, metavar="SECONDS", help=help_text)
 
 
 def add_configuration(verb: argparse.ArgumentParser) -> None:

@@ -40,8 +40,8 @@ def _evaluate(verbs: Verbs[argparse.ArgumentParser]) -> None:
 def _add_external_options(verb: argparse.ArgumentParser, subject: argparse._MutuallyExclusiveGroup) -> None:
     """Declare the options for a model and its benchmarks."""
     subject.add_argument("--model", metavar="MODEL", help=MODEL_FORMS)
-    words = "files of aligned pairs (.bin), with --model; the name is the file's where it is left out"
-    verb.add_argument("--benchmark", nargs="+", action="extend", default=[], metavar="NAME=FILE", help=words)
+    help_text = "files of aligned pairs (.bin), with --model; the name is the file's where it is left out"
+    verb.add_argument("--benchmark", nargs="+", action="extend", default=[], metavar="NAME=FILE", help=help_text)
     add_input_options(verb)
 
 

@@ -75,8 +75,10 @@ def add_model_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 
 def _add_color(verb: argparse.ArgumentParser) -> None:
-    words = "channels that the weights take (default: as a config beside them says; AdaFace's .ckpt BGR; others RGB)"
-    verb.add_argument("--color", choices=("RGB", "BGR"), help=words)
+    help_text = (
+        "channels that the weights take (default: as a config beside them says; AdaFace's .ckpt BGR; others RGB)"
+    )
+    verb.add_argument("--color", choices=("RGB", "BGR"), help=help_text)
 
 
 def _do_import(options: Arguments) -> None:

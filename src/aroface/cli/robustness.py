@@ -36,31 +36,33 @@ def add_robustness_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb.add_argument(
         "--pairs", type=Path, required=True, metavar="FILE", help="labelled pairs of aligned faces (.bin)"
     )
-    words = "folder for robustness.pdf, .png, .html, .csv, and features: a call that was cut short goes on from them"
-    verb.add_argument("--out", type=Path, default=Path("robustness"), help=f"{words} (%(default)s)")
+    help_text = (
+        "folder for robustness.pdf, .png, .html, .csv, and features: a call that was cut short goes on from them"
+    )
+    verb.add_argument("--out", type=Path, default=Path("robustness"), help=f"{help_text} (%(default)s)")
     verb.add_argument("--max-pairs", type=positive, metavar="N", help="an evenly spaced part of the pairs")
-    words = "largest loss, in points, at which an error counts as tolerated (%(default)s)"
-    verb.add_argument("--tolerance", type=above_zero, default=1.0, metavar="POINTS", help=words)
-    words = "torch models only: also the errors of the sizes of --joint that raise the pair's own error most"
-    verb.add_argument("--worst-case", action="store_true", help=words)
+    help_text = "largest loss, in points, at which an error counts as tolerated (%(default)s)"
+    verb.add_argument("--tolerance", type=above_zero, default=1.0, metavar="POINTS", help=help_text)
+    help_text = "torch models only: also the errors of the sizes of --joint that raise the pair's own error most"
+    verb.add_argument("--worst-case", action="store_true", help=help_text)
     _add_grid_options(verb)
     add_input_options(verb)
 
 
 def _add_grid_options(verb: argparse.ArgumentParser) -> None:
     group = verb.add_argument_group("what is swept")
-    words = "hq, and sides in pixels that probes are reduced to (hq 24 14)"
-    group.add_argument("--qualities", nargs="+", metavar="Q", type=_quality, help=words)
+    help_text = "hq, and sides in pixels that probes are reduced to (hq 24 14)"
+    group.add_argument("--qualities", nargs="+", metavar="Q", type=_quality, help=help_text)
     levels = {
         "scale": "relative errors of scale (0.05 0.1 0.15)",
         "degrees": "of rotation (5 10 20)",
         "shift": "fractions of the width (0.03 0.06 0.12)",
         "joint": "all three at once, multiples of 10 %%, 10 degrees and 6 %% (0.5 1)",
     }
-    for option, words in levels.items():
-        group.add_argument(f"--{option}", nargs="+", type=finite, metavar="L", help=words)
-    words = "whether probes are misaligned before they are reduced, as by a camera, or after (%(default)s)"
-    group.add_argument("--order", choices=("camera", "reduced_first"), default="camera", help=words)
+    for option, help_text in levels.items():
+        group.add_argument(f"--{option}", nargs="+", type=finite, metavar="L", help=help_text)
+    help_text = "whether probes are misaligned before they are reduced, as by a camera, or after (%(default)s)"
+    group.add_argument("--order", choices=("camera", "reduced_first"), default="camera", help=help_text)
     metrics = ("tar_strict_at_far_1e-2", "tar_strict_at_far_1e-1", "tar_strict_at_far_1e-3", "accuracy", "auc")
     group.add_argument("--metric", choices=metrics, help="that the page is about (tar_strict_at_far_1e-2)")
 

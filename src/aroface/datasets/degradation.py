@@ -53,8 +53,8 @@ class Treatment:
             return dataclasses.replace(model, **options).sample(resolutions, rng)
         if "landmark_noise" in options:
             exact = np.tile(TEMPLATE, (count, 1, 1))
-            found = landmark_noise(exact, options["landmark_noise"], rng, options.get("degrees_of_freedom", inf))
-            return similarity(found, TEMPLATE)
+            landmarks = landmark_noise(exact, options["landmark_noise"], rng, options.get("degrees_of_freedom", inf))
+            return similarity(landmarks, TEMPLATE)
         scale, degrees, right, down = rng.uniform(-1, 1, (4, count))
         shift = options["shift"]
         return similarity_matrix(

@@ -63,4 +63,4 @@ def _read(memory: Path, folder: Path) -> dict[str, list[Any]]:
     files = written.get("files") if written.get("folder") == str(folder.resolve()) else None
     if not isinstance(files, dict):
         return {}
-    return {name: each for name, each in files.items() if isinstance(each, list) and len(each) == 3}
+    return {name: entry for name, entry in files.items() if isinstance(entry, list) and len(entry) == 3}

@@ -27,7 +27,7 @@ def image_size(data: bytes) -> tuple[int, int]:
     if data.startswith(JPEG_START):
         height, width = simplejpeg.decode_jpeg_header(data)[:2]
         return width, height
-    measure = next((each for starts, each in _FORMATS if data.startswith(starts)), None)
+    measure = next((reader for starts, reader in _FORMATS if data.startswith(starts)), None)
     if measure is None and data[4:8] == b"ftyp":
         measure = _avif
     if measure is None:
@@ -71,13 +71,13 @@ def _webp(data: bytes) -> tuple[int, int]:
 def _tiff(data: bytes) -> tuple[int, int]:
     order = "<" if data.startswith(b"II") else ">"
     big = 43 in data[2:4]
-    (place,) = _unpacked(f"{order}{'Q' if big else 'I'}", data, 8 if big else 4)
-    (count,) = _unpacked(f"{order}{'Q' if big else 'H'}", data, place)
+    (offset,) = _unpacked(f"{order}{'Q' if big else 'I'}", data, 8 if big else 4)
+    (count,) = _unpacked(f"{order}{'Q' if big else 'H'}", data, offset)
     first, step, value = (8, 20, 12) if big else (2, 12, 8)
-    if place + first + count * step > len(data):
+    if offset + first + count * step > len(data):
         raise IndexError
     across, down = [0], [0]
-    for entry in range(place + first, place + first + count * step, step):
+    for entry in range(offset + first, offset + first + count * step, step):
         tag, kind = _unpacked(f"{order}HH", data, entry)
         if tag in _TIFF_ACROSS + _TIFF_DOWN and kind in _TIFF_SIZES:
             (across if tag in _TIFF_ACROSS else down).append(
@@ -90,10 +90,10 @@ def _pnm(data: bytes) -> tuple[int, int]:
     if data.startswith(b"P7"):
         return _largest(rb"\bWIDTH\s+(\d{1,10})\s", data), _largest(rb"\bHEIGHT\s+(\d{1,10})\s", data)
     header = re.sub(rb"(?<=\s)#[^\r\n]*", b" ", data[2:_SEARCHED])
-    found = re.match(rb"\s*(\d{1,10})\s+(\d{1,10})\s", header)
-    if found is None:
+    match = re.match(rb"\s*(\d{1,10})\s+(\d{1,10})\s", header)
+    if match is None:
         raise IndexError
-    return int(found[1]), int(found[2])
+    return int(match[1]), int(match[2])
 
 
 def _sun(data: bytes) -> tuple[int, int]:
@@ -118,13 +118,13 @@ def _avif(data: bytes) -> tuple[int, int]:
 
 def _extents(header: bytes) -> Iterator[tuple[int, int]]:
     """The sizes of all images in a file of ISO boxes: itself, its tiles, its thumbnails."""
-    for found in re.finditer(b"ispe", header):
-        yield _pair(">II", header, found.end() + 4)
+    for match in re.finditer(b"ispe", header):
+        yield _pair(">II", header, match.end() + 4)
 
 
 def _largest(pattern: bytes, data: bytes, group: int = 1) -> int:
     """The largest number that a pattern finds in a header: which of several a decoder takes is its own affair."""
-    return max((int(found[group]) for found in re.finditer(pattern, data[:_SEARCHED])), default=0)
+    return max((int(match[group]) for match in re.finditer(pattern, data[:_SEARCHED])), default=0)
 
 
 def _unpacked(form: str, data: bytes, place: int) -> tuple[Any, ...]:

@@ -277,11 +277,11 @@ def _normalised(batch: Batch, channels_last: bool) -> torch.Tensor:
     pixels = np.empty_like(images[:_CHUNK])
     for begin in range(0, count, _CHUNK):
         part = pixels[: count - begin]
-        for image, flip, place in zip(images[begin:], flips[begin:], part, strict=False):
+        for image, flip, target in zip(images[begin:], flips[begin:], part, strict=False):
             if flip:
-                cv2.flip(image, 1, dst=place)
+                cv2.flip(image, 1, dst=target)
             else:
-                place[:] = image
+                target[:] = image
         if not channels_last:
             planes = np.stack(cv2.split(part.reshape(-1, width, channels))).reshape(channels, -1, height, width)
             part = np.ascontiguousarray(planes.swapaxes(0, 1))

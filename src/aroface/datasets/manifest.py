@@ -79,15 +79,15 @@ def files_under(folder: Path) -> list[str]:
     Raises:
         InputError: A name is not UTF-8.
     """
-    found = []
+    files = []
     for directory, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         here = Path(directory).relative_to(folder)
         visible = [name for name in names if not name.startswith(".") and not name.endswith(MANIFEST)]
         for name in (*folders, *visible):
             check_name(Path(directory) / name)
-        found += [(here / name).as_posix() for name in visible]
-    return sorted(found)
+        files += [(here / name).as_posix() for name in visible]
+    return sorted(files)
 
 
 def write_manifest(

@@ -39,7 +39,7 @@ class MD5List:
         found = None if expected is None else _md5_of(file)
         if found != expected:
             remedy = "the file is damaged or another one: copy it again"
-            raise InputError(f"its md5 is {found}", file=file, expected=f"{expected}, says {self.path}", remedy=remedy)
+            raise InputError(f"its md5 is {md5}", file=file, expected=f"{expected}, says {self.path}", remedy=remedy)
 
 
 def read_md5_list(root: Path, folder: str) -> MD5List | None:
@@ -67,11 +67,11 @@ def read_md5_list(root: Path, folder: str) -> MD5List | None:
                 expected = "32 hexadecimal digits and a file name"
                 raise InputError("no md5 of a file", file=path, where=f"line {number}", expected=expected)
             name = (match["name"] or match["bsd"]).strip()
-            found = _found(root, folder, name)
-            if found is None:
+            listed_file = _found(root, folder, name)
+            if listed_file is None:
                 absent.append(name)
             else:
-                sums[found] = (match["md5"] or match["sum"]).lower()
+                sums[listed_file] = (match["md5"] or match["sum"]).lower()
     return MD5List(path, sums, absent)
 
 
@@ -85,9 +85,9 @@ def _md5_of(file: Path) -> str:
 
 def _found(root: Path, folder: str, name: str) -> Path | None:
     """File of a listed name, within the folder."""
-    parts = [part for part in Path(name).parts if part not in ("/", ".", "..")]
-    if not parts:
+    components = [component for component in Path(name).parts if component not in ("/", ".", "..")]
+    if not components:
         return None
-    below = parts[parts.index(folder) + 1 :] if folder in parts else parts
-    candidates = (root / folder / Path(*below), root / folder / parts[-1]) if below else ()
-    return next((each for each in candidates if each.is_file()), None)
+    below = components[components.index(folder) + 1 :] if folder in components else components
+    candidates = (root / folder / Path(*below), root / folder / components[-1]) if below else ()
+    return next((candidate for candidate in candidates if candidate.is_file()), None)

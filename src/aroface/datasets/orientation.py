@@ -73,10 +73,10 @@ def _orientation(file: IO[bytes]) -> int:
     find = _FINDERS.get(format_of(file.read(IMAGE_HEAD)) or "")
     try:
         exif = find(file) if find else b""
-        found = _value(exif.removeprefix(_EXIF))
+        orientation = _value(exif.removeprefix(_EXIF))
     except (struct.error, IndexError):  # cut short, which is reported when the image is decoded
         return UPRIGHT
-    return found if 1 <= found <= 8 else UPRIGHT
+    return orientation if 1 <= orientation <= 8 else UPRIGHT
 
 
 def _in_jpeg(file: IO[bytes]) -> bytes:
@@ -124,8 +124,8 @@ def _value(exif: bytes) -> int:
     order: Order = "<" if exif[:2] == b"II" else ">"
     (begin,) = struct.unpack_from(f"{order}I", exif, 4) if exif else (0,)
     (count,) = struct.unpack_from(f"{order}H", exif, begin) if exif else (0,)
-    for place in range(begin + 2, begin + 2 + 12 * count, 12):
-        tag, kind, _, value = struct.unpack_from(f"{order}HHIH", exif, place)
+    for entry in range(begin + 2, begin + 2 + 12 * count, 12):
+        tag, kind, _, value = struct.unpack_from(f"{order}HHIH", exif, entry)
         if tag == _TAG and kind == 3:
             return int(value)
     return 0

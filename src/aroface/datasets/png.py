@@ -39,10 +39,10 @@ def without_remarks(data: bytes) -> bytes | None:
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes, bool]]:
     """Name of each chunk, all of its bytes, and True if its checksum fits."""
-    place = _START
-    while place + 12 <= len(data):
-        (length,) = struct.unpack_from(">I", data, place)
-        chunk = data[place : place + 12 + length]
-        place += 12 + length
+    offset = _START
+    while offset + 12 <= len(data):
+        (length,) = struct.unpack_from(">I", data, offset)
+        chunk = data[offset : offset + 12 + length]
+        offset += 12 + length
         whole = len(chunk) == 12 + length and zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:], "big")
         yield chunk[4:8], chunk, whole

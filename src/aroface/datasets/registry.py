@@ -216,13 +216,13 @@ def read_checkpoints(path: str | PathLike[str]) -> dict[str, Checkpoint]:
         InputError: The file is missing or not as ``checkpoints.schema.json`` demands, or a partner is not there or of
             another training set or architecture.
     """
-    found = _read(path, "checkpoints", Checkpoint)
-    for key, entry in found.items():
-        partner = found.get(entry.partner or key)
+    checkpoints = _read(path, "checkpoints", Checkpoint)
+    for key, entry in checkpoints.items():
+        partner = checkpoints.get(entry.partner or key)
         if partner is None or (partner.dataset, partner.arch) != (entry.dataset, entry.arch):
             expected = f"a key of this file with dataset {entry.dataset} and arch {entry.arch}"
             raise InputError(f"{entry.partner!r:.60}", file=path, where=f"{key}.partner", expected=expected)
-    return found
+    return checkpoints
 
 
 def read_detectors(path: str | PathLike[str]) -> dict[str, DetectorFile]:
@@ -241,16 +241,16 @@ def read_all(registries: Path = REGISTRIES) -> dict[str, Entry]:
         InputError: A registry is missing or malformed, or two entries have one key.
     """
     entries: dict[str, Entry] = {}
-    parts: list[dict[str, Any]] = [
+    sections: list[dict[str, Any]] = [
         read_datasets(registries / "datasets.yaml"),
         read_benchmarks(registries / "benchmarks.yaml"),
         read_checkpoints(registries / "checkpoints.yaml"),
         read_detectors(registries / "detectors.yaml"),
     ]
-    for part in parts:
-        for key in part.keys() & entries.keys():
+    for section in sections:
+        for key in section.keys() & entries.keys():
             raise InputError("another registry has this key", file=registries, where=key)
-        entries |= part
+        entries |= section
     return entries
 
 
@@ -285,13 +285,13 @@ def place_of(name: str, data_dir: Path, registries: Path = REGISTRIES) -> Path:
 
 def present(data_dir: Path, name: str) -> bool:
     """Return whether a file or folder is there, under any of the names that braces stand for."""
-    return any((data_dir / each).exists() for each in _alternatives(name))
+    return any((data_dir / alternative).exists() for alternative in _alternatives(name))
 
 
 def _alternatives(name: str) -> list[str]:
     """Names that a name with braces stands for: ``a{b,c}d`` for ``abd`` and ``acd``."""
-    parts = [part.split(",") for part in re.split(r"[{}]", name)]
-    return ["".join(chosen) for chosen in itertools.product(*parts)]
+    choices = [segment.split(",") for segment in re.split(r"[{}]", name)]
+    return ["".join(chosen) for chosen in itertools.product(*choices)]
 
 
 def missing(entry: Entry, data_dir: Path) -> str | None:
@@ -299,25 +299,25 @@ def missing(entry: Entry, data_dir: Path) -> str | None:
     absent = _absent(entry, data_dir)
     if not absent:
         return None
-    what = f"{entry.title}: not in {data_dir}: {', '.join(absent)}; "
+    problem = f"{entry.title}: not in {data_dir}: {', '.join(absent)}; "
     terms = f"{entry.provider} ({entry.licence}), {entry.request}, there named {entry.listed_as}"
     form = entry.form if isinstance(entry, Dataset) else None
     if isinstance(entry, Dataset) and form is not None:
         commands = form.commands(data_dir, entry.folder)
         if (data_dir / form.path).exists():
-            return f"{what}{commands} makes it of what is from {terms}"
+            return f"{problem}{commands} makes it of what is from {terms}"
         if not entry.downloads:
-            place = data_dir / form.path
-            return f"{what}request it from {terms}, and put {form.holds} into {place}: {commands} makes it"
+            destination = data_dir / form.path
+            return f"{problem}request it from {terms}, and put {form.holds} into {destination}: {commands} makes it"
         fetch = f"aroface data fetch {entry.key} --data-dir {shlex.quote(str(data_dir))}"
-        return f"{what}{fetch} gets {form.holds} from {terms}, and {commands} makes it"
+        return f"{problem}{fetch} gets {form.holds} from {terms}, and {commands} makes it"
     if entry.downloads:
-        return f"{what}aroface data fetch {entry.key} --data-dir {shlex.quote(str(data_dir))} gets it from {terms}"
+        return f"{problem}aroface data fetch {entry.key} --data-dir {shlex.quote(str(data_dir))} gets it from {terms}"
     ended = entry.ended if isinstance(entry, Benchmark) else None
     if ended is not None:
         given = f"no longer distributed since {ended} by {terms}"
-        return f"{what}{given}; who has the files puts them under these names into {data_dir}"
-    return f"{what}request it from {terms}, and put the files under these names into {data_dir}"
+        return f"{problem}{given}; who has the files puts them under these names into {data_dir}"
+    return f"{problem}request it from {terms}, and put the files under these names into {data_dir}"
 
 
 def is_fetched(entry: Entry, data_dir: Path) -> bool:
@@ -393,12 +393,12 @@ def markdown(registries: Path = REGISTRIES) -> list[str]:
         ended = entry.ended if isinstance(entry, Benchmark) else None
         how = "`aroface data fetch`" if entry.downloads else f"not distributed since {ended}" if ended else "to request"
         how += ", then `aroface data prepare`" if isinstance(entry, Dataset) and entry.form is not None else ""
-        place = entry.files[0] if len(entry.files) == 1 else f"{os.path.commonpath(entry.files)}/"
+        location = entry.files[0] if len(entry.files) == 1 else f"{os.path.commonpath(entry.files)}/"
         held = _holds(entry) or entry.title
         if isinstance(entry, Checkpoint) and entry.note:
             held = f"{held}. {entry.note}"
         lines.append(
-            f"| `{entry.key}` | {held} | [{entry.provider}]({entry.request}), {entry.licence}; {how} | `{place}` |"
+            f"| `{entry.key}` | {held} | [{entry.provider}]({entry.request}), {entry.licence}; {how} | `{location}` |"
         )
     return lines
 
@@ -418,14 +418,14 @@ def _how(entry: Entry, data_dir: Path) -> str:
 
 
 def _holds(entry: Entry) -> str:
-    return ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in entry.counts.items())
+    return ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in entry.counts.items())
 
 
 def _read(path: str | PathLike[str], schema: str, kind: type[EntryT]) -> dict[str, EntryT]:
     path = shipped(Path(path))
     entries = read_yaml(path)
     validate(entries, schema, file=path)
-    found = {}
+    registered = {}
     for key, written in entries.items():
         fields = {"counts": {}, **written, "key": key, "downloads": _downloads(written.get("fetch", []), path, key)}
         fields.pop("fetch", None)
@@ -433,8 +433,8 @@ def _read(path: str | PathLike[str], schema: str, kind: type[EntryT]) -> dict[st
         fields |= {"typical": Typical(**written["typical"])} if "typical" in written else {}
         inside = f"{written['folder']}/" if "folder" in written else ""
         fields["files"] = tuple(f"{inside}{name}" for name in written["files"])
-        found[key] = kind(**fields)
-    return found
+        registered[key] = kind(**fields)
+    return registered
 
 
 def _downloads(written: list[dict[str, Any]], path: str | PathLike[str], key: str) -> tuple[Download, ...]:

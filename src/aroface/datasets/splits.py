@@ -92,7 +92,7 @@ def _genuine(images: npt.NDArray[np.int64], wanted: int, rng: np.random.Generato
         turns.append(np.arange(len(chosen)))
         people.append(np.full(len(chosen), person))
         numbers.append(chosen)
-    turn, who, number = (np.concatenate(parts) for parts in (turns, people, numbers))
+    turn, who, number = (np.concatenate(arrays) for arrays in (turns, people, numbers))
     taken = np.lexsort((rng.random(len(turn)), turn))[:wanted]
     taken = rng.permutation(taken)
     # Pair number k of a person is (i, j), j < i, in the order (1, 0), (2, 0), (2, 1), (3, 0) …
@@ -103,17 +103,17 @@ def _genuine(images: npt.NDArray[np.int64], wanted: int, rng: np.random.Generato
 
 
 def _impostors(images: npt.NDArray[np.int64], wanted: int, rng: np.random.Generator) -> list[tuple[Image, Image]]:
-    found: dict[tuple[Image, Image], None] = {}
-    while len(found) < wanted:
+    pairs: dict[tuple[Image, Image], None] = {}
+    while len(pairs) < wanted:
         one, other = rng.integers(len(images), size=2).tolist()
         if one == other:
             continue
         first, second = (one, int(rng.integers(images[one]))), (other, int(rng.integers(images[other])))
-        if (second, first) not in found:
-            found[first, second] = None
-    return list(found)
+        if (second, first) not in pairs:
+            pairs[first, second] = None
+    return list(pairs)
 
 
 def _in_folds(pairs: list[tuple[Image, Image]], folds: int) -> list[list[tuple[Image, Image]]]:
-    each = len(pairs) // folds
-    return [pairs[each * fold : each * (fold + 1)] for fold in range(folds)]
+    per_fold = len(pairs) // folds
+    return [pairs[per_fold * fold : per_fold * (fold + 1)] for fold in range(folds)]

@@ -118,10 +118,10 @@ def load_embedder(run_dir: str | PathLike[str], device: str | None = None) -> Em
     if "program" in described:
         return _load_program(program_of(run_dir, described), described, device)
     network, checkpoint = load_backbone(run_dir)
-    form, place = checkpoint["input"], choose_device(device)
-    network.requires_grad_(False).to(place)
+    form, chosen_device = checkpoint["input"], choose_device(device)
+    network.requires_grad_(False).to(chosen_device)
     dimension = checkpoint["embedding_size"]
-    return Embedder(network, place, form["size"], form["color"], form["mean"], form["std"], dimension)
+    return Embedder(network, chosen_device, form["size"], form["color"], form["mean"], form["std"], dimension)
 
 
 def _load_program(path: Path, checkpoint: Mapping[str, Any], device: str | None) -> Embedder:

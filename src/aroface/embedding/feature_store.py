@@ -131,10 +131,10 @@ def _begin(folder: Path, progress: Path, key: str, header: bytes, row_bytes: int
     """Prepare the folder; return the row to resume from and the seconds that the rows before it took."""
     features = folder / FEATURES
     if features.exists() and progress.exists():
-        found = read_json(progress)
-        enough = features.stat().st_size >= len(header) + found["rows"] * row_bytes
-        if found["key"] == key and enough:
-            return found["rows"], found["seconds"]
+        state = read_json(progress)
+        enough = features.stat().st_size >= len(header) + state["rows"] * row_bytes
+        if state["key"] == key and enough:
+            return state["rows"], state["seconds"]
     folder.mkdir(parents=True, exist_ok=True)
     for stale in (folder / INDEX, progress):
         stale.unlink(missing_ok=True)

@@ -104,11 +104,11 @@ def _open_rows(path: Path, size: int) -> TemplateFaces:
             return np.stack(list(pool.map(lambda row: row_face(found.rows, row, size), rows)))
 
     arrays: dict[str, NDArray[Any]] = {
-        "templates": found.templates,
-        "media": found.media,
-        "detector_scores": found.scores,
-        "pairs": _narrow(found.pairs),
-        "same": found.same,
+        "templates": benchmark.templates,
+        "media": benchmark.media,
+        "detector_scores": benchmark.scores,
+        "pairs": _narrow(benchmark.pairs),
+        "same": benchmark.same,
     }
     return TemplateFaces(len(found.rows), crops, arrays, {"galleries": []})
 

@@ -105,7 +105,11 @@ def _write_program(model: Any, folder: Path, run: str) -> None:
     """Write the large tensors as safetensors, and the graph with their places in that file."""
     import onnx
 
-    large = {f"{number}": each for number, each in enumerate(model.graph.initializer) if _bytes_of(each) > _SMALL}
+    large = {
+        f"{number}": initializer
+        for number, initializer in enumerate(model.graph.initializer)
+        if _bytes_of(initializer) > _SMALL
+    }
     values = {key: _content(tensor) for key, tensor in large.items()}
     save_tensors(folder / WEIGHTS, values, {"run": run, "content": f"weights of {PROGRAM}, as bytes"})
     for key, (offset, length) in _places(folder / WEIGHTS).items():

@@ -262,15 +262,15 @@ def _output_of(program: Program, given: _Input, images: NDArray[Any], wanted: st
         raise InputError(f"no output {wanted!r}", file=path, expected=f"one of {', '.join(names)}")
     chosen = [wanted] if wanted else names
     try:
-        found = program.run(chosen, {given.name: images})
+        outputs = program.run(chosen, {given.name: images})
     except TimeLimitError:
         raise
     except InputError:
         if given.batch is not None:
             raise
         return _output_of(program, replace(given, batch=1), images[:1], wanted, path)
-    number = _choose_output(chosen, found, len(images), path)
-    together = _rows(found[number])
+    number = _choose_output(chosen, outputs, len(images), path)
+    together = _rows(outputs[number])
     output = _Output(chosen[number], together.shape[1], given.batch)
     if not _are_mixed(program, given, output.name, images, together, path):
         return output
@@ -383,8 +383,8 @@ class OnnxNetwork:
         values = np.ascontiguousarray(cut, dtype=self._given.dtype)
         self.try_batch(len(values))
         step = self.at_once or max(len(values), 1)
-        parts = [self._run(values[start : start + step]) for start in range(0, len(values), step)]
-        return torch.from_numpy(np.concatenate(parts).astype(np.float32, copy=False))
+        batches = [self._run(values[start : start + step]) for start in range(0, len(values), step)]
+        return torch.from_numpy(np.concatenate(batches).astype(np.float32, copy=False))
 
     def _run(self, values: NDArray[Any]) -> NDArray[Any]:
         count = len(values)

@@ -94,10 +94,10 @@ def compare_metrics(one: PeopleMetrics, other: PeopleMetrics) -> list[MetricComp
     for name, left in one.left_out.values.items():
         if name not in other.left_out.values:
             continue
-        found = difference(
+        sample = difference(
             one.values[name], other.values[name], left, other.left_out.values[name], trials=one.trials.get(name)
         )
-        rows.append(_row(name, one, other, found))
+        rows.append(_row(name, one, other, sample))
     return _adjusted(rows)
 
 
@@ -115,10 +115,10 @@ def _adjusted(rows: Sequence[MetricComparison]) -> list[MetricComparison]:
 
 
 def _check_same_items(first: StoredFeatures, second: StoredFeatures) -> None:
-    for what, one, other in zip(("protocol", "data", "options"), _identity(first), _identity(second), strict=True):
+    for aspect, one, other in zip(("protocol", "data", "options"), _identity(first), _identity(second), strict=True):
         if one != other:
             expected = f"{one} as in {first.folder}"
-            raise InputError(f"{what} {other}", file=second.folder, expected=expected, remedy="embed both alike")
+            raise InputError(f"{aspect} {other}", file=second.folder, expected=expected, remedy="embed both alike")
     ours, theirs = first.arrays, second.arrays
     older = {name for name in ("images",) if name not in ours or name not in theirs}
     names = ours.keys() - older
@@ -157,8 +157,8 @@ def table(rows: Sequence[MetricComparison]) -> str:
     lines = [f"{'metric':{width}}  {heads}  {'p (Holm)':>8}  {'only A':>6}  {'only B':>6}"]
     for row in rows:
         low, high = row.interval
-        each = row.discordance
-        alone = "" if each is None else f"  {each.only_first:6}  {each.only_second:6}"
+        discordance = row.discordance
+        alone = "" if discordance is None else f"  {discordance.only_first:6}  {discordance.only_second:6}"
         numbers = f"{row.first:7.4f}  {row.second:7.4f}  {row.difference:+8.4f}  [{low:+.4f}, {high:+.4f}]"
         lines.append(f"{row.metric:{width}}  {numbers}  {_small(row.p_value):>7}  {_small(row.adjusted):>8}{alone}")
     return "".join(f"{line}\n" for line in lines)

@@ -180,8 +180,8 @@ class Quantity:
             if self.people is not None:
                 ends = interval(self.value, self.left_out, self.people)
             else:
-                found = self._from_zero()
-                ends = found.low, found.high
+                estimate = self._from_zero()
+                ends = estimate.low, estimate.high
             if np.isfinite(ends).all():
                 return ends
         low, high = np.quantile(self.samples, [0.025, 0.975], method="inverted_cdf")
@@ -280,8 +280,8 @@ class Robustness:
     @property
     def falsely_accepted(self) -> float | None:
         """Impostor pairs above the threshold of the first metric, on which it rests; None for one without a FAR."""
-        _, found, far = self.grid.metrics[0].partition("_at_far_")
-        return self.counts["impostors"] * float(far) if found else None
+        _, separator, far = self.grid.metrics[0].partition("_at_far_")
+        return self.counts["impostors"] * float(far) if separator else None
 
     @property
     def qualities(self) -> list[str]:
@@ -415,8 +415,8 @@ def _check_models(models: Sequence[Model], grid: SweepGrid) -> None:
 
 
 def _slug(model: Model) -> str:
-    words = re.sub(r"[^A-Za-z0-9]+", "-", model.name).strip("-").lower() or "model"
-    return f"{words}-{digest({key: model.checkpoint[key] for key in ('weights', 'input')}, 8)}"
+    name = re.sub(r"[^A-Za-z0-9]+", "-", model.name).strip("-").lower() or "model"
+    return f"{name}-{digest({key: model.checkpoint[key] for key in ('weights', 'input')}, 8)}"
 
 
 def _words(model: Model) -> str:
@@ -495,13 +495,13 @@ class _SweepPart:
         same, names = features.arrays["same"], self.grid.metrics
         measured = {}
         for variant in track(variants, f"measure {self.prefix}"):
-            found = measure_variant(features, variant, same, self.people, names)
+            metrics = measure_variant(features, variant, same, self.people, names)
             samples = _samples(variant_distances(features, variant, same), same, self.people, names)
             perturbation = Perturbation(
                 variant["quality"], variant["factor"], variant["level"], *variant.get("other", (None, 0.0))
             )
             measured[perturbation] = {
-                name: Quantity(found.values[name], samples[name], found.left_out.values[name], found.trials[name])
+                name: Quantity(metrics.values[name], samples[name], metrics.left_out.values[name], metrics.trials[name])
                 for name in names
             }
         return measured
@@ -548,8 +548,8 @@ def _crossing(levels: Floats, drops: Floats, limit: float) -> Floats:
     rows = np.arange(len(drops))
     low, high = drops[rows, after - 1], drops[rows, after]
     rise = np.where(high > low, high - low, 1.0)
-    found = levels[after - 1] + (limit - low) / rise * (levels[after] - levels[after - 1])
-    return np.where(above.any(axis=1), found, np.inf)
+    crossings = levels[after - 1] + (limit - low) / rise * (levels[after] - levels[after - 1])
+    return np.where(above.any(axis=1), crossings, np.inf)
 
 
 def table(robustness: Robustness, points: float) -> Iterator[dict[str, Any]]:
@@ -566,9 +566,9 @@ def table(robustness: Robustness, points: float) -> Iterator[dict[str, Any]]:
         for quality in robustness.qualities:
             for factor in robustness.factors:
                 for metric in robustness.grid.metrics:
-                    found = tolerated(sweep, quality, factor, metric, points)
+                    tolerance = tolerated(sweep, quality, factor, metric, points)
                     name = f"tolerated_error_at_{points:g}_points_of_{metric}"
-                    yield {**_place(sweep.name, Perturbation(quality, factor)), "metric": name, **_three("", found)}
+                    yield {**_place(sweep.name, Perturbation(quality, factor)), "metric": name, **_three("", tolerance)}
     for one, other in combinations(robustness.sweeps, 2):
         for condition in one.measured:
             if condition in other.measured:
@@ -605,10 +605,10 @@ def _difference(one: Sweep, other: Sweep, condition: Perturbation, metric: str) 
 
 def _place(model: str, condition: Perturbation) -> dict[str, Any]:
     keys = ("quality", "factor", "level", "second_factor", "second_level")
-    place = dict(zip(keys, condition, strict=True))
+    columns = dict(zip(keys, condition, strict=True))
     if condition.other is None:
-        place |= {"second_factor": None, "second_level": None}
-    return {"model": model, **place}
+        columns |= {"second_factor": None, "second_level": None}
+    return {"model": model, **columns}
 
 
 def _three(name: str, quantity: Quantity, times: float = 1.0) -> dict[str, float]:

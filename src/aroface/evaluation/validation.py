@@ -46,14 +46,14 @@ def pair_validation(sets: Mapping[str, Path], *, check_images: bool = True) -> C
         with torch.no_grad():
             dimension = network(torch.zeros(1, 3, TEMPLATE_SIZE, TEMPLATE_SIZE, device=device)).shape[1]
         embedder = Embedder(network, device, **INPUT, dimension=dimension)
-        found = {}
+        accuracies = {}
         for name, pairs in read.items():
             count = len(pairs.images)
-            parts = (range(begin, min(begin + BATCH_SIZE, count)) for begin in range(0, count, BATCH_SIZE))
+            batches = (range(begin, min(begin + BATCH_SIZE, count)) for begin in range(0, count, BATCH_SIZE))
             rows = np.concatenate(
-                [embedder.embed(decode_numbers(pairs, sets[name], part, TEMPLATE_SIZE)) for part in parts]
+                [embedder.embed(decode_numbers(pairs, sets[name], batch, TEMPLATE_SIZE)) for batch in batches]
             )
-            found[f"{name}_accuracy"] = accuracy(pair_distances(rows[0::2], rows[1::2]), pairs.same)[0].item()
-        return found
+            accuracies[f"{name}_accuracy"] = accuracy(pair_distances(rows[0::2], rows[1::2]), pairs.same)[0].item()
+        return accuracies
 
     return validate

@@ -67,10 +67,10 @@ class AlignmentErrorModel:
         Returns:
             Three arrays (N,).
         """
-        place = np.log(np.atleast_1d(np.asarray(resolution, np.float64)))
+        log_resolution = np.log(np.atleast_1d(np.asarray(resolution, np.float64)))
         known = np.log(_MEASURED_AT)
         scale, degrees, shift = (
-            self.tail * np.interp(place, known, measured) for measured in (_SCALE_SD, _DEGREES_SD, _SHIFT_SD)
+            self.tail * np.interp(log_resolution, known, measured) for measured in (_SCALE_SD, _DEGREES_SD, _SHIFT_SD)
         )
         return scale, degrees, shift
 
@@ -142,8 +142,8 @@ def downsample(images: Images, resolution: npt.ArrayLike) -> Images:
         InputError: A resolution is not within 1..W.
     """
     out = np.empty_like(images)
-    for image, width, place in zip(images, _widths(images, resolution), out, strict=True):
-        place[:] = _enlarge(_reduce(image, width), image, cv2.INTER_CUBIC)
+    for image, width, target in zip(images, _widths(images, resolution), out, strict=True):
+        target[:] = _enlarge(_reduce(image, width), image, cv2.INTER_CUBIC)
     return out
 
 

@@ -52,9 +52,9 @@ def to_iresnet(state: Mapping[str, Tensor]) -> StateDict:
     places, short = _places(state), is_short(state)
     inner = _SHORT_RESIDUAL if short else _RESIDUAL
     converted = {_translate(name, places, inner): value for name, value in state.items()}
-    for place in places.values() if short else ():
-        width = converted[f"{place}.conv1.weight"].shape[0] if f"{place}.conv1.weight" in converted else 0
-        converted |= _identity_norm(f"{place}.bn2", width) if 0 < width <= _WIDEST else {}
+    for block in places.values() if short else ():
+        width = converted[f"{block}.conv1.weight"].shape[0] if f"{block}.conv1.weight" in converted else 0
+        converted |= _identity_norm(f"{block}.bn2", width) if 0 < width <= _WIDEST else {}
     width = converted["layer1.0.conv2.weight"].shape[0]
     if width <= _WIDEST:
         converted |= _identity_shortcut(width)
@@ -82,9 +82,9 @@ def _translate(name: str, places: Mapping[str, str], residual: Mapping[str, str]
     match = _NAME.fullmatch(name)
     if match is None:
         return name
-    part, block, branch, index, leaf = match.groups()
+    section, block, branch, index, leaf = match.groups()
     if block is None:
-        stem = (_STEM if part == "input_layer" else _OUTPUT).get(index)
+        stem = (_STEM if section == "input_layer" else _OUTPUT).get(index)
     else:
         inner = (residual if branch == "res_layer" else _SHORTCUT).get(index)
         stem = f"{places[block]}.{inner}" if inner and block in places else None

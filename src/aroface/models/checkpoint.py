@@ -151,16 +151,16 @@ def check_fit(
     Raises:
         InputError: The first name or shape that differs.
     """
-    words = f"a checkpoint of {expected}" + (f", not of {found}" if found and found != expected else "")
+    requirement = f"a checkpoint of {expected}" + (f", not of {found}" if found and found != expected else "")
     for name, value in wanted.items():
         if name not in state:
-            raise InputError("missing", file=path, where=name, expected=words)
+            raise InputError("missing", file=path, where=name, expected=requirement)
         if state[name].shape != value.shape:
             shape, other = tuple(state[name].shape), tuple(value.shape)
-            raise InputError(f"shape {shape} instead of {other}", file=path, where=name, expected=words)
+            raise InputError(f"shape {shape} instead of {other}", file=path, where=name, expected=requirement)
     for name in state:
         if name not in wanted:
-            raise InputError("not part of the model", file=path, where=name, expected=words)
+            raise InputError("not part of the model", file=path, where=name, expected=requirement)
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,12 +223,12 @@ def load_released(path: str | PathLike[str], color: Color | None = None, *, look
             its channels.
     """
     file = weights_in(path)
-    found = find_backbone(_read(file), file)
-    if found.averages:
-        others = " and ".join(map(repr, found.averages[:3]))
-        print(f"{file}: weights are taken from {found.place or 'the top'!r}, not from {others}", file=sys.stderr)
-    layout: Layout = "adaface" if is_adaface(found.tensors) else "insightface"
-    tensors = with_counters(found.tensors)
+    backbone = find_backbone(_read(file), file)
+    if backbone.averages:
+        others = " and ".join(map(repr, backbone.averages[:3]))
+        print(f"{file}: weights are taken from {backbone.place or 'the top'!r}, not from {others}", file=sys.stderr)
+    layout: Layout = "adaface" if is_adaface(backbone.tensors) else "insightface"
+    tensors = with_counters(backbone.tensors)
     _refuse_squeezes(tensors, file)
     _check_kind(tensors, file)
     _check_size(tensors, file)
@@ -236,12 +236,12 @@ def load_released(path: str | PathLike[str], color: Color | None = None, *, look
     embedding_size = _embedding_size(state, file)
     arch = _architecture(state, embedding_size, file)
     _check_finite(state, file)
-    order, source = _color(color, layout, found, file, look)
+    order, source = _color(color, layout, backbone, file, look)
     state = state if order == "RGB" else _reversed_input(state)
-    if found.magface:
+    if backbone.magface:
         state = _with_epsilon(state, _MAGFACE_EPSILON)
-    classifier = find_classifier(found.others, embedding_size, file, transposed=found.magface)
-    kept = found.place_names(classifier.names) if classifier else set()
+    classifier = find_classifier(backbone.others, embedding_size, file, transposed=backbone.magface)
+    kept = backbone.place_names(classifier.names) if classifier else set()
     return ReleasedCheckpoint(
         arch,
         embedding_size,
@@ -250,9 +250,9 @@ def load_released(path: str | PathLike[str], color: Color | None = None, *, look
         order,
         file,
         source,
-        tuple(name for name in found.left_out if name not in kept),
-        _release(found, layout, file),
-        *(_MAGFACE_INPUT if found.magface else _USUAL_INPUT),
+        tuple(name for name in backbone.left_out if name not in kept),
+        _release(backbone, layout, file),
+        *(_MAGFACE_INPUT if backbone.magface else _USUAL_INPUT),
         classifier,
     )
 
@@ -300,15 +300,15 @@ def read_classifier(paths: Sequence[str | PathLike[str]], embedding_size: int) -
     Raises:
         InputError: A file is missing or damaged, or holds no matrix of classes or several.
     """
-    parts = []
+    shards = []
     for path in map(Path, paths):
-        part = find_classifier(matrices_in(_read(path)), embedding_size, path, tell=False)
-        if part is None:
+        shard = find_classifier(matrices_in(_read(path)), embedding_size, path, tell=False)
+        if shard is None:
             expected = f"one matrix of classes × {embedding_size} or {embedding_size} × classes"
             raise InputError("no classifier", file=path, expected=expected)
-        parts.append(part)
-    weight = parts[0].weight if len(parts) == 1 else torch.cat([part.weight for part in parts])
-    return ReleasedClassifier(weight, tuple(name for part in parts for name in part.names), tuple(map(Path, paths)))
+        shards.append(shard)
+    weight = shards[0].weight if len(shards) == 1 else torch.cat([shard.weight for shard in shards])
+    return ReleasedClassifier(weight, tuple(name for shard in shards for name in shard.names), tuple(map(Path, paths)))
 
 
 def _color(color: Color | None, layout: Layout, found: Backbone, file: Path, look: bool) -> tuple[Color, str]:

@@ -50,13 +50,13 @@ def find_classifier(
     Returns:
         The only matrix with a side of ``embedding_size`` and a usual name; None if there is none, or several.
     """
-    found = {name: value for name, value in matrices.items() if _fits(name, value, embedding_size)}
-    if len(found) > 1 and tell:
-        names = ", ".join(list(found)[:3])
-        print(f"{file}: no classifier is kept: {len(found)} matrices could be it ({names})", file=sys.stderr)
-    if len(found) != 1:
+    candidates = {name: value for name, value in matrices.items() if _fits(name, value, embedding_size)}
+    if len(candidates) > 1 and tell:
+        names = ", ".join(list(candidates)[:3])
+        print(f"{file}: no classifier is kept: {len(candidates)} matrices could be it ({names})", file=sys.stderr)
+    if len(candidates) != 1:
         return None
-    ((name, value),) = found.items()
+    ((name, value),) = candidates.items()
     by_column = value.shape[1] != embedding_size or transposed or name.rpartition(".")[2] in _TRANSPOSED
     by_row = value.shape[0] != embedding_size or not by_column
     return ReleasedClassifier(value if by_row else value.T, (name,), (file,))

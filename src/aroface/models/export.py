@@ -170,8 +170,8 @@ def _check_program(
                 raise InputError(
                     "its embeddings of random images are not finite: nothing to compare with", file=run_dir
                 )
-            found = run(images)
-        difference = float((found - expected).abs().max() / expected.abs().max())
+            embeddings = run(images)
+        difference = float((embeddings - expected).abs().max() / expected.abs().max())
         if not difference <= TOLERANCE:  # NaN is no match either
             raise InputError(
                 f"the exported program differs from the network by {difference:.1e} of the largest value",

@@ -68,14 +68,14 @@ def import_checkpoint(
         raise InputError(f"unknown architecture {arch!r}", expected=f"one of {', '.join(ARCHITECTURES)}")
     folder = Path(out)
     refuse_trained(folder)
-    found = load_released(file, color)
-    if arch not in (None, found.arch):
-        raise InputError(f"holds {found.arch}", file=file, expected=arch)
+    released = load_released(file, color)
+    if arch not in (None, released.arch):
+        raise InputError(f"holds {released.arch}", file=file, expected=arch)
     omissions = Omissions()
-    omissions.extend("tensors that are no part of the backbone", found.left_out)
+    omissions.extend("tensors that are no part of the backbone", released.left_out)
     omissions.tell()
-    classifier = read_classifier(classifiers, found.embedding_size) if classifiers else found.classifier
-    form = {**INPUT, "mean": found.mean if mean is None else mean, "std": found.std if std is None else std}
+    classifier = read_classifier(classifiers, released.embedding_size) if classifiers else released.classifier
+    form = {**INPUT, "mean": released.mean if mean is None else mean, "std": released.std if std is None else std}
     run = name or folder.resolve().name
     model = build(found.arch, found.embedding_size)
     model.load_state_dict(found.state)

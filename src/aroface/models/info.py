@@ -39,10 +39,10 @@ def describe(path: str | PathLike[str], color: Color | None = None) -> list[str]
     Raises:
         InputError: Neither of both, or damaged.
     """
-    place = Path(path)
-    if place.suffix.lower() == SUFFIX and not place.is_dir():
-        return _onnx_lines(place)
-    return _run_lines(place) if place.is_dir() and not holds_weights(place) else _file_lines(place, color)
+    location = Path(path)
+    if location.suffix.lower() == SUFFIX and not location.is_dir():
+        return _onnx_lines(location)
+    return _run_lines(location) if location.is_dir() and not holds_weights(location) else _file_lines(location, color)
 
 
 def _run_lines(folder: Path) -> list[str]:
@@ -50,8 +50,8 @@ def _run_lines(folder: Path) -> list[str]:
     weights = program_of(folder, checkpoint) if "program" in checkpoint else weights_of(folder, checkpoint)
     form, arch = checkpoint["input"], checkpoint["experiment"]["arch"]
     if "program" in checkpoint:
-        words = f"ONNX program, {_convolutions(read_graph(weights))}"
-        network = [_line("architecture", words), _line("embedding", f"{checkpoint['embedding_size']} features")]
+        description = f"ONNX program, {_convolutions(read_graph(weights))}"
+        network = [_line("architecture", description), _line("embedding", f"{checkpoint['embedding_size']} features")]
     else:
         network = _network_lines(arch, checkpoint["embedding_size"], form["size"])
     return [
@@ -86,23 +86,23 @@ def _origin_lines(checkpoint: Mapping[str, Any]) -> list[str]:
 
 
 def _kept(classifier: Mapping[str, Any]) -> list[str]:
-    words = f"{classifier['classes']:,} classes in {classifier['file']}, of {', '.join(classifier['from'])}"
-    return [_line("classifier", words), _line("", f"sha256 {classifier['sha256']}")]
+    description = f"{classifier['classes']:,} classes in {classifier['file']}, of {', '.join(classifier['from'])}"
+    return [_line("classifier", description), _line("", f"sha256 {classifier['sha256']}")]
 
 
 def _file_lines(path: Path, color: Color | None) -> list[str]:
-    found = load_released(path, color, look=True)
-    left = f"{len(found.left_out)} tensors that are no part of the backbone: {', '.join(found.left_out[:3])}"
+    released = load_released(path, color, look=True)
+    left = f"{len(released.left_out)} tensors that are no part of the backbone: {', '.join(released.left_out[:3])}"
     return [
-        *_network_lines(found.arch, found.embedding_size),
-        *_name_lines(path, found.arch),
-        _line("input", f"112×112, {found.color}, {found.color_source}"),
-        _line("", f"(pixel − {found.mean:g}) / {found.std:g}, as those who release this layout have it"),
-        _line("layout", f"{_LAYOUTS[found.layout]}; {found.release}"),
-        *_classifier_lines(found),
-        *([_line("left out", left)] if found.left_out else []),
-        _line("file", f"{found.file}, {_bytes(found.file)}"),
-        _line("", f"sha256 {sha256_file(found.file)}"),
+        *_network_lines(released.arch, released.embedding_size),
+        *_name_lines(path, released.arch),
+        _line("input", f"112×112, {released.color}, {released.color_source}"),
+        _line("", f"(pixel − {released.mean:g}) / {released.std:g}, as those who release this layout have it"),
+        _line("layout", f"{_LAYOUTS[released.layout]}; {released.release}"),
+        *_classifier_lines(released),
+        *([_line("left out", left)] if released.left_out else []),
+        _line("file", f"{released.file}, {_bytes(released.file)}"),
+        _line("", f"sha256 {sha256_file(released.file)}"),
     ]
 
 
@@ -115,11 +115,11 @@ def _classifier_lines(found: ReleasedCheckpoint) -> list[str]:
 
 def _name_lines(path: Path, arch: str) -> list[str]:
     """A line where the name of a file or folder says another depth than its tensors."""
-    said = _DEPTH.search(path.resolve().name.lower())
+    named = _DEPTH.search(path.resolve().name.lower())
     counted = _ARCH_DEPTH.fullmatch(arch)
-    if said is None or counted is None or said[1].replace("101", "100") == counted[1]:
+    if named is None or counted is None or named[1].replace("101", "100") == counted[1]:
         return []
-    return [_line("", f"as counted from the tensors, though the name says {said[0]}")]
+    return [_line("", f"as counted from the tensors, though the name says {named[0]}")]
 
 
 def _onnx_lines(file: Path) -> list[str]:
@@ -149,11 +149,11 @@ def _onnx_lines(file: Path) -> list[str]:
 
 def _convolutions(model: Any) -> str:
     """Depth of a program, by its convolutions."""
-    found = convolutions(model)
-    arch = arch_of_convolutions(found)
+    counts = convolutions(model)
+    arch = arch_of_convolutions(counts)
     if arch is None:
-        return f"{sum(found.values())} convolutions, of no architecture that is known here"
-    return f"its {sum(found.values())} convolutions are those of {arch} ({ARCHITECTURES[arch].summary})"
+        return f"{sum(counts.values())} convolutions, of no architecture that is known here"
+    return f"its {sum(counts.values())} convolutions are those of {arch} ({ARCHITECTURES[arch].summary})"
 
 
 def _declared(value: Any) -> str:

@@ -83,12 +83,12 @@ def weights_in(path: str | PathLike[str]) -> Path:
     Raises:
         InputError: A folder without weights.
     """
-    place = Path(path)
-    if not place.is_dir():
-        return place
+    location = Path(path)
+    if not location.is_dir():
+        return location
     for name in _WEIGHTS:
-        if (place / name).is_file():
-            return place / name
+        if (location / name).is_file():
+            return location / name
     raise InputError("a folder without weights", file=path, expected=f"a finished run, or {', '.join(_WEIGHTS)} in it")
 
 
@@ -120,9 +120,9 @@ def described_color(file: Path) -> tuple[Color, str] | None:
         for name in _CONFIGS:
             config = _read_config(folder / name)
             inner = config.get("conf")
-            for part in (config, inner if isinstance(inner, Mapping) else {}):
-                if "color_space" in part:
-                    return _named_color(part["color_space"], folder / name), f"as {name} says"
+            for section in (config, inner if isinstance(inner, Mapping) else {}):
+                if "color_space" in section:
+                    return _named_color(section["color_space"], folder / name), f"as {name} says"
     return None
 
 
@@ -160,19 +160,19 @@ def find_backbone(loaded: object, path: Path) -> Backbone:
         raise InputError(what, file=path, expected=_EXPECTED, remedy="save its state_dict() instead")
     dictionaries = dict(_tensor_dictionaries(loaded, (), set()))
     every = {(where, prefix): tensors for where, tensors in dictionaries.items() for prefix in _prefixes(tensors)}
-    found = {place: tensors for place, tensors in every.items() if not _is_average(*place)} or every
-    if not found:
+    backbones = {key: tensors for key, tensors in every.items() if not _is_average(*key)} or every
+    if not backbones:
         _refuse(loaded, dictionaries, path)
-    if len(found) > 1:
-        names = " and ".join(repr(_dotted(*each)) for each in list(found)[:3])
+    if len(backbones) > 1:
+        names = " and ".join(repr(_dotted(*each)) for each in list(backbones)[:3])
         raise InputError(f"holds several backbones: {names}", file=path, remedy="save the one that is meant alone")
-    (((where, prefix), tensors),) = found.items()
+    (((where, prefix), tensors),) = backbones.items()
     inside = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
     inside = {name: value for name, value in inside.items() if not _stands_beside(name)}
     _refuse_quantised(inside, _names_of(loaded, where), path)
     left_out = tuple(sorted(tensors.keys() - {f"{prefix}{name}" for name in inside}))
     lightning = where[-1:] == ("state_dict",) and prefix == _LIGHTNING_PREFIX
-    averages = tuple(_dotted(*each) for each in every if each not in found)
+    averages = tuple(_dotted(*each) for each in every if each not in backbones)
     magface = _MAGFACE_PART in prefix.split(".")
     return Backbone(inside, left_out, lightning, magface, _dotted(where, prefix), averages, matrices_in(loaded), where)
 
@@ -195,7 +195,7 @@ def _matrices(
 ) -> Iterator[tuple[str, Tensor]]:
     """Two-dimensional tensors that are not taken and belong to no optimiser."""
     for where, tensors in dictionaries.items():
-        if any(word in part.lower() for part in where for word in _OPTIMISER):
+        if any(word in key.lower() for key in where for word in _OPTIMISER):
             continue
         for name, value in tensors.items():
             if id(value) not in taken and not value.is_nested and value.ndim == 2:
@@ -229,12 +229,12 @@ def _tensor_dictionaries(
     if not isinstance(value, Mapping) or id(value) in visited:
         return
     visited.add(id(value))
-    tensors = {str(name): each for name, each in value.items() if isinstance(each, Tensor)}
+    tensors = {str(name): inner for name, inner in value.items() if isinstance(inner, Tensor)}
     if tensors:
         yield where, tensors
     if len(where) < _DEEPEST:
-        for name, each in value.items():
-            yield from _tensor_dictionaries(each, (*where, str(name)), visited)
+        for name, inner in value.items():
+            yield from _tensor_dictionaries(inner, (*where, str(name)), visited)
 
 
 def _prefixes(tensors: Mapping[str, Tensor]) -> list[str]:
@@ -281,9 +281,9 @@ def _refuse(loaded: object, dictionaries: Mapping[tuple[str, ...], Mapping[str, 
     if dictionaries:
         where, tensors = max(dictionaries.items(), key=lambda each: len(each[1]))
         first = ", ".join(list(tensors)[:3])[:120]
-        place = f" below {'.'.join(where)[:60]!r}" if where else ""
-        what = f"no backbone that is known here: {len(tensors)} tensors{place} ({first} …)"
-        family = next((words for mark, words in _OTHER_FAMILIES.items() if any(mark in name for name in tensors)), None)
+        location = f" below {'.'.join(where)[:60]!r}" if where else ""
+        what = f"no backbone that is known here: {len(tensors)} tensors{location} ({first} …)"
+        family = next((title for mark, title in _OTHER_FAMILIES.items() if any(mark in name for name in tensors)), None)
         remedy = f"it seems to be {family}: export it to ONNX, which is read" if family else None
         raise InputError(what, file=path, expected=_FAMILIES, remedy=remedy)
     if not isinstance(loaded, Mapping):

@@ -24,14 +24,14 @@ def temporarily(value: object, attribute: str, of: Iterable[object]) -> Iterator
         attribute: Name of the attribute.
         of: Objects with this attribute.
     """
-    before = [(part, getattr(part, attribute)) for part in of]
-    for part, _ in before:
-        setattr(part, attribute, value)
+    before = [(target, getattr(target, attribute)) for target in of]
+    for target, _ in before:
+        setattr(target, attribute, value)
     try:
         yield
     finally:
-        for part, old in before:
-            setattr(part, attribute, old)
+        for target, old in before:
+            setattr(target, attribute, old)
 
 
 _STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
@@ -82,4 +82,4 @@ def running_statistics(module: nn.Module) -> AbstractContextManager[None]:
 
 
 def _norms(module: nn.Module) -> list[_BatchNorm]:
-    return [part for part in module.modules() if isinstance(part, _BatchNorm)]
+    return [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]

@@ -40,7 +40,7 @@ def fixed_slopes(module: nn.Module) -> AbstractContextManager[None]:
     For a gradient towards images, as the adversary's: only this project's own `PReLU` is meant, for which that is
     cheaper, and a slope that was frozen before stays so.
     """
-    slopes = [part.weight for part in module.modules() if isinstance(part, PReLU)]
+    slopes = [layer.weight for layer in module.modules() if isinstance(layer, PReLU)]
     return temporarily(False, "requires_grad", slopes)
 
 
@@ -72,7 +72,7 @@ def _gradients(gradient: Tensor, maps: Tensor, slopes: Tensor, *, of_slopes: boo
         return above_zero.lerp_(gradient, slopes.view(-1, *[1] * (maps.ndim - 2))), None
     towards_maps = torch.empty_like(maps)
     # Rows of one memory order: one pixel of all channels, or one channel of one image.
-    inputs, above, below = (_rows(each, last) for each in (maps, gradient, towards_maps))
+    inputs, above, below = (_rows(tensor, last) for tensor in (maps, gradient, towards_maps))
     factors = slopes if last else slopes.repeat(len(maps))[:, None]
     exact = torch.promote_types(slopes.dtype, torch.float32)
     of_rows = torch.zeros_like(slopes if last else factors, dtype=exact)

@@ -24,7 +24,7 @@ def recomputed(block: nn.Module, maps: Tensor) -> Tensor:
         block: Module without dropout: no state of random numbers is kept.
         maps: Input of any shape that ``block`` takes.
     """
-    norms = [part for part in block.modules() if isinstance(part, _BatchNorm)]
+    norms = [layer for layer in block.modules() if isinstance(layer, _BatchNorm)]
     tracked = [norm.track_running_stats for norm in norms]
     out: Tensor = checkpoint(
         block,

@@ -83,10 +83,10 @@ def _unchanged(folder: Path, described: Mapping[str, Any]) -> Path:
     path = folder / str(described["file"])
     if not path.exists():
         raise InputError("no such file", file=path, remedy="copy it from where the run was made")
-    found, expected = sha256_file(path), described["sha256"]
-    if found != expected:
+    digest, expected = sha256_file(path), described["sha256"]
+    if digest != expected:
         raise InputError(
-            f"sha256 {found}",
+            f"sha256 {digest}",
             file=path,
             expected=f"{expected} as in {CHECKPOINT}",
             remedy="the file was changed or cut short: copy it again, or make the run again",

@@ -104,8 +104,8 @@ def read_torchscript(path: Path) -> dict[str, Tensor]:
 def _named(value: object, prefix: str, depth: int) -> Iterator[tuple[str, Tensor]]:
     if not isinstance(value, _Module) or depth > _DEEPEST:
         return
-    for name, each in value.attributes.items():
-        if isinstance(each, Tensor):
-            yield f"{prefix}{name}", each
+    for name, attribute in value.attributes.items():
+        if isinstance(attribute, Tensor):
+            yield f"{prefix}{name}", attribute
         else:
-            yield from _named(each, f"{prefix}{name}.", depth + 1)
+            yield from _named(attribute, f"{prefix}{name}.", depth + 1)

@@ -81,9 +81,9 @@ def read_torch_file(path: str | PathLike[str]) -> Any:
 
 def _reason(error: Exception) -> str:
     """Cause in torch's message, without its advice to switch the restriction off."""
-    found = _FOUND.search(str(error))
-    words = found[0].rstrip(": ") if found else re.split(r"\n|\. ", str(error), maxsplit=1)[0] or type(error).__name__
-    return words if len(words) <= _WORDS else f"{words[:_WORDS]} …"
+    match = _FOUND.search(str(error))
+    cause = match[0].rstrip(": ") if match else re.split(r"\n|\. ", str(error), maxsplit=1)[0] or type(error).__name__
+    return cause if len(cause) <= _WORDS else f"{cause[:_WORDS]} …"
 
 
 def _members(path: Path) -> list[zipfile.ZipInfo]:
@@ -128,8 +128,8 @@ def _stand_in(known_as: str, name: str, container: type | None) -> type:
 
 def _container(message: str, stand_ins: list[Any]) -> tuple[str | None, type]:
     """The class that turns out to be one of dictionaries or of lists, by torch's refusal to fill it."""
-    found = _CONTAINER.search(message)
+    match = _CONTAINER.search(message)
     for kind, name in stand_ins:
-        if found and found[2] == str(kind):
-            return name, OrderedDict if found[1].startswith("SETITEM") else list
+        if match and match[2] == str(kind):
+            return name, OrderedDict if match[1].startswith("SETITEM") else list
     return None, OrderedDict

@@ -142,8 +142,8 @@ def look_before_snakemake(words: Sequence[str]) -> None:
             files.append(word)
     try:
         for file in files:
-            found = read_yaml(file)
-            if isinstance(found, Mapping) and TEMPLATES in found:
+            content = read_yaml(file)
+            if isinstance(content, Mapping) and TEMPLATES in content:
                 raise InputError("makes Snakemake run what the file holds", file=file, where=TEMPLATES)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -239,13 +239,13 @@ def read_experiments(configuration: Configuration, *, root: Path = Path()) -> tu
     for number, entry in enumerate(declared):
         record = f"experiments.{number}"
         if "checkpoint" in entry:
-            found = [_released(entry["checkpoint"], configuration, record, methods, checkpoints)]
+            entry_experiments = [_released(entry["checkpoint"], configuration, record, methods, checkpoints)]
         else:
-            found = [
+            entry_experiments = [
                 _trained(entry, point, configuration, record, methods, recipes)
                 for point in _points(entry.get("sweep", {}))
             ]
-        for experiment in found:
+        for experiment in entry_experiments:
             if experiment.key in experiments:
                 raise InputError(
                     f"{'/'.join(experiment.key)} is declared twice",
@@ -351,14 +351,14 @@ def resolve_recipe(layers: Sequence[tuple[str, Mapping[str, Any]]]) -> dict[str,
         InputError: Names the part that made the recipe invalid, and the key.
     """
     recipe: dict[str, Any] = {}
-    for place, layer in layers:
+    for source, layer in layers:
         if layer:
             profile = layer.get("adversary", {}).get("profile")
             if recipe and profile not in (None, recipe["adversary"].get("profile")):
                 # Values that the recipe beneath states for its own profile do not hold for another one.
                 recipe = _without(recipe, _OF_PROFILE, whatever=True)
             recipe = lay_over(recipe, layer)
-            validate(recipe, "recipe", file=place)
+            validate(recipe, "recipe", file=source)
     if recipe["adversary"]["kind"] == "none":
         recipe = {**recipe, "adversary": {"kind": "none"}}
     if recipe["precision"] != "fp16":
@@ -390,9 +390,9 @@ def _recipe_layers(
         if parent in chain:
             raise InputError(f"{parent} extends itself", file=RECIPES, where=f"{chain[0]}.extends")
         chain.insert(0, parent)
-    for each in chain:
-        yield f"{RECIPES}: {each}.recipe", recipes[each]["recipe"]
-        yield f"{RECIPES}: {each}.datasets.{dataset}", recipes[each].get("datasets", {}).get(dataset, {})
+    for recipe_name in chain:
+        yield f"{RECIPES}: {recipe_name}.recipe", recipes[recipe_name]["recipe"]
+        yield f"{RECIPES}: {recipe_name}.datasets.{dataset}", recipes[recipe_name].get("datasets", {}).get(dataset, {})
 
 
 def _check_known(what: str, name: str, known: Mapping[str, Any], file: str | Path, where: str) -> None:

@@ -111,10 +111,10 @@ class Making:
     def arguments(self) -> str:
         """Arguments of ``aroface data``."""
         if self.folder is None:
-            words = ["generate", self.spec_file, "--out", self.out]
+            arguments = ["generate", self.spec_file, "--out", self.out]
         else:
-            words = ["pack", self.folder, "--options", self.spec_file, "--out", self.out]
-        return shlex.join(str(word) for word in words)
+            arguments = ["pack", self.folder, "--options", self.spec_file, "--out", self.out]
+        return shlex.join(str(word) for word in arguments)
 
 
 class Sources:
@@ -209,7 +209,9 @@ class Sources:
 
     def _find(self, name: str, where: str, what: str, registry: Iterable[str]) -> DataSource:
         fitting = {
-            key: each for key, each in self._found.items() if (each.kind == "training") == (what == "training set")
+            key: source
+            for key, source in self._found.items()
+            if (source.kind == "training") == (what == "training set")
         }
         if name not in fitting:
             known = ", ".join(dict.fromkeys([*fitting, *registry]))
@@ -287,7 +289,7 @@ def _packed(name: str, declared: Mapping[str, Any], results: Results, place: str
     for part in options.parts:
         kind, file = PARTS[part]
         key = name if part == "train" else f"{name}.{part}"
-        words = alignment_words("five_point" if options.landmarks else "as_given", options.alignment_of(part))
+        alignment = alignment_words("five_point" if options.landmarks else "as_given", options.alignment_of(part))
         sources.append(
             DataSource(
                 key,
@@ -296,7 +298,7 @@ def _packed(name: str, declared: Mapping[str, Any], results: Results, place: str
                 hashes[part],
                 out / file,
                 manifest_path(out / file),
-                options={**_EMBEDDING, "alignment": words},
+                options={**_EMBEDDING, "alignment": alignment},
             )
         )
     manifests = tuple(source.manifest for source in sources)

@@ -38,8 +38,8 @@ def check_path(
             begins with a tilde, or holds what Snakemake fills in.
     """
     text = os.fspath(path)
-    if found := _CONTROL.search(text):
-        problem, remedy = f"{text!r} holds the control character {found[0]!r}", "choose a name without it"
+    if match := _CONTROL.search(text):
+        problem, remedy = f"{text!r} holds the control character {match[0]!r}", "choose a name without it"
     elif _NO_UTF8.search(text):
         problem, remedy = f"{text!a} is not UTF-8", "choose a name in UTF-8"
     elif (longest := max((len(part.encode()), part) for part in text.split("/")))[0] > _NAME_BYTES:
@@ -50,8 +50,8 @@ def check_path(
     elif text.startswith("~"):
         problem = f"{text!r} begins with '~', which is no home folder here"
         remedy = f"write the path out, or ./{text} for a folder of that name"
-    elif pattern and (found := _FILLED_IN.search(text)):
-        problem, remedy = f"{text!r} holds {found[0]!r}, which Snakemake fills in", "choose a name without it"
+    elif pattern and (match := _FILLED_IN.search(text)):
+        problem, remedy = f"{text!r} holds {match[0]!r}, which Snakemake fills in", "choose a name without it"
     else:
         return
     raise InputError(problem, file=file, where=where, remedy=remedy)

@@ -86,10 +86,10 @@ class PlannedRun:
         released, experiment = self.experiment.released, self.experiment
         if released is None:
             return ""
-        words = [self.source.path.as_posix(), "--color", released.color, "--arch", experiment.arch, "--name", self.name]
+        args = [self.source.path.as_posix(), "--color", released.color, "--arch", experiment.arch, "--name", self.name]
         for key, value in _normalisation(released).items():
-            words += [f"--{key}={value:g}"]
-        return shlex.join([*words, "--method", experiment.method, "--dataset", experiment.dataset])
+            args += [f"--{key}={value:g}"]
+        return shlex.join([*args, "--method", experiment.method, "--dataset", experiment.dataset])
 
 
 def _normalisation(released: Checkpoint) -> dict[str, float]:
@@ -212,11 +212,11 @@ class Plan:
     @property
     def execution(self) -> str:
         """Arguments of ``aroface train`` for the execution of a training, beside the number of processes."""
-        words = command_line(self.values["training"])
+        arguments = command_line(self.values["training"])
         validate = self.values["training"]["validate"]
         if validate:
-            words += ["--validate", *(f"{name}={self.benchmarks[name].source.path}" for name in validate)]
-        return shlex.join(words)
+            arguments += ["--validate", *(f"{name}={self.benchmarks[name].source.path}" for name in validate)]
+        return shlex.join(arguments)
 
     def recipe_file(self, run: str) -> Path:
         """Recipe of a run; :meth:`write` writes it."""

@@ -173,8 +173,8 @@ class Products:
 
     def table_arguments(self, table: str) -> str:
         """Arguments of ``aroface table``, all but where the table goes and in which format."""
-        words: list[str | Path] = [self.offered[table].path, "--mode", self.plan.values["table_mode"]]
-        return _join([*words, "--records", self.plan.results.records, *self._choice()])
+        arguments: list[str | Path] = [self.offered[table].path, "--mode", self.plan.values["table_mode"]]
+        return _join([*arguments, "--records", self.plan.results.records, *self._choice()])
 
     def compare_arguments(self) -> str:
         """Arguments of ``aroface compare``, all but its files."""
@@ -194,7 +194,9 @@ class Products:
         words += ["--trained-on", *asked.trained_on] if asked.trained_on else []
         words += ["--out", self.figure_stem(figure), *source_arguments(self.plan, asked), *self._choice()]
         faces = self._faces(figure)
-        return _join([*words, "--faces", faces.file] if faces is not None and self._has_faces(figure) else words)
+        return _join(
+            [*arguments, "--faces", faces.file] if faces is not None and self._has_faces(figure) else arguments
+        )
 
     def figure_faces(self, figure: str) -> list[Path]:
         """The specification of the benchmark that a figure shows faces of, and its data, if there is one."""
@@ -224,10 +226,10 @@ class Products:
     def document_arguments(self) -> str:
         """Arguments of ``aroface document``, all but where it goes."""
         note = self.plan.values["note"]
-        words: list[str | Path] = [*self.fragments]
-        words += ["--pictures", *self.picture_files] if self.figures else []
-        words += ["--report", self.report_file]
-        return _join([*words, *_option("--note", note)] if note else words)
+        arguments: list[str | Path] = [*self.fragments]
+        arguments += ["--pictures", *self.picture_files] if self.figures else []
+        arguments += ["--report", self.report_file]
+        return _join([*arguments, *_option("--note", note)] if note else arguments)
 
     def _choice(self) -> Sequence[str | Path]:
         note = self.plan.values["note"]

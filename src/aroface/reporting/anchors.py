@@ -46,5 +46,5 @@ def table_anchor(table: str) -> str:
 def _slug(text: str) -> str:
     if _SPEAKING.fullmatch(text):
         return re.sub("[+@]", "-", text)
-    words = re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-")
-    return f"{words}-{digest(text, _HASH_DIGITS)}".lstrip("-")
+    name = re.sub(r"[^A-Za-z0-9_]+", "-", text).strip("-")
+    return f"{name}-{digest(text, _HASH_DIGITS)}".lstrip("-")

@@ -128,10 +128,10 @@ def graph(material: Material, software: Software, root: Path) -> list[Entity]:
 
 def _unique(entities: Iterable[Entity]) -> list[Entity]:
     """The entities, the first of each name."""
-    found: dict[str, Entity] = {}
+    by_id: dict[str, Entity] = {}
     for entity in entities:
-        found.setdefault(entity["@id"], entity)
-    return [*found.values()]
+        by_id.setdefault(entity["@id"], entity)
+    return [*by_id.values()]
 
 
 class _Made:

@@ -33,8 +33,8 @@ def latex_missing() -> str | None:
     programs = [program for program in PROGRAMS if shutil.which(program) is None]
     if programs:
         return f"LaTeX is not installed ({', '.join(programs)} not found); {HINT}"
-    found = subprocess.run(["kpsewhich", *PACKAGES], capture_output=True, text=True).stdout.split("\n")
-    packages = sorted({*PACKAGES} - {Path(line).name for line in found})
+    paths = subprocess.run(["kpsewhich", *PACKAGES], capture_output=True, text=True).stdout.split("\n")
+    packages = sorted({*PACKAGES} - {Path(line).name for line in paths})
     if packages:
         return f"LaTeX lacks {', '.join(packages)}; {HINT}"
     return None
@@ -68,8 +68,8 @@ def write_document(
         if names.count(name) > 1:
             raise InputError(f"{names.count(name)} pictures are named {name}", expected="a name of its own for each")
     picture_folders = dict.fromkeys(_relative(Path(picture).parent, folder) for picture in pictures)
-    for each in picture_folders:
-        check_name(each, out)
+    for picture_folder in picture_folders:
+        check_name(picture_folder, out)
     template = environment().get_template("document.tex.j2")
     text = template.render(
         title=TITLE,
@@ -121,11 +121,11 @@ def check_log(log: str, source: Path) -> None:
     """
     fragment = source.name
     for line in log.splitlines():
-        if place := re.match(r"\(aroface: (.*)\)$", line):
-            fragment = place[1]
-        if found := re.match(r"Overfull \\hbox \((.*?) too wide\)", line):
+        if marker := re.match(r"\(aroface: (.*)\)$", line):
+            fragment = marker[1]
+        if overfull := re.match(r"Overfull \\hbox \((.*?) too wide\)", line):
             raise InputError(
-                f"Overfull \\hbox: {found[1]} wider than the text",
+                f"Overfull \\hbox: {overfull[1]} wider than the text",
                 file=source,
                 where=fragment,
                 remedy="set a smaller size or gap_pt, or spread: below, in the layout of the table's specification",

@@ -111,12 +111,12 @@ def explain(
     tables = _tables(specs)
     spec = tables.get(table) or _unknown("table", table, tables, address)
     trace = Trace(load_records(records, runs), Results(Path(results)), workflow)
-    found = lines(spec, trace.records, experiments, labels)
-    rows = {_plain(line.row.key): line for line in found}
+    table_lines = lines(spec, trace.records, experiments, labels)
+    rows = {_plain(line.row.key): line for line in table_lines}
     line = rows.get(_plain(name)) or _unknown("row", name, [line.row.key for line in rows.values()], address)
     columns = {column.id: column for column in spec.columns}
     column = columns.get(column_id) or _unknown("column", column_id, columns, address)
-    return as_text(explain_cell(spec, found, line, column, trace))
+    return as_text(explain_cell(spec, table_lines, line, column, trace))
 
 
 def explain_cell(spec: Spec, table: Sequence[Line], line: Line, column: Column, trace: Trace) -> Explanation:
@@ -189,22 +189,22 @@ def _reproduced(spec: Spec, line: Line, column: Column, trace: Trace) -> list[tu
         return [(Fact("reproduced", "nothing: no experiment belongs to this row", leads=True),)]
     quality = line.row.quality
     measured = measure(spec, column, line.experiment, trace.records, quality)
-    found = estimate(measured.values)
-    if found is None:
+    estimated = estimate(measured.values)
+    if estimated is None:
         return [(Fact("reproduced", f"no result of {line.experiment}", leads=True),)]
-    spread = "" if found.sd is None else f" ± {percent(found.sd, column.decimals)}"
-    over = ", released weights" if all(record.released for record in measured.records) else _over(found.n)
-    head = Fact("reproduced", f"{percent(found.mean, column.decimals)}{spread}{over}", leads=True)
+    spread = "" if estimated.sd is None else f" ± {percent(estimated.sd, column.decimals)}"
+    over = ", released weights" if all(record.released for record in measured.records) else _over(estimated.n)
+    head = Fact("reproduced", f"{percent(estimated.mean, column.decimals)}{spread}{over}", leads=True)
     blocks: list[tuple[Fact, ...]] = [(head, *_intervals(measured.sample, column, "mean"))]
     for source in [spec.column(name) for name in column.average_of] or [column]:
         measurement = measure(spec, source, line.experiment, trace.records, quality)
         at = point_of(source, quality)
-        what = f"{source.metric} on {source.benchmark}" + ("" if at is None else f", {at}")
+        description = f"{source.metric} on {source.benchmark}" + ("" if at is None else f", {at}")
         for record in measurement.records:
             fraction = measurement.values[record.seed]
             value = f"{percent(Decimal(repr(fraction)), source.decimals)} = 100 × {fraction!r}"
             name = RELEASED if record.released else f"seed {record.seed}"
-            head = Fact(name, f"{value} ({what})", leads=True)
+            head = Fact(name, f"{value} ({description})", leads=True)
             blocks.append((head, *_chain(record, trace)))
     return blocks
 
@@ -215,11 +215,11 @@ def _difference(spec: Spec, sides: Sequence[Line], column: Column, records: Sequ
         for each in sides
     )
     sample = difference(of, minus)
-    found = on_this_benchmark(sample)
-    if found is None:
+    estimated = on_this_benchmark(sample)
+    if estimated is None:
         return [Fact("difference", "none: the two rows share no seed", leads=True)]
-    value = percent(found.mean, column.decimals, signed=True)
-    return [Fact("difference", value + _over(found.n), leads=True), *_intervals(sample, column, "mean difference")]
+    value = percent(estimated.mean, column.decimals, signed=True)
+    return [Fact("difference", value + _over(estimated.n), leads=True), *_intervals(sample, column, "mean difference")]
 
 
 def _intervals(sample: Sample, column: Column, what: str) -> Iterator[Fact]:

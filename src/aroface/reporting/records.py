@@ -154,9 +154,9 @@ def read_runs_file(path: str | PathLike[str] | None) -> Selection:
 def _record(path: Path, content: Any, runs: Collection[str] | None) -> Record:
     """Check the content of one record."""
     validate(content, "record", file=path)
-    place = f"{content['run']}/{content['benchmark']}.json"
-    if path.parts[-2:] != tuple(place.split("/")):
-        raise InputError("the record is in the wrong place", file=path, expected=place)
+    expected = f"{content['run']}/{content['benchmark']}.json"
+    if path.parts[-2:] != tuple(expected.split("/")):
+        raise InputError("the record is in the wrong place", file=path, expected=expected)
     experiment = content["experiment"]
     return Record(
         path=path,
@@ -182,11 +182,11 @@ def select(records: Iterable[Record], experiment: RecordedExperiment, benchmark:
     Raises:
         InputError: A seed has several runs (recipes), or the seeds were not trained and evaluated alike.
     """
-    found = [record for record in records if record.experiment == experiment and record.benchmark == benchmark]
+    matching = [record for record in records if record.experiment == experiment and record.benchmark == benchmark]
     seeds: dict[int, Record] = {}
-    for record in sorted(found, key=lambda record: (record.seed, record.run)):
+    for record in sorted(matching, key=lambda record: (record.seed, record.run)):
         if record.seed in seeds:
-            rivals = [rival for rival in found if rival.seed == record.seed]
+            rivals = [rival for rival in matching if rival.seed == record.seed]
             raise InputError(
                 f"{experiment} has {len(rivals)} runs of seed {record.seed}: {', '.join(r.run for r in rivals)}",
                 file=record.path.parents[1],

@@ -42,12 +42,12 @@ def print_wide(parts: Iterable[Table | Text | str], *, color: bool | None = None
     buffer = io.StringIO()
     typed = here.is_terminal if color is None else color
     console = Console(file=buffer, force_terminal=typed, width=width, highlight=False)
-    for part in parts:
+    for block in parts:
         console.width = width
-        if isinstance(part, Table):
+        if isinstance(block, Table):
             wide = console.options.update_width(1000)
-            console.width = max(width, Measurement.get(console, wide, part).maximum)
-        console.print(Text(_wrapped(part, width)) if isinstance(part, str) else part)
+            console.width = max(width, Measurement.get(console, wide, block).maximum)
+        console.print(Text(_wrapped(block, width)) if isinstance(block, str) else block)
     return "\n".join(line.rstrip() for line in buffer.getvalue().splitlines()) + "\n"
 
 

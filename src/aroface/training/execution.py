@@ -116,9 +116,9 @@ def command_line(values: Mapping[str, Any]) -> list[str]:
     Args:
         values: Values by name, those of other names left aside; a value of None or False is not passed on.
     """
-    words: list[str] = []
+    arguments: list[str] = []
     known = {option.name for option in fields(ExecutionOptions)}
     for name, value in values.items():
         if name in known and value is not None and value is not False:
-            words += [option_string(name)] if value is True else [option_string(name), str(value)]
-    return words
+            arguments += [option_string(name)] if value is True else [option_string(name), str(value)]
+    return arguments

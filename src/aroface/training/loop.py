@@ -303,9 +303,9 @@ class TrainingLoop:
         def needed(writers: int) -> range:
             return range(group.rank, group.rank + 1) if writers == group.world_size else range(writers)
 
-        parts = states.load(self.state_dir, self.trainer.run.recipe_hash, needed, group.all_agree)
-        if parts is not None:
-            common, owns = parts
+        saved = states.load(self.state_dir, self.trainer.run.recipe_hash, needed, group.all_agree)
+        if saved is not None:
+            common, owns = saved
             self.load_state_dict(common, dict(zip(needed(common["world_size"]), owns, strict=True)))
         else:
             start_from(self.trainer, self.run_dir.parent)

@@ -38,8 +38,8 @@ def start_from(trainer: Trainer, runs: Path) -> None:
         "input": described["input"],
     }
     for key, value in expected.items():
-        if found[key] != value:
-            raise InputError(f"{key} {found[key]}", file=folder / CHECKPOINT, expected=f"{value}, which is trained")
+        if actual[key] != value:
+            raise InputError(f"{key} {actual[key]}", file=folder / CHECKPOINT, expected=f"{value}, which is trained")
     backbone, _ = load_backbone(folder)
     trainer.backbone.load_state_dict(backbone.state_dict())
     if "classifier" in start:

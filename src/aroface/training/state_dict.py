@@ -19,7 +19,7 @@ def backbone_state(backbone: nn.Module, optimiser: torch.optim.Optimizer) -> dic
 
     A parameter that was never updated has no momentum: see :func:`_momentum`.
     """
-    momenta = {name: _momentum(optimiser, part) for name, part in backbone.named_parameters()}
+    momenta = {name: _momentum(optimiser, parameter) for name, parameter in backbone.named_parameters()}
     return {
         "backbone": dict(backbone.named_parameters()),
         "momentum": {name: momentum for name, momentum in momenta.items() if momentum is not None},
@@ -40,9 +40,9 @@ def load_backbone(
 ) -> None:
     """Load the state produced by :func:`backbone_state`, plus the given buffers."""
     backbone.load_state_dict({**common["backbone"], **buffers})
-    for name, part in backbone.named_parameters():
+    for name, parameter in backbone.named_parameters():
         if name in common["momentum"]:
-            optimiser.state[part][_MOMENTUM] = common["momentum"][name].to(part, copy=True)
+            optimiser.state[parameter][_MOMENTUM] = common["momentum"][name].to(parameter, copy=True)
 
 
 def load_classifier(

@@ -77,11 +77,11 @@ class ArrowFolder:
         Raises:
             InputError: The row has no image.
         """
-        place = int(self._order[row])
-        batch = int(np.searchsorted(self._starts, place, side="right")) - 1
+        index = int(self._order[row])
+        batch = int(np.searchsorted(self._starts, index, side="right")) - 1
         column = self._batches[batch].column(IMAGE)
         values = column.field("bytes") if self._nested else column
-        content = values[place - int(self._starts[batch])].as_py()
+        content = values[index - int(self._starts[batch])].as_py()
         if not content:
             raise InputError("no image in it", file=self.folder, where=self.where(row), expected="its bytes")
         return bytes(content)
@@ -99,7 +99,7 @@ class ArrowFolder:
         if column not in self.columns:
             raise InputError(f"no column {column}", file=self.folder, expected=f"columns {IMAGE}, {INDEX}, {column}")
         stored = [value for batch in self._batches for value in batch.column(column).to_pylist()]
-        return [stored[place] for place in self._order.tolist()]
+        return [stored[index] for index in self._order.tolist()]
 
     def _rows_in_order(self) -> Int64:
         if INDEX not in self.columns:

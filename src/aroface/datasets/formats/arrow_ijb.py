@@ -79,7 +79,7 @@ class ArrowIJBFormat(SetFormat):
 
     def facts(self, data: Path) -> dict[str, object]:
         """See :class:`SetFormat`."""
-        found = read_aligned_ijb(data)
+        benchmark = read_aligned_ijb(data)
         return {
             "images": len(found.rows),
             "templates": len(np.unique(found.templates)),
@@ -91,16 +91,20 @@ class ArrowIJBFormat(SetFormat):
 
     def preview(self, data: Path) -> list[list[Pixels]]:
         """See :class:`SetFormat`."""
-        found = read_aligned_ijb(data)
-        shown = [np.flatnonzero(found.templates == template) for template in np.unique(found.templates)[:ROWS]]
-        return [[row_face(found.rows, int(row), TEMPLATE_SIZE) for row in rows[:COLUMNS]] for rows in shown]
+        benchmark = read_aligned_ijb(data)
+        shown = [np.flatnonzero(benchmark.templates == template) for template in np.unique(benchmark.templates)[:ROWS]]
+        return [[row_face(benchmark.rows, int(row), TEMPLATE_SIZE) for row in rows[:COLUMNS]] for rows in shown]
 
     def check(self, data: Path, threads: int) -> Findings:
         """See :class:`SetFormat`."""
         from aroface.datasets.formats.image_checks import check_labels
 
-        found = read_aligned_ijb(data)
-        counts = {"images": len(found.rows), "templates": len(np.unique(found.templates)), "pairs": len(found.same)}
+        benchmark = read_aligned_ijb(data)
+        counts = {
+            "images": len(benchmark.rows),
+            "templates": len(np.unique(benchmark.templates)),
+            "pairs": len(benchmark.same),
+        }
         findings = Findings(counts)
         findings.noted["search"] = "no lists of the 1:N protocol"
         check_labels(findings, lambda: check_pairs(found.same, data, folds=False))

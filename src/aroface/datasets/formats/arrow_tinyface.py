@@ -76,7 +76,7 @@ class ArrowTinyFaceFormat(SetFormat):
 
     def facts(self, data: Path) -> dict[str, object]:
         """See :class:`SetFormat`."""
-        found = read_aligned_tinyface(data)
+        benchmark = read_aligned_tinyface(data)
         return {
             "identities": len(np.unique(found.gallery_labels)),
             **_counts(found),
@@ -85,16 +85,16 @@ class ArrowTinyFaceFormat(SetFormat):
 
     def preview(self, data: Path) -> list[list[Pixels]]:
         """See :class:`SetFormat`."""
-        found = read_aligned_tinyface(data)
-        parts = (found.gallery, found.probes, found.distractors)
-        return [[row_face(found.rows, int(row)) for row in part[: COLUMNS * ROWS // 3]] for part in parts]
+        benchmark = read_aligned_tinyface(data)
+        parts = (benchmark.gallery, benchmark.probes, benchmark.distractors)
+        return [[row_face(benchmark.rows, int(row)) for row in part[: COLUMNS * ROWS // 3]] for part in parts]
 
     def check(self, data: Path, threads: int) -> Findings:
         """See :class:`SetFormat`."""
         from aroface.datasets.formats.image_checks import check_labels
 
-        found = read_aligned_tinyface(data)
-        findings = Findings(_counts(found))
+        benchmark = read_aligned_tinyface(data)
+        findings = Findings(_counts(benchmark))
         check_labels(findings, lambda: None)  # the reader does it
         check_rows(findings, found.rows, threads)
         return findings
@@ -111,8 +111,8 @@ def read_aligned_tinyface(folder: Path) -> AlignedTinyFace:
     places = {_key(path): row for row, path in enumerate(rows.values(_PATH))}
     content = read_metadata(folder, _LISTS)
     path = folder / METADATA
-    found = {name: _found(content[name], name, places, path) for name in _LISTS}
-    (gallery, gallery_names), (probes, probe_names), (distractors, _) = (found[name] for name in _LISTS)
+    lists = {name: _found(content[name], name, places, path) for name in _LISTS}
+    (gallery, gallery_names), (probes, probe_names), (distractors, _) = (lists[name] for name in _LISTS)
     gallery_labels, probe_labels = _labels(gallery_names, path), _labels(probe_names, path)
     check_known(probe_labels, gallery_labels, probe_names, path)
     return AlignedTinyFace(rows, gallery, gallery_labels, probes, probe_labels, distractors)

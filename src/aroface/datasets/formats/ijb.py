@@ -375,7 +375,7 @@ def read_search(folder: Path, faces: Faces) -> IdentificationProtocol | None:
             subjects.
     """
     galleries = GALLERIES[faces.benchmark]
-    paths = [_search_list(folder, faces.benchmark, part) for part in (*galleries, None)]
+    paths = [_search_list(folder, faces.benchmark, gallery) for gallery in (*galleries, None)]
     if not any(path.exists() for path in paths):
         return None
     known = np.unique(faces.templates)
@@ -445,8 +445,8 @@ def write_lists(
     _write_lines(_list(folder, benchmark, "name_5pts_score.txt"), map(_points_line, faces))
     compared = _write_pairs(_list(folder, benchmark, "template_pair_label.txt"), pairs)
     if search is not None:
-        for part, templates in (*search.galleries.items(), (None, search.probes)):
-            _write_lines(_search_list(folder, benchmark, part), [_HEADER, *_search_rows(templates, images)])
+        for gallery, templates in (*search.galleries.items(), (None, search.probes)):
+            _write_lines(_search_list(folder, benchmark, gallery), [_HEADER, *_search_rows(templates, images)])
     return {"images": len(faces), "templates": len(images), "pairs": compared}
 
 
@@ -515,12 +515,12 @@ def _places(
     names: npt.NDArray[np.object_], others: npt.NDArray[np.object_], path: Path, others_path: Path
 ) -> list[int]:
     """Row of each name in a list of the same names in another order."""
-    place = {name: row for row, name in enumerate(others.tolist())}
+    rows = {name: row for row, name in enumerate(others.tolist())}
     for row, name in enumerate(names.tolist()):
-        if name not in place:
+        if name not in rows:
             raise row_error(path, _FACES, row, f"{others_path.name} has no {name!r:.60}")
-    if len(place) < len(others):
-        row = next(row for row, name in enumerate(others.tolist()) if place[name] != row)
+    if len(rows) < len(others):
+        row = next(row for row, name in enumerate(others.tolist()) if rows[name] != row)
         raise row_error(others_path, _POINTS, row, f"{others[row]!r:.60} stands here twice")
     mine = dict.fromkeys(names.tolist())
     if len(mine) < len(names):
@@ -528,7 +528,7 @@ def _places(
     for row, name in enumerate(others.tolist()):
         if name not in mine:
             raise row_error(others_path, _POINTS, row, f"{path.name} has no {name!r:.60}")
-    return [place[name] for name in names.tolist()]
+    return [rows[name] for name in names.tolist()]
 
 
 def _read_templates(path: Path, known: Int64) -> TemplateTable:
@@ -536,10 +536,10 @@ def _read_templates(path: Path, known: Int64) -> TemplateTable:
     strange = unknown(templates, known)
     if strange is not None:
         raise row_error(path, _SEARCH, strange, f"template {templates[strange]} has no image")
-    ids, first, place = np.unique(templates, return_index=True, return_inverse=True)
-    differing = np.flatnonzero(subjects[first][place] != subjects)
+    ids, first, inverse = np.unique(templates, return_index=True, return_inverse=True)
+    differing = np.flatnonzero(subjects[first][inverse] != subjects)
     if len(differing):
         row = int(differing[0])
         what = f"template {templates[row]} shows subject {subjects[row]}"
-        raise row_error(path, _SEARCH, row, what, expected=f"subject {subjects[first][place][row]} as before")
+        raise row_error(path, _SEARCH, row, what, expected=f"subject {subjects[first][inverse][row]} as before")
     return TemplateTable(ids, subjects[first])

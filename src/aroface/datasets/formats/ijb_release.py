@@ -139,36 +139,36 @@ class IJBReleaseFormat(SetFormat):
 
     def facts(self, data: Path) -> dict[str, object]:
         """See :class:`SetFormat`."""
-        found = read_release(data)
-        counts = np.array([(len(same), int(same.sum())) for _, same in found.pairs()]).sum(axis=0).tolist()
+        release = read_release(data)
+        counts = np.array([(len(same), int(same.sum())) for _, same in release.pairs()]).sum(axis=0).tolist()
         facts: dict[str, object] = {
             "layout": "release: aroface data prepare finds the landmarks",
-            "benchmark": found.benchmark,
-            "images": len(set(found.faces.files)),
-            "images of templates": len(found.faces),
-            "templates": len(found.subjects),
+            "benchmark": release.benchmark,
+            "images": len(set(release.faces.files)),
+            "images of templates": len(release.faces),
+            "templates": len(release.subjects),
             "pairs": counts[0],
             "genuine": counts[1],
         }
-        facts |= {f"gallery {name}": len(table) for name, table in found.galleries.items()}
-        return facts | ({"probes": len(found.probes)} if found.probes is not None else {})
+        facts |= {f"gallery {name}": len(table) for name, table in release.galleries.items()}
+        return facts | ({"probes": len(release.probes)} if release.probes is not None else {})
 
     def preview(self, data: Path) -> list[list[Pixels]]:
         """See :class:`SetFormat`."""
         from aroface.datasets.images import letterbox, read_image
 
-        found = read_release(data)
-        names = list(dict.fromkeys(found.faces.files))[: COLUMNS * ROWS]
-        return [[letterbox(read_image(found.images / name), TEMPLATE_SIZE) for name in names]]
+        release = read_release(data)
+        names = list(dict.fromkeys(release.faces.files))[: COLUMNS * ROWS]
+        return [[letterbox(read_image(release.images / name), TEMPLATE_SIZE) for name in names]]
 
     def check(self, data: Path, threads: int) -> Findings:
         """See :class:`SetFormat`."""
         from aroface.datasets.formats.image_checks import check_labels, check_photographs
 
-        found = read_release(data)
-        files = [found.images / name for name in sorted(set(found.faces.files))]
-        compared = sum(len(same) for _, same in found.pairs())
-        findings = Findings({"images": len(files), "templates": len(found.subjects), "pairs": compared})
+        release = read_release(data)
+        files = [release.images / name for name in sorted(set(release.faces.files))]
+        compared = sum(len(same) for _, same in release.pairs())
+        findings = Findings({"images": len(files), "templates": len(release.subjects), "pairs": compared})
         check_labels(findings, lambda: None)  # preparing checks them
         check_photographs(findings, files, threads)
         return findings
@@ -233,14 +233,14 @@ def _lists(data: Path) -> list[Path]:
 def _find(data: Path) -> _Lists | None:
     for name in PROTOCOLS:
         folder = data / name
-        for benchmark, parts in GALLERIES.items():
+        for benchmark, gallery_names in GALLERIES.items():
             probes = folder / f"{benchmark}_1N_probe_mixed.csv"
             if probes.is_file():
-                galleries = tuple(folder / f"{benchmark}_1N_gallery_{part}.csv" for part in parts)
-                matches = folder / f"{benchmark}_11_{'_'.join(parts)}_matches.csv"
+                galleries = tuple(folder / f"{benchmark}_1N_gallery_{gallery}.csv" for gallery in gallery_names)
+                matches = folder / f"{benchmark}_11_{'_'.join(gallery_names)}_matches.csv"
                 return _Lists(benchmark, folder, galleries, probes, (), matches)
             test1, test4 = folder / "test1", folder / "test4"
-            galleries = tuple(test4 / f"gallery_{part}.csv" for part in parts)
+            galleries = tuple(test4 / f"gallery_{gallery}.csv" for gallery in gallery_names)
             older = (test1 / "match.csv").is_file()
             if older and (galleries[0].is_file() or benchmark == "ijbc"):
                 more = (test1 / "enroll_templates.csv", test1 / "verif_templates.csv")
@@ -290,7 +290,7 @@ def _named_rows(path: Path, required: Sequence[str]) -> Iterator[tuple[int, dict
                 continue
             if len(fields) <= max(places[name] for name in required):
                 raise InputError(f"{len(fields)} columns", file=path, where=f"line {number}", expected=len(header))
-            yield number, {name: fields[place] for name, place in places.items() if place < len(fields)}
+            yield number, {name: fields[index] for name, index in places.items() if index < len(fields)}
 
 
 def _faces(lists: _Lists, rows: dict[tuple[int, str, Box], str], subjects: dict[int, int]) -> ListedFaces:
@@ -309,13 +309,13 @@ def _sightings(folder: Path) -> dict[tuple[int, str], str]:
     """Sighting of each person in each file, as the metadata have them."""
     for path in _metadata(folder):
         try:
-            found = {
+            sightings = {
                 (int(float(row["subject"])), row["file"].strip()): row["sighting"].strip()
                 for _, row in _named_rows(path, ("subject", "file", "sighting"))
             }
         except (InputError, ValueError):
             continue
-        return found
+        return sightings
     return {}
 
 

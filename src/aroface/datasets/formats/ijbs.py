@@ -321,14 +321,14 @@ def write_ijbs(
         count += 1
     templates = files = 0
     for kind, both in galleries.items():
-        for name, part in zip(GALLERIES[kind], both, strict=True):
+        for name, gallery in zip(GALLERIES[kind], both, strict=True):
             rows = [
                 f"{number},{template.subject},{_file(stem)}"
-                for number, template in enumerate(part, start=1)
+                for number, template in enumerate(gallery, start=1)
                 for stem in template.media
             ]
             _write_list(folder / name, "TEMPLATE_ID,SUBJECT_ID,FILENAME", rows)
-            templates += len(part)
+            templates += len(gallery)
     for kind, stems in probes.items():
         rows = [_file(stem) for stem in stems]
         _write_list(folder / PROBES[kind], "FILENAME", rows)
@@ -355,7 +355,7 @@ def stems_of(path: Path, form: Form, files: Iterable[str], first_row: int = 0) -
         if not match:
             expected = "such as videos/4012.mp4 or img/101146.jpg"
             raise row_error(path, form, row, f"the file is {file!r:.60}", expected=expected)
-        stems.append("_".join(part for part in match.groups() if part))
+        stems.append("_".join(group for group in match.groups() if group))
     return stems
 
 
@@ -365,9 +365,9 @@ def _read_sightings(path: Path) -> set[Medium]:
     stems: dict[str, str] = {}
     for row, (subjects, files) in blocks(path, _SIGHTINGS):
         names = files.tolist()
-        new = {name: place for place, name in reversed(list(enumerate(names))) if name not in stems}
-        for name, place in new.items():
-            (stems[name],) = stems_of(path, _SIGHTINGS, [name], row + place)
+        new = {name: index for index, name in reversed(list(enumerate(names))) if name not in stems}
+        for name, index in new.items():
+            (stems[name],) = stems_of(path, _SIGHTINGS, [name], row + index)
         seen.update(zip(subjects.tolist(), map(stems.__getitem__, names), strict=True))
     return seen
 

@@ -154,8 +154,8 @@ def is_ijbs_release(folder: Path) -> bool:
 
 def files_by_stem(folder: Path) -> dict[str, Path]:
     """Files at any depth of a folder, by their names without ending; hidden ones are left out."""
-    found = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith("."))
-    return {path.stem: path for path in found}
+    files = (path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith("."))
+    return {path.stem: path for path in files}
 
 
 def find_ground_truth(root: Path, columns: Sequence[str] = ()) -> GroundTruth:
@@ -173,13 +173,13 @@ def find_ground_truth(root: Path, columns: Sequence[str] = ()) -> GroundTruth:
         what = f"no column {unknown[0]!r:.40}" if unknown else "not all columns are named"
         raise InputError(what, where="--columns", expected=f"all of {', '.join(COLUMN_NAMES)} but for file, and -")
     folder = root / GROUND_TRUTH
-    found = {stem: path for stem, path in files_by_stem(folder).items() if path.suffix.lower() in _SUFFIXES}
-    if not found:
+    by_stem = {stem: path for stem, path in files_by_stem(folder).items() if path.suffix.lower() in _SUFFIXES}
+    if not by_stem:
         raise InputError("no ground truth in it", file=folder, expected=f"a .csv or .txt file a video: {_EXPECTED}")
-    first = next(iter(found.values()))
-    common = first if len(found) == 1 and _tells_files(first, columns) else None
+    first = next(iter(by_stem.values()))
+    common = first if len(by_stem) == 1 and _tells_files(first, columns) else None
     videos = files_by_stem(root / VIDEOS).keys()
-    files = {_video_of(stem, videos): path for stem, path in found.items()}
+    files = {_video_of(stem, videos): path for stem, path in by_stem.items()}
     return GroundTruth({} if common else files, common, tuple(columns))
 
 
@@ -193,12 +193,12 @@ def boxes_of_stills(root: Path) -> dict[tuple[int, str], tuple[float, float, flo
     places, header, _ = _columns_of(path, (), required=("subject", "file"))
     if not header or not {*_BOX} <= places.keys():
         return {}
-    found: dict[tuple[int, str], tuple[float, float, float, float]] = {}
+    boxes: dict[tuple[int, str], tuple[float, float, float, float]] = {}
     for file, box in _read_boxes(path, (), of_all=True, frames=False):
         name = Path(file or "")
         if name.parent.name == STILLS:
-            found.setdefault((box.subject, f"{STILLS}_{name.stem}"), box.box)
-    return found
+            boxes.setdefault((box.subject, f"{STILLS}_{name.stem}"), box.box)
+    return boxes
 
 
 def _is_video(stem: str) -> bool:
@@ -209,7 +209,7 @@ def _video_of(stem: str, videos: Collection[str]) -> str:
     """Video that a file of the ground truth is of: the one of its name, up to additions."""
     plain = stem.removeprefix(f"{VIDEOS}_")
     candidates = (stem, plain, *(plain.split(mark)[0] for mark in "_-."))
-    return next((each for each in candidates if each in videos), plain)
+    return next((candidate for candidate in candidates if candidate in videos), plain)
 
 
 def _tells_files(path: Path, columns: Sequence[str]) -> bool:

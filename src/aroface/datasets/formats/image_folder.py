@@ -95,21 +95,21 @@ def images_of(folder: Path) -> dict[str, list[str]]:
     Raises:
         InputError: As `ImageFolder`.
     """
-    found = {person: _images_of(folder / person) for person in people(folder)}
-    if not found:
+    images = {person: _images_of(folder / person) for person in people(folder)}
+    if not images:
         raise InputError("no folder of a person in it", file=folder, expected=LAYOUT)
-    return found
+    return images
 
 
 def _images_of(person: Path) -> list[str]:
-    found = _entries(person)
-    if not found:
+    entries = _entries(person)
+    if not entries:
         raise InputError("the folder holds no image", file=person, remedy="remove it, or put in the person's images")
-    for name, is_folder in found:
+    for name, is_folder in entries:
         if is_folder or not _is_named_jpeg(name):
-            what = "a folder" if is_folder else "no JPEG"
-            raise InputError(f"is {what}", file=person / name, expected=LAYOUT)
-    return [name for name, _ in found]
+            kind = "a folder" if is_folder else "no JPEG"
+            raise InputError(f"is {kind}", file=person / name, expected=LAYOUT)
+    return [name for name, _ in entries]
 
 
 def _entries(folder: Path) -> list[tuple[str, bool]]:
@@ -120,12 +120,12 @@ def _entries(folder: Path) -> list[tuple[str, bool]]:
             visible = [entry for entry in entries if not entry.name.startswith(".")]
             return sorted((entry.name, entry.is_dir(), entry.is_file() or entry.is_symlink()) for entry in visible)
 
-    found = retrying(listed, folder)
-    for name, is_folder, is_file in found:
+    listing = retrying(listed, folder)
+    for name, is_folder, is_file in listing:
         check_name(folder / name)
         if not is_folder and not is_file:  # to read a pipe would wait for ever
             raise InputError("neither file nor folder", file=folder / name, expected=LAYOUT)
-    return [(name, is_folder) for name, is_folder, _ in found]
+    return [(name, is_folder) for name, is_folder, _ in listing]
 
 
 def _is_named_jpeg(name: str) -> bool:

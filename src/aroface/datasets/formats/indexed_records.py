@@ -122,13 +122,13 @@ class RecordFile:
         Raises:
             InputError: No whole record is there, or its label is not the one that the index arrays hold.
         """
-        place = int(self._keys[position]), int(self._offsets[position])
-        record = self._load(*place, int(self._extents[position]))
+        entry = int(self._keys[position]), int(self._offsets[position])
+        record = self._load(*entry, int(self._extents[position]))
         if record.labels[0] != self.labels[position]:
             raise InputError(
                 f"the record's own label is {record.labels[0]:g}",
                 file=self.path,
-                where=_place(*place),
+                where=_place(*entry),
                 expected=f"{self.labels[position]} by the identities' ranges, the list or {_cache_name(self.path)}",
                 remedy=_DAMAGED,
             )
@@ -142,17 +142,17 @@ class RecordFile:
 
     def _load(self, key: int, offset: int, extent: int) -> ImageRecord:
         """The record at ``offset``, which is no longer than ``extent`` bytes."""
-        place = _place(key, offset)
+        location = _place(key, offset)
         size = min(extent, _READ_AT_ONCE)
         try:
             try:
-                return unpack(decode(self._file.read(size, offset, place)))
+                return unpack(decode(self._file.read(size, offset, location)))
             except TruncatedError:
                 if size == extent:
                     raise
-                return unpack(decode(self._file.read(extent, offset, place)))
+                return unpack(decode(self._file.read(extent, offset, location)))
         except ValueError as error:
-            raise InputError(str(error), file=self.path, where=place, remedy=_DAMAGED) from None
+            raise InputError(str(error), file=self.path, where=location, remedy=_DAMAGED) from None
 
     def _labels_at(self, rows: Rows, count: int) -> npt.NDArray[np.float32]:
         """The first ``count`` labels of records, float32 (N, count); NaN where a record has fewer."""
@@ -174,8 +174,8 @@ class RecordFile:
         labels[scalar, 0], labels[scalar, 1:] = words[scalar, 3].view("<f4"), np.nan
         # A first part this short has its labels in another part, or is all of a record without image.
         for row in np.flatnonzero((words[:, 1] & LENGTH_MASK) < needed).tolist():
-            found = self._load(int(rows.keys[row]), int(rows.offsets[row]), int(rows.extents[row])).labels
-            labels[row] = [*found[:count], *[np.nan] * (count - len(found))]
+            row_labels = self._load(int(rows.keys[row]), int(rows.offsets[row]), int(rows.extents[row])).labels
+            labels[row] = [*row_labels[:count], *[np.nan] * (count - len(row_labels))]
         return labels
 
     def _heads(self, offsets: Int64, size: int) -> npt.NDArray[np.uint32]:
@@ -199,7 +199,7 @@ class RecordFile:
         """The rows of the index, whose offsets lie within the file; its last record is a whole one."""
         rows = Rows(keys, offsets, _extents(offsets, self._file.size))
         name, size = self.path.name, self._file.size
-        for wrong, what in (
+        for wrong, problem in (
             (offsets > size - SMALLEST, f"points past the end of {name}, which has {size} bytes"),
             ((offsets < 0) | (offsets % 4 != 0), "is not a multiple of 4"),
             (rows.extents < SMALLEST, "is too close to the next one"),
@@ -207,7 +207,7 @@ class RecordFile:
             if wrong.any():
                 row = int(np.argmax(wrong))
                 raise InputError(
-                    f"the offset {offsets[row]} {what}",
+                    f"the offset {offsets[row]} {problem}",
                     file=self._idx,
                     where=f"record {keys[row]}",
                     remedy=f"is {name} truncated, or the index another file's?",
@@ -333,13 +333,13 @@ class RecordParts:
 
     def where(self, position: int) -> tuple[Path, str]:
         """File and record of an image, for messages."""
-        part, inside = self._place(position)
-        return part.where(inside)
+        record_file, inside = self._place(position)
+        return record_file.where(inside)
 
     def read(self, position: int) -> bytes:
         """The encoded image at ``position``; for the errors see `RecordFile.read`."""
-        part, inside = self._place(position)
-        return part.read(inside)
+        record_file, inside = self._place(position)
+        return record_file.read(inside)
 
     def will_need(self, positions: Iterable[int]) -> None:
         """Ask the kernel to fetch these records in the background."""

@@ -34,10 +34,10 @@ def read_strings(data: bytes, variable: str) -> list[str]:
     Raises:
         ValueError: The file is no such file, is damaged, or has no such variable.
     """
-    found = _variable(data, variable)
-    if found is None:
+    array = _variable(data, variable)
+    if array is None:
         raise ValueError(f"no variable {variable}")
-    order, array_class, shape, cells = found
+    order, array_class, shape, cells = array
     if array_class != _CELL_ARRAY:
         raise ValueError(f"{variable} is no cell array")
     rows, columns = shape if len(shape) == 2 else (0, 0)
@@ -57,13 +57,13 @@ def read_numbers(data: bytes, variable: str) -> list[int] | None:
         ValueError: The array has two dimensions or other numbers.
     """
     try:
-        found = _variable(data, variable)
+        array = _variable(data, variable)
     except ValueError:  # of a part of the file that nobody asked for
         return None
-    if found is None or found[1] not in _NUMERIC_ARRAYS:
+    if array is None or array[1] not in _NUMERIC_ARRAYS:
         return None
-    order, _, shape, parts = found
-    kind, content = parts[0] if len(parts) == 1 else (0, b"")
+    order, _, shape, elements = array
+    kind, content = elements[0] if len(elements) == 1 else (0, b"")
     if kind not in _NUMBERS or 1 not in shape or len(shape) != 2:
         raise ValueError(f"{variable} is no column of numbers")
     size = struct.calcsize(_NUMBERS[kind])
@@ -91,9 +91,9 @@ def _variable(data: bytes, variable: str) -> tuple[Order, int, tuple[int, ...], 
         raise ValueError("no MATLAB file of level 5")
     for kind, content in _elements(data[_HEADER:], order):
         matrix = _inflated(content, order) if kind == _COMPRESSED else content
-        array_class, shape, name, parts = _matrix(matrix, order)
+        array_class, shape, name, elements = _matrix(matrix, order)
         if name == variable:
-            return order, array_class, shape, parts
+            return order, array_class, shape, elements
     return None
 
 

@@ -50,9 +50,9 @@ class MXNetRecordFile(RecordFile):
                 self._reader.idx.setdefault(key, offset)  # of a header record that the index leaves out
                 header, content = self._mxnet.unpack(self._reader.read_idx(key))
             except Exception as error:  # MXNet has many
-                what = str(error).strip().splitlines()
+                lines = str(error).strip().splitlines()
                 raise InputError(
-                    f"MXNet cannot read it ({what[-1] if what else type(error).__name__})",
+                    f"MXNet cannot read it ({lines[-1] if lines else type(error).__name__})",
                     file=self.path,
                     where=f"record {key} (byte {offset})",
                 ) from None
@@ -64,8 +64,8 @@ class MXNetRecordFile(RecordFile):
         for number, row in enumerate(
             zip(rows.keys.tolist(), rows.offsets.tolist(), rows.extents.tolist(), strict=True)
         ):
-            found = self._load(*row).labels[:count]
-            labels[number, : len(found)] = found
+            row_labels = self._load(*row).labels[:count]
+            labels[number, : len(row_labels)] = row_labels
         return labels
 
 

@@ -65,7 +65,7 @@ class RecordSet:
         """
         if self.layout.has_property or not self._lists:
             return None
-        listed = sum(len(each.keys) for each in self._lists.values())
+        listed = sum(len(listing.keys) for listing in self._lists.values())
         for part, name in zip(self._parts, self.layout.lists, strict=True):
             if name is not None:
                 self._compare(part, self._lists[name])
@@ -109,7 +109,7 @@ class RecordSet:
         labels = self._largest(self.images.labels)
         if not self._lists:
             return labels, self._records
-        return max(labels, *(self._largest(each.labels) for each in self._lists.values())), ", ".join(self._lists)
+        return max(labels, *(self._largest(listing.labels) for listing in self._lists.values())), ", ".join(self._lists)
 
     @property
     def _records(self) -> str:
@@ -177,8 +177,8 @@ def _counted(layout: RecordLayout) -> int | None:
     The manifest lies in the folder or, of a received set, beside the link to it.
     """
     beside = [layout.folder.parent] if layout.folder.is_symlink() else []
-    for place in (layout.folder, *beside):
-        path = place / MANIFEST
+    for folder in (layout.folder, *beside):
+        path = folder / MANIFEST
         try:
             if path.is_file() and _is_of(layout, path.stat().st_mtime_ns, written := read_json(path)):
                 return int(written["counts"]["identities"])

@@ -144,7 +144,7 @@ def _stand_ins(copies: _Copies) -> dict[tuple[str, str], Callable[..., Any] | ty
     def empty_bytes() -> bytes:
         return b""
 
-    found: dict[tuple[str, str], Callable[..., Any] | type] = {
+    stand_ins: dict[tuple[str, str], Callable[..., Any] | type] = {
         ("numpy", "ndarray"): NDArray,
         ("numpy", "dtype"): DType,
         ("_codecs", "encode"): encode,
@@ -152,10 +152,10 @@ def _stand_ins(copies: _Copies) -> dict[tuple[str, str], Callable[..., Any] | ty
         ("__builtin__", "bytes"): empty_bytes,
     }
     for core in ("numpy.core", "numpy._core"):
-        found[f"{core}.multiarray", "_reconstruct"] = reconstruct
-        found[f"{core}.multiarray", "scalar"] = scalar
-        found[f"{core}.numeric", "_frombuffer"] = frombuffer
-    return found
+        stand_ins[f"{core}.multiarray", "_reconstruct"] = reconstruct
+        stand_ins[f"{core}.multiarray", "scalar"] = scalar
+        stand_ins[f"{core}.numeric", "_frombuffer"] = frombuffer
+    return stand_ins
 
 
 class _Unpickler(pickle.Unpickler):

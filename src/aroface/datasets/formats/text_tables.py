@@ -121,8 +121,8 @@ def count_lines(path: Path) -> int:
 
 def read_columns(path: Path, form: Form) -> list[Values]:
     """All rows of a file, one array (N,) a column; for the errors see `blocks`."""
-    parts = [columns for _, columns in blocks(path, form)]
-    return [np.concatenate(column) for column in zip(*parts, strict=True)]
+    column_blocks = [columns for _, columns in blocks(path, form)]
+    return [np.concatenate(column) for column in zip(*column_blocks, strict=True)]
 
 
 def row_error(path: Path, form: Form, row: int, what: str, **more: Any) -> InputError:
@@ -200,8 +200,8 @@ def _fault(path: Path, content: bytes, form: Form, line: int, reason: str) -> In
 def _is(field: bytes, kind: ColumnKind) -> bool:
     try:
         if kind == "integer":
-            found = _INTEGER.fullmatch(field)
-            return found is not None and -(2**63) <= int(found[1]) < 2**63
+            match = _INTEGER.fullmatch(field)
+            return match is not None and -(2**63) <= int(match[1]) < 2**63
         if kind == "number" and b"_" in field:  # NumPy takes 3_8.29 for 38.29, the parser of the file does not
             return False
         with np.errstate(over="ignore"):

@@ -289,15 +289,15 @@ def _read_identities(path: Path, variable: str, content: bytes) -> Int64 | None:
     """Identities in a list; None where it has none."""
     expected = f"a column of whole numbers above or equal to 0 in {variable}"
     try:
-        found = read_numbers(content, variable)
+        identities = read_numbers(content, variable)
     except ValueError as error:
         raise InputError(str(error), file=path, expected=expected) from None
-    if found is None:
+    if identities is None:
         return None
-    wrong = next((number for number in found if not 0 <= number < 10**_DIGITS), None)
+    wrong = next((number for number in identities if not 0 <= number < 10**_DIGITS), None)
     if wrong is not None:
         raise InputError(f"{variable} holds {wrong}", file=path, expected=expected)
-    return np.array(found, np.int64)
+    return np.array(identities, np.int64)
 
 
 def _names(folder: Path) -> set[str]:

@@ -66,8 +66,8 @@ def find_lists(folder: Path) -> tuple[Path, Path] | None:
     """Lists of the gallery and the probes for a folder of crops; None where there are none."""
     names = [Path(name).name for name in (GALLERY_LIST, PROBE_LIST)]
     above = folder.resolve().parent
-    for place in (above / RELEASED_CROPS, above / Path(RELEASED_CROPS).name, above):
-        gallery, probes = (place / name for name in names)
+    for candidate in (above / RELEASED_CROPS, above / Path(RELEASED_CROPS).name, above):
+        gallery, probes = (candidate / name for name in names)
         if gallery.is_file() and probes.is_file():
             return gallery, probes
     return None

@@ -106,12 +106,12 @@ def align_tree(
     if source.resolve() in out.resolve().parents and not is_tinyface(source):
         raise InputError("lies in the folder that is read", file=out, remedy="name a place beside it")
     omissions = Omissions()
-    place, files = _planned(source, out, detector, options, omissions)
+    folder, files = _planned(source, out, detector, options, omissions)
     omissions.check(len(files) + omissions.counted, options.max_left_out, file=source)
     key = _key(files, detector, options)
-    if place.exists() and any(place.iterdir()):
-        return place, finished(place, key)
-    partial = place.with_name(f".{place.name}.partial")
+    if folder.exists() and any(folder.iterdir()):
+        return folder, finished(folder, key)
+    partial = folder.with_name(f".{folder.name}.partial")
     begin(partial, key)
     chunks = _align(files, partial, detector, options, threads)
     _judge_corrupt(source, files, chunks, options, omissions)
@@ -120,7 +120,7 @@ def align_tree(
     if is_tinyface(source) and out.resolve() != source.resolve():
         for name in (GALLERY_LIST, PROBE_LIST):
             write_bytes(out / name, (source / name).read_bytes())
-    return place, report
+    return folder, report
 
 
 def alignment_name(detector: Detector, setting: Setting) -> str:
@@ -151,7 +151,7 @@ def described(folder: Path) -> dict[str, Any]:
         InputError: The report is malformed.
     """
     report = read_report(folder)
-    return {} if report is None else {"alignment": {part: report[part] for part in ("detector", "options", "counts")}}
+    return {} if report is None else {"alignment": {key: report[key] for key in ("detector", "options", "counts")}}
 
 
 def _planned(
@@ -169,18 +169,18 @@ def _planned(
         check_name(path)
         if not path.is_file():
             raise InputError("no file", file=path, expected="an image, or a link to one")
-    place = out / alignment_name(detector, options.setting)
-    return place, {path.relative_to(crops).as_posix(): path for path in names}
+    folder = out / alignment_name(detector, options.setting)
+    return folder, {path.relative_to(crops).as_posix(): path for path in names}
 
 
 def _images(source: Path, omissions: Omissions) -> dict[str, Path]:
-    found: dict[str, Path] = {}
+    sources: dict[str, Path] = {}
     for path in find_images(source, omissions):
         target = path.relative_to(source).with_suffix(".jpg").as_posix()
-        if target in found:
-            raise InputError(f"{found[target].name} would become {target} as well", file=path)
-        found[target] = path
-    if not found:
+        if target in sources:
+            raise InputError(f"{sources[target].name} would become {target} as well", file=path)
+        sources[target] = path
+    if not sources:
         left_out = omissions.lines()
         raise InputError(
             "no image in it",
@@ -188,7 +188,7 @@ def _images(source: Path, omissions: Omissions) -> dict[str, Path]:
             expected="face crops, at any depth",
             remedy=left_out[0] if left_out else None,
         )
-    return found
+    return sources
 
 
 def _key(files: Mapping[str, Path], detector: Detector, options: AlignOptions) -> str:
@@ -286,8 +286,8 @@ def _done(
 
     read = _read_ahead(pool, [[files[name] for name in chunk] for chunk in todo.values()], options)
     for (record, chunk), outcomes in zip(todo.items(), read, strict=True):
-        corrupt = {name: each for name, each in zip(chunk, outcomes, strict=True) if isinstance(each, str)}
-        whole = {name: each for name, each in zip(chunk, outcomes, strict=True) if not isinstance(each, str)}
+        corrupt = {name: outcome for name, outcome in zip(chunk, outcomes, strict=True) if isinstance(outcome, str)}
+        whole = {name: outcome for name, outcome in zip(chunk, outcomes, strict=True) if not isinstance(outcome, str)}
         images, shown = [image for image, _ in whole.values()], [shown for _, shown in whole.values()]
         aligned = list(pool.map(one, whole, images, detector.detect(shown) if shown else []))
         write_json(record, summary_of([*whole], aligned, corrupt))
@@ -328,12 +328,12 @@ def _write(target: Path, aligned: Aligned, options: AlignOptions) -> None:
 
 def summary_of(names: Sequence[str], aligned: Sequence[Aligned], corrupt: Mapping[str, str]) -> dict[str, Any]:
     """Account of a chunk of images, as it is stored until the report is written."""
-    several = [name for name, each in zip(names, aligned, strict=True) if each.faces > 1]
+    several = [name for name, face in zip(names, aligned, strict=True) if face.faces > 1]
     return {
         "images": len(names),
         "several": len(several),
         "several_faces": several,
-        "without": [name for name, each in zip(names, aligned, strict=True) if each.face is None],
+        "without": [name for name, face in zip(names, aligned, strict=True) if face.face is None],
         "corrupt": dict(corrupt),
     }
 

@@ -180,12 +180,12 @@ def _new_entries(source: Path, folder: Path) -> tuple[list[Path], list[str]]:
     waiting = sorted(source.iterdir())
     while waiting:
         entry = waiting.pop(0)
-        place = folder / entry.relative_to(source)
-        if not place.exists() and not place.is_symlink():
+        target = folder / entry.relative_to(source)
+        if not target.exists() and not target.is_symlink():
             new.append(entry)
-        elif entry.is_dir() and place.is_dir():
+        elif entry.is_dir() and target.is_dir():
             waiting[:0] = sorted(entry.iterdir())
-        elif entry.is_dir() or place.is_dir() or not filecmp.cmp(entry, place, shallow=False):
+        elif entry.is_dir() or target.is_dir() or not filecmp.cmp(entry, target, shallow=False):
             taken.append(entry.relative_to(source).as_posix())
     return new, taken
 
@@ -219,7 +219,7 @@ def _extract_zip(archive: Path, folder: Path, tally: _Tally) -> None:
 def _extract_tar(archive: Path, folder: Path, tally: _Tally) -> None:
     with open(archive, "rb") as file:
         start = file.read(16)
-    opener = next((each for magic, each in _OPENERS.items() if start.startswith(magic)), open)
+    opener = next((candidate for magic, candidate in _OPENERS.items() if start.startswith(magic)), open)
     with opener(archive, "rb") as stream, _opened(stream, archive, start) as packed:
         packed.extraction_filter = getattr(tarfile, "data_filter", None)  # which Python has from 3.11.4 on
         packed.extractall(folder, members=_checked_members(packed, archive, tally))
@@ -241,7 +241,7 @@ def tar_members(archive: Path) -> Iterator[tuple[tarfile.TarInfo, Callable[[], b
     try:
         with open(archive, "rb") as file:
             start = file.read(16)
-        opener = next((each for magic, each in _OPENERS.items() if start.startswith(magic)), open)
+        opener = next((candidate for magic, candidate in _OPENERS.items() if start.startswith(magic)), open)
         with opener(archive, "rb") as stream, _opened(stream, archive, start) as packed:
             for member in packed:
                 yield member, partial(_member_bytes, packed, member, archive)
@@ -294,8 +294,11 @@ def _checked_members(packed: tarfile.TarFile, archive: Path, tally: _Tally) -> I
 
 
 def _check_name(archive: Path, name: str) -> None:
-    parts = [os.fsencode(part) for part in PurePosixPath(name).parts]
-    if any(len(part) > _NAME_BYTES for part in parts) or sum(map(len, parts)) + len(parts) > _PATH_BYTES:
+    components = [os.fsencode(component) for component in PurePosixPath(name).parts]
+    if (
+        any(len(component) > _NAME_BYTES for component in components)
+        or sum(map(len, components)) + len(components) > _PATH_BYTES
+    ):
         raise _refused(archive, name, f"has a name of {len(name)} characters")
     if _ODD.search(name):
         raise _refused(archive, name, "has a control character or a backslash in its name")

@@ -161,15 +161,15 @@ def get(session: requests.Session, url: str, headers: dict[str, str]) -> request
         InputError: It is no HTTP address, or leads from HTTPS to something else, or in circles.
         PassingError: The connection failed.
     """
-    place = url
+    address = url
     for _ in range(_REDIRECTIONS):
-        answer = _ask(session, place, headers)
+        answer = _ask(session, address, headers)
         following = _redirected(session, answer)
         if following is None:
             return answer
         answer.close()
-        _check_scheme(following, place)
-        place = following
+        _check_scheme(following, address)
+        address = following
     raise InputError(f"more than {_REDIRECTIONS} redirections", file=printable(url, 200))
 
 
@@ -222,8 +222,8 @@ def _in_short(error: BaseException) -> str:
     """Error in a few words: that of the bound which was reached, else the innermost reason."""
     inner: BaseException | None = error
     while inner is not None:
-        for each in (inner, *inner.args):
-            if isinstance(each, BoundError):
-                return str(each)
+        for reason in (inner, *inner.args):
+            if isinstance(reason, BoundError):
+                return str(reason)
         inner = inner.__cause__ or inner.__context__
     return printable(str(getattr(error.args[0], "reason", error) if error.args else error), 200)

@@ -45,13 +45,13 @@ def open_detector(
     line = missing(entry, data_dir)
     if line is not None:
         raise InputError(line)
-    found = Scrfd(data_dir / entry.files[0], entry.key, **how)
+    scrfd = Scrfd(data_dir / entry.files[0], entry.key, **how)
     for download in entry.downloads:
-        if download.sha256 not in (None, found.facts["sha256"]):
+        if download.sha256 not in (None, scrfd.facts["sha256"]):
             raise InputError(
-                f"its sha256 is {found.facts['sha256']}",
+                f"its sha256 is {scrfd.facts['sha256']}",
                 file=data_dir / entry.files[0],
                 expected=download.sha256,
                 remedy="remove it and fetch it again, or name it by its path",
             )
-    return found
+    return scrfd

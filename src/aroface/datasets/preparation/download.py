@@ -113,14 +113,14 @@ def download(
             raise InputError(f"{error.what}; {error.page.reason()}", file=printable(url, 200), remedy=remedy) from None
     part = transfer.part
     try:
-        found = _checked(part, path, sha256, f"set aside as {refused_path(path).name}; the next call fetches it again")
+        digest = _checked(part, path, sha256, f"set aside as {refused_path(path).name}; the next call fetches it again")
     except InputError:
         part.replace(refused_path(path))
         _state_file(part).unlink(missing_ok=True)
         raise
     part.replace(path)
     _state_file(part).unlink(missing_ok=True)
-    return found
+    return digest
 
 
 def refused_path(path: Path) -> Path:
@@ -139,28 +139,28 @@ def _bring(transfer: _Transfer, url: str, size: int | None, connections: int) ->
 
 
 def _checked(file: Path, name: Path, sha256: str | None, remedy: str) -> str:
-    found = sha256_file(file)
-    if sha256 is not None and found != sha256:
+    digest = sha256_file(file)
+    if sha256 is not None and digest != sha256:
         raise InputError(
-            f"the file has sha256 {found}",
+            f"the file has sha256 {digest}",
             file=name,
             expected=sha256,
             remedy=f"it is not what {name.name} should be: {remedy}",
         )
-    return found
+    return digest
 
 
 def _check_size(transfer: _Transfer, remote: Remote, size: int | None) -> None:
     """Hold what the server says of the size to what is expected, allowed and free."""
-    place, most = printable(remote.url, 200), transfer.limits.max_bytes
+    address, most = printable(remote.url, 200), transfer.limits.max_bytes
     if remote.size is None:
         return
     if size is not None and remote.size != size:
-        raise InputError(f"the server has {remote.size:,} bytes", file=place, expected=f"{size:,}")
+        raise InputError(f"the server has {remote.size:,} bytes", file=address, expected=f"{size:,}")
     if remote.size > most:
         raise InputError(
             f"the server has {bytes_text(remote.size)}",
-            file=place,
+            file=address,
             expected=f"at most {bytes_text(most)}",
             remedy="allow more by --max-size, if the file is really that large",
         )

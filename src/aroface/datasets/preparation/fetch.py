@@ -85,7 +85,7 @@ def _bring(
     pinned = _read_pin(pin) if item.sha256 is None and pin.is_file() else None
     known = item.sha256 or pinned
     try:
-        found = download(
+        digest = download(
             item.url,
             path,
             sha256=known,
@@ -113,15 +113,15 @@ def _bring(
         path.replace(aside)
         raise InputError(str(error), remedy=f"set aside as {aside.name}; the next call fetches it again") from None
     if not pin.exists():
-        write_text(pin, f"{found}  {path.name}\n")
+        write_text(pin, f"{digest}  {path.name}\n")
 
 
 def _read_pin(pin: Path) -> str:
     """The hash that a ``.sha256`` file holds."""
     with open(pin, "rb") as file:
-        words = file.read(_PIN_BYTES).decode("ascii", "replace").lower().split()
-    if not words or not re.fullmatch("[0-9a-f]{64}", words[0]):
+        fields = file.read(_PIN_BYTES).decode("ascii", "replace").lower().split()
+    if not fields or not re.fullmatch("[0-9a-f]{64}", fields[0]):
         raise InputError(
             "no sha256", file=pin, expected="64 hexadecimal digits and a file name", remedy="remove it to pin anew"
         )
-    return words[0]
+    return fields[0]

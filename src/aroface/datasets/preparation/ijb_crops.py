@@ -121,8 +121,8 @@ def _do(
         if face.face is None:
             found = points_in_box(left - loose_left, top - loose_top, side)
         else:
-            found = face.face.points + np.array([left - loose_left, top - loose_top], np.float32)
-        points.append([round(float(value), 3) for value in found.ravel()])
+            landmarks = face.face.points + np.array([left - loose_left, top - loose_top], np.float32)
+        points.append([round(float(value), 3) for value in landmarks.ravel()])
         scores.append(round(float(detector.facts.get("threshold", 0.0)) if face.face is None else face.face.score, 6))
         aligned.append(Aligned(face.image[:0], face.face, face.faces))
     list(pool.map(lambda number: _write_loose(faces[number], release, out / IMAGES / _crop_name(number)), part))

@@ -142,7 +142,7 @@ def prepare_ijbs(
         for name in list_names(source):
             (out / name).parent.mkdir(parents=True, exist_ok=True)
             write_bytes(out / name, (source / name).read_bytes())
-    return place, report
+    return folder, report
 
 
 def _units(source: Path, wanted: Sequence[tuple[int, str]]) -> tuple[dict[str, _Unit], list[str]]:
@@ -160,11 +160,11 @@ def _units(source: Path, wanted: Sequence[tuple[int, str]]) -> tuple[dict[str, _
             absent.append(f"{folder}/{name}")
     videos = sorted(stem for stem in paths if stem.startswith(VIDEOS))
     stills = sorted(paths.keys() - set(videos))
-    parts = {stem: [stem] for stem in videos}
-    parts |= {f"{STILLS}-{begin:09}": stills[begin : begin + CHUNK] for begin in range(0, len(stills), CHUNK)}
+    unit_stems = {stem: [stem] for stem in videos}
+    unit_stems |= {f"{STILLS}-{begin:09}": stills[begin : begin + CHUNK] for begin in range(0, len(stills), CHUNK)}
     units = {
         name: _Unit({stem: paths[stem] for stem in stems}, {stem: frozenset(people[stem]) for stem in stems})
-        for name, stems in parts.items()
+        for name, stems in unit_stems.items()
     }
     return units, sorted(absent)
 
@@ -178,10 +178,10 @@ def _do(unit: _Unit, work: _Work) -> dict[str, Any]:
         chunk = [each for _, each in zip(range(CHUNK), crops, strict=False)]
         if not chunk:
             break
-        found = align_crops(
+        faces = align_crops(
             [name for name, _ in chunk], [crop for _, crop in chunk], work.detector, work.options, work.pool
         )
-        for name, face in found:
+        for name, face in faces:
             if face.face is not None or work.options.no_face == "crop":
                 target = work.out / name
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -215,12 +215,12 @@ def _of_still(stem: str, path: Path, people: frozenset[int], work: _Work, missed
 
 def _of_video(stem: str, path: Path, people: frozenset[int], work: _Work, missed: dict[str, list[str]]) -> Crops:
     boxes: dict[int, dict[int, FaceBox]] = {}
-    for found in work.truth.of_video(path.stem):
-        number = (found.frame or 0) - work.first_frame
-        if found.subject in people and number >= 0:
-            boxes.setdefault(number, {}).setdefault(found.subject, found)
-        elif found.subject in people:
-            missed.setdefault(_BEYOND, []).append(f"{path.name} frame {found.frame}")
+    for face_box in work.truth.of_video(path.stem):
+        number = (face_box.frame or 0) - work.first_frame
+        if face_box.subject in people and number >= 0:
+            boxes.setdefault(number, {}).setdefault(face_box.subject, face_box)
+        elif face_box.subject in people:
+            missed.setdefault(_BEYOND, []).append(f"{path.name} frame {face_box.frame}")
     seen = {subject for there in boxes.values() for subject in there}
     missed.setdefault(_NO_BOX, []).extend(f"{subject}/{stem}" for subject in sorted(people - seen))
     reached = set()

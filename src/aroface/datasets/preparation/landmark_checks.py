@@ -36,25 +36,25 @@ def suspicion(points: npt.ArrayLike, height: int, width: int) -> str | None:
     Raises:
         InputError: A coordinate is not finite, or all points coincide.
     """
-    found = np.asarray(points, np.float64)
-    matrix = similarity(found, TEMPLATE)
+    landmarks = np.asarray(points, np.float64)
+    matrix = similarity(landmarks, TEMPLATE)
     longer = max(height, width)
-    if longer > 16 and found.min() >= 0 and found.max() <= _RELATIVE:
+    if longer > 16 and landmarks.min() >= 0 and landmarks.max() <= _RELATIVE:
         return "relative coordinates (0 … 1) in place of pixels"
-    mirrored = found * [-1, 1]
+    mirrored = landmarks * [-1, 1]
     mirror = similarity(mirrored, TEMPLATE)
-    misfit = _misfit(matrix, found)
+    misfit = _misfit(matrix, landmarks)
     if _misfit(mirror, mirrored) < min(misfit - _CLEARLY, LARGEST_MISFIT):
         # A reflection about the diagonal is one about the vertical axis and a quarter turn.
         turn = abs(_degrees(mirror))
         exchanged = {0: "left and right", 1: "x and y", 2: "top and bottom"}[round(turn / 90)]
         return f"{exchanged} exchanged"
     margin = _MARGIN * longer
-    if (found < -margin).any() or (found > np.array([width, height]) - 1 + margin).any():
+    if (landmarks < -margin).any() or (landmarks > np.array([width, height]) - 1 + margin).any():
         return f"points outside the image of {width}×{height} pixels"
-    if _opposed(found):
+    if _opposed(landmarks):
         return "the eyes or the corners of the mouth exchanged"
-    if misfit > LARGEST_MISFIT or not -_BEYOND < _height_of_nose(found) < 1 + _BEYOND:
+    if misfit > LARGEST_MISFIT or not -_BEYOND < _height_of_nose(landmarks) < 1 + _BEYOND:
         return "points that no face has in this order"
     if abs(_degrees(matrix)) > LARGEST_ANGLE:
         return f"a face turned by more than {LARGEST_ANGLE:g}°: are these points of the photograph as it is shown?"

@@ -114,14 +114,14 @@ class Packed:
     suspects: Omissions
 
     def __str__(self) -> str:
-        parts = [f"{self.images:,} images of {self.people:,} people"]
+        summaries = [f"{self.images:,} images of {self.people:,} people"]
         if "train_images" in self.counts:
-            parts.append(f"train: {self.counts['train_images']:,} of {self.counts['train_identities']:,}")
+            summaries.append(f"train: {self.counts['train_images']:,} of {self.counts['train_identities']:,}")
         if "pairs" in self.counts:
-            parts.append(f"test: {self.counts['pairs']:,} pairs of {self.counts['test_identities']:,}")
-            search = (f"{self.counts[part]:,} {part}" for part in ("gallery", "probes", "distractors"))
-            parts.append(", ".join(search))
-        return "; ".join(parts)
+            summaries.append(f"test: {self.counts['pairs']:,} pairs of {self.counts['test_identities']:,}")
+            search = (f"{self.counts[kind]:,} {kind}" for kind in ("gallery", "probes", "distractors"))
+            summaries.append(", ".join(search))
+        return "; ".join(summaries)
 
 
 def _usable_people(
@@ -130,11 +130,11 @@ def _usable_people(
     """The photographs that can be packed, those that cannot be decoded, and those with implausible landmarks."""
     table = None if options.landmarks is None else Path(options.landmarks)
     lost = options.lost_people
-    found = read_people(
+    all_people = read_people(
         folder, table, omissions=omissions, depth=options.people_depth, lost=lost, orientation=options.orientation
     )
-    people, corrupt = leave_out_corrupt(found.photographs, folder, omissions, options.on_corrupt, lost)
-    omissions.check(found.total, options.max_left_out, file=folder)
+    people, corrupt = leave_out_corrupt(all_people.photographs, folder, omissions, options.on_corrupt, lost)
+    omissions.check(all_people.total, options.max_left_out, file=folder)
     if table is None:
         require_aligned(people, resize=options.resize_crops)
         return people, corrupt, Omissions()

@@ -146,9 +146,9 @@ def packed_identities(
         InputError: There is no such folder or landmarks file, or it holds no people.
     """
     listing = listing_hash(folder, hashes)
-    found = find_people(folder, Omissions(), depth=options.people_depth, lost="omit")
-    semantics = _MORE_IMAGES if _holds_more(folder, found) else SEMANTICS
-    frames = _frames(options, found)
+    folders = find_people(folder, Omissions(), depth=options.people_depth, lost="omit")
+    semantics = _MORE_IMAGES if _holds_more(folder, folders) else SEMANTICS
+    frames = _frames(options, folders)
     chosen: dict[str, Any] = {**asdict(options), "landmarks": _landmarks_hash(options)}
     for name in (*_ALLOWANCES, *_FRAMES):
         del chosen[name]

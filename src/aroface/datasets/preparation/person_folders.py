@@ -60,16 +60,16 @@ def find_images(folder: Path, omissions: Omissions) -> list[Path]:
     """
     if not folder.is_dir():
         raise InputError("a file" if folder.exists() else "no such folder", file=folder, expected="a folder of images")
-    found = []
+    images = []
     for path, kind in track(_walk(folder), "looking for images"):
         name = path.relative_to(folder)
         if kind == "image":
-            found.append(path)
+            images.append(path)
         elif kind in _MATTERS_OF_COURSE:
             omissions.note(kind, name)
         else:
             omissions.add(kind, name)
-    return found
+    return images
 
 
 def find_people(
@@ -103,11 +103,11 @@ def find_people(
         if len(parts) <= depth:
             omissions.add("outside the people's folders", path.relative_to(folder))
             continue
-        place, person = folder.joinpath(*parts[:depth]), parts[depth - 1]
-        if places.setdefault(person, place) != place:
+        person_folder, person = folder.joinpath(*parts[:depth]), parts[depth - 1]
+        if places.setdefault(person, person_folder) != person_folder:
             raise InputError(
                 "a second folder of this name: are they one person?",
-                file=place,
+                file=person_folder,
                 expected=f"one folder a person, beside {places[person]}",
                 remedy="rename one, or say how deep the people's folders lie by --people-depth",
             )
@@ -187,10 +187,10 @@ def _listing(folder: Path) -> list[tuple[str, bool]]:
 def _kind_of(path: Path) -> str:
     if not path.is_file():  # to open a pipe would wait for ever
         return _BROKEN if path.is_symlink() and not path.exists() else _NO_FILE
-    found = format_of_file(path)
-    if found in UNREADABLE:
-        return f"{found}, which cannot be decoded here: {UNREADABLE[found]}"
-    if found is not None or path.suffix.lower() in MORE_SUFFIXES:
+    image_format = format_of_file(path)
+    if image_format in UNREADABLE:
+        return f"{image_format}, which cannot be decoded here: {UNREADABLE[image_format]}"
+    if image_format is not None or path.suffix.lower() in MORE_SUFFIXES:
         return "image"
     return _NO_IMAGE
 
@@ -220,11 +220,11 @@ def _require_persons(folder: Path, images: Iterable[Path], depth: int) -> None:
         parts = path.relative_to(folder).parts
         if len(parts) > depth:
             within.setdefault(parts[:depth], set()).add(parts[depth] if len(parts) > depth + 1 else "")
-    for place, names in within.items():
+    for parent, names in within.items():
         if len(names) > 1 and "" not in names:
             raise InputError(
                 f"images in {len(names):,} folders and none beside them: are these of one person?",
-                file=folder.joinpath(*place),
+                file=folder.joinpath(*parent),
                 expected="images in it, as in most folders beside it",
                 remedy=f"choose --people-depth {depth} if they are; else move the folders up",
             )
@@ -232,9 +232,9 @@ def _require_persons(folder: Path, images: Iterable[Path], depth: int) -> None:
 
 def _folders_at(folder: Path, depth: int) -> set[Path]:
     """The visible folders that lie ``depth`` below a folder."""
-    found = {folder}
+    folders = {folder}
     for _ in range(depth):
-        found = {
-            path for parent in found for path in parent.iterdir() if path.is_dir() and not path.name.startswith(".")
+        folders = {
+            path for parent in folders for path in parent.iterdir() if path.is_dir() and not path.name.startswith(".")
         }
-    return found
+    return folders

@@ -167,18 +167,18 @@ def read_people(
     Raises:
         InputError: There are no people, a person has no image, or an image has no landmarks.
     """
-    found = find_people(folder, Omissions() if omissions is None else omissions, depth=depth, lost=lost)
+    folders = find_people(folder, Omissions() if omissions is None else omissions, depth=depth, lost=lost)
     rows = None if landmarks is None else read_landmarks(landmarks)
     people = {}
-    for person, paths in found.people.items():
-        below = [Path(*path.relative_to(folder).parts[found.depth :]) for path in paths]
+    for person, paths in folders.people.items():
+        below = [Path(*path.relative_to(folder).parts[folders.depth :]) for path in paths]
         people[person] = [
             Photograph(path)
             if rows is None
             else _located(path, _row_of(person, name, path, rows, landmarks), orientation)
             for path, name in zip(paths, below, strict=True)
         ]
-    return People(people, found.total)
+    return People(people, folders.total)
 
 
 def read_landmarks(path: Path) -> dict[tuple[str, str], LandmarkRow]:
@@ -256,12 +256,12 @@ def _row_of(
 ) -> LandmarkRow:
     """The row of an image, whose name may be written with its ending or without."""
     keys = ((person, _stem(name.as_posix())), (person, name.with_suffix("").as_posix()))
-    found = next((rows[key] for key in keys if key in rows), None)
-    if found is None:
+    row = next((rows[key] for key in keys if key in rows), None)
+    if row is None:
         raise InputError(
             f"no landmarks of {'/'.join(keys[1])}", file=landmarks, remedy=f"add them, or remove {path} from the folder"
         )
-    return found
+    return row
 
 
 def _decoded(data: bytes, path: Path) -> Pixels:

@@ -197,17 +197,19 @@ def _records(source: Path, omissions: Omissions, options: PrepareOptions) -> _Im
         raise InputError(
             "holds records, no folders of people", file=source, remedy="leave out --people-depth and --resize-crops"
         )
-    found = TrainingSet.open(source)
+    records = TrainingSet.open(source)
     if options.on_corrupt == "error":
-        return _Images(found.labels, found.num_classes, found.jpeg, [], [])
-    reasons = [_fault(found, number) for number in track(range(len(found)), "decoding")]
+        return _Images(records.labels, records.num_classes, records.jpeg, [], [])
+    reasons = [_fault(records, number) for number in track(range(len(records)), "decoding")]
     corrupt = [reason for reason in reasons if reason is not None]
     omissions.extend(CORRUPT, corrupt)
-    omissions.check(len(found), options.max_left_out, file=source)
+    omissions.check(len(records), options.max_left_out, file=source)
     whole = np.flatnonzero([reason is None for reason in reasons])
-    lost = np.setdiff1d(found.labels, found.labels[whole])
+    lost = np.setdiff1d(records.labels, records.labels[whole])
     _account_for_lost_classes(lost.tolist(), None, source, omissions, options)
-    return _Images(found.labels[whole], found.num_classes, lambda number: found.jpeg(int(whole[number])), [], corrupt)
+    return _Images(
+        records.labels[whole], records.num_classes, lambda number: records.jpeg(int(whole[number])), [], corrupt
+    )
 
 
 def _fault(images: TrainingSet, number: int) -> str | None:
@@ -225,9 +227,9 @@ def _fault(images: TrainingSet, number: int) -> str | None:
 
 def _tree(source: Path, omissions: Omissions, options: PrepareOptions) -> _Images:
     lost = options.lost_people
-    found = read_people(source, omissions=omissions, depth=options.people_depth, lost=lost)
-    photographs, corrupt = leave_out_corrupt(found.photographs, source, omissions, options.on_corrupt, lost)
-    omissions.check(found.total, options.max_left_out, file=source)
+    all_people = read_people(source, omissions=omissions, depth=options.people_depth, lost=lost)
+    photographs, corrupt = leave_out_corrupt(all_people.photographs, source, omissions, options.on_corrupt, lost)
+    omissions.check(all_people.total, options.max_left_out, file=source)
     if len(photographs) < 2:
         raise InputError(f"images of {len(photographs)} people", file=source, expected="a folder for each of 2 or more")
     people = sorted(photographs)

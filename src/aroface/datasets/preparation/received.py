@@ -58,8 +58,8 @@ def _check_safetensors(path: Path) -> None:
         length = int.from_bytes(file.read(8), "little")
         text = file.read(length) if length < min(size, 100 << 20) else b""
     try:
-        tensors = [each for name, each in json.loads(text).items() if name != "__metadata__"]
-        whole = 8 + length + max(each["data_offsets"][1] for each in tensors) == size
+        tensors = [tensor for name, tensor in json.loads(text).items() if name != "__metadata__"]
+        whole = 8 + length + max(tensor["data_offsets"][1] for tensor in tensors) == size
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
         whole = False
     if not whole:

@@ -49,10 +49,10 @@ def align_crops(
 ) -> Iterator[tuple[str, Aligned]]:
     """Find and align the face in each crop; at most `CHUNK` of them."""
     shown = list(pool.map(lambda crop: show(crop, options.setting), crops))
-    found = detector.detect(shown) if shown else []
+    detections = detector.detect(shown) if shown else []
     yield from zip(
         names,
-        pool.map(lambda crop, faces: finish(crop, faces, options.setting), crops, found),
+        pool.map(lambda crop, faces: finish(crop, faces, options.setting), crops, detections),
         strict=True,
     )
 

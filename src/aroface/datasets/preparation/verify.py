@@ -93,8 +93,8 @@ def verify(
         InputError: The set is missing, of no known format, or refused by its reader.
     """
     set_format = detect(data)
-    folder, parts = set_format.files(data)
-    names = sorted(file for part in parts for file in part_files(folder, part))
+    folder, entries = set_format.files(data)
+    names = sorted(file for entry in entries for file in part_files(folder, entry))
     hashes = FileHashes(folder, manifest.with_name(f"{manifest.name}.hashes"))
     files = {
         file: {"size": (folder / file).stat().st_size, "sha256": hashes.sha256(file)}

@@ -74,8 +74,8 @@ class WebPage:
         """Reason why the page was sent instead of the file, where it tells one as Google's pages do; else None."""
         if urlsplit(self.url).hostname == "accounts.google.com":
             return "it asks to sign in: the file is not shared with everybody"
-        words = " ".join(f"{self.title} {self.text}".lower().replace("’", "'").split())
-        return next((reason for pattern, reason in _REASONS if re.search(pattern, words)), None)
+        page_text = " ".join(f"{self.title} {self.text}".lower().replace("’", "'").split())
+        return next((reason for pattern, reason in _REASONS if re.search(pattern, page_text)), None)
 
     def reason(self) -> str:
         """Reason why the page was sent instead of the file, or else its title."""
@@ -118,14 +118,14 @@ def _parsed(url: str, content: str) -> WebPage:
 
 
 def _attributes(tag: str) -> dict[str, str]:
-    found = re.findall(r"""\s([\w-]{1,40})=(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", tag)
-    return {name.lower(): html.unescape("".join(values)) for name, *values in found}
+    matches = re.findall(r"""\s([\w-]{1,40})=(?:"([^"]*)"|'([^']*)'|([^\s"'>]+))""", tag)
+    return {name.lower(): html.unescape("".join(values)) for name, *values in matches}
 
 
 def _text(content: str) -> str:
     """Text of a page without tags, scripts and styles."""
     first, *others = re.split(r"<(?:script|style)\b", content, flags=re.I)
-    shown = [first, *(each.partition("</")[2] for each in others)]
+    shown = [first, *(script.partition("</")[2] for script in others)]
     return html.unescape(" ".join(re.sub(r"<[^<>]*>?", " ", " ".join(shown)).split()))
 
 

@@ -64,7 +64,7 @@ def _draw_chunk(plan: RenderingPlan) -> list[LooseCrop]:
     plan.treatment.degrade(images, resolutions, rng)
     doubt = placing.random(count) * (0.02 + 0.3 * (1 - resolutions / TEMPLATE_SIZE))
     jpegs = (encode_jpeg(image, plan.jpeg_quality) for image in images)
-    return [LooseCrop(*parts) for parts in zip(jpegs, landmarks, (1 - doubt).tolist(), strict=True)]
+    return [LooseCrop(*fields) for fields in zip(jpegs, landmarks, (1 - doubt).tolist(), strict=True)]
 
 
 def _found(exact: npt.NDArray[np.float32], errors: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:

@@ -68,12 +68,12 @@ def template_set(resolved: Mapping[str, Any], rng: np.random.Generator) -> Templ
         resolved: Complete specification, ``ijb`` of ``generate.schema.json``.
         rng: Generator of the random choices.
     """
-    known, each = resolved["identities"], resolved["templates_per_identity"]
-    counts = [each] * known + [1] * resolved["distractors"]
+    known, per_identity = resolved["identities"], resolved["templates_per_identity"]
+    counts = [per_identity] * known + [1] * resolved["distractors"]
     people = np.repeat(np.arange(len(counts)), counts)  # of each template
     ids = 1 + np.arange(len(people))
     enrolled = np.zeros(len(people), bool)
-    enrolled[: known * each : each] = True
+    enrolled[: known * per_identity : per_identity] = True
     fewest, most = resolved["images_per_template"]
     images = rng.integers(fewest, most, len(people), endpoint=True)
     rows = np.repeat(np.arange(len(people)), images)  # template of each image
@@ -85,8 +85,8 @@ def template_set(resolved: Mapping[str, Any], rng: np.random.Generator) -> Templ
     pairs = [(first[a] + i, first[b] + j) for (a, i), (b, j) in zip(drawn.first, drawn.second, strict=True)]
     half = np.isin(people, rng.permutation(known)[: known // 2])
     galleries = {
-        name: TemplateTable(ids[enrolled & part], 1 + people[enrolled & part])
-        for name, part in zip(GALLERIES[resolved["benchmark"]], (half, ~half), strict=True)
+        name: TemplateTable(ids[enrolled & mask], 1 + people[enrolled & mask])
+        for name, mask in zip(GALLERIES[resolved["benchmark"]], (half, ~half), strict=True)
     }
     return TemplateSet(
         people=people[rows],
@@ -136,11 +136,11 @@ def surveillance_set(resolved: Mapping[str, Any], rng: np.random.Generator) -> S
         if (subject, video) not in unseen:
             faces += [(subject, video, frame) for frame in frames.tolist()]
     half = set((1 + rng.permutation(known)[: known // 2]).tolist())
-    parts = [sorted(half), sorted(set(enrolled) - half)]
+    halves = [sorted(half), sorted(set(enrolled) - half)]
     galleries = {
-        "single": [[Template(subject, (pictures[subject][0],)) for subject in part] for part in parts],
-        "booking": [[Template(subject, tuple(sorted(pictures[subject]))) for subject in part] for part in parts],
-        "surveillance": [[Template(subject, (enrolment[0],)) for subject in part] for part in parts],
+        "single": [[Template(subject, (pictures[subject][0],)) for subject in members] for members in halves],
+        "booking": [[Template(subject, tuple(sorted(pictures[subject]))) for subject in members] for members in halves],
+        "surveillance": [[Template(subject, (enrolment[0],)) for subject in members] for members in halves],
     }
     return SurveillanceSet(
         faces=faces,

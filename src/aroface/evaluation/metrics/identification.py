@@ -114,8 +114,8 @@ def find_mates(
     ordered = probe_labels[by_label]
     nothing = _pairs_of_labels(ordered, shard_labels[:0], 0)
     parts = _parts(len(shard), _LABEL_BLOCK)
-    found = [nothing, *(_pairs_of_labels(ordered, shard_labels[part], part.start) for part in parts)]
-    places, rows = (np.concatenate(each) for each in zip(*found, strict=True))
+    pairs = [nothing, *(_pairs_of_labels(ordered, shard_labels[part], part.start) for part in parts)]
+    places, rows = (np.concatenate(each) for each in zip(*pairs, strict=True))
     owners = by_label[places]
     order = np.lexsort((rows, owners))
     owners, rows = owners[order], rows[order]

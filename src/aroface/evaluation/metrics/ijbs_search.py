@@ -138,8 +138,8 @@ def _search(
     mates = subjects[:, None] == enrolled.subjects[None, :]
     mate_scores = np.where(mates & gallery.any(axis=1), scores, -np.inf).max(axis=1, initial=-np.inf)
     ahead = ~mates & (scores >= mate_scores[:, None])
-    found = probes.any(axis=1) & (mate_scores > -np.inf)
-    ranks = np.where(found, 1 + np.count_nonzero(ahead, axis=1), NEVER)
+    ranked = probes.any(axis=1) & (mate_scores > -np.inf)
+    ranks = np.where(ranked, 1 + np.count_nonzero(ahead, axis=1), NEVER)
     legacy_ahead, legacy_ranks, legacy_scores = _legacy(scores, mates)
     best_groups = enrolled.groups[scores.argmax(axis=1)] if len(gallery) else np.full(len(probes), -1)
     rest = np.where(enrolled.groups == best_groups[:, None], -np.inf, scores).max(axis=1, initial=-np.inf)

@@ -64,8 +64,8 @@ def val_left_out(distances: Floats, same: Booleans, kept: Integers, far: float) 
 def eer_left_out(distances: Floats, same: Booleans, kept: Integers) -> Floats:
     """Equal error rate (G,): the changes of FAR and of FRR, each as much as the other one's slope outweighs its own."""
     curve = roc(distances, same)
-    place = int((curve.far + curve.tar >= 1).argmax())
-    threshold = np.unique(distances)[place - 1]
+    crossing = int((curve.far + curve.tar >= 1).argmax())
+    threshold = np.unique(distances)[crossing - 1]
     impostors = np.sort(distances[~same])
     low, high = slope_window(impostors, max(1, int(np.count_nonzero(impostors <= threshold))))
     inside = (distances > low) & (distances <= high)

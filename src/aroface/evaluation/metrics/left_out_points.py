@@ -124,10 +124,10 @@ class _Ranked:
             """TAR at a threshold right above the impostor that so many go before; the last is followed by none."""
             if number == total:
                 return 1.0
-            place = number + int(np.searchsorted(before, number, side="right"))
-            if place >= len(self.impostors):
+            index = number + int(np.searchsorted(before, number, side="right"))
+            if index >= len(self.impostors):
                 return np.inf
-            hits = int(np.searchsorted(self.genuine, self.impostors[place]))
+            hits = int(np.searchsorted(self.genuine, self.impostors[index]))
             return (hits - int(np.searchsorted(owners, hits))) / genuine
 
         def staying(place: int) -> int:
@@ -141,9 +141,9 @@ class _Ranked:
                 continue
             limit = admitted(total, far)
             tars[f"tar_strict_at_far_{name}"] = tars[f"tar_at_far_{name}"] = above(limit)
-            place = limit + int(np.searchsorted(before, limit, side="right"))
-            if place < len(self.impostors):
-                score = self.impostors[place]
+            index = limit + int(np.searchsorted(before, limit, side="right"))
+            if index < len(self.impostors):
+                score = self.impostors[index]
                 start, end = (int(np.searchsorted(self.impostors, score, side)) for side in ("left", "right"))
                 if end == len(self.impostors) and end < self.total:
                     tars[f"tar_at_far_{name}"] = np.inf

@@ -156,8 +156,8 @@ def search(
         if by_group is not None:
             by_group.add(scores, ahead)
     order = np.argsort(-best.scores, kind="stable")
-    found = Found(ranks, mates, others, best.scores[order], best.owners[order], best.seen == len(order))
-    return found if by_group is None else replace(found, others_by_group=by_group.finish(best.columns[order]))
+    results = Found(ranks, mates, others, best.scores[order], best.owners[order], best.seen == len(order))
+    return results if by_group is None else replace(results, others_by_group=by_group.finish(best.columns[order]))
 
 
 class _ByGroup:
@@ -278,8 +278,8 @@ def _standard(found: Found, gallery: int, fpir: float) -> float:
     mated = np.isfinite(mates)
     alarms = np.sort(others[~mated])[::-1]
     # The first unknown probe that is one too many: the threshold lies right above its score.
-    place = admitted(len(alarms), fpir)
-    threshold = alarms[place] if place < len(alarms) else np.float32(-np.inf)
+    index = admitted(len(alarms), fpir)
+    threshold = alarms[index] if index < len(alarms) else np.float32(-np.inf)
     return _share((mates > others) & (mates > threshold), mated)
 
 

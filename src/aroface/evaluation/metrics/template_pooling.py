@@ -48,7 +48,7 @@ class PooledTemplates:
         Raises:
             InputError: A template has no image.
         """
-        found = np.empty(len(wanted), np.int32)
+        rows = np.empty(len(wanted), np.int32)
         first, last = int(self.ids[0]), int(self.ids[-1])
         table = np.full(last - first + 1, -1, np.int32) if last - first < _WIDEST_TABLE else None
         if table is not None:
@@ -61,8 +61,8 @@ class PooledTemplates:
             if strange.any():
                 remedy = "embed again, from lists that belong together"
                 raise InputError(f"template {here[strange][0]} has no image", remedy=remedy)
-            found[start : start + _LOOKED_UP] = places
-        return found
+            rows[start : start + _LOOKED_UP] = places
+        return rows
 
 
 def pool(
@@ -90,8 +90,8 @@ def pool(
         rows = slice(start, start + len(block))
         if not norm_weighting:
             block = unit(block, np.float32)
-        here, place = np.unique(template[rows], return_inverse=True)
-        entries = (weights[rows], (place, np.arange(len(block))))
+        here, inverse = np.unique(template[rows], return_inverse=True)
+        entries = (weights[rows], (inverse, np.arange(len(block))))
         sums[here] += sparse.csr_array(entries, shape=(len(here), len(block))) @ block
     return PooledTemplates(ids, unit(sums, np.float32))
 

@@ -38,7 +38,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
         InputError: Pairs of one kind only, no probe with a mate, or a template without an image.
     """
     evaluated = _evaluate(features)
-    scores, same, found = evaluated.scores, features.arrays["same"], evaluated.found
+    scores, same, gallery_search = evaluated.scores, features.arrays["same"], evaluated.found
     genuine = int(np.count_nonzero(same))
     counts: dict[str, int] = {
         "images": len(features.values),
@@ -49,9 +49,9 @@ def evaluate(features: StoredFeatures) -> Outcome:
         "impostors": len(same) - genuine,
     }
     curves: dict[str, Curve] = {"tar_far": tar_far(scores[same], scores[~same])}
-    if found is not None:
-        counts |= _search_counts(features, found)
-        searched = tpir_fpir(found)
+    if gallery_search is not None:
+        counts |= _search_counts(features, gallery_search)
+        searched = tpir_fpir(gallery_search)
         curves |= {"tpir_fpir": searched} if searched else {}
     return outcome_of(evaluated.measured, counts, curves=curves)
 
@@ -85,15 +85,20 @@ def _evaluate(features: StoredFeatures) -> _Evaluated:
     measured = [measure_verification(scores, first, second, same, people)]
     if "probes" not in features.arrays:
         return _Evaluated(templates, scores, None, measured)
-    found = search_stored(features, templates, people)
-    if not found.mated.any():
+    gallery_search = search_stored(features, templates, people)
+    if not gallery_search.mated.any():
         raise InputError(
-            f"none of {len(found.ranks)} probes has a mate in a gallery",
+            f"none of {len(gallery_search.ranks)} probes has a mate in a gallery",
             file=features.folder,
             expected="subjects of the lists of probes in those of the galleries",
         )
     rows = templates.rows(features.arrays["probes"][:, 0])
-    return _Evaluated(templates, scores, found, [*measured, measure_search(found, people.numbers[rows], people.units)])
+    return _Evaluated(
+        templates,
+        scores,
+        gallery_search,
+        [*measured, measure_search(gallery_search, people.numbers[rows], people.units)],
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,9 +123,9 @@ def measure_search(name: str, searched: Searched) -> PeopleMetrics:
     left_out: dict[str, list[float]] = {metric: [] for metric in values}
     for group in range(searched.closed.ahead.shape[1]):
         closed, *parts = (each.without(group) for each in (searched.closed, *searched.parts))
-        found = _rates(name, closed, parts)
+        rates = _rates(name, closed, parts)
         for metric, row in left_out.items():
-            row.append(found[metric])
+            row.append(rates[metric])
     mated, closed = [int(np.count_nonzero(part.mated)) for part in searched.parts], searched.closed
     hits = {f"{name}_rank{rank}": closed.ranks <= rank for rank in RANKS}
     hits |= {f"{name}_legacy_rank{rank}": closed.legacy_ranks <= rank for rank in RANKS}

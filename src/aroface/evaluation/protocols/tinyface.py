@@ -22,12 +22,12 @@ def evaluate(features: StoredFeatures) -> Outcome:
     Raises:
         InputError: No probe has a mate in the gallery.
     """
-    found = _search(features)
-    measured = _measure(features, found)
+    retrieval = _search(features)
+    measured = _measure(features, retrieval)
     gallery_labels = features.arrays["gallery_labels"]
     counts = {
         "probes": len(features.arrays["probe_labels"]),
-        "probes_with_mate": len(found.probes),
+        "probes_with_mate": len(retrieval.probes),
         "people": measured.left_out.units,
         "gallery": len(gallery_labels),
         "distractors": int(np.count_nonzero(gallery_labels < 0)),
@@ -55,14 +55,14 @@ def _measure(features: StoredFeatures, found: Retrieval) -> PeopleMetrics:
 def _search(features: StoredFeatures) -> Retrieval:
     probe_labels, gallery_labels = features.arrays["probe_labels"], features.arrays["gallery_labels"]
     probes = len(probe_labels)
-    found = retrieve(features.values[:probes], probe_labels, features.values[probes:], gallery_labels)
-    if not len(found.probes):
+    retrieval = retrieve(features.values[:probes], probe_labels, features.values[probes:], gallery_labels)
+    if not len(retrieval.probes):
         raise InputError(
             f"none of {probes} probes has a mate in the gallery",
             file=features.folder,
             expected="file names that begin with the identity and _ in both",
         )
-    return found
+    return retrieval
 
 
 PROTOCOL = EvaluationProtocol("tinyface", evaluate, measure)

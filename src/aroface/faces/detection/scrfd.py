@@ -139,13 +139,13 @@ class Scrfd:
         groups: dict[tuple[int, int], list[int]] = {}
         for number, image in enumerate(images):
             groups.setdefault(self._canvas(image), []).append(number)
-        found: list[list[DetectedFace]] = [[] for _ in images]
+        detections: list[list[DetectedFace]] = [[] for _ in images]
         for canvas, numbers in groups.items():
             for begin in range(0, len(numbers), self._batch):
                 batch = numbers[begin : begin + self._batch]
                 for number, faces in zip(batch, self._run([images[i] for i in batch], canvas), strict=True):
-                    found[number] = faces
-        return found
+                    detections[number] = faces
+        return detections
 
     def _canvas(self, image: Image) -> tuple[int, int]:
         """Height and width of what the network sees: the image, and black to the right and below."""
@@ -163,8 +163,8 @@ class Scrfd:
 
     def _outputs(self, images: Sequence[Image], canvas: tuple[int, int]) -> list[npt.NDArray[Any]]:
         pixels = np.zeros((len(images), *canvas, 3), np.uint8)
-        for place, image in zip(pixels, images, strict=True):
-            place[: image.shape[0], : image.shape[1]] = image
+        for target, image in zip(pixels, images, strict=True):
+            target[: image.shape[0], : image.shape[1]] = image
         values = (pixels.astype(np.float32) - 127.5) / 128
         batch = np.ascontiguousarray(values.transpose(0, 3, 1, 2))
         return self._program.run(None, {self._input: batch})
@@ -182,7 +182,7 @@ def _decode(outputs: Sequence[npt.NDArray[Any]], count: int, canvas: tuple[int, 
     The network gives three kinds of values at three strides; which output is which shows in the numbers of its values,
     whatever the export has named it. Distances are in strides from the corner of the anchor's cell.
     """
-    parts: list[tuple[Floats, Floats, Floats]] = []
+    levels: list[tuple[Floats, Floats, Floats]] = []
     for stride in _STRIDES:
         rows, columns = canvas[0] // stride, canvas[1] // stride
         here = []
@@ -199,8 +199,8 @@ def _decode(outputs: Sequence[npt.NDArray[Any]], count: int, canvas: tuple[int, 
         centres = (stride * np.repeat(cells, score.shape[1] // len(cells), axis=0)).astype(np.float32)
         corners = np.concatenate([centres - stride * box[..., :2], centres + stride * box[..., 2:]], axis=2)
         offsets = stride * points.reshape(count, -1, 5, 2)
-        parts.append((score[..., 0], corners, centres[:, None] + offsets))
-    scores, boxes, landmarks = (np.concatenate(each, axis=1) for each in zip(*parts, strict=True))
+        levels.append((score[..., 0], corners, centres[:, None] + offsets))
+    scores, boxes, landmarks = (np.concatenate(each, axis=1) for each in zip(*levels, strict=True))
     return scores, boxes, landmarks
 
 

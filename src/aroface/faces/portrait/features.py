@@ -25,7 +25,7 @@ class _Lids:
     def __init__(self, head: HeadShape, side: int) -> None:
         who, how = head.who, head.how
         self.side = side
-        self.centre_x, self.centre_y = (place[:, (side + 1) // 2, None] for place in (head.eye_x, head.eye_y))
+        self.centre_x, self.centre_y = (position[:, (side + 1) // 2, None] for position in (head.eye_x, head.eye_y))
         self.half = who.eye_width[:, None]
         self.opening = np.maximum(how.eye_open[:, None] * (1 - 0.12 * head.smile), 0.12)
         self.height = who.eye_height[:, None]

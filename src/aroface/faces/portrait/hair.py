@@ -57,12 +57,12 @@ def _edge(head: HeadShape) -> Floats:
     """Inner contour: left lock, temple, hairline or fringe, right temple and lock; as many points as the rim."""
     who, how = head.who, head.how
     w = who.face_width[:, None]
-    part, fringe = who.hair_parting[:, None], who.hair_fringe[:, None]
+    parting, fringe = who.hair_parting[:, None], who.hair_fringe[:, None]
     u = np.linspace(-1, 1, 11)
-    swept = np.tanh(3 * (u - part)) * np.sign(-part)
+    swept = np.tanh(3 * (u - parting)) * np.sign(-parting)
     recede = 10 * who.hair_recession[:, None] * np.exp(-(((np.abs(u) - 0.55) / 0.22) ** 2)) * (fringe == 0)
     peak = 3 * who.hair_peak[:, None] * np.exp(-((u / 0.15) ** 2)) * (fringe == 0)
-    ragged = (0.4 + 1.2 * who.hair_wave[:, None]) * np.sin(17 * u + 7 * part + 0.3 * how.hair_shift[:, 2:])
+    ragged = (0.4 + 1.2 * who.hair_wave[:, None]) * np.sin(17 * u + 7 * parting + 0.3 * how.hair_shift[:, 2:])
     y = who.hairline[:, None] + how.hair_shift[:, 1:2] + fringe * (1 - 0.2 * u**2) + 0.45 * fringe * swept
     y = y - recede + peak + 22 * np.abs(u) ** 3.2 + ragged * (1 - u**4)
     temple = on_skull(0.90 * w * np.sin(np.pi / 2 * 0.92 * u), y, 1.5)
@@ -109,15 +109,15 @@ def beard(head: HeadShape) -> list[Shape]:
     who = head.who
     shapes = []
     hair = 0.85 * who.hair
-    for grow, part in ((1.6, 0.35), (0.6, 0.7), (-0.6, 1.0)):
-        share = part * who.beard[:, None]
+    for grow, density in ((1.6, 0.35), (0.6, 0.7), (-0.6, 1.0)):
+        share = density * who.beard[:, None]
         shapes.append(Shape(_jaw_ring(head, grow), who.skin * (1 - share) + hair * share, 0.9, who.beard > 0))
     shapes += [
         Shape(_bristles(head, layer), gain * hair + 8 * layer, 0.9, who.beard > 0.6)
         for layer, gain in ((0, 0.88), (1, 1.12))
     ]
-    for grow, part in ((0.7, 0.5), (0.0, 1.0)):
-        share = part * who.moustache[:, None]
+    for grow, density in ((0.7, 0.5), (0.0, 1.0)):
+        share = density * who.moustache[:, None]
         shapes.append(Shape(_whiskers(head, grow), who.skin * (1 - share) + hair * share, 0.9, who.moustache > 0))
     return shapes
 

@@ -56,8 +56,10 @@ class Backdrops:
 
     def __init__(self, how: Nuisances, view: Floats, size: int) -> None:
         self.size, self.kind = size, how.backdrop_kind
-        place = how.backdrop_place
-        self.onto = textures.placement(view, 0.12 * (place[:, 2] - 0.5), 0.8 + 1.2 * place[:, 3], place[:, :2])
+        placement = how.backdrop_place
+        self.onto = textures.placement(
+            view, 0.12 * (placement[:, 2] - 0.5), 0.8 + 1.2 * placement[:, 3], placement[:, :2]
+        )
         mix = np.linspace(0, 1, 256)[:, None]
         colours = np.zeros((len(how), 256, 4), np.uint8)
         colours[..., :3] = how.backdrop[:, :1] * (1 - mix) + how.backdrop[:, 1:] * mix

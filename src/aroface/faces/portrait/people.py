@@ -77,8 +77,8 @@ def sample_identities(n: int, seed: int) -> Identities:
     """
     draw = _IdentityDraws(n, seed)
     kind = _Kind(draw.uniform("masculine", -1, 1), draw.uniform("age", 0, 1) ** 1.4, draw.uniform("tone", 0, 1))
-    parts = (_skull, _skin, _eyes, _brows, _nose, _mouth, _hair, _beard, _glasses)
-    traits = {name: values.astype(np.float32) for part in parts for name, values in part(draw, kind).items()}
+    samplers = (_skull, _skin, _eyes, _brows, _nose, _mouth, _hair, _beard, _glasses)
+    traits = {name: values.astype(np.float32) for sampler in samplers for name, values in sampler(draw, kind).items()}
     return Identities(**traits)
 
 
@@ -101,9 +101,9 @@ def _skull(draw: _IdentityDraws, kind: _Kind) -> Traits:
 
 
 def _skin(draw: _IdentityDraws, kind: _Kind) -> Traits:
-    place = kind.tone * (len(_SKIN) - 1)
-    low = np.minimum(place.astype(int), len(_SKIN) - 2)
-    share = (place - low)[:, None]
+    position = kind.tone * (len(_SKIN) - 1)
+    low = np.minimum(position.astype(int), len(_SKIN) - 2)
+    share = (position - low)[:, None]
     tone = _SKIN[low] * (1 - share) + _SKIN[low + 1] * share
     red, yellow = draw.normal("redness", 0, 0.022), draw.normal("yellowness", 0, 0.022)
     freckled = draw.has("freckles", 0.22)

@@ -100,7 +100,7 @@ def _brow(head: HeadShape) -> Iterator[_Bump]:
 
 def _eye(head: HeadShape, side: int) -> Iterator[_Bump]:
     who, deep = head.who, head.who.eye_depth
-    x, y = (place[:, (side + 1) // 2] for place in (head.eye_x, head.eye_y))
+    x, y = (position[:, (side + 1) // 2] for position in (head.eye_x, head.eye_y))
     shade = _REDDER - 0.10 * deep[:, None]
     yield _Bump(x - side * 2.5, y - 4.5, 8.0, 4.0, -2.1 * deep, turn=0.15 * side, tint=shade)
     yield _Bump(x - side * 6.5, y + 0.5, 3.0, 3.5, -1.2 * deep, tint=shade)

@@ -176,17 +176,17 @@ class Costs:
     @cached_property
     def unfinished(self) -> list[str]:
         """Names of the runs still to be trained."""
-        return [run for each in self.trainings for run, hours in each.runs.items() if hours is None]
+        return [run for training in self.trainings for run, hours in training.runs.items() if hours is None]
 
     @property
     def hours_done(self) -> float:
         """Device-hours that the finished runs took."""
-        return sum(hours or 0 for each in self.trainings for hours in each.runs.values())
+        return sum(hours or 0 for training in self.trainings for hours in training.runs.values())
 
     @property
     def disk(self) -> float:
         """Bytes of all that the trainings and evaluations of the plan leave behind."""
-        return sum(each.disk for each in self.trainings)
+        return sum(training.disk for training in self.trainings)
 
     def hours_of(self, runs: Iterable[str]) -> float:
         """Estimated device-hours of some runs."""
@@ -195,7 +195,7 @@ class Costs:
     @cached_property
     def training_of(self) -> dict[str, Training]:
         """The training of each run."""
-        return {run: each for each in self.trainings for run in each.runs}
+        return {run: training for training in self.trainings for run in training.runs}
 
     def longest(self, runs: Iterable[str]) -> float:
         """Hours on the clock of the longest of some runs."""
@@ -397,9 +397,9 @@ def _training(
     seconds, measured = plain_seconds(recipe, classes, device, throughput["rates"])
     seconds *= adversary_factor(recipe["adversary"], throughput["adversary"]["gpu" if device.is_gpu else "cpu"])
     hours = recipe["epochs"] * images * seconds / 3600
-    parts = plan.values["training"]["micro_batch"]
-    memory = device_memory(footprint, recipe, classes, devices if device.is_gpu else 0, parts)
-    fits_on = devices_needed(footprint, recipe, classes, device.memory, parts) if device.memory else None
+    micro_batch = plan.values["training"]["micro_batch"]
+    memory = device_memory(footprint, recipe, classes, devices if device.is_gpu else 0, micro_batch)
+    fits_on = devices_needed(footprint, recipe, classes, device.memory, micro_batch) if device.memory else None
     trained = footprint.parameters + classes * recipe["embedding_size"]
     whole = recipe["epochs"] * steps
     states = min(plan.values["training"]["keep"], -(-whole // plan.values["training"]["save_every"]))

@@ -37,7 +37,7 @@ def print_table(costs: Costs) -> None:
 def _table(costs: Costs) -> Table:
     """A row for each experiment, and the totals."""
     device = "GPU" if costs.device.is_gpu else "CPU"
-    hours, runs = sum(each.total_hours for each in costs.trainings), len(_runs(costs))
+    hours, runs = sum(training.total_hours for training in costs.trainings), len(_runs(costs))
     columns = {
         "experiment": "total",
         "done": f"{runs - len(costs.unfinished)}/{runs}",
@@ -54,15 +54,15 @@ def _table(costs: Costs) -> Table:
     drawn = Table(box=SIMPLE_HEAD, show_footer=True, show_edge=False, pad_edge=False, collapse_padding=True)
     for name, footer in columns.items():
         drawn.add_column(name, footer, justify="left" if name in ("experiment", "basis") else "right", no_wrap=True)
-    for each in costs.trainings:
-        drawn.add_row(*_row(costs, each))
+    for training in costs.trainings:
+        drawn.add_row(*_row(costs, training))
     return drawn
 
 
 def legend(costs: Costs) -> list[str]:
     """Explanations of the words in the column ``basis``, of those that occur."""
-    words = {word for each in costs.trainings for word in _origins(each)}
-    return [line for word, line in _LEGEND.items() if word in words]
+    origins = {word for training in costs.trainings for word in _origins(training)}
+    return [line for word, line in _LEGEND.items() if word in origins]
 
 
 def notes(costs: Costs) -> list[str]:
@@ -98,7 +98,7 @@ def as_json(costs: Costs, missing: Iterable[str]) -> dict[str, Any]:
             "count": max(_device_counts(costs), default=0),
             "memory": device.memory,
         },
-        "experiments": [_entry(each) for each in costs.trainings],
+        "experiments": [_entry(training) for training in costs.trainings],
         "totals": {
             "runs": len(_runs(costs)),
             "unfinished": len(costs.unfinished),
@@ -143,10 +143,10 @@ def _row(costs: Costs, each: Training) -> tuple[str, ...]:
 
 def _origins(each: Training) -> list[str]:
     """Origins of the hours of an experiment, for the column ``basis``."""
-    found = ["measured"] if each.done else []
+    origins = ["measured"] if each.done else []
     if len(each.done) < len(each.runs) and each.hours is not None:
-        found.append("rate" if each.measured else "estimate")
-    return found
+        origins.append("rate" if each.measured else "estimate")
+    return origins
 
 
 def _mean_hours(each: Training) -> float:
@@ -154,18 +154,20 @@ def _mean_hours(each: Training) -> float:
 
 
 def _runs(costs: Costs) -> list[str]:
-    return [run for each in costs.trainings for run in each.runs]
+    return [run for training in costs.trainings for run in training.runs]
 
 
 def _images(costs: Costs) -> str:
     """Images of all runs of all experiments."""
-    return number_text(sum(len(each.runs) * each.recipe["epochs"] * (each.images or 0) for each in costs.trainings))
+    return number_text(
+        sum(len(training.runs) * training.recipe["epochs"] * (training.images or 0) for training in costs.trainings)
+    )
 
 
 def _device(costs: Costs) -> str:
     device = costs.device
     if not device.is_gpu:
-        threads = {each.recipe["cpu_threads"] for each in costs.trainings}
+        threads = {training.recipe["cpu_threads"] for training in costs.trainings}
         return f"the CPU ({plural(threads.pop(), 'thread')} each)" if len(threads) == 1 else "the CPU"
     counts = " or ".join(map(str, _device_counts(costs)))
     return f"{counts} × {device.label} each{' (assumed: training.gpu_type is not set)' if device.assumed else ''}"
@@ -173,30 +175,30 @@ def _device(costs: Costs) -> str:
 
 def _device_counts(costs: Costs) -> list[int]:
     """Numbers of devices that trainings have, each once."""
-    return sorted({each.devices for each in costs.trainings})
+    return sorted({training.devices for training in costs.trainings})
 
 
 def _memory_notes(costs: Costs) -> Iterator[str]:
     device = costs.device
     needed: dict[int | None, list[Training]] = {}
-    for each in costs.trainings:
-        if device.memory is not None and each.memory is not None and each.memory > device.memory:
-            needed.setdefault(each.fits_on, []).append(each)
+    for training in costs.trainings:
+        if device.memory is not None and training.memory is not None and training.memory > device.memory:
+            needed.setdefault(training.fits_on, []).append(training)
     for number, trainings in needed.items():
         room = f"{100 * USABLE:g} % of the GPU's {bytes_text(device.memory / USABLE)}" if device.memory else ""
-        what = f"! memory: {plural(len(trainings), 'experiment')} above {room}"
+        note = f"! memory: {plural(len(trainings), 'experiment')} above {room}"
         enough = f"{number} GPUs a training are enough" if number else "64 GPUs a training are not enough"
-        yield f"{what}; {enough} (resources: {{train: {{gpus: …}}}})"
+        yield f"{note}; {enough} (resources: {{train: {{gpus: …}}}})"
 
 
 def _rate_notes(costs: Costs) -> Iterator[str]:
     differing = {
-        (each.recipe["optimiser"]["lr"], each.recipe["batch_size"]): None
-        for each in costs.trainings
-        if scaling_differs(each.recipe)
+        (training.recipe["optimiser"]["lr"], training.recipe["batch_size"]): None
+        for training in costs.trainings
+        if scaling_differs(training.recipe)
     }
     if not differing:
-        rates = {each.recipe["optimiser"]["lr"]: each.recipe["batch_size"] for each in costs.trainings}
+        rates = {training.recipe["optimiser"]["lr"]: training.recipe["batch_size"] for training in costs.trainings}
         yield (
             "learning rate: "
             + ", ".join(f"{lr:g} at batch {batch:,}" for lr, batch in rates.items())
@@ -207,7 +209,7 @@ def _rate_notes(costs: Costs) -> Iterator[str]:
 
 
 def _unknown_notes(costs: Costs) -> Iterator[str]:
-    unknown = sum(each.images is None for each in costs.trainings)
+    unknown = sum(training.images is None for training in costs.trainings)
     if unknown:
         yield f"not counted: {plural(unknown, 'experiment')} whose training set is still to be made"
     if costs.uncounted:

@@ -61,8 +61,8 @@ def _draw(schedule: SimulatedSchedule, labels: Mapping[str, Sequence[str]], data
     colours = dict(zip(dict.fromkeys(map(datasets.__getitem__, trained)), COLOURS * len(trained), strict=False))
     for attempt in held:
         colour = colours[datasets[_run(attempt)]] if attempt.job.kind == "train" else _OTHER
-        words = labels[_run(attempt)] if attempt.job.kind == "train" else ()
-        _draw_attempt(axes, attempt, unit, colour, words, lines / gpus)
+        label = labels[_run(attempt)] if attempt.job.kind == "train" else ()
+        _draw_attempt(axes, attempt, unit, colour, label, lines / gpus)
     _draw_frame(axes, schedule)
     axes.set_xlabel(unit_name)
     figure.text(LEFT / WIDTH, 1 - 0.15 / height, _title(schedule), fontsize=8, va="center")
@@ -76,18 +76,18 @@ def _draw(schedule: SimulatedSchedule, labels: Mapping[str, Sequence[str]], data
 def _draw_attempt(axes: Axes, attempt: Attempt, unit: float, colour: str, words: Sequence[str], line: float) -> None:
     """Bars on all its GPUs, with its name where there is room for it, upright where the bar is narrow."""
     start, length = attempt.start / unit, (attempt.end - attempt.start) / unit
-    said = [*words, f"part {attempt.number + 1}"] if attempt.number else [*words]
+    label = [*words, f"part {attempt.number + 1}"] if attempt.number else [*words]
     for first, number in _neighbours(attempt.gpus):
         style: Any = {"facecolor": colour, "edgecolor": "white", "linewidth": 0.4 if words else 0}
         axes.add_patch(Rectangle((start, first), length, number, **style))
         width = 72 * length * axes.bbox.width / axes.figure.dpi / axes.get_xlim()[1]
         rooms = {0: (width, 72 * line * number), 90: (72 * line * number, width)}
         # The last words tell runs apart: where there is no room for all, the first ones go.
-        choices = [said[skipped:] for skipped in range(max(1, len(said) - 1))] if said else []
+        choices = [label[skipped:] for skipped in range(max(1, len(label) - 1))] if label else []
         fitting = [(choice, turn) for choice in choices for turn, room in rooms.items() if _fits(choice, *room)]
         if fitting:
-            place, (choice, turn) = (start + length / 2, first + number / 2), fitting[0]
-            axes.text(*place, "\n".join(choice), rotation=turn, **_TEXT)
+            centre, (choice, turn) = (start + length / 2, first + number / 2), fitting[0]
+            axes.text(*centre, "\n".join(choice), rotation=turn, **_TEXT)
 
 
 def _fits(words: Sequence[str], width: float, height: float) -> bool:
@@ -110,10 +110,10 @@ def _draw_frame(axes: Axes, schedule: SimulatedSchedule) -> None:
 def _title(schedule: SimulatedSchedule) -> str:
     jobs = [*dict.fromkeys(each.job for each in schedule.attempts)]
     number = sum(job.kind == "train" for job in jobs)
-    what = plural(number, "training") if number else plural(sum(job.gpus > 0 for job in jobs), "job")
+    workload = plural(number, "training") if number else plural(sum(job.gpus > 0 for job in jobs), "job")
     chain = days_text(chain_hours(longest_chain(jobs)))
     return (
-        f"{what} on {plural(schedule.cluster.gpus, 'GPU')}: {days_text(schedule.makespan)}, "
+        f"{workload} on {plural(schedule.cluster.gpus, 'GPU')}: {days_text(schedule.makespan)}, "
         f"{100 * schedule.utilisation:.3g} % of them in use; longest chain {chain}. An estimate."
     )
 
@@ -123,8 +123,8 @@ def _labels(name: str, plan: Plan) -> list[str]:
     run = plan.runs[name]
     method = figure_text(plan.labels.get(run.experiment.variant, run.experiment.variant))
     head, plus, treatment = method.partition("+")
-    words = [head, *(f"{plus}{treatment}".split(", ") if plus else [])]
-    return [*words, f"{run.experiment.arch} s{run.seed}"]
+    lines = [head, *(f"{plus}{treatment}".split(", ") if plus else [])]
+    return [*lines, f"{run.experiment.arch} s{run.seed}"]
 
 
 def _run(attempt: Attempt) -> str:

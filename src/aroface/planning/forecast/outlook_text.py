@@ -40,16 +40,16 @@ def summary(plan: Plan, tasks: Iterable[Task], *, root: Path = Path(), gpus: int
         return []
     trained = [task.run for task in asked if task.kind == "train" and task.run]
     needed = {plan.missing_for(task.rule, _wildcards(task)) for task in asked}
-    said = [jobs_line(asked)]
+    lines = [jobs_line(asked)]
     try:
         costs = plan_costs(plan, root=root)
-        said += [headline(costs, trained)] if trained else []
-        said += time_lines(plan, costs, asked, root=root, gpus=gpus, gpus_per_node=gpus, scheduler=gpus is None)
-        said += power_lines(plan, root=root) if trained else []
-        said += _refused(costs, trained)
+        lines += [headline(costs, trained)] if trained else []
+        lines += time_lines(plan, costs, asked, root=root, gpus=gpus, gpus_per_node=gpus, scheduler=gpus is None)
+        lines += power_lines(plan, root=root) if trained else []
+        lines += _refused(costs, trained)
     except InputError as error:
-        said.append(f"costs: unknown: {error}")
-    return [*said, *(f"missing: {line}" for line in plan.missing() if line in needed)]
+        lines.append(f"costs: unknown: {error}")
+    return [*lines, *(f"missing: {line}" for line in plan.missing() if line in needed)]
 
 
 def time_lines(plan: Plan, costs: Costs, tasks: Sequence[Task], **where: Any) -> list[str]:
@@ -88,11 +88,11 @@ def _refused(costs: Costs, runs: list[str]) -> list[str]:
 def jobs_line(tasks: Iterable[Task]) -> str:
     """Number of jobs of each kind."""
     counts = count_kinds(tasks)
-    words = [
+    phrases = [
         f"{number:,} {_PLURALS[kind]}" if number > 1 and kind in _PLURALS else plural(number, _NAMES[kind])
         for kind, number in counts.items()
     ]
-    return f"to do: {plural(sum(counts.values()), 'job')}: {', '.join(words)}" if words else "to do: nothing"
+    return f"to do: {plural(sum(counts.values()), 'job')}: {', '.join(phrases)}" if phrases else "to do: nothing"
 
 
 def _feature_lines(outlook: Outlook) -> list[str]:

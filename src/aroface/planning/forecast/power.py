@@ -228,8 +228,8 @@ def find_power(plan: Plan, difference: float = DIFFERENCE, *, root: Path = Path(
     for benchmark in plan.benchmarks.values():
         known = registered.get(benchmark.source.name)
         typical = _evaluated(known.typical if known else _generated(plan, benchmark), benchmark.spec["options"])
-        found = [each for each in records if each.benchmark == benchmark.name and not each.released]
-        spread = find_spread(benchmark.name, metric_of(benchmark.spec), found, typical)
+        trained_records = [each for each in records if each.benchmark == benchmark.name and not each.released]
+        spread = find_spread(benchmark.name, metric_of(benchmark.spec), trained_records, typical)
         answers.append(_needs(spread, difference / 100, seeds))
     return PowerForecast(difference, seeds, tuple(answers))
 
@@ -306,8 +306,8 @@ def _people_of(records: Iterable[Record], metric: str) -> int:
 
 def _over_seeds(gaps: Iterable[Sample], alone: Iterable[Sample]) -> float | None:
     """Standard deviation of a difference over seeds, pooled; None where no two seeds are finished."""
-    found, single = _pooled(gaps), _pooled(alone)
-    squared = 2 * single if found is None and single is not None else found
+    pooled_gaps, single = _pooled(gaps), _pooled(alone)
+    squared = 2 * single if pooled_gaps is None and single is not None else pooled_gaps
     return math.sqrt(squared) if squared else None
 
 

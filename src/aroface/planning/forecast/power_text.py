@@ -36,8 +36,8 @@ def _table(forecast: PowerForecast) -> Table:
     names = ["benchmark", "metric", "sd seeds", "sd people", "people", "seen here", "on faces"]
     for name in [*names, f"{wished} here", "on faces", f"people for {forecast.difference:g}"]:
         drawn.add_column(name, justify="left" if name in ("benchmark", "metric") else "right", no_wrap=True)
-    for each in forecast.benchmarks:
-        drawn.add_row(*_row(each))
+    for benchmark in forecast.benchmarks:
+        drawn.add_row(*_row(benchmark))
     return drawn
 
 

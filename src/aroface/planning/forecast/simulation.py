@@ -116,12 +116,12 @@ class SimulatedSchedule:
     @cached_property
     def makespan(self) -> float:
         """Hours until everything is done."""
-        return max((each.end for each in self.attempts), default=0.0)
+        return max((attempt.end for attempt in self.attempts), default=0.0)
 
     @cached_property
     def gpu_hours(self) -> float:
         """Hours that GPUs are held, summed over them."""
-        return sum(len(each.gpus) * (each.end - each.start) for each in self.attempts)
+        return sum(len(attempt.gpus) * (attempt.end - attempt.start) for attempt in self.attempts)
 
     @property
     def utilisation(self) -> float:
@@ -161,16 +161,16 @@ def simulate(jobs: Sequence[SimulatedJob], cluster: Cluster) -> SimulatedSchedul
     """
     free = [[*range(node * cluster.gpus_per_node, (node + 1) * cluster.gpus_per_node)] for node in range(cluster.nodes)]
     queue = _Queue(jobs)
-    found: list[Attempt] = []
+    attempts: list[Attempt] = []
     running: list[tuple[float, int, Attempt]] = []
     now = 0.0
     while True:
         for job, number in queue.take(free):
             attempt = Attempt(job, number, now, now + job.attempts[number], _place(job, free))
-            heapq.heappush(running, (attempt.end, len(found), attempt))
-            found.append(attempt)
+            heapq.heappush(running, (attempt.end, len(attempts), attempt))
+            attempts.append(attempt)
         if not running:
-            return SimulatedSchedule(cluster, tuple(found))
+            return SimulatedSchedule(cluster, tuple(attempts))
         now = running[0][0]
         while running and running[0][0] <= now + _SAME_TIME:
             attempt = heapq.heappop(running)[2]
@@ -206,7 +206,7 @@ class _Queue:
     def __post_init__(self) -> None:
         self._behind = _hours_behind(self.jobs)
         self._followers = _followers(self.jobs)
-        self._places = {job.name: place for place, job in enumerate(self.jobs)}
+        self._places = {job.name: index for index, job in enumerate(self.jobs)}
         self._missing = {job.name: len(set(job.needs)) for job in self.jobs}
         for job in self.jobs:
             if not self._missing[job.name]:
@@ -221,10 +221,10 @@ class _Queue:
             if shape[0] and sum(len(gpus) >= share for gpus in free) < shape[1]:
                 del shapes[shape]
                 continue
-            _, place, number = heapq.heappop(shapes[shape])
+            _, index, number = heapq.heappop(shapes[shape])
             if not shapes[shape]:
                 del shapes[shape]
-            yield self.jobs[place], number
+            yield self.jobs[index], number
 
     def ended(self, attempt: Attempt) -> None:
         """Let the job go on later, or what needs it start."""
@@ -263,13 +263,13 @@ def _followers(jobs: Sequence[SimulatedJob]) -> dict[str, list[str]]:
     Raises:
         InputError: One is not there.
     """
-    found: dict[str, list[str]] = {job.name: [] for job in jobs}
+    followers: dict[str, list[str]] = {job.name: [] for job in jobs}
     for job in jobs:
         for name in dict.fromkeys(job.needs):
-            if name not in found:
+            if name not in followers:
                 raise InputError(f"{job.name} needs {name}, which is no job")
-            found[name].append(job.name)
-    return found
+            followers[name].append(job.name)
+    return followers
 
 
 def _hours_behind(jobs: Sequence[SimulatedJob]) -> Mapping[str, float]:

@@ -27,16 +27,19 @@ STYLES: dict[str, str] = {"confirmed": "green", "refuted": "bold red"}
 
 def terminal(judgements: Sequence[Judgement], findings: Sequence[LintFinding]) -> str:
     """A block for each claim, the findings in the source, and a summary."""
-    parts: list[Table | Text | str] = []
-    for each in judgements:
-        parts += [Text(_title(each), style="bold"), Text(f"Reproduced values: {criterion(each.claim)}.", style="dim")]
+    blocks: list[Table | Text | str] = []
+    for judgement in judgements:
+        blocks += [
+            Text(_title(judgement), style="bold"),
+            Text(f"Reproduced values: {criterion(judgement.claim)}.", style="dim"),
+        ]
         drawn = Table(box=box.SIMPLE, pad_edge=False, show_header=True)
         for head in HEADS:
             drawn.add_column(head, no_wrap=True, justify="right" if head in ("Value", "Seeds") else "left")
-        for cells in _rows(each):
+        for cells in _rows(judgement):
             drawn.add_row(*(Text(cell, style=STYLES.get(cell, "")) for cell in cells))
-        parts.append(drawn)
-    return print_wide([*parts, *_finding_lines(findings), *summary(judgements, findings)])
+        blocks.append(drawn)
+    return print_wide([*blocks, *_finding_lines(findings), *summary(judgements, findings)])
 
 
 def lint_terminal(findings: Sequence[LintFinding]) -> str:
@@ -46,13 +49,16 @@ def lint_terminal(findings: Sequence[LintFinding]) -> str:
 
 def markdown(judgements: Sequence[Judgement], findings: Sequence[LintFinding]) -> str:
     """The same as GitHub-flavoured Markdown."""
-    parts = []
-    for each in judgements:
-        parts += [f"## {markdown_text(_title(each))}", f"Reproduced values: {markdown_text(criterion(each.claim))}."]
-        parts.append(markdown_table(HEADS, list(_rows(each)), right=(3, 6)))
+    blocks = []
+    for judgement in judgements:
+        blocks += [
+            f"## {markdown_text(_title(judgement))}",
+            f"Reproduced values: {markdown_text(criterion(judgement.claim))}.",
+        ]
+        blocks.append(markdown_table(HEADS, list(_rows(judgement)), right=(3, 6)))
     if findings:
-        parts += ["## Findings in the source", _finding_table(findings)]
-    return "\n\n".join([*parts, *summary(judgements, findings)]) + "\n"
+        blocks += ["## Findings in the source", _finding_table(findings)]
+    return "\n\n".join([*blocks, *summary(judgements, findings)]) + "\n"
 
 
 def lint_markdown(findings: Sequence[LintFinding]) -> str:
@@ -64,12 +70,12 @@ def latex(judgements: Sequence[Judgement]) -> str:
     """A table of the claims with both verdicts, to be put into a document as those of the paper are."""
     rows = [
         (
-            each.claim.claim.replace(" %", "\u00a0%"),
-            each.claim.stands,
-            _said(each.paper),
-            _value(each.whole),
+            judgement.claim.claim.replace(" %", "\u00a0%"),
+            judgement.claim.stands,
+            _said(judgement.paper),
+            _value(judgement.whole),
         )
-        for each in judgements
+        for judgement in judgements
     ]
     lines = [" & ".join(rf"\raggedright {escape(cell)}" for cell in row) for row in rows]
     return environment().get_template("claims.tex.j2").render(rows=lines)
@@ -101,14 +107,15 @@ def as_json(judgements: Sequence[Judgement], findings: Sequence[LintFinding]) ->
 def lint_json(findings: Sequence[LintFinding]) -> list[dict[str, Any]]:
     """The findings alone."""
     return [
-        {"rule": each.rule, "place": each.place, "text": each.text, "explained": each.explained} for each in findings
+        {"rule": finding.rule, "place": finding.place, "text": finding.text, "explained": finding.explained}
+        for finding in findings
     ]
 
 
 def summary(judgements: Sequence[Judgement], findings: Sequence[LintFinding]) -> list[str]:
     """Numbers of claims by verdict."""
-    paper = _count([each.paper_verdict for each in judgements])
-    reproduction = _count([each.reproduction_verdict for each in judgements])
+    paper = _count([judgement.paper_verdict for judgement in judgements])
+    reproduction = _count([judgement.reproduction_verdict for judgement in judgements])
     lines = [f"paper: {paper}", f"reproduction: {reproduction}"]
     return [*lines, f"source: {plural(len(findings), 'finding')}"] if findings else lines
 
@@ -167,8 +174,8 @@ def _value(item: Evidence) -> str:
 
 
 def _count(verdicts: Sequence[Verdict]) -> str:
-    found = Counter(verdicts)
-    return ", ".join(f"{found[verdict]} {verdict}" for verdict in get_args(Verdict) if found[verdict])
+    counts = Counter(verdicts)
+    return ", ".join(f"{counts[verdict]} {verdict}" for verdict in get_args(Verdict) if counts[verdict])
 
 
 def _finding_lines(findings: Sequence[LintFinding]) -> Iterator[Table | Text]:
@@ -178,13 +185,13 @@ def _finding_lines(findings: Sequence[LintFinding]) -> Iterator[Table | Text]:
     drawn = Table(box=box.SIMPLE, pad_edge=False)
     for head in ("Rule", "Place", "Finding"):
         drawn.add_column(head, no_wrap=True)
-    for each in findings:
-        drawn.add_row(*map(Text, _finding_cells(each)))
+    for finding in findings:
+        drawn.add_row(*map(Text, _finding_cells(finding)))
     yield drawn
 
 
 def _finding_table(findings: Sequence[LintFinding]) -> str:
-    return markdown_table(("Rule", "Place", "Finding"), [_finding_cells(each) for each in findings])
+    return markdown_table(("Rule", "Place", "Finding"), [_finding_cells(finding) for finding in findings])
 
 
 def _finding_cells(each: LintFinding) -> tuple[str, str, str]:

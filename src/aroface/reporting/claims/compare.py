@@ -131,14 +131,14 @@ def compare(
         InputError: Records that are invalid, ambiguous or not comparable.
     """
     runs, known, labels = selected(shown)
-    found = load_records(records, runs)
+    loaded_records = load_records(records, runs)
     comparisons: list[ValueComparison] = []
     others: dict[str, tuple[str, ...]] = {}
     spreads: dict[str, Mapping[str, EvaluationSpread]] = {}
     for spec in specs:
-        table = lines(spec, found, known, labels)
+        table = lines(spec, loaded_records, known, labels)
         check_columns(
-            measure(spec, column, line.experiment, found, line.row.quality)
+            measure(spec, column, line.experiment, loaded_records, line.row.quality)
             for line in table
             if line.experiment
             for column in spec.columns
@@ -146,18 +146,18 @@ def compare(
         others[spec.name] = tuple(line.row.key for line in table if _printed(line.row) and line.experiment is None)
         spreads[spec.name] = widest_spreads(spec)
         comparisons += [
-            _compare(spec, line, line.experiment, column, value, found, spreads[spec.name])
+            _compare(spec, line, line.experiment, column, value, loaded_records, spreads[spec.name])
             for line in table
             for column in spec.columns
             if line.experiment and (value := line.row.known(column.id)) is not None
         ]
-    wide = {name: {key: each for key, each in found.items() if _exceeds(each)} for name, found in spreads.items()}
-    return Report(tuple(comparisons), others, {name: found for name, found in wide.items() if found})
+    wide = {name: {key: each for key, each in widest.items() if _exceeds(each)} for name, widest in spreads.items()}
+    return Report(tuple(comparisons), others, {name: widest for name, widest in wide.items() if widest})
 
 
 def widest_spreads(spec: Spec) -> dict[str, EvaluationSpread]:
     """The largest difference between evaluations of the same weights that a table lists, for each of its benchmarks."""
-    found: dict[str, EvaluationSpread] = {}
+    widest: dict[str, EvaluationSpread] = {}
     for evaluation in spec.evaluations:
         for name, values in evaluation.values.items():
             column = spec.column(name)
@@ -165,9 +165,9 @@ def widest_spreads(spec: Spec) -> dict[str, EvaluationSpread]:
             low, high = ordered[0], ordered[-1]
             points = Decimal(high.digits) - Decimal(low.digits)
             benchmark = column.benchmark
-            if benchmark and (benchmark not in found or points > found[benchmark].points):
-                found[benchmark] = EvaluationSpread(points, column, evaluation.weights, (low, high))
-    return found
+            if benchmark and (benchmark not in widest or points > widest[benchmark].points):
+                widest[benchmark] = EvaluationSpread(points, column, evaluation.weights, (low, high))
+    return widest
 
 
 def released_tolerance(spread: EvaluationSpread | None) -> Decimal:
@@ -220,25 +220,25 @@ def _compare(
     spreads: Mapping[str, EvaluationSpread],
 ) -> ValueComparison:
     reported, publisher = (value, None) if isinstance(value, str) else (value.digits, value.source)
-    place = (spec.name, line.row.key, column.id, heading(column), reported)
+    cell = (spec.name, line.row.key, column.id, heading(column), reported)
     measured = measure(spec, column, experiment, records, line.row.quality)
-    found = estimate(measured.values)
-    if found is None:
-        return ValueComparison(*place, "not reproduced yet", publisher=publisher)
+    estimated = estimate(measured.values)
+    if estimated is None:
+        return ValueComparison(*cell, "not reproduced yet", publisher=publisher)
     source: RunOrigin = "released" if all(record.released for record in measured.records) else "trained"
-    reproduced = percent(found.mean, column.decimals)
+    reproduced = percent(estimated.mean, column.decimals)
     gap = Decimal(reproduced) - Decimal(reported)
     predicted = one_further_run(measured.sample)
     half = None if predicted is None or predicted.half is None else 100 * predicted.half
     tolerance = TOLERANCES[source] if source == "trained" else released_tolerance(spreads.get(column.benchmark or ""))
     verdict = judge(gap, half, source, tolerance)
     return ValueComparison(
-        *place,
+        *cell,
         verdict,
         reproduced=reproduced,
-        sd=None if found.sd is None else percent(found.sd, column.decimals),
+        sd=None if estimated.sd is None else percent(estimated.sd, column.decimals),
         further=_ends(predicted, column),
-        seeds=found.n,
+        seeds=estimated.n,
         source=source,
         difference=rounded(gap, column.decimals, signed=True),
         tolerance=tolerance,

@@ -23,7 +23,7 @@ STYLES: dict[Closeness, str] = {"holds": "green", "differs": "red", "check the p
 
 def terminal(report: Report) -> str:
     """A table for each table, likely causes of large gaps, and a summary."""
-    parts: list[Table | str] = []
+    blocks: list[Table | str] = []
     for name, group in groupby(report.comparisons, key=lambda each: each.table):
         cells_of = list(group)
         drawn = Table(title=name, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False)
@@ -32,19 +32,19 @@ def terminal(report: Report) -> str:
         for row in _rows(cells_of):
             *cells, verdict = row
             drawn.add_row(*map(Text, cells), Text(verdict, style=_style(verdict)))
-        parts.append(drawn)
-    return print_wide([*parts, *_causes(report), "", *summary(report)])
+        blocks.append(drawn)
+    return print_wide([*blocks, *_causes(report), "", *summary(report)])
 
 
 def markdown(report: Report) -> str:
     """The same as GitHub-flavoured Markdown."""
-    parts = []
+    blocks = []
     for name, group in groupby(report.comparisons, key=lambda each: each.table):
-        parts.append(f"## {name}")
+        blocks.append(f"## {name}")
         cells = list(group)
-        parts.append(markdown_table(_heads(cells), list(_rows(cells)), right=[HEADS.index(head) for head in RIGHT]))
+        blocks.append(markdown_table(_heads(cells), list(_rows(cells)), right=[HEADS.index(head) for head in RIGHT]))
     causes = "\n".join(f"- {line.strip(' -')}" if line.startswith(" ") else f"\n{line}\n" for line in _causes(report))
-    return "\n\n".join(part for part in [*parts, causes.strip("\n"), "\n".join(summary(report))] if part) + "\n"
+    return "\n\n".join(block for block in [*blocks, causes.strip("\n"), "\n".join(summary(report))] if block) + "\n"
 
 
 def as_json(report: Report) -> dict[str, Any]:
@@ -52,8 +52,8 @@ def as_json(report: Report) -> dict[str, Any]:
     return {
         "tolerances": {source: float(points) for source, points in TOLERANCES.items()},
         "measured_tolerances": {
-            table: {benchmark: {"points": float(each.points), "of": str(each)} for benchmark, each in found.items()}
-            for table, found in report.spreads.items()
+            table: {benchmark: {"points": float(each.points), "of": str(each)} for benchmark, each in spreads.items()}
+            for table, spreads in report.spreads.items()
         },
         "check_beyond": float(CHECK),
         "holds": report.holds,
@@ -69,16 +69,16 @@ def summary(report: Report) -> list[str]:
     for name, group in groupby(report.comparisons, key=lambda each: each.table):
         cells = list(group)
         counts = _counts(cells)
-        words = [
+        tally = [
             f"{counts[verdict]} {_plural_verdict(verdict, counts[verdict])}" for verdict in counts if counts[verdict]
         ]
         others = report.others.get(name, ())
         left = f"; {plural(len(others), 'row')} of others' models left out: {', '.join(others)}" if others else ""
-        lines.append(f"{name}: {plural(len(cells), 'value')}: {', '.join(words)}{left}")
+        lines.append(f"{name}: {plural(len(cells), 'value')}: {', '.join(tally)}{left}")
     lines += [
         f"{name}: released weights may differ by {each.points} points on {benchmark}, for {each}."
-        for name, found in report.spreads.items()
-        for benchmark, each in found.items()
+        for name, spreads in report.spreads.items()
+        for benchmark, each in spreads.items()
     ]
     lines.append(
         f"A value holds within ±{TOLERANCES['released']} points of a released checkpoint and ±{TOLERANCES['trained']} "
@@ -95,8 +95,8 @@ def _plural_verdict(verdict: Closeness, count: int) -> str:
 
 
 def _counts(comparisons: Sequence[ValueComparison]) -> dict[Closeness, int]:
-    found = Counter(each.verdict for each in comparisons)
-    return {verdict: found[verdict] for verdict in get_args(Closeness)}
+    counts = Counter(each.verdict for each in comparisons)
+    return {verdict: counts[verdict] for verdict in get_args(Closeness)}
 
 
 def _heads(comparisons: Sequence[ValueComparison]) -> tuple[str, ...]:
@@ -133,9 +133,9 @@ def _cells(each: ValueComparison) -> tuple[str, ...]:
 def _causes(report: Report) -> Iterator[str]:
     """The likely causes of each table's large gaps, those of one kind once."""
     seen: dict[tuple[str, tuple[str, ...]], list[str]] = {}
-    for each in report.comparisons:
-        if each.causes:
-            seen.setdefault((each.table, each.causes), []).append(f"{each.row}, {each.heading}")
+    for comparison in report.comparisons:
+        if comparison.causes:
+            seen.setdefault((comparison.table, comparison.causes), []).append(f"{comparison.row}, {comparison.heading}")
     for (table, causes), places in seen.items():
         yield f"{table}: likely causes of the gaps beyond {CHECK} points ({'; '.join(places)})"
         for cause in causes:

@@ -38,13 +38,13 @@ HINTS: tuple[Hint, ...] = (
 def causes(record: Record) -> tuple[str, ...]:
     """The likely causes of a large gap, each with what the record says of it."""
     options = record.protocol["options"]
-    found = []
+    explanations = []
     for protocols, text, keys in HINTS:
         if protocols and record.protocol["name"] not in protocols:
             continue
         told = ", ".join(f"{key} {_text(options[key])}" for key in keys if key in options)
-        found.append(f"{text}; here: {told}" if told else text)
-    return tuple(found)
+        explanations.append(f"{text}; here: {told}" if told else text)
+    return tuple(explanations)
 
 
 def _text(value: object) -> str:

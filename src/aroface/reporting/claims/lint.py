@@ -41,12 +41,12 @@ def lint(specs: Iterable[Spec], claims: Claims | None = None) -> tuple[LintFindi
         specs: Tables; those without reported values give nothing.
         claims: Claims.
     """
-    found = [finding for spec in specs for rule in SPEC_RULES for finding in rule(spec)]
+    findings = [finding for spec in specs for rule in SPEC_RULES for finding in rule(spec)]
     if claims is not None:
-        found += [finding for rule in LITERATURE_RULES for finding in rule(claims)]
+        findings += [finding for rule in LITERATURE_RULES for finding in rule(claims)]
         differences = [claim for claim in claims.claims if isinstance(claim, DifferenceClaim) and claim.claimed]
-        found += [finding for claim in differences for rule in CLAIM_RULES for finding in rule(claims, claim)]
-    return tuple(found)
+        findings += [finding for claim in differences for rule in CLAIM_RULES for finding in rule(claims, claim)]
+    return tuple(findings)
 
 
 def same_row_twice(spec: Spec) -> Iterator[LintFinding]:
@@ -110,8 +110,8 @@ def falling_ladder(spec: Spec) -> Iterator[LintFinding]:
     steps: dict[tuple[str, str], list[tuple[float, Column]]] = {}
     for column in spec.columns:
         for ladder in LADDERS:
-            before, found, step = (column.metric or "").partition(ladder)
-            if found and step.isdecimal():
+            before, separator, step = (column.metric or "").partition(ladder)
+            if separator and step.isdecimal():
                 rank = float(step) if ladder == "rank" else -float(step)
                 steps.setdefault((column.benchmark or "", before + ladder), []).append((rank, column))
                 break
@@ -214,8 +214,8 @@ def other_values(claims: Claims) -> Iterator[LintFinding]:
 
 def remarks(claims: Claims) -> Iterator[LintFinding]:
     """Facts on a row that follow from no values."""
-    for each in claims.literature.remarks:
-        yield _finding("remark", claims.specs[each.table], each.row, f"{each.text} ({each.source.name})")
+    for remark in claims.literature.remarks:
+        yield _finding("remark", claims.specs[remark.table], remark.row, f"{remark.text} ({remark.source.name})")
 
 
 def largest_of_several(claims: Claims, claim: DifferenceClaim) -> Iterator[LintFinding]:
@@ -280,9 +280,9 @@ def _cells(spec: Spec) -> Iterator[tuple[Column, list[tuple[RowSpec, str]]]]:
         blocks.setdefault(row.headers[spec.block_by] if spec.block_by else None, []).append(row)
     for column in spec.columns:
         for rows in blocks.values():
-            found = [(row, digits) for row in rows if (digits := row.reported.get(column.id))]
-            if found:
-                yield column, found
+            values = [(row, digits) for row in rows if (digits := row.reported.get(column.id))]
+            if values:
+                yield column, values
 
 
 def _claimed_cells(claims: Claims, claim: DifferenceClaim) -> Iterator[tuple[Decimal, Decimal, Column]]:

@@ -58,17 +58,17 @@ def read_literature(content: Mapping[str, Any], specs: Mapping[str, Spec], path:
     Raises:
         InputError: A source, table, column or row of a remark is not there.
     """
-    found = content.get("literature", EMPTY)
+    section = content.get("literature", EMPTY)
     sources = read_sources(content.get("sources", EMPTY))
-    for each in (*found.get("rows", ()), *found.get("remarks", ())):
-        _check(path, each, "source", [each["source"]], sources)
-        _check(path, each, "table", [each["table"]], specs)
-        spec = specs[each["table"]]
-        _check(path, each, "column", each.get("values", ()), [column.id for column in spec.columns])
-        _check(path, each, "row", [each["row"]] if "text" in each else (), [row.key for row in spec.rows or ()])
+    for entry in (*section.get("rows", ()), *section.get("remarks", ())):
+        _check(path, entry, "source", [entry["source"]], sources)
+        _check(path, entry, "table", [entry["table"]], specs)
+        spec = specs[entry["table"]]
+        _check(path, entry, "column", entry.get("values", ()), [column.id for column in spec.columns])
+        _check(path, entry, "row", [entry["row"]] if "text" in entry else (), [row.key for row in spec.rows or ()])
     return Literature(
-        tuple(LiteratureRow(**{**each, "source": sources[each["source"]]}) for each in found.get("rows", ())),
-        tuple(Remark(**{**each, "source": sources[each["source"]]}) for each in found.get("remarks", ())),
+        tuple(LiteratureRow(**{**entry, "source": sources[entry["source"]]}) for entry in section.get("rows", ())),
+        tuple(Remark(**{**entry, "source": sources[entry["source"]]}) for entry in section.get("remarks", ())),
     )
 
 

@@ -139,21 +139,21 @@ def judge_claims(
         InputError: Records that are invalid, ambiguous or not comparable.
     """
     runs, known, labels = selected(shown)
-    found = load_records(records, runs)
+    loaded_records = load_records(records, runs)
     judged = []
     for claim in claims.claims:
         if isinstance(claim, DropClaim):
             nothing = Evidence(claim.benchmark, UNKNOWN, remark=claim.unprinted)
-            drops = [_drop(claim, each, found, labels) for each in claim.experiments]
+            drops = [_drop(claim, each, loaded_records, labels) for each in claim.experiments]
             judged.append(_judged(claim, (nothing,), drops, [()] * len(drops)))
             continue
         spec = claims.specs[claim.table]
-        owners = {line.row.key: line.experiment for line in lines(spec, found, known, labels)}
+        owners = {line.row.key: line.experiment for line in lines(spec, loaded_records, known, labels)}
         cells = [(pair, spec.column(name)) for pair in claim.pairs for name in claim.columns]
         places = [tuple((spec.name, row, column.id) for row in (pair.of, pair.minus)) for pair, column in cells]
         reported = [_reported(claims, claim, pair, column) for pair, column in cells]
-        paper = tuple(replace(each, cells=place) for each, place in zip(reported, places, strict=True))
-        compared = [_compared(claims, claim, pair, column, owners, found) for pair, column in cells]
+        paper = tuple(replace(each, cells=references) for each, references in zip(reported, places, strict=True))
+        compared = [_compared(claims, claim, pair, column, owners, loaded_records) for pair, column in cells]
         judged.append(_judged(claim, paper, compared, places))
     return tuple(judged)
 
@@ -178,8 +178,8 @@ def _judged(
     # A stand-in decides nothing, whatever its values are.
     able = all(each.tested for each in compared)
     reproduction = tuple(
-        replace(_evidence(each, interval, verdict if able else UNKNOWN), cells=place)
-        for each, interval, verdict, place in zip(compared, decision.cells, decision.verdicts, places, strict=True)
+        replace(_evidence(each, interval, verdict if able else UNKNOWN), cells=references)
+        for each, interval, verdict, references in zip(compared, decision.cells, decision.verdicts, places, strict=True)
     )
     verdict = decision.verdict if able else UNKNOWN
     pooled = decision.pooled
@@ -243,19 +243,19 @@ def _advised(evidence: Evidence, found: SeedInterval, bound: Decimal, decimals: 
 
 
 def _reported(claims: Claims, claim: DifferenceClaim, pair: Pair, column: Column) -> Evidence:
-    what = _what(pair, column)
+    description = _what(pair, column)
     digits = [claims.row(claim.table, each).reported.get(column.id) for each in (pair.of, pair.minus)]
     of, minus = digits
     if of is None or minus is None:
         missing = [key for key, value in zip((pair.of, pair.minus), digits, strict=True) if value is None]
-        return Evidence(what, UNKNOWN, remark=f"not printed{f' of {missing[0]}' if len(missing) == 1 else ''}")
+        return Evidence(description, UNKNOWN, remark=f"not printed{f' of {missing[0]}' if len(missing) == 1 else ''}")
     gain = Decimal(of) - Decimal(minus)
     if claim.claimed is not None:
         holds = rounded(gain, _decimals(claim.claimed)) == claim.claimed
     else:
         holds = gain > 0 if claim.kind == "improves" else gain >= -claim.margin
     verdict: Verdict = "confirmed" if holds else "refuted"
-    return Evidence(what, verdict, rounded(gain, column.decimals, signed=True), remark=f"{of} − {minus}")
+    return Evidence(description, verdict, rounded(gain, column.decimals, signed=True), remark=f"{of} − {minus}")
 
 
 def _compared(
@@ -266,7 +266,7 @@ def _compared(
     owners: Mapping[str, RecordedExperiment | None],
     records: Sequence[Record],
 ) -> _Comparison:
-    what, spec = _what(pair, column), claims.specs[claim.table]
+    description, spec = _what(pair, column), claims.specs[claim.table]
     of, minus = (
         _measured(spec, column, owners[each], records, claims.row(claim.table, each).quality)
         for each in (pair.of, pair.minus)
@@ -279,13 +279,15 @@ def _compared(
         digits = fixed if isinstance(fixed, str) else fixed.digits
         whose = f"the reported {fixed}" if isinstance(fixed, str) else f"{digits} by {fixed.source.name}"
         remark = f"against {whose}, one run"
-        return _Comparison(what, against_reported(of.sample, float(Decimal(digits) / 100)), remark, column.decimals)
+        return _Comparison(
+            description, against_reported(of.sample, float(Decimal(digits) / 100)), remark, column.decimals
+        )
     if missing:
-        return _Comparison(what, remark=f"no result of {missing[0]}" if len(missing) == 1 else "no result")
+        return _Comparison(description, remark=f"no result of {missing[0]}" if len(missing) == 1 else "no result")
     sample = difference(of.sample, minus.sample)
     if not sample.values:
-        return _Comparison(what, remark="the two share no seed")
-    return _Comparison(what, sample, decimals=column.decimals)
+        return _Comparison(description, remark="the two share no seed")
+    return _Comparison(description, sample, decimals=column.decimals)
 
 
 def _measured(
@@ -298,24 +300,24 @@ def _drop(
     claim: DropClaim, experiment: RecordedExperiment, records: Sequence[Record], labels: Mapping[str, str]
 ) -> _Comparison:
     name = experiment.named(labels)
-    found = select(records, experiment, claim.benchmark)
-    found = tuple(record for record in found if record.protocol["name"] == SENSITIVITY)
-    if not found:
+    sweeps = select(records, experiment, claim.benchmark)
+    sweeps = tuple(record for record in sweeps if record.protocol["name"] == SENSITIVITY)
+    if not sweeps:
         return _Comparison(name, remark=f"no result on {claim.benchmark}")
-    known = {point["metric"] for record in found for point in record.series}
+    known = {point["metric"] for record in sweeps for point in record.series}
     metric = claim.metric if claim.metric in known else claim.stand_in
     if metric is None or metric not in known:
         return _Comparison(name, remark=f"{metric_name(claim.metric)[0]} is not measured")
-    drops = {record.seed: _drop_of(claim, record, metric) for record in found}
+    drops = {record.seed: _drop_of(claim, record, metric) for record in sweeps}
     values = {seed: drop for seed, drop in drops.items() if drop is not None}
-    quality = quality_name(_quality(claim, found[0]))
-    what = f"{name}, {metric_name(metric)[0]}, {quality}, {claim.factor} {claim.level:g}"
+    quality = quality_name(_quality(claim, sweeps[0]))
+    description = f"{name}, {metric_name(metric)[0]}, {quality}, {claim.factor} {claim.level:g}"
     if not values:
-        return _Comparison(what, remark="no such point in the curves, or nothing left to lose")
+        return _Comparison(description, remark="no such point in the curves, or nothing left to lose")
     stands_in = metric != claim.metric
     remark = f"{metric_name(claim.metric)[0]} is not measured, so this decides nothing" if stands_in else ""
     sample = Sample(values, lacking=NO_PEOPLE)
-    return _Comparison(what, sample, remark, decimals=1, signed=False, tested=not stands_in)
+    return _Comparison(description, sample, remark, decimals=1, signed=False, tested=not stands_in)
 
 
 def _drop_of(claim: DropClaim, record: Record, metric: str) -> float | None:

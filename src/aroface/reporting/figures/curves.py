@@ -116,8 +116,8 @@ def records_of(
     if experiments is None:
         experiments = sorted({record.experiment for record in records if record.benchmark == benchmark})
     chosen = {experiment: select(records, experiment, benchmark) for experiment in experiments}
-    chosen = {experiment: found for experiment, found in chosen.items() if found}
-    every = [record for found in chosen.values() for record in found]
+    chosen = {experiment: group for experiment, group in chosen.items() if group}
+    every = [record for group in chosen.values() for record in group]
     for record in every:
         if record.protocol["name"] not in protocols:
             raise InputError(f"protocol {record.protocol['name']}", file=record.path, expected=protocol)

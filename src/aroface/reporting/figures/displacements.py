@@ -61,11 +61,11 @@ def figure_displacements(
     histories, unrecorded = load_histories(runs_dir, runs)
     attacked = [history for history in histories if history.adversary != NO_ADVERSARY]
     counted = [history for history in attacked if history.content["displacements"] is not None]
-    found = by_experiment(counted, experiments)
-    caption = _caption(found)
+    groups = by_experiment(counted, experiments)
+    caption = _caption(groups)
     gaps = gap_words(_gaps(attacked, unrecorded), labels)
     among = experiments or ()
-    save_figure(out, lambda: draw_displacements(found, labels, among), f"{caption} {gaps}".strip(), caption_note)
+    save_figure(out, lambda: draw_displacements(groups, labels, among), f"{caption} {gaps}".strip(), caption_note)
 
 
 def _gaps(attacked: Sequence[History], unrecorded: Sequence[Gap]) -> list[Gap]:
@@ -185,8 +185,8 @@ def _caption(found: Courses) -> str:
     if not found:
         return NOTHING
     every = [history.content["displacements"] for group in found.values() for history in group]
-    parts = sorted({round(100 * each["warped"]["whole"] / each["images"]["whole"], 1) for each in every})
-    some = f"{parts[0]:g}" if len(parts) == 1 else f"{parts[0]:g} to {parts[-1]:g}"
+    percentages = sorted({round(100 * each["warped"]["whole"] / each["images"]["whole"], 1) for each in every})
+    some = f"{percentages[0]:g}" if len(percentages) == 1 else f"{percentages[0]:g} to {percentages[-1]:g}"
     return (
         "What the adversary did: how the warped images were (a) scaled (above 1: smaller), (b) turned and "
         "(c, d) shifted, and (e) how far the five landmarks moved on average, in pixels of a face of 112 pixels. "

@@ -132,12 +132,12 @@ def figure_landmarks(
     labels = selected(shown)[2]
     panels = qualities([*sweep.curves.values()], low)
     options = next(iter(sweep.records.values()))[0].protocol["options"]
-    found = {
+    curves = {
         experiment: {quality: points(group, quality, options) for quality in panels}
         for experiment, group in sweep.curves.items()
     }
-    caption = _caption(found, metric, panels, sweep.seeds)
-    save_figure(out, lambda: draw(found, looks([*found], labels), panels, metric), caption, caption_note)
+    caption = _caption(curves, metric, panels, sweep.seeds)
+    save_figure(out, lambda: draw(curves, looks([*curves], labels), panels, metric), caption, caption_note)
 
 
 def draw(found: Found, styles: Mapping[RecordedExperiment, Look], panels: Sequence[str], metric: str) -> Figure:

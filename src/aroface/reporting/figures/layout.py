@@ -110,7 +110,7 @@ def looks(
     """
     heads = list(dict.fromkeys(experiment.method.partition("_")[0] for experiment in (*among, *experiments)))
     several = [key for key in ("dataset", "arch") if len({getattr(each, key) for each in experiments}) > 1]
-    found: dict[RecordedExperiment, Look] = {}
+    assigned: dict[RecordedExperiment, Look] = {}
     for experiment in experiments:
         head, _, treatment = experiment.method.partition("_")
         details = [labels.get(getattr(experiment, key), getattr(experiment, key)) for key in several]
@@ -120,10 +120,10 @@ def looks(
         others = [colour for colour in COLOURS if colour not in COLOURS[: len(heads)]]
         lines = (TREATMENTS.get(treatment, OTHER_TREATMENT), *FURTHER)
         choices = [(colour, *line) for line in lines for colour in (own, *others, *COLOURS)]
-        taken = {(look.colour, look.marker) for look in found.values()}
+        taken = {(look.colour, look.marker) for look in assigned.values()}
         free = next((each for each in choices if (each[0], each[2]) not in taken), choices[0])
-        found[experiment] = Look(name, *free)
-    return found
+        assigned[experiment] = Look(name, *free)
+    return assigned
 
 
 def draw(
@@ -223,9 +223,9 @@ def _draw_sheet(axes: Axes, sheet: NDArray[Any], quality: str, named: bool) -> N
     axes.set_axis_off()
     axes.set_title(quality_name(quality))
     if named:
-        for letter, what, height in (("a", "aligned", 0.75), ("b", "perturbed", 0.25)):
+        for letter, title, height in (("a", "aligned", 0.75), ("b", "perturbed", 0.25)):
             axes.text(
-                -0.02, height, f"({letter})\n{what}", fontsize=7, ha="right", va="center", transform=axes.transAxes
+                -0.02, height, f"({letter})\n{title}", fontsize=7, ha="right", va="center", transform=axes.transAxes
             )
 
 

@@ -150,9 +150,9 @@ def figure_operating(
         InputError: There are no such records, they hold no curve, are ambiguous or not comparable.
     """
     runs, experiments, labels = selected(shown)
-    found = operating_curves(load_records(records, runs), benchmark, KINDS[kind], experiments)
-    caption = _caption(KINDS[kind], title or labels.get(benchmark, benchmark), [*found.values()])
-    save_figure(out, lambda: draw(found, KINDS[kind], labels), caption, caption_note)
+    curves = operating_curves(load_records(records, runs), benchmark, KINDS[kind], experiments)
+    caption = _caption(KINDS[kind], title or labels.get(benchmark, benchmark), [*curves.values()])
+    save_figure(out, lambda: draw(curves, KINDS[kind], labels), caption, caption_note)
 
 
 figure_tar_far = partial(figure_operating, kind="tar_far")
@@ -248,13 +248,13 @@ def _caption(kind: CurveKind, title: str, found: Sequence[Operating]) -> str:
     counts = {curve.seeds for curve in found}
     over = over_seeds(counts) + ("" if counts == {1} else "; bands: ± one standard deviation over the seeds")
     trials = f"{found[0].trials:,}"
-    what = {
+    rates = {
         "tar_far": f"TAR of pairs against FAR, which is measured on {trials} impostor pairs",
         "tpir_fpir": f"TPIR of a search in two galleries, their mean, against FPIR, which is measured on {trials} "
         "probes without a mate (in the gallery that has fewer)",
     }[kind.name]
     return (
-        f"Operating curves on {title}: {what}; {over}. Each point is the largest {kind.hit.upper()} of all thresholds "
+        f"Operating curves on {title}: {rates}; {over}. Each point is the largest {kind.hit.upper()} of all thresholds "
         f"with at most this {kind.error.upper()}; marks: at powers of ten. Grey: fewer than "
         f"{FEW} {kind.accident} stand behind a point, so that "
         "a further one would move it much."

@@ -81,10 +81,10 @@ def figure_training(
     """
     runs, experiments, labels = selected(shown)
     histories, gaps = load_histories(runs_dir, runs)
-    found = by_experiment((each for each in histories if each.content["curve"]["step"]), experiments)
+    groups = by_experiment((each for each in histories if each.content["curve"]["step"]), experiments)
     gaps = (*gaps, *(each.gap for each in histories if not each.content["curve"]["step"]))  # their logs were lost
-    caption = f"{_caption(found, labels)} {gap_words(gaps, labels)}".strip()
-    save_figure(out, lambda: draw_training(found, labels, experiments or ()), caption, caption_note)
+    caption = f"{_caption(groups, labels)} {gap_words(gaps, labels)}".strip()
+    save_figure(out, lambda: draw_training(groups, labels, experiments or ()), caption, caption_note)
 
 
 def draw_training(found: Courses, labels: Mapping[str, str], among: Iterable[RecordedExperiment] = ()) -> Figure:
@@ -135,10 +135,10 @@ def loss_of(history: History, parts: int = PARTS) -> tuple[Floats, Floats]:
     """
     curve, steps = history.content["curve"], history.content["steps"]
     step, logged = np.asarray(curve["step"], float), np.asarray(curve["logged"], float)
-    place = np.minimum((step * parts / steps).astype(int), parts - 1)
-    count = np.bincount(place, logged, parts)
+    bins = np.minimum((step * parts / steps).astype(int), parts - 1)
+    count = np.bincount(bins, logged, parts)
     used = count > 0
-    means = [np.bincount(place, logged * values, parts)[used] / count[used] for values in (step, curve["loss"])]
+    means = [np.bincount(bins, logged * values, parts)[used] / count[used] for values in (step, curve["loss"])]
     return means[0] / history.content["steps_per_epoch"], means[1]
 
 
@@ -149,7 +149,7 @@ def course(points: Sequence[tuple[Floats, Floats]]) -> Course:
         points: Positions and values of each seed; those of the others are interpolated.
     """
     epochs = points[0][0]
-    values = np.stack([np.interp(epochs, where, what) for where, what in points])
+    values = np.stack([np.interp(epochs, where, observed) for where, observed in points])
     return Course(epochs, values.mean(0), values.min(0), values.max(0))
 
 

@@ -69,14 +69,16 @@ def boxes(steps: Iterable[Step]) -> tuple[dict[str, Box], float, float]:
     known = {step.name: step for step in steps}
     rows = layers({name: step.after for name, step in known.items()})
     width = max((len(row) for row in rows), default=0) * (WIDTH + GAP_X) - GAP_X + 2 * MARGIN
-    found = {}
+    placed = {}
     for level, row in enumerate(rows):
         left = (width - len(row) * (WIDTH + GAP_X) + GAP_X) / 2
         for index, name in enumerate(row):
             files = known[name].files
             done = sum(file.exists() for file in files)
-            found[name] = Box(name, left + index * (WIDTH + GAP_X), MARGIN + level * (HEIGHT + GAP_Y), done, len(files))
-    return found, width, len(rows) * (HEIGHT + GAP_Y) - GAP_Y + 2 * MARGIN
+            placed[name] = Box(
+                name, left + index * (WIDTH + GAP_X), MARGIN + level * (HEIGHT + GAP_Y), done, len(files)
+            )
+    return placed, width, len(rows) * (HEIGHT + GAP_Y) - GAP_Y + 2 * MARGIN
 
 
 def draw(steps: Sequence[Step]) -> str:
@@ -85,17 +87,17 @@ def draw(steps: Sequence[Step]) -> str:
     Args:
         steps: Steps; one that another comes after and that is not among them is left aside.
     """
-    found, width, height = boxes(steps)
-    said = escape("; ".join(f"{box.name}{_counts(box)}" for box in found.values()))
+    placed, width, height = boxes(steps)
+    label = escape("; ".join(f"{box.name}{_counts(box)}" for box in placed.values()))
     size = f'viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}"'
     arrows = [
-        f'<path d="{_curve(found[before], found[step.name])}"/>'
+        f'<path d="{_curve(placed[before], placed[step.name])}"/>'
         for step in steps
         for before in step.after
-        if before in found
+        if before in placed
     ]
-    opening = f'<svg class="chain" {size} role="img" aria-label="Steps of the workflow, from top to bottom: {said}">'
-    return "\n".join([opening, *arrows, *map(_drawn, found.values()), "</svg>"])
+    opening = f'<svg class="chain" {size} role="img" aria-label="Steps of the workflow, from top to bottom: {label}">'
+    return "\n".join([opening, *arrows, *map(_drawn, placed.values()), "</svg>"])
 
 
 def _curve(start: Box, end: Box) -> str:
@@ -108,17 +110,17 @@ def _drawn(box: Box) -> str:
     share = box.done / box.planned if box.planned else 0
     state = "" if not box.planned else "done" if share == 1 else "some" if share else "none"
     middle, below = box.x + WIDTH / 2, box.y + HEIGHT - 9
-    parts = [
+    elements = [
         f'<rect class="box" x="{box.x:g}" y="{box.y:g}" width="{WIDTH}" height="{HEIGHT}" rx="6"/>',
         f'<text x="{middle:g}" y="{box.y + (18 if box.planned else 27):g}">{escape(box.name)}</text>',
     ]
     if box.planned:
         counts = f"{box.done:,} of {box.planned:,}"
-        parts += [
+        elements += [
             f'<text class="count" x="{middle:g}" y="{box.y + 33:g}">{counts}</text>',
             f'<rect class="bar" x="{box.x + 8:g}" y="{below + 3:g}" width="{share * (WIDTH - 16):g}" height="2"/>',
         ]
-    return f'<g class="{state}">{"".join(parts)}</g>'
+    return f'<g class="{state}">{"".join(elements)}</g>'
 
 
 def _counts(box: Box) -> str:

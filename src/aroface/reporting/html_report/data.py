@@ -73,7 +73,7 @@ class DataView:
 def view_data(data: ReportedDataSet) -> DataView:
     """Read what the manifest of a set says; nothing of the set itself is read."""
     manifest = read_mapping(data.manifest)
-    counts = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in manifest.get("counts", {}).items())
+    counts = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in manifest.get("counts", {}).items())
     files = manifest.get("files", {})
     total = bytes_text(sum(entry["size"] for entry in files.values()))
     identity = manifest.get("identity", {})

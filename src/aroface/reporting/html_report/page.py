@@ -195,11 +195,11 @@ def _grouped(items: Sequence[Any], key: Callable[[Any], Any]) -> Iterator[tuple[
 def _figure(picture: Picture, folder: Path) -> dict[str, Any]:
     png, fragment = picture.stem.with_suffix(".png"), picture.stem.with_suffix(".tex")
     image, text = if_there(png.read_bytes), if_there(partial(fragment.read_text, encoding="utf-8"))
-    found = re.search(r"\\caption\{(.*)\}$", text or "", re.M)
+    match = re.search(r"\\caption\{(.*)\}$", text or "", re.M)
     return {
         "name": picture.name,
         "png": None if image is None else base64.b64encode(image).decode(),
-        "caption": unescape(found[1]) if found else "",
+        "caption": unescape(match[1]) if match else "",
         "pdf": _link(picture.stem.with_suffix(".pdf"), folder),
     }
 

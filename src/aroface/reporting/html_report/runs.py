@@ -133,14 +133,14 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 def flatten(value: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """A nested mapping as one of dotted keys to JSON texts; an empty mapping is a value."""
-    found: dict[str, str] = {}
+    flat: dict[str, str] = {}
     for key, item in value.items():
         name = f"{prefix}{key}"
         if isinstance(item, Mapping) and item:
-            found |= flatten(item, f"{name}.")
+            flat |= flatten(item, f"{name}.")
         else:
-            found[name] = json.dumps(item, ensure_ascii=False, sort_keys=True)
-    return found
+            flat[name] = json.dumps(item, ensure_ascii=False, sort_keys=True)
+    return flat
 
 
 def settings(run: ReportedRun) -> dict[str, str]:
@@ -156,38 +156,38 @@ def differences(one: Mapping[str, str], other: Mapping[str, str]) -> dict[str, t
 
 def compare_runs(runs: Sequence[ReportedRun]) -> Differences:
     """In what any two of several runs differ."""
-    found = {run.name: settings(run) for run in runs}
-    known = dict.fromkeys(key for each in found.values() for key in each)
-    keys = tuple(key for key in known if len({each.get(key) for each in found.values()}) > 1)
-    return Differences(tuple(found), keys, found)
+    by_run = {run.name: settings(run) for run in runs}
+    known = dict.fromkeys(key for each in by_run.values() for key in each)
+    keys = tuple(key for key in known if len({each.get(key) for each in by_run.values()}) > 1)
+    return Differences(tuple(by_run), keys, by_run)
 
 
 def job_kinds(runs: Sequence[RunView]) -> list[JobKind]:
     """Cost of trainings, embeddings and evaluations."""
     trained = [run for run in runs if not run.run.released]
     imported = [run for run in runs if run.run.released]
-    found = []
+    kinds = []
     if trained:
         hours = [run.device_hours for run in trained if run.device_hours is not None]
         done = sum(run.done for run in trained)
         times = [run.wall_s for run in trained if run.wall_s is not None]
-        found.append(JobKind("training", done, len(trained), *_times(times), sum(hours) if hours else None))
+        kinds.append(JobKind("training", done, len(trained), *_times(times), sum(hours) if hours else None))
     if imported:
-        found.append(JobKind("import", sum(run.done for run in imported), len(imported), None, None, None))
+        kinds.append(JobKind("import", sum(run.done for run in imported), len(imported), None, None, None))
     records = [record for run in runs for record in run.records.values()]
     for name, key in (("embedding", "embed_wall_s"), ("evaluation", "evaluate_wall_s")):
         times = [float(record.provenance[key]) for record in records if record is not None]
-        found.append(JobKind(name, len(times), len(records), *_times(times), None))
-    return found
+        kinds.append(JobKind(name, len(times), len(records), *_times(times), None))
+    return kinds
 
 
 def commits(runs: Sequence[RunView]) -> list[tuple[str, int]]:
     """The commits that trained and evaluated, each with its number of checkpoints and records."""
-    found = Counter(
+    counts = Counter(
         [run.checkpoint["environment"].get("git_commit") for run in runs if "environment" in run.checkpoint]
         + [record.provenance["git_commit"] for run in runs for record in run.records.values() if record]
     )
-    return [(commit_text(commit), count) for commit, count in found.most_common()]
+    return [(commit_text(commit), count) for commit, count in counts.most_common()]
 
 
 def _facts(run: ReportedRun, checkpoint: Mapping[str, Any]) -> dict[str, str]:
@@ -246,8 +246,8 @@ def _validation(checkpoint: Mapping[str, Any]) -> str | None:
 
 
 def _listed(values: Mapping[str, Any], threads: int | None = None) -> str | None:
-    parts = [f"{name.replace('_', ' ')} {value}" for name, value in values.items()]
-    return ", ".join([*parts, *([f"threads {threads}"] if threads else [])]) or None
+    entries = [f"{name.replace('_', ' ')} {value}" for name, value in values.items()]
+    return ", ".join([*entries, *([f"threads {threads}"] if threads else [])]) or None
 
 
 def _times(seconds: Sequence[float]) -> tuple[float | None, float | None]:
@@ -255,7 +255,7 @@ def _times(seconds: Sequence[float]) -> tuple[float | None, float | None]:
 
 
 def _number(value: Mapping[str, Any], *keys: str) -> float | None:
-    found: Any = value
+    node: Any = value
     for key in keys:
-        found = found.get(key) if isinstance(found, Mapping) else None
-    return None if found is None else float(found)
+        node = node.get(key) if isinstance(node, Mapping) else None
+    return None if node is None else float(node)

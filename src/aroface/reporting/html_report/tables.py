@@ -99,8 +99,8 @@ def _view(
     table = lines(spec, trace.records, experiments, labels)
     planned = [line for line in table if line.experiment in experiments]
     mode: Mode = "reported" if not planned and spec.rows is not None and spec.compares else "delta"
-    said = None if mode == "reported" else note
-    grid = build(spec, trace.records, mode, experiments=experiments, labels=labels, caption_note=said)
+    shown_note = None if mode == "reported" else note
+    grid = build(spec, trace.records, mode, experiments=experiments, labels=labels, caption_note=shown_note)
     cells = {cell_anchor(spec.name, each.row, each.column): each for each in explain_table(spec, table, trace)}
     return TableView(
         anchor,
@@ -134,9 +134,9 @@ def fact_html(fact: Fact, folder: Path) -> str:
     text = escape(fact.text)
     if fact.path is not None and fact.path.exists():
         goal, name = escape(relative(fact.path, folder)), escape(fact.path.as_posix())
-        before, found, after = text.partition(name)
-        link = f'<a href="{goal}">{name if found else escape(fact.path.name)}</a>'
-        text = f"{before}{link}{after}" if found else f"{text} ({link})"
+        before, matched, after = text.partition(name)
+        link = f'<a href="{goal}">{name if matched else escape(fact.path.name)}</a>'
+        text = f"{before}{link}{after}" if matched else f"{text} ({link})"
     if fact.run is not None:
         text += f' (<a href="#{run_anchor(fact.run)}">its run</a>)'
     return text

@@ -94,11 +94,11 @@ def write_report(found: Robustness, out: str | PathLike[str], points: float) -> 
     stem = Path(out) / STEM
     files = [stem.with_suffix(suffix) for suffix in (".pdf", ".png", ".html", ".csv")]
     crops = example_crops(found)
-    said = _metadata(found)
+    metadata = _metadata(found)
     with matplotlib.rc_context(STYLE):
         figure = page(found, points, crops)
         for file in files[:2]:
-            write_bytes(file, picture(figure, file.suffix[1:], said[file.suffix]))
+            write_bytes(file, picture(figure, file.suffix[1:], metadata[file.suffix]))
     write_text(files[2], _html(found, points, crops))
     write_text(files[3], _csv(found, points))
     return files
@@ -107,12 +107,12 @@ def write_report(found: Robustness, out: str | PathLike[str], points: float) -> 
 def _metadata(found: Robustness) -> dict[str, dict[str, Any]]:
     """Metadata of the PDF and PNG files."""
     models = ", ".join(sweep.name for sweep in found.sweeps)
-    said: dict[str, Any] = {"Title": f"{TITLE}: {models}"}
+    common: dict[str, Any] = {"Title": f"{TITLE}: {models}"}
     if found.facts is None:
-        return {".pdf": said, ".png": said}
+        return {".pdf": common, ".png": common}
     creator = f"aroface {found.facts.version}"
     pdf = {"Subject": subtitle(found), "Keywords": found.facts.command, "Creator": creator}
-    return {".pdf": {**said, **pdf, "CreationDate": found.facts.made}, ".png": {**said, "Software": creator}}
+    return {".pdf": {**common, **pdf, "CreationDate": found.facts.made}, ".png": {**common, "Software": creator}}
 
 
 def example_crops(found: Robustness) -> NDArray[np.uint8]:

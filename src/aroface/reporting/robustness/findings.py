@@ -123,17 +123,17 @@ def _single(found: Robustness, metric: str) -> str:
     def mean(factor: str) -> float:
         return sum(sweep.drop(worst[factor], metric).value for sweep in found.sweeps)
 
-    parts = [
+    clauses = [
         f"{factor} by {level_words(factor, worst[factor].level)} costs "
         + ", ".join(f"{sweep.name} {in_points(sweep.drop(worst[factor], metric))}" for sweep in found.sweeps)
         for factor in sorted(SINGLE, key=mean, reverse=True)
     ]
-    return f"Loss in points [95 % interval] at {quality_name(quality)}, the costliest first: {'; '.join(parts)}."
+    return f"Loss in points [95 % interval] at {quality_name(quality)}, the costliest first: {'; '.join(clauses)}."
 
 
 def _detector(found: Robustness, metric: str, points: float) -> str:
     """Conditions in which the errors of a detector exceed the tolerated ones."""
-    parts = []
+    clauses = []
     for quality in found.qualities:
         exceeded = []
         for factor, error in detector_errors(quality).items():
@@ -143,9 +143,9 @@ def _detector(found: Robustness, metric: str, points: float) -> str:
             if over:
                 times, unit = UNITS[factor]
                 exceeded.append(f"{_number(times * error, 1)}{unit} {factor}{_who(over, found)}")
-        parts.append(f"{quality_name(quality)}: {', '.join(exceeded) if exceeded else 'none'}")
+        clauses.append(f"{quality_name(quality)}: {', '.join(exceeded) if exceeded else 'none'}")
     loss = "one point" if points == 1 else f"{points:g} points"
-    return f"Errors of a modern detector (2 sd) that cost more than {loss}, interpolated: {'; '.join(parts)}."
+    return f"Errors of a modern detector (2 sd) that cost more than {loss}, interpolated: {'; '.join(clauses)}."
 
 
 def _who(names: Sequence[str], found: Robustness) -> str:
@@ -163,14 +163,14 @@ def _joint(found: Robustness, metric: str) -> str:
         for sweep in found.sweeps
     ]
     differences = [low - high for high, low in ends]
-    parts = []
+    clauses = []
     for sweep, (high, low), difference, sure in zip(
         found.sweeps, ends, differences, significant(differences), strict=True
     ):
         apart = "" if first == last else f" and {in_points(low)}, {_verdict(difference, sure)}"
-        parts.append(f"{sweep.name} {in_points(high)}{apart}")
+        clauses.append(f"{sweep.name} {in_points(high)}{apart}")
     where = quality_name(first) if first == last else f"{quality_name(first)} and {quality_name(last)}"
-    return f"{joint_words(found, level)} at once cost at {where}: {'; '.join(parts)}."
+    return f"{joint_words(found, level)} at once cost at {where}: {'; '.join(clauses)}."
 
 
 def _verdict(difference: Quantity, sure: bool) -> str:
@@ -189,7 +189,7 @@ def _interaction(found: Robustness, metric: str) -> str:
         middles.append(Perturbation(quality, one, level, other, second))
     excesses = [[_excess(sweep, middle, metric) for sweep in found.sweeps] for middle in middles]
     sure = iter(significant([excess for row in excesses for excess in row]))
-    parts = []
+    clauses = []
     for middle, row in zip(middles, excesses, strict=True):
         told = [
             f"{sweep.name} {in_points(excess, signed=True)}"
@@ -200,9 +200,9 @@ def _interaction(found: Robustness, metric: str) -> str:
         if told and len(told) < len(found.sweeps):
             rest += ", others not significant"
         sides = [(str(middle.factor), middle.level), (str(middle.other), middle.other_level)]
-        words = [f"{level_words(factor, level)} {factor}" for factor, level in sides]
-        parts.append(f"{' with '.join(words)}: {rest}")
-    return f"Loss beyond the sum of the two alone at {quality_name(quality)}, {'; '.join(parts)}."
+        errors = [f"{level_words(factor, level)} {factor}" for factor, level in sides]
+        clauses.append(f"{' with '.join(errors)}: {rest}")
+    return f"Loss beyond the sum of the two alone at {quality_name(quality)}, {'; '.join(clauses)}."
 
 
 def _excess(sweep: Sweep, condition: Perturbation, metric: str) -> Quantity:
@@ -221,18 +221,18 @@ def _less(quantity: Quantity, others: Iterable[Quantity]) -> Quantity:
 def _worst(found: Robustness, metric: str) -> str:
     level = min(found.grid.joint)
     quality = found.qualities[0]
-    parts = []
+    clauses = []
     for sweep in found.sweeps:
         condition = Perturbation(quality, WORST, level)
         if condition not in sweep.measured:
             continue
         worst, random = sweep.drop(condition, metric), sweep.drop(Perturbation(quality, "joint", level), metric)
-        parts.append(f"{sweep.name} {in_points(worst)}, {in_points(worst - random, signed=True)} more than at random")
-    if not parts:
+        clauses.append(f"{sweep.name} {in_points(worst)}, {in_points(worst - random, signed=True)} more than at random")
+    if not clauses:
         return ""
     return (
         f"The same sizes in the direction that hurts each pair most cost at {quality_name(quality)}: "
-        f"{'; '.join(parts)}."
+        f"{'; '.join(clauses)}."
     ).replace(", +", ", ")
 
 
@@ -243,45 +243,45 @@ def _models(found: Robustness, metric: str) -> str:
     first, *others = found.sweeps
     level = max(found.grid.joint)
     clean = [
-        (other, quality, other.value(place, metric) - first.value(place, metric))
+        (other, quality, other.value(condition, metric) - first.value(condition, metric))
         for other in others
         for quality in found.qualities
-        for place in [Perturbation(quality)]
+        for condition in [Perturbation(quality)]
     ]
     aligned = [
         f"{other.name} {in_points(difference, signed=True)} at {quality_name(quality)}"
         for (other, quality, difference), sure in zip(clean, significant([each[2] for each in clean]), strict=True)
         if sure
     ]
-    parts = []
+    clauses = []
     for other in others:
         lost = []
         for quality in found.qualities:
-            place = Perturbation(quality, "joint", level)
-            lost.append(in_points(other.drop(place, metric) - first.drop(place, metric), signed=True))
-        parts.append(f"{other.name} {' / '.join(lost)}")
+            condition = Perturbation(quality, "joint", level)
+            lost.append(in_points(other.drop(condition, metric) - first.drop(condition, metric), signed=True))
+        clauses.append(f"{other.name} {' / '.join(lost)}")
     where = " / ".join(quality_name(quality) for quality in found.qualities)
     return (
         f"Loss under {joint_words(found, level)} at once, more (+) or less (−) than {first.name}, {where}: "
-        f"{'; '.join(parts)}. Without errors {'; '.join(aligned) if aligned else 'no difference is significant'}."
+        f"{'; '.join(clauses)}. Without errors {'; '.join(aligned) if aligned else 'no difference is significant'}."
     )
 
 
 def _undecided(found: Robustness, metric: str) -> str:
     """Number of single and joint errors without a cost that these pairs could show."""
     drops: list[Quantity] = []
-    parts, undecided = [], 0
+    clauses, undecided = [], 0
     for sweep in found.sweeps:
         places = [each for each in sweep.measured if each.factor in UNITS and each.other is None]
-        lost = [sweep.drop(place, metric) for place in places]
+        lost = [sweep.drop(condition, metric) for condition in places]
         doubtful = sum(not drop.significant for drop in lost)
         drops, undecided = drops + lost, undecided + doubtful
-        parts.append(f"{sweep.name} {doubtful}")
+        clauses.append(f"{sweep.name} {doubtful}")
     total, held = len(drops), sum(significant(drops))
     if not undecided:
         by_holm = "" if held == total else f", {held} of them by Holm's method for all"
         return f"All {total} losses under single and joint errors are significant{by_holm}."
-    split = f" ({', '.join(parts)})" if len(parts) > 1 else ""
+    split = f" ({', '.join(clauses)})" if len(clauses) > 1 else ""
     return (
         f"{undecided} of {total} losses under single and joint errors{split} have an interval that includes 0: "
         f"open marks in the curves; by Holm's method for all {total}, {held} are significant. More pairs would decide "
@@ -319,12 +319,12 @@ def reading(found: Robustness, points: float) -> list[RobustnessFinding]:
         ),
     ]
     if found.grid.worst_case:
-        words = (
+        explanation = (
             "One step from perfect alignment in the signs of a gradient, of the joint error's sizes. What is maximised "
             "is that the pair be called wrongly: minus the cosine similarity of a genuine pair, the similarity of an "
             "impostor pair."
         )
-        listed.append(RobustnessFinding("Worst case", " ".join((words, *found.notes))))
+        listed.append(RobustnessFinding("Worst case", " ".join((explanation, *found.notes))))
     if found.facts is not None:
         listed.append(RobustnessFinding("Made", made_words(found.facts)))
     return listed

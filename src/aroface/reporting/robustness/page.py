@@ -81,10 +81,10 @@ def page(found: Robustness, points: float, crops: NDArray[np.uint8]) -> Figure:
         A page as wide as A4, and as high or less where there is little to show; longer where models and qualities are
         many.
     """
-    said = wrapped(findings(found, points), TEXT, WIDTH - SUBJECT - 0.03)
+    paragraphs = wrapped(findings(found, points), TEXT, WIDTH - SUBJECT - 0.03)
     notes = wrapped(reading(found, points), NOTE, WIDTH - SUBJECT - 0.03)
     table_rows = len(_few(found.qualities)) * (len(found.sweeps) + 1) + 1
-    text_height = sum(len(lines) for _, lines in said) * LEADING + len(said) * 0.03
+    text_height = sum(len(lines) for _, lines in paragraphs) * LEADING + len(paragraphs) * 0.03
     notes_height = sum(len(lines) for _, lines in notes) * NOTE_LEADING + 0.1
     # Example faces stand beside the heat maps where these are few, else beside the table.
     beside_maps = _beside_maps(found)
@@ -100,7 +100,7 @@ def page(found: Robustness, points: float, crops: NDArray[np.uint8]) -> Figure:
         maps = max(maps, _crops_height(found) - 0.55)
     figure = Figure(figsize=(PAGE[0], fixed + len(found.qualities) * panel + maps))
     top = _title(figure, found, MARGIN)
-    top = _paragraphs(figure, said, top, TEXT, LEADING, gap=0.03)
+    top = _paragraphs(figure, paragraphs, top, TEXT, LEADING, gap=0.03)
     top = _curves(figure, found, top + 0.06, panel)
     after = _maps(figure, found, top, cells) + maps - len(found.sweeps) * cells
     _crops(figure, found, crops, top if beside_maps else after)
@@ -406,8 +406,8 @@ def loss_words(drop: Quantity) -> str:
 
 
 def _bare(factor: str, level: float) -> str:
-    words = level_words(factor, level)
-    return words if factor == "rotation" else words.replace(" %", "%")
+    size = level_words(factor, level)
+    return size if factor == "rotation" else size.replace(" %", "%")
 
 
 UNIT_TITLES = {"scale": "scale, %", "rotation": "rotation, °", "shift": "shift, %", "joint": "jointly, % of max."}

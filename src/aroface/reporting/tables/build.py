@@ -121,14 +121,14 @@ def _tight(layout: Layout) -> Layout:
 def _leaves(spec: Spec, mode: Mode, table: Sequence[Line]) -> tuple[Leaf, ...]:
     reported = {name for line in table for name in (*line.row.reported, *line.row.published)}
     published = any(line.row.published for line in table)
-    found: list[tuple[Column, Part]] = []
+    column_parts: list[tuple[Column, Part]] = []
     for column in spec.columns:
         parts = PARTS[mode] if mode == "reported" or column.id in reported else ("reproduced",)
-        found += [(column, part) for part in parts]
-    several = len({part for _, part in found}) > 1
+        column_parts += [(column, part) for part in parts]
+    several = len({part for _, part in column_parts}) > 1
     return tuple(
         Leaf(column, part, (column.group or "", column.label, heading_of(part, published) if several else ""))
-        for column, part in found
+        for column, part in column_parts
     )
 
 
@@ -169,26 +169,28 @@ def _reported(row: RowSpec, column: Column, marked: Mapping[Source, str]) -> Cel
 
 
 def _reproduced(column: Column, measurement: CellValues, seeds: Seeds) -> Cell:
-    found = estimate(measurement.values)
-    if found is None:
+    estimated = estimate(measurement.values)
+    if estimated is None:
         return Cell()
     predicted = one_further_run(measurement.sample) if seeds.spread == "prediction" else None
     if predicted and predicted.low is not None and predicted.high is not None:
         interval = (percent(predicted.low, column.decimals), percent(predicted.high, column.decimals))
-        return Cell(percent(found.mean, column.decimals), interval=interval, seeds=found.n)
-    sd = None if found.sd is None else percent(found.sd, column.decimals)
-    return Cell(percent(found.mean, column.decimals), sd, seeds=found.n)
+        return Cell(percent(estimated.mean, column.decimals), interval=interval, seeds=estimated.n)
+    sd = None if estimated.sd is None else percent(estimated.sd, column.decimals)
+    return Cell(percent(estimated.mean, column.decimals), sd, seeds=estimated.n)
 
 
 def _compared(column: Column, of: CellValues | None, minus: CellValues | None, *, layout: Layout, judge: Judge) -> Cell:
-    found = judge(difference(of.sample, minus.sample)) if of and minus else None
-    if found is None:
+    comparison = judge(difference(of.sample, minus.sample)) if of and minus else None
+    if comparison is None:
         return Cell()
     interval, half = None, None
-    if found.low is not None and found.high is not None:
-        interval = (percent(found.low, column.decimals), percent(found.high, column.decimals))
-        half = percent((found.high - found.low) / 2, column.decimals) if layout.interval == "half" else None
-    return Cell(percent(found.mean, column.decimals, signed=True), interval=interval, half=half, seeds=found.n)
+    if comparison.low is not None and comparison.high is not None:
+        interval = (percent(comparison.low, column.decimals), percent(comparison.high, column.decimals))
+        half = percent((comparison.high - comparison.low) / 2, column.decimals) if layout.interval == "half" else None
+    return Cell(
+        percent(comparison.mean, column.decimals, signed=True), interval=interval, half=half, seeds=comparison.n
+    )
 
 
 def _emphasised(spec: Spec, row: RowSpec, leaves: Sequence[Leaf], cells: Sequence[Cell]) -> tuple[Cell, ...]:
@@ -251,8 +253,8 @@ def _with_best(
         for j, leaf in enumerate(leaves):
             marks: Sequence[Mark | None]
             if leaf.part == "reproduced":
-                found = [measured.get((table[i].row.key, leaf.column.id)) for i in inside]
-                samples = [None if each is None else each.sample for each in found]
+                cell_values = [measured.get((table[i].row.key, leaf.column.id)) for i in inside]
+                samples = [None if each is None else each.sample for each in cell_values]
                 marks = ["bold" if best else None for best in best_rows(samples, leaf.column.better, judge)]
             elif leaf.part == "reported" and spec.emphasis.rule == "best_second":
                 marks = mark_best([cells[i][j].number for i in inside], leaf.column.better)

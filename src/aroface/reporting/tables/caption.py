@@ -52,8 +52,8 @@ def caption(
     ours = [cell for leaf, cell in cells if leaf.part == "reproduced" and cell.number is not None]
     sentences = [spec.caption]
     if mode == "reported":
-        said = _whose(cells)
-        sentences.append(f"{said[0]}." if said else "The authors' page reports no values.")
+        attribution = _whose(cells)
+        sentences.append(f"{attribution[0]}." if attribution else "The authors' page reports no values.")
     elif len({leaf.part for leaf in leaves}) > 1:
         over = _seeds(ours, spec.seeds) or "none yet"
         whose = _whose(cells) or AUTHORS
@@ -84,11 +84,11 @@ def caption(
 
 def _whose(cells: Sequence[tuple[Leaf, Cell]]) -> tuple[str, str] | None:
     """Whose the values of the paper's part are, as a sentence and after a colon; None where there are none."""
-    found = [cell for leaf, cell in cells if leaf.part == "reported" and cell.number]
-    others = [cell for cell in found if cell.mark]
+    reported = [cell for leaf, cell in cells if leaf.part == "reported" and cell.number]
+    others = [cell for cell in reported if cell.mark]
     if not others:
-        return AUTHORS if found else None
-    return OTHERS if len(others) == len(found) else BOTH
+        return AUTHORS if reported else None
+    return OTHERS if len(others) == len(reported) else BOTH
 
 
 def _bold(spec: Spec, cells: Sequence[tuple[Leaf, Cell]], faces: bool) -> list[str]:

@@ -68,9 +68,9 @@ def lines(
     known = list(dict.fromkeys(experiments))
     if spec.rows is not None:
         return tuple(Line(row, _match(spec, row, known)) for row in spec.rows)
-    found = [Line(_experiment_row(spec, each, labels), each) for each in known]
+    table = [Line(_experiment_row(spec, each, labels), each) for each in known]
     seen: dict[str, RecordedExperiment | None] = {}
-    for line in found:
+    for line in table:
         if line.row.key in seen:
             raise InputError(
                 f"{seen[line.row.key]} and {line.experiment} are both named {line.row.key}",
@@ -78,7 +78,7 @@ def lines(
                 remedy="add a row header that tells them apart, such as arch",
             )
         seen[line.row.key] = line.experiment
-    return _by_block(spec, found)
+    return _by_block(spec, table)
 
 
 def measure(
@@ -98,18 +98,18 @@ def measure(
             point of the sweep.
     """
     if column.average_of:
-        parts = [measure(spec, spec.column(name), experiment, records, quality) for name in column.average_of]
-        sample = mean_of([part.sample for part in parts])
-        used = tuple(record for part in parts for record in part.records if record.seed in sample.values)
+        averaged = [measure(spec, spec.column(name), experiment, records, quality) for name in column.average_of]
+        sample = mean_of([cell.sample for cell in averaged])
+        used = tuple(record for cell in averaged for record in cell.records if record.seed in sample.values)
         return CellValues(sample, used)
     assert column.benchmark is not None and column.metric is not None, "the schema asks for both or average_of"
-    found = select(records, experiment, column.benchmark)
+    matching = select(records, experiment, column.benchmark)
     at = point_of(column, quality)
     if at is None or at.factor is None or at.level is None:
         name = column.metric if at is None else f"{column.metric}_{at.quality}"
-        return CellValues(metric_sample(found, name), found)
-    values = {record.seed: _at(record, column.metric, at) for record in found}
-    return CellValues(Sample(values, lacking=NO_PEOPLE), found)
+        return CellValues(metric_sample(matching, name), matching)
+    values = {record.seed: _at(record, column.metric, at) for record in matching}
+    return CellValues(Sample(values, lacking=NO_PEOPLE), matching)
 
 
 def metric_sample(records: Sequence[Record], metric: str) -> Sample:

@@ -147,8 +147,10 @@ def _stacked_row(grid: Grid, row: GridRow, parts: list[Part], columns: list[str]
     blank = ("",) * len(row.headers)
     first = True
     for part in parts:
-        found = {leaf.column.id: cell for leaf, cell in zip(grid.leaves, row.cells, strict=True) if leaf.part == part}
-        cells = tuple(found.get(column, Cell()) for column in columns)
+        by_column = {
+            leaf.column.id: cell for leaf, cell in zip(grid.leaves, row.cells, strict=True) if leaf.part == part
+        }
+        cells = tuple(by_column.get(column, Cell()) for column in columns)
         empty = all(cell.number is None for cell in cells)
         if empty and (part == "difference" or (part == "reproduced") != row.runs):
             continue

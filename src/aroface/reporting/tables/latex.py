@@ -73,9 +73,9 @@ def check_name(name: str, file: str | PathLike[str]) -> None:
     Raises:
         InputError: One line with the character.
     """
-    if found := _UNREADABLE.search(name):
+    if match := _UNREADABLE.search(name):
         remedy = f"use paths without any of # % $ ^ \\ {{ }} and {chr(34)}"
-        raise InputError(f"LaTeX cannot read {name!r}, which holds {found[0]!r}", file=file, remedy=remedy)
+        raise InputError(f"LaTeX cannot read {name!r}, which holds {match[0]!r}", file=file, remedy=remedy)
 
 
 def escape(text: str) -> str:
@@ -151,7 +151,7 @@ def render_figure(picture: str, caption: str, label: str) -> str:
 def _headings(grid: Grid) -> list[tuple[str, str]]:
     """Heading lines with the rules under them, topmost first."""
     levels = heading_levels(grid)
-    found = []
+    headings = []
     for number, level in enumerate(levels, 1):
         last = number == len(levels)
         cells = [escape(header) if last else "" for header in grid.row_headers]
@@ -163,8 +163,8 @@ def _headings(grid: Grid) -> list[tuple[str, str]]:
             if text and not last:
                 rules.append(rf"\cmidrule(lr){{{column}-{column + span - 1}}}")
             column += span
-        found.append((" & ".join(cells), "".join(rules)))
-    return found
+        headings.append((" & ".join(cells), "".join(rules)))
+    return headings
 
 
 def _heading(text: str) -> str:

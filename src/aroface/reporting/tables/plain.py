@@ -28,12 +28,12 @@ def markdown(grid: Grid) -> str:
     rules = [*(":--" for _ in grid.row_headers), *("--:" for _ in grid.leaves)]
     body = [[*_markdown_headers(row), *(_markdown_cell(cell) for cell in row.cells)] for row in grid.rows]
     table = [markdown_row([markdown_text(head) for head in heads]), markdown_row(rules), *map(markdown_row, body)]
-    parts = [markdown_text(grid.caption), "\n".join(table)]
-    parts += [markdown_text(note) for note in grid.notes]
-    parts += [f"<sup>{mark}</sup> {markdown_text(str(source))}" for mark, source in grid.sources.items()]
+    blocks = [markdown_text(grid.caption), "\n".join(table)]
+    blocks += [markdown_text(note) for note in grid.notes]
+    blocks += [f"<sup>{mark}</sup> {markdown_text(str(source))}" for mark, source in grid.sources.items()]
     if grid.footnote:
-        parts.append(f"{STAR} {markdown_text(grid.footnote)}")
-    return "\n\n".join(parts) + "\n"
+        blocks.append(f"{STAR} {markdown_text(grid.footnote)}")
+    return "\n\n".join(blocks) + "\n"
 
 
 def csv_text(grid: Grid) -> str:

@@ -51,11 +51,11 @@ def render_table(
         InputError: A wrong specification, or records that are invalid, ambiguous or not comparable.
     """
     runs, experiments, labels = selected(shown)
-    found = () if mode == "reported" else load_records(records, runs)
+    loaded_records = () if mode == "reported" else load_records(records, runs)
     table = read_spec(spec)
     if emphasis is not None:
         table = replace(table, emphasis=replace(table.emphasis, rule=emphasis))
-    grid = build(table, found, mode, experiments=experiments, labels=labels, caption_note=caption_note)
+    grid = build(table, loaded_records, mode, experiments=experiments, labels=labels, caption_note=caption_note)
     return FORMATS[format](grid)
 
 

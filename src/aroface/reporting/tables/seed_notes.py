@@ -32,12 +32,14 @@ def notes(
     spec: Spec, table: Sequence[Line], rows: Sequence[GridRow], measured: Measured, judge: Judge
 ) -> tuple[str, ...]:
     """Sentences below the table, as the specification's `seeds` ask for them."""
-    found = []
+    sentences = []
     if spec.seeds.count == "note":
-        found.append(_count_note([(line.row.key, seeds_of(row.cells)) for line, row in zip(table, rows, strict=True)]))
+        sentences.append(
+            _count_note([(line.row.key, seeds_of(row.cells)) for line, row in zip(table, rows, strict=True)])
+        )
     if spec.seeds.tests == "note":
-        found.append(_test_note(spec, table, measured, judge))
-    return tuple(note for note in found if note)
+        sentences.append(_test_note(spec, table, measured, judge))
+    return tuple(note for note in sentences if note)
 
 
 def _count_note(counts: Sequence[tuple[str, str]]) -> str:
@@ -59,9 +61,9 @@ def _test_note(spec: Spec, table: Sequence[Line], measured: Measured, judge: Jud
     for line in table:
         for column in spec.columns if line.row.difference else ():
             of, minus = (measured.get((keys[name], column.id)) for name in line.row.difference or ())
-            found = judge(difference(of.sample, minus.sample)) if of and minus else None
-            if found is not None and found.p_value is not None:
-                tests.append((" ".join(line.row.headers.values()), column.label, found.p_value))
+            comparison = judge(difference(of.sample, minus.sample)) if of and minus else None
+            if comparison is not None and comparison.p_value is not None:
+                tests.append((" ".join(line.row.headers.values()), column.label, comparison.p_value))
     if not tests:
         return ""
     adjusted = holm([p for _, _, p in tests])

@@ -48,8 +48,8 @@ class Source:
         """All that a reader needs before the address: of proceedings the acronym, where their title ends in one."""
         acronym = re.search(r"\(([\w-]+)\)$", self.booktitle or "")
         venue = " ".join(str(part) for part in (acronym[1] if acronym else self.booktitle, self.year) if part)
-        found = (self.title, venue, self.arxiv and f"arXiv {self.arxiv}", self.place)
-        return tuple(part for part in (*found, self.commit and f"commit {self.commit}") if part)
+        details = (self.title, venue, self.arxiv and f"arXiv {self.arxiv}", self.place)
+        return tuple(part for part in (*details, self.commit and f"commit {self.commit}") if part)
 
     def __str__(self) -> str:
         return ", ".join([*self.parts, *([self.url] if self.url else [])]) + self.remark

@@ -30,8 +30,8 @@ class Citation:
     arxiv: str | None = None
 
     def __str__(self) -> str:
-        parts = (self.title, self.arxiv and f"arXiv {self.arxiv}", self.url)
-        return ", ".join(part for part in parts if part)
+        details = (self.title, self.arxiv and f"arXiv {self.arxiv}", self.url)
+        return ", ".join(detail for detail in details if detail)
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,13 +302,13 @@ def _published(
     content: Mapping[str, Mapping[str, str]], sources: Mapping[str, Source], path: Path, where: str
 ) -> dict[str, Published]:
     """Values by column, each with its source, from digits by source and column."""
-    found: dict[str, Published] = {}
+    published: dict[str, Published] = {}
     for column, value in _by_source(content, sources, path, where):
-        if column in found:
-            expected = f"one source; {found[column].source.key} has it, too"
+        if column in published:
+            expected = f"one source; {published[column].source.key} has it, too"
             raise InputError(f"{column} of {value.source.key}", file=path, where=where, expected=expected)
-        found[column] = value
-    return found
+        published[column] = value
+    return published
 
 
 def _by_source(
@@ -378,8 +378,8 @@ def _check_published(spec: Spec, columns: list[str]) -> None:
     if spec.published and spec.rows is not None:
         remedy = "give them to the rows"
         raise InputError("published values beside rows", file=spec.path, where="published", remedy=remedy)
-    for each in spec.published:
-        _check_known(spec, f"published row of {each.experiment['method']} has column", each.values, columns)
+    for row in spec.published:
+        _check_known(spec, f"published row of {row.experiment['method']} has column", row.values, columns)
     for evaluation in spec.evaluations:
         _check_known(spec, f"evaluation of {evaluation.weights} has column", evaluation.values, columns)
 

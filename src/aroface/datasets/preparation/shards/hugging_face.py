@@ -111,14 +111,14 @@ def _files(source: Path) -> list[Path]:
         return [source] if source.suffix in _ENDINGS else []
     if not source.is_dir():
         return []
-    found, folders = [], [source]
+    files, folders = [], [source]
     for _ in range(_LEVELS):
         entries = [path for folder in folders for path in folder.iterdir() if not path.name.startswith(".")]
-        found += [path for path in entries if path.suffix in _ENDINGS and not path.name.startswith("cache-")]
+        files += [path for path in entries if path.suffix in _ENDINGS and not path.name.startswith("cache-")]
         folders = [path for path in entries if path.is_dir()]
         if len(folders) > _MOST_FOLDERS:  # of people, with images in them
             break
-    return natural_paths(found)
+    return natural_paths(files)
 
 
 def _of_split(source: Path, files: list[Path], split: str | None) -> list[Path]:

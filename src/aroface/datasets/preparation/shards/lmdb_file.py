@@ -68,18 +68,18 @@ class _Database(ShardedSet):
     def read(self, number: int) -> Iterator[LabelledImage]:
         """Images of one block in the order of their keys."""
         for index in range(number * _BLOCK, min((number + 1) * _BLOCK, self._count)):
-            place = f"key {index}"
+            location = f"key {index}"
             data = self._reader.get(b"%d" % index, _SAMPLE_BYTES)
             if data is None:
                 what = f"no such key, although {_LENGTH.decode()} is {self._count:,}"
-                raise InputError(what, file=self._reader.path, where=place)
+                raise InputError(what, file=self._reader.path, where=location)
             items = unpack_items(data)
             if items is None or len(items) not in (2, 3):
-                raise InputError("no sample", file=self._reader.path, where=place, expected=_LAYOUT)
+                raise InputError("no sample", file=self._reader.path, where=location, expected=_LAYOUT)
             image, label = items[0], items[-1]
             if not isinstance(image, bytes) or not isinstance(label, int) or label < 0:
-                raise InputError("no image and label", file=self._reader.path, where=place, expected=_LAYOUT)
-            yield LabelledImage(label, image, place)
+                raise InputError("no image and label", file=self._reader.path, where=location, expected=_LAYOUT)
+            yield LabelledImage(label, image, location)
 
 
 def unpack_items(data: bytes) -> list[bytes | int] | None:
@@ -94,10 +94,10 @@ def unpack_items(data: bytes) -> list[bytes | int] | None:
         count, position = data[0] & 0x0F, 1
     items: list[bytes | int] = []
     for _ in range(count):
-        found = _item(data, position)
-        if found is None:
+        parsed = _item(data, position)
+        if parsed is None:
             return None
-        item, position = found
+        item, position = parsed
         items.append(item)
     return items if position == len(data) else None
 

@@ -82,11 +82,11 @@ class LmdbReader:
             nodes, flags = self._nodes(page)
             keys = _Keys(page, nodes, self._fail)
             if flags & _LEAF:
-                place = keys.first_not_below(key)
-                found = place < len(nodes) and keys[place] == key
-                return self._value(page, nodes[place], most) if found else None
-            place = keys.last_not_above(key)
-            low, high, top, _ = _NODE.unpack_from(page, nodes[place])
+                index = keys.first_not_below(key)
+                exact = index < len(nodes) and keys[index] == key
+                return self._value(page, nodes[index], most) if exact else None
+            index = keys.last_not_above(key)
+            low, high, top, _ = _NODE.unpack_from(page, nodes[index])
             number = low | high << 16 | top << 32
         raise InputError("the tree is too deep", file=self.path, remedy=_DAMAGED)
 
