@@ -36,8 +36,8 @@ class MD5List:
             InputError: It has another sum, or cannot be read.
         """
         expected = self.sums.get(file)
-        found = None if expected is None else _md5_of(file)
-        if found != expected:
+        md5 = None if expected is None else _md5_of(file)
+        if md5 != expected:
             remedy = "the file is damaged or another one: copy it again"
             raise InputError(f"its md5 is {md5}", file=file, expected=f"{expected}, says {self.path}", remedy=remedy)
 

@@ -96,12 +96,12 @@ def open_faces(path: Path, options: Mapping[str, Any], size: int) -> TemplateFac
 
 
 def _open_rows(path: Path, size: int) -> TemplateFaces:
-    found = read_aligned_ijb(path)
-    check_pairs(found.same, path, folds=False)
+    benchmark = read_aligned_ijb(path)
+    check_pairs(benchmark.same, path, folds=False)
 
     def crops(rows: Sequence[int]) -> Images:
         with ThreadPoolExecutor(THREADS, thread_name_prefix="decode") as pool:
-            return np.stack(list(pool.map(lambda row: row_face(found.rows, row, size), rows)))
+            return np.stack(list(pool.map(lambda row: row_face(benchmark.rows, row, size), rows)))
 
     arrays: dict[str, NDArray[Any]] = {
         "templates": benchmark.templates,
@@ -110,7 +110,7 @@ def _open_rows(path: Path, size: int) -> TemplateFaces:
         "pairs": _narrow(benchmark.pairs),
         "same": benchmark.same,
     }
-    return TemplateFaces(len(found.rows), crops, arrays, {"galleries": []})
+    return TemplateFaces(len(benchmark.rows), crops, arrays, {"galleries": []})
 
 
 def _alignment(path: Path, landmarks: str | None) -> dict[str, Any]:

@@ -77,14 +77,14 @@ def import_checkpoint(
     classifier = read_classifier(classifiers, released.embedding_size) if classifiers else released.classifier
     form = {**INPUT, "mean": released.mean if mean is None else mean, "std": released.std if std is None else std}
     run = name or folder.resolve().name
-    model = build(found.arch, found.embedding_size)
-    model.load_state_dict(found.state)
+    model = build(released.arch, released.embedding_size)
+    model.load_state_dict(released.state)
     clear_import(folder)
-    save_weights(folder / WEIGHTS, model, {"arch": found.arch, "run": run})
-    experiment = {"method": method, "dataset": dataset, "arch": found.arch, "seed": 0}
-    described = describe_released(run, experiment, hashed(folder / WEIGHTS), form, found.embedding_size)
+    save_weights(folder / WEIGHTS, model, {"arch": released.arch, "run": run})
+    experiment = {"method": method, "dataset": dataset, "arch": released.arch, "seed": 0}
+    described = describe_released(run, experiment, hashed(folder / WEIGHTS), form, released.embedding_size)
     kept = {} if classifier is None else {"classifier": _keep(classifier, folder, run)}
-    facts = {"released": _origin(found), "environment": environment(), **kept}
+    facts = {"released": _origin(released), "environment": environment(), **kept}
     write_json(folder / CHECKPOINT, {"schema": SCHEMA, **described, **facts})
     return folder / CHECKPOINT
 
@@ -153,11 +153,11 @@ def clear_import(folder: Path) -> None:
         (folder / stale).unlink(missing_ok=True)
 
 
-def _origin(found: ReleasedCheckpoint) -> dict[str, Any]:
+def _origin(released: ReleasedCheckpoint) -> dict[str, Any]:
     return {
-        **hashed(found.file),
-        "size": found.file.stat().st_size,
-        "layout": found.layout,
-        "color": found.color,
-        "release": found.release,
+        **hashed(released.file),
+        "size": released.file.stat().st_size,
+        "layout": released.layout,
+        "color": released.color,
+        "release": released.release,
     }

@@ -188,11 +188,11 @@ class Products:
     def figure_arguments(self, figure: str) -> str:
         """Arguments of ``aroface figure``."""
         asked = self.figures[figure]
-        words: list[str | Path] = [asked.kind]
-        words += ["--benchmark", *asked.benchmarks] if asked.benchmarks else []
-        words += ["--unit", asked.unit] if asked.unit else []
-        words += ["--trained-on", *asked.trained_on] if asked.trained_on else []
-        words += ["--out", self.figure_stem(figure), *source_arguments(self.plan, asked), *self._choice()]
+        arguments: list[str | Path] = [asked.kind]
+        arguments += ["--benchmark", *asked.benchmarks] if asked.benchmarks else []
+        arguments += ["--unit", asked.unit] if asked.unit else []
+        arguments += ["--trained-on", *asked.trained_on] if asked.trained_on else []
+        arguments += ["--out", self.figure_stem(figure), *source_arguments(self.plan, asked), *self._choice()]
         faces = self._faces(figure)
         return _join(
             [*arguments, "--faces", faces.file] if faces is not None and self._has_faces(figure) else arguments

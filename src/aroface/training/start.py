@@ -32,7 +32,7 @@ def start_from(trainer: Trainer, runs: Path) -> None:
         return
     folder, described = _find(runs, start)
     expected = {"arch": trainer.recipe.arch, "embedding_size": trainer.recipe.embedding_size, "input": {**INPUT}}
-    found = {
+    actual = {
         "arch": described["experiment"]["arch"],
         "embedding_size": described["embedding_size"],
         "input": described["input"],

@@ -81,11 +81,11 @@ class ArrowIJBFormat(SetFormat):
         """See :class:`SetFormat`."""
         benchmark = read_aligned_ijb(data)
         return {
-            "images": len(found.rows),
-            "templates": len(np.unique(found.templates)),
-            "media": len(np.unique(found.media)),
-            "pairs": len(found.same),
-            "genuine": int(found.same.sum()),
+            "images": len(benchmark.rows),
+            "templates": len(np.unique(benchmark.templates)),
+            "media": len(np.unique(benchmark.media)),
+            "pairs": len(benchmark.same),
+            "genuine": int(benchmark.same.sum()),
             "layout": LAYOUT_FACT,
         }
 
@@ -107,8 +107,8 @@ class ArrowIJBFormat(SetFormat):
         }
         findings = Findings(counts)
         findings.noted["search"] = "no lists of the 1:N protocol"
-        check_labels(findings, lambda: check_pairs(found.same, data, folds=False))
-        check_rows(findings, found.rows, threads)
+        check_labels(findings, lambda: check_pairs(benchmark.same, data, folds=False))
+        check_rows(findings, benchmark.rows, threads)
         return findings
 
 

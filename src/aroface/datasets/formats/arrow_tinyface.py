@@ -78,8 +78,8 @@ class ArrowTinyFaceFormat(SetFormat):
         """See :class:`SetFormat`."""
         benchmark = read_aligned_tinyface(data)
         return {
-            "identities": len(np.unique(found.gallery_labels)),
-            **_counts(found),
+            "identities": len(np.unique(benchmark.gallery_labels)),
+            **_counts(benchmark),
             "layout": LAYOUT_FACT,
         }
 
@@ -96,7 +96,7 @@ class ArrowTinyFaceFormat(SetFormat):
         benchmark = read_aligned_tinyface(data)
         findings = Findings(_counts(benchmark))
         check_labels(findings, lambda: None)  # the reader does it
-        check_rows(findings, found.rows, threads)
+        check_rows(findings, benchmark.rows, threads)
         return findings
 
 
@@ -118,8 +118,12 @@ def read_aligned_tinyface(folder: Path) -> AlignedTinyFace:
     return AlignedTinyFace(rows, gallery, gallery_labels, probes, probe_labels, distractors)
 
 
-def _counts(found: AlignedTinyFace) -> dict[str, int]:
-    return {"gallery": len(found.gallery), "probes": len(found.probes), "distractors": len(found.distractors)}
+def _counts(benchmark: AlignedTinyFace) -> dict[str, int]:
+    return {
+        "gallery": len(benchmark.gallery),
+        "probes": len(benchmark.probes),
+        "distractors": len(benchmark.distractors),
+    }
 
 
 def _key(path: Any) -> str:

@@ -116,7 +116,7 @@ def align_tree(
     chunks = _align(files, partial, detector, options, threads)
     _judge_corrupt(source, files, chunks, options, omissions)
     report = report_of(chunks, key, detector, options, omissions)
-    publish(partial, place, report, partial.glob("chunk-*.json"))
+    publish(partial, folder, report, partial.glob("chunk-*.json"))
     if is_tinyface(source) and out.resolve() != source.resolve():
         for name in (GALLERY_LIST, PROBE_LIST):
             write_bytes(out / name, (source / name).read_bytes())

@@ -119,7 +119,7 @@ def _do(
     for number, (_, face) in zip(part, align_crops(names, crops, detector, options, pool), strict=True):
         (left, top, side), _, (loose_left, loose_top) = squares[number]
         if face.face is None:
-            found = points_in_box(left - loose_left, top - loose_top, side)
+            landmarks = points_in_box(left - loose_left, top - loose_top, side)
         else:
             landmarks = face.face.points + np.array([left - loose_left, top - loose_top], np.float32)
         points.append([round(float(value), 3) for value in landmarks.ravel()])

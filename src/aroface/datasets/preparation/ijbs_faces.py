@@ -123,10 +123,10 @@ def prepare_ijbs(
     truths = [*truth.files.values(), *([truth.common] if truth.common else [])]
     more = {"first_frame": first_frame, "columns": list(columns)}
     key = alignment_key(_VERSION, sizes(source, [*files, *truths]), detector, options, more=more)
-    place = out / FACES
-    if place.exists() and any(place.iterdir()):
-        return place, finished(place, key)
-    partial = place.with_name(f".{place.name}.partial")
+    folder = out / FACES
+    if folder.exists() and any(folder.iterdir()):
+        return folder, finished(folder, key)
+    partial = folder.with_name(f".{folder.name}.partial")
     begin(partial, key)
     sums = {name: read_md5_list(source, name) for name in (STILLS, VIDEOS, GROUND_TRUTH)}
     for path in truths:
@@ -137,7 +137,7 @@ def prepare_ijbs(
     omissions = _account(source, absent, done, options)
     more_options: dict[str, float] = {"box_padding": PADDING, "first_frame": first_frame}
     report = report_of(done, key, detector, options, omissions, more_options)
-    publish(partial, place, report, accounts(partial))
+    publish(partial, folder, report, accounts(partial))
     if out.resolve() != source.resolve():
         for name in list_names(source):
             (out / name).parent.mkdir(parents=True, exist_ok=True)

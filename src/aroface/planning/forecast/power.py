@@ -301,7 +301,7 @@ def _samples(records: Iterable[Record], metric: str) -> dict[RecordedExperiment,
 
 def _people_of(records: Iterable[Record], metric: str) -> int:
     """Number of people that a metric was measured on, by the first record that has it without groups of them."""
-    return next(part["units"] for record in records for part in record.jackknife if metric in part["values"])
+    return int(next(part["units"] for record in records for part in record.jackknife if metric in part["values"]))
 
 
 def _over_seeds(gaps: Iterable[Sample], alone: Iterable[Sample]) -> float | None:
