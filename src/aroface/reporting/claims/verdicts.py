@@ -210,23 +210,23 @@ def _joined(*parts: str) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def _evidence(compared: _Comparison, found: SeedInterval | None, verdict: Verdict) -> Evidence:
-    if found is None:
+def _evidence(compared: _Comparison, interval: SeedInterval | None, verdict: Verdict) -> Evidence:
+    if interval is None:
         return Evidence(compared.what, UNKNOWN, remark=compared.remark)
     digits = compared.decimals
-    mean = rounded(100 * found.mean, digits, signed=compared.signed)
-    if found.low is None or found.high is None:
-        lacking = "one seed has no interval" if found.n == 1 else "equal seeds without a known resolution"
-        return Evidence(compared.what, UNKNOWN, mean, seeds=found.n, remark=_joined(compared.remark, lacking))
-    ends = (rounded(100 * found.low, digits), rounded(100 * found.high, digits))
+    mean = rounded(100 * interval.mean, digits, signed=compared.signed)
+    if interval.low is None or interval.high is None:
+        lacking = "one seed has no interval" if interval.n == 1 else "equal seeds without a known resolution"
+        return Evidence(compared.what, UNKNOWN, mean, seeds=interval.n, remark=_joined(compared.remark, lacking))
+    ends = (rounded(100 * interval.low, digits), rounded(100 * interval.high, digits))
     # That of a drop would be of no drop at all, which nobody claims.
-    p_value = found.p_value if compared.signed else None
-    return Evidence(compared.what, verdict, mean, *ends, found.n, p_value, compared.remark, scope=found.scope)
+    p_value = interval.p_value if compared.signed else None
+    return Evidence(compared.what, verdict, mean, *ends, interval.n, p_value, compared.remark, scope=interval.scope)
 
 
-def _advised(evidence: Evidence, found: SeedInterval, bound: Decimal, decimals: int) -> Evidence:
+def _advised(evidence: Evidence, interval: SeedInterval, bound: Decimal, decimals: int) -> Evidence:
     """Evidence that decides nothing, with the number of seeds that would and the smallest effect that is seen."""
-    deciding = seeds_that_decide(found, bound)
+    deciding = seeds_that_decide(interval, bound)
     if deciding is not None:
         advice = f"{plural(deciding, 'seed')} of this mean and spread would decide"
     else:
@@ -234,8 +234,8 @@ def _advised(evidence: Evidence, found: SeedInterval, bound: Decimal, decimals: 
             "people": "no number of seeds would decide: more people are needed",
             "reported run": "no number of seeds would decide: the one reported run varies, too",
             "seeds": f"more than {MOST_SEEDS} seeds would be needed",
-        }[out_of_reach(found, bound)]
-    effect = smallest_effect(found)
+        }[out_of_reach(interval, bound)]
+    effect = smallest_effect(interval)
     assert effect is not None, "there is an interval"
     smallest = rounded(100 * effect, decimals)
     seen = f"seen in 80 % of cases: {smallest} from the bound of {rounded(100 * bound, decimals)}"
