@@ -16,7 +16,7 @@ SIZES = {"normalsize": 10, "small": 9, "footnotesize": 8, "scriptsize": 7}
 """Type sizes in points by their names in a class of 10 pt."""
 CLOSEST_PT = 1.5
 """Half the space between two columns where they are closest."""
-TOLERANCE_PT = 0.5
+TOLERANCE_PT = 0.3
 MOST_SPLITS = 2000
 
 

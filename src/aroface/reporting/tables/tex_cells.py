@@ -92,30 +92,23 @@ class TexCells:
         cells = [row.cells[j] for j in leaves for row in self.grid.rows if row.cells[j].number is not None]
         sign = "+" if any(_is_signed(cell) for cell in cells) else ""
         format = f"{sign}{_whole(cells) or 1}.{_decimals(cells)}" if _decimals(cells) else f"{sign}{_whole(cells) or 1}"
-        if any(_fits_siunitx(cell) and cell.around for cell in cells) and not self.below:
-            digits = max(len(cell.around.replace(".", "").lstrip("0")) for cell in cells if cell.around)
-            format += f"({max(digits, _decimals(cells), 1)})"
-        room = [_around(cell, 0) for cell in cells if not self.below and cell.interval and not cell.half]
-        post = f",table-space-text-post={{{max(room, key=len)}}}" if room else ""
-        return f"S[table-format={format}{post}]"
+        if not self.below and (digits := max((len(_last_digits(cell)) for cell in cells), default=0)):
+            format += f"({digits})"
+        return f"S[table-format={format}]"
 
     def _column(self, j: int) -> list[str]:
         if self.form.numbers == "plain":
             return self._plain(j)
         cells = [row.cells[j] for row in self.grid.rows]
-        return [
-            _siunitx(cell, plain, self.below) for cell, plain in zip(cells, self._plain(j, bare=True), strict=True)
-        ]
+        plain = self._plain(j)
+        if not self.below and any(cell.interval and not cell.half for cell in cells):
+            return [f"{{{text}}}" for text in plain]  # siunitx knows no intervals
+        return [_siunitx(cell, text, self.below) for cell, text in zip(cells, plain, strict=True)]
 
-    def _plain(self, j: int, *, bare: bool = False) -> list[str]:
-        """Cells of one column, filled up with invisible digits and signs.
-
-        Args:
-            j: Column.
-            bare: True for cells that are no command's argument.
-        """
+    def _plain(self, j: int) -> list[str]:
+        """Cells of one column, filled up with invisible digits and signs."""
         cells = [row.cells[j] for row in self.grid.rows]
-        anchor = column_anchor(self.grid.leaves[j].column.id) if self.form.links and not bare else None
+        anchor = column_anchor(self.grid.leaves[j].column.id) if self.form.links else None
         known = [cell for cell in cells if cell.number is not None]
         whole, decimals, signed = _whole(known), _decimals(known), any(map(_is_signed, known))
         digits = max((len(cell.around.partition(".")[0]) for cell in known if cell.around), default=0)
@@ -185,16 +178,16 @@ def _siunitx(cell: Cell, plain: str, below: bool) -> str:
     if cell.number is None or cell.emphasis == "underline":
         return f"{{{plain}}}"
     text = (r"\bfseries " if cell.emphasis else "") + cell.number
-    if cell.around and not below and _fits_siunitx(cell):
-        text += f" +- {cell.around}"
-    mark = rf"\aromark{{{cell.mark}}}" if cell.mark else ""
-    after = _around(cell, 0) if not below and cell.interval and not cell.half else ""
-    return text + (f"{{{mark}{after}}}" if mark or after else "")
+    if not below and cell.around:
+        text += rf" \pm {cell.around}"
+    return text + (rf"{{\aromark{{{cell.mark}}}}}" if cell.mark else "")
 
 
-def _fits_siunitx(cell: Cell) -> bool:
-    """True if the deviation has the decimals of its value."""
-    return bool(cell.around and cell.number) and len(_after(cell.around or "")) == len(_after(cell.number or ""))
+def _last_digits(cell: Cell) -> str:
+    """The deviation in units of its value's last digit, as siunitx counts it; empty where there is none."""
+    if not cell.around:
+        return ""
+    return cell.around.replace(".", "").lstrip("0") or "0"
 
 
 def _is_signed(cell: Cell) -> bool:

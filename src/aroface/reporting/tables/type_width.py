@@ -20,7 +20,9 @@ from aroface.shipped import PACKAGE
 Font = Literal["cm", "times"]
 FLOOR = 7
 """Smallest type, in points; sub- and superscripts are set smaller by TeX itself."""
-_SCRIPTS = 0.7
+_SCRIPTS: Mapping[int, float] = MappingProxyType({7: 0.86, 8: 0.86, 9: 0.79, 10: 0.8})
+"""Width of a script to that of the same digits in the line: smaller type is wider in proportion."""
+_SCRIPT_SPACE_PT = 0.5
 _METRICS = PACKAGE / "_templates" / "font_widths.json"
 _TOKEN = re.compile(r"\\[A-Za-z]+\*?|\\.|[{}$^~]|[^\\{}$^~]+", re.DOTALL)
 _SYMBOLS = MappingProxyType(
@@ -33,6 +35,7 @@ _SYMBOLS = MappingProxyType(
         **{r"\textcopyright": "O", r"\textregistered": "O", r"\texttrademark": "MI"},
     }
 )
+_NAMES: Mapping[Font, tuple[str, str]] = MappingProxyType({"cm": ("cmr", "cmbx"), "times": ("ptmr7t", "ptmb7t")})
 _WEIGHTLESS = (r"\arostar", r"\arodagger")
 _LIGATURES = (("---", "—"), ("--", "–"), ("ffi", "ﬃ"), ("ffl", "ﬄ"), ("ff", "ﬀ"), ("fi", "ﬁ"), ("fl", "ﬂ"))
 
@@ -133,7 +136,8 @@ class _Line:
             if token == "$":
                 break
             if token == "^":
-                factor = _SCRIPTS
+                factor = _SCRIPTS[self.size]
+                total += _SCRIPT_SPACE_PT
             elif token == "}":
                 factor = 1.0
             elif token != "{":
@@ -143,13 +147,15 @@ class _Line:
 
     def _symbol(self, name: str) -> float:
         known = _metrics()["math"][str(self.size)]
-        return self.size * known[name] / 1000 if name in known else self._text(name.lstrip("\\")[:1] or "n", False)
+        if name in known:
+            return self.size * known[name] / 1000
+        return self._text(name.lstrip("\\")[:1] or "n", False, "cm")
 
-    def _text(self, text: str, bold: bool) -> float:
-        family = "cm" if self.font == "cm" else "times"
-        name = {"cm": ("cmr", "cmbx"), "times": ("ptmr7t", "ptmb7t")}[family][bold]
+    def _text(self, text: str, bold: bool, font: Font | None = None) -> float:
+        font = font or self.font
+        name = _NAMES[font][bold]
         metrics = _metrics()
-        widths = metrics["fonts"][f"{name}{self.size}" if family == "cm" else name]
+        widths = metrics["fonts"][f"{name}{self.size}" if font == "cm" else name]
         kerns = metrics["kerns"][name]
         text = re.sub(r"\s+", " ", text)
         for letters, ligature in _LIGATURES:
