@@ -101,8 +101,8 @@ def _add_form(verb: argparse.ArgumentParser) -> None:
     form.add_argument(
         "--width",
         metavar="WIDTH",
-        help="line to fit: column (237 pt, any class of two columns), text (345 pt; in table* 497 pt), or a length such "
-        "as 84mm, 252pt, 3.3in (LNCS's 347 pt)",
+        help="line to fit: column (237 pt, any class of two columns), text (345 pt; in table* 497 pt), or a length "
+        "such as 84mm, 252pt, 3.3in (LNCS's 347 pt)",
     )
     form.add_argument("--size", type=int, choices=range(7, 11), metavar="PT", help="type size, 7 to 10 pt (by rule)")
     form.add_argument("--label", help="label (tab:aroface:NAME, with :reported after it for the authors' values)")

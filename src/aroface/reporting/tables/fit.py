@@ -86,7 +86,7 @@ def _changes(grid: Grid, form: TableForm, first: Fit, fit: Fit, width: float) ->
     left_out = [grid.row_headers[i] for i in range(len(grid.row_headers)) if i not in fit.headers]
     parts = [
         *([f"in {fit.size} pt type"] if fit.size != first.size else []),
-        *([f"columns {2 * fit.gap_pt:g} pt apart"] if fit.gap_pt != first.gap_pt else []),
+        *([f"with columns {2 * fit.gap_pt:g} pt apart"] if fit.gap_pt != first.gap_pt else []),
         *([f"without {' and '.join(left_out)}"] if left_out else []),
         *([f"in {len(fit.blocks)} parts below one another"] if len(fit.blocks) > 1 else []),
     ]
@@ -161,13 +161,15 @@ class _Measure:
         for end in sorted(spans):
             for start, width in spans[end]:
                 before = sum(columns[start:end]) + 2 * gap * (end - start)
-                columns[end] = max(columns[end], width - before)
+                # A span that ends the table keeps the space behind it that single columns do not have there.
+                behind = gap if end == len(columns) - 1 and start < end else 0.0
+                columns[end] = max(columns[end], width + behind - before)
         return sum(columns) + 2 * gap * (len(columns) - 1)
 
     def best_split(
         self, units: Sequence[tuple[int, ...]], count: int, size: int, gap: float, headers: Sequence[int]
     ) -> tuple[tuple[int, ...], ...]:
-        """The narrowest division of units into some parts, of equally narrow ones the first; of very many, an even one."""
+        """The narrowest division of units into some parts; an even one where there are very many."""
         even = tuple(len(units) * part // count for part in range(1, count))
         many = comb(len(units) - 1, count - 1) > MOST_SPLITS
         splits = [_split(units, cuts) for cuts in ([even] if many else combinations(range(1, len(units)), count - 1))]
@@ -182,7 +184,7 @@ class _Measure:
     def _widest(self, kind: str, size: int, index: int, texts: Sequence[str]) -> float:
         key = (kind, size, index)
         if key not in self.known:
-            self.known[key] = max(text_width(text, size, self.cells.form.font) for text in texts)
+            self.known[key] = max((text_width(text, size, self.cells.form.font) for text in texts), default=0.0)
         return self.known[key]
 
     def _headings(self, size: int, block: tuple[int, ...]) -> list[list[tuple[int, float]]]:

@@ -21,7 +21,17 @@ from aroface.reporting.tables.tex_cells import Heading, TexCells
 from aroface.reporting.tables.tex_text import ESCAPES, GREEK, escape, unescape
 from aroface.shipped import PACKAGE
 
-__all__ = ["ESCAPES", "GREEK", "TEMPLATES", "check_name", "environment", "escape", "is_plain_name", "render", "unescape"]
+__all__ = [
+    "ESCAPES",
+    "GREEK",
+    "TEMPLATES",
+    "check_name",
+    "environment",
+    "escape",
+    "is_plain_name",
+    "render",
+    "unescape",
+]
 
 TEMPLATES = PACKAGE / "_templates"
 
@@ -148,7 +158,7 @@ def _columns(cells: TexCells, fit: Fit) -> str:
     return " ".join(["@{}" + "l" * len(fit.headers), *texts]) + "@{}"
 
 
-def _headings(cells: TexCells, fit: Fit, block: Sequence[int]) -> list[dict[str, object]]:
+def _headings(cells: TexCells, fit: Fit, block: Sequence[int]) -> list[dict[str, str]]:
     """Heading lines with the rules under them, topmost first."""
     lines = cells.headings(block)
     headings = []
@@ -156,20 +166,19 @@ def _headings(cells: TexCells, fit: Fit, block: Sequence[int]) -> list[dict[str,
         texts = [cells.header_headings[i] if number == len(lines) else "" for i in fit.headers]
         rules = []
         column = len(fit.headers) + 1
-        end = column + max(map(len, fit.blocks))
+        trimmed = "(lr)" if cells.form.environment == "longtable" or cells.form.notes == "threeparttable" else ""
         for heading in line:
-            position = "c@{}" if column + heading.span == end else "c"
-            texts.append(_heading(heading, position, braces=cells.form.numbers == "siunitx"))
+            texts.append(_heading(heading, braces=cells.form.numbers == "siunitx"))
             if heading.ruled:
-                rules.append(rf"\cmidrule(lr){{{column}-{column + heading.span - 1}}}")
+                rules.append(rf"\cmidrule{trimmed}{{{column}-{column + heading.span - 1}}}")
             column += heading.span
         headings.append({"text": " & ".join(texts), "rules": " ".join(rules)})
     return headings
 
 
-def _heading(heading: Heading, position: str, *, braces: bool) -> str:
+def _heading(heading: Heading, *, braces: bool) -> str:
     if heading.span > 1:
-        return rf"\multicolumn{{{heading.span}}}{{{position}}}{{{heading.text}}}" if heading.text else "&" * (heading.span - 1)
+        return rf"\multicolumn{{{heading.span}}}{{c}}{{{heading.text}}}" if heading.text else "&" * (heading.span - 1)
     return f"{{{heading.text}}}" if braces and heading.text else heading.text
 
 

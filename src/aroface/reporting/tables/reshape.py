@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
+from typing import Literal
 
 from aroface.errors import InputError
-from aroface.reporting.tables.form import TableForm
-from aroface.reporting.tables.grid import Grid, GridRow, Leaf
+from aroface.reporting.tables.form import TableForm, Uncertainty
+from aroface.reporting.tables.grid import Grid, GridRow, Leaf, Part
 from aroface.reporting.tables.spec import Column, Spec
+
+_SPREADS: Mapping[Uncertainty, Literal["sd", "prediction", "none"]] = MappingProxyType(
+    {"sd": "sd", "interval": "prediction", "none": "none"}
+)
 
 
 def with_form(spec: Spec, form: TableForm) -> Spec:
@@ -18,8 +24,7 @@ def with_form(spec: Spec, form: TableForm) -> Spec:
     Fewer decimals round reported values, too; more leave them as they are in print.
     """
     if form.uncertainty is not None:
-        spread = {"sd": "sd", "interval": "prediction", "none": "none"}[form.uncertainty]
-        spec = replace(spec, seeds=replace(spec.seeds, spread=spread))
+        spec = replace(spec, seeds=replace(spec.seeds, spread=_SPREADS[form.uncertainty]))
     if form.decimals is not None:
         spec = replace(spec, columns=tuple(_rounded(column, form.decimals) for column in spec.columns))
     return spec
@@ -120,13 +125,13 @@ def _transposed(grid: Grid) -> Grid:
     return replace(grid, row_headers=("", "") if grouped else ("",), leaves=leaves, rows=tuple(rows))
 
 
-def _is_empty(grid: Grid, row: GridRow, part: str) -> bool:
+def _is_empty(grid: Grid, row: GridRow, part: Part) -> bool:
     """True for a difference where nothing is, in a table with several parts."""
     cells = [cell for leaf, cell in zip(grid.leaves, row.cells, strict=True) if leaf.part == part]
     return part == "difference" and all(cell.number is None for cell in cells)
 
 
-def _leaf(row: GridRow, part: str, heading: str, like: Column) -> Leaf:
+def _leaf(row: GridRow, part: Part, heading: str, like: Column) -> Leaf:
     star = "★" if row.star else ""
     method, *others = row.full_headers
     column = replace(like, id=row.key, label=method, group=others[-1] if others else None)
@@ -139,4 +144,6 @@ def _check(grid: Grid, kind: str, names: Sequence[str], known: list[str], extra:
         if name not in accepted:
             near = difflib.get_close_matches(name, sorted(accepted), 1, 0.3)
             remedy = f"did you mean {near[0]}?" if near else None
-            raise InputError(f"no {kind} {name!r}", where=f"table {grid.name}", expected=", ".join(known), remedy=remedy)
+            raise InputError(
+                f"no {kind} {name!r}", where=f"table {grid.name}", expected=", ".join(known), remedy=remedy
+            )

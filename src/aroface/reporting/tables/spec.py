@@ -225,7 +225,7 @@ class Spec:
     seeds: Seeds = Seeds()
     published: tuple[PublishedRow, ...] = ()
     evaluations: tuple[Evaluation, ...] = ()
-    form: TableForm = TableForm()
+    form: TableForm = field(default_factory=TableForm)
 
     @property
     def compares(self) -> bool:

@@ -1,4 +1,4 @@
-"""Cells, row headers and headings of a table as LaTeX, filled up so that points, signs and ± stand under one another."""
+"""Cells, row headers and headings of a table as LaTeX, filled up so that points and signs stand under one another."""
 
 from __future__ import annotations
 
@@ -110,7 +110,9 @@ class TexCells:
         cells = [row.cells[j] for row in self.grid.rows]
         anchor = column_anchor(self.grid.leaves[j].column.id) if self.form.links else None
         known = [cell for cell in cells if cell.number is not None]
-        whole, decimals, signed = _whole(known), _decimals(known), any(map(_is_signed, known))
+        decimals = _decimals(known)
+        signed = _whole(cell for cell in known if _is_signed(cell))
+        unsigned = _whole(cell for cell in known if not _is_signed(cell))
         digits = max((len(cell.around.partition(".")[0]) for cell in known if cell.around), default=0)
         spreads = [] if self.below else [text for cell in known if (text := _around(cell, digits))]
         room = max(spreads, key=self._width, default="")
@@ -120,12 +122,11 @@ class TexCells:
                 texts.append(_linked(anchor, MISSING))
                 continue
             text = _linked(anchor, _emphasised(cell))
-            before = "0" * (whole - len(_before(cell.number)))
-            if signed and not _is_signed(cell):
-                before = PLUS + before
             after = "0" * (decimals - len(_after(cell.number)))
             after = "." + after if after and not _after(cell.number) else after
-            text = _pad(before) + text + (rf"\aromark{{{cell.mark}}}" if cell.mark else "") + _pad(after)
+            text = (
+                _left(cell, signed, unsigned) + text + (rf"\aromark{{{cell.mark}}}" if cell.mark else "") + _pad(after)
+            )
             texts.append(text + ("" if self.below else self._beside(_around(cell, digits), room)))
         return texts
 
@@ -160,7 +161,28 @@ def _emphasised(cell: Cell) -> str:
     return text
 
 
-def _pad(text: str) -> str:
+def _left(cell: Cell, signed: int, unsigned: int) -> str:
+    """What fills a number up on its left, so that its point stands below those of its column.
+
+    Args:
+        cell: Cell with a number.
+        signed: Most digits before the point of a number with a sign, in its column; 0 where none has one.
+        unsigned: Same of numbers without one.
+    """
+    own = len(_before(cell.number or ""))
+    if not signed:
+        return _pad("0" * (unsigned - own))
+    # A sign is wider than one digit and narrower than two.
+    if unsigned - signed > 1:
+        return _pad("0" * (unsigned - own), less=PLUS if _is_signed(cell) else "")
+    if _is_signed(cell):
+        return _pad("0" * (signed - own))
+    return _pad(PLUS + "0" * (signed - own), less="0" * (own - signed))
+
+
+def _pad(text: str, less: str = "") -> str:
+    if text and less:
+        return rf"\aropad[{less}]{{{text}}}"
     return rf"\aropad{{{text}}}" if text else ""
 
 

@@ -33,14 +33,14 @@ SIGNS = {
     "·": r"$\cdot$",
     "°": r"$^\circ$",
     "★": r"\arostarsign{}",
-    "†": r"\textdagger{}",
-    "‡": r"\textdaggerdbl{}",
-    "§": r"\S{}",
-    "¶": r"\P{}",
+    "†": r"$\dagger$",
+    "‡": r"$\ddagger$",
+    "§": r"$\mathsection$",
+    "¶": r"$\mathparagraph$",
     "©": r"\textcopyright{}",
     "®": r"\textregistered{}",
-    "™": r"\texttrademark{}",
-    "£": r"\pounds{}",
+    "™": r"\textsuperscript{TM}",
+    "£": r"$\mathsterling$",
     "€": r"\texteuro{}",
     "…": r"\ldots{}",
     "≈": r"$\approx$",
@@ -58,8 +58,7 @@ SIGNS = {
 }
 LETTERS = {
     **{"ß": r"\ss{}", "æ": r"\ae{}", "Æ": r"\AE{}", "œ": r"\oe{}", "Œ": r"\OE{}", "ø": r"\o{}", "Ø": r"\O{}"},
-    **{"ł": r"\l{}", "Ł": r"\L{}", "đ": r"\dj{}", "Đ": r"\DJ{}", "ð": r"\dh{}", "Ð": r"\DH{}", "þ": r"\th{}"},
-    **{"Þ": r"\TH{}", "ı": r"\i{}", "ȷ": r"\j{}"},
+    **{"ł": r"\l{}", "Ł": r"\L{}", "đ": r"\dj{}", "Đ": r"\DJ{}", "ı": r"\i{}", "ȷ": r"\j{}"},
 }
 """Latin letters that are no accented ones."""
 ACCENTS = {

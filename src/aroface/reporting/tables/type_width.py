@@ -29,10 +29,9 @@ _SYMBOLS = MappingProxyType(
     {
         **{r"\%": "%", r"\&": "&", r"\#": "#", r"\$": "$", r"\_": "-", r"\{": "(", r"\}": ")"},
         **{r"\ss": "ß", r"\ae": "æ", r"\AE": "Æ", r"\oe": "œ", r"\OE": "Œ", r"\o": "ø", r"\O": "Ø", r"\l": "l"},
-        **{r"\L": "L", r"\i": "ı", r"\j": "j", r"\DJ": "D", r"\dj": "d", r"\TH": "D", r"\th": "b", r"\DH": "D"},
-        **{r"\dh": "d", r"\textbackslash": "/", r"\textasciitilde": "n", r"\textasciicircum": "n"},
-        **{r"\textdagger": "†", r"\S": "o", r"\P": "n", r"\ldots": "...", r"\pounds": "L", r"\texteuro": "C"},
-        **{r"\textcopyright": "O", r"\textregistered": "O", r"\texttrademark": "MI"},
+        **{r"\L": "L", r"\i": "ı", r"\j": "j", r"\DJ": "D", r"\dj": "d"},
+        **{r"\textbackslash": "/", r"\textasciitilde": "n", r"\textasciicircum": "n"},
+        **{r"\ldots": "...", r"\texteuro": "C", r"\textcopyright": "OO", r"\textregistered": "OO"},
     }
 )
 _NAMES: Mapping[Font, tuple[str, str]] = MappingProxyType({"cm": ("cmr", "cmbx"), "times": ("ptmr7t", "ptmb7t")})
@@ -41,7 +40,7 @@ _LIGATURES = (("---", "—"), ("--", "–"), ("ffi", "ﬃ"), ("ffl", "ﬄ"), ("f
 
 
 def small(size: float) -> int:
-    """Size of the type beside or below a value, as ``\\arosmall`` of aroface.sty sets it."""
+    """Size of the type beside or below a value, as aroface.sty sets it."""
     return 8 if size > 9.5 else FLOOR
 
 
@@ -54,6 +53,7 @@ def text_width(tex: str, size: int, font: Font = "cm", *, bold: bool = False) ->
         font: Family of the metrics.
         bold: True within bold type.
     """
+    tex = re.sub(r"\\aropad\[([^]]*)\]", r"\\aroless{\1}", tex)
     return _Line(_TOKEN.findall(tex), size, font).width(bold)
 
 
@@ -94,6 +94,9 @@ class _Line:
         if name == r"\arocell":
             self._argument(bold)
             return self._argument(bold)
+        if name == r"\aroless":
+            less = self._argument(bold)
+            return self._argument(bold) - less
         if name == r"\aroroom":
             room = self._argument(bold)
             self._argument(bold)
