@@ -23,7 +23,7 @@ def table_rows(path: Path) -> list[list[str]]:
 
 def numbers(text: str) -> list[str]:
     """The decimal numbers of a rendered table, in any of its forms, with ASCII signs and in the order of the text."""
-    text = re.sub(r"\\phantom\{(?:[^{}]|\{[^{}]*\})*\}|\\\\\[.*?\]", "", text)
+    text = re.sub(r"\\aropad(\[[^]]*\])?\{(?:[^{}]|\{[^{}]*\})*\}|\\\\\[.*?\]", "", text)
     text = re.sub("<[^>]*>", " ", text)
     text = text.replace("$-$", "-").replace("$+$", "+").replace("−", "-")
     return re.findall(r"(?<![\d.])[+-]?\d+\.\d+", text)

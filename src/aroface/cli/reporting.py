@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +21,7 @@ from aroface.results import Results
 
 if TYPE_CHECKING:
     from aroface.reporting.html_report.page import Material
+    from aroface.reporting.tables.form import TableForm
 
 SUFFIXES = {".txt": "terminal", ".md": "markdown", ".tex": "latex", ".json": "json"}
 Forms = Mapping[str, Callable[[], str]]
@@ -30,7 +34,9 @@ def add_table_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
         verbs,
         "table",
         "render a table from its specification and the records that are there",
-        "aroface table paper_tables/specs/tinyface.yaml --records results/records --format terminal",
+        "aroface table paper_tables/specs/tinyface.yaml --records results/records --format terminal\n"
+        "  aroface table paper_tables/specs/ijbs.yaml --mode reported --width column --out ijbs.tex\n"
+        "  aroface table paper_tables/specs/ijbs.yaml --mode reported --environment 'table*' --out ijbs.tex",
         _do_table,
     )
     verb.add_argument("spec", type=Path, help="file under paper_tables/specs")
@@ -55,6 +61,72 @@ def add_table_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     )
     verb.add_argument("--out", type=Path, help="file to write; standard output where it is left out")
     add_selection(verb)
+    _add_shape(verb)
+    _add_form(verb)
+
+
+def _add_shape(verb: argparse.ArgumentParser) -> None:
+    """Declare the options on what a table shows, whatever its format."""
+    shape = verb.add_argument_group("rows, columns and numbers, in every format")
+    shape.add_argument("--columns", nargs="+", metavar="ID", help="ids of the columns to show, in this order")
+    shape.add_argument(
+        "--rows", nargs="+", metavar="ROW", help="rows to show, in this order: ArcFace+ARoFace@MS1MV2, or a row's id"
+    )
+    shape.add_argument("--transpose", action="store_true", default=None, help="a row for each column, and the reverse")
+    shape.add_argument(
+        "--decimals", type=int, choices=range(5), help="digits after the point (each column's own); fewer round"
+    )
+    shape.add_argument(
+        "--uncertainty",
+        choices=("sd", "interval", "none"),
+        help="beside a mean: the standard deviation over seeds, the 95 %% prediction interval of one more, or nothing",
+    )
+    shape.add_argument("--caption", metavar="TEXT", help="caption in place of the composed one")
+    shape.add_argument("--short-caption", metavar="TEXT", help="caption in a list of tables")
+
+
+def _add_form(verb: argparse.ArgumentParser) -> None:
+    """Declare the options on how LaTeX sets a table."""
+    form = verb.add_argument_group(
+        "form in LaTeX",
+        "A table that is wider than its line gets smaller type (to 7 pt), then closer columns,\n"
+        "then no venue, then parts below one another; a line says which. The key form of a\n"
+        "specification holds the same options.",
+    )
+    form.add_argument(
+        "--environment",
+        choices=("table", "table*", "sidewaystable", "longtable", "body"),
+        help="table (default); table* for both columns of a page; body for the tabular in a float of your own",
+    )
+    form.add_argument(
+        "--width",
+        metavar="WIDTH",
+        help="line to fit: column (237 pt, any class of two columns), text (345 pt; in table* 497 pt), or a length "
+        "such as 84mm, 252pt, 3.3in (LNCS's 347 pt)",
+    )
+    form.add_argument("--size", type=int, choices=range(7, 11), metavar="PT", help="type size, 7 to 10 pt (by rule)")
+    form.add_argument("--label", help="label (tab:aroface:NAME, with :reported after it for the authors' values)")
+    form.add_argument(
+        "--notes", choices=("parbox", "threeparttable"), help="notes as paragraphs (default) or of threeparttable"
+    )
+    form.add_argument(
+        "--numbers", choices=("plain", "siunitx"), help="centred columns (default), or S columns of siunitx 2 and 3"
+    )
+    form.add_argument(
+        "--font", choices=("cm", "times"), help="type that the fit is computed with (cm, the widest of the two)"
+    )
+    form.add_argument(
+        "--links",
+        action="store_true",
+        default=None,
+        help="name the row and column of each number, for a document in which numbers are links",
+    )
+
+
+def _table_form(options: Arguments) -> TableForm:
+    from aroface.reporting.tables.form import TableForm, read_form
+
+    return read_form({field.name: getattr(options, field.name) for field in fields(TableForm)})
 
 
 def _do_table(options: Arguments) -> None:
@@ -70,7 +142,8 @@ def _do_table(options: Arguments) -> None:
         print(options.out or entries, end="\n" if options.out else "")
         return
     choice = {**read_runs_file(options.runs_file), "mode": options.mode, "format": options.format}
-    choice |= {"caption_note": options.caption_note, "emphasis": options.emphasis}
+    choice |= {"caption_note": options.caption_note, "emphasis": options.emphasis, "form": _table_form(options)}
+    choice["say"] = partial(print, file=sys.stderr)
     if options.out:
         write_table(options.spec, options.records, options.out, **choice)
         print(options.out)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, is_dataclass
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from aroface.reporting.claims.claims import Claims, DropClaim, read_claims
 from aroface.reporting.document import latex_missing
 from aroface.reporting.figures.registry import FIGURE_KINDS
 from aroface.reporting.tables.spec import Spec, read_spec
+from aroface.reporting.tables.tex_text import check_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +175,7 @@ class Products:
     def table_arguments(self, table: str) -> str:
         """Arguments of ``aroface table``, all but where the table goes and in which format."""
         arguments: list[str | Path] = [self.offered[table].path, "--mode", self.plan.values["table_mode"]]
-        return _join([*arguments, "--records", self.plan.results.records, *self._choice()])
+        return _join([*arguments, "--records", self.plan.results.records, *self._choice(), "--links"])
 
     def compare_arguments(self) -> str:
         """Arguments of ``aroface compare``, all but its files."""
@@ -258,7 +259,8 @@ def find_products(plan: Plan, *, root: Path = Path()) -> Products:
         root: Folder of the repository.
 
     Raises:
-        InputError: A specification is malformed, two tables or figures have one name, or a figure cannot be drawn.
+        InputError: A specification is malformed, two tables or figures have one name, a figure cannot be drawn, or a
+            label, note or specification has a letter that LaTeX cannot print.
     """
     tables: dict[str, Spec] = {}
     read = cache(read_spec)  # a table of the plan is most often one of the repository's
@@ -268,6 +270,7 @@ def find_products(plan: Plan, *, root: Path = Path()) -> Products:
             raise InputError(f"a second table {spec.name!r}", file=plan.file, where=f"tables.{number}")
         tables[spec.name] = spec
     specs = [read(path) for path in sorted((root / SPECS).glob("*.yaml"))]
+    _check_texts(plan, [*tables.values(), *specs])
     reported = {spec.name: spec for spec in specs if spec.source}
     asked = {spec.name: spec for spec in specs if {column.benchmark for column in spec.columns} & {*plan.benchmarks}}
     return Products(
@@ -281,6 +284,31 @@ def find_products(plan: Plan, *, root: Path = Path()) -> Products:
         rendered=root / SPECS.parent,
         no_latex=latex_missing(),
     )
+
+
+def _check_texts(plan: Plan, specs: Sequence[Spec]) -> None:
+    """Refuse what LaTeX cannot print now, and not when all records are there."""
+    for key, label in plan.labels.items():
+        check_text(label, file=plan.file, where=f"label of {key}")
+    check_text(plan.values["note"] or "", file=plan.file, where="note")
+    for spec in {spec.path: spec for spec in specs}.values():
+        for place, text in _texts(spec):
+            check_text(text, file=spec.path, where=place)
+
+
+def _texts(content: object, place: str = "") -> Iterator[tuple[str, str]]:
+    """All texts of nested objects, mappings and sequences, each with its place."""
+    if isinstance(content, str):
+        yield place, content
+    elif is_dataclass(content):
+        for each in fields(content):
+            yield from _texts(getattr(content, each.name), f"{place}.{each.name}" if place else each.name)
+    elif isinstance(content, Mapping):
+        for key, value in content.items():
+            yield from _texts(value, f"{place}.{key}" if place else str(key))
+    elif isinstance(content, (tuple, list)):
+        for number, value in enumerate(content):
+            yield from _texts(value, f"{place}.{number}")
 
 
 def partial(path: Path) -> Path:

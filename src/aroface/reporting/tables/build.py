@@ -17,7 +17,7 @@ from aroface.reporting.tables.emphasis import Mark, mark_best
 from aroface.reporting.tables.grid import Cell, Grid, GridRow, Leaf, Mode, Part, heading_of
 from aroface.reporting.tables.seed_notes import header, notes, seeds_of
 from aroface.reporting.tables.sources import Source, marks
-from aroface.reporting.tables.spec import EMPTY, Column, Layout, RowSpec, Seeds, Spec
+from aroface.reporting.tables.spec import ASIDE, EMPTY, Column, Layout, RowSpec, Seeds, Spec
 
 PARTS: dict[Mode, tuple[Part, ...]] = {
     "reported": ("reported",),
@@ -91,6 +91,7 @@ def build(
         layout=_tight(spec.layout) if beside else spec.layout,
         notes=() if mode == "reported" else notes(spec, table, rows, measured, judge),
         sources={mark: source for source, mark in marked.items()},
+        aside=tuple(number for number, each in enumerate(spec.row_headers) if each.key == ASIDE),
     )
 
 
@@ -145,7 +146,8 @@ def _cell(
     column = leaf.column
     if row.difference:
         pair = [measured.get((ids[name], column.id)) for name in row.difference]
-        return _compared(column, *pair, layout=layout, judge=judge) if leaf.part == "reproduced" else Cell()
+        compared = _compared(column, *pair, layout=layout, judge=judge) if leaf.part == "reproduced" else Cell()
+        return replace(compared, interval=None, half=None) if seeds.spread == "none" else compared
     reported = _reported(row, column, marked)
     if leaf.part == "reported":
         return reported
@@ -176,7 +178,7 @@ def _reproduced(column: Column, measurement: CellValues, seeds: Seeds) -> Cell:
     if predicted and predicted.low is not None and predicted.high is not None:
         interval = (percent(predicted.low, column.decimals), percent(predicted.high, column.decimals))
         return Cell(percent(estimated.mean, column.decimals), interval=interval, seeds=estimated.n)
-    sd = None if estimated.sd is None else percent(estimated.sd, column.decimals)
+    sd = None if estimated.sd is None or seeds.spread == "none" else percent(estimated.sd, column.decimals)
     return Cell(percent(estimated.mean, column.decimals), sd, seeds=estimated.n)
 
 
@@ -228,6 +230,7 @@ def _row(
         bold=row.ours and spec.emphasis.rule == "as_paper" and shows_reported,
         star=row.rerun and shows_reported,
         remark=_remark(row) if row.as_printed and shows_reported else None,
+        id=row.id,
     )
 
 

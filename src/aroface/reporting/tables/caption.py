@@ -116,5 +116,7 @@ def _seeds(cells: Sequence[Cell], seeds: Seeds) -> str:
     counts = {cell.seeds for cell in cells}
     if not counts:
         return ""
+    if seeds.spread == "none":
+        return over_seeds(counts)
     spread = "[95 % prediction interval of a further seed]" if seeds.spread == "prediction" else "± standard deviation"
     return over_seeds(counts).replace("mean", f"mean {spread}")

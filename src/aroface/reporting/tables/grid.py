@@ -14,6 +14,8 @@ Mode = Literal["reported", "reproduced", "both", "delta"]
 Part = Literal["reported", "reproduced", "difference"]
 
 MISSING = "--"
+DAGGER = "†"
+"""Mark of a row header that the authors print otherwise."""
 HEADINGS: dict[Part, str] = {"reported": "paper", "reproduced": "reproduced", "difference": "Δ"}
 """Headings of the parts of a column that has several."""
 PUBLISHED = "published"
@@ -71,8 +73,10 @@ class GridRow:
         bold: True if its first header is bold.
         star: True if its first header has a star.
         remark: Remark for a reader of the source.
+        corrected: Positions of the headers that the authors print otherwise, and their texts there.
         compares: True if it is the difference of two rows.
         runs: True if it can have reproduced values: an experiment belongs to it, or it compares two rows.
+        id: Name by which differences refer to it; None where it has none.
     """
 
     key: str
@@ -84,13 +88,30 @@ class GridRow:
     bold: bool = False
     star: bool = False
     remark: str | None = None
+    corrected: Mapping[int, str] = field(default_factory=dict)
     compares: bool = False
     runs: bool = True
+    id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A table ready to be printed; ``sources`` has those of values that are not the authors', by their marks."""
+    """A table ready to be printed.
+
+    Attributes:
+        name: Name of the specification.
+        label: LaTeX label.
+        caption: One or two sentences, and a note on what the numbers are.
+        row_headers: Headings of the columns that name the rows.
+        leaves: Columns of cells.
+        rows: Rows.
+        footnote: Meaning of the star; None where no row has one.
+        layout: Fit of the LaTeX table.
+        notes: Sentences below the table: meaning of its marks, statistics, training.
+        sources: Sources of values that are not the authors', by their marks.
+        short_caption: Caption for a list of tables.
+        aside: Positions of the row headers that name no row, such as the venue, which a narrow table leaves out.
+    """
 
     name: str
     label: str
@@ -102,6 +123,8 @@ class Grid:
     layout: Layout
     notes: tuple[str, ...] = ()
     sources: Mapping[str, Source] = field(default_factory=dict)
+    short_caption: str | None = None
+    aside: tuple[int, ...] = ()
 
 
 def heading_of(part: Part, published: bool) -> str:
@@ -160,5 +183,5 @@ def _stacked_row(grid: Grid, row: GridRow, parts: list[Part], columns: list[str]
         if first:
             yield replace(line, gap=not row.rule and row is not grid.rows[0])
         else:
-            yield replace(line, rule=False, gap=False, bold=False, star=False, remark=None)
+            yield replace(line, rule=False, gap=False, bold=False, star=False, remark=None, corrected={})
         first = False

@@ -1,61 +1,42 @@
-"""Tables and figures as LaTeX fragments that a paper can input; what they need is in ``preamble.tex``."""
+"""Tables and figures as LaTeX fragments that a paper can input; what they need is in ``aroface.sty``."""
 
 from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
+from itertools import groupby
 from os import PathLike
 from urllib.parse import quote
 
 import jinja2
 
 from aroface.errors import InputError
-from aroface.reporting.anchors import column_anchor, row_anchor
-from aroface.reporting.tables.grid import MISSING, Cell, Grid, GridRow, heading_levels, stacked
+from aroface.reporting.anchors import row_anchor
+from aroface.reporting.tables.fit import Fit, fit_cells
+from aroface.reporting.tables.form import TableForm, check_form
+from aroface.reporting.tables.grid import Grid, stacked
+from aroface.reporting.tables.tex_cells import Heading, TexCells
+from aroface.reporting.tables.tex_text import ESCAPES, GREEK, escape, unescape
 from aroface.shipped import PACKAGE
+
+__all__ = [
+    "ESCAPES",
+    "GREEK",
+    "TEMPLATES",
+    "check_name",
+    "environment",
+    "escape",
+    "is_plain_name",
+    "render",
+    "unescape",
+]
 
 TEMPLATES = PACKAGE / "_templates"
 
-# Letters that look like Latin ones have no command.
-GREEK = {
-    **{"α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "varepsilon", "ζ": "zeta", "η": "eta"},
-    **{"θ": "theta", "ι": "iota", "κ": "kappa", "λ": "lambda", "μ": "mu", "ν": "nu", "ξ": "xi", "π": "pi"},
-    **{"ρ": "rho", "σ": "sigma", "τ": "tau", "υ": "upsilon", "φ": "varphi", "χ": "chi", "ψ": "psi", "ω": "omega"},
-    **{"Γ": "Gamma", "Θ": "Theta", "Λ": "Lambda", "Ξ": "Xi", "Π": "Pi", "Σ": "Sigma", "Φ": "Phi", "Ψ": "Psi"},
-    **{"Ω": "Omega", "Δ": "Delta"},
-}
-ESCAPES = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        **{character: f"\\{character}" for character in "&%$#_{}"},
-        "<": "$<$",
-        ">": "$>$",
-        "|": "$|$",
-        "±": r"$\pm$",
-        "−": "$-$",
-        "×": r"$\times$",
-        "≥": r"$\geq$",
-        "≤": r"$\leq$",
-        "°": r"$^\circ$",
-        "★": r"$\bigstar$",
-        "≈": r"$\approx$",
-        "∞": r"$\infty$",
-        "→": r"$\rightarrow$",
-        **{letter: rf"$\{name}$" for letter, name in GREEK.items()},
-        "–": "--",
-        "\u00a0": "~",
-    }
-)
-
-
 _UNREADABLE = re.compile(r'[#%$\\"{}^\x00-\x1f\x7f]|^[|~]')
 """Of a file's name: what TeX reads as something else, however the name is written."""
-
-RAISED = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 
 
 def is_plain_name(name: str) -> bool:
@@ -76,24 +57,6 @@ def check_name(name: str, file: str | PathLike[str]) -> None:
     if match := _UNREADABLE.search(name):
         remedy = f"use paths without any of # % $ ^ \\ {{ }} and {chr(34)}"
         raise InputError(f"LaTeX cannot read {name!r}, which holds {match[0]!r}", file=file, remedy=remedy)
-
-
-def escape(text: str) -> str:
-    """Plain Unicode text as LaTeX that prints the same."""
-    escaped = text.translate(ESCAPES)
-    return re.sub("[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+", lambda found: f"$^{{{found[0].translate(RAISED)}}}$", escaped)
-
-
-def unescape(text: str) -> str:
-    """The plain text that :func:`escape` made LaTeX of."""
-    sequences = {escaped: chr(code) for code, escaped in ESCAPES.items()}
-    raised = {chr(digit): chr(code) for code, digit in RAISED.items()}
-    known = "|".join(re.escape(sequence) for sequence in sorted(sequences, key=len, reverse=True))
-    return re.sub(
-        rf"\$\^\{{([-0-9]+)\}}\$|({known})",
-        lambda found: sequences[found[2]] if found[2] else "".join(map(raised.__getitem__, found[1])),
-        text,
-    )
 
 
 @cache
@@ -120,15 +83,36 @@ def environment() -> jinja2.Environment:
     return environment
 
 
-def render(grid: Grid) -> str:
-    """The table as a ``table`` environment with caption and label."""
+def render(grid: Grid, form: TableForm | None = None, say: Callable[[str], object] = lambda line: None) -> str:
+    """The table in LaTeX.
+
+    Args:
+        grid: Table.
+        form: Form of it; None for a ``table`` on LNCS's pages.
+        say: Function that is told what was changed so that the table fits, a line each.
+
+    Raises:
+        InputError: A text that LaTeX cannot print, or options that exclude one another.
+    """
+    form = form or TableForm()
+    check_form(form)
+    reported = all(leaf.part == "reported" for leaf in grid.leaves)
     grid = stacked(grid)
+    cells = TexCells(grid, form)
+    fit, lines = fit_cells(cells)
+    for line in lines:
+        say(line)
     template = environment().get_template("table.tex.j2")
     return template.render(
         grid=grid,
-        columns="l" * len(grid.row_headers) + "c" * len(grid.leaves),
-        headings=_headings(grid),
-        rows=_aligned_rows(grid),
+        form=form,
+        fit=fit,
+        lines=lines,
+        needs=_needs(form),
+        label=form.label or f"tab:aroface:{grid.name.replace('_', '-')}{':reported' if reported else ''}",
+        columns=_columns(cells, fit),
+        width=len(fit.headers) + max(map(len, fit.blocks)),
+        blocks=[{"headings": _headings(cells, fit, block), "rows": _rows(cells, fit, block)} for block in fit.blocks],
     )
 
 
@@ -148,50 +132,69 @@ def render_figure(picture: str, caption: str, label: str) -> str:
     return template.render(picture=picture, caption=caption, label=label)
 
 
-def _headings(grid: Grid) -> list[tuple[str, str]]:
+def _needs(form: TableForm) -> str:
+    """Packages that a fragment needs."""
+    names = [
+        "aroface.sty",
+        *(["rotating"] if form.environment == "sidewaystable" else []),
+        *(["longtable"] if form.environment == "longtable" else []),
+        *(["threeparttable"] if form.notes == "threeparttable" and form.environment != "longtable" else []),
+        *(["siunitx"] if form.numbers == "siunitx" else []),
+    ]
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def _columns(cells: TexCells, fit: Fit) -> str:
+    """Argument of the tabular: the first part's groups of columns set off in the source."""
+    widest = max(fit.blocks, key=len)
+    groups = [list(group) for _, group in groupby(widest, key=lambda j: cells.grid.leaves[j].path[0])]
+    if cells.form.numbers == "plain":
+        return " ".join(["@{}" + "l" * len(fit.headers), *("c" * len(group) for group in groups)]) + "@{}"
+    formats = [
+        cells.siunitx([block[k] for block in fit.blocks if k < len(block)]) for k in range(max(map(len, fit.blocks)))
+    ]
+    runs = [(format, len(list(run))) for format, run in groupby(formats)]
+    texts = [format if count == 1 else f"*{{{count}}}{{{format}}}" for format, count in runs]
+    return " ".join(["@{}" + "l" * len(fit.headers), *texts]) + "@{}"
+
+
+def _headings(cells: TexCells, fit: Fit, block: Sequence[int]) -> list[dict[str, str]]:
     """Heading lines with the rules under them, topmost first."""
-    levels = heading_levels(grid)
+    lines = cells.headings(block)
     headings = []
-    for number, level in enumerate(levels, 1):
-        last = number == len(levels)
-        cells = [escape(header) if last else "" for header in grid.row_headers]
+    for number, line in enumerate(lines, 1):
+        texts = [cells.header_headings[i] if number == len(lines) else "" for i in fit.headers]
         rules = []
-        column = len(grid.row_headers) + 1
-        for heading, span in level:
-            text = _heading(heading)
-            cells.append(text if span == 1 else rf"\multicolumn{{{span}}}{{c}}{{{text}}}")
-            if text and not last:
-                rules.append(rf"\cmidrule(lr){{{column}-{column + span - 1}}}")
-            column += span
-        headings.append((" & ".join(cells), "".join(rules)))
+        column = len(fit.headers) + 1
+        trimmed = "(lr)" if cells.form.environment == "longtable" or cells.form.notes == "threeparttable" else ""
+        for heading in line:
+            texts.append(_heading(heading, braces=cells.form.numbers == "siunitx"))
+            if heading.ruled:
+                rules.append(rf"\cmidrule{trimmed}{{{column}-{column + heading.span - 1}}}")
+            column += heading.span
+        headings.append({"text": " & ".join(texts), "rules": " ".join(rules)})
     return headings
 
 
-def _heading(text: str) -> str:
-    """A heading, its lines below one another."""
-    lines = [escape(line) for line in text.splitlines()]
-    return "".join(lines) if len(lines) < 2 else "\\shortstack{" + r" \\ ".join(lines) + "}"
+def _heading(heading: Heading, *, braces: bool) -> str:
+    if heading.span > 1:
+        return rf"\multicolumn{{{heading.span}}}{{c}}{{{heading.text}}}" if heading.text else "&" * (heading.span - 1)
+    return f"{{{heading.text}}}" if braces and heading.text else heading.text
 
 
-def _aligned_rows(grid: Grid) -> list[dict[str, object]]:
+def _rows(cells: TexCells, fit: Fit, block: Sequence[int]) -> list[dict[str, object]]:
     """Rows as template variables, their cells padded so that the source reads as a table too."""
-    below = grid.layout.spread == "below"
-    columns = [
-        _column([row.cells[j] for row in grid.rows], column_anchor(leaf.column.id), below)
-        for j, leaf in enumerate(grid.leaves)
-    ]
-    names = [[_header(row, i) for row in grid.rows] for i in range(len(grid.row_headers))]
-    padded = [_pad(texts) for texts in [*names, *columns]]
+    padded = [_pad(texts) for texts in [*(cells.headers[i] for i in fit.headers), *(cells.numbers[j] for j in block)]]
     return [
         {
             "rule": row.rule,
             "gap": row.gap,
-            "remark": textwrap.wrap(row.remark or "", 100),
-            "anchor": row_anchor(grid.name, row.key),
+            "remark": textwrap.wrap(row.remark or "", 100) if block is fit.blocks[0] else [],
+            "anchor": row_anchor(cells.grid.name, row.key),
             "cells": " & ".join(column[i] for column in padded).rstrip(),
-            "below": _below(grid, row) if below else None,
+            "below": _below([*([""] * len(fit.headers)), *(cells.lower[j][i] for j in block)]),
         }
-        for i, row in enumerate(grid.rows)
+        for i, row in enumerate(cells.grid.rows)
     ]
 
 
@@ -200,74 +203,6 @@ def _pad(texts: Sequence[str]) -> list[str]:
     return [text.ljust(width) for text in texts]
 
 
-def _header(row: GridRow, index: int) -> str:
-    text = escape(row.headers[index])
-    if index == 0 and text:
-        text = rf"\textbf{{{text}}}" if row.bold else text
-        text += r"\arostar" if row.star else ""
-    return text
-
-
-def _column(cells: Sequence[Cell], anchor: str, below: bool) -> list[str]:
-    """Cells of one column, filled up with invisible digits so that all points stand under one another.
-
-    Each number is the argument of a command that knows the cell, for documents in which numbers are links.
-    """
-    whole = _widest(cell.number for cell in cells if not _is_compared(cell))
-    digits = max((_decimals(cell.number) for cell in cells if cell.number), default=0)
-    spreads = [] if below else [cell.around for cell in cells if cell.around is not None]
-    widest = max(spreads, key=len, default=None)
-    texts = []
-    for cell in cells:
-        if cell.number is None:
-            texts.append(rf"\arocell{{{anchor}}}{{{MISSING}}}")
-            continue
-        text = _signed(cell.number)
-        if cell.emphasis:
-            text = rf"\{'textbf' if cell.emphasis == 'bold' else 'underline'}{{{text}}}"
-        text = rf"\arocell{{{anchor}}}{{{text}}}"
-        mark = rf"\aromark{{{cell.mark}}}" if cell.mark else ""
-        fill = "0" * (whole - len(cell.number.lstrip("+-").partition(".")[0]))
-        if fill and not cell.number.startswith(("+", "-")):
-            text = rf"\phantom{{{fill}}}{text}"
-        if missing := "0" * (digits - _decimals(cell.number)):
-            text += rf"{mark}\phantom{{{missing if digits > len(missing) else '.' + missing}}}"
-        else:
-            text += mark
-        if cell.interval and not cell.half and not below:
-            text += rf"\arointerval{{{_signed(cell.interval[0])}}}{{{_signed(cell.interval[1])}}}"
-        elif widest:
-            text += rf"\arosd{{{cell.around}}}" if cell.around else rf"\phantom{{\arosd{{{widest}}}}}"
-        texts.append(text)
-    return texts
-
-
-def _is_compared(cell: Cell) -> bool:
-    """True if a cell is a difference, whose sign takes the place of filling digits."""
-    return cell.number is not None and cell.number.startswith(("+", "-"))
-
-
-def _decimals(number: str) -> int:
-    return len(number.partition(".")[2])
-
-
-def _widest(numbers: Iterable[str | None]) -> int:
-    return max((len(number.lstrip("+-").partition(".")[0]) for number in numbers if number is not None), default=0)
-
-
-def _below(grid: Grid, row: GridRow) -> str | None:
+def _below(texts: Sequence[str]) -> str | None:
     """The line of standard deviations and intervals under a row; None if it has none."""
-    texts = [
-        rf"\arointerval{{{_signed(cell.interval[0])}}}{{{_signed(cell.interval[1])}}}"
-        if cell.interval and not cell.half
-        else rf"\arosd{{{cell.around}}}"
-        if cell.around
-        else ""
-        for cell in row.cells
-    ]
-    return " & ".join([""] * len(grid.row_headers) + texts).strip(" ") if any(texts) else None
-
-
-def _signed(number: str) -> str:
-    """Digits with a sign that is set as long as a digit is wide, not as a hyphen."""
-    return f"${number[0]}${number[1:]}" if number[0] in "+-" else number
+    return " & ".join(texts).strip(" ") if any(texts) else None

@@ -11,7 +11,9 @@ from aroface.files import write_text
 from aroface.reporting.records import Selection, load_records, selected
 from aroface.reporting.tables import html, latex, plain
 from aroface.reporting.tables.build import build
+from aroface.reporting.tables.form import TableForm
 from aroface.reporting.tables.grid import Grid, Mode
+from aroface.reporting.tables.reshape import reshaped, with_form
 from aroface.reporting.tables.spec import Rule, read_spec
 
 Format = Literal["latex", "markdown", "html", "csv", "terminal"]
@@ -33,6 +35,8 @@ def render_table(
     format: Format = "latex",
     caption_note: str | None = None,
     emphasis: Rule | None = None,
+    form: TableForm | None = None,
+    say: Callable[[str], object] = lambda line: None,
     **shown: Unpack[Selection],
 ) -> str:
     """Render one table.
@@ -45,18 +49,23 @@ def render_table(
         format: ``latex``, ``markdown``, ``html`` (a page), ``csv`` (missing values are empty fields) or ``terminal``.
         caption_note: Last sentence of the caption instead of the specification's; an empty one drops it.
         emphasis: Rule for the values that stand out instead of the table's: ``as_paper``, ``best_second`` or ``none``.
+        form: Rows, columns and looks; where it has the defaults, the specification's own form decides.
+        say: Function that is told what was changed so that a LaTeX table fits its line.
         shown: See :class:`aroface.reporting.records.Selection`.
 
     Raises:
-        InputError: A wrong specification, or records that are invalid, ambiguous or not comparable.
+        InputError: A wrong specification or form, or records that are invalid, ambiguous or not comparable.
     """
     runs, experiments, labels = selected(shown)
     loaded_records = () if mode == "reported" else load_records(records, runs)
     table = read_spec(spec)
     if emphasis is not None:
         table = replace(table, emphasis=replace(table.emphasis, rule=emphasis))
+    form = (form or TableForm()).over(table.form)
+    table = with_form(table, form)
     grid = build(table, loaded_records, mode, experiments=experiments, labels=labels, caption_note=caption_note)
-    return FORMATS[format](grid)
+    grid = reshaped(grid, form)
+    return latex.render(grid, form, say) if format == "latex" else FORMATS[format](grid)
 
 
 class RenderOptions(Selection, total=False):
@@ -65,6 +74,8 @@ class RenderOptions(Selection, total=False):
     format: Format
     caption_note: str | None
     emphasis: Rule | None
+    form: TableForm | None
+    say: Callable[[str], object]
 
 
 def write_table(

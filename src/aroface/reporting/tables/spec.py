@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from aroface.errors import InputError
 from aroface.reporting.records import variant
+from aroface.reporting.tables.form import TableForm, read_form
 from aroface.reporting.tables.sources import Published, Source, read_sources
 from aroface.schemas import read_yaml, validate
 
@@ -175,7 +176,7 @@ class Seeds:
     """Notes on the seeds behind reproduced values; see the schema."""
 
     count: Literal["caption", "column", "note"] = "caption"
-    spread: Literal["sd", "prediction"] = "sd"
+    spread: Literal["sd", "prediction", "none"] = "sd"
     tests: Literal["none", "note"] = "none"
 
 
@@ -224,6 +225,7 @@ class Spec:
     seeds: Seeds = Seeds()
     published: tuple[PublishedRow, ...] = ()
     evaluations: tuple[Evaluation, ...] = ()
+    form: TableForm = field(default_factory=TableForm)
 
     @property
     def compares(self) -> bool:
@@ -265,6 +267,7 @@ def read_spec(path: str | PathLike[str]) -> Spec:
         seeds=Seeds(**content.get("seeds", EMPTY)),
         published=tuple(_published_row(each, sources, path) for each in content.get("published", ())),
         evaluations=tuple(_evaluation(each, sources, path) for each in content.get("evaluations", ())),
+        form=read_form(content.get("form", EMPTY)),
     )
     _check(spec)
     return spec

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -174,6 +175,7 @@ def test_entries_have_what_is_known_and_nothing_else(tmp_path: Path, capsys: pyt
 def test_a_document_cites_the_sources_where_its_bibliography_has_them(tmp_path: Path, name: str):
     fragment, source = tmp_path / f"{name}.tex", tmp_path / "paper.tex"
     fragment.write_text(render_table(SPECS / f"{name}.yaml", tmp_path, mode="reported"))
+    shutil.copy(TEMPLATES / "aroface.sty", tmp_path)
     entries = bibtex(read_spec(SPECS / f"{name}.yaml"))
     (tmp_path / "sources.bib").write_text(entries)
     source.write_text(

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -89,14 +90,14 @@ def test_both_and_delta(records: Path):
     both = cells(TINYFACE, records, mode="both")[AROFACE_MS1MV2]
     assert "rank1_delta" not in both
     text = render_table(TINYFACE, records, mode="delta")
-    assert r"\cmidrule(lr){3-5}\cmidrule(lr){6-8}" in text
+    assert r"\cmidrule{3-5} \cmidrule{6-8}" in text
     assert tex_row(text, "URL")[2:] == ["63.89", "--", "--", "68.67", "--", "--"]
 
 
 def test_the_star_and_its_footnote_belong_to_reported_values(records: Path):
     for mode, expected in (("reported", 2), ("both", 2), ("delta", 2), ("reproduced", 0)):
         text = render_table(TINYFACE, records, mode=mode)
-        assert text.count(r"\arostar") == expected
+        assert len(re.findall(r"\\arostar\b", text)) == expected
         assert ("Re-runs with official code" in text) == bool(expected)
         assert ("the authors print WebFace4M" in text) == bool(expected)
 
@@ -261,7 +262,7 @@ def test_points_stand_under_one_another(tmp_path: Path):
         write_record(folder, method, {"rank1": rank1})
     text = render_table(small_spec(tmp_path), folder, mode="reproduced")
     assert tex_row(text, "a ")[1] == "100.0"
-    assert tex_row(text, "b ")[1] == r"\phantom{00}5.0"
+    assert tex_row(text, "b ")[1] == r"\aropad{00}5.0"
 
 
 def test_an_unknown_metric_names_those_there_are(records: Path, tmp_path: Path):
@@ -293,7 +294,7 @@ def test_text_is_escaped():
         r"50 \% \& a\_b \#1 \{x\} \$5 \textbackslash{}n \textasciitilde{}\textasciicircum{}"
     )
     assert escape("η = 0.1 → ∞") == r"$\eta$ = 0.1 $\rightarrow$ $\infty$"
-    assert escape("67 ± 1, −2 ★") == r"67 $\pm$ 1, $-$2 $\bigstar$"
+    assert escape("67 ± 1, −2 ★") == r"67 $\pm$ 1, $-$2 \arostarsign{}"
 
 
 def test_markdown(records: Path):
