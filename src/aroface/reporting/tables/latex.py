@@ -132,22 +132,6 @@ def render(grid: Grid) -> str:
     )
 
 
-def render_figure(picture: str, caption: str, label: str) -> str:
-    """A ``figure`` environment of full width.
-
-    Args:
-        picture: File name of the picture, found through the document's graphics path.
-        caption: Plain text.
-        label: LaTeX label.
-
-    Raises:
-        InputError: The name holds a character that LaTeX cannot read in one.
-    """
-    check_name(picture, picture)
-    template = environment().get_template("figure.tex.j2")
-    return template.render(picture=picture, caption=caption, label=label)
-
-
 def _headings(grid: Grid) -> list[tuple[str, str]]:
     """Heading lines with the rules under them, topmost first."""
     levels = heading_levels(grid)
