@@ -267,10 +267,11 @@ def _alt(
     ]
     _, loser, (quality, factor), curve = max(falls, key=lambda fall: fall[0])
     highest = f"At the largest error {best} is highest in {tops.count(best)} of {len(tops)} panels. "
+    kinds = listing([{"joint": "all of them at once"}.get(each, AXES[each][0]) for each in columns])
     kind = {"joint": "errors of all three kinds"}.get(factor, f"errors of {factor}")
     return (
-        f"Line plots of {metric_name(metric)[0]} against errors of {listing([AXES[each][0] for each in columns])} "
-        f"at {listing([quality_name(each) for each in rows])} for {method_names(names.values())}. "
+        f"Line plots of {metric_name(metric)[0]} against errors of {kinds} at "
+        f" {listing([quality_name(each) for each in rows])} for {method_names(names.values())}. "
         f"{highest if len(names) > 1 else ''}The largest drop is that of {loser} under {kind} at "
         f"{quality_name(quality)}, from {per_cent(curve.values[0])} to {per_cent(curve.values[-1])}."
     )

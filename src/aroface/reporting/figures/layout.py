@@ -119,7 +119,7 @@ def _free_look(method: str, heads: Sequence[str], taken: Sequence[Look]) -> Look
         if (marker, str(line)) not in drawn
     ]
     unlike = (look for look in choices if not {(look.colour, look.marker), (look.colour, str(look.dashes))} & coloured)
-    return next(unlike, choices[0] if choices else Look(method, colours[0], [*dashes][0], markers[0]))
+    return next(unlike, choices[0] if choices else Look(method, colours[0], next(iter(dashes)), markers[0]))
 
 
 def place(
@@ -284,16 +284,25 @@ def _legend_columns(styles: Collection[Look], further: Sequence[Artist], room: f
     treatments = list(dict.fromkeys(str(look.dashes) for look in styles))
     columns: list[list[Look | Artist]] = [[look for look in styles if str(look.dashes) == each] for each in treatments]
     rows = max((len(column) for column in columns), default=1)
-    columns += [[*further[begin : begin + rows]] for begin in range(0, len(further), rows)]
-    if columns and sum(map(_column_inches, columns)) - COLUMN_SPACE * _legend_size() / 72 <= room:
-        return columns
-    entries = [entry for column in columns for entry in column]
-    for number in range(min(len(entries), int(room / LEGEND_COLUMN)), 1, -1):
-        rows = -(-len(entries) // number)
-        columns = [entries[begin : begin + rows] for begin in range(0, len(entries), rows)]
-        if sum(map(_column_inches, columns)) - COLUMN_SPACE * _legend_size() / 72 <= room:
-            return columns
-    return [entries]
+    apart: list[list[Look | Artist]] = [*columns, *_even(further, -(-len(further) // rows))]
+    below: list[list[Look | Artist]] = [
+        [*column, *further[number :: len(columns)]] for number, column in enumerate(columns)
+    ]
+    entries = [entry for column in apart for entry in column]
+    numbers = range(min(len(entries), int(room / LEGEND_COLUMN)), 0, -1)
+    choices: list[list[list[Look | Artist]]] = [apart, below, *(_even(entries, number) for number in numbers)]
+    return next((choice for choice in choices if choice and _fits(choice, room)), [entries])
+
+
+def _even(entries: Sequence[Look | Artist], number: int) -> list[list[Look | Artist]]:
+    """The entries in so many columns at most, one after the other."""
+    rows = max(1, -(-len(entries) // max(1, number)))
+    return [[*entries[begin : begin + rows]] for begin in range(0, len(entries), rows)]
+
+
+def _fits(columns: Sequence[Sequence[Look | Artist]], room: float) -> bool:
+    edges = (2 * rcParams["legend.borderpad"] - COLUMN_SPACE) * _legend_size() / 72
+    return sum(map(_column_inches, columns)) + edges <= room
 
 
 def _column_inches(column: Sequence[Look | Artist]) -> float:

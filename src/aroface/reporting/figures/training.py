@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from aroface.humanize import listing
 from aroface.reporting.figures.form import DEFAULT_FORM, FigureForm, text_inches
+from aroface.reporting.figures.layout import MARKERS as MARK_ORDER
 from aroface.reporting.figures.layout import (
-    LEFT,
     Look,
     PanelGrid,
     beside,
@@ -27,7 +27,6 @@ from aroface.reporting.figures.layout import (
     legend_height,
     looks,
 )
-from aroface.reporting.figures.layout import MARKERS as MARK_ORDER
 from aroface.reporting.figures.save import save_figure
 from aroface.reporting.figures.words import FigureWords, method_names, printed_name
 from aroface.reporting.histories import NO_ADVERSARY, History, by_experiment, gap_words, load_histories, seed_words
@@ -35,7 +34,7 @@ from aroface.reporting.records import RecordedExperiment, Selection, selected
 
 PARTS = 100
 # Measures of the figure, in inches.
-RIGHT, GAP = 0.06, 0.13
+LEFT, RIGHT, GAP = 0.58, 0.06, 0.13
 LOSS, VALIDATION, RATE = 1.15, 0.8, 0.4
 LEAST_PANEL = 0.9
 MARKERS = 8
@@ -231,7 +230,7 @@ def _draw_course(axes: Axes, drawn: Course, look: Look) -> None:
     line: dict[str, Any] = {"color": look.colour, "linestyle": look.dashes, "marker": look.marker}
     # Marks of different lines do not cover one another: each line begins with its own.
     start = MARK_ORDER.index(look.marker) % 4 * every // 4
-    axes.plot(drawn.epochs, drawn.mean, **line, markevery=(start, every), zorder=3)
+    axes.plot(drawn.epochs, drawn.mean, **line, markevery=(start, every), clip_on=False, zorder=3)
 
 
 def _draw_rates(axes: Axes, found: Courses, styles: Mapping[str, Look]) -> None:
@@ -267,12 +266,13 @@ def _caption(found: Courses, labels: Mapping[str, str]) -> str:
     validated = sorted(
         {name for history in every for entry in history.content["validation"] for name in entry["metrics"]}
     )
-    accuracy = f"accuracy after epochs (mean over {listing([printed_name(name, labels) for name in validated])}) "
+    sets = listing([printed_name(name, labels) for name in validated])
+    accuracy = f", accuracy after epochs (mean over {sets})," if validated else ""
     attacked = any(history.adversary != NO_ADVERSARY for history in every)
     warped = " With an adversary, a part of the images behind the loss are warped." if attacked else ""
     return (
-        f"Training loss (means over at most {PARTS} equal parts of a training), {accuracy if validated else ''}and "
-        f"learning rate, {seed_words(found.values())}.{warped}"
+        f"Training loss (means over at most {PARTS} equal parts of a training){accuracy} and learning rate, "
+        f"{seed_words(found.values())}.{warped}"
     )
 
 
