@@ -153,6 +153,7 @@ _STYLE: dict[str, Any] = {
     "axes.formatter.use_mathtext": True,
     "axes.unicode_minus": True,
     "pdf.fonttype": 42,  # publishers refuse matplotlib's default, Type 3
+    "text.hinting": "no_hinting",  # texts are as wide in the PNG as in the PDF
     "font.size": 8,
     "axes.titlesize": 8,
     "axes.titlepad": 4,

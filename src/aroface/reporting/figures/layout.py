@@ -301,7 +301,7 @@ def _even(entries: Sequence[Look | Artist], number: int) -> list[list[Look | Art
 
 
 def _fits(columns: Sequence[Sequence[Look | Artist]], room: float) -> bool:
-    edges = (2 * rcParams["legend.borderpad"] - COLUMN_SPACE) * _legend_size() / 72
+    edges = (2 * float(rcParams["legend.borderpad"]) - COLUMN_SPACE) * _legend_size() / 72
     return sum(map(_column_inches, columns)) + edges <= room
 
 
