@@ -13,7 +13,7 @@ INNER = {
     "evaluation": ["metrics", "statistics", "protocols"],
     "evaluation/protocols": ["outcome", "base", "registry"],
     "reporting": ["rounding", "statistics", "tables", "claims", "figures", "html_report"],
-    "reporting/figures": ["curves", "layout"],
+    "reporting/figures": ["form", "words", "fragment", "curves", "layout"],
     "planning": ["config", "data_sources", "plan", "figure_inputs", "products", "forecast", "report_material"],
 }
 """Order within a package; a module or package that is not listed is free."""

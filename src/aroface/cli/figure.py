@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from aroface.cli.arguments import Arguments, Verbs, add_selection, add_verb
 from aroface.errors import InputError
+from aroface.reporting.figures.form import FONTS, NARROWEST, PAGE_WIDTH, WIDEST, WIDTHS, figure_form, style
 from aroface.reporting.figures.registry import FIGURE_KINDS
 from aroface.results import Results
 
@@ -40,11 +42,36 @@ def add_figure_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb.add_argument(
         "--trained-on", nargs="+", metavar="DATASET", help="show experiments on these training sets of --runs-file only"
     )
+    verb.add_argument(
+        "--width",
+        type=_width,
+        metavar="column|text|MM",
+        help=f"column: {WIDTHS['column']:g} mm, one of two columns (CVPR's; fits IEEE's, ACM's); text: "
+        f"{WIDTHS['text']:g} mm, over both, as figure*; or a number of millimetres from {NARROWEST:g} to {WIDEST:g}. "
+        "Panels are rearranged, type stays 7 to 9 pt: set it to the width that the paper shows the figure at "
+        f"({PAGE_WIDTH:g}, the text of LNCS and ECCV)",
+    )
+    verb.add_argument(
+        "--font",
+        choices=FONTS,
+        help="typeface, to match the paper's: serif is Computer Modern, sans its sans serif, times STIX, helvetica the "
+        "first installed of Helvetica, TeX Gyre Heros, Nimbus Sans, Liberation Sans, Arial (serif)",
+    )
     verb.add_argument("--out", type=Path, required=True, metavar="STEM", help="writes STEM.pdf, STEM.png and STEM.tex")
     verb.add_argument(
         "--runs-dir", type=Path, default=Results().runs, help="training, displacements: the runs (%(default)s)"
     )
     add_selection(verb)
+
+
+def _width(text: str) -> str | float:
+    if text in WIDTHS:
+        return text
+    try:
+        return figure_form(float(text)).width
+    except (ValueError, InputError):
+        wanted = f"column, text or a number of millimetres from {NARROWEST:g} to {WIDEST:g}"
+        raise argparse.ArgumentTypeError(f"{text[:40]!r} is not {wanted}") from None
 
 
 def _do_figure(options: Arguments) -> None:
@@ -65,7 +92,10 @@ def _do_figure(options: Arguments) -> None:
             raise InputError("not given", where="--runs-file", remedy="--trained-on chooses among its experiments")
         chosen = [each for each in selection["experiments"] or () if each.dataset in options.trained_on]
         selection = {**selection, "experiments": chosen}
-    choice = {**selection, "caption_note": options.caption_note}
+    form = figure_form(options.width, options.font)
+    style(form)  # a typeface that is not installed is said before anything is read
+    command = shlex.join(["aroface", *options.words])
+    choice = {**selection, "form": form, "command": command, "caption_note": options.caption_note}
     kind.load()(*source, options.out, **choice, **{name: _NEEDS[name](options) for name in kind.needs})
     print(options.out)
 
@@ -115,12 +145,16 @@ def _unit(options: Arguments) -> str:
 
 def _title(options: Arguments) -> str | None:
     """A benchmark's printed name, where the registry is here and knows it."""
+    return _titles(options).get(_benchmark(options))
+
+
+def _titles(options: Arguments) -> dict[str, str]:
+    """Printed names of benchmarks, where the registry is here."""
     from aroface.datasets.registry import REGISTRIES, read_benchmarks
     from aroface.shipped import shipped
 
     known = shipped(REGISTRIES / "benchmarks.yaml")
-    entry = read_benchmarks(known).get(_benchmark(options)) if known.exists() else None
-    return None if entry is None else entry.title
+    return {key: entry.title for key, entry in read_benchmarks(known).items()} if known.exists() else {}
 
 
 _NEEDS: dict[str, Callable[[Arguments], Any]] = {
@@ -129,5 +163,6 @@ _NEEDS: dict[str, Callable[[Arguments], Any]] = {
     "grids": _grids,
     "unit": _unit,
     "title": _title,
+    "titles": _titles,
 }
 """By name of an argument that not all kinds need, its value from the options."""

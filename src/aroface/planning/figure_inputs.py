@@ -9,6 +9,7 @@ from typing import Any
 
 from aroface.errors import InputError
 from aroface.planning.plan import Plan, PlannedRun
+from aroface.reporting.figures.form import Font
 from aroface.reporting.figures.registry import FIGURE_KINDS
 
 
@@ -23,6 +24,8 @@ class Figure:
         trained_on: Training sets whose experiments it shows; none for all.
         others: Further benchmarks whose records it shows.
         unit: Unit of the changes that it shows; None of kinds without one, and for the kind's own.
+        width: ``column``, ``text`` or millimetres; None for LNCS's text.
+        font: Typeface; None for Computer Modern.
     """
 
     name: str
@@ -31,6 +34,8 @@ class Figure:
     trained_on: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
     unit: str | None = None
+    width: str | float | None = None
+    font: Font | None = None
 
     @property
     def benchmarks(self) -> tuple[str, ...]:
@@ -97,6 +102,7 @@ def read_figures(plan: Plan) -> dict[str, Figure]:
 def _read(plan: Plan, entry: str | dict[str, Any], where: str) -> Figure:
     declared: dict[str, Any] = {"name": entry, "kind": "fae"} if isinstance(entry, str) else entry
     name, kind = declared["name"], FIGURE_KINDS[declared["kind"]]
+    form: Any = {key: declared.get(key) for key in ("width", "font")}
     protocols = kind.protocols
     for key, fits in (("benchmarks", kind.several), ("benchmark", not kind.several), ("unit", "unit" in kind.needs)):
         if protocols and key in declared and not fits:
@@ -104,7 +110,7 @@ def _read(plan: Plan, entry: str | dict[str, Any], where: str) -> Figure:
     if not protocols:
         for key in {"benchmark", "benchmarks", "unit", "trained_on"} & declared.keys():
             raise InputError(f"kind {declared['kind']} shows no benchmark", file=plan.file, where=f"{where}.{key}")
-        return Figure(name, declared["kind"])
+        return Figure(name, declared["kind"], **form)
     benchmark, *others = declared.get("benchmarks", [declared.get("benchmark", name)])
     known = [planned.name for planned in plan.benchmarks.values() if planned.spec["protocol"] in protocols]
     for each in (benchmark, *others):
@@ -118,4 +124,4 @@ def _read(plan: Plan, entry: str | dict[str, Any], where: str) -> Figure:
         if key not in sets:
             place, expected = f"{where}.trained_on.{number}", f"one of {', '.join(sets)}"
             raise InputError(f"no experiment is trained on {key!r}", file=plan.file, where=place, expected=expected)
-    return Figure(name, declared["kind"], benchmark, trained_on, tuple(others), declared.get("unit"))
+    return Figure(name, declared["kind"], benchmark, trained_on, tuple(others), declared.get("unit"), **form)

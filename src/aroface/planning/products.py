@@ -192,6 +192,8 @@ class Products:
         arguments: list[str | Path] = [asked.kind]
         arguments += ["--benchmark", *asked.benchmarks] if asked.benchmarks else []
         arguments += ["--unit", asked.unit] if asked.unit else []
+        arguments += ["--width", str(asked.width)] if asked.width else []
+        arguments += ["--font", asked.font] if asked.font else []
         arguments += ["--trained-on", *asked.trained_on] if asked.trained_on else []
         arguments += ["--out", self.figure_stem(figure), *source_arguments(self.plan, asked), *self._choice()]
         faces = self._faces(figure)

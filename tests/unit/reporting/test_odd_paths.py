@@ -6,7 +6,10 @@ import pytest
 
 from aroface.errors import InputError
 from aroface.reporting.document import compile_document, latex_missing, write_document
-from aroface.reporting.tables.latex import is_plain_name, render_figure
+from aroface.reporting.figures.form import FigureForm
+from aroface.reporting.figures.fragment import FigureOrigin, render_fragment
+from aroface.reporting.figures.words import FigureWords
+from aroface.reporting.tables.latex import is_plain_name
 
 READABLE = ["my paper", "it's", "a&b", "a_b~c", "(1)", "größe 中", "x=1,y;z", "[a]", "!*?|`"]
 UNREADABLE = ["$HOME", "a#b", "50%", 'say "hi"', "a\\b", "a{b", "a^^41", "|ls"]
@@ -29,7 +32,7 @@ def test_fragment_that_tex_cannot_read_is_copied(tmp_path: Path, name: str) -> N
     with pytest.raises(InputError, match=r"paper.tex: LaTeX cannot read .*; use paths without any of # % \$ \^"):
         write_document([], [folder / "figure.pdf"], tmp_path / "paper.tex", note="")
     with pytest.raises(InputError, match="LaTeX cannot read"):
-        render_figure(f"{name}.pdf", "caption", "fig:x")
+        render_fragment(name, FigureWords("Short", "Caption", "Alt"), FigureForm(), FigureOrigin())
 
 
 @pytest.mark.latex

@@ -16,7 +16,8 @@ from aroface.files import write_bytes
 from aroface.humanize import days_text, plural
 from aroface.planning.forecast.simulation import Attempt, SimulatedSchedule, chain_hours, longest_chain
 from aroface.planning.plan import Plan
-from aroface.reporting.figures.layout import COLOURS, STYLE, figure_text
+from aroface.reporting.figures.form import DEFAULT_FORM, style
+from aroface.reporting.figures.layout import COLOURS, figure_text
 from aroface.reporting.figures.save import picture
 
 WIDTH = 190 / 25.4  # inches; within the margins of A4
@@ -41,7 +42,7 @@ def draw_schedule(schedule: SimulatedSchedule, out: Path, plan: Plan) -> None:
     """
     labels = {run.name: _labels(run.name, plan) for run in plan.runs.values()}
     datasets = {run.name: figure_text(plan.labels.get(run.source.name, run.source.name)) for run in plan.runs.values()}
-    with matplotlib.rc_context({**STYLE, "axes.grid": False}):
+    with matplotlib.rc_context({**style(DEFAULT_FORM), "axes.grid": False}):
         figure = _draw(schedule, labels, datasets)
         for suffix in ("pdf", "png"):
             write_bytes(out.with_suffix(f".{suffix}"), picture(figure, suffix))

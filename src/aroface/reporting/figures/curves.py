@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 from typing import Any
 
 from aroface.errors import InputError
@@ -71,6 +72,11 @@ class SweepRecords:
 
     records: Mapping[RecordedExperiment, tuple[Record, ...]]
     curves: Mapping[RecordedExperiment, Mapping[tuple[str, str], Curve]]
+
+    @property
+    def paths(self) -> list[Path]:
+        """Files of the records."""
+        return [record.path for group in self.records.values() for record in group]
 
     @property
     def seeds(self) -> list[int]:

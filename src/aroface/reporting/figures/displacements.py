@@ -15,9 +15,11 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from aroface.reporting.figures.layout import PANEL_TITLE, TEXT_WIDTH, Look, draw_legend, legend_height, looks, place
+from aroface.reporting.figures.form import DEFAULT_FORM, FigureForm, text_inches
+from aroface.reporting.figures.layout import MARKERS, Look, PanelGrid, beside, draw_legend, legend_height, looks
 from aroface.reporting.figures.save import save_figure
 from aroface.reporting.figures.training import Courses, draw_nothing
+from aroface.reporting.figures.words import FigureWords, method_names, printed_name
 from aroface.reporting.histories import NO_ADVERSARY, Gap, History, by_experiment, gap_words, load_histories, seed_words
 from aroface.reporting.records import RecordedExperiment, Selection, selected
 
@@ -33,7 +35,8 @@ ROWS = {"whole": "whole training", "last_epoch": "last epoch"}
 NOTHING = "No training has recorded what its adversary did."
 TAIL = 1e-3  # of the images may lie beyond the ends of an axis, on each side
 # Measures of the figure, in inches.
-LEFT, RIGHT, PANEL, GAP, AXIS_LABEL = 0.2, 0.19, 0.78, 0.12, 0.36
+LEFT, RIGHT, LEAST_PANEL, PANEL, GAP = 0.24, 0.19, 0.7, 0.78, 0.12
+MARKS = 5  # of a line, where it is highest
 START_COLOUR, BUDGET_COLOUR = "0.88", "0.35"
 
 
@@ -41,7 +44,9 @@ def figure_displacements(
     runs_dir: str | PathLike[str],
     out: str | PathLike[str],
     *,
+    form: FigureForm = DEFAULT_FORM,
     caption_note: str | None = None,
+    command: str | None = None,
     **shown: Unpack[Selection],
 ) -> None:
     """Draw how the adversary of each method displaced its images, from ``history.json`` of the runs.
@@ -51,7 +56,9 @@ def figure_displacements(
     Args:
         runs_dir: ``results/runs``.
         out: Path of the files without their suffix.
+        form: Width and typeface.
         caption_note: Last sentence of the caption.
+        command: Command that draws the figure, for its files.
         shown: Selection of runs, see :class:`aroface.reporting.records.Selection`.
 
     Raises:
@@ -62,10 +69,12 @@ def figure_displacements(
     attacked = [history for history in histories if history.adversary != NO_ADVERSARY]
     counted = [history for history in attacked if history.content["displacements"] is not None]
     groups = by_experiment(counted, experiments)
-    caption = _caption(groups)
-    gaps = gap_words(_gaps(attacked, unrecorded), labels)
+    caption = f"{_caption(groups)} {gap_words(_gaps(attacked, unrecorded), labels)}".strip()
+    words = FigureWords("Warps of the adversary", caption, _alt(groups, labels))
     among = experiments or ()
-    save_figure(out, lambda: draw_displacements(groups, labels, among), f"{caption} {gaps}".strip(), caption_note)
+    sources = [history.path for group in groups.values() for history in group]
+    options: Any = {"form": form, "note": caption_note, "command": command}
+    save_figure(out, lambda: draw_displacements(groups, labels, among, form), words, sources, **options)
 
 
 def _gaps(attacked: Sequence[History], unrecorded: Sequence[Gap]) -> list[Gap]:
@@ -76,46 +85,54 @@ def _gaps(attacked: Sequence[History], unrecorded: Sequence[Gap]) -> list[Gap]:
     return [*uncounted, *(gap for gap in unrecorded if gap.experiment in known)]
 
 
-def draw_displacements(found: Courses, labels: Mapping[str, str], among: Iterable[RecordedExperiment] = ()) -> Figure:
-    """Draw the figure; call this within the style of the paper.
+def draw_displacements(
+    found: Courses,
+    labels: Mapping[str, str],
+    among: Iterable[RecordedExperiment] = (),
+    form: FigureForm = DEFAULT_FORM,
+) -> Figure:
+    """Draw the figure; call this within the style of its form.
 
     Args:
         found: Courses of each experiment with an adversary, one a seed, all of them with counts.
         labels: Printed names by key.
         among: Experiments of all figures, see :func:`aroface.reporting.figures.layout.looks`.
+        form: Width and typeface.
     """
     if not found:
-        return draw_nothing(NOTHING)
+        return draw_nothing(NOTHING, form)
     styles = looks([*found], labels, among)
     marks: list[Artist] = [
         Patch(color=START_COLOUR, label="where warps start"),
         Line2D([], [], color=BUDGET_COLOUR, linewidth=0.6, linestyle=(0, (2, 2)), label="reach of the steps"),
     ]
-    panels_height = len(ROWS) * PANEL + (len(ROWS) - 1) * GAP
-    height = PANEL_TITLE + panels_height + AXIS_LABEL + legend_height(styles.values(), marks)
-    figure = Figure(figsize=(TEXT_WIDTH, height))
-    width = (TEXT_WIDTH - LEFT - RIGHT - (len(QUANTITIES) - 1) * GAP) / len(QUANTITIES)
-    for column, (quantity, (title, unit, factor, centre)) in enumerate(QUANTITIES.items()):
-        panels: list[Axes] = []
-        for row, part in enumerate(ROWS):
-            left, down = LEFT + column * (width + GAP), PANEL_TITLE + row * (PANEL + GAP)
-            first = panels[0] if panels else None
-            panels.append(place(figure, left, down, width, PANEL, sharex=first, sharey=first))
-            panels[row].tick_params(left=False, labelleft=False, labelbottom=row == len(ROWS) - 1)
-            panels[row].grid(visible=False)
-            _draw_marks(panels[row], found, quantity, factor)
+    titles = [f"({letter}) {title}" for letter, (title, *_) in zip("abcde", QUANTITIES.values(), strict=True)]
+    least = max(LEAST_PANEL, *(text_inches(title, 8) + 0.06 - GAP for title in titles))
+    across = beside(len(QUANTITIES), least, form.inches - LEFT - RIGHT, GAP)
+    grid = PanelGrid(len(QUANTITIES), across, [PANEL] * len(ROWS), (GAP, GAP), LEFT, RIGHT)
+    figure = Figure(figsize=(form.inches, grid.height + legend_height(styles.values(), marks, room=form.inches)))
+    panels = grid.place(figure, 0.0, share_rows=False)
+    for column, title, (quantity, (_, unit, factor, centre)) in zip(
+        zip(*panels, strict=True), titles, QUANTITIES.items(), strict=True
+    ):
+        for axes, part in zip(column, ROWS, strict=True):
+            if axes is not column[0]:
+                axes.sharey(column[0])
+            axes.tick_params(left=False, labelleft=False)
+            axes.grid(visible=False)
+            _draw_marks(axes, found, quantity, factor)
             for experiment, group in found.items():
-                _draw_histogram(panels[row], group, quantity, part, factor, styles[experiment])
-        panels[0].set_title(f"({'abcde'[column]}) {title}")
-        panels[0].set_xlim(*_limits(found, quantity, factor, centre))
-        panels[0].set_ylim(bottom=0)
-        panels[0].xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 2.5, 5, 10]))
-        panels[-1].set_xlabel(unit)
-    for axes, name in zip(panels, ROWS.values(), strict=True):
-        axes.text(1.06, 0.5, name, rotation=270, va="center", transform=axes.transAxes)
-    middle = 1 - (PANEL_TITLE + panels_height / 2) / height
-    figure.text(0.012, middle, "share of warped images", rotation=90, va="center", ha="left")
-    draw_legend(figure, styles.values(), marks, markers=False)
+                _draw_histogram(axes, group, quantity, part, factor, styles[experiment])
+        column[0].set_title(title)
+        column[0].set_xlim(*_limits(found, quantity, factor, centre))
+        column[0].set_ylim(bottom=0)
+        column[0].xaxis.set_major_locator(MaxNLocator(3, steps=[1, 2, 2.5, 5, 10]))
+        column[-1].set_xlabel(unit)
+    for row, name in zip(panels, ROWS.values(), strict=True):
+        for axes in grid.ends(row):
+            axes.annotate(name, (1, 0.5), (4, 0), "axes fraction", "offset points", rotation=270, va="center")
+    grid.label_ordinate(figure, 0.0, "share of warped images")
+    draw_legend(figure, styles.values(), marks)
     return figure
 
 
@@ -149,7 +166,19 @@ def _draw_histogram(axes: Axes, group: Sequence[History], quantity: str, part: s
     if len(group) > 1:
         low, high = (np.append(each, each[-1]) for each in (values.min(0), values.max(0)))
         axes.fill_between(edges, low, high, step="post", color=look.colour, alpha=0.18, linewidth=0)
-    axes.stairs(values.mean(0), edges, color=look.colour, linestyle=look.dashes, linewidth=0.8, baseline=None, zorder=3)
+    mean = values.mean(0)
+    axes.stairs(mean, edges, color=look.colour, linestyle=look.dashes, linewidth=0.8, baseline=None, zorder=3)
+    middles, place = (edges[:-1] + edges[1:]) / 2, MARKERS.index(look.marker) / len(MARKERS)
+    at = _spread(mean, place)
+    axes.plot(middles[at], mean[at], look.marker, color=look.colour, markersize=2.6, zorder=3)
+
+
+def _spread(mean: NDArray[np.float64], place: float) -> NDArray[np.int64]:
+    """Bins that divide the images evenly, moved on by a share of the distance, so that marks of lines stand apart."""
+    total = np.cumsum(mean) / max(float(mean.sum()), 1e-12)
+    wanted = (np.arange(MARKS) + 0.1 + 0.8 * place) / MARKS
+    bins: NDArray[np.int64] = np.unique(np.minimum(np.searchsorted(total, wanted), len(mean) - 1))
+    return bins
 
 
 def _draw_marks(axes: Axes, found: Courses, quantity: str, factor: float) -> None:
@@ -188,9 +217,29 @@ def _caption(found: Courses) -> str:
     percentages = sorted({round(100 * each["warped"]["whole"] / each["images"]["whole"], 1) for each in every})
     some = f"{percentages[0]:g}" if len(percentages) == 1 else f"{percentages[0]:g} to {percentages[-1]:g}"
     return (
-        "What the adversary did: how the warped images were (a) scaled (above 1: smaller), (b) turned and "
-        "(c, d) shifted, and (e) how far the five landmarks moved on average, in pixels of a face of 112 pixels. "
-        f"{some} % of the images were warped. Top: whole training; bottom: last epoch, to the same scale. "
+        f"Warps by the adversary, of {some} % of the images, in the whole training (top) and its last epoch (bottom): "
+        "(a) scale (above 1: smaller), (b) rotation, (c, d) shift and (e) mean displacement of the five landmarks in "
+        f"pixels of a face of 112 pixels, {seed_words(found.values())}. "
         "Grey: where warps start (two standard deviations of a normal distribution, all of a uniform one); dashed: "
-        f"how far the adversary's steps reach from no warp at all. Lines: {seed_words(found.values())}."
+        "how far the adversary's steps reach from no warp at all."
     )
+
+
+def _alt(found: Courses, labels: Mapping[str, str]) -> str:
+    if not found:
+        return NOTHING
+    names = {each: printed_name(each.method, labels) for each in found}
+    means = {each: float(np.mean([_mean(history, "landmarks") for history in group])) for each, group in found.items()}
+    low, high = min(means, key=means.__getitem__), max(means, key=means.__getitem__)
+    moved = f"Warped images have their landmarks moved by {means[high]:.1f} pixels on average with {names[high]}"
+    least = "" if low == high else f" and by {means[low]:.1f} with {names[low]}"
+    return (
+        "Histograms of how the adversary scaled, turned and shifted images, over the whole training and in its last "
+        f"epoch, for {method_names(names.values())}. {moved}{least}."
+    )
+
+
+def _mean(history: History, quantity: str) -> float:
+    """Mean of a quantity over the warped images within its bins."""
+    edges, shared = _edges(history, quantity, 1.0), shares(history, quantity, "whole")
+    return float(np.average((edges[:-1] + edges[1:]) / 2, weights=shared)) if shared.sum() else 0.0

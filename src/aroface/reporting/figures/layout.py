@@ -1,69 +1,29 @@
-"""Layout of figure 1 (example faces, a panel for each quality and kind of error), and looks that figures share."""
+"""Layout that figures share: looks of lines, places of panels, legends."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
+from matplotlib import rcParams
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
 from matplotlib.lines import Line2D
-from matplotlib.textpath import TextPath
-from matplotlib.ticker import MaxNLocator
-from numpy.typing import NDArray
 
-from aroface.reporting.figures.curves import Curve
+from aroface.reporting.figures.form import text_inches
 from aroface.reporting.records import RecordedExperiment
-from aroface.reporting.text import metric_name, quality_name
 
-TEXT_WIDTH = 122 / 25.4  # inches; Springer's LNCS page
-STYLE: Any = {  # matplotlib's stubs list every key as a literal
-    "font.family": ["cmr10"],
-    "mathtext.fontset": "cm",
-    "axes.formatter.use_mathtext": True,
-    "axes.unicode_minus": False,
-    "pdf.fonttype": 42,  # publishers refuse matplotlib's default, Type 3
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.titlepad": 4,
-    "axes.labelsize": 8,
-    "axes.labelpad": 2,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 8,
-    "axes.linewidth": 0.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "0.9",
-    "grid.linewidth": 0.4,
-    "xtick.major.width": 0.5,
-    "ytick.major.width": 0.5,
-    "xtick.major.size": 2,
-    "ytick.major.size": 2,
-    "lines.linewidth": 1.1,
-    "lines.markersize": 2.9,
-    "lines.markeredgewidth": 0.8,
-}
 # Okabe and Ito's colours, which people with any colour vision tell apart: one a head.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
-# One line and marker for each way of treating the training images, so that colour is not the only key.
-TREATMENTS: dict[str, tuple[Any, str]] = {
-    "": ((0, (4, 1.6)), "s"),
-    "random": ((0, (1, 1.2)), "^"),
-    "aroface": ("-", "o"),
-}
-OTHER_TREATMENT = ((0, (5, 1.2, 1, 1.2)), "D")
-# For those that would look like another one in every colour.
-FURTHER: tuple[tuple[Any, str], ...] = (
-    *(((0, (2, 1)), "v"), ((0, (7, 1.5)), "P"), ((0, (3, 1, 1, 1, 1, 1)), "X")),
-    *(((0, (9, 2)), "<"), ((0, (1, 2)), ">"), ((0, (6, 1, 2, 1)), "*"), ((0, (4, 4)), "p")),
+# Dashes for each way of treating the training images, a marker for each head: no two lines differ by colour alone.
+TREATMENTS: dict[str, Any] = {"": (0, (4, 1.6)), "random": (0, (1, 1.2)), "aroface": "-"}
+OTHER_TREATMENT = (0, (5, 1.2, 1, 1.2))
+FURTHER_DASHES: tuple[Any, ...] = (
+    *((0, (2, 1)), (0, (7, 1.5)), (0, (3, 1, 1, 1, 1, 1)), (0, (9, 2)), (0, (1, 2)), (0, (6, 1, 2, 1)), (0, (4, 4))),
 )
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*", "p", "h")
 # Title of a factor's panels, label of their axis, and what a level is multiplied with.
 AXES = {
     "scale": ("scale", "scale error (%)", 100.0),
@@ -71,11 +31,11 @@ AXES = {
     "shift": ("shift", "shift (% of width)", 100.0),
     "joint": ("jointly", "% of maximum", 100.0),
 }
-# Measures of the figure, in inches.
+# Measures of figures, in inches.
 LEFT, RIGHT = 0.5, 0.19
-SHEET_TITLE, SHEET_GAP = 0.19, 0.1
-PANEL, PANEL_GAP, PANEL_TITLE, PANEL_LABELS = 0.98, 0.13, 0.2, 0.36
-LEGEND_LINE, LEGEND_EDGE, LEGEND_COLUMNS = 0.144, 0.09, 3
+PANEL_TITLE, PANEL_LABELS = 0.2, 0.36
+LEGEND_LINE, LEGEND_EDGE = 0.15, 0.09
+LEGEND_COLUMN = 1.1  # inches that a legend's column takes at least
 HANDLE, COLUMN_SPACE = 2.6, 1.6  # of the legend, in sizes of its type
 
 
@@ -88,6 +48,11 @@ class Look:
     dashes: Any
     marker: str
 
+    @property
+    def name(self) -> str:
+        """Label in plain text."""
+        return self.label.replace(r"$\_$", "_").replace(r"\$", "$")
+
 
 def figure_text(label: str) -> str:
     """A label as matplotlib prints it in the figures' typeface: no dollar sign of it begins mathematics."""
@@ -98,78 +63,63 @@ def figure_text(label: str) -> str:
 def looks(
     experiments: Sequence[RecordedExperiment], labels: Mapping[str, str], among: Iterable[RecordedExperiment] = ()
 ) -> dict[RecordedExperiment, Look]:
-    """A colour for each head, a line and a marker for each treatment, and a name for the legend.
+    """A colour and a marker for each head, dashes for each treatment, and a name for the legend.
 
     Data set and backbone are part of the name only where they tell experiments apart. What would look like an
-    experiment before it takes another colour, and where there is none left another line.
+    experiment before it takes another colour and marker, and where there is none left other dashes: two looks differ
+    in marker or dashes, whatever their colours.
 
     Args:
         experiments: Experiments that a figure shows.
         labels: Printed names by key.
-        among: Experiments that all figures show together, so that a head has one colour in all of them.
+        among: Experiments that all figures show together, so that a method has one look in all of them.
     """
-    heads = list(dict.fromkeys(experiment.method.partition("_")[0] for experiment in (*among, *experiments)))
+    methods = [*dict.fromkeys(experiment.method for experiment in (*among, *experiments))]
+    heads = [*dict.fromkeys(map(_head, methods))]
     several = [key for key in ("dataset", "arch") if len({getattr(each, key) for each in experiments}) > 1]
+    taken: list[Look] = []
+    for method in methods:
+        taken.append(_free_look(method, heads, taken))
+    own = dict(zip(methods, taken, strict=True))
     assigned: dict[RecordedExperiment, Look] = {}
     for experiment in experiments:
-        head, _, treatment = experiment.method.partition("_")
+        # The first experiment of a method has the method's look, further ones have others.
+        look = own.pop(experiment.method, None)
+        if look is None:
+            look = _free_look(experiment.method, heads, taken)
+            taken.append(look)
         details = [labels.get(getattr(experiment, key), getattr(experiment, key)) for key in several]
         name = labels.get(experiment.method, experiment.method) + (f" ({', '.join(details)})" if details else "")
-        name = figure_text(name)
-        own = COLOURS[heads.index(head) % len(COLOURS)]
-        others = [colour for colour in COLOURS if colour not in COLOURS[: len(heads)]]
-        lines = (TREATMENTS.get(treatment, OTHER_TREATMENT), *FURTHER)
-        choices = [(colour, *line) for line in lines for colour in (own, *others, *COLOURS)]
-        taken = {(look.colour, look.marker) for look in assigned.values()}
-        free = next((each for each in choices if (each[0], each[2]) not in taken), choices[0])
-        assigned[experiment] = Look(name, *free)
+        assigned[experiment] = replace(look, label=figure_text(name))
     return assigned
 
 
-def draw(
-    found: Mapping[RecordedExperiment, Mapping[tuple[str, str], Curve]],
-    styles: Mapping[RecordedExperiment, Look],
-    rows: Sequence[str],
-    columns: Sequence[str],
-    metric: str,
-    sheets: Sequence[NDArray[Any]] = (),
-) -> Figure:
-    """Draw the figure; call this and save it within ``matplotlib.rc_context(STYLE)``.
-
-    Args:
-        found: Curves of each experiment by quality and factor.
-        styles: Look of each experiment.
-        rows: Qualities, one row of panels each.
-        columns: Factors, one column of panels each.
-        metric: Name of the metric.
-        sheets: Contact sheets: none, or one for each quality, aligned faces above the same misaligned.
-    """
-    width = (TEXT_WIDTH - LEFT - RIGHT - SHEET_GAP) / 2
-    sheet_height = max((width * sheet.shape[0] / sheet.shape[1] for sheet in sheets), default=0.0)
-    top = (SHEET_TITLE + sheet_height + SHEET_GAP if sheets else 0.0) + PANEL_TITLE
-    height = top + _panels_height(len(rows)) + PANEL_LABELS + legend_height(styles.values())
-    figure = Figure(figsize=(TEXT_WIDTH, height))
-    for i, (sheet, quality) in enumerate(zip(sheets, rows, strict=False)):
-        axes = place(figure, LEFT + i * (width + SHEET_GAP), SHEET_TITLE, width, sheet_height)
-        _draw_sheet(axes, sheet, quality, named=i == 0)
-    panels = _place_panels(figure, top, len(rows), len(columns))
-    letters = "cdef" if sheets else "abcd"
-    for j, factor in enumerate(columns):
-        panels[0][j].set_title(f"({letters[j]}) {AXES[factor][0]}")
-        panels[-1][j].set_xlabel(AXES[factor][1])
-        for i, quality in enumerate(rows):
-            _draw_panel(panels[i][j], found, styles, quality, factor)
-    for quality, limits, row in zip(rows, _ranges(found, rows), panels, strict=True):
-        row[0].set_ylim(limits)
-        row[-1].text(1.06, 0.5, quality_name(quality), rotation=270, va="center", transform=row[-1].transAxes)
-    middle = 1 - (top + _panels_height(len(rows)) / 2) / figure.get_figheight()
-    figure.text(0.012, middle, metric_name(metric)[1], rotation=90, va="center", ha="left")
-    draw_legend(figure, styles.values())
-    return figure
+def _head(method: str) -> str:
+    return method.partition("_")[0]
 
 
-def _panels_height(rows: int) -> float:
-    return rows * PANEL + (rows - 1) * PANEL_GAP
+def _own_first(choices: Sequence[str], own: int, heads: int) -> list[str]:
+    """A head's choice, then those of no head, then all."""
+    return [*dict.fromkeys([choices[own % len(choices)], *choices[heads:], *choices])]
+
+
+def _free_look(method: str, heads: Sequence[str], taken: Sequence[Look]) -> Look:
+    """The first look that no other line has two parts of; if there is none, the first with a free marker and dashes."""
+    head, _, treatment = method.partition("_")
+    dashes = dict.fromkeys([TREATMENTS.get(treatment, OTHER_TREATMENT), *FURTHER_DASHES])
+    colours = _own_first(COLOURS, heads.index(head), len(heads))
+    markers = _own_first(MARKERS, heads.index(head), len(heads))
+    drawn = {(look.marker, str(look.dashes)) for look in taken}
+    coloured = {(look.colour, part) for look in taken for part in (look.marker, str(look.dashes))}
+    choices = [
+        Look(method, colour, line, marker)
+        for line in dashes
+        for colour in colours
+        for marker in markers
+        if (marker, str(line)) not in drawn
+    ]
+    unlike = (look for look in choices if not {(look.colour, look.marker), (look.colour, str(look.dashes))} & coloured)
+    return next(unlike, choices[0] if choices else Look(method, colours[0], next(iter(dashes)), markers[0]))
 
 
 def place(
@@ -187,79 +137,109 @@ def place(
     return figure.add_axes(rectangle, sharex=sharex, sharey=sharey)
 
 
-def _place_panels(figure: Figure, top: float, rows: int, columns: int) -> list[list[Axes]]:
-    width = (TEXT_WIDTH - LEFT - RIGHT - (columns - 1) * PANEL_GAP) / columns
-    panels: list[list[Axes]] = []
-    for i in range(rows):
-        panels.append([])
-        for j in range(columns):
-            left, down = LEFT + j * (width + PANEL_GAP), top + i * (PANEL + PANEL_GAP)
-            above, beside = panels[0][j] if i else None, panels[i][0] if j else None
-            axes = place(figure, left, down, width, PANEL, sharex=above, sharey=beside)
-            axes.tick_params(labelleft=j == 0, labelbottom=i == rows - 1)
-            panels[i].append(axes)
-    return panels
+def beside(panels: int, least: float, room: float, gap: float) -> int:
+    """Number of panels that have room beside each other, spread evenly over the lines that all of them take.
+
+    Args:
+        panels: Number of panels.
+        least: Inches that a panel is wide at least.
+        room: Inches that they share.
+        gap: Inches between two.
+    """
+    most = max(1, min(panels, int((room + gap) / (least + gap) + 1e-9)))
+    return -(-panels // -(-panels // most))
 
 
-def _ranges(
-    found: Mapping[RecordedExperiment, Mapping[tuple[str, str], Curve]], rows: Sequence[str]
-) -> list[tuple[float, float]]:
-    """Limits of the metric for each quality: all of one length, so that a drop looks the same size everywhere."""
-    ends = []
-    for quality in rows:
-        drawn = [curve for each in found.values() for curve in each.values() if curve.quality == quality]
-        ends.append((min(min(curve.low) for curve in drawn) * 100, max(max(curve.high) for curve in drawn) * 100))
-    length = max(high - low for low, high in ends) * 1.08
-    limits = []
-    for low, high in ends:
-        top = min((low + high + length) / 2, 100.0)
-        bottom = max(top - length, 0.0)
-        limits.append((bottom, bottom + length))
-    return limits
+@dataclass(frozen=True, slots=True)
+class PanelGrid:
+    """Columns of panels, which break into blocks one below another where a figure is narrow; measures in inches.
+
+    Attributes:
+        columns: Number of columns of panels.
+        across: Number of columns beside each other.
+        heights: Heights of a column's panels.
+        gaps: Gaps between columns, and between the panels of a column.
+        left: Margin on the left.
+        right: Margin on the right.
+    """
+
+    columns: int
+    across: int
+    heights: Sequence[float]
+    gaps: tuple[float, float]
+    left: float
+    right: float
+
+    @property
+    def blocks(self) -> int:
+        """Number of blocks."""
+        return -(-self.columns // self.across)
+
+    @property
+    def panels_height(self) -> float:
+        """Height of a block's panels."""
+        return sum(self.heights) + self.gaps[1] * (len(self.heights) - 1)
+
+    @property
+    def block_height(self) -> float:
+        """Height of a block with titles above and labels below."""
+        return PANEL_TITLE + self.panels_height + PANEL_LABELS
+
+    @property
+    def height(self) -> float:
+        """Height of all blocks."""
+        return self.blocks * self.block_height
+
+    def place(self, figure: Figure, top: float, *, share_rows: bool = True) -> list[list[Axes]]:
+        """Place the panels below ``top``; returns them by row and column.
+
+        Panels of a column share their abscissa, with ``share_rows`` those of a row their ordinate.
+        """
+        width = (figure.get_figwidth() - self.left - self.right - (self.across - 1) * self.gaps[0]) / self.across
+        panels: list[list[Axes]] = [[] for _ in self.heights]
+        for column in range(self.columns):
+            block, beside_left = divmod(column, self.across)
+            left = self.left + beside_left * (width + self.gaps[0])
+            down = top + block * self.block_height + PANEL_TITLE
+            for row, height in enumerate(self.heights):
+                above = panels[0][column] if row else None
+                first = panels[row][0] if share_rows and column else None
+                axes = place(figure, left, down, width, height, sharex=above, sharey=first)
+                axes.tick_params(labelleft=beside_left == 0, labelbottom=row == len(self.heights) - 1)
+                panels[row].append(axes)
+                down += height + self.gaps[1]
+        return panels
+
+    def ends(self, row: Sequence[Axes]) -> list[Axes]:
+        """The last panel of a row in each block."""
+        return [row[min(start + self.across, self.columns) - 1] for start in range(0, self.columns, self.across)]
+
+    def label_ordinate(self, figure: Figure, top: float, text: str) -> None:
+        """Write a label for all rows beside each block, or one beside all where a block is too low for it."""
+        size = float(rcParams["axes.labelsize"])
+        fits = text_inches(text, size) <= self.block_height
+        middles = [
+            top + number * self.block_height + PANEL_TITLE + self.panels_height / 2 for number in range(self.blocks)
+        ]
+        for middle in middles if fits else [sum(middles) / len(middles)]:
+            ordinate_label(figure, middle, text)
 
 
-def _draw_sheet(axes: Axes, sheet: NDArray[Any], quality: str, named: bool) -> None:
-    axes.imshow(sheet, interpolation="nearest", aspect="auto")
-    axes.set_axis_off()
-    axes.set_title(quality_name(quality))
-    if named:
-        for letter, title, height in (("a", "aligned", 0.75), ("b", "perturbed", 0.25)):
-            axes.text(
-                -0.02, height, f"({letter})\n{title}", fontsize=7, ha="right", va="center", transform=axes.transAxes
-            )
+def ordinate_label(figure: Figure, middle: float, text: str) -> None:
+    """Write a label along the left edge, its middle so many inches below the top."""
+    figure.text(0.06 / figure.get_figwidth(), 1 - middle / figure.get_figheight(), text, **_UPRIGHT)
 
 
-def _draw_panel(
-    axes: Axes,
-    found: Mapping[RecordedExperiment, Mapping[tuple[str, str], Curve]],
-    styles: Mapping[RecordedExperiment, Look],
-    quality: str,
-    factor: str,
-) -> None:
-    unit = AXES[factor][2]
-    for experiment, look in styles.items():
-        curve = found[experiment].get((quality, factor))
-        if curve is None:
-            continue
-        levels = np.multiply(curve.levels, unit)
-        low, values, high = (np.multiply(each, 100) for each in (curve.low, curve.values, curve.high))
-        axes.fill_between(levels, low, high, color=look.colour, alpha=0.13, linewidth=0)
-        axes.plot(levels, values, color=look.colour, linestyle=look.dashes)
-        faces = [look.colour if sure else "white" for sure in curve.significant]
-        for level, value, face in zip(levels, values, faces, strict=True):
-            if level > 0:  # the point without an error is the reference, not a finding
-                axes.plot(level, value, look.marker, color=look.colour, markerfacecolor=face, clip_on=False, zorder=3)
-    axes.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-    axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
+_UPRIGHT: Any = {"rotation": 90, "va": "center", "ha": "left", "fontsize": 8}
 
 
-def legend_height(styles: Collection[Look], further: Sequence[Artist] = ()) -> float:
-    """Inches that :func:`draw_legend` needs at the bottom of a figure."""
-    return LEGEND_LINE * max(len(column) for column in _legend_columns(styles, further)) + LEGEND_EDGE
+def legend_height(styles: Collection[Look], further: Sequence[Artist] = (), *, room: float) -> float:
+    """Inches that :func:`draw_legend` needs at the bottom of a figure ``room`` inches wide."""
+    return LEGEND_LINE * max(len(column) for column in _legend_columns(styles, further, room)) + LEGEND_EDGE
 
 
 def draw_legend(
-    figure: Figure, styles: Collection[Look], further: Sequence[Artist] = (), *, markers: bool = True
+    figure: Figure, styles: Collection[Look], further: Sequence[Artist] = (), *, handles: HandleOf | None = None
 ) -> None:
     """A legend at the bottom, with a column for each treatment and a line for each head where there is room.
 
@@ -267,14 +247,14 @@ def draw_legend(
         figure: Figure that gets it.
         styles: Looks of its lines.
         further: Handles after these, with labels of their own.
-        markers: True if the lines have markers.
+        handles: Function that makes the handle of a look; None for lines with markers.
     """
-    columns = _legend_columns(styles, further)
+    columns = _legend_columns(styles, further, figure.get_figwidth())
     rows = max(len(column) for column in columns)
     # Matplotlib fills columns one after the other: what is missing in one would be taken from the next.
     entries = [entry for column in columns for entry in (*column, *[None] * (rows - len(column)))]
     figure.legend(
-        handles=[_legend_handle(entry, markers) for entry in entries],
+        handles=[_legend_handle(entry, handles or line_handle) for entry in entries],
         loc="lower center",
         ncols=len(columns),
         frameon=False,
@@ -285,34 +265,100 @@ def draw_legend(
     )
 
 
-def _legend_handle(entry: Look | Artist | None, markers: bool) -> Artist:
-    if isinstance(entry, Artist):
-        return entry
+def line_handle(look: Look) -> Artist:
+    """A line with a marker, for a legend."""
+    return Line2D([], [], color=look.colour, linestyle=look.dashes, marker=look.marker, label=look.label)
+
+
+HandleOf = Callable[[Look], Artist]
+
+
+def _legend_handle(entry: Look | Artist | None, handles: HandleOf) -> Artist:
     if entry is None:
         return Line2D([], [], linestyle="", label=" ")
-    marker = entry.marker if markers else ""
-    return Line2D([], [], color=entry.colour, linestyle=entry.dashes, marker=marker, label=entry.label)
+    return handles(entry) if isinstance(entry, Look) else entry
 
 
-def _legend_columns(styles: Collection[Look], further: Sequence[Artist]) -> list[list[Look | Artist]]:
+def _legend_columns(styles: Collection[Look], further: Sequence[Artist], room: float) -> list[list[Look | Artist]]:
     """A column for each treatment and what comes after them, or as many even columns as fit beside each other."""
-    known = [marker for _, marker in (*TREATMENTS.values(), OTHER_TREATMENT, *FURTHER)]
-    treatments = sorted({look.marker for look in styles}, key=known.index)
-    columns: list[list[Look | Artist]] = [[look for look in styles if look.marker == each] for each in treatments]
+    treatments = list(dict.fromkeys(str(look.dashes) for look in styles))
+    columns: list[list[Look | Artist]] = [[look for look in styles if str(look.dashes) == each] for each in treatments]
     rows = max((len(column) for column in columns), default=1)
-    columns += [[*further[begin : begin + rows]] for begin in range(0, len(further), rows)]
-    entries = [entry for column in columns for entry in column]
-    labels = [str(entry.get_label()) if isinstance(entry, Artist) else entry.label for entry in entries]
-    fit = _columns_that_fit(labels)
-    if len(columns) <= fit:
-        return columns
-    rows = -(-len(entries) // fit)
-    return [entries[begin : begin + rows] for begin in range(0, len(entries), rows)]
+    apart: list[list[Look | Artist]] = [*columns, *_even(further, -(-len(further) // rows))]
+    below: list[list[Look | Artist]] = [
+        [*column, *further[number :: len(columns)]] for number, column in enumerate(columns)
+    ]
+    entries = [entry for column in apart for entry in column]
+    numbers = range(min(len(entries), int(room / LEGEND_COLUMN)), 0, -1)
+    choices: list[list[list[Look | Artist]]] = [apart, below, *(_even(entries, number) for number in numbers)]
+    return next((choice for choice in choices if choice and _fits(choice, room)), [entries])
 
 
-def _columns_that_fit(labels: Sequence[str]) -> int:
-    """Number of columns of a legend that have room beside each other, at least one."""
-    size, font = float(STYLE["legend.fontsize"]), FontProperties(family=STYLE["font.family"])
-    widest = max((TextPath((0, 0), label, size=size, prop=font).get_extents().width for label in labels), default=0.0)
-    column = (widest + (HANDLE + 0.8 + COLUMN_SPACE) * size) / 72
-    return max(1, min(LEGEND_COLUMNS, int((TEXT_WIDTH + COLUMN_SPACE * size / 72) / column)))
+def _even(entries: Sequence[Look | Artist], number: int) -> list[list[Look | Artist]]:
+    """The entries in so many columns at most, one after the other."""
+    rows = max(1, -(-len(entries) // max(1, number)))
+    return [[*entries[begin : begin + rows]] for begin in range(0, len(entries), rows)]
+
+
+def _fits(columns: Sequence[Sequence[Look | Artist]], room: float) -> bool:
+    edges = (2 * float(rcParams["legend.borderpad"]) - COLUMN_SPACE) * _legend_size() / 72
+    return sum(map(_column_inches, columns)) + edges <= room
+
+
+def _column_inches(column: Sequence[Look | Artist]) -> float:
+    """Inches that a column of a legend takes, with the space after it."""
+    labels = [entry.label if isinstance(entry, Look) else str(entry.get_label()) for entry in column]
+    widest = max(text_inches(label, _legend_size()) for label in labels)
+    return widest + (HANDLE + 0.8 + COLUMN_SPACE) * _legend_size() / 72
+
+
+def _legend_size() -> float:
+    return float(rcParams["legend.fontsize"])
+
+
+DIRECT_SIZE, DIRECT_LINE = 7.0, 0.115
+"""Type of names at the ends of lines in points, and inches from one to the next."""
+
+
+def direct_places(
+    names: Sequence[str], ends: Sequence[float], limits: tuple[float, float], height: float, room: float
+) -> list[float] | None:
+    """Ordinates of lines' names at their ends, instead of a legend; None if they would stand too far from them.
+
+    Args:
+        names: Names of the lines.
+        ends: Ordinates of their ends.
+        limits: Limits of the ordinate.
+        height: Height of the panel in inches.
+        room: Inches for panel and names; names take a third of it at most.
+    """
+    if len(names) != len(ends) or max(text_inches(name, DIRECT_SIZE) for name in names) > room / 3:
+        return None
+    unit = (limits[1] - limits[0]) / height
+    order = sorted(range(len(ends)), key=lambda number: ends[number])
+    wanted = [ends[number] / unit for number in order]
+    # Each name as near to its line as those before it allow, then all of them moved back by their mean displacement.
+    spread: list[float] = []
+    for place_ in wanted:
+        spread.append(max(place_, spread[-1] + DIRECT_LINE) if spread else place_)
+    back = sum(there - place_ for there, place_ in zip(spread, wanted, strict=True)) / len(ends)
+    moved = [there - back for there in spread]
+    if max(abs(there - place_) for there, place_ in zip(moved, wanted, strict=True)) > DIRECT_LINE:
+        return None
+    places = dict(zip(order, moved, strict=True))
+    return [unit * places[number] for number in range(len(ends))]
+
+
+def direct_labels(axes: Axes, styles: Sequence[Look], places: Sequence[float]) -> None:
+    """Write the names of lines to the right of their ends."""
+    for look, there in zip(styles, places, strict=True):
+        axes.annotate(
+            look.label,
+            (1, there),
+            (5, 0),
+            ("axes fraction", "data"),
+            "offset points",
+            color=look.colour,
+            fontsize=DIRECT_SIZE,
+            va="center",
+        )

@@ -18,18 +18,21 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from aroface.errors import InputError
 from aroface.evaluation.metrics.operating_points import admitted
 from aroface.reporting.figures.curves import records_of
+from aroface.reporting.figures.form import DEFAULT_FORM, FigureForm
 from aroface.reporting.figures.layout import (
     LEFT,
-    TEXT_WIDTH,
     Look,
+    beside,
     draw_legend,
     figure_text,
     legend_height,
     looks,
+    ordinate_label,
     place,
 )
 from aroface.reporting.figures.registry import FIGURE_KINDS
 from aroface.reporting.figures.save import save_figure
+from aroface.reporting.figures.words import FigureWords, method_names, per_cent, printed_name
 from aroface.reporting.records import Record, RecordedExperiment, Selection, load_records, selected
 from aroface.reporting.tables.spec import EMPTY
 from aroface.reporting.text import over_seeds
@@ -115,12 +118,14 @@ def _mean(records: Sequence[Record], kind: CurveKind) -> Operating:
 
 
 FEW = 10
-"""Errors that must stand behind a point for it to be drawn in its method's colour."""
-GREY = "0.62"
+"""Errors that must stand behind a point for its line to be thick and its mark filled."""
+THIN = 0.5
+"""Width in points of a line where fewer do."""
 WIDE = 1e-4
-"""Curves that begin at such a rate or a lower one end at .1: beyond it, good ones lie on one another."""
+"""Curves that begin at such a rate or a lower one end at 0.1: beyond it, good ones lie on one another."""
 ALONE, BESIDE = 1.9, 1.35  # height of a panel that has the line to itself, and of one that has not; inches
-RIGHT, ACROSS, DOWN, TITLE, LABELS = 0.14, 0.32, 0.14, 0.2, 0.36
+RIGHT, ACROSS, DOWN, TOP, TITLE, LABELS = 0.14, 0.32, 0.14, 0.08, 0.2, 0.36
+LEAST_PANEL, LEAST_DECADE = 1.7, 0.36  # inches
 
 
 def figure_operating(
@@ -130,7 +135,9 @@ def figure_operating(
     *,
     kind: str = "tar_far",
     title: str | None = None,
+    form: FigureForm = DEFAULT_FORM,
     caption_note: str | None = None,
+    command: str | None = None,
     **shown: Unpack[Selection],
 ) -> None:
     """Draw hit rate against error rate of all methods, with a panel for each training set and backbone.
@@ -143,42 +150,57 @@ def figure_operating(
         out: Path of the files without their suffix.
         kind: ``tar_far`` of pairs, ``tpir_fpir`` of a search.
         title: Name of the benchmark in the caption; if None, its label or key.
+        form: Width and typeface.
         caption_note: Last sentence of the caption.
+        command: Command that draws the figure, for its files.
         shown: Selection of runs, see :class:`aroface.reporting.records.Selection`.
 
     Raises:
         InputError: There are no such records, they hold no curve, are ambiguous or not comparable.
     """
     runs, experiments, labels = selected(shown)
-    curves = operating_curves(load_records(records, runs), benchmark, KINDS[kind], experiments)
-    caption = _caption(KINDS[kind], title or labels.get(benchmark, benchmark), [*curves.values()])
-    save_figure(out, lambda: draw(curves, KINDS[kind], labels), caption, caption_note)
+    loaded = load_records(records, runs)
+    curves = operating_curves(loaded, benchmark, KINDS[kind], experiments)
+    words = _words(curves, KINDS[kind], title or printed_name(benchmark, labels), labels)
+    sources = [each.path for each in loaded if each.benchmark == benchmark and each.experiment in curves]
+    options: Any = {"form": form, "note": caption_note, "command": command}
+    save_figure(out, lambda: draw(curves, KINDS[kind], labels, form, experiments or ()), words, sources, **options)
 
 
 figure_tar_far = partial(figure_operating, kind="tar_far")
 figure_tpir_fpir = partial(figure_operating, kind="tpir_fpir")
 
 
-def draw(found: Mapping[RecordedExperiment, Operating], kind: CurveKind, labels: Mapping[str, str] = EMPTY) -> Figure:
-    """Draw the figure; call this and save it within ``matplotlib.rc_context(STYLE)``.
+def draw(
+    found: Mapping[RecordedExperiment, Operating],
+    kind: CurveKind,
+    labels: Mapping[str, str] = EMPTY,
+    form: FigureForm = DEFAULT_FORM,
+    among: Sequence[RecordedExperiment] = (),
+) -> Figure:
+    """Draw the figure; call this and save it within ``matplotlib.rc_context(style(form))``.
 
     Args:
         found: Curve of each experiment.
         kind: Kind of the curves.
         labels: Printed names by keys.
+        form: Width and typeface.
+        among: Experiments of all figures, see :func:`aroface.reporting.figures.layout.looks`.
     """
-    styles = looks([*dict.fromkeys(_method(experiment) for experiment in found)], labels)
+    styles = looks([*dict.fromkeys(_method(experiment) for experiment in found)], labels, among)
     sets = [*dict.fromkeys((experiment.dataset, experiment.arch) for experiment in found)]
-    columns, lines = min(2, len(sets)), -(-len(sets) // 2)
-    title, height = (0.0 if len(sets) == 1 else TITLE), (ALONE if len(sets) == 1 else BESIDE)
-    legend = legend_height(styles.values())
-    top = 0.06
-    figure = Figure(figsize=(TEXT_WIDTH, top + lines * (title + height) + (lines - 1) * DOWN + LABELS + legend))
-    width = (TEXT_WIDTH - LEFT - RIGHT - (columns - 1) * ACROSS) / columns
+    columns = beside(len(sets), LEAST_PANEL, form.inches - LEFT - RIGHT, ACROSS)
+    lines = -(-len(sets) // columns)
+    title, height = (0.0 if len(sets) == 1 else TITLE), (ALONE if columns == 1 and lines == 1 else BESIDE)
+    further = [_few_handle(kind)] if any(map(_few, found.values())) else []
+    panels_height = lines * (title + height) + (lines - 1) * DOWN
+    legend = legend_height(styles.values(), further, room=form.inches)
+    figure = Figure(figsize=(form.inches, TOP + panels_height + LABELS + legend))
+    width = (form.inches - LEFT - RIGHT - (columns - 1) * ACROSS) / columns
     first: Axes | None = None
     for number, (dataset, arch) in enumerate(sets):
         line, column = divmod(number, columns)
-        down = top + title + line * (title + height + DOWN)
+        down = TOP + title + line * (title + height + DOWN)
         axes = place(figure, LEFT + column * (width + ACROSS), down, width, height, sharex=first, sharey=first)
         first = first or axes
         here = {each: curve for each, curve in found.items() if (each.dataset, each.arch) == (dataset, arch)}
@@ -191,15 +213,23 @@ def draw(found: Mapping[RecordedExperiment, Operating], kind: CurveKind, labels:
         if title:
             axes.set_title(_set_name(dataset, arch, sets, labels))
     assert first is not None, "there are curves"
-    _scale(first, [*found.values()])
-    middle = 1 - (top + (lines * (title + height) + (lines - 1) * DOWN) / 2) / figure.get_figheight()
-    figure.text(0.012, middle, f"{kind.hit.upper()} (%)", rotation=90, va="center", ha="left")
-    if any(_few(curve) for curve in found.values()):
-        grey = Line2D([], [], color=GREY, label=f"fewer than {FEW} {kind.accident}")
-        # No curve comes into this corner.
-        first.legend(handles=[grey], loc="lower right", frameon=False, fontsize=7, handlelength=1.5)
-    draw_legend(figure, styles.values())
+    _scale(first, [*found.values()], width)
+    ordinate_label(figure, TOP + panels_height / 2, f"{kind.hit.upper()} (%)")
+    draw_legend(figure, styles.values(), further)
     return figure
+
+
+def _few_handle(kind: CurveKind) -> Line2D:
+    """Line and mark of points that few errors stand behind, for the legend."""
+    return Line2D(
+        [],
+        [],
+        color="0.2",
+        linewidth=THIN,
+        marker="o",
+        markerfacecolor="white",
+        label=f"fewer than {FEW} {kind.accident}",
+    )
 
 
 def _method(experiment: RecordedExperiment) -> RecordedExperiment:
@@ -221,41 +251,73 @@ def _draw_curve(axes: Axes, curve: Operating, look: Look) -> None:
     """The line as the steps it is, its band, and a mark at each power of ten."""
     errors, hits, sd = np.array(curve.errors), 100 * np.array(curve.hits), 100 * np.array(curve.sd)
     few = _few(curve)
-    steps: Any = {"drawstyle": "steps-post", "linestyle": look.dashes}
+    steps: Any = {"drawstyle": "steps-post", "linestyle": look.dashes, "color": look.colour}
     if curve.seeds > 1:
         low, high = np.clip(hits - sd, 0, 100), np.clip(hits + sd, 0, 100)
         axes.fill_between(errors, low, high, step="post", color=look.colour, alpha=0.13, linewidth=0)
-    axes.plot(errors[: few + 1], hits[: few + 1], color=GREY, zorder=1.9, **steps)
-    axes.plot(errors[few:], hits[few:], color=look.colour, **steps)
+    axes.plot(errors[: few + 1], hits[: few + 1], linewidth=THIN, zorder=1.9, **steps)
+    axes.plot(errors[few:], hits[few:], **steps)
     powers = np.flatnonzero(np.isclose(np.log10(errors), np.round(np.log10(errors)), rtol=0, atol=1e-9))
-    for sure, colour in ((True, look.colour), (False, GREY)):
+    for sure, face in ((True, look.colour), (False, "white")):
         marked = [power for power in powers if (power >= few) == sure and errors[power] < 0.5]
-        axes.plot(errors[marked], hits[marked], look.marker, color=colour, clip_on=False, zorder=3)
+        mark: Any = {"color": look.colour, "markerfacecolor": face, "clip_on": False, "zorder": 3}
+        axes.plot(errors[marked], hits[marked], look.marker, **mark)
 
 
-def _scale(axes: Axes, found: Sequence[Operating]) -> None:
+def _scale(axes: Axes, found: Sequence[Operating], width: float) -> None:
     axes.set_xscale("log")
     first = min(curve.errors[0] for curve in found)
     axes.set_xlim(first, 1 if first > WIDE else 0.1)
-    axes.xaxis.set_major_locator(LogLocator(numticks=8))
+    axes.xaxis.set_major_locator(LogLocator(numticks=max(3, min(8, int(width / LEAST_DECADE)))))
     axes.xaxis.set_minor_formatter(NullFormatter())
     lowest = min(100 * (hit - sd) for curve in found for hit, sd in zip(curve.hits, curve.sd, strict=True))
     axes.set_ylim(max(0, lowest - 0.05 * (100 - lowest)), 100 + 0.02 * (100 - max(0, lowest)))
     axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
 
 
+def _words(
+    found: Mapping[RecordedExperiment, Operating], kind: CurveKind, title: str, labels: Mapping[str, str]
+) -> FigureWords:
+    hit, error = kind.hit.upper(), kind.error.upper()
+    short = f"{hit} against {error} on {title}"
+    return FigureWords(short, _caption(kind, title, [*found.values()]), _alt(found, kind, short, labels))
+
+
 def _caption(kind: CurveKind, title: str, found: Sequence[Operating]) -> str:
     counts = {curve.seeds for curve in found}
-    over = over_seeds(counts) + ("" if counts == {1} else "; bands: ± one standard deviation over the seeds")
-    trials = f"{found[0].trials:,}"
+    over = over_seeds(counts) + ("" if counts == {1} else ", bands ± one standard deviation over the seeds")
+    trials, hit, error = f"{found[0].trials:,}", kind.hit.upper(), kind.error.upper()
     rates = {
-        "tar_far": f"TAR of pairs against FAR, which is measured on {trials} impostor pairs",
-        "tpir_fpir": f"TPIR of a search in two galleries, their mean, against FPIR, which is measured on {trials} "
-        "probes without a mate (in the gallery that has fewer)",
+        "tar_far": f"TAR against FAR on {title} ({trials} impostor pairs",
+        "tpir_fpir": f"TPIR against FPIR of open-set search on {title} (mean of two galleries, {trials} probes without "
+        "a mate in the one that has fewer",
     }[kind.name]
+    thin = f"thin lines and hollow marks rest on fewer than {FEW} {kind.accident}"
     return (
-        f"Operating curves on {title}: {rates}; {over}. Each point is the largest {kind.hit.upper()} of all thresholds "
-        f"with at most this {kind.error.upper()}; marks: at powers of ten. Grey: fewer than "
-        f"{FEW} {kind.accident} stand behind a point, so that "
-        "a further one would move it much."
+        f"{rates}; {over}). Each point is the largest {hit} of all thresholds with at most this {error}"
+        f"{f'; {thin}' if any(map(_few, found)) else ''}."
+    )
+
+
+def _alt(found: Mapping[RecordedExperiment, Operating], kind: CurveKind, short: str, labels: Mapping[str, str]) -> str:
+    """Highest and lowest curve of the first training set, where at least ``FEW`` errors stand behind all of them."""
+    hit, error = kind.hit.upper(), kind.error.upper()
+    names = {each: printed_name(each.method, labels) for each in found}
+    start = f"Step curves of {short} for {method_names(names.values())}."
+    first = next(iter(found))
+    here = {each: curve for each, curve in found.items() if (each.dataset, each.arch) == (first.dataset, first.arch)}
+    shared = set.intersection(*({*curve.errors[_few(curve) :]} for curve in here.values()))
+    if not shared:
+        return start
+    place_ = min(shared)
+    hits = {each: curve.hits[curve.errors.index(place_)] for each, curve in here.items()}
+    best, worst = max(hits, key=hits.__getitem__), min(hits, key=hits.__getitem__)
+    several = len({(each.dataset, each.arch) for each in found}) > 1
+    where = f"Trained on {printed_name(first.dataset, labels)}, at" if several else "At"
+    at = f"{where} {error} = {place_:.2g}"
+    if best == worst:
+        return f"{start} {at} {names[best]} has a {hit} of {per_cent(hits[best])}."
+    return (
+        f"{start} {at} {names[best]} is highest with a {hit} of {per_cent(hits[best])}, {names[worst]} lowest with "
+        f"{per_cent(hits[worst])}."
     )

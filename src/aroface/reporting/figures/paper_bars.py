@@ -20,18 +20,21 @@ from numpy.typing import NDArray
 from aroface.errors import InputError
 from aroface.reporting.claims.printed_bars import PAPER, printed_bar, read_authors
 from aroface.reporting.figures.curves import sensitivity_records
+from aroface.reporting.figures.form import DEFAULT_FORM, FigureForm, text_inches
 from aroface.reporting.figures.layout import (
     COLOURS,
     LEFT,
-    TEXT_WIDTH,
     Look,
+    beside,
     draw_legend,
     figure_text,
     legend_height,
     looks,
+    ordinate_label,
     place,
 )
 from aroface.reporting.figures.save import save_figure
+from aroface.reporting.figures.words import FigureWords, method_names, printed_name
 from aroface.reporting.records import Record, RecordedExperiment, Selection, load_records, selected
 from aroface.reporting.text import FULL_QUALITY, over_seeds
 
@@ -47,7 +50,12 @@ NAMES = {
     "points": "by landmarks displaced by {:g} pixels on average",
     "joint": "in scale, rotation and shift by {:g} times their largest",
 }
-SHEET_TITLE, TITLE, PANEL, LABELS, GAP, RIGHT = 0.16, 0.2, 1.05, 0.28, 0.3, 0.06  # inches
+SHEET_TITLE, TITLE, PANEL, LABELS, GAP, RIGHT = 0.16, 0.22, 1.05, 0.28, 0.34, 0.06  # inches
+LEAST_PANEL, SLANTED = 1.75, 0.32  # inches of a panel's width at least, and of slanted labels' height beyond LABELS
+HATCHES = ("", "......", "xxxxx", "-----", "ooo", "+++++", "\\\\\\\\\\")
+"""Hatches of bars, by method, so that they can be told apart in black and white."""
+AUTHORS = "/////"
+"""Hatch of the authors' bars, which are white."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +212,9 @@ def figure_fae_paper(
     grids: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None,
     unit: Unit = "points",
     paper: str | PathLike[str] = PAPER,
+    form: FigureForm = DEFAULT_FORM,
     caption_note: str | None = None,
+    command: str | None = None,
     **shown: Unpack[Selection],
 ) -> None:
     """Draw figure 1 as the paper has it.
@@ -218,7 +228,9 @@ def figure_fae_paper(
         grids: Pictures of faces, aligned and misaligned, uint8 H×W×3; None leaves them out.
         unit: Unit of the changes: ``points``, or ``percent`` of the rate without an error.
         paper: The authors' bars.
+        form: Width and typeface.
         caption_note: Last sentence of the caption.
+        command: Command that draws the figure, for its files.
         shown: Selection of runs, see :class:`aroface.reporting.records.Selection`.
 
     Raises:
@@ -226,17 +238,46 @@ def figure_fae_paper(
     """
     runs, experiments, labels = selected(shown)
     authors = read_authors(paper)
-    found = read_bars(load_records(records, runs), benchmarks, experiments, authors, unit)
+    loaded = load_records(records, runs)
+    found = read_bars(loaded, benchmarks, experiments, authors, unit)
     methods = [*dict.fromkeys(bar.method for bar in found.bars)]
-    named = looks(methods, labels)
-    # Bars have no lines and marks to be told apart by.
+    named = looks(methods, labels, experiments or ())
     styles = {
-        method: replace(look, colour=COLOURS[number % len(COLOURS)], dashes="-")
+        method: replace(look, colour=COLOURS[number % len(COLOURS)])
         for number, (method, look) in enumerate(named.items())
     }
     names = {**labels, **{panel["benchmark"]: panel["label"] for panel in authors["panels"]}}
-    caption = _caption(found, unit, authors["source"], names, grids is not None)
-    save_figure(out, lambda: draw(found, styles, names, unit, grids or ()), caption, caption_note)
+    words = FigureWords(
+        "Change of rates by a slight misalignment",
+        _caption(found, unit, authors["source"], names, grids is not None),
+        _alt(found, styles, names, unit),
+    )
+    sources = [record.path for record in loaded if record.benchmark in benchmarks and record.experiment in methods]
+    options: Any = {"form": form, "note": caption_note, "command": command}
+    save_figure(out, lambda: draw(found, styles, names, unit, grids or (), form), words, sources, **options)
+
+
+@dataclass(frozen=True, slots=True)
+class _Panel:
+    """A panel and its place.
+
+    Attributes:
+        title: Name of the benchmark; None for the accuracy of all sets of pairs.
+        groups: Bars by metric or benchmark.
+        ticks: Names of the groups.
+        line: Number of its line.
+        column: Number of its column in the line.
+        across: Number of panels of that line.
+        slanted: True if the names of the groups have no room beside each other.
+    """
+
+    title: str | None
+    groups: Mapping[str, Sequence[Bar]]
+    ticks: Sequence[str]
+    line: int
+    column: int
+    across: int
+    slanted: bool
 
 
 def draw(
@@ -245,8 +286,9 @@ def draw(
     names: Mapping[str, str],
     unit: Unit,
     grids: Sequence[NDArray[np.uint8]] = (),
+    form: FigureForm = DEFAULT_FORM,
 ) -> Figure:
-    """Draw the figure; call this and save it within ``matplotlib.rc_context(STYLE)``.
+    """Draw the figure; call this and save it within ``matplotlib.rc_context(style(form))``.
 
     Args:
         found: Bars.
@@ -254,38 +296,72 @@ def draw(
         names: Printed names of benchmarks by their keys.
         unit: Unit of the changes.
         grids: Pictures of aligned and of misaligned faces, or none.
+        form: Width and typeface.
     """
-    panels = _panels(found.bars)
+    whole = form.inches - LEFT - RIGHT
+    panels = _placed(_panels(found.bars), names, whole)
     letters = "cdefghijkl" if len(grids) else "abcdefghij"
-    lines = [panels[start : start + 2] for start in range(0, len(panels), 2)]
-    whole = TEXT_WIDTH - LEFT - RIGHT
     sheets = [SHEET_TITLE + whole * grid.shape[0] / grid.shape[1] for grid in grids]
-    authors = [Patch(facecolor="0.85", edgecolor="0.3", hatch="////", linewidth=0.5, label="authors, read off")]
+    authors = [Patch(facecolor="white", edgecolor="0.3", hatch=AUTHORS, linewidth=0.5, label="authors, read off")]
     further = authors if any(bar.authors is not None for bar in found.bars) else []
-    height = sum(sheets) + len(lines) * (TITLE + PANEL + LABELS) + legend_height(styles.values(), further)
-    figure = Figure(figsize=(TEXT_WIDTH, height))
+    lines = panels[-1].line + 1
+    slanted = [any(panel.slanted for panel in panels if panel.line == line) for line in range(lines)]
+    tall = [TITLE + PANEL + LABELS + SLANTED * each for each in slanted]
+    figure = Figure(
+        figsize=(form.inches, sum(sheets) + sum(tall) + legend_height(styles.values(), further, room=form.inches))
+    )
     top = 0.0
-    for grid, tall, heading in zip(grids, sheets, ("(a) aligned", "(b) slightly misaligned"), strict=False):
-        axes = place(figure, LEFT, top + SHEET_TITLE, whole, tall - SHEET_TITLE)
+    for grid, sheet, heading in zip(grids, sheets, ("(a) aligned", "(b) slightly misaligned"), strict=False):
+        axes = place(figure, LEFT, top + SHEET_TITLE, whole, sheet - SHEET_TITLE)
         axes.imshow(grid, aspect="auto", interpolation="none")
         axes.set_axis_off()
         axes.set_title(heading, pad=2)
-        top += tall
-    for number, (title, groups) in enumerate(panels):
-        line, column = divmod(number, 2)
-        here = len(lines[line])
-        width = (whole - (here - 1) * GAP) / here
-        down = top + line * (TITLE + PANEL + LABELS) + TITLE
-        axes = place(figure, LEFT + column * (width + GAP), down, width, PANEL)
-        ticks = [names.get(group, group) if title is None else _far(group) for group in groups]
-        _draw_panel(axes, [*groups.values()], ticks, styles)
-        name = "accuracy" if title is None else f"TAR, {figure_text(names.get(title, title))}"
-        axes.set_title(f"({letters[number]}) change of {name}")
-    middle = 1 - (top + len(lines) * (TITLE + PANEL + LABELS) / 2) / height
+        top += sheet
+    hatches = _hatches(styles)
+    for letter, panel in zip(letters, panels, strict=False):
+        width = (whole - (panel.across - 1) * GAP) / panel.across
+        down = top + sum(tall[: panel.line]) + TITLE
+        axes = place(figure, LEFT + panel.column * (width + GAP), down, width, PANEL)
+        _draw_panel(axes, panel, styles, hatches)
+        name = "accuracy" if panel.title is None else f"TAR, {figure_text(printed_name(panel.title, names))}"
+        axes.set_title(f"({letter}) change of {name}")
     axis = "points" if unit == "points" else "% of the aligned rate"
-    figure.text(0.012, middle, f"change ({axis})", rotation=90, va="center", ha="left")
-    draw_legend(figure, styles.values(), further, markers=False)
+    ordinate_label(figure, top + sum(tall) / 2, f"change ({axis})")
+
+    def handle(look: Look) -> Patch:
+        return Patch(facecolor=look.colour, label=look.label, **_hatched(hatches[look.label]))
+
+    draw_legend(figure, styles.values(), further, handles=handle)
     return figure
+
+
+def _hatches(styles: Mapping[RecordedExperiment, Look]) -> dict[str, str]:
+    return {look.label: HATCHES[number % len(HATCHES)] for number, look in enumerate(styles.values())}
+
+
+def _hatched(hatch: str) -> dict[str, Any]:
+    return {"hatch": hatch, "edgecolor": "white", "linewidth": 0.0} if hatch else {}
+
+
+def _placed(
+    panels: Sequence[tuple[str | None, Mapping[str, Sequence[Bar]]]], names: Mapping[str, str], whole: float
+) -> list[_Panel]:
+    """Panels in lines; that of pairs has one to itself where its labels have no room in a part of one."""
+    across = beside(len(panels), LEAST_PANEL, whole, GAP)
+    placed: list[_Panel] = []
+    for title, groups in panels:
+        ticks = [figure_text(printed_name(group, names)) if title is None else _far(group) for group in groups]
+        widest = max(text_inches(tick, 7) for tick in ticks) + 0.06
+        part = (whole - (across - 1) * GAP) / across / len(groups)
+        alone = title is None and widest > part
+        last = placed[-1] if placed else _Panel(None, {}, [], -1, 0, 1, False)
+        fresh = alone or last.column + 1 == last.across
+        line, column = (last.line + 1, 0) if fresh else (last.line, last.column + 1)
+        slot = whole / len(groups) if alone else part
+        placed.append(_Panel(title, groups, ticks, line, column, 1 if alone else across, widest > slot))
+    # A line that is not full shares its width.
+    there = [sum(each.line == panel.line for each in placed) for panel in placed]
+    return [replace(panel, across=number) for panel, number in zip(placed, there, strict=True)]
 
 
 def _panels(bars: Sequence[Bar]) -> list[tuple[str | None, dict[str, list[Bar]]]]:
@@ -303,25 +379,30 @@ def _far(metric: str) -> str:
 
 
 def _draw_panel(
-    axes: Axes, groups: Sequence[Sequence[Bar]], ticks: Sequence[str], styles: Mapping[RecordedExperiment, Look]
+    axes: Axes, panel: _Panel, styles: Mapping[RecordedExperiment, Look], hatches: Mapping[str, str]
 ) -> None:
     """Groups of bars; each of the authors' stands beside the one that repeats it."""
+    groups = [*panel.groups.values()]
     width = 0.84 / max(sum(1 + (bar.authors is not None) for bar in group) for group in groups)
     thin: Any = {"elinewidth": 0.6, "capsize": 1.2, "capthick": 0.6, "ecolor": "0.15"}
     for place_, group in enumerate(groups):
         slots = sum(1 + (bar.authors is not None) for bar in group)
         left = place_ - width * slots / 2
         for bar in group:
-            colour = styles[bar.method].colour
+            look = styles[bar.method]
             ends = [[max(0.0, bar.change - bar.low)], [max(0.0, bar.high - bar.change)]]
-            axes.bar(left + width / 2, bar.change, 0.92 * width, color=colour, yerr=ends, error_kw=thin)
+            filled: Any = {"color": look.colour} | _hatched(hatches[look.label])
+            if "hatch" in filled:
+                filled = {"facecolor": filled.pop("color"), **filled}
+            axes.bar(left + width / 2, bar.change, 0.92 * width, yerr=ends, error_kw=thin, **filled)
             left += width
             if bar.authors is not None:
-                look: Any = {"facecolor": "white", "edgecolor": colour, "hatch": "////", "linewidth": 0.5}
-                axes.bar(left + width / 2, bar.authors, 0.92 * width, yerr=bar.reading_error, error_kw=thin, **look)
+                empty: Any = {"facecolor": "white", "edgecolor": look.colour, "hatch": AUTHORS, "linewidth": 0.5}
+                axes.bar(left + width / 2, bar.authors, 0.92 * width, yerr=bar.reading_error, error_kw=thin, **empty)
                 left += width
     axes.axhline(0, color="0.2", linewidth=0.5)
-    axes.set_xticks(range(len(groups)), [tick if tick.startswith("$") else figure_text(tick) for tick in ticks])
+    turn: Any = {"rotation": 30, "ha": "right", "rotation_mode": "anchor"} if panel.slanted else {}
+    axes.set_xticks(range(len(groups)), panel.ticks, **turn)
     axes.tick_params(axis="x", length=0)
     axes.grid(axis="x", visible=False)
     axes.set_xlim(-0.5, len(groups) - 0.5)
@@ -329,18 +410,35 @@ def _draw_panel(
 
 def _caption(found: Bars, unit: Unit, source: str, names: Mapping[str, str], faces: bool) -> str:
     kind, level = found.error
-    sheets = "(a) Aligned and (b) misaligned faces. " if faces else ""
-    of = "in points" if unit == "points" else "in per cent of the rate without it"
+    sheets = "; (a) aligned and (b) misaligned faces" if faces else ""
+    of = "in points" if unit == "points" else "in per cent of the aligned rate"
     side = "both images of a comparison are" if found.perturbed == "both" else "the second image of a comparison is"
     hatched = ""
     if any(bar.authors is not None for bar in found.bars):
         hatched = (
-            f" Hatched: the authors' bars, read off {source}, with the error of reading; the picture does not tell its "
-            "unit, which side is misaligned, nor the size of the error."
+            f" White bars are the authors', read off {source}, with the error of reading; the picture does not tell "
+            "its unit, which side is misaligned, nor the size of the error."
         )
-    missing = f" No results: {', '.join(names.get(name, name) for name in found.missing)}." if found.missing else ""
+    missing = f" No results: {', '.join(printed_name(name, names) for name in found.missing)}." if found.missing else ""
     return (
-        f"What a slight misalignment costs. {sheets}Change of TAR at a FAR on templates and of accuracy on pairs, "
-        f"{of}, when {side} misaligned {NAMES[kind].format(level)}, each image by an error of its own; "
-        f"{over_seeds(found.seeds)}. Lines: 95 % intervals over draws of people.{hatched}{missing}"
+        f"Change of TAR at a FAR on templates and of accuracy on pairs, {of}, when {side} misaligned "
+        f"{NAMES[kind].format(level)}, each image by an error of its own{sheets}; {over_seeds(found.seeds)}. Error "
+        f"bars are 95 % confidence intervals over draws of people.{hatched}{missing}"
     )
+
+
+def _alt(found: Bars, styles: Mapping[RecordedExperiment, Look], names: Mapping[str, str], unit: Unit) -> str:
+    in_unit = "points" if unit == "points" else "per cent"
+    worst = min(found.bars, key=lambda bar: bar.change)
+    rate = "accuracy" if worst.metric == "accuracy" else f"TAR at FAR = 1e-{worst.metric.rpartition('-')[2]}"
+    authors = "" if worst.authors is None else f"; the authors' bar shows {_number(worst.authors)}"
+    return (
+        "Bar charts of the change of TAR and accuracy by a slight misalignment for "
+        f"{method_names(look.name for look in styles.values())}. The largest drop is that of "
+        f"{styles[worst.method].name} on {printed_name(worst.benchmark, names)}: {_number(worst.change)} {in_unit} of "
+        f"{rate}{authors}."
+    )
+
+
+def _number(value: float) -> str:
+    return f"{value:.1f}".replace("-", "−")

@@ -18,7 +18,7 @@ class FigureKind:
             there are protocols, the path of the files without suffix, ``needs``, ``caption_note`` and a selection.
         protocols: Protocols of the benchmarks whose records it shows; none where it shows trainings.
         needs: Names of further arguments: ``metric``, ``examples`` (faces of the benchmark), ``title`` (of the
-            benchmark), ``grids`` (faces of the first benchmark) and ``unit`` (of changes).
+            benchmark), ``titles`` (of all benchmarks), ``grids`` (faces of the first benchmark), ``unit`` (of changes).
         several: True if it shows several benchmarks, whose keys ``draw`` takes as a list.
     """
 
@@ -90,6 +90,7 @@ FIGURE_KINDS = {
             "training",
             "loss, accuracy and learning rate over the training",
             "training:figure_training",
+            needs=("titles",),
         ),
         FigureKind(
             "displacements",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,11 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
-from aroface.files import write_bytes, write_text
-from aroface.reporting.figures.layout import STYLE
-from aroface.reporting.tables.latex import render_figure
+from aroface.files import sha256_file, write_bytes, write_text
+from aroface.provenance import git_commit
+from aroface.reporting.figures.form import DEFAULT_FORM, FigureForm, style
+from aroface.reporting.figures.fragment import FigureOrigin, render_fragment
+from aroface.reporting.figures.words import FigureWords, unbroken
 from aroface.reporting.text import one_line
 
 _DPI = 300
@@ -24,23 +26,46 @@ _METADATA: dict[str, dict[str, Any]] = {"pdf": {"CreationDate": None}, "png": {"
 logging.getLogger("fontTools.ttLib.tables._h_e_a_d").setLevel(logging.ERROR)
 
 
-def save_figure(out: str | PathLike[str], draw: Callable[[], Figure], caption: str, note: str | None = None) -> None:
+def save_figure(
+    out: str | PathLike[str],
+    draw: Callable[[], Figure],
+    words: FigureWords,
+    sources: Iterable[Path],
+    *,
+    form: FigureForm = DEFAULT_FORM,
+    note: str | None = None,
+    command: str | None = None,
+) -> None:
     """Write ``{out}.pdf``, ``{out}.png`` and ``{out}.tex``: a figure environment with the caption.
 
     Args:
         out: Path of the files without their suffix.
-        draw: Function that draws the figure, called in the style of the paper, which the saving shares.
-        caption: Content of the figure, in plain text.
+        draw: Function that draws the figure, called in the style of ``form``, which the saving shares.
+        words: Captions and description.
+        sources: Records or histories that the figure shows.
+        form: Form of the figure.
         note: Last sentence of the caption.
+        command: Command that draws it.
     """
-    stem = Path(out).name
-    whole = one_line(f"{caption} {note}" if note else caption)
-    fragment = render_figure(f"{stem}.pdf", whole, f"fig:{stem}")
-    with matplotlib.rc_context(STYLE):
+    whole = f"{words.caption} {note}" if note else words.caption
+    said = FigureWords(*(unbroken(one_line(text)) for text in (words.short, whole, words.alt)))
+    origin = figure_origin(sources, command)
+    fragment = render_fragment(Path(out).name, said, form, origin)
+    metadata = {
+        "pdf": {"Title": said.short, "Subject": said.caption, "Keywords": "; ".join(origin.lines)},
+        "png": {"Title": said.short, "Description": said.alt},
+    }
+    with matplotlib.rc_context(style(form)):
         figure = draw()
         for suffix in _METADATA:
-            write_bytes(f"{out}.{suffix}", picture(figure, suffix))
+            write_bytes(f"{out}.{suffix}", picture(figure, suffix, metadata[suffix]))
     write_text(f"{out}.tex", fragment)
+
+
+def figure_origin(sources: Iterable[Path], command: str | None = None) -> FigureOrigin:
+    """Origin of a figure from files of results, each named by its folder and itself."""
+    hashes = {"/".join(path.parts[-2:]): sha256_file(path) for path in sources}
+    return FigureOrigin(command, git_commit(), dict(sorted(hashes.items())))
 
 
 def picture(figure: Figure, form: str, metadata: Mapping[str, Any] | None = None) -> bytes:

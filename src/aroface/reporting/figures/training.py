@@ -14,26 +14,29 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from aroface.humanize import listing
+from aroface.reporting.figures.form import DEFAULT_FORM, FigureForm, text_inches
+from aroface.reporting.figures.layout import MARKERS as MARK_ORDER
 from aroface.reporting.figures.layout import (
-    LEFT,
-    PANEL_TITLE,
-    TEXT_WIDTH,
     Look,
+    PanelGrid,
+    beside,
+    direct_labels,
+    direct_places,
     draw_legend,
     figure_text,
     legend_height,
     looks,
-    place,
 )
 from aroface.reporting.figures.save import save_figure
+from aroface.reporting.figures.words import FigureWords, method_names, printed_name
 from aroface.reporting.histories import NO_ADVERSARY, History, by_experiment, gap_words, load_histories, seed_words
 from aroface.reporting.records import RecordedExperiment, Selection, selected
 
 PARTS = 100
 # Measures of the figure, in inches.
-RIGHT, GAP, AXIS_LABEL = 0.06, 0.13, 0.36
+LEFT, RIGHT, GAP = 0.58, 0.06, 0.13
 LOSS, VALIDATION, RATE = 1.15, 0.8, 0.4
-COLUMNS = 4
+LEAST_PANEL = 0.9
 MARKERS = 8
 NOTHING = "No training has recorded its course."
 
@@ -62,7 +65,10 @@ def figure_training(
     runs_dir: str | PathLike[str],
     out: str | PathLike[str],
     *,
+    titles: Mapping[str, str] | None = None,
+    form: FigureForm = DEFAULT_FORM,
     caption_note: str | None = None,
+    command: str | None = None,
     **shown: Unpack[Selection],
 ) -> None:
     """Draw how the trainings went, from ``history.json`` of their runs.
@@ -73,7 +79,10 @@ def figure_training(
     Args:
         runs_dir: ``results/runs``.
         out: Path of the files without their suffix.
+        titles: Printed names of the benchmarks that were validated on, by key.
+        form: Width and typeface.
         caption_note: Last sentence of the caption.
+        command: Command that draws the figure, for its files.
         shown: Selection of runs, see :class:`aroface.reporting.records.Selection`.
 
     Raises:
@@ -83,49 +92,84 @@ def figure_training(
     histories, gaps = load_histories(runs_dir, runs)
     groups = by_experiment((each for each in histories if each.content["curve"]["step"]), experiments)
     gaps = (*gaps, *(each.gap for each in histories if not each.content["curve"]["step"]))  # their logs were lost
-    caption = f"{_caption(groups, labels)} {gap_words(gaps, labels)}".strip()
-    save_figure(out, lambda: draw_training(groups, labels, experiments or ()), caption, caption_note)
+    caption = f"{_caption(groups, {**(titles or {}), **labels})} {gap_words(gaps, labels)}".strip()
+    words = FigureWords("Courses of the trainings", caption, _alt(groups, labels))
+    sources = [history.path for group in groups.values() for history in group]
+    options: Any = {"form": form, "note": caption_note, "command": command}
+    save_figure(out, lambda: draw_training(groups, labels, experiments or (), form), words, sources, **options)
 
 
-def draw_training(found: Courses, labels: Mapping[str, str], among: Iterable[RecordedExperiment] = ()) -> Figure:
-    """Draw the figure; call this within the style of the paper.
+def draw_training(
+    found: Courses,
+    labels: Mapping[str, str],
+    among: Iterable[RecordedExperiment] = (),
+    form: FigureForm = DEFAULT_FORM,
+) -> Figure:
+    """Draw the figure; call this within the style of its form.
 
     Args:
         found: Courses of each experiment, one a seed.
         labels: Printed names by key.
         among: Experiments of all figures, see :func:`aroface.reporting.figures.layout.looks`.
+        form: Width and typeface.
     """
     if not found:
-        return draw_nothing(NOTHING)
+        return draw_nothing(NOTHING, form)
     methods = dict.fromkeys(experiment.method for experiment in found)
     alike = looks([RecordedExperiment(method, "", "") for method in methods], labels, among)
     styles = {experiment.method: look for experiment, look in alike.items()}
     sets = list(dict.fromkeys((each.dataset, each.arch) for each in found))
+    titles = _set_names(sets, labels)
     rows = [LOSS, *([VALIDATION] if _validated(found) else []), RATE]
-    blocks = [sets[begin : begin + COLUMNS] for begin in range(0, len(sets), COLUMNS)]
-    block_height = PANEL_TITLE + sum(rows) + GAP * (len(rows) - 1) + AXIS_LABEL
-    legend = legend_height(styles.values())
-    figure = Figure(figsize=(TEXT_WIDTH, block_height * len(blocks) + legend))
-    archs = {arch for _, arch in sets}
-    for number, block in enumerate(blocks):
-        panels = _place_panels(figure, number * block_height, rows, len(block), len(blocks[0]))
-        for column, (dataset, arch) in zip(zip(*panels, strict=True), block, strict=True):
-            name = figure_text(labels.get(dataset, dataset))
-            column[0].set_title(f"{name}, {arch}" if len(archs) > 1 else name)
-            shown = {each: group for each, group in found.items() if (each.dataset, each.arch) == (dataset, arch)}
-            _draw_column(column, shown, styles)
-        for axes, label in zip([row[0] for row in panels], _row_names(found), strict=True):
-            axes.set_ylabel(label)
-        figure.align_ylabels([row[0] for row in panels])
-    draw_legend(figure, styles.values(), markers=_validated(found))
+    names = [look.label for look in styles.values()]
+    # Lines of one panel have their names at their ends where these leave room for it and for each other.
+    ends = [_final_loss(group) for group in found.values()]
+    limits = (0.0, _highest_loss(found))
+    direct = direct_places(names, ends, limits, LOSS, form.inches - LEFT) if len(sets) == 1 else None
+    right = RIGHT + (0.08 + max(text_inches(name, 7) for name in names) if direct else 0.0)
+    least = max(LEAST_PANEL, *(text_inches(title, 8) + 0.06 - GAP for title in titles), 0)
+    across = beside(len(sets), least, form.inches - LEFT - right, GAP)
+    grid = PanelGrid(len(sets), across, rows, (GAP, GAP), LEFT, right)
+    legend = 0.04 if direct else legend_height(styles.values(), room=form.inches)
+    figure = Figure(figsize=(form.inches, grid.height + legend))
+    panels = grid.place(figure, 0.0)
+    for column, title, (dataset, arch) in zip(zip(*panels, strict=True), titles, sets, strict=True):
+        column[0].set_title(title)
+        shown = {each: group for each, group in found.items() if (each.dataset, each.arch) == (dataset, arch)}
+        _draw_column(column, shown, styles)
+        column[-1].set_xlabel("epoch")
+    for first in range(0, len(sets), across):
+        for row, label in zip(panels, _row_names(found), strict=True):
+            row[first].set_ylabel(label)
+        figure.align_ylabels([row[first] for row in panels])
+    if direct:
+        direct_labels(panels[0][0], [*styles.values()], direct)
+    else:
+        draw_legend(figure, styles.values())
     return figure
 
 
-def draw_nothing(words: str) -> Figure:
+def draw_nothing(words: str, form: FigureForm = DEFAULT_FORM) -> Figure:
     """A picture that says why there is nothing in it."""
-    figure = Figure(figsize=(TEXT_WIDTH, 0.6))
+    figure = Figure(figsize=(form.inches, 0.6))
     figure.text(0.5, 0.5, words, ha="center", va="center")
     return figure
+
+
+def _set_names(sets: Sequence[tuple[str, str]], labels: Mapping[str, str]) -> list[str]:
+    archs = {arch for _, arch in sets}
+    names = [(figure_text(labels.get(dataset, dataset)), arch) for dataset, arch in sets]
+    return [f"{name}, {arch}" if len(archs) > 1 else name for name, arch in names]
+
+
+def _final_loss(group: Sequence[History]) -> float:
+    return float(course([loss_of(history) for history in group]).mean[-1])
+
+
+def _highest_loss(found: Courses) -> float:
+    """Upper end of the axis of losses."""
+    courses = (course([loss_of(history) for history in group]) for group in found.values())
+    return 1.05 * max(float(each.high.max()) for each in courses)
 
 
 def loss_of(history: History, parts: int = PARTS) -> tuple[Floats, Floats]:
@@ -161,36 +205,18 @@ def _row_names(found: Courses) -> list[str]:
     return ["loss", *(["accuracy (%)"] if _validated(found) else []), "learning\nrate"]
 
 
-def _place_panels(figure: Figure, top: float, rows: Sequence[float], columns: int, room: int) -> list[list[Axes]]:
-    """Panels of these heights, so many beside each other where there is room for ``room``."""
-    width = (TEXT_WIDTH - LEFT - RIGHT - (room - 1) * GAP) / room
-    panels: list[list[Axes]] = []
-    down = top + PANEL_TITLE
-    for i, height in enumerate(rows):
-        panels.append([])
-        for j in range(columns):
-            above, beside = panels[0][j] if i else None, panels[i][0] if j else None
-            axes = place(figure, LEFT + j * (width + GAP), down, width, height, sharex=above, sharey=beside)
-            axes.tick_params(labelleft=j == 0, labelbottom=i == len(rows) - 1)
-            panels[i].append(axes)
-        down += height + GAP
-    for axes in panels[-1]:
-        axes.set_xlabel("epoch")
-    return panels
-
-
 def _draw_column(column: Sequence[Axes], found: Courses, styles: Mapping[str, Look]) -> None:
     loss, *validation, rate = column
     for experiment, group in found.items():
         look = styles[experiment.method]
-        _draw_course(loss, course([loss_of(history) for history in group]), look, "")
+        _draw_course(loss, course([loss_of(history) for history in group]), look)
         measured = [_validation(history) for history in group if history.content["validation"]]
         if measured:
-            _draw_course(validation[0], course(measured), look, look.marker)
+            _draw_course(validation[0], course(measured), look)
     _draw_rates(rate, found, styles)
     for axes in (loss, *validation):
         axes.yaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 2.5, 5, 10]))
-    loss.set_ylim(bottom=0)
+    loss.set_ylim(0, max(loss.get_ylim()[1], _highest_loss(found)))
     rate.set_ylim(bottom=0)
     rate.yaxis.set_major_locator(MaxNLocator(2, steps=[1, 2, 5, 10]))
     longest = max(group[0].content["epochs"] for group in found.values())
@@ -198,11 +224,13 @@ def _draw_column(column: Sequence[Axes], found: Courses, styles: Mapping[str, Lo
     loss.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 5, 10]))
 
 
-def _draw_course(axes: Axes, drawn: Course, look: Look, marker: str) -> None:
+def _draw_course(axes: Axes, drawn: Course, look: Look) -> None:
     axes.fill_between(drawn.epochs, drawn.low, drawn.high, color=look.colour, alpha=0.18, linewidth=0)
     every = -(-len(drawn.epochs) // MARKERS)
-    line: dict[str, Any] = {"color": look.colour, "linestyle": look.dashes, "marker": marker, "markevery": every}
-    axes.plot(drawn.epochs, drawn.mean, **line, clip_on=not marker, zorder=3)
+    line: dict[str, Any] = {"color": look.colour, "linestyle": look.dashes, "marker": look.marker}
+    # Marks of different lines do not cover one another: each line begins with its own.
+    start = MARK_ORDER.index(look.marker) % 4 * every // 4
+    axes.plot(drawn.epochs, drawn.mean, **line, markevery=(start, every), clip_on=False, zorder=3)
 
 
 def _draw_rates(axes: Axes, found: Courses, styles: Mapping[str, Look]) -> None:
@@ -214,7 +242,9 @@ def _draw_rates(axes: Axes, found: Courses, styles: Mapping[str, Look]) -> None:
         return
     for experiment, (epochs, values) in rates.items():
         look = styles[experiment.method]
-        axes.plot(epochs, values, color=look.colour, linestyle=look.dashes, linewidth=0.8)
+        every = max(1, len(epochs) // MARKERS)
+        line: Any = {"color": look.colour, "linestyle": look.dashes, "marker": look.marker, "markevery": every}
+        axes.plot(epochs, values, **line, linewidth=0.8)
 
 
 def _rate(history: History) -> tuple[Floats, Floats]:
@@ -236,10 +266,30 @@ def _caption(found: Courses, labels: Mapping[str, str]) -> str:
     validated = sorted(
         {name for history in every for entry in history.content["validation"] for name in entry["metrics"]}
     )
-    accuracy = f"accuracy after epochs, mean over {listing([labels.get(name, name) for name in validated])}; "
+    sets = listing([printed_name(name, labels) for name in validated])
+    accuracy = f", accuracy after epochs (mean over {sets})," if validated else ""
     attacked = any(history.adversary != NO_ADVERSARY for history in every)
     warped = " With an adversary, a part of the images behind the loss are warped." if attacked else ""
     return (
-        "How the trainings went. From top to bottom: training loss, means over equal parts of the training, a hundred "
-        f"at most; {accuracy if validated else ''}learning rate. Lines: {seed_words(found.values())}.{warped}"
+        f"Training loss (means over at most {PARTS} equal parts of a training){accuracy} and learning rate, "
+        f"{seed_words(found.values())}.{warped}"
     )
+
+
+def _alt(found: Courses, labels: Mapping[str, str]) -> str:
+    if not found:
+        return NOTHING
+    names = {each: printed_name(each.method, labels) for each in found}
+    several = len({(each.dataset, each.arch) for each in found}) > 1
+    ends = {each: _final_loss(group) for each, group in found.items()}
+    starts = {each: float(loss_of(group[0])[1][0]) for each, group in found.items()}
+    low, high = min(ends, key=ends.__getitem__), max(ends, key=ends.__getitem__)
+
+    def described(each: RecordedExperiment) -> str:
+        where = f" on {printed_name(each.dataset, labels)}" if several else ""
+        return f"of {names[each]}{where}, from {starts[each]:.3g} to {ends[each]:.3g}"
+
+    lines = f"Lines of training loss and learning rate over epochs for {method_names(names.values())}."
+    if low == high:
+        return f"{lines} The loss {described(low)}."
+    return f"{lines} The lowest final loss is that {described(low)}; the highest that {described(high)}."

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +28,7 @@ from aroface.reporting.claims.compare import ValueComparison, compare
 from aroface.reporting.claims.lint import lint
 from aroface.reporting.claims.verdicts import Evidence, criterion, judge_claims
 from aroface.reporting.explain import Trace
+from aroface.reporting.figures.fragment import alt_text, caption_text
 from aroface.reporting.html_report.dag import Step, draw
 from aroface.reporting.html_report.data import ReportedDataSet, view_data
 from aroface.reporting.html_report.runs import (
@@ -42,7 +42,7 @@ from aroface.reporting.html_report.runs import (
 )
 from aroface.reporting.html_report.tables import fact_html, relative, view_tables
 from aroface.reporting.records import Record, RecordedExperiment, load_records
-from aroface.reporting.tables.latex import TEMPLATES, unescape
+from aroface.reporting.tables.latex import TEMPLATES
 from aroface.reporting.tables.seed_notes import p_text
 from aroface.reporting.tables.spec import Spec
 from aroface.results import Results
@@ -195,11 +195,11 @@ def _grouped(items: Sequence[Any], key: Callable[[Any], Any]) -> Iterator[tuple[
 def _figure(picture: Picture, folder: Path) -> dict[str, Any]:
     png, fragment = picture.stem.with_suffix(".png"), picture.stem.with_suffix(".tex")
     image, text = if_there(png.read_bytes), if_there(partial(fragment.read_text, encoding="utf-8"))
-    match = re.search(r"\\caption\{(.*)\}$", text or "", re.M)
     return {
         "name": picture.name,
         "png": None if image is None else base64.b64encode(image).decode(),
-        "caption": unescape(match[1]) if match else "",
+        "caption": caption_text(text or ""),
+        "alt": alt_text(text or ""),
         "pdf": _link(picture.stem.with_suffix(".pdf"), folder),
     }
 

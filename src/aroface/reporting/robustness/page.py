@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from aroface.embedding.worst_case import FACTOR as WORST
 from aroface.evaluation.robustness import MAPS, Perturbation, Quantity, Robustness, Sweep, coarse
+from aroface.reporting.figures.form import DEFAULT_FORM, style
 from aroface.reporting.figures.layout import AXES, COLOURS, place
-from aroface.reporting.figures.layout import STYLE as HOUSE_STYLE
 from aroface.reporting.robustness.findings import (
     SINGLE,
     UNITS,
@@ -37,7 +37,7 @@ TITLE = "What face alignment errors cost"
 PAGE = (210 / 25.4, 297 / 25.4)  # A4, in inches
 FAMILY = ["STIXGeneral", "DejaVu Sans"]  # both come with matplotlib; names may be written in other alphabets
 STYLE: Any = {
-    **HOUSE_STYLE,
+    **style(DEFAULT_FORM),
     "font.family": FAMILY,
     "mathtext.fontset": "stix",
     "axes.formatter.use_mathtext": False,

@@ -116,22 +116,6 @@ def render(grid: Grid, form: TableForm | None = None, say: Callable[[str], objec
     )
 
 
-def render_figure(picture: str, caption: str, label: str) -> str:
-    """A ``figure`` environment of full width.
-
-    Args:
-        picture: File name of the picture, found through the document's graphics path.
-        caption: Plain text.
-        label: LaTeX label.
-
-    Raises:
-        InputError: The name holds a character that LaTeX cannot read in one.
-    """
-    check_name(picture, picture)
-    template = environment().get_template("figure.tex.j2")
-    return template.render(picture=picture, caption=caption, label=label)
-
-
 def _needs(form: TableForm) -> str:
     """Packages that a fragment needs."""
     names = [
