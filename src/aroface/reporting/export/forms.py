@@ -1,0 +1,98 @@
+"""Forms of tables and figures in a template: the one place that knows how they are fitted to a line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from aroface.reporting.export.templates import Template
+from aroface.reporting.records import Selection, load_records
+from aroface.reporting.tables.build import build
+from aroface.reporting.tables.grid import Grid, Mode, heading_levels, stacked
+from aroface.reporting.tables.render import render_table
+from aroface.reporting.tables.spec import EMPTY, Spec
+
+MILLIMETRE = 72.27 / 25.4
+"""Points of TeX in a millimetre."""
+_FORM, _FIT = "aroface.reporting.tables.form", "aroface.reporting.tables.fit"
+
+
+def render_for(
+    template: Template,
+    spec: Spec,
+    records: Path,
+    *,
+    mode: Mode,
+    caption_note: str | None,
+    selection: Selection,
+) -> str:
+    """A table as LaTeX that fits a column of the template in one piece, or both of them.
+
+    Args:
+        template: Class of the document.
+        spec: Table.
+        records: Folder of the records.
+        mode: Values to print.
+        caption_note: Last sentence of the caption.
+        selection: Runs that count, their experiments and labels.
+
+    Raises:
+        InputError: See :func:`aroface.reporting.tables.render.render_table`.
+    """
+    options: dict[str, Any] = {"mode": mode, "caption_note": caption_note, **selection}
+    if find_spec(_FORM) is None:
+        return _as_it_is(template, spec, records, options)
+    table_form, fitted = import_module(_FORM).TableForm, import_module(_FIT).fitted
+    form = table_form(width=template.column, font=template.font)
+    if template.columns == 2:
+        grid = _grid(spec, records, options)
+        fit, _ = fitted(grid, form)
+        if len(fit.blocks) > 1 or len(fit.headers) < len(grid.row_headers) or fit.width > form.width:
+            form = table_form(environment="table*", width=template.text, font=template.font)
+    return render_table(spec.path, records, format="latex", **options, **{"form": form})
+
+
+def _as_it_is(template: Template, spec: Spec, records: Path, options: dict[str, Any]) -> str:
+    """The table in its own form, across both columns where it is wide, under the names of an export."""
+    text = render_table(spec.path, records, format="latex", **options)
+    label = f"tab:aroface:{spec.name.replace('_', '-')}" + (":reported" if options["mode"] == "reported" else "")
+    text = re.sub(r"\\label\{.*?\}", lambda _: rf"\label{{{label}}}", text)
+    if template.columns == 2 and _width(_grid(spec, records, options)) > template.column:
+        text = re.sub(r"\\(begin|end)\{table\}", r"\\\1{table*}", text)
+    return text
+
+
+def _grid(spec: Spec, records: Path, options: dict[str, Any]) -> Grid:
+    runs, experiments, labels = options.get("runs"), options.get("experiments"), options.get("labels", EMPTY)
+    loaded = () if options["mode"] == "reported" else load_records(records, runs)
+    note = options["caption_note"]
+    return stacked(build(spec, loaded, options["mode"], experiments=experiments, labels=labels, caption_note=note))
+
+
+def _width(grid: Grid) -> float:
+    """Rough width in pt, of type of 8 pt."""
+    names = [max(len(row.headers[i]) for row in grid.rows) for i in range(len(grid.row_headers))] if grid.rows else []
+    last = [text for text, _ in heading_levels(grid)[-1]] if grid.leaves else []
+    columns = [
+        max([len(head), *(len(f"{row.cells[j].number}{row.cells[j].around or ''}") for row in grid.rows)])
+        for j, head in enumerate(last)
+    ]
+    return sum(4.1 * characters + 2 * grid.layout.gap_pt for characters in [*names, *columns])
+
+
+def figure_options(template: Template, understood: Collection[str]) -> list[str]:
+    """Options of ``aroface figure`` that fit a figure to the template, as far as the verb has them.
+
+    Args:
+        template: Class of the document.
+        understood: Options that the verb has.
+    """
+    wanted = {
+        "--width": f"{template.column / MILLIMETRE:.2f}",
+        "--font": "times" if template.font == "times" else "serif",
+    }
+    return [word for option, value in wanted.items() if option in understood for word in (option, value)]
