@@ -87,6 +87,8 @@ def judge_log(log: str) -> list[Fault]:
         if mark := _MARK.match(line):
             place = mark[1]
         elif match := _OVERFULL.search(line):
+            if match[1] == "v" and place == MAIN:  # pages without text, as classes make them up
+                continue
             key = (place, match[1])
             widest[key] = max(widest.get(key, 0.0), float(match[2]))
         elif match := _LARGE.search(line):
