@@ -58,7 +58,7 @@ def export_material(
             drawn.append(ExportedFigure(name, _drawing(draw, name), inputs, command))
         else:
             bare.append(f"figure {name}")
-    specs = {**products.reported, **products.offered}
+    specs = {**products.reported, **products.tables, **{table.spec.name: table.spec for table in exported}}
     return ExportMaterial(
         tables=tuple(exported),
         figures=tuple(drawn),

@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aroface.errors import InputError
@@ -18,8 +18,8 @@ from aroface.reporting.export.judge import MAIN
 from aroface.reporting.export.material import ExportedFigure, ExportedTable, ExportMaterial
 from aroface.reporting.export.origin import PROVENANCE, Origin, written_files
 from aroface.reporting.export.templates import Template
-from aroface.reporting.export.values import STYLE, CellFields, cell_fields, values_text
-from aroface.reporting.records import load_records, selected
+from aroface.reporting.export.values import STYLE, CellFields, cell_fields, values_text, written
+from aroface.reporting.records import Record, load_records, selected
 from aroface.reporting.tables.latex import check_name, environment
 from aroface.shipped import PACKAGE
 
@@ -86,18 +86,22 @@ def write_folder(
     if not material.tables and not material.figures:
         raise InputError("nothing to export", remedy=material.left_out)
     tables, figures = ("", "") if flat else ("tables", "figures")
-    fragments = [_table(table, material, template, folder / tables, origin, tables) for table in material.tables]
-    fragments += [_figure(figure, template, folder / figures, origin, figures) for figure in material.figures]
+    records = load_records(material.records, selected(material.selection)[0])
+    fragments = [_table(table, material, records, template, folder / tables, origin) for table in material.tables]
+    fragments += [_figure(figure, template, folder / figures, origin) for figure in material.figures]
+    places = {"Table": tables, "Figure": figures}
+    fragments = [replace(fragment, folder=places[fragment.kind]) for fragment in fragments]
     keys = dict.fromkeys(key for fragment in fragments for key in fragment.keys)
     bibliography = entries([*material.specs, *(table.spec for table in material.tables)], list(keys))
     header = origin.header(f"{VALUES}, written by `aroface export`", None, material.known)
-    write_text(folder / VALUES, values_text(cells(material), header))
+    numbers = list(cells(material, records))
+    write_text(folder / VALUES, values_text(numbers, header))
     write_text(folder / PACKAGE_FILE, package_text())
     write_text(folder / BIBLIOGRAPHY, bibliography)
     text = environment().get_template(template.main).render(
         title=template.title,
         heading=TITLE,
-        values=True,
+        example=_example(numbers),
         folder=figures if material.figures and not flat else None,
         fragments=fragments,
         bibliography="@" in bibliography,
@@ -120,10 +124,15 @@ def package_text() -> str:
     return f"{before}{values}{end}{after}" if end else f"{text}{values}"
 
 
-def cells(material: ExportMaterial) -> Iterator[CellFields]:
-    """The numbers that the text of a paper can print, table by table."""
+def cells(material: ExportMaterial, records: Sequence[Record] | None = None) -> Iterator[CellFields]:
+    """The numbers that the text of a paper can print, table by table.
+
+    Args:
+        material: Tables.
+        records: Records that count; None reads them.
+    """
     runs, experiments, labels = selected(material.selection)
-    records = load_records(material.records, runs)
+    records = load_records(material.records, runs) if records is None else records
     for spec in material.specs:
         yield from cell_fields(spec, records, experiments, labels)
 
@@ -197,22 +206,34 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in list_files(folder, "**/*") if not path.is_dir()]
 
 
+def _example(numbers: Sequence[CellFields]) -> str | None:
+    """An address that prints a number, reproduced where one is."""
+    found = [f"{cell.address}{suffix}" for suffix in ("", ":reported") for cell in numbers if suffix in cell.fields]
+    return written(found[0]) if found else None
+
+
 def _table(
-    table: ExportedTable, material: ExportMaterial, template: Template, folder: Path, origin: Origin, below: str
+    table: ExportedTable,
+    material: ExportMaterial,
+    records: Sequence[Record],
+    template: Template,
+    folder: Path,
+    origin: Origin,
 ) -> Fragment:
     text = render_for(
         template,
         table.spec,
         material.records,
+        () if table.mode == "reported" else records,
         mode=table.mode,
         caption_note=None if table.mode == "reported" else material.note,
         selection={} if table.mode == "reported" else material.selection,
     )
     made = f"{table.stem}.tex, written by `aroface export` for {template.title}; mode {table.mode}"
-    return _written(folder, "Table", table.stem, below, text, origin.header(made, table.spec.path, table.records))
+    return _written(folder, "Table", table.stem, text, origin.header(made, table.spec.path, table.records))
 
 
-def _figure(figure: ExportedFigure, template: Template, folder: Path, origin: Origin, below: str) -> Fragment:
+def _figure(figure: ExportedFigure, template: Template, folder: Path, origin: Origin) -> Fragment:
     folder.mkdir(exist_ok=True)
     figure.draw(folder / figure.stem, template)
     text = (folder / f"{figure.stem}.tex").read_text(encoding="utf-8")
@@ -220,12 +241,12 @@ def _figure(figure: ExportedFigure, template: Template, folder: Path, origin: Or
     for path in folder.glob(f"{figure.stem}.png"):
         path.unlink()
     made = f"{figure.stem}.tex, written by `aroface export` for {template.title}; drawn by: {figure.command}"
-    return _written(folder, "Figure", figure.stem, below, text, origin.header(made, None, figure.inputs))
+    return _written(folder, "Figure", figure.stem, text, origin.header(made, None, figure.inputs))
 
 
-def _written(folder: Path, kind: str, stem: str, below: str, text: str, header: Sequence[str]) -> Fragment:
+def _written(folder: Path, kind: str, stem: str, text: str, header: Sequence[str]) -> Fragment:
     folder.mkdir(exist_ok=True)
     write_text(folder / f"{stem}.tex", "".join(f"% {line}\n" for line in header) + text)
     label = _LABEL.search(text)
     keys = [key.strip() for match in _CITED.finditer(text) for key in match[1].split(",")]
-    return Fragment(kind, stem, below, label[1] if label else None, tuple(dict.fromkeys(keys)))
+    return Fragment(kind, stem, "", label[1] if label else None, tuple(dict.fromkeys(keys)))

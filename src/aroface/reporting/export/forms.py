@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from aroface.reporting.export.templates import Template
-from aroface.reporting.records import Selection, load_records
+from aroface.reporting.records import Record, Selection
 from aroface.reporting.tables.build import build
 from aroface.reporting.tables.grid import Grid, Mode, heading_levels, stacked
 from aroface.reporting.tables.render import render_table
@@ -24,7 +24,8 @@ _FORM, _FIT = "aroface.reporting.tables.form", "aroface.reporting.tables.fit"
 def render_for(
     template: Template,
     spec: Spec,
-    records: Path,
+    folder: Path,
+    records: Sequence[Record],
     *,
     mode: Mode,
     caption_note: str | None,
@@ -35,7 +36,8 @@ def render_for(
     Args:
         template: Class of the document.
         spec: Table.
-        records: Folder of the records.
+        folder: Folder of the records.
+        records: Records that count, as they are read from it.
         mode: Values to print.
         caption_note: Last sentence of the caption.
         selection: Runs that count, their experiments and labels.
@@ -45,7 +47,7 @@ def render_for(
     """
     options: dict[str, Any] = {"mode": mode, "caption_note": caption_note, **selection}
     if find_spec(_FORM) is None:
-        return _as_it_is(template, spec, records, options)
+        return _as_it_is(template, spec, folder, records, options)
     table_form, fitted = import_module(_FORM).TableForm, import_module(_FIT).fitted
     form = table_form(width=template.column, font=template.font)
     if template.columns == 2:
@@ -53,12 +55,12 @@ def render_for(
         fit, _ = fitted(grid, form)
         if len(fit.blocks) > 1 or len(fit.headers) < len(grid.row_headers) or fit.width > form.width:
             form = table_form(environment="table*", width=template.text, font=template.font)
-    return render_table(spec.path, records, format="latex", **options, **{"form": form})
+    return render_table(spec.path, folder, format="latex", **options, **{"form": form})
 
 
-def _as_it_is(template: Template, spec: Spec, records: Path, options: dict[str, Any]) -> str:
+def _as_it_is(template: Template, spec: Spec, folder: Path, records: Sequence[Record], options: dict[str, Any]) -> str:
     """The table in its own form, across both columns where it is wide, under the names of an export."""
-    text = render_table(spec.path, records, format="latex", **options)
+    text = render_table(spec.path, folder, format="latex", **options)
     label = f"tab:aroface:{spec.name.replace('_', '-')}" + (":reported" if options["mode"] == "reported" else "")
     text = re.sub(r"\\label\{.*?\}", lambda _: rf"\label{{{label}}}", text)
     if template.columns == 2 and _width(_grid(spec, records, options)) > template.column:
@@ -66,11 +68,10 @@ def _as_it_is(template: Template, spec: Spec, records: Path, options: dict[str, 
     return text
 
 
-def _grid(spec: Spec, records: Path, options: dict[str, Any]) -> Grid:
-    runs, experiments, labels = options.get("runs"), options.get("experiments"), options.get("labels", EMPTY)
-    loaded = () if options["mode"] == "reported" else load_records(records, runs)
+def _grid(spec: Spec, records: Sequence[Record], options: dict[str, Any]) -> Grid:
+    experiments, labels = options.get("experiments"), options.get("labels", EMPTY)
     note = options["caption_note"]
-    return stacked(build(spec, loaded, options["mode"], experiments=experiments, labels=labels, caption_note=note))
+    return stacked(build(spec, records, options["mode"], experiments=experiments, labels=labels, caption_note=note))
 
 
 def _width(grid: Grid) -> float:

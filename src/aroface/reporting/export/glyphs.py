@@ -26,6 +26,7 @@ class Glyph:
     Attributes:
         page: Number of the page, from 1.
         text: Character; empty where the font does not say.
+        font: Name of the font.
         x: Origin of the glyph, in points of 1/72 inch from the left.
         y: The same from the bottom, with its raise.
         size: Size of the type, in points of 1/72 inch.
@@ -35,6 +36,7 @@ class Glyph:
 
     page: int
     text: str
+    font: str
     x: float
     y: float
     size: float
@@ -128,6 +130,7 @@ class _Device(PDFTextDevice):
                 Glyph(
                     self.page,
                     text,
+                    str(font.fontname),
                     x,
                     y,
                     abs(fontsize) * math.hypot(c, d),

@@ -15,6 +15,8 @@ FLOOR = 7.0
 """Smallest type in pt that print takes."""
 TOLERANCE = 0.03
 """Share of a size that is rounding: pictures are scaled, and a PDF counts in points of 1/72 inch."""
+SMALL_CAPITALS = 0.8
+"""Size of small capitals that a font lacks, as a share of its type."""
 POINT = 72.27 / 72
 """TeX's points in a PDF's."""
 MAIN = "main.tex"
@@ -116,14 +118,18 @@ def _warned(line: str, place: str) -> Iterator[Fault]:
 
 
 def judge_type(found: Iterable[Glyph], pages: Mapping[str, int]) -> list[Fault]:
-    """Runs of type below the floor; sub- and superscripts are exempt, told by their raise beside larger type."""
+    """Runs of type below the floor.
+
+    Exempt are sub- and superscripts, told by their raise beside larger type, and small capitals.
+    """
     by_page: dict[int, list[Glyph]] = {}
     for glyph in found:
         by_page.setdefault(glyph.page, []).append(glyph)
     faults = []
     for page, here in by_page.items():
         small = [run for run in _runs(here) if run[0].size * POINT < FLOOR * (1 - TOLERANCE)]
-        small = [run for run in small if not _is_script(run, here)]
+        sizes = {(glyph.font, round(glyph.size, 1)) for glyph in here}
+        small = [run for run in small if not (_is_script(run, here) or _is_small_capitals(run, sizes))]
         if not small:
             continue
         least = min(small, key=lambda run: run[0].size)
@@ -166,6 +172,14 @@ def _is_script(run: Sequence[Glyph], here: Iterable[Glyph]) -> bool:
             if beside and 0.1 * other.size < abs(across) < other.size:
                 return True
     return False
+
+
+def _is_small_capitals(run: Sequence[Glyph], sizes: Collection[tuple[str, float]]) -> bool:
+    """True for capitals of four fifths of a size that the page has of the same font, as classes set small capitals."""
+    letters = [glyph.text for glyph in run if glyph.text.isalpha()]
+    whole = run[0].size / SMALL_CAPITALS
+    large = any((run[0].font, round(whole + step, 1)) in sizes for step in (-0.1, 0.0, 0.1))
+    return bool(letters) and all(map(str.isupper, letters)) and large and whole * POINT >= FLOOR * (1 - TOLERANCE)
 
 
 def _offset(first: Glyph, second: Glyph) -> tuple[float, float]:

@@ -53,7 +53,7 @@ _ELSEVIER = ("elsarticle.cls",)
 _PUBLISHERS = ("texlive-publishers",)
 _TIMES = ("texlive-fonts-recommended",)
 _IEEE = (*_PUBLISHERS, *_TIMES)
-_ACM = ("texlive-publishers", "texlive-fonts-extra", "texlive-plain-generic", "texlive-science")
+_ACM = ("texlive-publishers", "texlive-fonts-extra", "texlive-plain-generic", "texlive-science", "fonts-linuxlibertine")
 
 # Widths as \the\columnwidth and \the\textwidth are in TeX Live 2022. The kits of CVPR and ECCV are not in TeX Live;
 # theirs are those of their style files.

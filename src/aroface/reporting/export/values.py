@@ -100,7 +100,7 @@ def values_text(cells: Iterable[CellFields], header: Sequence[str] = ()) -> str:
         header=header,
         cells=[
             {
-                "address": _written(cell.address),
+                "address": written(cell.address),
                 "fields": "".join(f"{{{suffix}}}{{{_digits(value)}}}" for suffix, value in cell.fields.items()),
             }
             for cell in known.values()
@@ -111,6 +111,11 @@ def values_text(cells: Iterable[CellFields], header: Sequence[str] = ()) -> str:
 def canonical(text: str) -> str:
     """An address as addresses are compared: without what only TeX needs, such as a backslash before a per cent sign."""
     return " ".join(_ONLY_TEX.sub("", text).split())
+
+
+def written(text: str) -> str:
+    """An address as LaTeX reads it: a per cent sign would begin a comment."""
+    return _ONLY_TEX.sub("", text).replace("%", r"\%")
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,11 +248,6 @@ def _reported(line: Line, column: Column) -> dict[str, str]:
     if column.reported_digits == "column":
         digits = rounded(Decimal(digits), column.decimals)
     return {":reported": digits}
-
-
-def _written(text: str) -> str:
-    """An address as the values' file writes it: a per cent sign would begin a comment."""
-    return _ONLY_TEX.sub("", text).replace("%", r"\%")
 
 
 def _digits(value: str) -> str:
