@@ -120,8 +120,7 @@ def package_text() -> str:
     if r"\cs_set:Npn \aroval" in text:
         return text
     values = STYLE.read_text(encoding="utf-8")
-    before, end, after = text.rpartition("\\endinput")
-    return f"{before}{values}{end}{after}" if end else f"{text}{values}"
+    return text.rstrip().removesuffix("\\endinput") + values
 
 
 def cells(material: ExportMaterial, records: Sequence[Record] | None = None) -> Iterator[CellFields]:
