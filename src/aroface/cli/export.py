@@ -84,7 +84,7 @@ def _do_export(options: Arguments) -> int:
     material = export_material(
         products,
         read_runs_file(plan.runs_file),
-        lambda name, stem, template: _draw(products, name, stem, template),
+        lambda name, stem, template: draw_figure(products, name, stem, template),
         mode=options.mode,
         subset=options.subset,
     )
@@ -114,6 +114,34 @@ def _check(paper: Path, material: ExportMaterial) -> int:
     if not unknown:
         print(f"{paper}: {number} numbers, each with a value")
     return ExitStatus.BAD_INPUT if unknown else ExitStatus.DONE
+
+
+def draw_figure(products: Products, name: str, stem: Path, template: Template) -> None:
+    """Draw a figure by ``aroface figure``, as wide as a column of the template where the verb can do that.
+
+    Args:
+        products: Figures of a plan.
+        name: Name of the figure.
+        stem: Path of its files, without a suffix.
+        template: Class of the document.
+    """
+    from aroface.reporting.export.forms import figure_options
+
+    parser = argparse.ArgumentParser()
+    verbs = parser.add_subparsers()
+    add_figure_verb(verbs)
+    words = ["figure", *shlex.split(products.figure_arguments(name))]
+    if "--faces" in words and not all(path.exists() for path in products.figure_faces(name)):
+        faces = words.index("--faces")  # of a data set that is not here: the curves are drawn all the same
+        del words[faces : faces + 2]
+    words[words.index("--out") + 1] = str(stem)
+    understood = {option for action in verbs.choices["figure"]._actions for option in action.option_strings}
+    options = figure_options(template, understood)
+    figure = parser.parse_args([*words, *options])
+    words[words.index("--out") + 1] = stem.name
+    figure.words = [*words, *options]
+    with contextlib.redirect_stdout(io.StringIO()):  # it names its files, which are not where they will be
+        figure.action(figure)
 
 
 def _export(options: Arguments, material: ExportMaterial) -> int:
@@ -165,24 +193,3 @@ def _origin(options: Arguments, material: ExportMaterial) -> Origin:
         versions=versions(),
         hashes=hashes(inputs(material)),
     )
-
-
-def _draw(products: Products, name: str, stem: Path, template: Template) -> None:
-    """Draw a figure by ``aroface figure``, as wide as a column of the template where the verb can do that."""
-    from aroface.reporting.export.forms import figure_options
-
-    parser = argparse.ArgumentParser()
-    verbs = parser.add_subparsers()
-    add_figure_verb(verbs)
-    words = ["figure", *shlex.split(products.figure_arguments(name))]
-    if "--faces" in words and not all(path.exists() for path in products.figure_faces(name)):
-        faces = words.index("--faces")  # of a data set that is not here: the curves are drawn all the same
-        del words[faces : faces + 2]
-    words[words.index("--out") + 1] = str(stem)
-    understood = {option for action in verbs.choices["figure"]._actions for option in action.option_strings}
-    options = figure_options(template, understood)
-    figure = parser.parse_args([*words, *options])
-    words[words.index("--out") + 1] = stem.name
-    figure.words = [*words, *options]
-    with contextlib.redirect_stdout(io.StringIO()):  # it names its files, which are not where they will be
-        figure.action(figure)

@@ -11,8 +11,8 @@ BASE_PACKAGES = ("latexmk", "lmodern", "texlive-latex-recommended", "texlive-lat
 """Debian's packages for every class; ``texlive-xetex`` and ``texlive-luatex`` have the other engines."""
 ENGINE_PACKAGES: dict[Engine, tuple[str, ...]] = {
     "pdflatex": ("cm-super",),
-    "xelatex": ("texlive-xetex", "tex-gyre"),
-    "lualatex": ("texlive-luatex", "tex-gyre"),
+    "xelatex": ("texlive-xetex", "fonts-texgyre"),
+    "lualatex": ("texlive-luatex", "fonts-texgyre"),
 }
 
 
