@@ -1,4 +1,4 @@
-"""Folders of tests that need more than the environment run only when asked for, by folder or by ``-m`` and its marker."""
+"""Folders of tests that need more than the environment run only when asked for, by folder or marker."""
 
 from __future__ import annotations
 
