@@ -33,6 +33,13 @@ _MADE_BY_LATEX = {
     *{".synctex.gz", ".toc", ".xdv", ".nav", ".snm"},
 }
 _LABEL = re.compile(r"\\label\{(.*?)\}")
+_PACKAGES = {
+    r"\\begin\{sidewaystable": "rotating",
+    r"\\begin\{longtable\}": "longtable",
+    r"\\begin\{threeparttable\}": "threeparttable",
+    r"\\arosiunitx": "siunitx",
+}
+"""Packages that fragments need beyond aroface.sty, by what they hold."""
 _CITED = re.compile(r"\\(?:arocite|cite[a-z]*\*?)(?:\[[^\]]*\])*\{([^{}]+)\}")
 
 
@@ -46,6 +53,7 @@ class Fragment:
         folder: Folder below the export that it lies in; empty for the export itself.
         label: LaTeX label.
         keys: Citation keys.
+        packages: Packages of LaTeX that it needs beside ``aroface``.
     """
 
     kind: str
@@ -53,6 +61,7 @@ class Fragment:
     folder: str
     label: str | None
     keys: tuple[str, ...]
+    packages: tuple[str, ...] = ()
 
     @property
     def file(self) -> str:
@@ -102,6 +111,7 @@ def write_folder(
         title=template.title,
         heading=TITLE,
         example=_example(numbers),
+        packages=sorted({package for fragment in fragments for package in fragment.packages}),
         folder=figures if material.figures and not flat else None,
         fragments=fragments,
         bibliography="@" in bibliography,
@@ -248,4 +258,5 @@ def _written(folder: Path, kind: str, stem: str, text: str, header: Sequence[str
     write_text(folder / f"{stem}.tex", "".join(f"% {line}\n" for line in header) + text)
     label = _LABEL.search(text)
     keys = [key.strip() for match in _CITED.finditer(text) for key in match[1].split(",")]
-    return Fragment(kind, stem, "", label[1] if label else None, tuple(dict.fromkeys(keys)))
+    packages = tuple(package for pattern, package in _PACKAGES.items() if re.search(pattern, text))
+    return Fragment(kind, stem, "", label[1] if label else None, tuple(dict.fromkeys(keys)), packages)

@@ -31,7 +31,7 @@ def render_for(
     caption_note: str | None,
     selection: Selection,
 ) -> str:
-    """A table as LaTeX that fits a column of the template in one piece, or both of them.
+    """A table as LaTeX that fits a column of the template in one piece, or both of them, or the page's height.
 
     Args:
         template: Class of the document.
@@ -49,13 +49,25 @@ def render_for(
     if find_spec(_FORM) is None:
         return _as_it_is(template, spec, folder, records, options)
     table_form, fitted = import_module(_FORM).TableForm, import_module(_FIT).fitted
+    grid = _grid(spec, records, options)
     form = table_form(width=template.column, font=template.font)
-    if template.columns == 2:
-        grid = _grid(spec, records, options)
-        fit, _ = fitted(grid, form)
-        if len(fit.blocks) > 1 or len(fit.headers) < len(grid.row_headers) or fit.width > form.width:
-            form = table_form(environment="table*", width=template.text, font=template.font)
+    fit, _ = fitted(grid, form)
+    whole = len(fit.blocks) == 1 and fit.width <= form.width
+    if template.columns == 2 and not (whole and len(fit.headers) == len(grid.row_headers)):
+        form = table_form(environment="table*", width=template.text, font=template.font)
+    elif not whole and _height(grid, fit) > template.height:
+        form = table_form(environment="sidewaystable", width=template.height, font=template.font)
     return render_table(spec.path, folder, format="latex", **options, **{"form": form})
+
+
+def _height(grid: Grid, fit: Any) -> float:
+    """Rough height in pt of a table with its caption and notes."""
+    below = grid.layout.spread == "below"
+    lines = sum(1 + (below and any(cell.around or cell.interval for cell in row.cells)) for row in grid.rows)
+    gaps = sum(row.rule or row.gap for row in grid.rows)
+    headings = 2 + len(heading_levels(grid))
+    caption = 60 + 12 * len(grid.notes)
+    return float(len(fit.blocks) * (1.25 * fit.size * (lines + headings) + 6 * gaps) + caption)
 
 
 def _as_it_is(template: Template, spec: Spec, folder: Path, records: Sequence[Record], options: dict[str, Any]) -> str:

@@ -25,6 +25,7 @@ class Template:
         title: Name of the class, for people.
         column: Width of a column, in pt.
         text: Width of the page's text, in pt; of one column the same.
+        height: Height of the page's text, in pt.
         needs: Files of LaTeX beyond every installation's, such as the class.
         packages: Debian's packages that have them.
         font: Type of the text, which the width of a table depends on.
@@ -34,6 +35,7 @@ class Template:
     title: str
     column: float
     text: float
+    height: float
     needs: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
     font: Literal["cm", "times"] = "cm"
@@ -60,21 +62,27 @@ _ACM = ("texlive-publishers", "texlive-fonts-extra", "texlive-plain-generic", "t
 TEMPLATES = {
     template.name: template
     for template in (
-        Template("eccv", "ECCV", 347.12, 347.12, ("llncs.cls",), _PUBLISHERS),
-        Template("llncs", "Springer LNCS, llncs", 347.12, 347.12, ("llncs.cls",), _PUBLISHERS),
-        Template("cvpr", "CVPR and ICCV", 237.13, 496.86, ("times.sty",), _TIMES, "times"),
-        Template("ieee", "IEEE conference, IEEEtran", 252.0, 516.0, ("IEEEtran.cls",), _IEEE, "times"),
-        Template("ieee-journal", "IEEE journal, IEEEtran", 252.0, 516.0, ("IEEEtran.cls",), _IEEE, "times"),
-        Template("acm", "ACM conference, acmart sigconf", 241.15, 506.3, ("acmart.cls", "binhex.tex"), _ACM),
-        Template("elsevier", "Elsevier in two columns, elsarticle 5p", 252.0, 522.0, ("elsarticle.cls",), _PUBLISHERS),
+        Template("eccv", "ECCV", 347.12, 347.12, 549.0, ("llncs.cls",), _PUBLISHERS),
+        Template("llncs", "Springer LNCS, llncs", 347.12, 347.12, 549.0, ("llncs.cls",), _PUBLISHERS),
+        Template("cvpr", "CVPR and ICCV", 237.13, 496.86, 641.0, ("times.sty",), _TIMES, "times"),
+        Template("ieee", "IEEE conference, IEEEtran", 252.0, 516.0, 672.0, ("IEEEtran.cls",), _IEEE, "times"),
+        Template("ieee-journal", "IEEE journal, IEEEtran", 252.0, 516.0, 696.0, ("IEEEtran.cls",), _IEEE, "times"),
+        Template("acm", "ACM conference, acmart sigconf", 241.15, 506.3, 626.0, ("acmart.cls", "binhex.tex"), _ACM),
+        Template("elsevier", "Elsevier, elsarticle 5p", 252.0, 522.0, 682.0, ("elsarticle.cls",), _PUBLISHERS),
         Template(
-            "elsevier-1p", "Elsevier in one column, elsarticle 1p", 384.0, 384.0, ("elsarticle.cls",), _PUBLISHERS
+            "elsevier-1p",
+            "Elsevier, elsarticle 1p",
+            384.0,
+            384.0,
+            562.0,
+            ("elsarticle.cls",),
+            _PUBLISHERS,
         ),
-        Template("revtex", "APS, revtex4-2", 246.0, 510.0, ("revtex4-2.cls",), _PUBLISHERS),
-        Template("article", "LaTeX's article", 345.0, 345.0),
-        Template("article-twocolumn", "LaTeX's article in two columns", 229.5, 469.0),
-        Template("memoir", "memoir", 341.0, 341.0, ("memoir.cls",), ()),
-        Template("scrartcl", "KOMA-Script's scrartcl", 418.26, 418.26, ("scrartcl.cls",), ()),
+        Template("revtex", "APS, revtex4-2", 246.0, 510.0, 672.0, ("revtex4-2.cls",), _PUBLISHERS),
+        Template("article", "LaTeX's article", 345.0, 345.0, 550.0),
+        Template("article-twocolumn", "LaTeX's article in two columns", 229.5, 469.0, 550.0),
+        Template("memoir", "memoir", 341.0, 341.0, 550.0, ("memoir.cls",), ()),
+        Template("scrartcl", "KOMA-Script's scrartcl", 418.26, 418.26, 595.0, ("scrartcl.cls",), ()),
     )
 }
 """Templates by name."""
