@@ -10,7 +10,7 @@ CORES  ?= 2
 bin    := $(VENV)/bin
 export PYTHONNOUSERSITE := 1
 
-.PHONY: demo claim docs test test-mxnet test-slurm test-timm lint format lock lock-check clean help
+.PHONY: demo claim docs test test-latex test-mxnet test-slurm test-timm lint format lock lock-check clean help
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -35,6 +35,11 @@ test: $(VENV)/.ready
 # make docs   the documentation site, in site/: open site/index.html
 docs: $(VENV)/.ready
 	NO_MKDOCS_2_WARNING=1 $(bin)/mkdocs build --strict --quiet
+
+# make test-latex  all tables and figures in all classes by all engines of LaTeX, half an hour (Debian's packages: .ci/latex)
+test-latex: $(VENV)/.ready
+	@lacking=$$(.ci/latex) && test -z "$$lacking" || { echo "make test-latex needs LaTeX; on Debian and Ubuntu: apt install $$lacking" >&2; exit 2; }
+	$(bin)/python -m pytest tests/latex -n $(CORES) --dist loadgroup --durations=0
 
 # make test-mxnet  records and pixels against MXNet itself, in .venv-mxnet (Python 3.11; Debian: libgomp1 libquadmath0)
 test-mxnet: $(VENV)/.ready $(MXNET)/.ready

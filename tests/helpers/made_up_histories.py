@@ -32,10 +32,14 @@ def write_history(
     epochs: int = 20,
     floor: float = 5.0,
     validated: bool = True,
+    run: str | None = None,
 ) -> Path:
-    """Write a finished run and, if it was ``recorded``, its valid history; returns the path of the latter."""
+    """Write a finished run and, if it was ``recorded``, its valid history; returns the path of the latter.
+
+    The run is named as a plan would name it, unless it has a name already.
+    """
     hash_ = digest([method, dataset, arch, seed])
-    run = f"{method}-{dataset}-{arch}-s{seed}-{hash_[:8]}"
+    run = run or f"{method}-{dataset}-{arch}-s{seed}-{hash_[:8]}"
     experiment = {"method": method, "dataset": dataset, "arch": arch, "seed": seed}
     checkpoint = {"run": run, "experiment": experiment, "recipe": {"adversary": {"kind": adversary}}}
     write_json(folder / run / "checkpoint.json", checkpoint)

@@ -17,6 +17,7 @@ from aroface import __version__
 from aroface.cli.data import add_data_verbs
 from aroface.cli.embed import add_embed_verb
 from aroface.cli.evaluate import add_evaluate_verbs
+from aroface.cli.export import add_export_verb
 from aroface.cli.extras import missing_package
 from aroface.cli.figure import add_figure_verb
 from aroface.cli.model import add_model_verbs
@@ -133,4 +134,5 @@ def _parser() -> argparse.ArgumentParser:
     add_table_verb(verbs)
     add_figure_verb(verbs)
     add_reporting_verbs(verbs)
+    add_export_verb(verbs)
     return parser

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Sequence
 from os import PathLike
@@ -13,16 +12,15 @@ from pathlib import Path
 
 from aroface.errors import InputError
 from aroface.files import atomic_path, write_text
-from aroface.reporting.tables.latex import check_name, environment, is_plain_name
+from aroface.reporting.latexmk import latexmk, missing_files, missing_programs
+from aroface.reporting.tables.latex import TEMPLATES, check_name, environment, is_plain_name
 
 TITLE = "ARoFace: tables and figures"
-PROGRAMS = ("latexmk", "pdflatex", "kpsewhich")
-PACKAGES = ("amssymb.sty", "booktabs.sty", "graphicx.sty", "glyphtounicode.tex")
+PACKAGES = ("booktabs.sty", "expl3.sty", "glyphtounicode.tex", "graphicx.sty", "iftex.sty")
 HINT = (
     "on Debian or Ubuntu: apt-get install latexmk texlive-latex-recommended texlive-publishers; elsewhere: TeX Live "
-    "from https://tug.org/texlive with latexmk, booktabs, amsfonts and, for Springer's pages, llncs"
+    "from https://tug.org/texlive with latexmk, booktabs, iftex and, for Springer's pages, llncs"
 )
-EPOCH = "0"
 
 
 def latex_missing() -> str | None:
@@ -30,13 +28,12 @@ def latex_missing() -> str | None:
 
     ``llncs.cls`` is not asked for: without it the document has LNCS's text width in the article class.
     """
-    programs = [program for program in PROGRAMS if shutil.which(program) is None]
+    programs = missing_programs()
     if programs:
         return f"LaTeX is not installed ({', '.join(programs)} not found); {HINT}"
-    paths = subprocess.run(["kpsewhich", *PACKAGES], capture_output=True, text=True).stdout.split("\n")
-    packages = sorted({*PACKAGES} - {Path(line).name for line in paths})
-    if packages:
-        return f"LaTeX lacks {', '.join(packages)}; {HINT}"
+    lacking = missing_files([*PACKAGES])
+    if lacking:
+        return f"LaTeX lacks {', '.join(lacking)}; {HINT}"
     return None
 
 
@@ -53,8 +50,9 @@ def write_document(
     Args:
         fragments: Tables and figures as ``write_table`` and ``figure_fae`` write them, in the order of the document.
         pictures: PDF files that the figures show; the fragments name them without their folders.
-        out: Path of the ``.tex`` file. It refers to the others by relative paths, so that it can be compiled where it
-            stands; fragments whose path LaTeX cannot read are copied into it.
+        out: Path of the ``.tex`` file. It refers to fragments in its folder and below by relative paths, so that the
+            folder can be compiled wherever it stands; others, and those whose path LaTeX cannot read, are copied into
+            it, as is the package ``aroface``.
         note: Meaning of the numbers, as the first paragraph.
         report: File that explains each cell, which need not be there yet; None for a document without links.
 
@@ -74,6 +72,7 @@ def write_document(
     text = template.render(
         title=TITLE,
         note=note,
+        package=(TEMPLATES / "aroface.sty").read_text(encoding="utf-8"),
         report=None if report is None else _relative(report, folder),
         fragments=[_fragment(_relative(fragment, folder), Path(fragment)) for fragment in fragments],
         picture_folders=picture_folders,
@@ -107,10 +106,10 @@ def compile_document(
     if missing:
         raise InputError(missing, file=out)
     with tempfile.TemporaryDirectory(prefix="aroface-latex-") as folder:
-        log = _latexmk(source, Path(folder))
-        check_log(log, source)
+        compiled = latexmk(source, Path(folder))
+        check_log(compiled.log, source)
         with atomic_path(out) as temporary:
-            shutil.copyfile(Path(folder, source.with_suffix(".pdf").name), temporary)
+            shutil.copyfile(compiled.pdf, temporary)
 
 
 def check_log(log: str, source: Path) -> None:
@@ -132,27 +131,9 @@ def check_log(log: str, source: Path) -> None:
             )
 
 
-def _latexmk(source: Path, folder: Path) -> str:
-    command = ["latexmk", "-norc", "-pdf", "-interaction=nonstopmode", "-halt-on-error", "-file-line-error"]
-    command += ["-pdflatex=pdflatex -no-shell-escape %O %S", f"-outdir={folder}", source.name]
-    surroundings = {
-        **os.environ,
-        "SOURCE_DATE_EPOCH": EPOCH,
-        "FORCE_SOURCE_DATE": "1",
-        "max_print_line": "10000",  # TeX would break the log's lines at 79 characters
-    }
-    done = subprocess.run(command, cwd=source.parent, env=surroundings, capture_output=True)
-    path = folder / source.with_suffix(".log").name
-    log = path.read_text(encoding="utf-8", errors="replace") if path.exists() else done.stdout.decode(errors="replace")
-    if done.returncode:
-        error = re.search(r"^(.+:\d+: .+|! .+)$", log, re.MULTILINE)
-        raise InputError(f"LaTeX stopped: {error[1] if error else done.stderr.decode(errors='replace')}", file=source)
-    return log
-
-
 def _fragment(name: str, path: Path) -> dict[str, str | None]:
-    """A fragment as the template takes it: its path, or its text where LaTeX cannot read that path."""
-    plain = is_plain_name(name)
+    """A fragment as the template takes it: its path, or its text where that path would not outlast a move."""
+    plain = is_plain_name(name) and not name.startswith("..")
     return {"name": name if plain else path.stem, "text": None if plain else path.read_text(encoding="utf-8")}
 
 

@@ -166,7 +166,7 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     for program, output in (
         ("latexmk", ""),
         ("pdflatex", ""),
-        ("kpsewhich", "/texmf/amssymb.sty\n/texmf/graphicx.sty"),
+        ("kpsewhich", "/texmf/expl3.sty\n/texmf/iftex.sty\n/texmf/graphicx.sty"),
     ):
         (tmp_path / program).write_text(f"#!/bin/sh\nprintf '{output}'\n")
         (tmp_path / program).chmod(0o755)

@@ -1,0 +1,1 @@
+"""Folders of tables and figures that compile in the class of a journal or conference."""

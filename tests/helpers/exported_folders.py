@@ -1,0 +1,42 @@
+"""Folders of ``aroface export`` from made-up results, for the tests that compile them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from aroface.cli.export import draw_figure
+from aroface.planning.export_material import export_material
+from aroface.planning.products import Products
+from aroface.reporting.export.folder import Fragment, inputs, write_folder
+from aroface.reporting.export.judge import Fault
+from aroface.reporting.export.origin import Origin, hashes
+from aroface.reporting.export.templates import TEMPLATES
+from aroface.reporting.records import read_runs_file
+
+KEEPS_SIZES = find_spec("aroface.reporting.tables.form") is not None
+"""True where tables are set no smaller than 7 pt by rule, rather than scaled."""
+
+
+def write_export(
+    products: Products, template: str, folder: Path, *, subset: Sequence[str] | None = None, flat: bool = False
+) -> list[Fragment]:
+    """Write an export of a plan's tables and figures into a new folder."""
+    products.plan.write()
+    material = export_material(
+        products,
+        read_runs_file(products.plan.runs_file),
+        lambda name, stem, chosen: draw_figure(products, name, stem, chosen),
+        subset=subset,
+    )
+    origin = Origin(
+        "aroface export", None, "0", material.configuration, material.configuration_hash, {}, hashes(inputs(material))
+    )
+    folder.mkdir(parents=True)
+    return write_folder(material, TEMPLATES[template], folder, origin, flat=flat)
+
+
+def serious(faults: Sequence[Fault]) -> list[str]:
+    """Faults as lines; those of sizes only where sizes are kept by rule."""
+    return [str(fault) for fault in faults if KEEPS_SIZES or "type of" not in fault.problem]
