@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -14,6 +15,8 @@ Mode = Literal["reported", "reproduced", "both", "delta"]
 Part = Literal["reported", "reproduced", "difference"]
 
 MISSING = "--"
+DAGGER = "†"
+"""Mark of a row header that the authors print otherwise."""
 HEADINGS: dict[Part, str] = {"reported": "paper", "reproduced": "reproduced", "difference": "Δ"}
 """Headings of the parts of a column that has several."""
 PUBLISHED = "published"
@@ -71,6 +74,7 @@ class GridRow:
         bold: True if its first header is bold.
         star: True if its first header has a star.
         remark: Remark for a reader of the source.
+        corrected: Positions of the headers that the authors print otherwise, and their texts there.
         compares: True if it is the difference of two rows.
         runs: True if it can have reproduced values: an experiment belongs to it, or it compares two rows.
     """
@@ -84,13 +88,28 @@ class GridRow:
     bold: bool = False
     star: bool = False
     remark: str | None = None
+    corrected: Mapping[int, str] = field(default_factory=dict)
     compares: bool = False
     runs: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Grid:
-    """A table ready to be printed; ``sources`` has those of values that are not the authors', by their marks."""
+    """A table ready to be printed.
+
+    Attributes:
+        name: Name of the specification.
+        label: LaTeX label.
+        caption: One or two sentences, and a note on what the numbers are.
+        row_headers: Headings of the columns that name the rows.
+        leaves: Columns of cells.
+        rows: Rows.
+        footnote: Meaning of the star; None where no row has one.
+        layout: Fit of the LaTeX table.
+        notes: Sentences below the table: meaning of its marks, statistics, training.
+        sources: Sources of values that are not the authors', by their marks.
+        short_caption: Caption for a list of tables.
+    """
 
     name: str
     label: str
@@ -102,6 +121,7 @@ class Grid:
     layout: Layout
     notes: tuple[str, ...] = ()
     sources: Mapping[str, Source] = field(default_factory=dict)
+    short_caption: str | None = None
 
 
 def heading_of(part: Part, published: bool) -> str:
@@ -112,6 +132,11 @@ def heading_of(part: Part, published: bool) -> str:
         published: True if values of the paper's part are not all the authors'.
     """
     return PUBLISHED if published and part == "reported" else HEADINGS[part]
+
+
+def on_one_line(heading: str) -> str:
+    """A heading whose lines are joined: after a hyphen or an ``@`` without a space."""
+    return re.sub(r"(?<=[-@])\n", "", heading).replace("\n", " ")
 
 
 def heading_levels(grid: Grid) -> list[list[tuple[str, int]]]:
@@ -160,5 +185,5 @@ def _stacked_row(grid: Grid, row: GridRow, parts: list[Part], columns: list[str]
         if first:
             yield replace(line, gap=not row.rule and row is not grid.rows[0])
         else:
-            yield replace(line, rule=False, gap=False, bold=False, star=False, remark=None)
+            yield replace(line, rule=False, gap=False, bold=False, star=False, remark=None, corrected={})
         first = False

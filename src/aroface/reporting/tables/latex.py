@@ -13,6 +13,7 @@ import jinja2
 
 from aroface.errors import InputError
 from aroface.reporting.anchors import column_anchor, row_anchor
+from aroface.reporting.tables.citations import CLOSE, OPEN
 from aroface.reporting.tables.grid import MISSING, Cell, Grid, GridRow, heading_levels, stacked
 from aroface.shipped import PACKAGE
 
@@ -42,6 +43,7 @@ ESCAPES = str.maketrans(
         "≤": r"$\leq$",
         "°": r"$^\circ$",
         "★": r"$\bigstar$",
+        "†": r"\textdagger{}",
         "≈": r"$\approx$",
         "∞": r"$\infty$",
         "→": r"$\rightarrow$",
@@ -79,7 +81,12 @@ def check_name(name: str, file: str | PathLike[str]) -> None:
 
 
 def escape(text: str) -> str:
-    """Plain Unicode text as LaTeX that prints the same."""
+    """Plain Unicode text as LaTeX that prints the same; citation keys in their brackets become a citation."""
+    parts = re.split(f"{OPEN}([^{CLOSE}]*){CLOSE}", text)
+    return "".join(rf"~\cite{{{part}}}" if number % 2 else _escape(part) for number, part in enumerate(parts))
+
+
+def _escape(text: str) -> str:
     escaped = text.translate(ESCAPES)
     return re.sub("[⁻⁰¹²³⁴⁵⁶⁷⁸⁹]+", lambda found: f"$^{{{found[0].translate(RAISED)}}}$", escaped)
 
@@ -205,7 +212,7 @@ def _header(row: GridRow, index: int) -> str:
     if index == 0 and text:
         text = rf"\textbf{{{text}}}" if row.bold else text
         text += r"\arostar" if row.star else ""
-    return text
+    return text + (r"\arodagger" if index in row.corrected else "")
 
 
 def _column(cells: Sequence[Cell], anchor: str, below: bool) -> list[str]:

@@ -5,24 +5,49 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from os import PathLike
-from typing import Literal, Unpack
+from typing import Literal, Unpack, get_args
 
-from aroface.files import write_text
+from aroface.errors import InputError
+from aroface.files import write_bytes, write_text
 from aroface.reporting.records import Selection, load_records, selected
-from aroface.reporting.tables import html, latex, plain
+from aroface.reporting.tables import html, latex, plain, spreadsheet, word
 from aroface.reporting.tables.build import build
+from aroface.reporting.tables.citations import cite as cite_names
+from aroface.reporting.tables.citations import citations_above
 from aroface.reporting.tables.grid import Grid, Mode
-from aroface.reporting.tables.spec import Rule, read_spec
+from aroface.reporting.tables.spec import Rule, Spec, read_spec
 
-Format = Literal["latex", "markdown", "html", "csv", "terminal"]
+Format = Literal["latex", "markdown", "html", "csv", "csv-excel", "terminal"]
+FileFormat = Literal["xlsx", "docx"]
 
 FORMATS: dict[Format, Callable[[Grid], str]] = {
     "latex": latex.render,
     "markdown": plain.markdown,
     "html": html.html,
     "csv": plain.csv_text,
+    "csv-excel": plain.csv_excel,
     "terminal": plain.terminal,
 }
+FILES: dict[FileFormat, Callable[[Grid], bytes]] = {"xlsx": spreadsheet.xlsx, "docx": word.docx}
+"""Formats that are no text."""
+
+
+def make_grid(
+    spec: str | PathLike[str] | Spec,
+    records: str | PathLike[str],
+    *,
+    mode: Mode,
+    caption_note: str | None = None,
+    emphasis: Rule | None = None,
+    **shown: Unpack[Selection],
+) -> Grid:
+    """Fill one table; see :func:`render_table`."""
+    runs, experiments, labels = selected(shown)
+    loaded_records = () if mode == "reported" else load_records(records, runs)
+    table = spec if isinstance(spec, Spec) else read_spec(spec)
+    if emphasis is not None:
+        table = replace(table, emphasis=replace(table.emphasis, rule=emphasis))
+    return build(table, loaded_records, mode, experiments=experiments, labels=labels, caption_note=caption_note)
 
 
 def render_table(
@@ -30,7 +55,8 @@ def render_table(
     records: str | PathLike[str],
     *,
     mode: Mode,
-    format: Format = "latex",
+    format: Format | FileFormat = "latex",
+    cite: bool = False,
     caption_note: str | None = None,
     emphasis: Rule | None = None,
     **shown: Unpack[Selection],
@@ -42,27 +68,33 @@ def render_table(
         records: Folder of the records; not looked at in mode ``reported``.
         mode: ``reported`` values, ``reproduced`` ones (mean ± standard deviation over seeds), ``both``, or both with
             their difference (``delta``). A missing value is ``--``.
-        format: ``latex``, ``markdown``, ``html`` (a page), ``csv`` (missing values are empty fields) or ``terminal``.
+        format: ``latex``, ``markdown``, ``html`` (a page), ``csv`` (missing values are empty fields; for programs),
+            ``csv-excel`` (the same for spreadsheet programs) or ``terminal``.
+        cite: True to cite in LaTeX what the table names, by the keys of ``citations.yaml``.
         caption_note: Last sentence of the caption instead of the specification's; an empty one drops it.
         emphasis: Rule for the values that stand out instead of the table's: ``as_paper``, ``best_second`` or ``none``.
         shown: See :class:`aroface.reporting.records.Selection`.
 
     Raises:
-        InputError: A wrong specification, or records that are invalid, ambiguous or not comparable.
+        InputError: A wrong specification, records that are invalid, ambiguous or not comparable, or a format that is
+            no text.
     """
-    runs, experiments, labels = selected(shown)
-    loaded_records = () if mode == "reported" else load_records(records, runs)
+    if format not in FORMATS:
+        raise InputError(
+            f"{format} is no text", expected=f"one of {', '.join(FORMATS)}", remedy="name a file with --out"
+        )
     table = read_spec(spec)
-    if emphasis is not None:
-        table = replace(table, emphasis=replace(table.emphasis, rule=emphasis))
-    grid = build(table, loaded_records, mode, experiments=experiments, labels=labels, caption_note=caption_note)
+    grid = make_grid(table, records, mode=mode, caption_note=caption_note, emphasis=emphasis, **shown)
+    if cite and format == "latex":
+        grid = cite_names(grid, citations_above(table.path).of(table.cite))
     return FORMATS[format](grid)
 
 
 class RenderOptions(Selection, total=False):
     """The optional arguments of :func:`render_table`."""
 
-    format: Format
+    format: Format | FileFormat
+    cite: bool
     caption_note: str | None
     emphasis: Rule | None
 
@@ -75,5 +107,16 @@ def write_table(
     mode: Mode,
     **options: Unpack[RenderOptions],
 ) -> None:
-    """Render one table into the file ``out``, atomically; see :func:`render_table`."""
-    write_text(out, render_table(spec, records, mode=mode, **options))
+    """Render one table into the file ``out``, atomically; see :func:`render_table`.
+
+    Formats are those and ``xlsx`` and ``docx``, which need the extra ``paper``.
+
+    Raises:
+        InputError: As there, or a library is missing.
+    """
+    format = options.pop("format", "latex")
+    if format in get_args(FileFormat):
+        options.pop("cite", None)
+        write_bytes(out, FILES[format](make_grid(spec, records, mode=mode, **options)))
+    else:
+        write_text(out, render_table(spec, records, mode=mode, format=format, **options))
