@@ -204,6 +204,13 @@ def _claims(verbs: Verbs[argparse.ArgumentParser]) -> None:
         _do_claims,
     )
     verb.add_argument("--claims", type=Path, default=CLAIMS, metavar="FILE", help="what is claimed (%(default)s)")
+    verb.add_argument(
+        "--width",
+        type=float,
+        metavar="PT",
+        help="width of the line that the LaTeX table fits (LNCS, 347.12); in a column of less than 300 each claim "
+        "stands above its verdicts",
+    )
     verb.add_argument("--lint", action="store_true", help="only list what is odd in the source; exit status 0")
     _add_common(verb, ("terminal", "markdown", "latex"))
 
@@ -237,7 +244,7 @@ def _do_claims(options: Arguments) -> int:
         {
             "terminal": lambda: claims_text.terminal(judged, findings),
             "markdown": lambda: claims_text.markdown(judged, findings),
-            "latex": lambda: claims_text.latex(judged),
+            "latex": lambda: claims_text.latex(judged, width=options.width or claims_text.WIDTH),
             "json": lambda: _json(claims_text.as_json(judged, findings)),
         },
     )

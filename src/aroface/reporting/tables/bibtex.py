@@ -1,11 +1,11 @@
-"""BibTeX entries: sources of a table's values that are not the authors', and publications behind the names it prints."""
+"""BibTeX entries of sources of a table's values that are not the authors', and of publications behind its names."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
 from aroface.errors import InputError
-from aroface.reporting.tables.citations import Citations, cite, cited_keys, citations_above, texts
+from aroface.reporting.tables.citations import Citations, citations_above, cite, cited_keys, texts
 from aroface.reporting.tables.grid import Grid
 from aroface.reporting.tables.latex import escape
 from aroface.reporting.tables.sources import Source

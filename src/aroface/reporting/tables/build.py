@@ -225,7 +225,7 @@ def _row(
     shows_reported = mode != "reproduced"
     return GridRow(
         key=row.key,
-        runs=table[index].experiment is not None or row.difference is not None,
+        runs=any(each is not None for each in (table[index].experiment, row.experiment, row.difference)),
         compares=row.difference is not None,
         headers=shown,
         full_headers=tuple(row.headers.values()),

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 
-from aroface.reporting.tables.grid import Grid, GridRow, Leaf
+from aroface.reporting.tables.grid import Grid, GridRow
 from aroface.reporting.tables.sources import Source, read_sources
 from aroface.schemas import read_yaml, validate
 
@@ -52,17 +52,18 @@ def citations_above(spec: Path) -> Citations:
 
 
 def cite(grid: Grid, citations: Citations) -> Grid:
-    """The table with citation keys behind the names of its caption, headers, notes and headings.
+    """The table with citation keys behind the names of its caption, row headers and notes.
 
-    Each publication is cited where it is first named. Keys stand in the brackets ``OPEN`` and ``CLOSE``.
+    Each name is cited where it first stands; those of headings, which have no room, in a further note. Keys stand in
+    the brackets ``OPEN`` and ``CLOSE``.
     """
     marker = _Marker(citations)
     caption = marker.inline(grid.caption)
     rows = tuple(_cited_row(row, marker.behind) for row in grid.rows)
     notes = tuple(map(marker.inline, grid.notes))
-    headings: dict[str, str] = {}
-    leaves = tuple(_cited_leaf(leaf, headings, marker.behind) for leaf in grid.leaves)
-    return replace(grid, caption=caption, rows=rows, notes=notes, leaves=leaves)
+    headings = marker.listed(heading for leaf in grid.leaves for heading in leaf.path)
+    further = (f"Benchmarks: {headings}.",) if headings else ()
+    return replace(grid, caption=caption, rows=rows, notes=(*notes, *further))
 
 
 def cited_keys(text: str) -> tuple[str, ...]:
@@ -75,26 +76,19 @@ def texts(grid: Grid) -> Iterator[str]:
     yield grid.caption
     yield from (header for row in grid.rows for header in row.headers)
     yield from grid.notes
-    yield from (heading for leaf in grid.leaves for heading in leaf.path)
 
 
 def _cited_row(row: GridRow, behind: Callable[[str], str]) -> GridRow:
     return replace(row, headers=tuple(map(behind, row.headers)))
 
 
-def _cited_leaf(leaf: Leaf, headings: dict[str, str], behind: Callable[[str], str]) -> Leaf:
-    """A column whose headings are cited alike over all columns that share them."""
-    for heading in leaf.path:
-        headings.setdefault(heading, behind(heading))
-    return replace(leaf, path=tuple(headings[heading] for heading in leaf.path))
-
-
 class _Marker:
-    """Puts the keys of names into texts, each key once."""
+    """Puts the keys of names into texts, those of each name once."""
 
     def __init__(self, citations: Citations) -> None:
         self._names = citations.names
         self._cited: set[str] = set()
+        self._keys: set[str] = set()
         known = "|".join(re.escape(name) for name in sorted(self._names, key=len, reverse=True))
         self._pattern = re.compile(rf"(?<![\w-])(?P<name>{known})(?![\w-])(?:['’]s)?" if known else r"(?!)")
 
@@ -106,7 +100,14 @@ class _Marker:
         """A short text with the keys of all its names at its end."""
         return text + self._mark(*(found["name"] for found in self._pattern.finditer(text)))
 
+    def listed(self, texts: Iterable[str]) -> str:
+        """The names in these texts whose publications are not cited yet, each with its keys."""
+        names = dict.fromkeys(found["name"] for text in texts for found in self._pattern.finditer(text))
+        open_names = (name for name in names if {*self._names[name]} - self._keys)
+        return ", ".join(name + self._mark(name) for name in open_names)
+
     def _mark(self, *names: str) -> str:
-        keys = dict.fromkeys(key for name in names for key in self._names[name] if key not in self._cited)
-        self._cited.update(keys)
+        keys = dict.fromkeys(key for name in names if name not in self._cited for key in self._names[name])
+        self._cited.update(names)
+        self._keys.update(keys)
         return f"{OPEN}{','.join(keys)}{CLOSE}" if keys else ""

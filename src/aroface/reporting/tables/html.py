@@ -16,6 +16,7 @@ body { font-family: serif; margin: 2em auto; width: max-content; max-width: 95vw
 figure { margin: 0; overflow-x: auto }
 table { border-collapse: collapse; border-top: 2px solid; border-bottom: 2px solid; margin: 1em auto }
 caption, p { max-width: 60em; text-align: left }
+figure > p { margin: 0.4em 0 }
 caption { padding-bottom: 0.7em }
 th { font-weight: normal; text-align: left; padding: 0.2em 0.7em; white-space: nowrap }
 td { text-align: right; padding: 0.2em 0.7em; white-space: nowrap; font-variant-numeric: tabular-nums }
@@ -26,7 +27,7 @@ tbody { border-top: 1px solid }
 tr.gap > * { padding-top: 0.6em }
 small { font-size: 80% }
 .value, .spread { display: inline-block; text-align: right }
-.spread { text-align: left }
+.spread { text-align: left; white-space: pre }
 .value sup { display: inline-block; width: 0 }
 """
 FIGURE_SPACE = "\u2007"

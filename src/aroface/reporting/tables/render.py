@@ -12,8 +12,8 @@ from aroface.files import write_bytes, write_text
 from aroface.reporting.records import Selection, load_records, selected
 from aroface.reporting.tables import html, latex, plain, spreadsheet, word
 from aroface.reporting.tables.build import build
-from aroface.reporting.tables.citations import cite as cite_names
 from aroface.reporting.tables.citations import citations_above
+from aroface.reporting.tables.citations import cite as cite_names
 from aroface.reporting.tables.grid import Grid, Mode
 from aroface.reporting.tables.spec import Rule, Spec, read_spec
 

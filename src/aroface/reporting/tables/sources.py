@@ -1,4 +1,4 @@
-"""Sources of published values that are not the authors', and other publications: what is known of each, as a line of text and as BibTeX."""
+"""Publications and repositories, such as sources of values that are not the authors': their texts and their marks."""
 
 from __future__ import annotations
 

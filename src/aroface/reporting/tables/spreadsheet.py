@@ -30,7 +30,7 @@ def xlsx(grid: Grid) -> bytes:
 
     grid = stacked(grid)
     book = openpyxl.Workbook()
-    book.properties.title = grid.caption
+    book.properties.title = grid.short_caption or grid.name
     book.properties.creator = "aroface"
     sheet = book.active
     sheet.title = grid.name[:31]
@@ -193,7 +193,7 @@ def number_format(cell: Cell, decimals: int) -> str:
     own = len(cell.number.partition(".")[2])
     fill = ("_." if decimals > own == 0 else "") + "_0" * (decimals - own)
     digits = _zeros(cell.number) + (f'"{cell.mark}"' if cell.mark else "") + fill
-    return f"+{digits};−{digits};{digits}" if cell.number.startswith(("+", "-")) else digits
+    return f'+{digits};"−"{digits};{digits}' if cell.number.startswith(("+", "-")) else digits
 
 
 def _zeros(number: str) -> str:

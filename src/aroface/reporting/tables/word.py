@@ -31,7 +31,7 @@ def docx(grid: Grid) -> bytes:
 
     grid = stacked(grid)
     document = Document()
-    document.core_properties.title = grid.caption
+    document.core_properties.title = grid.short_caption or grid.name
     document.core_properties.author = "aroface"
     style = document.styles["Normal"]
     style.font.name, style.font.size = "Times New Roman", Pt(10 if len(grid.leaves) <= WIDE else 8)
