@@ -127,10 +127,12 @@ def _intervals(spec: Spec, rows: Sequence[GridRow], faces: bool) -> Iterator[str
         return
     where = "Brackets of differences:" if spec.seeds.spread == "prediction" else "Brackets:"
     where = "± of differences: half the" if spec.layout.interval == "half" else where
-    yield f"{where} {CONFIDENCE_INTERVAL[faces]}."
+    sentence = f"{where} {CONFIDENCE_INTERVAL[faces]}."
     if brackets > 1:
         chance = rounded(brackets * exact(SIGNIFICANT), 1)
-        yield f"Each stands alone: where nothing differs, about {chance} of these {brackets} leave out 0 by chance."
+        alone = f"Each stands alone: where nothing differs, about {chance} of these {brackets} leave out 0 by chance."
+        sentence = f"{sentence} {alone}"
+    yield sentence
 
 
 def _corrected(rows: Sequence[GridRow]) -> Iterator[str]:

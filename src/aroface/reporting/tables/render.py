@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from os import PathLike
-from typing import Literal, Unpack, get_args
+from typing import Literal, Unpack
 
 from aroface.errors import InputError
 from aroface.files import write_bytes, write_text
@@ -41,13 +41,29 @@ def make_grid(
     emphasis: Rule | None = None,
     **shown: Unpack[Selection],
 ) -> Grid:
-    """Fill one table; see :func:`render_table`."""
+    """Fill one table.
+
+    Args:
+        spec: Specification, or its file.
+        records: Folder of the records; not looked at in mode ``reported``.
+        mode: See :func:`render_table`.
+        caption_note: Last sentence of the caption instead of the specification's; an empty one drops it.
+        emphasis: Rule for the values that stand out instead of the table's: ``as_paper``, ``best_second`` or ``none``.
+        shown: See :class:`aroface.reporting.records.Selection`.
+    """
     runs, experiments, labels = selected(shown)
     loaded_records = () if mode == "reported" else load_records(records, runs)
     table = spec if isinstance(spec, Spec) else read_spec(spec)
     if emphasis is not None:
         table = replace(table, emphasis=replace(table.emphasis, rule=emphasis))
     return build(table, loaded_records, mode, experiments=experiments, labels=labels, caption_note=caption_note)
+
+
+class TableOptions(Selection, total=False):
+    """The optional arguments of :func:`make_grid`."""
+
+    caption_note: str | None
+    emphasis: Rule | None
 
 
 def render_table(
@@ -57,11 +73,9 @@ def render_table(
     mode: Mode,
     format: Format | FileFormat = "latex",
     cite: bool = False,
-    caption_note: str | None = None,
-    emphasis: Rule | None = None,
-    **shown: Unpack[Selection],
+    **options: Unpack[TableOptions],
 ) -> str:
-    """Render one table.
+    """Render one table as a text.
 
     Args:
         spec: File under ``paper_tables/specs``.
@@ -71,32 +85,19 @@ def render_table(
         format: ``latex``, ``markdown``, ``html`` (a page), ``csv`` (missing values are empty fields; for programs),
             ``csv-excel`` (the same for spreadsheet programs) or ``terminal``.
         cite: True to cite in LaTeX what the table names, by the keys of ``citations.yaml``.
-        caption_note: Last sentence of the caption instead of the specification's; an empty one drops it.
-        emphasis: Rule for the values that stand out instead of the table's: ``as_paper``, ``best_second`` or ``none``.
-        shown: See :class:`aroface.reporting.records.Selection`.
+        options: See :func:`make_grid`.
 
     Raises:
         InputError: A wrong specification, records that are invalid, ambiguous or not comparable, or a format that is
             no text.
     """
-    if format not in FORMATS:
-        raise InputError(
-            f"{format} is no text", expected=f"one of {', '.join(FORMATS)}", remedy="name a file with --out"
-        )
+    if format == "xlsx" or format == "docx":
+        raise InputError(f"{format} cannot be printed", remedy="name a file with --out")
     table = read_spec(spec)
-    grid = make_grid(table, records, mode=mode, caption_note=caption_note, emphasis=emphasis, **shown)
+    grid = make_grid(table, records, mode=mode, **options)
     if cite and format == "latex":
         grid = cite_names(grid, citations_above(table.path).of(table.cite))
     return FORMATS[format](grid)
-
-
-class RenderOptions(Selection, total=False):
-    """The optional arguments of :func:`render_table`."""
-
-    format: Format | FileFormat
-    cite: bool
-    caption_note: str | None
-    emphasis: Rule | None
 
 
 def write_table(
@@ -105,18 +106,18 @@ def write_table(
     out: str | PathLike[str],
     *,
     mode: Mode,
-    **options: Unpack[RenderOptions],
+    format: Format | FileFormat = "latex",
+    cite: bool = False,
+    **options: Unpack[TableOptions],
 ) -> None:
     """Render one table into the file ``out``, atomically; see :func:`render_table`.
 
     Formats are those and ``xlsx`` and ``docx``, which need the extra ``paper``.
 
     Raises:
-        InputError: As there, or a library is missing.
+        InputError: As there.
     """
-    format = options.pop("format", "latex")
-    if format in get_args(FileFormat):
-        options.pop("cite", None)
+    if format == "xlsx" or format == "docx":
         write_bytes(out, FILES[format](make_grid(spec, records, mode=mode, **options)))
     else:
-        write_text(out, render_table(spec, records, mode=mode, format=format, **options))
+        write_text(out, render_table(spec, records, mode=mode, format=format, cite=cite, **options))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from aroface.reporting.tables.grid import DAGGER, MISSING, Cell, Grid, GridRow, heading_levels, on_one_line, stacked
 from aroface.reporting.tables.plain import STAR, spread
@@ -32,8 +32,8 @@ def xlsx(grid: Grid) -> bytes:
     book = openpyxl.Workbook()
     book.properties.title = grid.short_caption or grid.name
     book.properties.creator = "aroface"
-    sheet = book.active
-    sheet.title = grid.name[:31]
+    book.remove(book.worksheets[0])
+    sheet = book.create_sheet(grid.name[:31])
     _Sheet(sheet, grid).write()
     buffer = io.BytesIO()
     book.save(buffer)
@@ -70,7 +70,7 @@ class _Sheet:
         """Write caption, headings, rows and notes, and set widths."""
         self._text(self.grid.caption)
         self._headings()
-        self.sheet.freeze_panes = self.sheet.cell(self.line, len(self.grid.row_headers) + 1)
+        self.sheet.freeze_panes = self.sheet.cell(self.line, len(self.grid.row_headers) + 1).coordinate
         decimals = [_decimals([row.cells[j] for row in self.grid.rows]) for j in range(len(self.grid.leaves))]
         for number, row in enumerate(self.grid.rows):
             self._row(row, decimals, ruled=number == 0 or row.rule)
@@ -152,15 +152,14 @@ class _Sheet:
         cell.value = text
         cell.data_type = "s"
 
-    def _rule(self, line: int, side: str, style: str = "medium") -> None:
+    def _rule(self, line: int, side: Literal["top", "bottom"], style: Literal["thin", "medium"] = "medium") -> None:
         from openpyxl import styles
 
         for column in range(1, self.columns + 1):
             cell = self.sheet.cell(line, column)
             rule = styles.Side(border_style=style)
-            cell.border = styles.Border(
-                **{each: rule if each == side else getattr(cell.border, each) for each in ("top", "bottom")}
-            )
+            top, bottom = (rule if side == each else getattr(cell.border, each) for each in ("top", "bottom"))
+            cell.border = styles.Border(top=top, bottom=bottom)
 
     def _width(self, column: int) -> float:
         """Width of a column of the sheet, in characters."""

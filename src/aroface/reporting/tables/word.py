@@ -34,7 +34,7 @@ def docx(grid: Grid) -> bytes:
     document.core_properties.title = grid.short_caption or grid.name
     document.core_properties.author = "aroface"
     style = document.styles["Normal"]
-    style.font.name, style.font.size = "Times New Roman", Pt(10 if len(grid.leaves) <= WIDE else 8)
+    style.font.name, style.font.size = "Times New Roman", Pt(_size(grid))
     if len(grid.leaves) > WIDE:
         section = document.sections[0]
         section.orientation = WD_ORIENT.LANDSCAPE
@@ -53,6 +53,11 @@ def docx(grid: Grid) -> bytes:
     return buffer.getvalue()
 
 
+def _size(grid: Grid) -> int:
+    """Type size in points."""
+    return 10 if len(grid.leaves) <= WIDE else 8
+
+
 def _notes(grid: Grid) -> list[list[tuple[str, bool]]]:
     """Paragraphs below the table, each of texts that are raised or not."""
     notes = [[(note, False)] for note in grid.notes]
@@ -60,7 +65,7 @@ def _notes(grid: Grid) -> list[list[tuple[str, bool]]]:
     return [*notes, *([[(f"{STAR} {grid.footnote}", False)]] if grid.footnote else [])]
 
 
-def _fill(table: Table, grid: Grid) -> None:
+def _fill(table: Any, grid: Grid) -> None:
     """Write headings and rows, the rules between them, and widths."""
     levels = heading_levels(grid)
     first = len(grid.row_headers)
@@ -82,7 +87,7 @@ def _fill(table: Table, grid: Grid) -> None:
         for column in range(first):
             _header(cells[column].paragraphs[0], row, column)
         for j, value in enumerate(row.cells):
-            _value(cells[first + j].paragraphs[0], value, [each.cells[j] for each in grid.rows])
+            _value(cells[first + j].paragraphs[0], value, [each.cells[j] for each in grid.rows], _size(grid))
     _rules(table, grid, len(levels))
     _tighten(table)
 
@@ -97,12 +102,11 @@ def _header(paragraph: Paragraph, row: GridRow, column: int) -> None:
         paragraph.add_run(DAGGER).font.superscript = True
 
 
-def _value(paragraph: Paragraph, cell: Cell, column: list[Cell]) -> None:
+def _value(paragraph: Paragraph, cell: Cell, column: list[Cell], size: float) -> None:
     """A value at the decimal tab of its column, its spread after it."""
     from docx.enum.text import WD_TAB_ALIGNMENT
     from docx.shared import Pt
 
-    size = float(paragraph.part.document.styles["Normal"].font.size.pt)
     whole = max((len(each.number.partition(".")[0]) for each in column if each.number), default=2)
     paragraph.paragraph_format.tab_stops.add_tab_stop(Pt(whole * CHARACTER * size), WD_TAB_ALIGNMENT.DECIMAL)
     run = paragraph.add_run(digits(cell))
