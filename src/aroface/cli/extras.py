@@ -6,6 +6,7 @@ from aroface.errors import InputError
 
 PACKAGES = {
     "cv2": ("opencv-python-headless", "data"),
+    "docx": ("python-docx", "paper"),
     "google": ("protobuf", "onnx"),
     "jinja2": ("jinja2", "paper"),
     "jsonschema": ("jsonschema", "data"),
@@ -13,6 +14,7 @@ PACKAGES = {
     "onnx": ("onnx", "onnx"),
     "onnxruntime": ("onnxruntime", "onnx"),
     "onnxscript": ("onnxscript", "onnx"),
+    "openpyxl": ("openpyxl", "paper"),
     "pandas": ("pandas", "data"),
     "pdfminer": ("pdfminer.six", "paper"),
     "pyarrow": ("pyarrow", "hugging-face"),

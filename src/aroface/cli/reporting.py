@@ -46,12 +46,21 @@ def add_table_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
         default="both",
         help="the authors' values, those of the records, or both, with their difference (%(default)s)",
     )
-    verb.add_argument("--format", choices=("latex", "markdown", "html", "csv", "terminal"), default="latex")
+    verb.add_argument(
+        "--format",
+        choices=("latex", "markdown", "html", "csv", "csv-excel", "xlsx", "docx", "terminal"),
+        default="latex",
+        help="csv is for programs, csv-excel for spreadsheet programs; xlsx and docx need --out and aroface[paper] "
+        "(%(default)s)",
+    )
+    verb.add_argument(
+        "--cite", action="store_true", help="cite what a LaTeX table names: methods, training sets and benchmarks"
+    )
     verb.add_argument(
         "--bibtex",
         action="store_true",
-        help="instead of the table, BibTeX entries of the sources of its values that are not the authors', by the keys "
-        "that the LaTeX table cites",
+        help="instead of the table, BibTeX entries of the methods, training sets and benchmarks that it names and of "
+        "the sources of values that are not the authors', by the keys that the LaTeX table cites",
     )
     verb.add_argument(
         "--emphasis",
@@ -132,17 +141,19 @@ def _table_form(options: Arguments) -> TableForm:
 def _do_table(options: Arguments) -> None:
     from aroface.reporting.records import read_runs_file
     from aroface.reporting.tables.bibtex import bibtex
-    from aroface.reporting.tables.render import render_table, write_table
+    from aroface.reporting.tables.render import make_grid, render_table, write_table
     from aroface.reporting.tables.spec import read_spec
 
     if options.bibtex:
-        entries = bibtex(read_spec(options.spec))
+        shown = read_runs_file(options.runs_file)
+        entries = bibtex(read_spec(options.spec), make_grid(options.spec, options.records, mode=options.mode, **shown))
         if options.out:
             write_text(options.out, entries)
         print(options.out or entries, end="\n" if options.out else "")
         return
     choice = {**read_runs_file(options.runs_file), "mode": options.mode, "format": options.format}
     choice |= {"caption_note": options.caption_note, "emphasis": options.emphasis, "form": _table_form(options)}
+    choice["cite"] = options.cite
     choice["say"] = partial(print, file=sys.stderr)
     if options.out:
         write_table(options.spec, options.records, options.out, **choice)
@@ -267,6 +278,13 @@ def _claims(verbs: Verbs[argparse.ArgumentParser]) -> None:
         _do_claims,
     )
     verb.add_argument("--claims", type=Path, default=CLAIMS, metavar="FILE", help="what is claimed (%(default)s)")
+    verb.add_argument(
+        "--width",
+        type=float,
+        metavar="PT",
+        help="width of the line that the LaTeX table fits (LNCS, 347.12); in a column of less than 300 each claim "
+        "stands above its verdicts",
+    )
     verb.add_argument("--lint", action="store_true", help="only list what is odd in the source; exit status 0")
     _add_common(verb, ("terminal", "markdown", "latex"))
 
@@ -300,7 +318,7 @@ def _do_claims(options: Arguments) -> int:
         {
             "terminal": lambda: claims_text.terminal(judged, findings),
             "markdown": lambda: claims_text.markdown(judged, findings),
-            "latex": lambda: claims_text.latex(judged),
+            "latex": lambda: claims_text.latex(judged, width=options.width or claims_text.WIDTH),
             "json": lambda: _json(claims_text.as_json(judged, findings)),
         },
     )

@@ -82,6 +82,17 @@ def one_line(text: str) -> str:
     return re.sub(r"\s*[\r\n]\s*", " ", text.strip())
 
 
+def with_percent_signs(text: str) -> str:
+    """Text whose numbers are not parted from their per cent signs at the end of a line."""
+    return re.sub(r"(?<=\d) %", "\u00a0%", text)
+
+
+def enumerated(items: Iterable[str], word: str = "and") -> str:
+    """Items as a sentence names them: ``a``, ``a and b``, ``a, b and c``."""
+    *first, last = items
+    return f"{', '.join(first)} {word} {last}" if first else last
+
+
 def over_seeds(counts: Collection[int]) -> str:
     """Nature of values by the numbers of seeds behind them: ``one seed``, ``mean over 2 to 3 seeds``."""
     low, high = min(counts), max(counts)

@@ -18,10 +18,19 @@ from aroface.reporting.statistics.decisions import Verdict
 from aroface.reporting.tables.grid import MISSING
 from aroface.reporting.tables.latex import environment, escape
 from aroface.reporting.tables.seed_notes import p_text
-from aroface.reporting.text import markdown_table, markdown_text, print_wide
+from aroface.reporting.text import markdown_table, markdown_text, print_wide, with_percent_signs
 
 HEADS = ("Values", "Verdict", "What", "Value", "95 % interval", "On", "Seeds", "Remark")
 _KEYS = {"smallest": "smallest_effect"}
+WIDTH = 347.12
+"""Width in points of the line of Springer's LNCS class, which a LaTeX table fits where nothing else is said."""
+NARROW = 300
+"""Width in points below which a line has no room for four columns of text."""
+NOTES = (
+    "Reproduced values confirm or refute a claim by their whole 95 % interval: on faces like these (seeds and people "
+    "both random) or on this benchmark alone (seeds random).",
+    "With one seed there is not enough data.",
+)
 STYLES: dict[str, str] = {"confirmed": "green", "refuted": "bold red"}
 
 
@@ -66,19 +75,24 @@ def lint_markdown(findings: Sequence[LintFinding]) -> str:
     return (_finding_table(findings) if findings else "nothing found") + "\n"
 
 
-def latex(judgements: Sequence[Judgement]) -> str:
-    """A table of the claims with both verdicts, to be put into a document as those of the paper are."""
+def latex(judgements: Sequence[Judgement], *, width: float = WIDTH) -> str:
+    """A table of the claims with both verdicts, to be put into a document as those of the paper are.
+
+    Its columns are shares of the line, so that it fits any; in a narrow one each claim stands above its verdicts.
+
+    Args:
+        judgements: Claims with their verdicts.
+        width: Width of the line in points.
+    """
     rows = [
-        (
-            judgement.claim.claim.replace(" %", "\u00a0%"),
-            judgement.claim.stands,
-            _said(judgement.paper),
-            _value(judgement.whole),
+        tuple(map(with_percent_signs, cells))
+        for cells in (
+            (each.claim.claim, each.claim.stands, _said(each.paper), _value(each.whole)) for each in judgements
         )
-        for judgement in judgements
     ]
     lines = [" & ".join(rf"\raggedright {escape(cell)}" for cell in row) for row in rows]
-    return environment().get_template("claims.tex.j2").render(rows=lines)
+    template = environment().get_template("claims.tex.j2")
+    return template.render(rows=rows, lines=lines, notes=map(with_percent_signs, NOTES), stacked=width < NARROW)
 
 
 def as_json(judgements: Sequence[Judgement], findings: Sequence[LintFinding]) -> dict[str, Any]:

@@ -1,25 +1,61 @@
-"""BibTeX entries of the sources of a table's values that are not the authors'."""
+"""BibTeX entries of sources of a table's values that are not the authors', and of publications behind its names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
+from aroface.errors import InputError
+from aroface.reporting.tables.citations import Citations, citations_above, cite, cited_keys, texts
+from aroface.reporting.tables.grid import Grid
 from aroface.reporting.tables.latex import escape
 from aroface.reporting.tables.sources import Source
 from aroface.reporting.tables.spec import Spec
 
 
-def bibtex(spec: Spec) -> str:
-    """An entry for each source, by the key that the LaTeX table cites; what is not known of one is left out."""
+def bibtex(spec: Spec, grid: Grid | None = None) -> str:
+    """Entries of all that the LaTeX table can cite, by their keys; what is not known of one is left out.
+
+    Args:
+        spec: Table.
+        grid: The table as it is printed; None for the sources of values alone.
+    """
     rows = [*(row.published for row in spec.rows or ()), *(row.values for row in spec.published)]
-    sources = dict.fromkeys(value.source for values in rows for value in values.values())
-    return "\n".join(map(_entry, sources)) or "% No value of this table is another's than the authors'.\n"
+    sources = {value.source.key: value.source for values in rows for value in values.values()}
+    citations = citations_above(spec.path).of(spec.cite)
+    keys = cited_keys("".join(texts(cite(grid, citations)))) if grid else ()
+    known = {key: citations.entries[key] for key in keys if key in citations.entries}
+    lacking = [f"% {key}: an entry of your own bibliography.\n" for key in keys if key not in known]
+    return "\n".join([*map(_entry, {**sources, **known}.values()), *lacking]) or "% This table cites nothing.\n"
+
+
+def entries(keys: Iterable[str], citations: Citations) -> str:
+    """Entries of publications, in the order of their keys' first mention.
+
+    Args:
+        keys: Citation keys.
+        citations: Publications.
+
+    Raises:
+        InputError: A key is none of theirs.
+    """
+    wanted = dict.fromkeys(keys)
+    for key in wanted:
+        if key not in citations.entries:
+            raise InputError(f"no citation {key!r}", expected=f"one of {', '.join(citations.entries)}")
+    return "\n".join(_entry(citations.entries[key]) for key in wanted)
 
 
 def _entry(source: Source) -> str:
-    kind = "inproceedings" if source.booktitle else "misc"
     fields = "".join(f"  {name} = {{{value}}},\n" for name, value in _fields(source))
-    return f"@{kind}{{{source.key},\n{fields}}}\n"
+    return f"@{_kind(source)}{{{source.key},\n{fields}}}\n"
+
+
+def _kind(source: Source) -> str:
+    if source.booktitle:
+        return "inproceedings"
+    if source.journal:
+        return "article"
+    return "techreport" if source.institution else "misc"
 
 
 def _fields(source: Source) -> Iterator[tuple[str, str]]:
@@ -29,16 +65,19 @@ def _fields(source: Source) -> Iterator[tuple[str, str]]:
         yield "author", escape(source.author)
     else:
         yield "key", escape(source.title)  # to sort by
-    if source.booktitle:
-        yield "booktitle", escape(source.booktitle)
+    for name in ("booktitle", "journal", "institution", "volume", "number", "pages"):
+        if value := getattr(source, name):
+            yield name, escape(value)
     if source.year:
         yield "year", str(source.year)
     if source.arxiv:
         yield "eprint", source.arxiv
         yield "archiveprefix", "arXiv"
+    if source.arxiv and _kind(source) == "misc" and not source.url:
+        yield "howpublished", f"arXiv:{source.arxiv}"
     if source.url:
         # The styles of BibTeX itself print no url.
-        yield ("url", source.url) if source.booktitle else ("howpublished", rf"\url{{{source.url}}}")
+        yield ("url", source.url) if _kind(source) != "misc" else ("howpublished", rf"\url{{{source.url}}}")
     note = ", ".join(part for part in (source.place, source.commit and f"commit {source.commit}") if part)
     if note:
         yield "note", escape(note)

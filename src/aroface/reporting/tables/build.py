@@ -11,13 +11,14 @@ from aroface.reporting.rounding import percent, rounded
 from aroface.reporting.statistics.intervals import best_interval, estimate, on_this_benchmark, one_further_run
 from aroface.reporting.statistics.multiplicity import Judge, best_rows
 from aroface.reporting.statistics.samples import difference
-from aroface.reporting.tables.caption import caption
+from aroface.reporting.tables.caption import caption, legend
 from aroface.reporting.tables.cells import CellValues, Line, check_columns, lines, measure
 from aroface.reporting.tables.emphasis import Mark, mark_best
 from aroface.reporting.tables.grid import Cell, Grid, GridRow, Leaf, Mode, Part, heading_of
 from aroface.reporting.tables.seed_notes import header, notes, seeds_of
 from aroface.reporting.tables.sources import Source, marks
 from aroface.reporting.tables.spec import ASIDE, EMPTY, Column, Layout, RowSpec, Seeds, Spec
+from aroface.reporting.text import with_percent_signs
 
 PARTS: dict[Mode, tuple[Part, ...]] = {
     "reported": ("reported",),
@@ -80,18 +81,20 @@ def build(
     starred = any(row.star for row in rows)
     counted = mode != "reported" and spec.seeds.count == "column"
     beside = spec.layout.parts == "beside" and len({leaf.part for leaf in leaves}) > 1
+    on_seeds = () if mode == "reported" else notes(spec, table, rows, measured, judge)
     return Grid(
         name=spec.name,
         label=spec.label,
-        caption=caption(spec, mode, leaves, rows, caption_note, faces=judge is best_interval),
+        caption=caption(spec, mode, leaves, rows, caption_note),
         row_headers=(*(header.label for header in spec.row_headers), *([header()] if counted else [])),
         leaves=leaves,
         rows=tuple(_counted(row) for row in rows) if counted else tuple(rows),
         footnote=spec.rerun_footnote if starred else None,
         layout=_tight(spec.layout) if beside else spec.layout,
-        notes=() if mode == "reported" else notes(spec, table, rows, measured, judge),
+        notes=(*legend(spec, mode, leaves, rows, faces=judge is best_interval), *on_seeds),
         sources={mark: source for source, mark in marked.items()},
         aside=tuple(number for number, each in enumerate(spec.row_headers) if each.key == ASIDE),
+        short_caption=spec.short_caption and with_percent_signs(spec.short_caption),
     )
 
 
@@ -128,9 +131,13 @@ def _leaves(spec: Spec, mode: Mode, table: Sequence[Line]) -> tuple[Leaf, ...]:
         column_parts += [(column, part) for part in parts]
     several = len({part for _, part in column_parts}) > 1
     return tuple(
-        Leaf(column, part, (column.group or "", column.label, heading_of(part, published) if several else ""))
+        Leaf(column, part, _path(column, heading_of(part, published) if several else ""))
         for column, part in column_parts
     )
+
+
+def _path(column: Column, part: str) -> tuple[str, ...]:
+    return tuple(map(with_percent_signs, (column.group or "", column.label, part)))
 
 
 def _cell(
@@ -220,7 +227,7 @@ def _row(
     shows_reported = mode != "reproduced"
     return GridRow(
         key=row.key,
-        runs=table[index].experiment is not None or row.difference is not None,
+        runs=any(each is not None for each in (table[index].experiment, row.experiment, row.difference)),
         compares=row.difference is not None,
         headers=shown,
         full_headers=tuple(row.headers.values()),
@@ -231,7 +238,13 @@ def _row(
         star=row.rerun and shows_reported,
         remark=_remark(row) if row.as_printed and shows_reported else None,
         id=row.id,
+        corrected=_corrected(row) if shows_reported else {},
     )
+
+
+def _corrected(row: RowSpec) -> dict[int, str]:
+    """Positions of the headers that the authors print otherwise, and what they print."""
+    return {number: row.as_printed[key] for number, key in enumerate(row.headers) if key in row.as_printed}
 
 
 def _remark(row: RowSpec) -> str:

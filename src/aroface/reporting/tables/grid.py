@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import groupby
@@ -135,6 +136,11 @@ def heading_of(part: Part, published: bool) -> str:
         published: True if values of the paper's part are not all the authors'.
     """
     return PUBLISHED if published and part == "reported" else HEADINGS[part]
+
+
+def on_one_line(heading: str) -> str:
+    """A heading whose lines are joined: after a hyphen or an ``@`` without a space."""
+    return re.sub(r"(?<=[-@])\n", "", heading).replace("\n", " ")
 
 
 def heading_levels(grid: Grid) -> list[list[tuple[str, int]]]:

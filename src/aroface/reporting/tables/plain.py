@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import csv
 import io
+import re
+from collections.abc import Sequence
 
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from aroface.reporting.tables.grid import MISSING, Cell, Grid, GridRow, Leaf, stacked
+from aroface.reporting.tables.grid import DAGGER, MISSING, Cell, Grid, GridRow, Leaf, on_one_line, stacked
 from aroface.reporting.text import markdown_row, markdown_text, print_wide
 
 STAR = "★"
 STYLES = {"bold": "bold", "underline": "underline", None: ""}
 EXTRAS = ("source", "sd", "low", "high", "seeds")
+CORRECTION = "authors_print"
+"""Column of a CSV file with what the authors print instead of a row's headers."""
 SUFFIXES = {"reported": "reported", "reproduced": "mean", "difference": "delta"}
 
 
@@ -23,7 +27,7 @@ def markdown(grid: Grid) -> str:
     grid = stacked(grid)
     heads = [
         *grid.row_headers,
-        *(" ".join(_heading(leaf)).replace("-\n", "-").replace("\n", " ") for leaf in grid.leaves),
+        *(" ".join(map(on_one_line, _heading(leaf))) for leaf in grid.leaves),
     ]
     rules = [*(":--" for _ in grid.row_headers), *("--:" for _ in grid.leaves)]
     body = [[*_markdown_headers(row), *(_markdown_cell(cell) for cell in row.cells)] for row in grid.rows]
@@ -39,24 +43,67 @@ def markdown(grid: Grid) -> str:
 def csv_text(grid: Grid) -> str:
     """The table as CSV for other programs: percentages as printed, an empty field for a missing value.
 
-    A reproduced value has its standard deviation and number of seeds in fields of their own, a difference the ends of
-    its interval, a value that is not the authors' the key of its source.
+    A reproduced value has its standard deviation and number of seeds in fields of their own, a difference of rows the
+    ends of its interval, a value that is not the authors' the key of its source. No name stands twice. Texts are exact;
+    for a spreadsheet program see :func:`csv_excel`.
     """
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
+    return _csv(csv_rows(grid))
+
+
+def csv_excel(grid: Grid) -> str:
+    """The same for a spreadsheet program: with a byte-order mark, and a tab before what it would not take for text.
+
+    Without them ``+ARoFace`` became a formula, ``1/8`` a date, and ``−`` two wrong letters.
+    """
+    head, *rows = csv_rows(grid)
+    texts = len(grid.row_headers)
+    safe = [[*map(_as_text, row[:texts]), *row[texts:]] for row in rows]
+    return "\ufeff" + _csv([[*map(_as_text, head)], *safe])
+
+
+def csv_rows(grid: Grid) -> list[list[str]]:
+    """The fields of :func:`csv_text`, the names first."""
     extras = {
         j: [name for name in EXTRAS if any(_extra(grid, row.cells[j], name) for row in grid.rows)]
-        for j in range(len(grid.leaves))
+        for j, leaf in enumerate(grid.leaves)
+        if leaf.part != "difference"  # its seeds are those of the mean
     }
     names = [f"{leaf.column.id}_{SUFFIXES[leaf.part]}" for leaf in grid.leaves]
-    head = [[names[j], *(f"{leaf.column.id}_{extra}" for extra in extras[j])] for j, leaf in enumerate(grid.leaves)]
-    writer.writerow([*grid.row_headers, *(name for group in head for name in group)])
+    head = [*grid.row_headers]
+    for j, leaf in enumerate(grid.leaves):
+        head += [names[j], *(f"{leaf.column.id}_{extra}" for extra in extras.get(j, ()))]
+    corrected = any(row.corrected for row in grid.rows)
+    rows = [_unique([*head, *([CORRECTION] if corrected else [])])]
     for row in grid.rows:
-        values = [
-            [cell.number, *(_extra(grid, cell, extra) for extra in extras[j])] for j, cell in enumerate(row.cells)
-        ]
-        writer.writerow([*row.full_headers, *(value for group in values for value in group)])
+        fields = [*row.full_headers]
+        for j, cell in enumerate(row.cells):
+            fields += [cell.number or "", *(_extra(grid, cell, extra) for extra in extras.get(j, ()))]
+        rows.append([*fields, *(["; ".join(row.corrected.values())] if corrected else [])])
+    return rows
+
+
+def _csv(rows: Sequence[Sequence[str]]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows(rows)
     return buffer.getvalue()
+
+
+def _unique(names: Sequence[str]) -> list[str]:
+    """Names of columns, a number behind those that stood before."""
+    taken: dict[str, None] = {}
+    for name in names:
+        candidates = (name, *(f"{name}_{number}" for number in range(2, len(names) + 1)))
+        taken[next(each for each in candidates if each not in taken)] = None
+    return [*taken]
+
+
+def _as_text(text: str) -> str:
+    """A text that no spreadsheet program takes for a formula or a date."""
+    return f"\t{text}" if re.match(r"[-+=@\t\r]|\d+\s*[-/.:]\s*\d+[-/.:\d]*$", text) and not _is_number(text) else text
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[-+]?\d+(\.\d+)?", text) is not None
 
 
 def terminal(grid: Grid, *, color: bool | None = None, width: int | None = None) -> str:
@@ -86,8 +133,9 @@ def _heading(leaf: Leaf) -> list[str]:
 
 
 def _headers(row: GridRow) -> tuple[str, ...]:
-    first, *rest = row.headers
-    return (first + STAR if row.star and first else first, *rest)
+    headers = [text + DAGGER if number in row.corrected else text for number, text in enumerate(row.headers)]
+    headers[0] += STAR if row.star and headers[0] else ""
+    return tuple(headers)
 
 
 def digits(cell: Cell) -> str:

@@ -7,24 +7,80 @@ from dataclasses import replace
 from os import PathLike
 from typing import Literal, Unpack
 
-from aroface.files import write_text
+from aroface.errors import InputError
+from aroface.files import write_bytes, write_text
 from aroface.reporting.records import Selection, load_records, selected
-from aroface.reporting.tables import html, latex, plain
+from aroface.reporting.tables import html, latex, plain, spreadsheet, word
 from aroface.reporting.tables.build import build
+from aroface.reporting.tables.citations import citations_above
+from aroface.reporting.tables.citations import cite as cite_names
 from aroface.reporting.tables.form import TableForm
 from aroface.reporting.tables.grid import Grid, Mode
 from aroface.reporting.tables.reshape import reshaped, with_form
-from aroface.reporting.tables.spec import Rule, read_spec
+from aroface.reporting.tables.spec import Rule, Spec, read_spec
 
-Format = Literal["latex", "markdown", "html", "csv", "terminal"]
+Format = Literal["latex", "markdown", "html", "csv", "csv-excel", "terminal"]
+FileFormat = Literal["xlsx", "docx"]
 
 FORMATS: dict[Format, Callable[[Grid], str]] = {
     "latex": latex.render,
     "markdown": plain.markdown,
     "html": html.html,
     "csv": plain.csv_text,
+    "csv-excel": plain.csv_excel,
     "terminal": plain.terminal,
 }
+FILES: dict[FileFormat, Callable[[Grid], bytes]] = {"xlsx": spreadsheet.xlsx, "docx": word.docx}
+"""Formats that are no text."""
+
+
+def make_grid(
+    spec: Spec,
+    records: str | PathLike[str],
+    *,
+    mode: Mode,
+    caption_note: str | None = None,
+    emphasis: Rule | None = None,
+    form: TableForm | None = None,
+    **shown: Unpack[Selection],
+) -> Grid:
+    """Fill one table.
+
+    Args:
+        spec: Specification.
+        records: Folder of the records; not looked at in mode ``reported``.
+        mode: See :func:`render_table`.
+        caption_note: Last sentence of the caption instead of the specification's; an empty one drops it.
+        emphasis: Rule for the values that stand out instead of the table's: ``as_paper``, ``best_second`` or ``none``.
+        form: Rows, columns and looks, laid over the specification's own.
+        shown: See :class:`aroface.reporting.records.Selection`.
+
+    Raises:
+        InputError: As of :func:`render_table`.
+    """
+    runs, experiments, labels = selected(shown)
+    loaded_records = () if mode == "reported" else load_records(records, runs)
+    if emphasis is not None:
+        spec = replace(spec, emphasis=replace(spec.emphasis, rule=emphasis))
+    form = (form or TableForm()).over(spec.form)
+    spec = with_form(spec, form)
+    grid = build(spec, loaded_records, mode, experiments=experiments, labels=labels, caption_note=caption_note)
+    return reshaped(grid, form)
+
+
+class TableOptions(Selection, total=False):
+    """The optional arguments of :func:`make_grid`."""
+
+    caption_note: str | None
+    emphasis: Rule | None
+    form: TableForm | None
+
+
+class TextOptions(TableOptions, total=False):
+    """The optional arguments of :func:`render_table` beyond the format."""
+
+    cite: bool
+    say: Callable[[str], object]
 
 
 def render_table(
@@ -32,50 +88,37 @@ def render_table(
     records: str | PathLike[str],
     *,
     mode: Mode,
-    format: Format = "latex",
-    caption_note: str | None = None,
-    emphasis: Rule | None = None,
-    form: TableForm | None = None,
+    format: Format | FileFormat = "latex",
+    cite: bool = False,
     say: Callable[[str], object] = lambda line: None,
-    **shown: Unpack[Selection],
+    **options: Unpack[TableOptions],
 ) -> str:
-    """Render one table.
+    """Render one table as a text.
 
     Args:
         spec: File under ``paper_tables/specs``.
         records: Folder of the records; not looked at in mode ``reported``.
         mode: ``reported`` values, ``reproduced`` ones (mean ± standard deviation over seeds), ``both``, or both with
             their difference (``delta``). A missing value is ``--``.
-        format: ``latex``, ``markdown``, ``html`` (a page), ``csv`` (missing values are empty fields) or ``terminal``.
-        caption_note: Last sentence of the caption instead of the specification's; an empty one drops it.
-        emphasis: Rule for the values that stand out instead of the table's: ``as_paper``, ``best_second`` or ``none``.
-        form: Rows, columns and looks; where it has the defaults, the specification's own form decides.
+        format: ``latex``, ``markdown``, ``html`` (a page), ``csv`` (missing values are empty fields; for programs),
+            ``csv-excel`` (the same for spreadsheet programs) or ``terminal``.
+        cite: True to cite in LaTeX what the table names, by the keys of ``citations.yaml``.
         say: Function that is told what was changed so that a LaTeX table fits its line.
-        shown: See :class:`aroface.reporting.records.Selection`.
+        options: See :func:`make_grid`.
 
     Raises:
-        InputError: A wrong specification or form, or records that are invalid, ambiguous or not comparable.
+        InputError: A wrong specification or form, records that are invalid, ambiguous or not comparable, or a format
+            that is no text.
     """
-    runs, experiments, labels = selected(shown)
-    loaded_records = () if mode == "reported" else load_records(records, runs)
+    if format == "xlsx" or format == "docx":
+        raise InputError(f"{format} cannot be printed", remedy="name a file with --out")
     table = read_spec(spec)
-    if emphasis is not None:
-        table = replace(table, emphasis=replace(table.emphasis, rule=emphasis))
-    form = (form or TableForm()).over(table.form)
-    table = with_form(table, form)
-    grid = build(table, loaded_records, mode, experiments=experiments, labels=labels, caption_note=caption_note)
-    grid = reshaped(grid, form)
-    return latex.render(grid, form, say) if format == "latex" else FORMATS[format](grid)
-
-
-class RenderOptions(Selection, total=False):
-    """The optional arguments of :func:`render_table`."""
-
-    format: Format
-    caption_note: str | None
-    emphasis: Rule | None
-    form: TableForm | None
-    say: Callable[[str], object]
+    grid = make_grid(table, records, mode=mode, **options)
+    if format != "latex":
+        return FORMATS[format](grid)
+    if cite:
+        grid = cite_names(grid, citations_above(table.path).of(table.cite))
+    return latex.render(grid, (options.get("form") or TableForm()).over(table.form), say)
 
 
 def write_table(
@@ -84,7 +127,18 @@ def write_table(
     out: str | PathLike[str],
     *,
     mode: Mode,
-    **options: Unpack[RenderOptions],
+    format: Format | FileFormat = "latex",
+    **options: Unpack[TextOptions],
 ) -> None:
-    """Render one table into the file ``out``, atomically; see :func:`render_table`."""
-    write_text(out, render_table(spec, records, mode=mode, **options))
+    """Render one table into the file ``out``, atomically; see :func:`render_table`.
+
+    Formats are those and ``xlsx`` and ``docx``, which need the extra ``paper``.
+
+    Raises:
+        InputError: As there.
+    """
+    if format == "xlsx" or format == "docx":
+        filled = {name: value for name, value in options.items() if name in TableOptions.__annotations__}
+        write_bytes(out, FILES[format](make_grid(read_spec(spec), records, mode=mode, **filled)))  # type: ignore[arg-type]
+    else:
+        write_text(out, render_table(spec, records, mode=mode, format=format, **options))

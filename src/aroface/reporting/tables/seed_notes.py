@@ -9,8 +9,9 @@ from aroface.reporting.statistics.intervals import best_interval
 from aroface.reporting.statistics.multiplicity import SIGNIFICANT, Judge
 from aroface.reporting.statistics.samples import difference
 from aroface.reporting.tables.cells import CellValues, Line
-from aroface.reporting.tables.grid import Cell, GridRow
+from aroface.reporting.tables.grid import Cell, GridRow, on_one_line
 from aroface.reporting.tables.spec import Spec
+from aroface.reporting.text import with_percent_signs
 
 Measured = Mapping[tuple[str, str], CellValues]
 
@@ -39,7 +40,7 @@ def notes(
         )
     if spec.seeds.tests == "note":
         sentences.append(_test_note(spec, table, measured, judge))
-    return tuple(note for note in sentences if note)
+    return tuple(with_percent_signs(note) for note in sentences if note)
 
 
 def _count_note(counts: Sequence[tuple[str, str]]) -> str:
@@ -63,7 +64,7 @@ def _test_note(spec: Spec, table: Sequence[Line], measured: Measured, judge: Jud
             of, minus = (measured.get((keys[name], column.id)) for name in line.row.difference or ())
             comparison = judge(difference(of.sample, minus.sample)) if of and minus else None
             if comparison is not None and comparison.p_value is not None:
-                tests.append((" ".join(line.row.headers.values()), column.label, comparison.p_value))
+                tests.append((" ".join(line.row.headers.values()), on_one_line(column.label), comparison.p_value))
     if not tests:
         return ""
     adjusted = holm([p for _, _, p in tests])

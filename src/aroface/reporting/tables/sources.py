@@ -1,4 +1,4 @@
-"""Sources of published values that are not the authors': what is known of each, as a line of text and as BibTeX."""
+"""Publications and repositories, such as sources of values that are not the authors': their texts and their marks."""
 
 from __future__ import annotations
 
@@ -18,6 +18,11 @@ class Source:
         short: Name where there is little room; None for the title.
         author: Authors as BibTeX writes them; None where they are not known.
         booktitle: Proceedings.
+        journal: Journal.
+        volume: Volume of the journal.
+        number: Number of a report.
+        pages: Pages, as BibTeX writes them.
+        institution: Institution of a report.
         year: Year of the publication.
         arxiv: Identifier in arXiv.
         url: Address.
@@ -31,6 +36,11 @@ class Source:
     short: str | None = None
     author: str | None = None
     booktitle: str | None = None
+    journal: str | None = None
+    volume: str | None = None
+    number: str | None = None
+    pages: str | None = None
+    institution: str | None = None
     year: int | None = None
     arxiv: str | None = None
     url: str | None = None
@@ -46,8 +56,9 @@ class Source:
     @property
     def parts(self) -> tuple[str, ...]:
         """All that a reader needs before the address: of proceedings the acronym, where their title ends in one."""
+        published_in = self.booktitle or self.journal or self.institution
         acronym = re.search(r"\(([\w-]+)\)$", self.booktitle or "")
-        venue = " ".join(str(part) for part in (acronym[1] if acronym else self.booktitle, self.year) if part)
+        venue = " ".join(str(part) for part in (acronym[1] if acronym else published_in, self.year) if part)
         details = (self.title, venue, self.arxiv and f"arXiv {self.arxiv}", self.place)
         return tuple(part for part in (*details, self.commit and f"commit {self.commit}") if part)
 

@@ -215,8 +215,11 @@ class Spec:
     row_headers: tuple[RowHeader, ...]
     columns: tuple[Column, ...]
     rows: tuple[RowSpec, ...] | None
+    short_caption: str | None = None
     note: str | None = None
+    notes: tuple[str, ...] = ()
     training_note: str | None = None
+    cite: Mapping[str, str | None] = field(default_factory=dict)
     source: Citation | None = None
     rerun_footnote: str | None = None
     block_by: str | None = None
@@ -257,7 +260,10 @@ def read_spec(path: str | PathLike[str]) -> Spec:
         row_headers=headers,
         columns=tuple(map(_column, content["columns"])),
         rows=None if listed == "experiments" else tuple(_row(each, headers, sources, path) for each in listed),
+        short_caption=content.get("short_caption"),
         note=content.get("note"),
+        notes=tuple(content.get("notes", ())),
+        cite=content.get("cite", EMPTY),
         training_note=content.get("training_note"),
         source=Citation(**content["source"]) if "source" in content else None,
         rerun_footnote=content.get("footnotes", EMPTY).get("rerun"),

@@ -7,6 +7,7 @@ import unicodedata
 from os import PathLike
 
 from aroface.errors import InputError
+from aroface.reporting.tables.citations import CLOSE, OPEN
 
 # Letters that look like Latin ones have no command.
 GREEK = {
@@ -75,11 +76,16 @@ _RAISED = "".join(map(chr, RAISED))
 
 
 def escape(text: str) -> str:
-    """Plain Unicode text as LaTeX that prints the same.
+    """Plain Unicode text as LaTeX that prints the same; citation keys in their brackets become a citation.
 
     Raises:
         InputError: A character that pdfLaTeX has no letter for; see :func:`check_text`.
     """
+    parts = re.split(f"{OPEN}([^{CLOSE}]*){CLOSE}", text)
+    return "".join(rf"~\cite{{{part}}}" if number % 2 else _escape(part) for number, part in enumerate(parts))
+
+
+def _escape(text: str) -> str:
     text = unicodedata.normalize("NFC", text)
     check_text(text)
     text = "".join(_SAME.get(each, each) for each in text)

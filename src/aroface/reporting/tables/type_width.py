@@ -91,6 +91,9 @@ class _Line:
         if name == r"\aromark":
             self._argument(bold)
             return 0.0
+        if name == r"\cite":
+            keys = self._words()
+            return self._text("[" + ", ".join(["12"] * (keys.count(",") + 1)) + "]", bold)
         if name == r"\arocell":
             self._argument(bold)
             return self._argument(bold)
@@ -111,6 +114,13 @@ class _Line:
             return 0.0
         # Accents, and commands that print their argument.
         return self._argument(bold)
+
+    def _words(self) -> str:
+        """The text of an argument that is not printed as it is."""
+        words = ""
+        while self.tokens and (token := self.tokens.pop()) != "}":
+            words += token
+        return words
 
     def _argument(self, bold: bool) -> float:
         while self.tokens and self.tokens[-1].isspace():

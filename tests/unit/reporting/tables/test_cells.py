@@ -60,4 +60,4 @@ def test_the_caption_says_what_the_brackets_speak_of(tmp_path: Path, known: int)
     assert ("mean difference on faces like these (seeds and people random" in text) == (known == 3)
     assert "Each stands alone: where nothing differs, about 0.1 of these 2 leave out 0 by chance." in text
     assert f"by 2 paired {'tests over seeds and people' if known == 3 else 't tests over seeds'}" in text
-    assert f"(on {'faces like these' if known == 3 else 'this benchmark'}, paired by seed, 5 %" in text
+    assert f"(on {'faces like these' if known == 3 else 'this benchmark'}, paired by seed, 5\u00a0%" in text

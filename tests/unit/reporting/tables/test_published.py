@@ -132,7 +132,7 @@ def test_values_of_the_authors_and_of_others_in_one_table(tmp_path: Path):
     assert "Values as reported by the authors, and those with a letter by others, which it names." in text
     assert "| A | 60.00 | -- |\n| B | **61.50**<sup>a</sup> | -- |" in text
     both = render_table(path, tmp_path, mode="both", format="markdown")
-    assert "Bold published values: best, underlined: second best, by their digits, whatever their source." in both
+    assert "Bold published values: best of its column, by their digits, whatever their source." in both
     assert "Bold values of the paper" not in both
 
 
@@ -168,7 +168,7 @@ def test_entries_have_what_is_known_and_nothing_else(tmp_path: Path, capsys: pyt
     assert capsys.readouterr().out == f"{roe}\n{doe}"
     assert main(["table", str(path), "--bibtex", "--out", str(tmp_path / "small.bib")]) == 0
     assert (tmp_path / "small.bib").read_text() == f"{roe}\n{doe}"
-    assert bibtex(read_spec(SPECS / "ijbs.yaml")).startswith("% No value")
+    assert bibtex(read_spec(SPECS / "ijbs.yaml")).startswith("% This table cites nothing.")
 
 
 @pytest.mark.parametrize("name", ["ijbb", "ijbc", "lfw"])

@@ -183,7 +183,7 @@ def test_a_difference_row_has_a_paired_interval(tmp_path: Path):
     assert r"$+$3.0\arointerval{0.5}{5.5}" in text
     assert r"\textbf{63.0}" in text  # the difference itself takes no part in the emphasis
     assert "underline" not in text
-    assert "95 \\% confidence interval" in text
+    assert "95~\\% confidence interval" in text
 
 
 def test_a_difference_of_one_seed_has_no_interval(tmp_path: Path):
@@ -223,7 +223,7 @@ def test_bold_marks_what_is_not_significantly_worse_than_the_best(tmp_path: Path
     text = render_table(spec, folder, mode="reproduced", format="markdown")
     bold = [name for name in "abcef" if f"| {name} | " in text and "**" in text.split(f"| {name} | ")[1].split("\n")[0]]
     assert bold == ([] if rule == "none" else ["a", "b"])
-    said = "Bold: best of its block, or not significantly worse (on this benchmark, paired by seed, 5 % after Holm"
+    said = "Bold: best of its block, or not significantly worse (on this benchmark, paired by seed, 5\u00a0% after Holm"
     assert (said in text) == (rule != "none")
 
 
@@ -239,7 +239,7 @@ def test_one_seed_has_no_bold(tmp_path: Path):
 def test_the_authors_bold_stands_on_their_values_alone(records: Path):
     text = render_table(TINYFACE, records, mode="both", format="markdown")
     assert "| **ArcFace+ARoFace** | MS1MV2 | **67.32** | 67.38 ± 0.41 | **72.45** | 72.00 ± 0.00 |" in text
-    assert "Bold values of the paper: the authors' own." in text
+    assert "Bold values of the paper: the authors' own rows, as in their table; not the best values." in text
 
 
 @pytest.mark.parametrize(
@@ -282,11 +282,13 @@ def test_one_column_does_not_mix_protocols(records: Path):
 
 def test_the_caption_note_can_be_replaced_and_dropped(tmp_path: Path):
     demo = SPECS / "demo" / "tinyface.yaml"
-    assert "synthetic faces" in render_table(demo, tmp_path, mode="reproduced")
+    assert "Synthetic faces; not comparable with the real benchmarks.}" in render_table(
+        demo, tmp_path, mode="reproduced"
+    )
     own = render_table(demo, tmp_path, mode="reproduced", caption_note="Faces from 50 % of LFW.")
-    assert r"Faces from 50 \% of LFW.}" in own
-    assert "synthetic" not in own
-    assert "synthetic" not in render_table(demo, tmp_path, mode="reproduced", caption_note="")
+    assert r"Faces from 50~\% of LFW.}" in own
+    assert "Synthetic" not in own
+    assert "Synthetic" not in render_table(demo, tmp_path, mode="reproduced", caption_note="")
 
 
 def test_text_is_escaped():
@@ -374,8 +376,8 @@ def test_prediction_intervals_instead_of_deviations(tmp_path: Path):
     assert (plain["rank1_mean"], plain["rank1_low"], plain["rank1_high"]) == ("60.0", "10.3", "109.7")
     assert gain["rank1_mean"] == "+4.0"
     text = render_table(spec, tmp_path / "records", mode="reproduced")
-    assert "mean [95 \\% prediction interval of a further seed] over 3 to 4 seeds" in text
-    assert "Brackets of differences: 95 \\% confidence interval" in text
+    assert "mean [95~\\% prediction interval of a further seed] over 3 to 4 seeds" in text
+    assert "Brackets of differences: 95~\\% confidence interval" in text
 
 
 def test_significant_differences_are_noted_after_holms_correction(tmp_path: Path):
@@ -387,7 +389,7 @@ def test_significant_differences_are_noted_after_holms_correction(tmp_path: Path
     ]
     spec = small_spec(tmp_path, rows=rows, seeds={"tests": "note"})
     text = render_table(spec, tmp_path / "records", mode="reproduced", format="markdown")
-    note = "Significant at 5 % by 2 paired t tests over seeds with Holm's correction: gain: Rank1 (p < 0.001)."
+    note = "Significant at 5\u00a0% by 2 paired t tests over seeds with Holm's correction: gain: Rank1 (p < 0.001)."
     # differences 4, 4, 4.01: t = 1201, p = 7e-7, twice that by Holm; the other has p = .97
     assert text.replace("\\", "").count(note) == 1
     none = small_spec(tmp_path, rows=rows[:2] + rows[3:], seeds={"tests": "note"})
