@@ -35,7 +35,7 @@ FILES: dict[FileFormat, Callable[[Grid], bytes]] = {"xlsx": spreadsheet.xlsx, "d
 
 
 def make_grid(
-    spec: Spec,
+    spec: str | PathLike[str] | Spec,
     records: str | PathLike[str],
     *,
     mode: Mode,
@@ -47,7 +47,7 @@ def make_grid(
     """Fill one table.
 
     Args:
-        spec: Specification.
+        spec: Specification, or its file.
         records: Folder of the records; not looked at in mode ``reported``.
         mode: See :func:`render_table`.
         caption_note: Last sentence of the caption instead of the specification's; an empty one drops it.
@@ -60,11 +60,12 @@ def make_grid(
     """
     runs, experiments, labels = selected(shown)
     loaded_records = () if mode == "reported" else load_records(records, runs)
+    table = spec if isinstance(spec, Spec) else read_spec(spec)
     if emphasis is not None:
-        spec = replace(spec, emphasis=replace(spec.emphasis, rule=emphasis))
-    form = (form or TableForm()).over(spec.form)
-    spec = with_form(spec, form)
-    grid = build(spec, loaded_records, mode, experiments=experiments, labels=labels, caption_note=caption_note)
+        table = replace(table, emphasis=replace(table.emphasis, rule=emphasis))
+    form = (form or TableForm()).over(table.form)
+    table = with_form(table, form)
+    grid = build(table, loaded_records, mode, experiments=experiments, labels=labels, caption_note=caption_note)
     return reshaped(grid, form)
 
 
@@ -139,6 +140,6 @@ def write_table(
     """
     if format == "xlsx" or format == "docx":
         filled = {name: value for name, value in options.items() if name in TableOptions.__annotations__}
-        write_bytes(out, FILES[format](make_grid(read_spec(spec), records, mode=mode, **filled)))  # type: ignore[arg-type]
+        write_bytes(out, FILES[format](make_grid(spec, records, mode=mode, **filled)))  # type: ignore[arg-type]
     else:
         write_text(out, render_table(spec, records, mode=mode, format=format, **options))
