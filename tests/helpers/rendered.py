@@ -8,7 +8,8 @@ from pathlib import Path
 
 
 def unlinked(text: str) -> str:
-    """A LaTeX table without the names of its cells, as it is printed."""
+    """A LaTeX table as it is printed: without the names of its cells and the room of its signs."""
+    text = re.sub(r"\\arosign\{(\$.\$)\}", r"\1", text)
     text = re.sub(r" *\\arorow\{[\w-]+\}%\n", "", text)
     inner = r"(?:[^{}]|\{[^{}]*\})*"
     return re.sub(rf"\\arocell\{{[\w-]+\}}\{{({inner})\}}", r"\1", text)
@@ -23,8 +24,8 @@ def table_rows(path: Path) -> list[list[str]]:
 
 def numbers(text: str) -> list[str]:
     """The decimal numbers of a rendered table, in any of its forms, with ASCII signs and in the order of the text."""
-    text = re.sub(r"\\aropad(\[[^]]*\])?\{(?:[^{}]|\{[^{}]*\})*\}|\\\\\[.*?\]", "", text)
-    text = re.sub("<[^>]*>", " ", text)
+    text = re.sub(r"\\aropad\{(?:[^{}]|\{[^{}]*\})*\}|\\\\\[.*?\]", "", text)
+    text = re.sub("<[^>]*>", " ", unlinked(text))
     text = text.replace("$-$", "-").replace("$+$", "+").replace("−", "-")
     return re.findall(r"(?<![\d.])[+-]?\d+\.\d+", text)
 

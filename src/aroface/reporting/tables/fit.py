@@ -16,6 +16,8 @@ SIZES = {"normalsize": 10, "small": 9, "footnotesize": 8, "scriptsize": 7}
 """Type sizes in points by their names in a class of 10 pt."""
 CLOSEST_PT = 1.5
 """Half the space between two columns where they are closest."""
+OVERHUNG_PT = 2.5
+"""Same where a sign sticks out into that space."""
 TOLERANCE_PT = 0.3
 MOST_SPLITS = 2000
 
@@ -62,7 +64,7 @@ def fit_cells(cells: TexCells) -> tuple[Fit, tuple[str, ...]]:
     measure = _Measure(cells)
     wanted = form.size or max(SIZES[grid.layout.size], FLOOR)
     sizes = [form.size] if form.size else list(range(wanted, FLOOR - 1, -1))
-    gaps = _gaps(grid.layout.gap_pt)
+    gaps = _gaps(grid.layout.gap_pt, OVERHUNG_PT if measure.has_overhang(sizes[-1]) else CLOSEST_PT)
     first = Fit(wanted, gaps[0], (), (), 0.0)
     narrowest: Fit | None = None
     whole_width: float | None = None
@@ -96,10 +98,10 @@ def _changes(grid: Grid, form: TableForm, first: Fit, fit: Fit, width: float) ->
     return (f"table {grid.name}, {width:.0f} pt wide, fits {form.width:.0f} pt {', '.join(parts)}; {remedy}",)
 
 
-def _gaps(widest: float) -> list[float]:
+def _gaps(widest: float, closest: float) -> list[float]:
     """Half the spaces between columns that are tried, the specification's first."""
-    steps = int(max(widest - CLOSEST_PT, 0) / 0.5 + 0.999)
-    return [widest, *(max(widest - 0.5 * (step + 1), CLOSEST_PT) for step in range(steps))]
+    steps = int(max(widest - closest, 0) / 0.5 + 0.999)
+    return [max(widest, closest), *(max(widest - 0.5 * (step + 1), closest) for step in range(steps))]
 
 
 Structure = tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]
@@ -174,6 +176,17 @@ class _Measure:
         many = comb(len(units) - 1, count - 1) > MOST_SPLITS
         splits = [_split(units, cuts) for cuts in ([even] if many else combinations(range(1, len(units)), count - 1))]
         return min(splits, key=lambda blocks: self.width(size, gap, headers, blocks))
+
+    def has_overhang(self, size: int) -> bool:
+        """True if a sign in the room of a digit sticks out of its column, into the space before it."""
+        font = self.cells.form.font
+        beyond = text_width("$+$", size, font) - text_width("0", size, font)
+        return any(
+            self._column(size, j) - text_width(text, size, font) < 2 * beyond
+            for j, texts in enumerate(self.cells.measured)
+            for text in texts
+            if r"\arosign" in text
+        )
 
     def _header(self, size: int, i: int) -> float:
         return self._widest("header", size, i, [self.cells.header_headings[i], *self.cells.headers[i]])

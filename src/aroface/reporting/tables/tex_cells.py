@@ -12,8 +12,6 @@ from aroface.reporting.tables.grid import MISSING, Cell, Grid, GridRow, heading_
 from aroface.reporting.tables.tex_text import escape
 from aroface.reporting.tables.type_width import text_width
 
-PLUS = "$+$"
-
 
 @dataclass(frozen=True, slots=True)
 class Heading:
@@ -111,8 +109,9 @@ class TexCells:
         anchor = column_anchor(self.grid.leaves[j].column.id) if self.form.links else None
         known = [cell for cell in cells if cell.number is not None]
         decimals = _decimals(known)
-        signed = _whole(cell for cell in known if _is_signed(cell))
-        unsigned = _whole(cell for cell in known if not _is_signed(cell))
+        # Beside numbers without a sign, a sign takes the place of one digit.
+        mixed = len({_is_signed(cell) for cell in known}) > 1
+        whole = max((len(_before(cell.number or "")) + (mixed and _is_signed(cell)) for cell in known), default=0)
         digits = max((len(cell.around.partition(".")[0]) for cell in known if cell.around), default=0)
         spreads = [] if self.below else [text for cell in known if (text := _around(cell, digits))]
         room = max(spreads, key=self._width, default="")
@@ -121,12 +120,12 @@ class TexCells:
             if cell.number is None:
                 texts.append(_linked(anchor, MISSING))
                 continue
-            text = _linked(anchor, _emphasised(cell))
+            text = _linked(anchor, _emphasised(cell, mixed))
             after = "0" * (decimals - len(_after(cell.number)))
             after = "." + after if after and not _after(cell.number) else after
-            text = (
-                _left(cell, signed, unsigned) + text + (rf"\aromark{{{cell.mark}}}" if cell.mark else "") + _pad(after)
-            )
+            before = "0" * (whole - len(_before(cell.number)) - (mixed and _is_signed(cell)))
+            text += rf"\aromark{{{cell.mark}}}" if cell.mark else ""
+            text = _pad(before) + text + _pad(after)
             texts.append(text + ("" if self.below else self._beside(_around(cell, digits), room)))
         return texts
 
@@ -154,35 +153,16 @@ def _linked(anchor: str | None, text: str) -> str:
     return text if anchor is None else rf"\arocell{{{anchor}}}{{{text}}}"
 
 
-def _emphasised(cell: Cell) -> str:
+def _emphasised(cell: Cell, mixed: bool) -> str:
     text = _signed(cell.number or "")
+    if mixed and _is_signed(cell):
+        text = rf"\arosign{{{text[:3]}}}{text[3:]}"
     if cell.emphasis:
         return rf"\{'textbf' if cell.emphasis == 'bold' else 'underline'}{{{text}}}"
     return text
 
 
-def _left(cell: Cell, signed: int, unsigned: int) -> str:
-    """What fills a number up on its left, so that its point stands below those of its column.
-
-    Args:
-        cell: Cell with a number.
-        signed: Most digits before the point of a number with a sign, in its column; 0 where none has one.
-        unsigned: Same of numbers without one.
-    """
-    own = len(_before(cell.number or ""))
-    if not signed:
-        return _pad("0" * (unsigned - own))
-    # A sign is wider than one digit and narrower than two.
-    if unsigned - signed > 1:
-        return _pad("0" * (unsigned - own), less=PLUS if _is_signed(cell) else "")
-    if _is_signed(cell):
-        return _pad("0" * (signed - own))
-    return _pad(PLUS + "0" * (signed - own), less="0" * (own - signed))
-
-
-def _pad(text: str, less: str = "") -> str:
-    if text and less:
-        return rf"\aropad[{less}]{{{text}}}"
+def _pad(text: str) -> str:
     return rf"\aropad{{{text}}}" if text else ""
 
 

@@ -53,7 +53,6 @@ def text_width(tex: str, size: int, font: Font = "cm", *, bold: bool = False) ->
         font: Family of the metrics.
         bold: True within bold type.
     """
-    tex = re.sub(r"\\aropad\[([^]]*)\]", r"\\aroless{\1}", tex)
     return _Line(_TOKEN.findall(tex), size, font).width(bold)
 
 
@@ -97,9 +96,9 @@ class _Line:
         if name == r"\arocell":
             self._argument(bold)
             return self._argument(bold)
-        if name == r"\aroless":
-            less = self._argument(bold)
-            return self._argument(bold) - less
+        if name == r"\arosign":
+            self._argument(bold)
+            return self._text("0", bold)
         if name == r"\aroroom":
             room = self._argument(bold)
             self._argument(bold)
