@@ -158,6 +158,20 @@ def test_a_figure_of_trainings_shows_no_benchmark(monkeypatch: pytest.MonkeyPatc
         products(monkeypatch, tmp_path, "workflow/configs/demo.yaml", str(mine))
 
 
+def test_a_figure_has_the_width_and_the_typeface_that_it_is_given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text(
+        "figures: [{name: a, kind: training, width: text, font: times}, {name: fae, kind: fae, width: 90}]\n"
+    )
+    paper = products(monkeypatch, tmp_path, "workflow/configs/demo.yaml", str(mine))
+    assert " --width text --font times --out results/demo/figures/a " in paper.figure_arguments("a")
+    assert " --width 90 --out results/demo/figures/fae " in paper.figure_arguments("fae")
+    for wrong in ("width: 40", "width: page", "font: comic"):
+        mine.write_text(f"figures: [{{name: a, kind: training, {wrong}}}]\n")
+        with pytest.raises(InputError, match="figures.0"):
+            products(monkeypatch, tmp_path, "workflow/configs/demo.yaml", str(mine))
+
+
 def test_every_kind_of_figure_is_planned_drawn_and_admitted():
     schema = json.loads((ROOT / "src/aroface/_schemas/config.schema.json").read_text())
     _, entry = schema["properties"]["figures"]["items"]["oneOf"]

@@ -197,16 +197,16 @@ class PanelGrid:
         """
         width = (figure.get_figwidth() - self.left - self.right - (self.across - 1) * self.gaps[0]) / self.across
         panels: list[list[Axes]] = [[] for _ in self.heights]
-        for column in range(self.columns):
-            block, beside_left = divmod(column, self.across)
-            left = self.left + beside_left * (width + self.gaps[0])
-            down = top + block * self.block_height + PANEL_TITLE
+        for block in range(self.blocks):
+            begin, down = block * self.across, top + block * self.block_height + PANEL_TITLE
             for row, height in enumerate(self.heights):
-                above = panels[0][column] if row else None
-                first = panels[row][0] if share_rows and column else None
-                axes = place(figure, left, down, width, height, sharex=above, sharey=first)
-                axes.tick_params(labelleft=beside_left == 0, labelbottom=row == len(self.heights) - 1)
-                panels[row].append(axes)
+                for column in range(begin, min(begin + self.across, self.columns)):
+                    above = panels[0][column] if row else None
+                    first = panels[row][0] if share_rows and column else None
+                    left = self.left + (column - begin) * (width + self.gaps[0])
+                    axes = place(figure, left, down, width, height, sharex=above, sharey=first)
+                    axes.tick_params(labelleft=column == begin, labelbottom=row == len(self.heights) - 1)
+                    panels[row].append(axes)
                 down += height + self.gaps[1]
         return panels
 

@@ -11,9 +11,10 @@ from matplotlib.image import imsave
 from aroface.cli.main import main
 from aroface.errors import InputError
 from aroface.files import write_json
-from aroface.reporting.figures.alignment_errors import figure_fae
+from aroface.reporting.figures.alignment_errors import draw, figure_fae
 from aroface.reporting.figures.curves import curves, factors, qualities, sensitivity_records
-from aroface.reporting.figures.layout import STYLE, draw, looks
+from aroface.reporting.figures.form import DEFAULT_FORM, style
+from aroface.reporting.figures.layout import looks
 from aroface.reporting.records import RecordedExperiment, load_records
 from made_up_records import OPTIONS, sweep, write_record
 
@@ -59,7 +60,7 @@ def test_qualities_are_full_and_the_lowest_or_the_one_asked_for(records: Path):
 def test_the_panels_show_the_curves(records: Path):
     chosen = sensitivity_records(load_records(records), "sweep")
     found = {experiment: curves(each, METRIC) for experiment, each in chosen.items()}
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(style(DEFAULT_FORM)):
         figure = draw(found, looks([*found], {}), ("hq", "r14"), ("scale", "rotation", "shift"), METRIC)
     assert figure.get_figwidth() * 25.4 == pytest.approx(122)
     assert len(figure.axes) == 6
@@ -70,7 +71,7 @@ def test_the_panels_show_the_curves(records: Path):
     np.testing.assert_allclose(lines[1].get_ydata(), (50, 35, 20))
 
 
-def test_heads_have_colours_and_treatments_have_lines():
+def test_heads_have_colours_treatments_have_lines_and_methods_have_markers():
     experiments = [
         RecordedExperiment(name, "demo", "small") for name in ("arcface", "arcface_aroface", "adaface_aroface")
     ]
@@ -78,7 +79,8 @@ def test_heads_have_colours_and_treatments_have_lines():
     plain, ours, other = found.values()
     assert plain.label == "ArcFace"
     assert plain.colour == ours.colour != other.colour
-    assert (plain.dashes, plain.marker) != (ours.dashes, ours.marker) == (other.dashes, other.marker)
+    assert plain.dashes != ours.dashes == other.dashes
+    assert len({plain.marker, ours.marker, other.marker}) == 3
 
 
 def test_as_many_lines_as_there_are_released_weights_look_different():
@@ -123,7 +125,7 @@ def test_files_repeat_byte_by_byte(records: Path, tmp_path: Path, monkeypatch: p
     caption = made[0][2].decode()
     assert r"\includegraphics[width=\linewidth]{figure_fae.pdf}" in caption
     assert "mean over 2 seeds" in caption
-    assert "(c--e) TAR at FAR = 1 \\%" in caption
+    assert "(c--e) TAR at FAR = 1~\\%" in caption
     assert "Made up." in caption
 
 

@@ -17,11 +17,13 @@ from aroface.cli.main import main
 from aroface.errors import InputError
 from aroface.files import read_json, write_json
 from aroface.reporting.figures.displacements import draw_displacements, figure_displacements, shares
-from aroface.reporting.figures.layout import STYLE, looks
+from aroface.reporting.figures.form import DEFAULT_FORM, style
+from aroface.reporting.figures.layout import looks
 from aroface.reporting.figures.training import course, draw_training, figure_training, loss_of
 from aroface.reporting.histories import by_experiment, load_histories
 from aroface.reporting.records import RecordedExperiment
 from aroface.schemas import validate
+from figure_layout import check_layout
 from made_up_histories import write_history
 
 DRAW = {"training": figure_training, "displacements": figure_displacements}
@@ -84,11 +86,11 @@ def test_captions_count_seeds_and_name_what_is_missing(runs: Path, tmp_path: Pat
     figure_training(runs, tmp_path / "training", labels=LABELS)
     said = caption(tmp_path / "training")
     assert "mean over 2 to 3 seeds; bands reach from the lowest to the highest seed" in said
-    assert "accuracy after epochs, mean over cfp\\_fp and lfw" in said
+    assert "accuracy after epochs (mean over cfp fp and lfw)" in said
     assert "Nothing was recorded of ArcFace, seed 2." in said
     figure_displacements(runs, tmp_path / "displacements", labels=LABELS)
     said = caption(tmp_path / "displacements")
-    assert "25 \\% of the images were warped" in said
+    assert "of 25~\\% of the images" in said
     assert "mean over 2 seeds" in said
     assert said.endswith("Nothing was recorded of ArcFace+ARoFace, seed 1.}"), "ArcFace has no adversary to count"
 
@@ -157,19 +159,22 @@ def test_a_column_for_each_training_set_and_no_text_over_another(tmp_path: Path)
         for method in ("arcface", "arcface_aroface", "adaface"):
             write_history(folder, method, dataset=dataset, adversary="gradient" if "_" in method else "none")
     found = by_experiment(load_histories(folder)[0])
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(style(DEFAULT_FORM)):
         figure = draw_training(found, LABELS)
-        check_layout(figure, 3 * 5)
+        check_layout(figure)
+        assert len(figure.axes) == 3 * 5
         figure = draw_training({each: group for each, group in found.items() if each.dataset == "ms1mv2"}, LABELS)
-        check_layout(figure, 3)
+        check_layout(figure)
+        assert len(figure.axes) == 3
 
 
 def test_panels_of_the_displacements(runs: Path):
     histories = [each for each in load_histories(runs)[0] if each.content["displacements"]]
     found = by_experiment(histories)
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(style(DEFAULT_FORM)):
         figure = draw_displacements(found, LABELS)
-        check_layout(figure, 10)
+        check_layout(figure)
+        assert len(figure.axes) == 10
     low, high = figure.axes[0].get_xlim()
     assert (low + high) / 2 == pytest.approx(1)
     assert 1.1 < high < 1.2
@@ -177,35 +182,6 @@ def test_panels_of_the_displacements(runs: Path):
     table = histories[0].content["displacements"]["quantities"]["scale"]["whole"]
     assert share == pytest.approx(np.array(table["counts"]) / 4000)
     assert share[:100].sum() == pytest.approx(0.4, abs=0.03)
-
-
-def check_layout(figure: matplotlib.figure.Figure, panels: int) -> None:
-    """122 mm wide, so many panels, nothing outside the picture and no text over another."""
-    assert figure.get_figwidth() * 25.4 == pytest.approx(122)
-    assert len(figure.axes) == panels
-    renderer = matplotlib.backends.backend_agg.FigureCanvasAgg(figure).get_renderer()
-    figure.draw(renderer)
-    (legend,) = figure.legends
-    texts = [text for text in figure.findobj(matplotlib.text.Text) if text.get_visible() and text.get_text().strip()]
-    ticks = [
-        (tick, axis) for axes in figure.axes for axis in (axes.xaxis, axes.yaxis) for tick in axis.get_major_ticks()
-    ]
-    hidden = {tick.label1 for tick, axis in ticks if not inside(tick.get_loc(), axis.get_view_interval())}
-    hidden |= {label for tick, _ in ticks for label in (tick.label1, tick.label2) if not label.get_visible()}
-    boxes = {text: text.get_window_extent(renderer) for text in texts if text not in hidden}
-    for text, box in boxes.items():
-        assert figure.bbox.x0 - 1 <= box.x0, text
-        assert box.x1 <= figure.bbox.x1 + 1, text
-        assert figure.bbox.y0 - 1 <= box.y0, text
-        assert box.y1 <= figure.bbox.y1 + 1, text
-        others = [other for other in boxes if other is not text and boxes[other].padded(-1).overlaps(box.padded(-1))]
-        assert others == [], text
-    bottom = min(axes.get_tightbbox(renderer).y0 for axes in figure.axes)
-    assert legend.get_window_extent(renderer).y1 < bottom
-
-
-def inside(place: float, view: tuple[float, float]) -> bool:
-    return min(view) - 1e-9 <= place <= max(view) + 1e-9
 
 
 def test_no_two_methods_look_alike_and_a_head_has_one_colour_everywhere():

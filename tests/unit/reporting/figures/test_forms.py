@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 import aroface.reporting.figures.form as form_module
+from aroface.cli.main import main
 from aroface.errors import InputError
 from aroface.evaluation.metrics.operating_curves import tar_far
 from aroface.reporting.figures.form import FONTS, FigureForm, figure_form, style
@@ -130,6 +131,12 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     return figures
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only fragments are of interest."""
+    monkeypatch.setattr("aroface.reporting.figures.save.picture", lambda *_: b"")
+
+
 @pytest.mark.usefixtures("wide_helvetica")
 @pytest.mark.parametrize(
     ("width", "font"), [*((WIDTHS[0], font) for font in FONTS), *((width, "helvetica") for width in WIDTHS[1:])]
@@ -223,6 +230,7 @@ def test_widths_are_named_or_millimetres():
         FigureForm(font="comic")  # type: ignore[arg-type]
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("kind", FIGURE_KINDS)
 def test_fragments_say_where_they_come_from_and_what_is_seen(kind: str, folder: Path, tmp_path: Path):
     form = FigureForm(174.6, spanning=True, picture="sub/aroface-figure-it.pdf")
@@ -245,6 +253,7 @@ def test_fragments_say_where_they_come_from_and_what_is_seen(kind: str, folder: 
     assert "_" not in alt and any(label in alt for label in LABELS.values())
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_descriptions_are_made_from_the_data(folder: Path, tmp_path: Path):
     for kind in FIGURE_KINDS:
         draw(kind, folder, tmp_path / kind)
@@ -273,6 +282,20 @@ def test_pictures_name_caption_command_and_sources(folder: Path, tmp_path: Path)
             r"^Keywords: +command: aroface figure fae .*; source: adaface-\S+/fae.json sha256:", found.stdout, re.M
         )
     assert "CreationDate" not in found.stdout
+
+
+def test_the_verb_takes_width_and_font(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    words = ["figure", "landmarks", "--benchmark", "fae", "--records", str(folder / "records")]
+    words += ["--out", str(tmp_path / "marks"), "--font", "times"]
+    assert main([*words, "--width", "text"]) == 0
+    assert "\\begin{figure*}" in read(tmp_path / "marks")
+    assert "\\linewidth=174.6mm" in read(tmp_path / "marks")
+    assert "% command: aroface figure landmarks --benchmark fae " in read(tmp_path / "marks")
+    assert Image.open(tmp_path / "marks.png").size[0] == int(174.6 / 25.4 * 300)
+    with pytest.raises(SystemExit) as status:
+        main([*words, "--width", "40"])
+    assert status.value.code == 2
+    assert "--width: '40' is not column, text or a number of millimetres from 80 to 185" in capsys.readouterr().err
 
 
 def test_fragments_of_earlier_versions_can_be_read():

@@ -10,8 +10,9 @@ from matplotlib.colors import to_hex
 from aroface.cli.main import main
 from aroface.faces.geometry import TEMPLATE
 from aroface.reporting.figures.curves import curves, sensitivity_records
+from aroface.reporting.figures.form import DEFAULT_FORM, style
 from aroface.reporting.figures.landmarks import MARKERS, Point, draw, figure_landmarks, points, rank_correlation
-from aroface.reporting.figures.layout import COLOURS, STYLE, looks
+from aroface.reporting.figures.layout import COLOURS, looks
 from aroface.reporting.records import RecordedExperiment, load_records
 from made_up_records import OPTIONS, sweep, write_record
 
@@ -62,7 +63,7 @@ def test_the_panels_show_every_error(records: Path):
     chosen = sensitivity_records(load_records(records), "sweep")
     swept = {experiment: curves(each, METRIC) for experiment, each in chosen.items()}
     found = {each: {quality: points(swept[each], quality, SWEPT) for quality in ("hq", "r14")} for each in swept}
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(style(DEFAULT_FORM)):
         figure = draw(found, looks([*found], {"arcface": "ArcFace"}), ("hq", "r14"), METRIC)
     assert figure.get_figwidth() * 25.4 == pytest.approx(122)
     assert len(figure.axes) == 2
@@ -72,8 +73,8 @@ def test_the_panels_show_every_error(records: Path):
     np.testing.assert_allclose([line.get_ydata()[0] for line in marks], expected)
     assert [line.get_marker() for line in marks[:6]] == ["^", "^", "s", "s", "D", "D"]
     assert {to_hex(line.get_color()).upper() for line in marks} == {COLOURS[0]}
-    faces = [str(marks[number].get_markerfacecolor()) for number in (0, 6, 12)]
-    assert len({*faces}) == 3  # plain, ARoFace, random
+    fills = [(marks[number].get_fillstyle(), str(marks[number].get_markerfacecolor())) for number in (0, 6, 12)]
+    assert len({*fills}) == 3  # plain, ARoFace, random
     kinds, methods = (legend.get_texts() for legend in figure.legends)
     assert [text.get_text() for text in kinds] == ["scale", "rotation", "shift"]
     # By displacement: rotation, scale, rotation, scale, shift, shift; drops: small, small, large, large, small, large.
@@ -85,7 +86,7 @@ def test_legends_lie_below_the_panels_and_beside_each_other(records: Path, tmp_p
     chosen = sensitivity_records(load_records(records), "sweep")
     swept = {experiment: curves(each, METRIC) for experiment, each in chosen.items()}
     found = {each: {quality: points(swept[each], quality, SWEPT) for quality in ("hq", "r14")} for each in swept}
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(style(DEFAULT_FORM)):
         figure = draw(found, looks([*found], {}), ("hq", "r14"), METRIC)
         figure.savefig(tmp_path / "figure.png")
         left, right = (legend.get_window_extent() for legend in figure.legends)
@@ -101,16 +102,13 @@ def test_files_repeat_byte_by_byte(records: Path, tmp_path: Path):
         figure_landmarks(records, "sweep", out, caption_note="Made up.")
         made.append([out.with_suffix(suffix).read_bytes() for suffix in (".pdf", ".png", ".tex")])
     assert made[0] == made[1]
-    assert made[0][2].decode() == (
-        "% Rendered by `aroface figure`. Needs preamble.tex and a \\graphicspath that leads to the picture.\n"
-        "\\begin{figure}\n  \\centering\n  \\includegraphics[width=\\linewidth]{landmarks.pdf}\n"
-        "  \\caption{Does the displacement of landmarks tell what an alignment error costs? Drop of TAR at FAR = 1 "
-        "\\% from perfect alignment against the mean distance by which the error moves the five landmarks of the "
-        "template, in pixels of a crop of 112~$\\times$~112, over all directions of the error; probes at (a) full "
-        "quality and (b) 14 px; mean over 2 seeds. Bars: 95~\\% intervals over draws of people, averaged over seeds; "
-        "marks of one error stand side by side. In the legend: Spearman's rank correlation of displacement and drop "
-        "over the 6 errors. Made up.}\n  \\label{fig:landmarks}\n\\end{figure}\n"
-    )
+    assert (
+        "]{Drop of TAR at FAR = 1~\\% from perfect alignment against the mean distance by which an alignment error "
+        "moves the five landmarks, in pixels of a crop of 112~$\\times$~112, for probes at (a) full quality and (b) "
+        "14~px, mean over 2 seeds. Bars are 95~\\% confidence intervals over draws of people, averaged over seeds; "
+        "marks of one error stand side by side; $\\rho$ is Spearman's rank correlation of displacement and drop over the 6 errors. "
+        "Made up.}\n  \\label{fig:aroface:landmarks}"
+    ) in made[0][2].decode()
 
 
 def test_the_verb_draws_it(records: Path, tmp_path: Path):

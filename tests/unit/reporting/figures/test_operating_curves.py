@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from aroface.cli.main import main
 from aroface.errors import InputError
 from aroface.evaluation.metrics.operating_curves import tar_far
-from aroface.reporting.figures.layout import STYLE
-from aroface.reporting.figures.operating_curves import GREY, KINDS, draw, figure_operating, operating_curves
+from aroface.reporting.figures.form import DEFAULT_FORM, style
+from aroface.reporting.figures.operating_curves import KINDS, THIN, draw, figure_operating, operating_curves
 from aroface.reporting.records import RecordedExperiment, load_records
 from made_up_records import write_record
 from repository import ROOT
@@ -36,7 +36,7 @@ def write_curves(folder: Path, methods: Sequence[str] = METHODS, datasets: Seque
 
 
 def drawn(records: Path) -> Figure:
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(style(DEFAULT_FORM)):
         return draw(operating_curves(load_records(records), "lfw", TAR_FAR), TAR_FAR, {"arcface": "ArcFace"})
 
 
@@ -49,36 +49,36 @@ def test_curves_are_means_over_seeds(tmp_path: Path):
     assert (found.trials, found.seeds, found.errors[0]) == (50_000, 3, 2e-5)
 
 
-def test_lines_are_steps_in_the_colours_of_their_heads_and_grey_where_few_errors_stand(tmp_path: Path):
+def test_lines_are_steps_in_the_colours_of_their_heads_and_thin_where_few_errors_stand(tmp_path: Path):
     figure = drawn(write_curves(tmp_path))
     (axes,) = figure.axes
     assert figure.get_figwidth() * 25.4 == pytest.approx(122)
     lines = [line for line in axes.lines if len(line.get_xdata()) > 1 and line.get_drawstyle() == "steps-post"]
-    grey = [line for line in lines if line.get_color() == GREY]
-    sure = [line for line in lines if line.get_color() != GREY]
-    assert len(grey) == len(sure) == 3
-    for few, rest in zip(grey, sure, strict=True):
+    thin = [line for line in lines if line.get_linewidth() == THIN]
+    sure = [line for line in lines if line.get_linewidth() != THIN]
+    assert len(thin) == len(sure) == 3
+    assert [line.get_color() for line in thin] == [line.get_color() for line in sure]
+    for few, rest in zip(thin, sure, strict=True):
         assert few.get_xdata()[-1] == rest.get_xdata()[0] >= 10 / 50_000
         assert few.get_xdata()[-2] < 10 / 50_000
         assert rest.get_xdata()[-1] == 1
     colours = [line.get_color() for line in sure]
     assert colours[1] == colours[2] != colours[0]  # AdaFace comes first by name
     assert axes.get_xscale() == "log"
-    assert axes.get_legend().get_texts()[0].get_text() == "fewer than 10 false accepts"
     assert [text.get_text() for text in figure.legends[0].get_texts() if text.get_text().strip()] == [
-        "adaface", "ArcFace", r"arcface$\_$aroface"
+        "adaface", "ArcFace", r"arcface$\_$aroface", "fewer than 10 false accepts"
     ]  # fmt: skip
 
 
-def test_nothing_is_grey_where_enough_errors_stand_behind_the_first_point(tmp_path: Path):
+def test_nothing_is_thin_where_enough_errors_stand_behind_the_first_point(tmp_path: Path):
     rng = np.random.default_rng(0)
     curve = dict(tar_far(rng.normal(1, 0.3, 400), rng.normal(0, 0.3, 50_000)))
     start = curve["far"].index(0.001)
     curve |= {"far": curve["far"][start:], "tar": curve["tar"][start:]}
     write_record(tmp_path, "arcface", {"a": 1}, benchmark="lfw", protocol="pairs", curves={"tar_far": curve})
-    (axes,) = drawn(tmp_path).axes
-    assert axes.get_legend() is None
-    assert all(line.get_color() != GREY for line in axes.lines if len(line.get_xdata()) > 1)
+    figure = drawn(tmp_path)
+    assert not any("fewer" in text.get_text() for text in figure.legends[0].get_texts())
+    assert all(line.get_linewidth() != THIN for line in figure.axes[0].lines if len(line.get_xdata()) > 1)
 
 
 def test_training_sets_have_panels_of_their_own(tmp_path: Path):
@@ -87,7 +87,7 @@ def test_training_sets_have_panels_of_their_own(tmp_path: Path):
     assert len({axes.get_ylim() for axes in figure.axes}) == len({axes.get_xlim() for axes in figure.axes}) == 1
     boxes = [axes.get_position() for axes in figure.axes]
     assert boxes[0].y0 == pytest.approx(boxes[1].y0) and boxes[2].y1 < boxes[0].y0
-    assert len([text for text in figure.legends[0].get_texts() if text.get_text().strip()]) == 3
+    assert len([text for text in figure.legends[0].get_texts() if text.get_text().strip()]) == 3 + 1
 
 
 def test_files_repeat_byte_by_byte(tmp_path: Path):
@@ -98,14 +98,11 @@ def test_files_repeat_byte_by_byte(tmp_path: Path):
         figure_operating(records, "lfw", out, title="LFW", caption_note="Made up.")
         made.append([out.with_suffix(suffix).read_bytes() for suffix in (".pdf", ".png", ".tex")])
     assert made[0] == made[1]
-    assert made[0][2].decode() == (
-        "% Rendered by `aroface figure`. Needs preamble.tex and a \\graphicspath that leads to the picture.\n"
-        "\\begin{figure}\n  \\centering\n  \\includegraphics[width=\\linewidth]{curves.pdf}\n"
-        "  \\caption{Operating curves on LFW: TAR of pairs against FAR, which is measured on 50,000 impostor pairs; "
-        "mean over 3 seeds; bands: $\\pm$ one standard deviation over the seeds. Each point is the largest TAR of all "
-        "thresholds with at most this FAR; marks: at powers of ten. Grey: fewer than 10 false accepts stand behind a "
-        "point, so that a further one would move it much. Made up.}\n  \\label{fig:curves}\n\\end{figure}\n"
-    )
+    assert (
+        "]{TAR against FAR on LFW (50,000 impostor pairs; mean over 3 seeds, bands $\\pm$ one standard deviation over "
+        "the seeds). Each point is the largest TAR of all thresholds with at most this FAR; thin lines and hollow marks "
+        "rest on fewer than 10 false accepts. Made up.}\n  \\label{fig:aroface:curves}"
+    ) in made[0][2].decode()
 
 
 def test_the_verb_knows_the_benchmarks_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -113,7 +110,7 @@ def test_the_verb_knows_the_benchmarks_name(tmp_path: Path, monkeypatch: pytest.
     records = write_curves(tmp_path / "records", methods=("arcface",))
     words = ["figure", "tar_far", "--benchmark", "lfw", "--records", str(records), "--out", str(tmp_path / "fig")]
     assert main(words) == 0
-    assert "Operating curves on LFW:" in (tmp_path / "fig.tex").read_text()
+    assert "TAR against FAR on LFW (" in (tmp_path / "fig.tex").read_text()
 
 
 def test_a_note_of_several_lines_leaves_the_caption_one(tmp_path: Path):

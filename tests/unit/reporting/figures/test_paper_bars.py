@@ -10,7 +10,8 @@ import pytest
 from aroface.cli.main import main
 from aroface.errors import InputError
 from aroface.files import read_json
-from aroface.reporting.figures.layout import STYLE, looks
+from aroface.reporting.figures.form import DEFAULT_FORM, style
+from aroface.reporting.figures.layout import looks
 from aroface.reporting.figures.paper_bars import FARS, draw, figure_fae_paper, read_authors, read_bars
 from aroface.reporting.records import load_records
 from made_up_records import OPTIONS, write_record
@@ -72,7 +73,7 @@ def test_the_figure_has_a_panel_for_each_set_of_templates_and_one_for_pairs(reco
     found = bars_of(records)
     styles = looks([*dict.fromkeys(bar.method for bar in found.bars)], {})
     faces = np.zeros((20, 160, 3), np.uint8)
-    with matplotlib.rc_context(STYLE):
+    with matplotlib.rc_context(style(DEFAULT_FORM)):
         figure = draw(found, styles, {"fae_ijbb": "IJB-B"}, "points", (faces, faces))
     titles = [axes.get_title() for axes in figure.axes]
     assert titles[:3] == ["(a) aligned", "(b) slightly misaligned", "(c) change of TAR, IJB-B"]
