@@ -15,7 +15,7 @@ from aroface.cli.arguments import Arguments, Verbs, add_configuration, add_verb
 from aroface.cli.figure import add_figure_verb
 from aroface.errors import InputError
 from aroface.exit_status import ExitStatus
-from aroface.reporting.export.templates import TEMPLATES, Template
+from aroface.reporting.export.templates import TEMPLATES, VenueTemplate
 from aroface.reporting.latexmk import ENGINES
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _check(paper: Path, material: ExportMaterial) -> int:
     return ExitStatus.BAD_INPUT if unknown else ExitStatus.DONE
 
 
-def draw_figure(products: Products, name: str, stem: Path, template: Template) -> None:
+def draw_figure(products: Products, name: str, stem: Path, template: VenueTemplate) -> None:
     """Draw a figure by ``aroface figure``, as wide as a column of the template where the verb can do that.
 
     Args:
@@ -162,7 +162,7 @@ def _export(options: Arguments, material: ExportMaterial) -> int:
 
 
 def _compiled(
-    options: Arguments, template: Template, folder: Path, fragments: list[Fragment]
+    options: Arguments, template: VenueTemplate, folder: Path, fragments: list[Fragment]
 ) -> tuple[list[str], list[str]]:
     """Faults of the compiled document, and lines on what was not done."""
     from aroface.reporting.export.compiling import cannot_compile, compile_folder

@@ -10,14 +10,14 @@ from aroface.errors import InputError
 from aroface.files import digest, if_there
 from aroface.planning.products import Products
 from aroface.reporting.export.material import ExportedFigure, ExportedTable, ExportMaterial
-from aroface.reporting.export.templates import Template
+from aroface.reporting.export.templates import VenueTemplate
 from aroface.reporting.records import Selection
 from aroface.reporting.tables.grid import Mode
 
 TABLE, FIGURE = "table_", "figure_"
 """Prefixes of the names of the workflow's rules, which name products, too."""
 
-Draw = Callable[[str, Path, Template], None]
+Draw = Callable[[str, Path, VenueTemplate], None]
 """Function that draws the figure of a name: name, path of its files without suffix, template."""
 
 
@@ -111,5 +111,5 @@ def _tables(products: Products, name: str, mode: Mode | None) -> Iterator[Export
         yield ExportedTable(reported, "reported")
 
 
-def _drawing(draw: Draw, name: str) -> Callable[[Path, Template], None]:
+def _drawing(draw: Draw, name: str) -> Callable[[Path, VenueTemplate], None]:
     return lambda stem, template: draw(name, stem, template)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from os import PathLike
 from pathlib import Path
 from typing import Any, TypedDict
 
 from aroface.errors import InputError
-from aroface.files import list_files, read_json, read_json_if_there
+from aroface.files import if_there, list_files, read_json, read_json_if_there
 from aroface.schemas import validate
 
 COLOUR = "color"
@@ -121,8 +122,23 @@ def load_records(folder: str | PathLike[str], runs: Collection[str] | None = Non
         # A record that is being written at this moment has a temporary name that begins with a dot.
         if not path.name.startswith(".") and (runs is None or path.parent.name in runs)
     )
-    contents = ((path, read_json_if_there(path)) for path in paths)
+    contents = ((path, _content(path)) for path in paths)
     return tuple(_record(path, content, runs) for path, content in contents if content is not None)
+
+
+def _content(path: Path) -> Any | None:
+    """Content of a record, valid; None where it is not there."""
+    status = if_there(path.stat)
+    return None if status is None else _valid(path, (status.st_ino, status.st_size, status.st_mtime_ns))
+
+
+@lru_cache(maxsize=2048)
+def _valid(path: Path, _version: tuple[int, int, int]) -> Any | None:
+    # An export shows the same records in many tables and figures, and checking them takes longer than all else.
+    content = read_json_if_there(path)
+    if content is not None:
+        validate(content, "record", file=path)
+    return content
 
 
 def read_runs_file(path: str | PathLike[str] | None) -> Selection:
@@ -152,8 +168,7 @@ def read_runs_file(path: str | PathLike[str] | None) -> Selection:
 
 
 def _record(path: Path, content: Any, runs: Collection[str] | None) -> Record:
-    """Check the content of one record."""
-    validate(content, "record", file=path)
+    """Check the place of one record."""
     expected = f"{content['run']}/{content['benchmark']}.json"
     if path.parts[-2:] != tuple(expected.split("/")):
         raise InputError("the record is in the wrong place", file=path, expected=expected)

@@ -89,6 +89,7 @@ COMMANDS = (
     "compare",
     "claims",
     "report --out report.html --configfile mine.yaml",
+    "export kit --template article --configfile mine.yaml",
     "crate --out ro-crate-metadata.json --configfile mine.yaml",
 )
 """A use of every verb; what it names need not be there."""

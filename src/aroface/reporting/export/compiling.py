@@ -12,7 +12,7 @@ from pathlib import Path
 from aroface.errors import InputError
 from aroface.reporting.export.folder import Fragment, add_file
 from aroface.reporting.export.judge import MAIN, Fault, judge
-from aroface.reporting.export.templates import BASE_PACKAGES, ENGINE_PACKAGES, Template
+from aroface.reporting.export.templates import BASE_PACKAGES, ENGINE_PACKAGES, VenueTemplate
 from aroface.reporting.latexmk import Engine, latexmk, missing_files, missing_programs
 
 RESOLUTION = 110
@@ -21,7 +21,7 @@ _PAGE = re.compile(r"\\newlabel\{(.*?)\}\{\{(?:[^{}]|\{[^{}]*\})*\}\{(\d+)\}")
 _BASE_FILES = ("booktabs.sty", "graphicx.sty", "expl3.sty")
 
 
-def cannot_compile(template: Template, engine: Engine) -> str | None:
+def cannot_compile(template: VenueTemplate, engine: Engine) -> str | None:
     """One line that says what LaTeX lacks for a template and how to get it; None if all is there."""
     packages = " ".join(dict.fromkeys([*BASE_PACKAGES, *ENGINE_PACKAGES[engine], *template.packages]))
     hint = f"on Debian or Ubuntu: apt-get install {packages}"

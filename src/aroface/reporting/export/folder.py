@@ -17,7 +17,7 @@ from aroface.reporting.export.forms import render_for
 from aroface.reporting.export.judge import MAIN
 from aroface.reporting.export.material import ExportedFigure, ExportedTable, ExportMaterial
 from aroface.reporting.export.origin import PROVENANCE, Origin, written_files
-from aroface.reporting.export.templates import Template
+from aroface.reporting.export.templates import VenueTemplate
 from aroface.reporting.export.values import STYLE, CellFields, cell_fields, values_text, written
 from aroface.reporting.records import Record, load_records, selected
 from aroface.reporting.tables.latex import check_name, environment
@@ -75,7 +75,7 @@ class Fragment:
 
 
 def write_folder(
-    material: ExportMaterial, template: Template, folder: Path, origin: Origin, *, flat: bool = False
+    material: ExportMaterial, template: VenueTemplate, folder: Path, origin: Origin, *, flat: bool = False
 ) -> list[Fragment]:
     """Write all files of an export into an empty folder.
 
@@ -83,7 +83,7 @@ def write_folder(
         material: Tables, figures and numbers.
         template: Class of the document.
         folder: Folder, which exists.
-        origin: What all parts share.
+        origin: Origin that all parts share.
         flat: True for one folder without any below it.
 
     Returns:
@@ -225,7 +225,7 @@ def _table(
     table: ExportedTable,
     material: ExportMaterial,
     records: Sequence[Record],
-    template: Template,
+    template: VenueTemplate,
     folder: Path,
     origin: Origin,
 ) -> Fragment:
@@ -242,7 +242,7 @@ def _table(
     return _written(folder, "Table", table.stem, text, origin.header(made, table.spec.path, table.records))
 
 
-def _figure(figure: ExportedFigure, template: Template, folder: Path, origin: Origin) -> Fragment:
+def _figure(figure: ExportedFigure, template: VenueTemplate, folder: Path, origin: Origin) -> Fragment:
     folder.mkdir(exist_ok=True)
     figure.draw(folder / figure.stem, template)
     text = (folder / f"{figure.stem}.tex").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from aroface.reporting.export.templates import Template
+from aroface.reporting.export.templates import VenueTemplate
 from aroface.reporting.records import Record, Selection
 from aroface.reporting.tables.build import build
 from aroface.reporting.tables.grid import Grid, Mode, heading_levels, stacked
@@ -22,7 +22,7 @@ _FORM, _FIT = "aroface.reporting.tables.form", "aroface.reporting.tables.fit"
 
 
 def render_for(
-    template: Template,
+    template: VenueTemplate,
     spec: Spec,
     folder: Path,
     records: Sequence[Record],
@@ -70,7 +70,9 @@ def _height(grid: Grid, fit: Any) -> float:
     return float(len(fit.blocks) * (1.25 * fit.size * (lines + headings) + 6 * gaps) + caption)
 
 
-def _as_it_is(template: Template, spec: Spec, folder: Path, records: Sequence[Record], options: dict[str, Any]) -> str:
+def _as_it_is(
+    template: VenueTemplate, spec: Spec, folder: Path, records: Sequence[Record], options: dict[str, Any]
+) -> str:
     """The table in its own form, across both columns where it is wide, under the names of an export."""
     text = render_table(spec.path, folder, format="latex", **options)
     label = f"tab:aroface:{spec.name.replace('_', '-')}" + (":reported" if options["mode"] == "reported" else "")
@@ -97,7 +99,7 @@ def _width(grid: Grid) -> float:
     return sum(4.1 * characters + 2 * grid.layout.gap_pt for characters in [*names, *columns])
 
 
-def figure_options(template: Template, understood: Collection[str]) -> list[str]:
+def figure_options(template: VenueTemplate, understood: Collection[str]) -> list[str]:
     """Options of ``aroface figure`` that fit a figure to the template, as far as the verb has them.
 
     Args:

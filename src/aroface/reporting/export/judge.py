@@ -54,7 +54,7 @@ class Fault:
 
     Attributes:
         place: File of the fragment, or ``main.tex``.
-        problem: What is wrong, in a few words.
+        problem: Defect, in a few words.
         remedy: Remedy.
     """
 

@@ -1,4 +1,4 @@
-"""What an export consists of, as a plan gives it."""
+"""Material of an export: tables, figures and numbers, as a plan gives them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from aroface.reporting.export.templates import Template
+from aroface.reporting.export.templates import VenueTemplate
 from aroface.reporting.records import Selection
 from aroface.reporting.tables.grid import Mode
 from aroface.reporting.tables.spec import Spec
@@ -44,7 +44,7 @@ class ExportedFigure:
     """
 
     name: str
-    draw: Callable[[Path, Template], None]
+    draw: Callable[[Path, VenueTemplate], None]
     inputs: tuple[Path, ...]
     command: str
 

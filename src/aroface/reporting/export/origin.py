@@ -22,7 +22,7 @@ _FILES = "Files of this folder, with their SHA-256:"
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What all parts of an export share.
+    """Origin that all parts of an export share.
 
     Attributes:
         command: Command that was typed.

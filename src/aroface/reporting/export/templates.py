@@ -17,7 +17,7 @@ ENGINE_PACKAGES: dict[Engine, tuple[str, ...]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Template:
+class VenueTemplate:
     r"""A class, and the file ``_templates/main/{name}.tex.j2`` that starts a document of it.
 
     Attributes:
@@ -62,14 +62,16 @@ _ACM = ("texlive-publishers", "texlive-fonts-extra", "texlive-plain-generic", "t
 TEMPLATES = {
     template.name: template
     for template in (
-        Template("eccv", "ECCV", 347.12, 347.12, 549.0, ("llncs.cls",), _PUBLISHERS),
-        Template("llncs", "Springer LNCS, llncs", 347.12, 347.12, 549.0, ("llncs.cls",), _PUBLISHERS),
-        Template("cvpr", "CVPR and ICCV", 237.13, 496.86, 641.0, ("times.sty",), _TIMES, "times"),
-        Template("ieee", "IEEE conference, IEEEtran", 252.0, 516.0, 672.0, ("IEEEtran.cls",), _IEEE, "times"),
-        Template("ieee-journal", "IEEE journal, IEEEtran", 252.0, 516.0, 696.0, ("IEEEtran.cls",), _IEEE, "times"),
-        Template("acm", "ACM conference, acmart sigconf", 241.15, 506.3, 626.0, ("acmart.cls", "binhex.tex"), _ACM),
-        Template("elsevier", "Elsevier, elsarticle 5p", 252.0, 522.0, 682.0, ("elsarticle.cls",), _PUBLISHERS),
-        Template(
+        VenueTemplate("eccv", "ECCV", 347.12, 347.12, 549.0, ("llncs.cls",), _PUBLISHERS),
+        VenueTemplate("llncs", "Springer LNCS, llncs", 347.12, 347.12, 549.0, ("llncs.cls",), _PUBLISHERS),
+        VenueTemplate("cvpr", "CVPR and ICCV", 237.13, 496.86, 641.0, ("times.sty",), _TIMES, "times"),
+        VenueTemplate("ieee", "IEEE conference, IEEEtran", 252.0, 516.0, 672.0, ("IEEEtran.cls",), _IEEE, "times"),
+        VenueTemplate("ieee-journal", "IEEE journal, IEEEtran", 252.0, 516.0, 696.0, ("IEEEtran.cls",), _IEEE, "times"),
+        VenueTemplate(
+            "acm", "ACM conference, acmart sigconf", 241.15, 506.3, 626.0, ("acmart.cls", "binhex.tex"), _ACM
+        ),
+        VenueTemplate("elsevier", "Elsevier, elsarticle 5p", 252.0, 522.0, 682.0, ("elsarticle.cls",), _PUBLISHERS),
+        VenueTemplate(
             "elsevier-1p",
             "Elsevier, elsarticle 1p",
             384.0,
@@ -78,11 +80,11 @@ TEMPLATES = {
             ("elsarticle.cls",),
             _PUBLISHERS,
         ),
-        Template("revtex", "APS, revtex4-2", 246.0, 510.0, 672.0, ("revtex4-2.cls",), _PUBLISHERS),
-        Template("article", "LaTeX's article", 345.0, 345.0, 550.0),
-        Template("article-twocolumn", "LaTeX's article in two columns", 229.5, 469.0, 550.0),
-        Template("memoir", "memoir", 341.0, 341.0, 550.0, ("memoir.cls",), ()),
-        Template("scrartcl", "KOMA-Script's scrartcl", 418.26, 418.26, 595.0, ("scrartcl.cls",), ()),
+        VenueTemplate("revtex", "APS, revtex4-2", 246.0, 510.0, 672.0, ("revtex4-2.cls",), _PUBLISHERS),
+        VenueTemplate("article", "LaTeX's article", 345.0, 345.0, 550.0),
+        VenueTemplate("article-twocolumn", "LaTeX's article in two columns", 229.5, 469.0, 550.0),
+        VenueTemplate("memoir", "memoir", 341.0, 341.0, 550.0, ("memoir.cls",), ()),
+        VenueTemplate("scrartcl", "KOMA-Script's scrartcl", 418.26, 418.26, 595.0, ("scrartcl.cls",), ()),
     )
 }
 """Templates by name."""
