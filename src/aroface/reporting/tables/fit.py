@@ -14,7 +14,7 @@ from aroface.reporting.tables.type_width import FLOOR, text_width
 
 SIZES = {"normalsize": 10, "small": 9, "footnotesize": 8, "scriptsize": 7}
 """Type sizes in points by their names in a class of 10 pt."""
-CLOSEST_PT = 1.5
+CLOSEST_PT = 1.25
 """Half the space between two columns where they are closest."""
 OVERHUNG_PT = 2.5
 """Same where a sign sticks out into that space."""
@@ -44,7 +44,7 @@ class Fit:
 def fitted(grid: Grid, form: TableForm) -> tuple[Fit, tuple[str, ...]]:
     """Choose type size, columns' distance and parts so that a table fits its line.
 
-    The first of these that fits is taken: the specification's size; smaller ones, to 7 pt; closer columns, to 3 pt
+    The first of these that fits is taken: the specification's size; smaller ones, to 7 pt; closer columns, to 2.5 pt
     between two; the row headers that name no row left out; two parts, three and so on below one another, groups of
     columns being kept together where they can be.
 

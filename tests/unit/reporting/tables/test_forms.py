@@ -117,7 +117,7 @@ def test_headings_of_a_workbook_are_merged(tmp_path: Path):
     assert [sheet[f"{letter}2"].value for letter in "DGJ"] == [
         f"Surveillance-to-{name}" for name in ("Single", "Booking", "Surveillance")
     ]
-    assert sheet["F3"].value == "TPIR@FPIR=1\u00a0%"
+    assert sheet["F3"].value == "TPIR 1\u00a0%"
 
 
 @pytest.mark.parametrize(
