@@ -12,7 +12,6 @@ from pathlib import Path
 
 from aroface.errors import InputError
 from aroface.files import if_there, list_files, sha256_file, write_text
-from aroface.reporting.export.bibliography import entries
 from aroface.reporting.export.forms import render_for
 from aroface.reporting.export.judge import MAIN
 from aroface.reporting.export.material import ExportedFigure, ExportedTable, ExportMaterial
@@ -20,6 +19,7 @@ from aroface.reporting.export.origin import PROVENANCE, Origin, written_files
 from aroface.reporting.export.templates import VenueTemplate
 from aroface.reporting.export.values import STYLE, CellFields, cell_fields, values_text, written
 from aroface.reporting.records import Record, load_records, selected
+from aroface.reporting.tables.bibtex import cited_entries
 from aroface.reporting.tables.latex import check_name, environment
 from aroface.shipped import PACKAGE
 
@@ -96,12 +96,12 @@ def write_folder(
         raise InputError("nothing to export", remedy=material.left_out)
     tables, figures = ("", "") if flat else ("tables", "figures")
     records = load_records(material.records, selected(material.selection)[0])
-    fragments = [_table(table, material, records, template, folder / tables, origin) for table in material.tables]
+    fragments = [_table(table, material, template, folder / tables, origin) for table in material.tables]
     fragments += [_figure(figure, template, folder / figures, origin) for figure in material.figures]
     places = {"Table": tables, "Figure": figures}
     fragments = [replace(fragment, folder=places[fragment.kind]) for fragment in fragments]
     keys = dict.fromkeys(key for fragment in fragments for key in fragment.keys)
-    bibliography = entries([*material.specs, *(table.spec for table in material.tables)], list(keys))
+    bibliography = cited_entries([*material.specs, *(table.spec for table in material.tables)], keys)
     header = origin.header(f"{VALUES}, written by `aroface export`", None, material.known)
     numbers = list(cells(material, records))
     write_text(folder / VALUES, values_text(numbers, header))
@@ -224,7 +224,6 @@ def _example(numbers: Sequence[CellFields]) -> str | None:
 def _table(
     table: ExportedTable,
     material: ExportMaterial,
-    records: Sequence[Record],
     template: VenueTemplate,
     folder: Path,
     origin: Origin,
@@ -233,7 +232,6 @@ def _table(
         template,
         table.spec,
         material.records,
-        () if table.mode == "reported" else records,
         mode=table.mode,
         caption_note=None if table.mode == "reported" else material.note,
         selection={} if table.mode == "reported" else material.selection,

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Collection, Sequence
-from importlib import import_module
-from importlib.util import find_spec
+from collections.abc import Collection
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from aroface.reporting.export.templates import VenueTemplate
-from aroface.reporting.records import Record, Selection
-from aroface.reporting.tables.build import build
+from aroface.reporting.records import Selection
+from aroface.reporting.tables.fit import Fit, fitted
+from aroface.reporting.tables.form import TableForm
 from aroface.reporting.tables.grid import Grid, Mode, heading_levels, stacked
-from aroface.reporting.tables.render import render_table
-from aroface.reporting.tables.spec import EMPTY, Spec
+from aroface.reporting.tables.render import make_grid, render_table
+from aroface.reporting.tables.spec import Spec
 
 MILLIMETRE = 72.27 / 25.4
 """Points of TeX in a millimetre."""
-_FORM, _FIT = "aroface.reporting.tables.form", "aroface.reporting.tables.fit"
 
 
 def render_for(
     template: VenueTemplate,
     spec: Spec,
     folder: Path,
-    records: Sequence[Record],
     *,
     mode: Mode,
     caption_note: str | None,
@@ -37,7 +33,6 @@ def render_for(
         template: Class of the document.
         spec: Table.
         folder: Folder of the records.
-        records: Records that count, as they are read from it.
         mode: Values to print.
         caption_note: Last sentence of the caption.
         selection: Runs that count, their experiments and labels.
@@ -45,22 +40,18 @@ def render_for(
     Raises:
         InputError: See :func:`aroface.reporting.tables.render.render_table`.
     """
-    options: dict[str, Any] = {"mode": mode, "caption_note": caption_note, **selection}
-    if find_spec(_FORM) is None:
-        return _as_it_is(template, spec, folder, records, options)
-    table_form, fitted = import_module(_FORM).TableForm, import_module(_FIT).fitted
-    grid = _grid(spec, records, options)
-    form = table_form(width=template.column, font=template.font)
+    grid = stacked(make_grid(spec, folder, mode=mode, caption_note=caption_note, **selection))
+    form = TableForm(width=template.column, font=template.font)
     fit, _ = fitted(grid, form)
     whole = len(fit.blocks) == 1 and fit.width <= form.width
     if template.columns == 2 and not (whole and len(fit.headers) == len(grid.row_headers)):
-        form = table_form(environment="table*", width=template.text, font=template.font)
+        form = replace(form, environment="table*", width=template.text)
     elif not whole and _height(grid, fit) > template.height:
-        form = table_form(environment="sidewaystable", width=template.height, font=template.font)
-    return render_table(spec.path, folder, format="latex", **options, **{"form": form})
+        form = replace(form, environment="sidewaystable", width=template.height)
+    return render_table(spec.path, folder, mode=mode, caption_note=caption_note, form=form, cite=True, **selection)
 
 
-def _height(grid: Grid, fit: Any) -> float:
+def _height(grid: Grid, fit: Fit) -> float:
     """Rough height in pt of a table with its caption and notes."""
     below = grid.layout.spread == "below"
     lines = sum(1 + (below and any(cell.around or cell.interval for cell in row.cells)) for row in grid.rows)
@@ -68,35 +59,6 @@ def _height(grid: Grid, fit: Any) -> float:
     headings = 2 + len(heading_levels(grid))
     caption = 60 + 12 * len(grid.notes)
     return float(len(fit.blocks) * (1.25 * fit.size * (lines + headings) + 6 * gaps) + caption)
-
-
-def _as_it_is(
-    template: VenueTemplate, spec: Spec, folder: Path, records: Sequence[Record], options: dict[str, Any]
-) -> str:
-    """The table in its own form, across both columns where it is wide, under the names of an export."""
-    text = render_table(spec.path, folder, format="latex", **options)
-    label = f"tab:aroface:{spec.name.replace('_', '-')}" + (":reported" if options["mode"] == "reported" else "")
-    text = re.sub(r"\\label\{.*?\}", lambda _: rf"\label{{{label}}}", text)
-    if template.columns == 2 and _width(_grid(spec, records, options)) > template.column:
-        text = re.sub(r"\\(begin|end)\{table\}", r"\\\1{table*}", text)
-    return text
-
-
-def _grid(spec: Spec, records: Sequence[Record], options: dict[str, Any]) -> Grid:
-    experiments, labels = options.get("experiments"), options.get("labels", EMPTY)
-    note = options["caption_note"]
-    return stacked(build(spec, records, options["mode"], experiments=experiments, labels=labels, caption_note=note))
-
-
-def _width(grid: Grid) -> float:
-    """Rough width in pt, of type of 8 pt."""
-    names = [max(len(row.headers[i]) for row in grid.rows) for i in range(len(grid.row_headers))] if grid.rows else []
-    last = [text for text, _ in heading_levels(grid)[-1]] if grid.leaves else []
-    columns = [
-        max([len(head), *(len(f"{row.cells[j].number}{row.cells[j].around or ''}") for row in grid.rows)])
-        for j, head in enumerate(last)
-    ]
-    return sum(4.1 * characters + 2 * grid.layout.gap_pt for characters in [*names, *columns])
 
 
 def figure_options(template: VenueTemplate, understood: Collection[str]) -> list[str]:

@@ -19,8 +19,7 @@ def bibtex(spec: Spec, grid: Grid | None = None) -> str:
         spec: Table.
         grid: The table as it is printed; None for the sources of values alone.
     """
-    rows = [*(row.published for row in spec.rows or ()), *(row.values for row in spec.published)]
-    sources = {value.source.key: value.source for values in rows for value in values.values()}
+    sources = _sources(spec)
     citations = citations_above(spec.path).of(spec.cite)
     keys = cited_keys("".join(texts(cite(grid, citations)))) if grid else ()
     known = {key: citations.entries[key] for key in keys if key in citations.entries}
@@ -43,6 +42,26 @@ def entries(keys: Iterable[str], citations: Citations) -> str:
         if key not in citations.entries:
             raise InputError(f"no citation {key!r}", expected=f"one of {', '.join(citations.entries)}")
     return "\n".join(_entry(citations.entries[key]) for key in wanted)
+
+
+def cited_entries(specs: Iterable[Spec], keys: Iterable[str]) -> str:
+    """Entries of what several tables cite, in the order of their keys' first mention; a comment where there is none.
+
+    Args:
+        specs: Tables.
+        keys: Keys that they cite; those of entries of a document's own are left out.
+    """
+    known: dict[str, Source] = {}
+    for spec in specs:
+        known |= {**citations_above(spec.path).entries, **_sources(spec)}
+    found = [_entry(known[key]) for key in dict.fromkeys(keys) if key in known]
+    return "\n".join(found) or "% Nothing here is cited.\n"
+
+
+def _sources(spec: Spec) -> dict[str, Source]:
+    """Sources of the values of a table that are not the authors', by their keys."""
+    rows = [*(row.published for row in spec.rows or ()), *(row.values for row in spec.published)]
+    return {value.source.key: value.source for values in rows for value in values.values()}
 
 
 def _entry(source: Source) -> str:

@@ -142,10 +142,10 @@ def _corrected(rows: Sequence[GridRow]) -> Iterator[str]:
         for text in row.corrected.values():
             printed.setdefault(text, []).append(_name(row, rows))
     if len(printed) == 1:
-        yield f"{DAGGER} Corrected; the authors print {next(iter(printed))}."
+        yield f"{DAGGER}\u00a0Corrected; the authors print {next(iter(printed))}."
     elif printed:
         listed = "; ".join(f"{text} for {enumerated(names)}" for text, names in printed.items())
-        yield f"{DAGGER} Corrected; the authors print {listed}."
+        yield f"{DAGGER}\u00a0Corrected; the authors print {listed}."
 
 
 def _missing(spec: Spec, leaves: Sequence[Leaf], rows: Sequence[GridRow]) -> Iterator[str]:
