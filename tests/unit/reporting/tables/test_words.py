@@ -75,10 +75,10 @@ def test_one_percent_is_named():
 @pytest.mark.parametrize(
     ("format", "mark", "note"),
     [
-        ("latex", r"WebFace12M\arodagger", r"$\dagger$ Corrected; the authors print WebFace4M."),
-        ("html", "WebFace12M<sup>†</sup>", "† Corrected; the authors print WebFace4M."),
-        ("markdown", "WebFace12M†", "† Corrected; the authors print WebFace4M."),
-        ("terminal", "WebFace12M†", "† Corrected; the authors print WebFace4M."),
+        ("latex", r"WebFace12M\arodagger", r"$\dagger$~Corrected; the authors print WebFace4M."),
+        ("html", "WebFace12M<sup>†</sup>", "†\u00a0Corrected; the authors print WebFace4M."),
+        ("markdown", "WebFace12M†", "†\u00a0Corrected; the authors print WebFace4M."),
+        ("terminal", "WebFace12M†", "†\u00a0Corrected; the authors print WebFace4M."),
         ("csv", ",WebFace4M\n", "authors_print"),
     ],
 )
