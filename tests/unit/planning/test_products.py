@@ -168,7 +168,7 @@ def test_a_figure_has_the_width_and_the_typeface_that_it_is_given(monkeypatch: p
     assert " --width 90 --out results/demo/figures/fae " in paper.figure_arguments("fae")
     for wrong in ("width: 40", "width: page", "font: comic"):
         mine.write_text(f"figures: [{{name: a, kind: training, {wrong}}}]\n")
-        with pytest.raises(InputError, match="figures.0"):
+        with pytest.raises(InputError, match=r"figures\.0"):
             products(monkeypatch, tmp_path, "workflow/configs/demo.yaml", str(mine))
 
 

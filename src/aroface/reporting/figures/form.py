@@ -88,15 +88,20 @@ def style(form: FigureForm) -> Any:  # matplotlib's stubs list every key as a li
 
 
 def _typeface(font: Font) -> dict[str, Any]:
+    mathematics: dict[str, Any]
     # A character that the first family lacks is taken from the second, which comes with Matplotlib.
     if font == "serif":
         return {"font.family": ["cmr10", "STIXGeneral"], "mathtext.fontset": "cm", "axes.unicode_minus": False}
     if font == "times":
         return {"font.family": ["STIXGeneral"], "mathtext.fontset": "stix"}
-    family = "cmss10" if font == "sans" else _helvetica()
-    upright = {f"mathtext.{kind}": family for kind in ("rm", "it", "bf", "sf")}
-    mathematics: dict[str, Any] = {"mathtext.fontset": "custom", "mathtext.fallback": "cm", **upright}
-    return {"font.family": [family, "DejaVu Sans"], "axes.unicode_minus": font != "sans", **mathematics}
+    if font == "sans":
+        # Computer Modern's sans serif has no minus sign, which mathematics in the font of the text would ask it for.
+        mathematics = {"mathtext.fontset": "stixsans", "axes.formatter.use_mathtext": False}
+        return {"font.family": ["cmss10", "DejaVu Sans"], **mathematics}
+    family = _helvetica()
+    upright = {f"mathtext.{kind}": family for kind in ("rm", "it", "bf", "sf", "cal", "tt")}
+    mathematics = {"mathtext.fontset": "custom", "mathtext.fallback": "stixsans", **upright}
+    return {"font.family": [family, "DejaVu Sans"], **mathematics}
 
 
 @cache

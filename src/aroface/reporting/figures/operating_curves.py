@@ -13,7 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from aroface.errors import InputError
 from aroface.evaluation.metrics.operating_points import admitted
@@ -269,6 +269,7 @@ def _scale(axes: Axes, found: Sequence[Operating], width: float) -> None:
     first = min(curve.errors[0] for curve in found)
     axes.set_xlim(first, 1 if first > WIDE else 0.1)
     axes.xaxis.set_major_locator(LogLocator(numticks=max(3, min(8, int(width / LEAST_DECADE)))))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda rate, _: rf"$10^{{{round(np.log10(rate))}}}$"))
     axes.xaxis.set_minor_formatter(NullFormatter())
     lowest = min(100 * (hit - sd) for curve in found for hit, sd in zip(curve.hits, curve.sd, strict=True))
     axes.set_ylim(max(0, lowest - 0.05 * (100 - lowest)), 100 + 0.02 * (100 - max(0, lowest)))

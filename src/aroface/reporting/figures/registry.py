@@ -15,7 +15,8 @@ class FigureKind:
         name: Name by which ``aroface figure`` and configurations know it.
         title: Content of the figure, in a few words.
         draw: Function that draws it, as ``module:function``. It takes the folder of records or runs, the benchmark if
-            there are protocols, the path of the files without suffix, ``needs``, ``caption_note`` and a selection.
+            there are protocols, the path of the files without suffix, ``needs``, ``form`` (a ``FigureForm``),
+            ``caption_note``, ``command`` and a selection.
         protocols: Protocols of the benchmarks whose records it shows; none where it shows trainings.
         needs: Names of further arguments: ``metric``, ``examples`` (faces of the benchmark), ``title`` (of the
             benchmark), ``titles`` (of all benchmarks), ``grids`` (faces of the first benchmark), ``unit`` (of changes).

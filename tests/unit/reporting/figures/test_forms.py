@@ -143,11 +143,18 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 @pytest.mark.parametrize("kind", FIGURE_KINDS)
 def test_no_text_is_cut_covered_or_small(
-    kind: str, width: float, font: Any, folder: Path, tmp_path: Path, drawn: list[Figure]
+    kind: str,
+    width: float,
+    font: Any,
+    folder: Path,
+    tmp_path: Path,
+    drawn: list[Figure],
+    caplog: pytest.LogCaptureFixture,
 ):
     draw(kind, folder, tmp_path / kind, form=FigureForm(width, font))
     (figure,) = drawn
     assert figure.get_figwidth() * 25.4 == pytest.approx(width)
+    assert "does not have a glyph" not in caplog.text
 
 
 @pytest.mark.parametrize("kind", ["fae", "fae_paper", "landmarks", "tar_far", "displacements"])

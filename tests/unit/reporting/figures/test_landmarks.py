@@ -106,8 +106,8 @@ def test_files_repeat_byte_by_byte(records: Path, tmp_path: Path):
         "]{Drop of TAR at FAR = 1~\\% from perfect alignment against the mean distance by which an alignment error "
         "moves the five landmarks, in pixels of a crop of 112~$\\times$~112, for probes at (a) full quality and (b) "
         "14~px, mean over 2 seeds. Bars are 95~\\% confidence intervals over draws of people, averaged over seeds; "
-        "marks of one error stand side by side; $\\rho$ is Spearman's rank correlation of displacement and drop over the 6 errors. "
-        "Made up.}\n  \\label{fig:aroface:landmarks}"
+        "marks of one error stand side by side; $\\rho$ is Spearman's rank correlation of displacement and drop over "
+        "the 6 errors. Made up.}\n  \\label{fig:aroface:landmarks}"
     ) in made[0][2].decode()
 
 

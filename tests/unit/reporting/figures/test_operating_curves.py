@@ -100,8 +100,8 @@ def test_files_repeat_byte_by_byte(tmp_path: Path):
     assert made[0] == made[1]
     assert (
         "]{TAR against FAR on LFW (50,000 impostor pairs; mean over 3 seeds, bands $\\pm$ one standard deviation over "
-        "the seeds). Each point is the largest TAR of all thresholds with at most this FAR; thin lines and hollow marks "
-        "rest on fewer than 10 false accepts. Made up.}\n  \\label{fig:aroface:curves}"
+        "the seeds). Each point is the largest TAR of all thresholds with at most this FAR; thin lines and hollow "
+        "marks rest on fewer than 10 false accepts. Made up.}\n  \\label{fig:aroface:curves}"
     ) in made[0][2].decode()
 
 
