@@ -72,12 +72,14 @@ def test_latexml(paper: Path):
     run("latexmlc", "--includestyles", "--dest=paper.html", "paper.tex", folder=paper)
     page = re.sub("<annotation.*?</annotation>", "", (paper / "paper.html").read_text(), flags=re.DOTALL)
     cells = re.split(r"<span class=\"ltx_td", page)[1:]
-    texts = [words(html.unescape(re.sub("<[^>]*>", "", cell.partition(">")[2])).replace("\u2004", " ")) for cell in cells]
+    texts = [
+        words(html.unescape(re.sub("<[^>]*>", "", cell.partition(">")[2])).replace("\u2004", " ")) for cell in cells
+    ]
     for heading in ("to-Single", "to-Booking", "to-Surveillance", "Rank1", "Training Set"):
         assert heading in texts
     numbers = [text.strip("\u2003\u2002\u00a0 ") for text in texts]
     start = numbers.index("50.16")
-    assert numbers[start : start + 9] == "50.16 58.33 31.88 53.60 61.75 35.99 9.20 20.82 0.84".split()
+    assert numbers[start : start + 9] == ["50.16", "58.33", "31.88", "53.60", "61.75", "35.99", "9.20", "20.82", "0.84"]
     assert "ArcFace+CFSM⋆" in texts
     assert any(text.replace(" ", "") == "67.41±0.15" for text in texts)
     assert "ltx_ERROR" not in page
