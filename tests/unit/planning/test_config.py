@@ -161,6 +161,8 @@ def edit(config: dict[str, Any], path: str, value: object) -> None:
             "test.yaml: figures.0: no curves of 'pairs_clean'; expected a benchmark of the protocol sensitivity",
         ),
         ("data.faces.label", "two\nlines", "data.faces.label: .* does not match"),
+        ("data.faces.label", "Łódź 漢", r"test.yaml: label of faces: LaTeX cannot print '漢' \(U\+6F22"),
+        ("note", "Faces 😀", r"test.yaml: note: LaTeX cannot print '😀' \(U\+1F600.*\); write it in Latin"),
         ("figures", [{"name": "one", "kind": "pie"}], "test.yaml: figures.0.*: .*pie"),
     ],
 )
