@@ -145,7 +145,7 @@ def test_configuration_keys_exist(page: Path) -> None:
                 assert path in CONFIG | RECIPE or top in SITE or path.startswith(OPEN) or path in inner | OTHER, span
 
 
-OTHER = {"detector_weighting", "alignment", "rows", "experiment"}
+OTHER = {"detector_weighting", "alignment", "rows", "experiment", "detector", "points", "perturbed", "unit"}
 """Keys of benchmarks, tables and records in running text."""
 
 

@@ -83,6 +83,11 @@ def above_zero(text: str) -> float:
     return _number(text, float, lambda number: number > 0, "a finite number above 0")
 
 
+def listed(text: str) -> list[str]:
+    """Names with commas between them, as an option's value."""
+    return [name.strip() for name in text.split(",")]
+
+
 def natural(text: str) -> int:
     """A whole number from 0 on, such as a seed, as an option's value."""
     return int(_number(text, int, lambda number: 0 <= number <= _LARGEST, "a whole number from 0 on"))

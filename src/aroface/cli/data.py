@@ -17,6 +17,7 @@ from aroface.cli.arguments import (
     add_group,
     add_time_limit,
     add_verb,
+    listed,
     natural,
     positive,
     share,
@@ -253,7 +254,7 @@ def _add_align_options(verb: argparse.ArgumentParser) -> None:
     )
     align.add_argument(
         "--columns",
-        type=lambda text: [name.strip() for name in text.split(",")],
+        type=listed,
         metavar="NAMES",
         help="of IJB-S's ground truth, with commas: subject, frame, x, y, width, height, file, or - (default: as named "
         "in its first lines)",

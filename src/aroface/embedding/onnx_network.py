@@ -313,20 +313,20 @@ def _rows(value: NDArray[Any]) -> NDArray[Any]:
     return value.reshape(value.shape[:2]) if value.ndim > 2 and set(value.shape[2:]) == {1} else value
 
 
-def _choose_output(names: Sequence[str], found: Sequence[NDArray[Any]], tried: int, path: Path) -> int:
+def _choose_output(names: Sequence[str], outputs: Sequence[NDArray[Any]], tried: int, path: Path) -> int:
     """Number of the output that is embeddings by its shape; of several the first that is not as long as scores are."""
     fitting = [
         number
-        for number, value in enumerate(map(_rows, found))
+        for number, value in enumerate(map(_rows, outputs))
         if value.ndim == 2 and len(value) == tried and value.shape[1] > 1 and value.dtype in (np.float16, np.float32)
     ]
     if not fitting:
-        shapes = ", ".join(f"{name} {_times(value.shape)}" for name, value in zip(names, found, strict=True))
+        shapes = ", ".join(f"{name} {_times(value.shape)}" for name, value in zip(names, outputs, strict=True))
         expected = f"an output {tried}×D of floats, D above 1: embeddings"
         raise InputError(f"{tried} images give {shapes}", file=path, expected=expected)
-    taken = min(fitting, key=lambda number: _rows(found[number]).shape[1] > _LONGEST)
+    taken = min(fitting, key=lambda number: _rows(outputs[number]).shape[1] > _LONGEST)
     if len(fitting) > 1:
-        others = ", ".join(f"{names[number]} {_times(found[number].shape)}" for number in fitting if number != taken)
+        others = ", ".join(f"{names[number]} {_times(outputs[number].shape)}" for number in fitting if number != taken)
         print(f"{path}: embeddings are taken from {names[taken]}, not from {others} (--output)", file=sys.stderr)
     return taken
 

@@ -257,21 +257,23 @@ def load_released(path: str | PathLike[str], color: Color | None = None, *, look
     )
 
 
-def _release(found: Backbone, layout: Layout, file: Path) -> str:
+def _release(backbone: Backbone, layout: Layout, file: Path) -> str:
     """Description of the form in which weights are released, by what lies around and beside their names."""
     if of_cvlface(file):
         return "released by CVLface, with its config"
-    if found.magface:
+    if backbone.magface:
         return "released by MagFace: below features, batch norm with an epsilon of 2e-5"
-    if found.lightning and layout == "adaface":
+    if backbone.lightning and layout == "adaface":
         return "released by AdaFace: Lightning's checkpoint"
-    if layout == "adaface" and is_short(found.tensors):
+    if layout == "adaface" and is_short(backbone.tensors):
         return "as CurricularFace and face.evoLVe release them: no batch norm before PReLU"
     if layout == "adaface":
         return "as AdaFace, TFace and CVLface have them, without a training's state"
-    if "weight" in {name.rpartition(".")[2] for name in found.left_out if name.count(".") == found.place.count(".")}:
+    if "weight" in {
+        name.rpartition(".")[2] for name in backbone.left_out if name.count(".") == backbone.place.count(".")
+    }:
         return "as TopoFR releases them: the classifier beside the backbone"
-    if found.place.startswith("state_dict_backbone"):
+    if backbone.place.startswith("state_dict_backbone"):
         return "state of a training by arcface_torch, as of insightface, ARoFace, TopoFR and CFSM"
     return "as insightface, ARoFace, ElasticFace, CFSM and the R100 zoo of HaiyuWu release them"
 
@@ -311,22 +313,22 @@ def read_classifier(paths: Sequence[str | PathLike[str]], embedding_size: int) -
     return ReleasedClassifier(weight, tuple(name for shard in shards for name in shard.names), tuple(map(Path, paths)))
 
 
-def _color(color: Color | None, layout: Layout, found: Backbone, file: Path, look: bool) -> tuple[Color, str]:
+def _color(color: Color | None, layout: Layout, backbone: Backbone, file: Path, look: bool) -> tuple[Color, str]:
     """The order of the channels, and what says it."""
     if color is not None:
         return color, "as said"
     described = described_color(file)
     if described is not None:
         return described
-    if look and (found.magface or (layout == "adaface" and not found.lightning)):
+    if look and (backbone.magface or (layout == "adaface" and not backbone.lightning)):
         return "RGB", UNTOLD
-    if found.magface:
+    if backbone.magface:
         what = "wrapped as MagFace's networks are, which take BGR and pixels from 0 to 1"
         expected = "--color BGR --mean 0 --std 255, the last two by default, or what the weights were trained on"
         raise InputError(what, file=file, expected=expected)
     if layout == "insightface":
         return "RGB", "as this layout's are (--color says otherwise)"
-    if found.lightning:
+    if backbone.lightning:
         return "BGR", "as AdaFace's Lightning checkpoints are (--color says otherwise)"
     raise InputError(
         "an IR network, which does not tell the order of its colour channels",

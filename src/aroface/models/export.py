@@ -147,8 +147,8 @@ def _write_program(
     return run
 
 
-def _check_tensors(found: StateDict, expected: StateDict, out: str | PathLike[str]) -> None:
-    same = found.keys() == expected.keys() and all(torch.equal(value, found[name]) for name, value in expected.items())
+def _check_tensors(state: StateDict, expected: StateDict, out: str | PathLike[str]) -> None:
+    same = state.keys() == expected.keys() and all(torch.equal(value, state[name]) for name, value in expected.items())
     if not same:
         raise InputError("the file does not hold the weights that were written; nothing is left of it", file=out)
 

@@ -106,11 +106,11 @@ def _file_lines(path: Path, color: Color | None) -> list[str]:
     ]
 
 
-def _classifier_lines(found: ReleasedCheckpoint) -> list[str]:
-    if found.classifier is None:
+def _classifier_lines(released: ReleasedCheckpoint) -> list[str]:
+    if released.classifier is None:
         return []
-    name = printable(found.classifier.names[0], _METADATA)
-    return [_line("classifier", f"{found.classifier.classes:,} classes, {name}; import keeps it for fine-tuning")]
+    name = printable(released.classifier.names[0], _METADATA)
+    return [_line("classifier", f"{released.classifier.classes:,} classes, {name}; import keeps it for fine-tuning")]
 
 
 def _name_lines(path: Path, arch: str) -> list[str]:

@@ -101,12 +101,12 @@ def build(
     return IResNet(shape, embedding_size, input_size, options)
 
 
-def arch_of_convolutions(found: Mapping[tuple[int, ...], int]) -> str | None:
+def arch_of_convolutions(counts: Mapping[tuple[int, ...], int]) -> str | None:
     """The architecture that has these convolutions, counted by the shapes of their weights; None if none has."""
     for name in ARCHITECTURES:
         with torch.device("meta"):
             modules = [module for module in build(name).modules() if isinstance(module, torch.nn.Conv2d)]
-        if Counter(tuple(module.weight.shape) for module in modules) == found:
+        if Counter(tuple(module.weight.shape) for module in modules) == counts:
             return name
     return None
 

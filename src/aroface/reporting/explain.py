@@ -237,10 +237,10 @@ def _intervals(sample: Sample, column: Column, what: str) -> Iterator[Fact]:
         yield Fact("", f"{_ends(further, column)} of one further run")
 
 
-def _ends(found: SeedInterval, column: Column) -> str:
-    if found.low is None or found.high is None:
+def _ends(interval: SeedInterval, column: Column) -> str:
+    if interval.low is None or interval.high is None:
         return "none, for all seeds are equal,"
-    return f"[{percent(found.low, column.decimals)}, {percent(found.high, column.decimals)}]"
+    return f"[{percent(interval.low, column.decimals)}, {percent(interval.high, column.decimals)}]"
 
 
 def _chain(record: Record, trace: Trace) -> list[Fact]:

@@ -18,14 +18,15 @@ DEFAULT_METRIC = "tar_strict_at_far_1e-2"
 """Metric of such a sweep that figures show."""
 FULL_QUALITY = "hq"
 # Name of a metric, without and with its unit.
+_FARS = {"1e-1": "10 %", "1e-2": "1 %", "1e-3": "0.1 %", "1e-4": "0.01 %", "1e-5": "0.001 %"}
 METRICS = {
     "accuracy": ("Accuracy", "Accuracy (%)"),
     "auc": ("Area under the ROC curve", "Area under ROC (%)"),
-    "tar_strict_at_far_1e-1": ("TAR at FAR = 10 %", "TAR (%) at FAR = 10 %"),
-    "tar_strict_at_far_1e-2": ("TAR at FAR = 1 %", "TAR (%) at FAR = 1 %"),
-    "tar_strict_at_far_1e-3": ("TAR at FAR = 0.1 %", "TAR (%) at FAR = 0.1 %"),
-    "tar_strict_at_far_1e-4": ("TAR at FAR = 0.01 %", "TAR (%) at FAR = 0.01 %"),
-    "tar_strict_at_far_1e-5": ("TAR at FAR = 0.001 %", "TAR (%) at FAR = 0.001 %"),
+    **{
+        f"{kind}_at_far_{far}": (f"TAR at FAR = {words}", f"TAR (%) at FAR = {words}")
+        for kind in ("tar", "tar_strict")
+        for far, words in _FARS.items()
+    },
 }
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from aroface.cli.arguments import listed
 from aroface.cli.main import _parser, main
 from embedding_runs import make_run
 from external_models import face_pairs, write_onnx
@@ -22,7 +23,7 @@ def verbs_below(parser: argparse.ArgumentParser, names: tuple[str, ...] = ()) ->
         if isinstance(action, argparse._SubParsersAction):
             for name, inner in action.choices.items():
                 found |= verbs_below(inner, (*names, name))
-        elif action.option_strings and action.type is not None and action.type is not Path:
+        elif action.option_strings and action.type not in (None, Path, listed):
             found[names].append(action)
     return found
 

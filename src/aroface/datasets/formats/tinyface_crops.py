@@ -53,9 +53,9 @@ class TinyFaceCropsFormat(SetFormat):
         """See :class:`SetFormat`."""
         from aroface.datasets.formats.image_checks import check_files, check_labels, unlisted
 
-        found = read_folder(data)
-        files = [path for part in found.parts.values() for path in part]
-        findings = Findings(found.counts)
+        crops = read_folder(data)
+        files = [path for part in crops.parts.values() for path in part]
+        findings = Findings(crops.counts)
         check_labels(findings, lambda: None)  # the reader does it
         findings.left_out = unlisted(data, PARTS, files)
         check_files(findings, files, threads)

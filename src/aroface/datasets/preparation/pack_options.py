@@ -159,18 +159,18 @@ def packed_identities(
     return {**identities, "all": _identity("all", chosen | frames, listing, semantics)}
 
 
-def _holds_more(folder: Path, found: PersonFolders) -> bool:
+def _holds_more(folder: Path, people: PersonFolders) -> bool:
     """Tell whether some images lie deeper than ``person/image`` or have an unusual ending."""
-    paths = (path for paths in found.people.values() for path in paths)
+    paths = (path for paths in people.people.values() for path in paths)
     return any(len(path.relative_to(folder).parts) != 2 or path.suffix.lower() not in SUFFIXES for path in paths)
 
 
-def _frames(options: PackOptions, found: PersonFolders) -> dict[str, Any]:
+def _frames(options: PackOptions, people: PersonFolders) -> dict[str, Any]:
     """Depth of people's folders, if it is chosen, and frame of the landmarks, if any photograph is turned."""
     chosen: dict[str, Any] = {}
     if options.people_depth is not None:
         chosen["people_depth"] = options.people_depth
-    paths = (path for paths in found.people.values() for path in paths)
+    paths = (path for paths in people.people.values() for path in paths)
     turns = options.landmarks is not None and options.orientation == "exif"
     if turns and any(orientation_of(path) != UPRIGHT for path in paths):
         chosen["orientation"] = "exif"

@@ -273,8 +273,8 @@ def find_spread(benchmark: str, metric: str, records: Iterable[Record], typical:
     """
     measured = [record for record in records if metric in record.metrics]
     samples = _samples(measured, metric)
-    found = [value for sample in samples.values() for value in sample.values.values()]
-    rate = min(max(fmean(found), 0.001), 0.999) if found else typical.rate if typical else RATE
+    values = [value for sample in samples.values() for value in sample.values.values()]
+    rate = min(max(fmean(values), 0.001), 0.999) if values else typical.rate if typical else RATE
     gaps = [
         paired(samples[one], samples[other])
         for one, other in combinations(samples, 2)
@@ -293,10 +293,10 @@ def find_spread(benchmark: str, metric: str, records: Iterable[Record], typical:
 
 def _samples(records: Iterable[Record], metric: str) -> dict[RecordedExperiment, Sample]:
     """Values over seeds of each experiment, with those without each group of people."""
-    found: dict[RecordedExperiment, list[Record]] = {}
+    by_experiment: dict[RecordedExperiment, list[Record]] = {}
     for record in records:
-        found.setdefault(record.experiment, []).append(record)
-    return {experiment: metric_sample(runs, metric) for experiment, runs in found.items()}
+        by_experiment.setdefault(record.experiment, []).append(record)
+    return {experiment: metric_sample(runs, metric) for experiment, runs in by_experiment.items()}
 
 
 def _people_of(records: Iterable[Record], metric: str) -> int:

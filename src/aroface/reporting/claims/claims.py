@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from aroface.errors import InputError
 from aroface.reporting.claims.literature import Literature, read_literature
+from aroface.reporting.claims.printed_bars import read_authors
 from aroface.reporting.records import RecordedExperiment
 from aroface.reporting.tables.spec import Citation, RowSpec, Spec
 from aroface.schemas import read_yaml, validate
@@ -54,13 +55,29 @@ class DifferenceClaim:
 
 @dataclass(frozen=True, slots=True)
 class DropClaim:
-    """A claim on what alignment errors take of a metric; the attributes are the schema's."""
+    """A claim on what alignment errors take of a metric.
+
+    Attributes:
+        id: Its name.
+        claim: Claim in the authors' words or short for them.
+        stands: Place in the paper.
+        kind: ``drop``: more than so many per cent; ``no_drop``: not more.
+        claimed: Per cent of the undistorted value.
+        benchmark: Benchmark with protocol ``sensitivity``.
+        metric: Name of the metric.
+        quality: Quality of the faces, or the lowest there is.
+        factor: Kind of error.
+        level: Size of the error.
+        experiments: Models that it is about.
+        stand_in: Metric that is shown where the claim's is not measured.
+        unprinted: Reason why the paper's own values are not known; None where its bars were read off the picture.
+    """
 
     id: str
     claim: str
     stands: str
+    kind: Literal["drop", "no_drop"]
     claimed: Decimal
-    unprinted: str
     benchmark: str
     metric: str
     quality: str
@@ -68,7 +85,7 @@ class DropClaim:
     level: float
     experiments: tuple[RecordedExperiment, ...]
     stand_in: str | None = None
-    kind: Literal["drop"] = "drop"
+    unprinted: str | None = None
 
 
 Claim = DifferenceClaim | DropClaim
@@ -76,13 +93,14 @@ Claim = DifferenceClaim | DropClaim
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """All claims of a paper, the tables that they speak of, and the literature on those."""
+    """All claims of a paper, the tables that they speak of, the literature on those, and bars read off its figure."""
 
     path: Path
     source: Citation
     claims: tuple[Claim, ...]
     specs: Mapping[str, Spec]
     literature: Literature
+    bars: Mapping[str, Any]
 
     def row(self, table: str, address: str) -> RowSpec:
         """A row of a table by its address."""
@@ -112,11 +130,13 @@ def read_claims(path: str | PathLike[str], specs: Iterable[Spec]) -> Claims:
         if isinstance(claim, DifferenceClaim):
             _check(path, claim, tables)
     literature = read_literature(content, tables, path)
-    return Claims(path, Citation(**content["source"]), claims, tables, literature)
+    drawn = any(isinstance(claim, DropClaim) and claim.unprinted is None for claim in claims)
+    bars = read_authors() if drawn else {}
+    return Claims(path, Citation(**content["source"]), claims, tables, literature, bars)
 
 
 def _claim(content: Mapping[str, Any]) -> Claim:
-    if content["kind"] == "drop":
+    if content["kind"] in ("drop", "no_drop"):
         experiments = tuple(RecordedExperiment(**each) for each in content["experiments"])
         return DropClaim(**{**content, "claimed": Decimal(content["claimed"]), "experiments": experiments})
     changed = {

@@ -12,6 +12,7 @@ from typing import Unpack
 from aroface.humanize import plural
 from aroface.reporting.claims.claims import Claim, Claims, DifferenceClaim, DropClaim, Pair
 from aroface.reporting.claims.compare import TOLERANCES, heading
+from aroface.reporting.claims.printed_bars import printed_bar
 from aroface.reporting.records import Record, RecordedExperiment, Selection, load_records, select, selected
 from aroface.reporting.rounding import rounded
 from aroface.reporting.statistics.decisions import (
@@ -126,7 +127,10 @@ def judge_claims(
 
     - of a *gain* the claimed points less the tolerance of a network trained again, but not below 0;
     - of *improves* 0, of *no loss* minus the margin;
-    - of a *drop* the claimed per cent.
+    - of a *drop* the claimed per cent, of *no drop* minus the claimed per cent, which the change has to lie above.
+
+    The authors' bars of drops are read off a picture: they confirm and refute where that is sure in spite of the error
+    of reading.
 
     Intervals speak of faces like these where the records of all seeds allow it, else of this benchmark alone.
 
@@ -143,9 +147,8 @@ def judge_claims(
     judged = []
     for claim in claims.claims:
         if isinstance(claim, DropClaim):
-            nothing = Evidence(claim.benchmark, UNKNOWN, remark=claim.unprinted)
             drops = [_drop(claim, each, loaded_records, labels) for each in claim.experiments]
-            judged.append(_judged(claim, (nothing,), drops, [()] * len(drops)))
+            judged.append(_judged(claim, _bars(claims, claim, labels), drops, [()] * len(drops)))
             continue
         spec = claims.specs[claim.table]
         owners = {line.row.key: line.experiment for line in lines(spec, loaded_records, known, labels)}
@@ -161,7 +164,7 @@ def judge_claims(
 def bound_of(claim: Claim) -> Decimal:
     """Value that a claim's interval has to lie above, in points or per cent."""
     if isinstance(claim, DropClaim):
-        return claim.claimed
+        return claim.claimed if claim.kind == "drop" else -claim.claimed
     if claim.kind == "gain":
         return max(Decimal(claim.claimed or 0) - TOLERANCES["trained"], Decimal(0))
     return -claim.margin
@@ -210,23 +213,23 @@ def _joined(*parts: str) -> str:
     return "; ".join(part for part in parts if part)
 
 
-def _evidence(compared: _Comparison, found: SeedInterval | None, verdict: Verdict) -> Evidence:
-    if found is None:
+def _evidence(compared: _Comparison, interval: SeedInterval | None, verdict: Verdict) -> Evidence:
+    if interval is None:
         return Evidence(compared.what, UNKNOWN, remark=compared.remark)
     digits = compared.decimals
-    mean = rounded(100 * found.mean, digits, signed=compared.signed)
-    if found.low is None or found.high is None:
-        lacking = "one seed has no interval" if found.n == 1 else "equal seeds without a known resolution"
-        return Evidence(compared.what, UNKNOWN, mean, seeds=found.n, remark=_joined(compared.remark, lacking))
-    ends = (rounded(100 * found.low, digits), rounded(100 * found.high, digits))
+    mean = rounded(100 * interval.mean, digits, signed=compared.signed)
+    if interval.low is None or interval.high is None:
+        lacking = "one seed has no interval" if interval.n == 1 else "equal seeds without a known resolution"
+        return Evidence(compared.what, UNKNOWN, mean, seeds=interval.n, remark=_joined(compared.remark, lacking))
+    ends = (rounded(100 * interval.low, digits), rounded(100 * interval.high, digits))
     # That of a drop would be of no drop at all, which nobody claims.
-    p_value = found.p_value if compared.signed else None
-    return Evidence(compared.what, verdict, mean, *ends, found.n, p_value, compared.remark, scope=found.scope)
+    p_value = interval.p_value if compared.signed else None
+    return Evidence(compared.what, verdict, mean, *ends, interval.n, p_value, compared.remark, scope=interval.scope)
 
 
-def _advised(evidence: Evidence, found: SeedInterval, bound: Decimal, decimals: int) -> Evidence:
+def _advised(evidence: Evidence, interval: SeedInterval, bound: Decimal, decimals: int) -> Evidence:
     """Evidence that decides nothing, with the number of seeds that would and the smallest effect that is seen."""
-    deciding = seeds_that_decide(found, bound)
+    deciding = seeds_that_decide(interval, bound)
     if deciding is not None:
         advice = f"{plural(deciding, 'seed')} of this mean and spread would decide"
     else:
@@ -234,8 +237,8 @@ def _advised(evidence: Evidence, found: SeedInterval, bound: Decimal, decimals: 
             "people": "no number of seeds would decide: more people are needed",
             "reported run": "no number of seeds would decide: the one reported run varies, too",
             "seeds": f"more than {MOST_SEEDS} seeds would be needed",
-        }[out_of_reach(found, bound)]
-    effect = smallest_effect(found)
+        }[out_of_reach(interval, bound)]
+    effect = smallest_effect(interval)
     assert effect is not None, "there is an interval"
     smallest = rounded(100 * effect, decimals)
     seen = f"seen in 80 % of cases: {smallest} from the bound of {rounded(100 * bound, decimals)}"
@@ -256,6 +259,25 @@ def _reported(claims: Claims, claim: DifferenceClaim, pair: Pair, column: Column
         holds = gain > 0 if claim.kind == "improves" else gain >= -claim.margin
     verdict: Verdict = "confirmed" if holds else "refuted"
     return Evidence(description, verdict, rounded(gain, column.decimals, signed=True), remark=f"{of} − {minus}")
+
+
+def _bars(claims: Claims, claim: DropClaim, labels: Mapping[str, str]) -> tuple[Evidence, ...]:
+    """The authors' bars of a claim, one for each experiment; one line where their values are not known."""
+    if claim.unprinted is not None:
+        return (Evidence(claim.benchmark, UNKNOWN, remark=claim.unprinted),)
+    return tuple(_bar(claims, claim, experiment, labels) for experiment in claim.experiments)
+
+
+def _bar(claims: Claims, claim: DropClaim, experiment: RecordedExperiment, labels: Mapping[str, str]) -> Evidence:
+    description = f"{experiment.named(labels)}, {metric_name(claim.metric)[0]}"
+    bar = printed_bar(claims.bars, claim.benchmark, claim.metric, experiment)
+    if bar is None:
+        return Evidence(description, UNKNOWN, remark="the figure has no such bar")
+    value = -bar.change if claim.kind == "drop" else bar.change
+    away = value - bound_of(claim)
+    verdict: Verdict = UNKNOWN if abs(away) <= bar.error else "confirmed" if away > 0 else "refuted"
+    remark = f"read off the picture, ± {bar.error}; points or per cent of the aligned rate"
+    return Evidence(description, verdict, str(value), remark=remark)
 
 
 def _compared(
@@ -309,7 +331,8 @@ def _drop(
     if metric is None or metric not in known:
         return _Comparison(name, remark=f"{metric_name(claim.metric)[0]} is not measured")
     drops = {record.seed: _drop_of(claim, record, metric) for record in sweeps}
-    values = {seed: drop for seed, drop in drops.items() if drop is not None}
+    sign = 1 if claim.kind == "drop" else -1
+    values = {seed: sign * drop for seed, drop in drops.items() if drop is not None}
     quality = quality_name(_quality(claim, sweeps[0]))
     description = f"{name}, {metric_name(metric)[0]}, {quality}, {claim.factor} {claim.level:g}"
     if not values:
@@ -317,7 +340,7 @@ def _drop(
     stands_in = metric != claim.metric
     remark = f"{metric_name(claim.metric)[0]} is not measured, so this decides nothing" if stands_in else ""
     sample = Sample(values, lacking=NO_PEOPLE)
-    return _Comparison(description, sample, remark, decimals=1, signed=False, tested=not stands_in)
+    return _Comparison(description, sample, remark, decimals=1, signed=claim.kind == "no_drop", tested=not stands_in)
 
 
 def _drop_of(claim: DropClaim, record: Record, metric: str) -> float | None:

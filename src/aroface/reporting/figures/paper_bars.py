@@ -9,7 +9,6 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
-from pathlib import Path
 from typing import Any, Literal, Unpack
 
 import numpy as np
@@ -19,6 +18,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from aroface.errors import InputError
+from aroface.reporting.claims.printed_bars import PAPER, printed_bar, read_authors
 from aroface.reporting.figures.curves import sensitivity_records
 from aroface.reporting.figures.form import DEFAULT_FORM, FigureForm, text_inches
 from aroface.reporting.figures.layout import (
@@ -37,13 +37,9 @@ from aroface.reporting.figures.save import save_figure
 from aroface.reporting.figures.words import FigureWords, method_names, printed_name
 from aroface.reporting.records import Record, RecordedExperiment, Selection, load_records, selected
 from aroface.reporting.text import FULL_QUALITY, over_seeds
-from aroface.schemas import read_yaml, validate
-from aroface.shipped import shipped
 
 Unit = Literal["points", "percent"]
 
-PAPER = Path("workflow/registries/paper_figure.yaml")
-"""The authors' bars."""
 FARS = tuple(f"tar_at_far_1e-{power}" for power in (5, 4, 3, 2))
 """Metrics of a panel of templates."""
 ERRORS = ("adversary", "detector", "points", "joint")
@@ -104,18 +100,6 @@ class Bars:
     perturbed: str
     seeds: Sequence[int]
     missing: Sequence[str] = ()
-
-
-def read_authors(path: str | PathLike[str] = PAPER) -> Mapping[str, Any]:
-    """The bars of the paper.
-
-    Raises:
-        InputError: The file is missing or malformed.
-    """
-    file = shipped(Path(path))
-    authors: Mapping[str, Any] = read_yaml(file)
-    validate(authors, "paper_figure", file=file)
-    return authors
 
 
 def read_bars(
@@ -187,10 +171,6 @@ def _bars(
     authors: Mapping[str, Any],
     unit: Unit,
 ) -> list[Bar]:
-    printed = next((panel for panel in authors["panels"] if panel["benchmark"] == benchmark), None)
-    theirs: dict[str, float] = {}
-    if printed and (experiment.dataset, experiment.arch) == (authors["trained_on"], authors["arch"]):
-        theirs = dict(zip(printed["metrics"], printed["changes"].get(experiment.method, ()), strict=False))
     bars = []
     for metric in (*FARS, "accuracy"):
         points = [point for record in seeds for point in record.series if _is(point, metric, error)]
@@ -200,8 +180,9 @@ def _bars(
         if None in ends:
             continue
         change, low, high = (statistics.fmean(each) for each in zip(*(end for end in ends if end), strict=True))
-        reading = printed["reading_error"] if printed else 0.0
-        bars.append(Bar(benchmark, metric, experiment, change, low, high, theirs.get(metric), reading))
+        printed = printed_bar(authors, benchmark, metric, experiment)
+        theirs = (float(printed.change), float(printed.error)) if printed else (None, 0.0)
+        bars.append(Bar(benchmark, metric, experiment, change, low, high, *theirs))
     if not bars:
         expected = f"{', '.join(FARS)} or accuracy"
         raise InputError("none of the figure's metrics", file=seeds[0].path, where="series", expected=expected)
