@@ -15,6 +15,7 @@ from aroface.reporting.records import Record, RecordedExperiment, Selection, loa
 from aroface.reporting.rounding import percent, rounded
 from aroface.reporting.statistics.intervals import SeedInterval, estimate, one_further_run
 from aroface.reporting.tables.cells import Line, check_columns, lines, measure
+from aroface.reporting.tables.grid import on_one_line
 from aroface.reporting.tables.sources import Published, Source
 from aroface.reporting.tables.spec import Column, RowSpec, Spec, read_spec
 
@@ -206,8 +207,7 @@ def reported_specs(folder: str | PathLike[str], tables: Collection[str] | None =
 
 def heading(column: Column) -> str:
     """A column's heading with that of its group, in one line."""
-    group = (column.group or "").replace("-\n", "-").replace("\n", " ")
-    return f"{group} {column.label}".strip()
+    return " ".join(on_one_line(text) for text in (column.group, column.label) if text)
 
 
 def _compare(

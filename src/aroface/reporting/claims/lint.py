@@ -11,6 +11,7 @@ from itertools import pairwise
 from aroface.reporting.claims.claims import Claims, DifferenceClaim
 from aroface.reporting.claims.compare import heading
 from aroface.reporting.claims.literature import LiteratureRow
+from aroface.reporting.tables.grid import on_one_line
 from aroface.reporting.tables.spec import Column, RowSpec, Spec, address
 
 LADDERS = ("rank", "tar_at_far_1e-", "tar_strict_at_far_1e-")
@@ -226,7 +227,7 @@ def largest_of_several(claims: Claims, claim: DifferenceClaim) -> Iterator[LintF
     claimed = [of - minus for of, minus, _ in _claimed_cells(claims, claim)]
     if len(gains) > 1 and claimed and max(gains) == max(claimed) > min(gains):
         ordered = ", ".join(f"{gain:+}" for gain in sorted(gains, reverse=True))
-        name = "/".join(sorted(labels))
+        name = "/".join(sorted(map(on_one_line, labels)))
         text = f"the largest of {len(gains)} gains of a method over its own baseline in {name}: {ordered}"
         yield LintFinding("selection", claim.id, text)
 

@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 from aroface.errors import InputError
-from aroface.reporting.tables.citations import Citations, citations_above, cite, cited_keys, texts
+from aroface.reporting.tables.citations import (
+    CITATIONS,
+    Citations,
+    citations_above,
+    cite,
+    cited_keys,
+    read_citations,
+    texts,
+)
 from aroface.reporting.tables.grid import Grid
 from aroface.reporting.tables.latex import escape
 from aroface.reporting.tables.sources import Source
 from aroface.reporting.tables.spec import Spec
+
+FILE = Path("paper_tables") / CITATIONS
+"""Citations of the repository."""
 
 
 def bibtex(spec: Spec, grid: Grid | None = None) -> str:
@@ -27,16 +39,17 @@ def bibtex(spec: Spec, grid: Grid | None = None) -> str:
     return "\n".join([*map(_entry, {**sources, **known}.values()), *lacking]) or "% This table cites nothing.\n"
 
 
-def entries(keys: Iterable[str], citations: Citations) -> str:
+def entries(keys: Iterable[str], citations: Citations | None = None) -> str:
     """Entries of publications, in the order of their keys' first mention.
 
     Args:
         keys: Citation keys.
-        citations: Publications.
+        citations: Publications; None reads those of the repository in the current folder.
 
     Raises:
         InputError: A key is none of theirs.
     """
+    citations = citations or read_citations(FILE)
     wanted = dict.fromkeys(keys)
     for key in wanted:
         if key not in citations.entries:

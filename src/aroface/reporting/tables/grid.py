@@ -139,8 +139,8 @@ def heading_of(part: Part, published: bool) -> str:
 
 
 def on_one_line(heading: str) -> str:
-    """A heading whose lines are joined: after a hyphen or an ``@`` without a space."""
-    return re.sub(r"(?<=[-@])\n", "", heading).replace("\n", " ")
+    """A heading whose lines are joined: after a hyphen, an ``@`` or an ``=`` without a space."""
+    return re.sub(r"(?<=[-@=])\n", "", heading).replace("\n", " ")
 
 
 def heading_levels(grid: Grid) -> list[list[tuple[str, int]]]:

@@ -47,7 +47,7 @@ def csv_text(grid: Grid) -> str:
     ends of its interval, a value that is not the authors' the key of its source. No name stands twice. Texts are exact;
     for a spreadsheet program see :func:`csv_excel`.
     """
-    return _csv(csv_rows(grid))
+    return _csv(_csv_rows(grid))
 
 
 def csv_excel(grid: Grid) -> str:
@@ -55,13 +55,10 @@ def csv_excel(grid: Grid) -> str:
 
     Without them ``+ARoFace`` became a formula, ``1/8`` a date, and ``−`` two wrong letters.
     """
-    head, *rows = csv_rows(grid)
-    texts = len(grid.row_headers)
-    safe = [[*map(_as_text, row[:texts]), *row[texts:]] for row in rows]
-    return "\ufeff" + _csv([[*map(_as_text, head)], *safe])
+    return "\ufeff" + _csv([[*map(_as_text, row)] for row in _csv_rows(grid)])
 
 
-def csv_rows(grid: Grid) -> list[list[str]]:
+def _csv_rows(grid: Grid) -> list[list[str]]:
     """The fields of :func:`csv_text`, the names first."""
     extras = {
         j: [name for name in EXTRAS if any(_extra(grid, row.cells[j], name) for row in grid.rows)]
@@ -98,7 +95,7 @@ def _unique(names: Sequence[str]) -> list[str]:
 
 
 def _as_text(text: str) -> str:
-    """A text that no spreadsheet program takes for a formula or a date."""
+    """A text that no spreadsheet program takes for a formula or a date; a number stays one."""
     return f"\t{text}" if re.match(r"[-+=@\t\r]|\d+\s*[-/.:]\s*\d+[-/.:\d]*$", text) and not _is_number(text) else text
 
 
@@ -132,7 +129,8 @@ def _heading(leaf: Leaf) -> list[str]:
     return [part for part in leaf.path if part]
 
 
-def _headers(row: GridRow) -> tuple[str, ...]:
+def marked_headers(row: GridRow) -> tuple[str, ...]:
+    """The headers of a row with its star and its dagger."""
     headers = [text + DAGGER if number in row.corrected else text for number, text in enumerate(row.headers)]
     headers[0] += STAR if row.star and headers[0] else ""
     return tuple(headers)
@@ -165,7 +163,7 @@ def _extra(grid: Grid, cell: Cell, name: str) -> str:
 
 
 def _markdown_headers(row: GridRow) -> list[str]:
-    first, *rest = (markdown_text(text) for text in _headers(row))
+    first, *rest = (markdown_text(text) for text in marked_headers(row))
     return [f"**{first}**" if row.bold and first else first, *rest]
 
 
@@ -177,7 +175,7 @@ def _markdown_cell(cell: Cell) -> str:
 
 
 def _terminal_headers(row: GridRow) -> list[Text]:
-    first, *rest = _headers(row)
+    first, *rest = marked_headers(row)
     return [Text(first, style="bold" if row.bold else ""), *(Text(text) for text in rest)]
 
 

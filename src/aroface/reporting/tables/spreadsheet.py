@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from aroface.reporting.tables.grid import DAGGER, MISSING, Cell, Grid, GridRow, heading_levels, on_one_line, stacked
-from aroface.reporting.tables.plain import STAR, spread
+from aroface.reporting.tables.grid import MISSING, Cell, Grid, GridRow, heading_levels, on_one_line, stacked
+from aroface.reporting.tables.plain import STAR, marked_headers, spread
 
 if TYPE_CHECKING:
     from openpyxl.worksheet.worksheet import Worksheet
@@ -117,7 +117,7 @@ class _Sheet:
 
         if ruled:
             self._rule(self.line, "top", "thin")
-        for column, header in enumerate(_headers(row), 1):
+        for column, header in enumerate(marked_headers(row), 1):
             cell = self.sheet.cell(self.line, column)
             self._put(cell, header)
             cell.font = styles.Font(bold=row.bold and column == 1)
@@ -165,7 +165,7 @@ class _Sheet:
         """Width of a column of the sheet, in characters."""
         headers = len(self.grid.row_headers)
         if column <= headers:
-            texts = [self.grid.row_headers[column - 1], *(_headers(row)[column - 1] for row in self.grid.rows)]
+            texts = [self.grid.row_headers[column - 1], *(marked_headers(row)[column - 1] for row in self.grid.rows)]
             return 2 + min(max(map(len, texts)), WIDEST)
         j = next(j for j, place in enumerate(self.places) if place.value <= column <= place.last)
         if column == self.places[j].spread:
@@ -203,9 +203,3 @@ def _zeros(number: str) -> str:
 
 def _decimals(cells: Sequence[Cell]) -> int:
     return max((len(cell.number.partition(".")[2]) for cell in cells if cell.number), default=0)
-
-
-def _headers(row: GridRow) -> list[str]:
-    headers = [text + DAGGER if number in row.corrected else text for number, text in enumerate(row.headers)]
-    headers[0] += STAR if row.star and headers[0] else ""
-    return headers

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from aroface.reporting.claims.claims_text import as_json, markdown, terminal
 from aroface.reporting.claims.lint import lint
 from aroface.reporting.claims.verdicts import Judgement, criterion, judge_claims
 from aroface.reporting.document import compile_document
+from aroface.reporting.tables.latex import TEMPLATES
 from aroface.reporting.tables.spec import read_spec
 from made_up_records import write_record
 from made_up_tables import fill_table
@@ -454,6 +456,27 @@ def test_the_fragment_has_each_claim_with_both_verdicts(tmp_path: Path):
         judge_claims(claims(path), records),
         lint([read_spec(each) for each in sorted(SPECS.glob("*.yaml"))], claims(path)),
     )
+
+
+@pytest.mark.latex
+@pytest.mark.usefixtures("latex")
+@pytest.mark.parametrize("width", [237, 347.12, 506])
+def test_the_papers_claims_fit_a_line(tmp_path: Path, width: float):
+    for number, spec in enumerate(("tinyface", "ijbs", "ijbb", "ijbc")):
+        fill_table(tmp_path / "records", SPECS / f"{spec}.yaml", seeds=(0, 1, 2) if number else (0,))
+    words = ["claims", "--claims", str(CLAIMS), "--specs", str(SPECS), "--records", str(tmp_path / "records")]
+    assert main([*words, "--exit-zero", "--width", str(width), "--out", str(tmp_path / "claims.tex")]) == 0
+    (tmp_path / "paper.tex").write_text(
+        f"\\documentclass{{article}}\n\\usepackage[textwidth={width}pt,textheight=700pt]{{geometry}}\n"
+        f"{(TEMPLATES / 'preamble.tex').read_text()}\n\\begin{{document}}\n\\input{{claims}}\n\\end{{document}}\n"
+    )
+    command = ["latexmk", "-norc", "-pdf", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"]
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == 0
+    assert "Overfull" not in (tmp_path / "paper.log").read_text(errors="replace")
+    text = (tmp_path / "claims.tex").read_text()
+    assert text.count(r"\addlinespace") == len(claims().claims) - 1
+    assert r"\label{tab:aroface:claims}" in text
+    assert ("& Source &" in text) == (width > 300)
 
 
 @pytest.mark.latex

@@ -105,6 +105,9 @@ def test_keys_keep_their_underscores():
 def test_an_unknown_key_is_one_line():
     with pytest.raises(InputError, match="no citation 'nobody2030'; expected one of deng2019arcface"):
         entries(["nobody2030"], citations())
+    assert entries(["kim2022adaface"]).startswith(
+        "@inproceedings{kim2022adaface,\n  title = {{AdaFace: Quality Adaptive"
+    )
 
 
 def test_the_command_writes_entries_of_all_that_is_cited(capsys: pytest.CaptureFixture[str]):
