@@ -10,6 +10,7 @@ import pytest
 from aroface.errors import InputError
 from aroface.reporting.document import check_log, compile_document, latex_missing, write_document
 from aroface.reporting.figures.alignment_errors import figure_fae
+from aroface.reporting.latexmk import latexmk
 from aroface.reporting.tables.latex import ESCAPES, GREEK, escape
 from aroface.reporting.tables.render import write_table
 from made_up_records import sweep, write_record
@@ -172,6 +173,20 @@ def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         (tmp_path / program).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert str(latex_missing()).startswith("LaTeX lacks booktabs.sty, glyphtounicode.tex; on Debian")
+
+
+@pytest.mark.latex
+@pytest.mark.usefixtures("latex")
+def test_the_source_alone_compiles_elsewhere(tmp_path: Path):
+    fragment = tmp_path / "paper_tables" / "tinyface.tex"
+    fragment.parent.mkdir()
+    shutil.copy(ROOT / "paper_tables" / "tinyface.tex", fragment)
+    write_document([fragment], [], tmp_path / "results" / "paper.tex", note="")
+    moved = tmp_path / "another" / "place" / "paper.tex"
+    moved.parent.mkdir(parents=True)
+    (tmp_path / "results" / "paper.tex").rename(moved)
+    fragment.unlink()
+    assert "67.32" in pdf_text(latexmk(moved, tmp_path / "build").pdf)
 
 
 def test_two_pictures_of_one_name_are_refused(tmp_path: Path):

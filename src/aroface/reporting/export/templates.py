@@ -64,7 +64,7 @@ TEMPLATES = {
     for template in (
         VenueTemplate("eccv", "ECCV", 347.12, 347.12, 549.0, ("llncs.cls",), _PUBLISHERS),
         VenueTemplate("llncs", "Springer LNCS, llncs", 347.12, 347.12, 549.0, ("llncs.cls",), _PUBLISHERS),
-        VenueTemplate("cvpr", "CVPR and ICCV", 237.13, 496.86, 641.0, ("times.sty",), _TIMES, "times"),
+        VenueTemplate("cvpr", "CVPR and ICCV", 237.13, 496.86, 641.0, ("times.sty", "utmr8a.pfb"), _TIMES, "times"),
         VenueTemplate("ieee", "IEEE conference, IEEEtran", 252.0, 516.0, 672.0, ("IEEEtran.cls",), _IEEE, "times"),
         VenueTemplate("ieee-journal", "IEEE journal, IEEEtran", 252.0, 516.0, 696.0, ("IEEEtran.cls",), _IEEE, "times"),
         VenueTemplate(
