@@ -51,19 +51,29 @@ def citations_above(spec: Path) -> Citations:
     return Citations()
 
 
-def cite(grid: Grid, citations: Citations) -> Grid:
+def cite(grid: Grid, citations: Citations, *, in_rows: bool = True) -> Grid:
     """The table with citation keys behind the names of its caption, row headers and notes.
 
     Each name is cited where it first stands; those of headings, which have no room, in a further note. Keys stand in
     the brackets ``OPEN`` and ``CLOSE``.
+
+    Args:
+        grid: Table.
+        citations: Publications and the names that they belong to.
+        in_rows: False for row headers without room, whose names are cited in a further note, too.
     """
     marker = _Marker(citations)
     caption = marker.inline(grid.caption)
-    rows = tuple(_cited_row(row, marker.behind) for row in grid.rows)
+    rows = tuple(_cited_row(row, marker.behind) for row in grid.rows) if in_rows else grid.rows
     notes = tuple(map(marker.inline, grid.notes))
-    headings = marker.listed(heading for leaf in grid.leaves for heading in leaf.path)
-    further = (f"Benchmarks: {headings}.",) if headings else ()
-    return replace(grid, caption=caption, rows=rows, notes=(*notes, *further))
+    further = {
+        "Methods and data sets": () if in_rows else (header for row in grid.rows for header in row.headers),
+        "Benchmarks": (heading for leaf in grid.leaves for heading in leaf.path),
+    }
+    lists = [(kind, marker.listed(names)) for kind, names in further.items()]
+    return replace(
+        grid, caption=caption, rows=rows, notes=(*notes, *(f"{kind}: {names}." for kind, names in lists if names))
+    )
 
 
 def cited_keys(text: str) -> tuple[str, ...]:

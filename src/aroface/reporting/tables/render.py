@@ -12,10 +12,11 @@ from aroface.files import write_bytes, write_text
 from aroface.reporting.records import Selection, load_records, selected
 from aroface.reporting.tables import html, latex, plain, spreadsheet, word
 from aroface.reporting.tables.build import build
-from aroface.reporting.tables.citations import citations_above
+from aroface.reporting.tables.citations import Citations, citations_above
 from aroface.reporting.tables.citations import cite as cite_names
+from aroface.reporting.tables.fit import fitted
 from aroface.reporting.tables.form import TableForm
-from aroface.reporting.tables.grid import Grid, Mode
+from aroface.reporting.tables.grid import Grid, Mode, stacked
 from aroface.reporting.tables.reshape import reshaped, with_form
 from aroface.reporting.tables.spec import Rule, Spec, read_spec
 
@@ -117,9 +118,18 @@ def render_table(
     grid = make_grid(table, records, mode=mode, **options)
     if format != "latex":
         return FORMATS[format](grid)
+    form = (options.get("form") or TableForm()).over(table.form)
     if cite:
-        grid = cite_names(grid, citations_above(table.path).of(table.cite))
-    return latex.render(grid, (options.get("form") or TableForm()).over(table.form), say)
+        grid = _cited(grid, citations_above(table.path).of(table.cite), form)
+    return latex.render(grid, form, say)
+
+
+def _cited(grid: Grid, citations: Citations, form: TableForm) -> Grid:
+    """The table with citations in its rows, or below it where it would not stay in one piece with them."""
+    cited = cite_names(grid, citations)
+    if len(fitted(stacked(cited), form)[0].blocks) == len(fitted(stacked(grid), form)[0].blocks):
+        return cited
+    return cite_names(grid, citations, in_rows=False)
 
 
 def write_table(

@@ -13,6 +13,7 @@ from aroface.cli.main import main
 from aroface.errors import InputError
 from aroface.reporting.tables.bibtex import bibtex, entries
 from aroface.reporting.tables.citations import Citations, citations_above, cite, cited_keys, read_citations, texts
+from aroface.reporting.tables.form import TableForm
 from aroface.reporting.tables.latex import escape
 from aroface.reporting.tables.render import make_grid, render_table
 from aroface.reporting.tables.spec import read_spec
@@ -58,6 +59,20 @@ def test_every_method_training_set_and_benchmark_of_a_table_is_cited(name: str):
         headings = " ".join(heading for leaf in table.leaves for heading in leaf.path)
         if word in f"{spec.caption} {headings}".replace("TinyFace protocol", ""):
             assert found.names[word][0] in keys
+
+
+def test_a_table_that_citations_would_split_has_them_below_it():
+    """IJB-S is as wide as LNCS's text without them."""
+    narrow, wide = (
+        render_table(SPECS / "ijbs.yaml", "nowhere", mode="reported", cite=True, form=TableForm(width=width))
+        for width in (347.12, 500)
+    )
+    assert narrow.count(r"\toprule") == 1
+    rows, notes = narrow.split(r"\bottomrule")
+    assert r"\cite" not in rows.split(r"\toprule")[1]
+    assert r"Methods and data sets: ArcFace~\cite{deng2019arcface}, MS1MV2" in notes
+    assert r"ArcFace~\cite{deng2019arcface}" in wide.split(r"\bottomrule")[0]
+    assert {*re.findall(r"\\cite\{([^}]+)", narrow)} == {*re.findall(r"\\cite\{([^}]+)", wide)}
 
 
 def test_each_name_is_cited_once_where_it_first_stands():
