@@ -49,7 +49,11 @@ def test_tables_print_any_text(tmp_path: Path, text: str) -> None:
     spec = tmp_path / "odd.yaml"
     spec.write_text(yaml.safe_dump(table(text)))
     for form in ("latex", "markdown", "html", "csv", "terminal"):
-        assert "1.00" in render_table(spec, tmp_path, mode="reported", format=form)
+        if form == "latex" and "中" in text:
+            with pytest.raises(InputError, match=r"LaTeX cannot print '中' \(U\+4E2D"):
+                render_table(spec, tmp_path, mode="reported", format=form)
+        else:
+            assert "1.00" in render_table(spec, tmp_path, mode="reported", format=form)
 
 
 @pytest.mark.latex

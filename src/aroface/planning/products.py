@@ -175,7 +175,7 @@ class Products:
     def table_arguments(self, table: str) -> str:
         """Arguments of ``aroface table``, all but where the table goes and in which format."""
         arguments: list[str | Path] = [self.offered[table].path, "--mode", self.plan.values["table_mode"]]
-        return _join([*arguments, "--records", self.plan.results.records, *self._choice(), "--links"])
+        return _join([*arguments, "--links", "--records", self.plan.results.records, *self._choice()])
 
     def compare_arguments(self) -> str:
         """Arguments of ``aroface compare``, all but its files."""

@@ -19,7 +19,7 @@ CLOSEST_PT = 1.25
 OVERHUNG_PT = 2.5
 """Same where a sign sticks out into that space."""
 TOLERANCE_PT = 0.3
-MOST_SPLITS = 2000
+MOST_SPLITS = 500
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ class TableForm:
         label: LaTeX label instead of ``tab:aroface:NAME``.
         notes: Form of the notes below the table.
         numbers: Columns of numbers: centred, filled up to stand under one another, or siunitx's S columns.
-        uncertainty: What stands beside a mean; None for what the specification says.
+        uncertainty: Numbers beside a mean; None for those of the specification.
         links: True if each number is the argument of a command that knows its cell.
         font: Metrics that the fit is computed with; Computer Modern is the widest.
     """

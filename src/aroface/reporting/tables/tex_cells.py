@@ -47,7 +47,7 @@ class TexCells:
     @cached_property
     def header_headings(self) -> list[str]:
         """Headings over the row headers."""
-        return [escape(text) for text in self.grid.row_headers]
+        return [_behind_a_row(escape(text)) for text in self.grid.row_headers]
 
     @cached_property
     def numbers(self) -> list[list[str]]:
@@ -139,8 +139,13 @@ class TexCells:
         return text_width(tex, 10, self.form.font)
 
 
+def _behind_a_row(text: str) -> str:
+    """A cell that TeX does not take for an option of the line break or rule before it."""
+    return f"{{}}{text}" if text.startswith(("[", "*")) else text
+
+
 def _header(row: GridRow, index: int) -> str:
-    text = escape(row.headers[index])
+    text = _behind_a_row(escape(row.headers[index]))
     if not text:
         return text
     if index == 0:

@@ -70,7 +70,7 @@ ACCENTS = {
 """Combining accents and their commands."""
 ESCAPES = str.maketrans({**SIGNS, **LETTERS})
 _SAME = {"’": "'", "‘": "`", '"': "''", "\u2011": "-", "\u2010": "-", "\u00ad": "", "µ": "μ", "∆": "Δ", "\u2126": "Ω"}
-"""What prints as something else that is known."""
+"""Characters that print as others do."""
 RAISED = str.maketrans("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789")
 _RAISED = "".join(map(chr, RAISED))
 
