@@ -43,7 +43,7 @@ ESCAPES = str.maketrans(
         "≤": r"$\leq$",
         "°": r"$^\circ$",
         "★": r"$\bigstar$",
-        "†": r"\textdagger{}",
+        "†": r"$\dagger$",
         "≈": r"$\approx$",
         "∞": r"$\infty$",
         "→": r"$\rightarrow$",

@@ -68,7 +68,7 @@ def test_blocks_footnote_and_misprint_are_kept():
     misprint = read_spec(SPEC).rows[9].as_printed
     assert misprint["training_set"] == "WebFace4M"
     assert "% AdaFace+ARoFace@WebFace12M: the authors print WebFace4M here." in text
-    assert r"\textdagger{} Corrected; the authors print WebFace4M." in text
+    assert r"$\dagger$ Corrected; the authors print WebFace4M." in text
 
 
 def test_rows_of_the_paper_belong_to_experiments_where_there_is_code_for_them():

@@ -75,7 +75,7 @@ def test_one_percent_is_named():
 @pytest.mark.parametrize(
     ("format", "mark", "note"),
     [
-        ("latex", r"WebFace12M\arodagger", r"\textdagger{} Corrected; the authors print WebFace4M."),
+        ("latex", r"WebFace12M\arodagger", r"$\dagger$ Corrected; the authors print WebFace4M."),
         ("html", "WebFace12M<sup>†</sup>", "† Corrected; the authors print WebFace4M."),
         ("markdown", "WebFace12M†", "† Corrected; the authors print WebFace4M."),
         ("terminal", "WebFace12M†", "† Corrected; the authors print WebFace4M."),
