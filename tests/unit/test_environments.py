@@ -88,8 +88,8 @@ ENTRIES = {
 
 DISTRIBUTIONS = {module: distribution for module, (distribution, _) in PACKAGES.items()}
 
-UNREAD = {"paper": {"pyarrow", "torch"}}
-"""Modules that read images of sets, which the jobs of an environment only name."""
+UNREAD = {"paper": {"docx", "openpyxl", "pyarrow", "torch"}}
+"""Modules that read images of sets, which the jobs of an environment only name, and forms of tables that no job makes."""
 
 
 def imported(module: str, seen: set[str]) -> set[str]:
