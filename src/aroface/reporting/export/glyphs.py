@@ -68,12 +68,6 @@ def glyphs(pdf: Path) -> list[Glyph]:
     return device.found
 
 
-def page_count(pdf: Path) -> int:
-    """Number of pages of a document."""
-    with open(pdf, "rb") as file:
-        return sum(1 for _ in PDFPage.get_pages(file))
-
-
 def page_height(pdf: Path) -> float:
     """Height of the first page of a document, in pt of TeX."""
     with open(pdf, "rb") as file:
