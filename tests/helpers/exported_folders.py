@@ -27,7 +27,7 @@ def write_export(
     material = export_material(
         products,
         read_runs_file(products.plan.runs_file),
-        lambda name, stem, chosen: draw_figure(products, name, stem, chosen),
+        lambda *arguments: draw_figure(products, *arguments),
         subset=subset,
     )
     origin = Origin(

@@ -89,7 +89,7 @@ ENTRIES = {
 DISTRIBUTIONS = {module: distribution for module, (distribution, _) in PACKAGES.items()}
 
 UNREAD = {"paper": {"docx", "openpyxl", "pyarrow", "torch"}}
-"""Modules that read images of sets, which the jobs of an environment only name, and forms of tables that no job makes."""
+"""Modules that read images of sets, which the jobs of an environment only name, and forms of tables no job makes."""
 
 
 def imported(module: str, seen: set[str]) -> set[str]:

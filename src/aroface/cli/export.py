@@ -84,7 +84,7 @@ def _do_export(options: Arguments) -> int:
     material = export_material(
         products,
         read_runs_file(plan.runs_file),
-        lambda name, stem, template: draw_figure(products, name, stem, template),
+        lambda *arguments: draw_figure(products, *arguments),
         mode=options.mode,
         subset=options.subset,
     )
@@ -116,14 +116,15 @@ def _check(paper: Path, material: ExportMaterial) -> int:
     return ExitStatus.BAD_INPUT if unknown else ExitStatus.DONE
 
 
-def draw_figure(products: Products, name: str, stem: Path, template: VenueTemplate) -> None:
-    """Draw a figure by ``aroface figure``, as wide as a column of the template where the verb can do that.
+def draw_figure(products: Products, name: str, stem: Path, template: VenueTemplate, spanning: bool) -> None:
+    """Draw a figure by ``aroface figure``, as wide as a column or the text where the verb can do that.
 
     Args:
         products: Figures of a plan.
         name: Name of the figure.
         stem: Path of its files, without a suffix.
         template: Class of the document.
+        spanning: True for a figure that spans all columns.
     """
     from aroface.reporting.export.forms import figure_options
 
@@ -136,7 +137,7 @@ def draw_figure(products: Products, name: str, stem: Path, template: VenueTempla
         del words[faces : faces + 2]
     words[words.index("--out") + 1] = str(stem)
     understood = {option for action in verbs.choices["figure"]._actions for option in action.option_strings}
-    options = figure_options(template, understood)
+    options = figure_options(template, understood, spanning)
     figure = parser.parse_args([*words, *options])
     words[words.index("--out") + 1] = stem.name
     figure.words = [*words, *options]

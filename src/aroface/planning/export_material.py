@@ -17,8 +17,8 @@ from aroface.reporting.tables.grid import Mode
 TABLE, FIGURE = "table_", "figure_"
 """Prefixes of the names of the workflow's rules, which name products, too."""
 
-Draw = Callable[[str, Path, VenueTemplate], None]
-"""Function that draws the figure of a name: name, path of its files without suffix, template."""
+Draw = Callable[[str, Path, VenueTemplate, bool], None]
+"""Function that draws the figure of a name: name, path of its files without suffix, template, True for all columns."""
 
 
 def export_material(
@@ -111,5 +111,5 @@ def _tables(products: Products, name: str, mode: Mode | None) -> Iterator[Export
         yield ExportedTable(reported, "reported")
 
 
-def _drawing(draw: Draw, name: str) -> Callable[[Path, VenueTemplate], None]:
-    return lambda stem, template: draw(name, stem, template)
+def _drawing(draw: Draw, name: str) -> Callable[[Path, VenueTemplate, bool], None]:
+    return lambda stem, template, spanning: draw(name, stem, template, spanning)

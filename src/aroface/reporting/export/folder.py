@@ -13,6 +13,7 @@ from pathlib import Path
 from aroface.errors import InputError
 from aroface.files import if_there, list_files, sha256_file, write_text
 from aroface.reporting.export.forms import render_for
+from aroface.reporting.export.glyphs import page_height
 from aroface.reporting.export.judge import MAIN
 from aroface.reporting.export.material import ExportedFigure, ExportedTable, ExportMaterial
 from aroface.reporting.export.origin import PROVENANCE, Origin, written_files
@@ -27,6 +28,8 @@ VALUES = "aroface-values.tex"
 BIBLIOGRAPHY = "aroface.bib"
 PACKAGE_FILE = "aroface.sty"
 TITLE = "Tables and figures"
+HIGHEST = 0.7
+"""Share of a page that a picture in a column may take: a caption is below it."""
 
 _MADE_BY_LATEX = {
     *{".aux", ".bbl", ".bcf", ".blg", ".fdb_latexmk", ".fls", ".lof", ".log", ".lot", ".out", ".run.xml", ".spl"},
@@ -242,9 +245,15 @@ def _table(
 
 def _figure(figure: ExportedFigure, template: VenueTemplate, folder: Path, origin: Origin) -> Fragment:
     folder.mkdir(exist_ok=True)
-    figure.draw(folder / figure.stem, template)
+    figure.draw(folder / figure.stem, template, False)
+    picture = folder / f"{figure.stem}.pdf"
+    spanning = template.columns == 2 and page_height(picture) > HIGHEST * template.height
+    if spanning:
+        figure.draw(folder / figure.stem, template, True)
     text = (folder / f"{figure.stem}.tex").read_text(encoding="utf-8")
     text = _LABEL.sub(lambda _: rf"\label{{fig:aroface:{figure.name.replace('_', '-')}}}", text)
+    if spanning:
+        text = re.sub(r"\\(begin|end)\{figure\}", r"\\\1{figure*}", text)
     for path in folder.glob(f"{figure.stem}.png"):
         path.unlink()
     made = f"{figure.stem}.tex, written by `aroface export` for {template.title}; drawn by: {figure.command}"

@@ -61,15 +61,16 @@ def _height(grid: Grid, fit: Fit) -> float:
     return float(len(fit.blocks) * (1.25 * fit.size * (lines + headings) + 6 * gaps) + caption)
 
 
-def figure_options(template: VenueTemplate, understood: Collection[str]) -> list[str]:
+def figure_options(template: VenueTemplate, understood: Collection[str], spanning: bool = False) -> list[str]:
     """Options of ``aroface figure`` that fit a figure to the template, as far as the verb has them.
 
     Args:
         template: Class of the document.
         understood: Options that the verb has.
+        spanning: True for a figure that spans all columns.
     """
     wanted = {
-        "--width": f"{template.column / MILLIMETRE:.2f}",
+        "--width": f"{(template.text if spanning else template.column) / MILLIMETRE:.2f}",
         "--font": "times" if template.font == "times" else "serif",
     }
     return [word for option, value in wanted.items() if option in understood for word in (option, value)]

@@ -18,6 +18,9 @@ from pdfminer.pdftypes import resolve1
 from pdfminer.psparser import literal_name
 from pdfminer.utils import apply_matrix_pt
 
+POINT = 72.27 / 72
+"""Points of TeX in a point of a PDF."""
+
 
 @dataclass(frozen=True, slots=True)
 class Glyph:
@@ -65,10 +68,11 @@ def glyphs(pdf: Path) -> list[Glyph]:
     return device.found
 
 
-def page_count(pdf: Path) -> int:
-    """Number of pages of a document."""
+def page_height(pdf: Path) -> float:
+    """Height of the first page of a document, in pt of TeX."""
     with open(pdf, "rb") as file:
-        return sum(1 for _ in PDFPage.get_pages(file))
+        _, bottom, _, top = next(PDFPage.get_pages(file)).mediabox
+    return float(top - bottom) * POINT
 
 
 def fonts(pdf: Path) -> list[Font]:

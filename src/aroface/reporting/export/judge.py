@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from aroface.reporting.export.glyphs import Glyph, fonts, glyphs
+from aroface.reporting.export.glyphs import POINT, Glyph, fonts, glyphs
 
 OVERFULL = 2.0
 """Width in pt by which something may stick out of its line."""
@@ -17,8 +17,6 @@ TOLERANCE = 0.03
 """Share of a size that is rounding: pictures are scaled, and a PDF counts in points of 1/72 inch."""
 SMALL_CAPITALS = 0.8
 """Size of small capitals that a font lacks, as a share of its type."""
-POINT = 72.27 / 72
-"""TeX's points in a PDF's."""
 MAIN = "main.tex"
 
 _MARK = re.compile(r"\(aroface: (.*)\)$")

@@ -38,13 +38,14 @@ class ExportedFigure:
 
     Attributes:
         name: Name of the figure.
-        draw: Function that writes its ``.tex`` and its ``.pdf``, given their path without a suffix and the template.
+        draw: Function that writes its ``.tex`` and its ``.pdf``, given their path without a suffix, the template, and
+            whether it spans all columns.
         inputs: Files that it shows.
         command: Command that draws it.
     """
 
     name: str
-    draw: Callable[[Path, VenueTemplate], None]
+    draw: Callable[[Path, VenueTemplate, bool], None]
     inputs: tuple[Path, ...]
     command: str
 

@@ -6,7 +6,7 @@ import matplotlib
 import pytest
 from matplotlib.figure import Figure
 
-from aroface.reporting.export.glyphs import Font, Glyph, fonts, glyphs, page_count
+from aroface.reporting.export.glyphs import Font, Glyph, fonts, glyphs, page_height
 from aroface.reporting.export.judge import judge_fonts, judge_log, judge_type
 
 LOG = r"""
@@ -88,7 +88,7 @@ def test_fonts_of_pictures(tmp_path: Path, kind: int, name: str):
         figure.text(0.5, 0.1, "up", fontsize=6, rotation=90)
         figure.savefig(tmp_path / "a.pdf")
     found = glyphs(tmp_path / "a.pdf")
-    assert page_count(tmp_path / "a.pdf") == 1
+    assert page_height(tmp_path / "a.pdf") == pytest.approx(2 * 72.27)
     assert "".join(glyph.text for glyph in found) == "Wordsup"
     assert {round(glyph.size) for glyph in found} == {9, 6}
     assert found[-1].direction == (0.0, 1.0)
