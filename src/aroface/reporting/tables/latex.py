@@ -30,6 +30,7 @@ __all__ = [
     "escape",
     "is_plain_name",
     "render",
+    "render_figure",
     "unescape",
 ]
 
@@ -111,7 +112,6 @@ def render(grid: Grid, form: TableForm | None = None, say: Callable[[str], objec
         needs=_needs(form),
         label=form.label or f"tab:aroface:{grid.name.replace('_', '-')}{':reported' if reported else ''}",
         columns=_columns(cells, fit),
-        width=len(fit.headers) + max(map(len, fit.blocks)),
         blocks=[{"headings": _headings(cells, fit, block), "rows": _rows(cells, fit, block)} for block in fit.blocks],
     )
 

@@ -63,9 +63,13 @@ class TexCells:
     def lower(self) -> list[list[str]]:
         """Deviations and intervals below the values: for each column, the texts of all rows; empty where none is."""
         return [
-            [_around(cell, 0) if self.below else "" for cell in (row.cells[j] for row in self.grid.rows)]
+            [self._lower(row.cells[j]) if self.below else "" for row in self.grid.rows]
             for j in range(len(self.grid.leaves))
         ]
+
+    def _lower(self, cell: Cell) -> str:
+        text = _around(cell, 0)
+        return f"{{{text}}}" if text and self.form.numbers == "siunitx" else text
 
     def headings(self, leaves: Sequence[int]) -> list[list[Heading]]:
         """Lines of headings over some columns, topmost first; a heading of several lines takes as many."""
