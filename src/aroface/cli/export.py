@@ -101,7 +101,7 @@ def _check_options(options: Arguments) -> None:
     if options.template is None:
         raise InputError("not given", where="--template", expected=f"one of {', '.join(TEMPLATES)}")
     if options.folder is None:
-        raise InputError("not given", where="DIR", remedy="name the folder that is to be written")
+        raise InputError("not given", where="DIR", remedy="name the folder, before --configfile")
 
 
 def _check(paper: Path, material: ExportMaterial) -> int:

@@ -87,7 +87,7 @@ def judge_log(log: str) -> list[Fault]:
         if mark := _MARK.match(line):
             place = mark[1]
         elif match := _OVERFULL.search(line):
-            if match[1] == "v" and place == MAIN:  # pages without text, as classes make them up
+            if r"\output is active" in line:  # heads, feet and pages without text, as classes make them up
                 continue
             key = (place, match[1])
             widest[key] = max(widest.get(key, 0.0), float(match[2]))

@@ -17,6 +17,7 @@ Overfull \hbox (15.25pt too wide) in paragraph at lines 3--4
 LaTeX Warning: Label `tab:a' multiply defined.
 (aroface: main.tex)
 Overfull \vbox (68.9pt too high) has occurred while \output is active []
+Overfull \hbox (2.22221pt too wide) has occurred while \output is active
 (aroface: aroface-figure-b.tex)
 LaTeX Warning: Float too large for page by 10.5pt on input line 7.
 (aroface: main.tex)
