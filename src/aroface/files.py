@@ -356,10 +356,12 @@ def read_json_if_there(path: str | os.PathLike[str]) -> Any | None:
     """Read a JSON file that another process may remove at any moment; None where it is missing.
 
     Raises:
-        InputError: It is a folder, or is not JSON.
+        InputError: It is a folder, is not JSON, or is ``null``, which would be taken for a missing file.
     """
     try:
-        return read_json(path)
+        if (value := read_json(path)) is None:
+            raise InputError("null", file=path, expected="a JSON object")
+        return value
     except InputError as error:
         if isinstance(error.__context__, FileNotFoundError):
             return None
