@@ -22,7 +22,7 @@ MOST_BYTES = 8_000_000
 
 
 _UNFINISHED = frozenset({".part", ".partial", ".incomplete", ".crdownload", ".aria2", ".download", ".tmp"})
-_PART = re.compile(r"(.*?)(\d{1,6})-of-(\d{1,6})(\D.*)?")
+_PART = re.compile(r"(.*?)(\d{1,6})-of-(\d{1,6})((?:\D.*)?)")
 _MOST_PARTS = 100_000
 _ODD = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
