@@ -47,10 +47,15 @@ DEPTH = 64
 JSON_BYTES = 256_000_000
 """Size of the largest JSON file."""
 
+_SUFFIX = 16  # characters of an ending that a library may look at
 _DIGITS = 21  # of an integer with its sign: enough for 64 bits
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _NUMPY = re.compile(r"^\d+ requested and \d+ written|^Not enough free space")
 _RUST = re.compile(r"\(os error (\d+)\)")
+
+
+class NoPlaceError(OSError):
+    """A file cannot be made where it was to be written; ``filename`` is its path, not that of a temporary."""
 
 
 class NoRoomError(OSError):
@@ -69,15 +74,12 @@ def atomic_path(path: str | os.PathLike[str], size: int | None = None) -> Iterat
         size: Number of bytes that it will have, as far as that is known, for the error line.
 
     Raises:
+        NoPlaceError: No file can be made beside it, as in a folder of the system's.
         NoRoomError: The disk is full, however the body came to say so.
     """
     target = Path(path)
     with writing(target, size):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        tidy_once(target.parent)
-        handle, name = tempfile.mkstemp(prefix=temporary_prefix(target), suffix=target.suffix, dir=target.parent)
-        os.close(handle)
-        temporary = Path(name)
+        temporary = _temporary(target)
         try:
             temporary.chmod(0o666 & ~_umask())
             yield temporary
@@ -89,6 +91,24 @@ def atomic_path(path: str | os.PathLike[str], size: int | None = None) -> Iterat
                 error.filename = str(target)  # a failed write does not know its file
             temporary.unlink(missing_ok=True)
             raise
+
+
+def _temporary(target: Path) -> Path:
+    """Make the temporary file of a path, which may have the longest name that the disk takes."""
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if target.is_dir():  # its rename would fail when all is done
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+        tidy_once(target.parent)
+        suffix = target.suffix if len(target.suffix) < _SUFFIX else ""
+        handle, name = tempfile.mkstemp(prefix=temporary_prefix(target), suffix=suffix, dir=target.parent)
+    except OSError as error:
+        error.filename = str(target)
+        if error.errno in (*FULL_DISK, *REFUSED):
+            raise
+        raise NoPlaceError(error.errno, "no file can be made there", str(target)) from error
+    os.close(handle)
+    return Path(name)
 
 
 @contextmanager
@@ -336,10 +356,12 @@ def read_json_if_there(path: str | os.PathLike[str]) -> Any | None:
     """Read a JSON file that another process may remove at any moment; None where it is missing.
 
     Raises:
-        InputError: It is a folder, or is not JSON.
+        InputError: It is a folder, is not JSON, or is ``null``, which would be taken for a missing file.
     """
     try:
-        return read_json(path)
+        if (value := read_json(path)) is None:
+            raise InputError("null", file=path, expected="a JSON object")
+        return value
     except InputError as error:
         if isinstance(error.__context__, FileNotFoundError):
             return None

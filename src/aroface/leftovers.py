@@ -16,6 +16,8 @@ from aroface.processes import boot_id, is_dead
 ABANDONED_S = 86400.0
 """Seconds without a write after which a temporary file of another machine, or of before the last start, is removed."""
 
+_NAME_BYTES = 196  # of a file's name, of the 255 that its temporary may have
+
 _TEMPORARY = re.compile(r"\..+\.([0-9a-f]{8})-(\d+)-[a-z0-9_]{8}(\.\w+)?")
 
 _tidied: set[Path] = set()
@@ -23,8 +25,13 @@ _tidied: set[Path] = set()
 
 
 def temporary_prefix(path: Path) -> str:
-    """Beginning of the name of a temporary file or folder beside ``path``: hidden, with the process that writes it."""
-    return f".{path.name}.{_namespace()}-{os.getpid()}-"
+    """Beginning of the name of a temporary file or folder beside ``path``: hidden, with the process that writes it.
+
+    Of a long name only the beginning is in it, so that disks take the name of the temporary as they take that of the
+    file.
+    """
+    name = path.name[: _NAME_BYTES if path.name.isascii() else _NAME_BYTES // 4]
+    return f".{name}.{_namespace()}-{os.getpid()}-"
 
 
 def tidy_once(folder: Path) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from aroface.cli.main import _line
 from aroface.errors import InputError
-from aroface.files import check_place, write_text
+from aroface.files import atomic_path, check_place, write_text
 
 GOOD = ["x.json", "new/folders/x.json", "there/x.json", "file", "link/x.json"]
 BAD = {
@@ -49,3 +50,32 @@ def test_a_folder_that_must_not_be_written_to(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)  # root may write everywhere
     with pytest.raises(InputError, match=r"must not be written to; expected a folder, for .*x\.json"):
         check_place(tmp_path / "new/x.json")
+
+
+LONGEST = 255  # bytes of a name
+
+
+@pytest.mark.parametrize("name", ["x" * LONGEST, "é" * (LONGEST // 2), "x." + "y" * 253, "x" * 251 + ".pdf", "中" * 85])
+def test_a_file_may_have_the_longest_name_that_the_disk_takes(tmp_path: Path, name: str) -> None:
+    write_text(tmp_path / name, "x")
+    assert (tmp_path / name).read_text() == "x"
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("x" * 256, "File name too long"),
+        ("x" * 300 + ".tex", "File name too long"),
+        ("", "Is a directory"),
+        (".", "Is a directory"),
+        ("there", "Is a directory"),
+        ("/proc/x.png", "no file can be made there"),
+        ("/proc/x/y.png", "no file can be made there"),
+        ("/sys/x", "no file can be made there|Permission denied|Operation not permitted|Read-only file system"),
+    ],
+)
+def test_a_place_that_takes_none_is_named_before_the_work_is_done(path: str, message: str) -> None:
+    with pytest.raises(OSError, match=message) as caught, atomic_path(path):
+        pytest.fail("the work was done for nothing")
+    assert caught.value.filename == str(Path(path)), "not that of a temporary file"
+    assert _line(caught.value), "a line for the reader"

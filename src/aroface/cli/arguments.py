@@ -38,8 +38,16 @@ def add_verb(
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    verb.register("type", Path, _path)  # of every option whose type is Path
     verb.set_defaults(action=action)
     return verb
+
+
+def _path(text: str) -> Path:
+    """A path of the command line; an empty one, as of an unset variable, would mean the working directory."""
+    if not text:
+        raise argparse.ArgumentTypeError("an empty path; write . for the working directory")
+    return Path(text)
 
 
 def add_group(verbs: Verbs[argparse.ArgumentParser], name: str, summary: str) -> Verbs[argparse.ArgumentParser]:

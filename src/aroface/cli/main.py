@@ -28,7 +28,7 @@ from aroface.cli.train import add_train_verb
 from aroface.environment_lock import check_versions
 from aroface.errors import InputError
 from aroface.exit_status import ExitStatus
-from aroface.files import FULL_DISK, REFUSED, refuse_special
+from aroface.files import FULL_DISK, REFUSED, NoPlaceError, refuse_special
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -102,7 +102,7 @@ def _line(error: OSError) -> str | None:
     if error.errno in FULL_DISK:
         remedy = "free some space and start again: what was done is kept"
         return f"{prefix}no room ({error.strerror}); {remedy}"
-    return f"{prefix}{error.strerror}" if error.errno in REFUSED else None
+    return f"{prefix}{error.strerror}" if isinstance(error, NoPlaceError) or error.errno in REFUSED else None
 
 
 def _defer_to_rank_zero() -> None:

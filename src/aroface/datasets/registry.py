@@ -8,13 +8,14 @@ import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from aroface.datasets.formats.record_layout import find_layout
 from aroface.datasets.formats.registry import FORMATS
-from aroface.errors import InputError
+from aroface.errors import LONGEST_RECORD, InputError
 from aroface.schemas import read_yaml, validate
 from aroface.shipped import shipped
 
@@ -262,7 +263,10 @@ def find_entry(key: str, registries: Path = REGISTRIES) -> Entry:
     """
     entries = read_all(registries)
     if key not in entries:
-        raise InputError(f"no set {key!r}", expected=f"a path or one of {', '.join(entries)}")
+        near = get_close_matches(key, entries, 3)
+        expected = f"a path, or one of the {len(entries)} names that aroface data list prints"
+        remedy = f"meant was perhaps {' or '.join(near)}" if near else None
+        raise InputError(f"no set {key[:LONGEST_RECORD]!r}", expected=expected, remedy=remedy)
     return entries[key]
 
 

@@ -28,6 +28,7 @@ Rows = NDArray[np.float32]
 
 FEATURES = "features.npy"
 SHARD_ROWS = 4096
+_BLOCK = 8192  # rows that are looked at together
 Precision = Literal["float32", "float16"]
 
 
@@ -65,6 +66,7 @@ def open_features(folder: str | PathLike[str]) -> StoredFeatures:
         remedy = "delete its folder and embed again"
         raise InputError("no index of features", file=folder / INDEX, remedy=remedy) from None
     values = _load(folder / FEATURES, shape, dtype)
+    _check_finite(values, folder / FEATURES)
     arrays = {name: np.array(_load(folder / f"{name}.npy", *entry)) for name, entry in listed.items()}
     return StoredFeatures(folder, index, values, arrays)
 
@@ -73,11 +75,25 @@ def _load(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[A
     refuse_special(path)
     try:
         array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:  # EOFError of an empty file
         raise InputError(f"damaged ({error})", file=path, remedy="delete its folder and embed again") from None
     if array.shape != shape or array.dtype != dtype:
         raise InputError(f"{array.dtype} {array.shape}", file=path, expected=f"{dtype} {shape} as in {INDEX}")
     return array
+
+
+def _check_finite(values: NDArray[Any], path: Path) -> None:
+    """Refuse features that became NaN or infinite on the disk: comparisons with them are false, and rates look usual.
+
+    Raises:
+        InputError: A row is not finite.
+    """
+    for begin in range(0, len(values), _BLOCK):
+        finite = np.isfinite(values[begin : begin + _BLOCK]).all(axis=1)
+        if not finite.all():
+            row = begin + int(finite.argmin())
+            remedy = "delete its folder and embed again"
+            raise InputError("a feature is not finite", file=path, where=f"row {row}", remedy=remedy)
 
 
 def write_rows(

@@ -25,6 +25,7 @@ from aroface.models.import_released import (
     refuse_trained,
 )
 from aroface.models.registry import arch_of_convolutions
+from aroface.models.run_folder import check_names
 from aroface.onnx_program import convolutions, joint_hash, reason
 from aroface.results import CHECKPOINT, PROGRAM, WEIGHTS
 
@@ -65,13 +66,14 @@ def import_program(
     """
     path, folder = Path(file), Path(out)
     refuse_trained(folder)
+    run = name or folder.resolve().name
+    check_names(run, {"method": method, "dataset": dataset, "arch": arch or RELEASED})
     opened = open_program(path, declared or Declared(), "cpu")
     model = _read_whole(path)
     counted = arch_of_convolutions(convolutions(model))
     if arch is not None and counted not in (None, arch):
         raise InputError(f"holds the convolutions of {counted}", file=path, expected=arch)
     clear_import(folder)
-    run = name or folder.resolve().name
     _write_program(model, folder, run)
     experiment = {"method": method, "dataset": dataset, "arch": arch or counted or opened.arch, "seed": 0}
     described = describe_released(run, experiment, hashed(folder / WEIGHTS), opened.form, opened.dimension)

@@ -16,7 +16,7 @@ from aroface.models.checkpoint import ReleasedCheckpoint, load_released, read_cl
 from aroface.models.classifier import ReleasedClassifier
 from aroface.models.layouts import Color
 from aroface.models.registry import ARCHITECTURES, build
-from aroface.models.run_folder import INPUT
+from aroface.models.run_folder import INPUT, check_names
 from aroface.omissions import Omissions
 from aroface.provenance import git_commit, hardware, versions
 from aroface.results import CHECKPOINT, CLASSIFIER, PROGRAM, WEIGHTS
@@ -68,6 +68,8 @@ def import_checkpoint(
         raise InputError(f"unknown architecture {arch!r}", expected=f"one of {', '.join(ARCHITECTURES)}")
     folder = Path(out)
     refuse_trained(folder)
+    run = name or folder.resolve().name
+    check_names(run, {"method": method, "dataset": dataset, "arch": arch or RELEASED})
     released = load_released(file, color)
     if arch not in (None, released.arch):
         raise InputError(f"holds {released.arch}", file=file, expected=arch)
@@ -76,7 +78,6 @@ def import_checkpoint(
     omissions.tell()
     classifier = read_classifier(classifiers, released.embedding_size) if classifiers else released.classifier
     form = {**INPUT, "mean": released.mean if mean is None else mean, "std": released.std if std is None else std}
-    run = name or folder.resolve().name
     model = build(released.arch, released.embedding_size)
     model.load_state_dict(released.state)
     clear_import(folder)

@@ -1,4 +1,4 @@
-"""Numbers on the command line: none is taken that is none, and all bad ones end alike."""
+"""Numbers and paths on the command line: none is taken that is none, and all bad ones end alike."""
 
 from __future__ import annotations
 
@@ -28,6 +28,12 @@ def verbs_below(parser: argparse.ArgumentParser, names: tuple[str, ...] = ()) ->
     return found
 
 
+def every_parser(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    """The parsers of all verbs, however deep."""
+    below = [action.choices.values() for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    return [parser, *(each for group in below for inner in group for each in every_parser(inner))]
+
+
 OPTIONS = [
     (names, action)
     for names, actions in verbs_below(_parser()).items()
@@ -49,6 +55,18 @@ def test_what_is_no_number_is_refused(names, action, text):
         action.type(text)
     assert len(str(caught.value)) < 5200, "argparse quotes it once"
     assert action.type not in (int, float), "either takes a not-a-number or quotes all of a long one"
+
+
+PATHS = [(parser, action) for parser in every_parser(_parser()) for action in parser._actions if action.type is Path]
+
+
+@pytest.mark.parametrize(
+    ("parser", "action"), PATHS, ids=lambda each: getattr(each, "prog", None) or getattr(each, "dest", "")
+)
+def test_an_empty_path_is_refused(parser, action):
+    """As of an unset variable of the shell: it would mean the working directory."""
+    with pytest.raises(argparse.ArgumentError, match=r"an empty path; write \. for the working directory"):
+        parser._get_values(action, [""])
 
 
 @pytest.mark.parametrize(

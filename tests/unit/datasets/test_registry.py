@@ -134,7 +134,7 @@ def test_what_can_be_fetched_says_how_and_the_rest_whom_to_ask(tmp_path: Path):
 
 
 def test_an_unknown_key_names_the_known_ones():
-    with pytest.raises(InputError, match="no set 'ms1m'; expected a path or one of ms1mv2, ms1mv3"):
+    with pytest.raises(InputError, match=r"no set 'ms1m'; .* aroface data list prints; .*ms1mv[23]"):
         find_entry("ms1m", REGISTRIES)
 
 
@@ -201,3 +201,11 @@ def test_plain_http_needs_a_sha256(address: dict[str, object], fine: bool, tmp_p
 def test_documentation_has_the_table_of_the_registries():
     page = (ROOT / "docs/reference/data-sets.md").read_text()
     assert "\n".join(["<!-- aroface data list --markdown -->", *markdown(REGISTRIES), ""]) in page
+
+
+@pytest.mark.parametrize("key", ["MISSING", "missing/x.bin", "-x", " ", "$HOME", "e\u0301", "a\nb", "x" * 5000])
+def test_a_set_that_is_not_there_is_a_short_line(key: str) -> None:
+    with pytest.raises(InputError, match="no set '") as caught:
+        find_entry(key)
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) < 420

@@ -179,3 +179,34 @@ def test_index_describes_the_arrays(tmp_path):
     complete(tmp_path)
     index = json.loads((tmp_path / "index.json").read_text())
     assert index["arrays"] == {"same": {"dtype": "|b1", "shape": [2]}}
+
+
+def spoilt(row, value):
+    def spoil(file):
+        values = np.load(file)
+        values[row, 1] = value
+        np.save(file, values)
+
+    return spoil
+
+
+DAMAGE = {
+    "NaN": (spoilt(7, np.nan), r"features\.npy: row 7: a feature is not finite"),
+    "infinity": (spoilt(49, np.inf), r"features\.npy: row 49: a feature is not finite"),
+    "minus infinity": (spoilt(0, -np.inf), r"features\.npy: row 0: a feature is not finite"),
+    "empty": (lambda file: file.write_bytes(b""), r"features\.npy: damaged"),
+    "header alone": (lambda file: file.write_bytes(file.read_bytes()[:128]), r"features\.npy: damaged"),
+    "half a header": (lambda file: file.write_bytes(file.read_bytes()[:9]), r"features\.npy: damaged"),
+    "cut": (lambda file: file.write_bytes(file.read_bytes()[:-4]), r"features\.npy: damaged"),
+    "text": (lambda file: file.write_text("features"), r"features\.npy: damaged"),
+    "pickle": (lambda file: np.save(file, np.array([{}]), allow_pickle=True), r"features\.npy: damaged"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_features_that_the_disk_has_spoilt_are_one_line(tmp_path, damage):
+    complete(tmp_path)
+    spoil, message = DAMAGE[damage]
+    spoil(tmp_path / "features.npy")
+    with pytest.raises(InputError, match=message):
+        open_features(tmp_path)

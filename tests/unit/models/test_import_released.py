@@ -21,6 +21,7 @@ from aroface.models.checkpoint import load_weights
 from aroface.models.import_released import import_checkpoint
 from aroface.models.info import architectures, describe
 from aroface.models.registry import ARCHITECTURES, build
+from aroface.models.run_folder import read_checkpoint
 from external_models import write_onnx
 from repository import REGISTRIES
 
@@ -278,3 +279,39 @@ def test_magfaces_wrapping_asks_for_what_its_networks_take(tmp_path, state, caps
         expected = model(torch.tensor(images[..., ::-1].copy()).permute(0, 3, 1, 2).float() / 255).numpy()
     found = load_embedder(tmp_path / "run", "cpu").embed(images, flip=False)
     np.testing.assert_allclose(found, expected, atol=1e-5 * abs(expected).max())
+
+
+ODD_NAMES = {
+    "name": {"a/b": "no /", "..": "no /", ".": "no /", "x" * 300: "at most 255 bytes", "é" * 128: "at most 255 bytes"},
+    "method": {"": "is no name"},
+    "dataset": {"": "is no name"},
+}
+for names in ODD_NAMES.values():
+    names.update({" ": "is no name", "a\nb": "a control character", "\x1b[2J": "a control character"})
+GOOD_NAMES = ["-x", "a b", "it's", "$HOME", "{x}", "e\u0301", "x" * 255]
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".onnx"])
+@pytest.mark.parametrize(("key", "name"), [(key, name) for key, names in ODD_NAMES.items() for name in names])
+def test_names_that_no_record_takes_are_refused_before_the_model_is_opened(tmp_path, capsys, suffix, key, name):
+    words = ["model", "import", str(tmp_path / f"missing{suffix}"), "--out", str(tmp_path / "run"), f"--{key}={name}"]
+    assert main(words) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"aroface: error: {'run' if key == 'name' else key}: ")
+    assert ODD_NAMES[key][name] in line
+    assert len(line) < 200
+
+
+@pytest.mark.parametrize("name", GOOD_NAMES)
+def test_a_name_that_is_taken_holds_for_the_record(tmp_path, state, name):
+    place = import_checkpoint(_saved(tmp_path / "a.pt", state), tmp_path / "run", name=name, method=name, dataset=name)
+    checkpoint = read_checkpoint(place.parent)
+    assert (checkpoint["run"], checkpoint["experiment"]["method"]) == (name, name)
+
+
+@pytest.mark.parametrize("name", [7, None, "", "a/b", "a\tb", [1], "x" * 300])
+def test_a_checkpoint_of_such_a_name_is_refused_before_anything_is_embedded(tmp_path, state, name):
+    place = import_checkpoint(_saved(tmp_path / "a.pt", state), tmp_path / "run")
+    write_json(place, {**read_json(place), "run": name})
+    with pytest.raises(InputError, match=r"checkpoint\.json: run: "):
+        read_checkpoint(place.parent)

@@ -139,3 +139,11 @@ def test_another_file_is_no_list_of_runs(tmp_path: Path, content: str):
     path.write_text(content)
     with pytest.raises(InputError, match=r"runs\.json: no list of runs"):
         read_runs_file(path)
+
+
+@pytest.mark.parametrize("content", ["null", "[]", "7", "true", '""', "{}", "", "{", "[1"])
+def test_a_file_that_is_no_record_is_never_left_out_in_silence(tmp_path, content):
+    place = write_record(tmp_path, "arcface", {"rank1": 0.5})
+    place.with_name("lfw.json").write_text(content)
+    with pytest.raises(InputError, match=r"lfw\.json: "):
+        load_records(tmp_path)

@@ -246,8 +246,12 @@ def tar_members(archive: Path) -> Iterator[tuple[tarfile.TarInfo, Callable[[], b
             for member in packed:
                 yield member, partial(_member_bytes, packed, member, archive)
             stream.seek(packed.offset)
-            if any(stream.read(tarfile.BLOCKSIZE)):  # tarfile takes a damaged header for the end
+            block = stream.read(tarfile.BLOCKSIZE)
+            if any(block):  # tarfile takes a damaged header for the end
                 raise InputError(f"the archive is damaged at byte {packed.offset:,}", file=archive)
+            if len(block) < tarfile.BLOCKSIZE:  # and the end of a file that was cut between two members
+                remedy = "download it again; one that is whole is ended by head -c 1024 /dev/zero >> FILE"
+                raise InputError("the archive has no end mark, as if it had been cut", file=archive, remedy=remedy)
     except FileNotFoundError:
         raise InputError("no such file", file=archive) from None
     except BROKEN as error:

@@ -19,7 +19,7 @@ from aroface.datasets.manifest import atomic_folder, write_manifest
 from aroface.datasets.preparation.person_folders import MAX_LEFT_OUT, LostPeople
 from aroface.datasets.preparation.photograph_checks import CORRUPT, leave_out_corrupt
 from aroface.datasets.preparation.photographs import JPEG_QUALITY, read_people
-from aroface.datasets.preparation.shards.base import ShardOptions, ShardSource
+from aroface.datasets.preparation.shards.base import ShardOptions, ShardSource, check_people, note_others
 from aroface.datasets.preparation.shards.registry import shard_source
 from aroface.datasets.preparation.shards.writer import (
     ShardWriteOptions,
@@ -33,6 +33,7 @@ from aroface.omissions import Omissions
 from aroface.progress import track
 
 IDENTITIES = "identities.txt"
+_EMPTY_CLASS = "class without an image"
 _ORDER = 1401  # purpose of the random stream
 
 
@@ -142,6 +143,9 @@ def _sharded(kind: ShardSource, source: Path, out: Path, omissions: Omissions, o
     if options.people_depth is not None:
         raise InputError("is no tree of folders", file=source, remedy="leave out --people-depth")
     opened = kind.open(source, ShardOptions(options.split, options.image_column, options.label_column), omissions)
+    check_people(opened.people or (), source)
+    note_others(source, opened.shards, omissions)
+    _account_for_lost_people(opened.lost, source, omissions, options)
     how = ShardWriteOptions(options.jpeg_quality, options.resize_crops, options.on_corrupt)
     with partial_folder(out) as folder:
         written = write_shards(opened, folder, how)
@@ -150,6 +154,8 @@ def _sharded(kind: ShardSource, source: Path, out: Path, omissions: Omissions, o
         omissions.check(count + omissions.counted, options.max_left_out, file=source)
         lost = sorted({label for label in written.progress.corrupt_labels if not written.images[label]})
         _account_for_lost_classes(lost, opened.people, source, omissions, options)
+        for label in np.setdiff1d(np.flatnonzero(written.images == 0), lost):  # that the source does not use either
+            omissions.note(_EMPTY_CLASS, opened.people[label] if opened.people else str(label))
         if opened.people:
             write_text(folder / IDENTITIES, "".join(f"{name}\n" for name in opened.people))
         forget_progress(folder)
@@ -169,7 +175,22 @@ def _account_for_lost_classes(
             remedy="choose --lost-people omit to keep the class without an image",
         )
     for name in names:
-        omissions.note("class without an image", name)
+        omissions.note(_EMPTY_CLASS, name)
+
+
+def _account_for_lost_people(names: Sequence[str], source: Path, omissions: Omissions, options: PrepareOptions) -> None:
+    """Refuse people of whom a set in shards holds files but no image, or count them."""
+    if names and options.lost_people == "error":
+        others = f", one of {len(names):,} such people" if len(names) > 1 else ""
+        reasons = "".join(f"; {line}" for line in omissions.lines()[:1])
+        raise InputError(
+            f"no image that can be used{others}{reasons}",
+            file=source,
+            where=names[0],
+            remedy="put in the person's images, or choose --lost-people omit",
+        )
+    for name in names:
+        omissions.note("person without an image", name)
 
 
 @dataclass(frozen=True, slots=True)

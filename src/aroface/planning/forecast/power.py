@@ -346,8 +346,20 @@ def _generated(plan: Plan, benchmark: PlannedBenchmark) -> Typical | None:
     """People and trials of a set that is made here; None of one that was brought along."""
     for making in plan.sources.makings:
         if making.verb == "generate" and benchmark.source.manifest in making.manifests:
-            asked = making.spec["spec"]
-            people = int(asked["identities"])
-            trials = asked["pairs"] if "pairs" in asked else people * asked["probes_per_identity"]
-            return Typical(people, int(trials), RATE)
+            return _size_of(making.spec["kind"], making.spec["spec"])
+    return None
+
+
+def _size_of(kind: str, spec: Mapping[str, Any]) -> Typical | None:
+    """People and trials of a generated set by its complete specification; None of a kind that is no benchmark."""
+    if kind == "pairs":
+        return Typical(spec["identities"], spec["pairs"], RATE)
+    if kind == "tinyface":
+        return Typical(spec["identities"], spec["identities"] * spec["probes_per_identity"], RATE)
+    if kind == "ijb":
+        return Typical(
+            spec["identities"], max(1, spec["pairs"] // 2), RATE
+        )  # the genuine ones, which TAR is a share of
+    if kind == "ijbs":
+        return Typical(spec["subjects"], spec["subjects"] * spec["videos_per_subject"], RATE)
     return None

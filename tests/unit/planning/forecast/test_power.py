@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from scipy.stats import nct, norm, t
 from tests.unit.planning.forecast.test_costs import CONFIG, ROOT, planned
 
@@ -30,6 +31,7 @@ from aroface.planning.forecast.power import (
 )
 from aroface.planning.forecast.power_text import power_line, power_lines, print_power
 from aroface.planning.forecast.workload import tasks_to_do
+from aroface.planning.plan import make_plan
 from aroface.reporting.records import load_records
 from aroface.reporting.statistics.intervals import on_faces_like_these, on_this_benchmark
 from aroface.reporting.statistics.samples import Sample
@@ -157,6 +159,10 @@ def test_spread_without_seeds_or_jackknife_is_assumed(tmp_path: Path) -> None:
 
 # The verb
 
+CONFIGURATIONS = ("config.yaml", *(f"workflow/configs/{name}.yaml" for name in ("claim", "demo", "tiny")))
+MADE = {"workflow/configs/demo.yaml": {"clean": 200, "hard": 200, "search": 200, "media": 150, "videos": 80}}
+"""People of the benchmarks' sets that a configuration lets make: pairs, a search, templates and videos."""
+
 
 def test_a_plan_of_its_own_sets(tmp_path: Path) -> None:
     plan = planned(tmp_path)
@@ -168,6 +174,20 @@ def test_a_plan_of_its_own_sets(tmp_path: Path) -> None:
     (line,) = power_line(forecast)
     assert line.startswith("power: with 2 seeds a difference of ") and line.endswith("can be seen in 4 of 5 cases")
     assert line in summary(plan, tasks_to_do(plan), root=ROOT) and power_lines(plan, root=ROOT) == [line]
+
+
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_every_configuration_of_the_project_has_an_answer(name: str, tmp_path: Path) -> None:
+    paths = {"data": str(tmp_path / "data"), "results": str(tmp_path / "results")}
+    (tmp_path / "paths.yaml").write_text(yaml.safe_dump({"paths": paths}))
+    plan = make_plan([ROOT / name, tmp_path / "paths.yaml"], root=ROOT)
+    found = {needs.spread.benchmark: needs.spread for needs in find_power(plan, root=ROOT).benchmarks}
+    assert found.keys() == plan.benchmarks.keys()
+    made = {benchmark for benchmark, planned in plan.benchmarks.items() if planned.source.name in MADE.get(name, {})}
+    for benchmark in made:
+        people = found[benchmark].people
+        assert people is not None
+        assert people.count == MADE[name][plan.benchmarks[benchmark].source.name]
 
 
 def test_one_seed_tells_nothing(tmp_path: Path) -> None:

@@ -6,17 +6,25 @@ A source is a module of this package with a subclass of `ShardSource`, and a lin
 
 from __future__ import annotations
 
+import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from aroface.errors import InputError, printable
 from aroface.omissions import Omissions
 
 MOST_BYTES = 8_000_000
 """Size of the largest encoded image in bytes: an aligned crop takes some thousand."""
+
+
+_UNFINISHED = frozenset({".part", ".partial", ".incomplete", ".crdownload", ".aria2", ".download", ".tmp"})
+_PART = re.compile(r"(.*?)(\d{1,6})-of-(\d{1,6})((?:\D.*)?)")
+_MOST_PARTS = 100_000
+_ODD = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +66,7 @@ class ShardedSet(ABC):
         people: Names of the people by label, where they have any.
         classes: Number of classes, where the source states it.
         ascending: True if the labels of all shards, one after the other, never fall.
+        lost: Names of people of whom the set holds files, but no image.
     """
 
     shards: list[Path]
@@ -65,6 +74,7 @@ class ShardedSet(ABC):
     people: list[str] | None = None
     classes: int | None = None
     ascending: bool = False
+    lost: Sequence[str] = ()
 
     @abstractmethod
     def read(self, number: int) -> Iterator[LabelledImage]:
@@ -102,6 +112,58 @@ class ShardSource(ABC):
         Raises:
             InputError: The set is malformed, or the options do not fit it.
         """
+
+
+def check_people(names: Iterable[str], file: Path) -> None:
+    """Refuse names of people that a list with a name a line cannot hold: those after it would be other people's.
+
+    Raises:
+        InputError: One holds a line break, another control character, or no UTF-8.
+    """
+    for name in names:
+        if match := _ODD.search(name):
+            what = f"the person's name {printable(ascii(name), 80)} holds the character U+{ord(match[0]):04X}"
+            raise InputError(what, file=file, expected="a name on one line", remedy="rename the person")
+
+
+def note_others(source: Path, shards: Collection[Path], omissions: Omissions) -> None:
+    """Account for the files of a set's folder that are not read, and for shards that are missing by their numbers.
+
+    Args:
+        source: Folder of the set; of a single file nothing is told.
+        shards: Files that are read.
+        omissions: Account that they are added to.
+
+    Raises:
+        InputError: A file beside the shards is a download that has not ended.
+    """
+    if not source.is_dir():
+        return
+    taken = set(shards)
+    endings = {path.suffix.lower() for path in taken}
+    for folder, folders, names in os.walk(source):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            path = Path(folder, name)
+            if path.suffix.lower() in _UNFINISHED:
+                remedy = "let it end, or remove the file"
+                raise InputError("a download that has not ended, beside the shards", file=path, remedy=remedy)
+            if path not in taken:
+                kind = "a shard that is not read" if path.suffix.lower() in endings else "beside the shards"
+                omissions.note("hidden" if name.startswith(".") else kind, path.relative_to(source))
+    for path in missing_parts(taken):
+        omissions.note("a shard that is missing by its number", path.relative_to(source))
+
+
+def missing_parts(files: Collection[Path]) -> list[Path]:
+    """Files that lack among those whose names count them, as ``train-00001-of-00012.parquet``."""
+    missing = []
+    for path in files:
+        if match := _PART.fullmatch(path.name):
+            before, digits, total, after = match.groups()
+            names = (f"{before}{n:0{len(digits)}}-of-{total}{after}" for n in range(min(int(total), _MOST_PARTS)))
+            missing += [path.with_name(name) for name in names]
+    return natural_paths(set(missing) - set(files))
 
 
 def natural_order(names: Iterable[str]) -> list[str]:

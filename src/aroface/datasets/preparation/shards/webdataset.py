@@ -26,6 +26,7 @@ _ARCHIVE = re.compile(r"\.(tar|tar\.(gz|bz2|xz)|tgz)$", re.IGNORECASE)
 _IMAGES = frozenset({"jpg", "jpeg", "png", "webp", "bmp", "ppm", "pgm"})
 _LABEL = "cls"
 _LABEL_BYTES = 32
+_NEITHER = "sample of neither image nor label"
 _SAMPLE = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]*)")  # as webdataset splits names: at the first dot of the last part
 
 
@@ -40,12 +41,13 @@ class WebDatasetShards(ShardSource):
 
     def open(self, source: Path, options: ShardOptions, omissions: Omissions) -> ShardedSet:
         """See :class:`ShardSource`."""
-        return _Samples(_archives(source))
+        return _Samples(_archives(source), omissions)
 
 
 class _Samples(ShardedSet):
-    def __init__(self, archives: list[Path]) -> None:
+    def __init__(self, archives: list[Path], omissions: Omissions) -> None:
         self.shards = archives
+        self._omissions = omissions
         self.key = [file_state(archive) for archive in archives]
 
     def read(self, number: int) -> Iterator[LabelledImage]:
@@ -56,24 +58,32 @@ class _Samples(ShardedSet):
         for member, read in tar_members(archive):
             match = _SAMPLE.fullmatch(member.name)
             if match is None or not member.isfile():
+                if not member.isdir():
+                    self._omissions.note("no part of a sample", f"{archive.name}: {member.name}")
                 continue
             if match[1] != key:
-                if key and (label or image):
+                if label or image:
                     yield _sample(archive, key, label, image)
                     count += 1
+                elif key:
+                    self._omissions.note(_NEITHER, f"{archive.name}: {key}")
                 key, label, image = match[1], b"", b""
             ending = match[2].lower().rpartition(".")[2]
             if ending == _LABEL:
                 _check_size(archive, member.name, member.size, _LABEL_BYTES)
+                if label:
+                    raise InputError("two labels in one sample", file=archive, where=key)
                 label = read()
             elif ending in _IMAGES:
                 _check_size(archive, member.name, member.size, MOST_BYTES)
                 if image:
                     raise InputError("two images in one sample", file=archive, where=key)
                 image = read()
-        if key and (label or image):
+        if label or image:
             yield _sample(archive, key, label, image)
             count += 1
+        elif key:
+            self._omissions.note(_NEITHER, f"{archive.name}: {key}")
         if count == 0:
             raise InputError("no sample in it", file=archive, expected="files of one name with .jpg and .cls")
 

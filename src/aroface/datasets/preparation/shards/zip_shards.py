@@ -23,6 +23,7 @@ from aroface.datasets.preparation.shards.base import (
     natural_paths,
 )
 from aroface.errors import InputError, printable
+from aroface.file_content import IMAGE_HEAD, format_of
 from aroface.omissions import Omissions
 from aroface.progress import track
 
@@ -49,9 +50,12 @@ class _ZippedPeople(ShardedSet):
         content = hashlib.sha256()
         places: dict[str, str] = {}
         people_of: list[set[str]] = []
+        others: dict[str, None] = {}
+        directories: dict[str, Path] = {}
         for archive in track(archives, "reading the archives' directories"):
             people_of.append(set())
-            for member in _images(archive, omissions):
+            directory = hashlib.sha256()
+            for member in _images(archive, omissions, others):
                 above, person = _place(member.filename)
                 if places.setdefault(person, above) != above:
                     raise InputError(
@@ -61,7 +65,12 @@ class _ZippedPeople(ShardedSet):
                         expected=f"one folder a person, beside {places[person]}/{person}",
                     )
                 people_of[-1].add(person)
-                content.update(f"{member.filename}\0{member.CRC}\0{member.file_size}\n".encode(errors="replace"))
+                line = f"{member.filename}\0{member.CRC}\0{member.file_size}\n".encode(errors="replace")
+                content.update(line)
+                directory.update(line)
+            same = directories.setdefault(directory.hexdigest(), archive)
+            if same != archive and people_of[-1]:
+                raise InputError(f"holds the same images as {same.name}", file=archive, remedy="remove one of both")
         if len(places) < 2:
             raise InputError(
                 f"images of {len(places)} people",
@@ -70,6 +79,7 @@ class _ZippedPeople(ShardedSet):
             )
         self.people = natural_order(places)
         self.classes = len(self.people)
+        self.lost = natural_order(others.keys() - places.keys())
         self._labels = {person: label for label, person in enumerate(self.people)}
         self.key = content.hexdigest()
         self.ascending = self._is_ascending(people_of)
@@ -86,7 +96,7 @@ class _ZippedPeople(ShardedSet):
     def read(self, number: int) -> Iterator[LabelledImage]:
         """Images of one archive: people in natural order, and so the images of each."""
         archive = self.shards[number]
-        members = {member.filename: member for member in _images(archive, Omissions())}
+        members = {member.filename: member for member in _images(archive, Omissions(), {})}
         by_label: dict[int, list[str]] = {}
         for name in natural_order(members):
             by_label.setdefault(self._labels[_place(name)[1]], []).append(name)
@@ -126,28 +136,49 @@ def _zips(files: list[Path]) -> list[Path]:
     return [path for path in files if path.suffix.lower() == ".zip"]
 
 
-def _images(archive: Path, omissions: Omissions) -> Iterator[zipfile.ZipInfo]:
-    """Images of an archive, in the order of its directory."""
+def _images(archive: Path, omissions: Omissions, others: dict[str, None]) -> Iterator[zipfile.ZipInfo]:
+    """Images of an archive, by ending or by content, in the order of its directory.
+
+    Args:
+        archive: Archive.
+        omissions: Account of the other members.
+        others: Folders of members that are no images, which are added to it.
+    """
+    names: set[str] = set()
     try:
         with zipfile.ZipFile(archive) as packed:
-            members = packed.infolist()
+            for member in packed.infolist():
+                name = member.filename
+                if member.is_dir():
+                    continue
+                if name in names:
+                    raise InputError("is there twice", file=archive, where=name, remedy="make the archive again")
+                names.add(name)
+                if name.removeprefix("./").startswith((".", "__MACOSX")) or "/." in name:
+                    omissions.note(_HIDDEN, f"{archive.name}: {name}")
+                elif not _is_image(packed, member):
+                    omissions.note(_NO_IMAGE, f"{archive.name}: {name}")
+                    others.update(dict.fromkeys([_place(name)[1]] if "/" in name.strip("/") else ()))
+                elif "/" not in name.strip("/"):
+                    omissions.add("outside the people's folders", f"{archive.name}: {name}")
+                else:
+                    yield member
     except FileNotFoundError:
         raise InputError("no such file", file=archive) from None
     except (*BROKEN, OSError) as error:
         what = f"the archive cannot be read ({printable(str(error), 200)})"
         raise InputError(what, file=archive, remedy="copy or download it again") from None
-    for member in members:
-        name = member.filename
-        if member.is_dir():
-            continue
-        if name.removeprefix("./").startswith((".", "__MACOSX")) or "/." in name:
-            omissions.note(_HIDDEN, f"{archive.name}: {name}")
-        elif f".{name.rpartition('.')[2].lower()}" not in MORE_SUFFIXES:
-            omissions.note(_NO_IMAGE, f"{archive.name}: {name}")
-        elif "/" not in name.strip("/"):
-            omissions.add("outside the people's folders", f"{archive.name}: {name}")
-        else:
-            yield member
+
+
+def _is_image(packed: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
+    """Return whether a member has the ending of an image or begins as one."""
+    if f".{member.filename.rpartition('.')[2].lower()}" in MORE_SUFFIXES:
+        return True
+    try:
+        with packed.open(member) as file:
+            return format_of(file.read(IMAGE_HEAD)) is not None
+    except BROKEN:
+        return False
 
 
 def _place(name: str) -> tuple[str, str]:
