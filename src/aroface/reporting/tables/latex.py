@@ -30,7 +30,6 @@ __all__ = [
     "escape",
     "is_plain_name",
     "render",
-    "render_figure",
     "unescape",
 ]
 
