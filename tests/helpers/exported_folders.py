@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from aroface.cli.export import draw_figure
 from aroface.planning.export_material import export_material
 from aroface.planning.products import Products
 from aroface.reporting.export.folder import Fragment, inputs, write_folder
-from aroface.reporting.export.judge import Fault
 from aroface.reporting.export.origin import Origin, hashes
 from aroface.reporting.export.templates import TEMPLATES
 from aroface.reporting.records import read_runs_file
-
-KEEPS_SIZES = find_spec("aroface.reporting.tables.form") is not None
-"""True where tables are set no smaller than 7 pt by rule, rather than scaled."""
 
 
 def write_export(
@@ -35,8 +30,3 @@ def write_export(
     )
     folder.mkdir(parents=True)
     return write_folder(material, TEMPLATES[template], folder, origin, flat=flat)
-
-
-def serious(faults: Sequence[Fault]) -> list[str]:
-    """Faults as lines; those of sizes only where sizes are kept by rule."""
-    return [str(fault) for fault in faults if KEEPS_SIZES or "type of" not in fault.problem]

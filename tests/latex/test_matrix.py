@@ -13,7 +13,7 @@ from aroface.reporting.export.compiling import cannot_compile, compile_folder
 from aroface.reporting.export.folder import Fragment
 from aroface.reporting.export.templates import TEMPLATES
 from aroface.reporting.latexmk import ENGINES
-from exported_folders import serious, write_export
+from exported_folders import write_export
 from made_up_results import made_up_plan
 
 CONFIGURATIONS = {"reproduction": "config.yaml", "demo": "workflow/configs/demo.yaml"}
@@ -50,7 +50,7 @@ def test_matrix(engine: str, template: str, configuration: str, place: Path, tmp
         pytest.fail(lacking, pytrace=False)
     folder, fragments = exported(place, configuration, template)
     shutil.copytree(folder, tmp_path / "paper")
-    faults = serious(compile_folder(tmp_path / "paper", fragments, engine))
+    faults = [*map(str, compile_folder(tmp_path / "paper", fragments, engine))]
     assert not faults, "\n".join(faults)
     assert len(fragments) > 8
     assert (tmp_path / "paper" / "main.pdf").exists()
