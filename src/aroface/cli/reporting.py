@@ -154,12 +154,20 @@ def _do_table(options: Arguments) -> None:
     choice = {**read_runs_file(options.runs_file), "mode": options.mode, "format": options.format}
     choice |= {"caption_note": options.caption_note, "emphasis": options.emphasis, "form": _table_form(options)}
     choice["cite"] = options.cite
+    if options.mode != "reported":
+        _tell_of_no_records(options.records)
     choice["say"] = partial(print, file=sys.stderr)
     if options.out:
         write_table(options.spec, options.records, options.out, **choice)
         print(options.out)
     else:
         print(render_table(options.spec, options.records, **choice), end="")
+
+
+def _tell_of_no_records(folder: Path) -> None:
+    """Say that a folder of records is not there: what is made of it has no reproduced value."""
+    if not folder.exists():
+        print(f"aroface: no folder {printable(str(folder))}, so there are no reproduced values", file=sys.stderr)
 
 
 def add_reporting_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -259,6 +267,7 @@ def _do_compare(options: Arguments) -> int:
     from aroface.reporting.records import read_runs_file
 
     specs = reported_specs(options.specs, options.table)
+    _tell_of_no_records(options.records)
     report = compare(specs, options.records, **read_runs_file(options.runs_file))
     forms: Forms = {
         "terminal": lambda: compare_text.terminal(report),
@@ -312,6 +321,7 @@ def _do_claims(options: Arguments) -> int:
             },
         )
         return ExitStatus.DONE
+    _tell_of_no_records(options.records)
     judged = judge_claims(claims, options.records, **read_runs_file(options.runs_file))
     _show(
         options,
