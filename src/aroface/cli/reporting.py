@@ -162,6 +162,8 @@ def _do_table(options: Arguments) -> None:
         print(options.out)
     else:
         print(render_table(options.spec, options.records, **choice), end="")
+    if options.mode != "reported":
+        _tell_of_no_records(options.records)
 
 
 def _tell_of_no_records(folder: Path) -> None:
@@ -267,8 +269,8 @@ def _do_compare(options: Arguments) -> int:
     from aroface.reporting.records import read_runs_file
 
     specs = reported_specs(options.specs, options.table)
-    _tell_of_no_records(options.records)
     report = compare(specs, options.records, **read_runs_file(options.runs_file))
+    _tell_of_no_records(options.records)
     forms: Forms = {
         "terminal": lambda: compare_text.terminal(report),
         "markdown": lambda: compare_text.markdown(report),
@@ -321,8 +323,8 @@ def _do_claims(options: Arguments) -> int:
             },
         )
         return ExitStatus.DONE
-    _tell_of_no_records(options.records)
     judged = judge_claims(claims, options.records, **read_runs_file(options.runs_file))
+    _tell_of_no_records(options.records)
     _show(
         options,
         {
