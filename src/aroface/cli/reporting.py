@@ -154,8 +154,6 @@ def _do_table(options: Arguments) -> None:
     choice = {**read_runs_file(options.runs_file), "mode": options.mode, "format": options.format}
     choice |= {"caption_note": options.caption_note, "emphasis": options.emphasis, "form": _table_form(options)}
     choice["cite"] = options.cite
-    if options.mode != "reported":
-        _tell_of_no_records(options.records)
     choice["say"] = partial(print, file=sys.stderr)
     if options.out:
         write_table(options.spec, options.records, options.out, **choice)
