@@ -53,7 +53,7 @@ def test_from_nothing_to_the_paper(made: Path, tmp_path: Path) -> None:
     table = (results / "tables/lfw.tex").read_text()
     assert "AdaFace+ARoFace" in table
     assert "--" in table  # the configuration has no pairs of low quality
-    assert "synthetic" in table
+    assert "Synthetic faces" in table
     for figure in ("fae", "training", "displacements"):
         assert (results / f"figures/{figure}.pdf").read_bytes().startswith(b"%PDF")
     assert "No training" not in (results / "figures/displacements.tex").read_text()

@@ -250,9 +250,9 @@ EDITS: dict[str, tuple[Callable[[Project], None], set[str]]] = {
         another_experiment,
         chain("new c0", "new c1") | RENDERING,
     ),
-    "a table's specification": (lambda project: edit(project, LFW, "caption: ", "caption: Anew. "), OF_PAIRS),
+    "a table's specification": (lambda project: edit(project, LFW, "LFW protocol: ", "LFW protocol, anew: "), OF_PAIRS),
     "that of a table with reported values": (
-        lambda project: edit(project, TINYFACE, "caption: ", "caption: Anew. "),
+        lambda project: edit(project, TINYFACE, "evaluations: ", "evaluations, anew: "),
         OF_SEARCH,
     ),
     "the claims": (

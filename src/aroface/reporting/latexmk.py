@@ -62,8 +62,8 @@ def latexmk(source: Path, folder: Path, engine: Engine = "pdflatex") -> Compiled
         error = re.search(r"^(.+:\d+: .+|! .+)$", log, re.MULTILINE)
         reason = error[1] if error else _last_line(done.stderr.decode(errors="replace")) or "no PDF was written"
         raise InputError(f"LaTeX stopped: {reason}", file=source)
-    stem = folder / source.stem
-    return Compiled(stem.with_suffix(".pdf"), log, _read(stem.with_suffix(".blg")))
+    made = folder / source.name  # whose stem may have a dot
+    return Compiled(made.with_suffix(".pdf"), log, _read(made.with_suffix(".blg")))
 
 
 def missing_programs(engine: Engine = "pdflatex") -> list[str]:

@@ -52,4 +52,6 @@ def test_the_compiled_ijbs_table_has_every_number_in_order(tmp_path: Path):
     command = ["pdftotext", "-layout", tmp_path / "out.pdf", "-"]
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     printed = [" ".join(line.split()) for line in text.splitlines() if "MS1MV2" in line or "WebFace" in line]
-    assert printed == [" ".join(line[2:].split()).replace(" -", " –") for line in LINES]
+    # The venue, which names no row, has no room on LNCS's page.
+    expected = [[method, *rest] for method, _, *rest in (line[2:].split() for line in LINES)]
+    assert printed == [" ".join(words).replace(" -", " –") for words in expected]

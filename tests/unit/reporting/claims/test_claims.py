@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -466,6 +467,7 @@ def test_the_papers_claims_fit_a_line(tmp_path: Path, width: float):
         fill_table(tmp_path / "records", SPECS / f"{spec}.yaml", seeds=(0, 1, 2) if number else (0,))
     words = ["claims", "--claims", str(CLAIMS), "--specs", str(SPECS), "--records", str(tmp_path / "records")]
     assert main([*words, "--exit-zero", "--width", str(width), "--out", str(tmp_path / "claims.tex")]) == 0
+    shutil.copy(TEMPLATES / "aroface.sty", tmp_path)
     (tmp_path / "paper.tex").write_text(
         f"\\documentclass{{article}}\n\\usepackage[textwidth={width}pt,textheight=700pt]{{geometry}}\n"
         f"{(TEMPLATES / 'preamble.tex').read_text()}\n\\begin{{document}}\n\\input{{claims}}\n\\end{{document}}\n"

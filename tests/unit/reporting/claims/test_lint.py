@@ -86,7 +86,7 @@ def test_what_is_odd_in_the_source():
     left_out = [each.text for each in findings if each.rule == "left out"]
     assert ["in 1 of 2 columns" in left_out[0], "in 9 of 9" in left_out[1], "in 8 of 9" in left_out[2]] == [True] * 3
     assert "72.02/74.52 is what mk-minchul/AdaFace has to the digit" in by_rule["rerun"].text
-    assert by_rule["sources"].text.endswith("59.40, there 59.39, in Surveillance-to-Single TPIR@FPIR=1 %")
+    assert by_rule["sources"].text.endswith("59.40, there 59.39, in Surveillance-to-Single TPIR 1 %")
     assert by_rule["selection"].text.endswith("+4.30, +3.80, +3.30, +1.70, +1.39, +1.08, +0.93, +0.82")
     assert [each.explained for each in findings if each.rule == "misprint"] == [True, True]
     assert sum(each.explained for each in findings) == 2

@@ -207,7 +207,7 @@ def test_the_command_has_every_option(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main(words) == 0
     said = capsys.readouterr()
     assert said.out == f"{out}\n"
-    assert said.err.startswith("table ijbs, 397 pt wide, fits 237 pt without Venue, in 3 parts below one another; ")
+    assert said.err.startswith("table ijbs, 401 pt wide, fits 237 pt without Venue, in 3 parts below one another; ")
     assert said.err.count("\n") == 1
     assert main([*words[:4], "--columns", "single_rank1", "--rows", "PFE@MS1MV2", "--label", "tab:x", "--links"]) == 0
     text = capsys.readouterr().out
