@@ -99,8 +99,8 @@ def _add_form(verb: argparse.ArgumentParser) -> None:
     form = verb.add_argument_group(
         "form in LaTeX",
         "A table that is wider than its line gets smaller type (to 7 pt), then closer columns,\n"
-        "then no venue, then parts below one another; a line says which. The key form of a\n"
-        "specification holds the same options.",
+        "then no venue, then parts below one another; one that is higher than its page is\n"
+        "turned. A line says which. The key form of a specification holds the same options.",
     )
     form.add_argument(
         "--environment",

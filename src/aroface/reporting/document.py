@@ -129,6 +129,13 @@ def check_log(log: str, source: Path) -> None:
                 where=fragment,
                 remedy="set a smaller size or gap_pt, or spread: below, in the layout of the table's specification",
             )
+        if large := re.match(r"LaTeX Warning: Float too large for page by (\S+pt)", line):
+            raise InputError(
+                f"{large[1]} higher than the page",
+                file=source,
+                where=fragment,
+                remedy="set form: {environment: sidewaystable} or fewer columns in the table's specification",
+            )
 
 
 def _fragment(name: str, path: Path) -> dict[str, str | None]:

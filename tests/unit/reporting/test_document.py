@@ -198,3 +198,9 @@ def test_a_log_names_the_fragment_that_does_not_fit():
     log = "(aroface: tables/a.tex)\n(aroface: tables/b.tex)\nOverfull \\hbox (12.5pt too wide) in paragraph\n"
     with pytest.raises(InputError, match=r"tables/b\.tex: Overfull \\hbox: 12\.5pt"):
         check_log(log, Path("out.tex"))
+
+
+def test_a_float_higher_than_its_page_is_refused():
+    log = "(aroface: ijbs.tex)\n\nLaTeX Warning: Float too large for page by 33.5pt on input line 80.\n"
+    with pytest.raises(InputError, match=r"ijbs\.tex: 33\.5pt higher than the page; set form: "):
+        check_log(log, Path("out.tex"))

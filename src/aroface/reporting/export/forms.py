@@ -8,9 +8,9 @@ from pathlib import Path
 
 from aroface.reporting.export.templates import VenueTemplate
 from aroface.reporting.records import Selection
-from aroface.reporting.tables.fit import Fit, fitted
+from aroface.reporting.tables.fit import fitted
 from aroface.reporting.tables.form import TableForm
-from aroface.reporting.tables.grid import Grid, Mode, heading_levels, stacked
+from aroface.reporting.tables.grid import Mode, stacked
 from aroface.reporting.tables.render import make_grid, render_table
 from aroface.reporting.tables.spec import Spec
 
@@ -46,19 +46,16 @@ def render_for(
     whole = len(fit.blocks) == 1 and fit.width <= form.width
     if template.columns == 2 and not (whole and len(fit.headers) == len(grid.row_headers)):
         form = replace(form, environment="table*", width=template.text)
-    elif not whole and _height(grid, fit) > template.height:
-        form = replace(form, environment="sidewaystable", width=template.height)
-    return render_table(spec.path, folder, mode=mode, caption_note=caption_note, form=form, cite=True, **selection)
-
-
-def _height(grid: Grid, fit: Fit) -> float:
-    """Rough height in pt of a table with its caption and notes."""
-    below = grid.layout.spread == "below"
-    lines = sum(1 + (below and any(cell.around or cell.interval for cell in row.cells)) for row in grid.rows)
-    gaps = sum(row.rule or row.gap for row in grid.rows)
-    headings = 2 + len(heading_levels(grid))
-    caption = 60 + 12 * len(grid.notes)
-    return float(len(fit.blocks) * (1.25 * fit.size * (lines + headings) + 6 * gaps) + caption)
+    return render_table(
+        spec.path,
+        folder,
+        mode=mode,
+        caption_note=caption_note,
+        form=form,
+        cite=True,
+        page=template.height,
+        **selection,
+    )
 
 
 def figure_options(template: VenueTemplate, understood: Collection[str], spanning: bool = False) -> list[str]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, combinations, groupby, pairwise
 from math import comb
 
 from aroface.reporting.tables.form import TableForm
-from aroface.reporting.tables.grid import Grid
+from aroface.reporting.tables.grid import Grid, heading_levels
 from aroface.reporting.tables.tex_cells import TexCells
 from aroface.reporting.tables.type_width import FLOOR, text_width
 
@@ -20,6 +20,12 @@ OVERHUNG_PT = 2.5
 """Same where a sign sticks out into that space."""
 TOLERANCE_PT = 0.3
 MOST_SPLITS = 500
+PAGE_PT = 549.14
+"""Height of the text on LNCS's pages."""
+ONE_COLUMN_PT = 300.0
+"""Width of a line above which a page has one column."""
+ROUGH = 1.03
+"""Heights are estimates: what is so much higher may still fit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +87,49 @@ def fit_cells(cells: TexCells) -> tuple[Fit, tuple[str, ...]]:
     remedy = "choose fewer of its --columns, or give --environment sidewaystable"
     line = f"table {grid.name} is {over:.0f} pt too wide for {form.width:.0f} pt, however it is set: {remedy}"
     return narrowest, (line,)
+
+
+def turned(grid: Grid, form: TableForm, page: float = PAGE_PT) -> tuple[TableForm, tuple[str, ...]]:
+    """The form of a table that would be higher than its page: turned, where it fits then.
+
+    Args:
+        grid: Table, its parts stacked.
+        form: Form; only that of a ``table`` across a page of one column is changed.
+        page: Height of the page's text in points.
+
+    Returns:
+        The form, and a line on the change; no line where nothing was changed.
+    """
+    if form.environment != "table" or form.width < ONE_COLUMN_PT:
+        return form, ()
+    own = height(grid, fitted(grid, form)[0], form.width)
+    if own <= page:
+        return form, ()
+    aside = replace(form, environment="sidewaystable", width=page)
+    choices = [aside, *([replace(aside, size=FLOOR)] if form.size is None else [])]
+    heights = [height(grid, fitted(grid, choice)[0], page) for choice in choices]
+    for choice, turned_height in zip(choices, heights, strict=True):
+        if turned_height <= form.width * ROUGH:
+            return choice, (f"table {grid.name}, some {own:.0f} pt high, is turned on a page of {page:.0f} pt",)
+    line = f"table {grid.name} is some {own:.0f} pt high for {page:.0f} pt, also turned: choose fewer of its --rows"
+    return (choices[-1] if heights[-1] / form.width < own / page else form), (line,)
+
+
+def height(grid: Grid, fit: Fit, width: float) -> float:
+    """Rough height in points of a table with its caption and notes on a line of this width."""
+    below = grid.layout.spread == "below"
+    lines = sum(1 + (below and any(cell.around or cell.interval for cell in row.cells)) for row in grid.rows)
+    gaps = sum(row.rule or row.gap for row in grid.rows)
+    headings = sum(max(text.count("\n") for text, _ in level) + 1 for level in heading_levels(grid))
+    bodies = len(fit.blocks) * (1.25 * fit.size * (lines + headings) + 6 * gaps + 24)
+    notes = [" ".join(grid.notes), *map(str, grid.sources.values()), grid.footnote or ""]
+    return bodies + _text(grid.caption, 10, width) + sum(_text(note, fit.size, width) for note in notes)
+
+
+def _text(text: str, size: float, width: float) -> float:
+    """Rough height of a paragraph in points, with the space above it."""
+    lines = -(-len(text) * 0.5 * size // width)
+    return 1.2 * size * lines + 6 if text else 0.0
 
 
 def _changes(grid: Grid, form: TableForm, first: Fit, fit: Fit, width: float) -> tuple[str, ...]:

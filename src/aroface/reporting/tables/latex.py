@@ -14,7 +14,7 @@ import jinja2
 
 from aroface.errors import InputError
 from aroface.reporting.anchors import row_anchor
-from aroface.reporting.tables.fit import Fit, fit_cells
+from aroface.reporting.tables.fit import PAGE_PT, Fit, fit_cells, turned
 from aroface.reporting.tables.form import TableForm, check_form
 from aroface.reporting.tables.grid import Grid, stacked
 from aroface.reporting.tables.tex_cells import Heading, TexCells
@@ -83,13 +83,19 @@ def environment() -> jinja2.Environment:
     return environment
 
 
-def render(grid: Grid, form: TableForm | None = None, say: Callable[[str], object] = lambda line: None) -> str:
+def render(
+    grid: Grid,
+    form: TableForm | None = None,
+    say: Callable[[str], object] = lambda line: None,
+    page: float = PAGE_PT,
+) -> str:
     """The table in LaTeX.
 
     Args:
         grid: Table.
         form: Form of it; None for a ``table`` on LNCS's pages.
         say: Function that is told what was changed so that the table fits, a line each.
+        page: Height of the page's text in points.
 
     Raises:
         InputError: A text that LaTeX cannot print, or options that exclude one another.
@@ -98,8 +104,10 @@ def render(grid: Grid, form: TableForm | None = None, say: Callable[[str], objec
     check_form(form)
     reported = all(leaf.part == "reported" for leaf in grid.leaves)
     grid = stacked(grid)
+    form, turns = turned(grid, form, page)
     cells = TexCells(grid, form)
     fit, lines = fit_cells(cells)
+    lines = (*turns, *lines)
     for line in lines:
         say(line)
     template = environment().get_template("table.tex.j2")

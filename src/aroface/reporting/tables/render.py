@@ -14,7 +14,7 @@ from aroface.reporting.tables import html, latex, plain, spreadsheet, word
 from aroface.reporting.tables.build import build
 from aroface.reporting.tables.citations import Citations, citations_above
 from aroface.reporting.tables.citations import cite as cite_names
-from aroface.reporting.tables.fit import fitted
+from aroface.reporting.tables.fit import PAGE_PT, fitted, turned
 from aroface.reporting.tables.form import TableForm
 from aroface.reporting.tables.grid import Grid, Mode, stacked
 from aroface.reporting.tables.reshape import reshaped, with_form
@@ -83,6 +83,7 @@ class TextOptions(TableOptions, total=False):
 
     cite: bool
     say: Callable[[str], object]
+    page: float
 
 
 def render_table(
@@ -93,6 +94,7 @@ def render_table(
     format: Format | FileFormat = "latex",
     cite: bool = False,
     say: Callable[[str], object] = lambda line: None,
+    page: float = PAGE_PT,
     **options: Unpack[TableOptions],
 ) -> str:
     """Render one table as a text.
@@ -105,7 +107,8 @@ def render_table(
         format: ``latex``, ``markdown``, ``html`` (a page), ``csv`` (missing values are empty fields; for programs),
             ``csv-excel`` (the same for spreadsheet programs) or ``terminal``.
         cite: True to cite in LaTeX what the table names, by the keys of ``citations.yaml``.
-        say: Function that is told what was changed so that a LaTeX table fits its line.
+        say: Function that is told what was changed so that a LaTeX table fits its line and page.
+        page: Height of the page's text in points, higher than which a LaTeX table is turned.
         options: See :func:`make_grid`.
 
     Raises:
@@ -120,8 +123,8 @@ def render_table(
         return FORMATS[format](grid)
     form = (options.get("form") or TableForm()).over(table.form)
     if cite:
-        grid = _cited(grid, citations_above(table.path).of(table.cite), form)
-    return latex.render(grid, form, say)
+        grid = _cited(grid, citations_above(table.path).of(table.cite), turned(stacked(grid), form, page)[0])
+    return latex.render(grid, form, say, page)
 
 
 def _cited(grid: Grid, citations: Citations, form: TableForm) -> Grid:

@@ -10,13 +10,15 @@ from pathlib import Path
 import pytest
 from tests.unit.reporting.test_document import latex as latex  # the fixture
 
+from aroface.reporting.document import compile_document
 from aroface.reporting.records import load_records
 from aroface.reporting.tables import latex as latex_tables
 from aroface.reporting.tables.build import build
-from aroface.reporting.tables.fit import Fit, fitted
+from aroface.reporting.tables.fit import PAGE_PT, Fit, fitted, turned
 from aroface.reporting.tables.form import COLUMN, LNCS_TEXT, TableForm
 from aroface.reporting.tables.grid import Grid, Mode, stacked
 from aroface.reporting.tables.latex import TEMPLATES
+from aroface.reporting.tables.render import write_table
 from aroface.reporting.tables.spec import read_spec
 from aroface.reporting.tables.type_width import text_width
 from made_up_tables import fill_table
@@ -69,6 +71,35 @@ def test_every_table_fits_every_line(grids: dict[tuple[str, Mode], Grid], width:
         assert 2 * fit.gap_pt >= 2.5
         assert sorted(j for block in fit.blocks for j in block) == [*range(len(stacked(grid).leaves))]
         assert all(line.count("\n") == 0 and "--" in line for line in lines)
+
+
+def test_a_table_too_high_for_its_page_is_turned(grids: dict[tuple[str, Mode], Grid]):
+    grid = stacked(grids["ijbs", "both"])
+    form, lines = turned(grid, TableForm())
+    assert (form.environment, form.width) == ("sidewaystable", PAGE_PT)
+    assert len(fitted(grid, form)[0].blocks) == 1
+    assert re.fullmatch(r"table ijbs, some \d{3} pt high, is turned on a page of 549 pt", *lines)
+    assert turned(grid, TableForm(), page=2000) == (TableForm(), ())
+    for asked in (TableForm(width=COLUMN), TableForm(environment="longtable"), TableForm(environment="table*")):
+        assert turned(grid, asked) == (asked, ())
+    assert turned(stacked(grids["ijbs", "reported"]), TableForm()) == (TableForm(), ())
+
+
+def test_a_table_too_high_however_it_is_set_is_told(grids: dict[tuple[str, Mode], Grid]):
+    grid = stacked(grids["ijbs", "delta"])
+    _, lines = turned(grid, TableForm(), page=400)
+    assert re.fullmatch(r"table ijbs is some \d{3} pt high for 400 pt, also turned: choose fewer of its --rows", *lines)
+
+
+@pytest.mark.latex
+@pytest.mark.usefixtures("latex")
+def test_a_turned_table_stands_on_its_page_as_it_was_estimated(tmp_path: Path):
+    path = SPECS / "ijbs.yaml"
+    fill_table(tmp_path / "records", path)
+    said: list[str] = []
+    write_table(path, tmp_path / "records", tmp_path / "ijbs.tex", mode="both", say=said.append)
+    assert "is turned" in said[0]
+    compile_document([tmp_path / "ijbs.tex"], [], tmp_path / "out.pdf", note="Turned.")  # refuses what is too large
 
 
 def test_smaller_type_comes_before_closer_columns_and_those_before_parts(grids: dict[tuple[str, Mode], Grid]):
