@@ -61,7 +61,7 @@ def read_pair_people(data: Path, same: Booleans) -> Integers | None:
         InputError: The file of people is malformed or of other pairs.
     """
     path = people_path(data.resolve())
-    if not path.exists():
+    if not path.is_file():
         return None
     lines = csv_lines(csv.reader(io.StringIO(read_document(path, _EXPECTED, _MOST_BYTES))), path)
     if tuple(next(lines, ())) != COLUMNS:
