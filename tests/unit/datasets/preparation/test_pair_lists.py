@@ -21,7 +21,10 @@ def written(folder: Path, name: str, text: str) -> list[ListedPair]:
         "comma and header": ("p.csv", "image1,image2,same\na/1.jpg,a/2.jpg,1\na/1.jpg,b b/1.png,0\n"),
         "other order": ("p.csv", "Label;Path2;Path1\ngenuine;a/2.jpg;a/1.jpg\nimpostor;b b/1.png;a/1.jpg\n"),
         "tabs, no header": ("p.tsv", "a/1.jpg\ta/2.jpg\tsame\na/1.jpg\tb b/1.png\tdifferent\n"),
-        "CRLF, BOM, gaps": ("p.csv", "\ufeffimage1,image2,same\r\n\r\na/1.jpg , a/2.jpg,TRUE\r\na/1.jpg,./b b/1.png,0\r\n"),
+        "CRLF, BOM, gaps": (
+            "p.csv",
+            "\ufeffimage1,image2,same\r\n\r\na/1.jpg , a/2.jpg,TRUE\r\na/1.jpg,./b b/1.png,0\r\n",
+        ),
         "quoted": ("p.csv", 'a/1.jpg,"a/2.jpg",true\na/1.jpg,"b b/1.png",false\n'),
         "more columns": ("p.csv", "x,image1,image2,same\n9,a/1.jpg,a/2.jpg,yes\n9,a/1.jpg,b b/1.png,no\n"),
     }.values(),
