@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from itertools import combinations
-
 import numpy as np
 import pytest
 
@@ -92,8 +90,4 @@ def test_draws_follow_the_seed():
 def test_all_pairs_of_a_small_set_can_be_drawn():
     drawn = draw_pairs([2] * 20, 10_000, [0])  # two people a fold: two genuine pairs, and two of four others
     assert len(drawn.same) == 40
-    genuine = {
-        (one[0], other[0]) for one, other, same in zip(drawn.first, drawn.second, drawn.same, strict=True) if same
-    }
-    assert genuine == {(number, number) for number in range(20)}
-    assert all(one != other for one, other in combinations(drawn.first[:4:2], 2))
+    assert {one[0] for one, same in zip(drawn.first, drawn.same, strict=True) if same} == set(range(20))
