@@ -27,7 +27,7 @@ from aroface.datasets.preparation.align import (
 )
 from aroface.datasets.preparation.pair_folds import draw_pairs, fold_of, fold_pairs, shared_people
 from aroface.datasets.preparation.pair_lists import ListedPair, read_pair_list
-from aroface.datasets.preparation.person_folders import MAX_LEFT_OUT, LostPeople, find_people
+from aroface.datasets.preparation.person_folders import MAX_LEFT_OUT, LostPeople, account_for_lost, find_people
 from aroface.datasets.preparation.photograph_checks import CORRUPT, leave_out_corrupt, require_aligned
 from aroface.datasets.preparation.photographs import Photograph
 from aroface.errors import InputError
@@ -250,9 +250,10 @@ def _drawn(source: Path, faces: _Faces, options: PairSetOptions) -> _Chosen:
     folders = find_people(source, faces.omissions, depth=options.people_depth, lost=options.lost_people)
     faces.find([path for paths in folders.people.values() for path in paths], folders.total)
     people = {name: [path for path in paths if path in faces.usable] for name, paths in folders.people.items()}
-    for name in [name for name, paths in people.items() if not paths]:
-        faces.omissions.note("person without an image", name)
-        del people[name]
+    lost = [folders.people[name][0].relative_to(source).parts for name, paths in people.items() if not paths]
+    places = {source.joinpath(*parts[: folders.depth]) for parts in lost}
+    account_for_lost(places, options.lost_people, faces.omissions, source)
+    people = {name: paths for name, paths in people.items() if paths}
     images = list(people.values())
     drawn = draw_pairs([len(paths) for paths in images], options.pairs, [options.seed, _PAIRING])
     if len(drawn.same) < FOLDS:

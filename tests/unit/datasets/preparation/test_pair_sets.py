@@ -18,6 +18,8 @@ from aroface.datasets.images import encode_jpeg
 from aroface.datasets.manifest import read_manifest
 from aroface.datasets.preparation import pair_sets as module
 from aroface.datasets.preparation.pair_sets import PairSetOptions, make_pair_set
+from aroface.embedding import sensitivity
+from aroface.embedding.alignment_sweep import choose_pairs
 from aroface.errors import InputError
 from aroface.faces.detection.crops import Setting
 from aroface.faces.geometry import TEMPLATE
@@ -164,6 +166,17 @@ def test_damaged_crops_are_left_out_by_option(folder: Path, tmp_path: Path):
     assert [str(damaged) in reason for reason in made.corrupt] == [True]
 
 
+def test_lost_people_are_an_error_unless_allowed(folder: Path, tmp_path: Path):
+    for path in (folder / "p03").iterdir():
+        path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(InputError, match=r"p03: .*--lost-people omit"):
+        make_pair_set(folder, tmp_path / "mine.bin", PairSetOptions(on_corrupt="skip", max_left_out=0.1))
+    how = PairSetOptions(on_corrupt="skip", max_left_out=0.1, lost_people="omit")
+    made = make_pair_set(folder, tmp_path / "mine.bin", how)
+    assert made.omissions.summary()["person without an image"]["first"] == ["p03"]
+    assert "p03" not in people_path(tmp_path / "mine.bin").read_text()
+
+
 def test_crops_that_are_not_aligned_are_refused(folder: Path, tmp_path: Path):
     (folder / "p03" / "1.jpg").write_bytes(crop(1, 160))
     with pytest.raises(InputError, match=r"160×160 pixels.*data pairs --detector"):
@@ -272,6 +285,18 @@ def test_people_in_several_pairs_without_a_shared_image_are_one(folder: Path, tm
         assert main(["evaluate", "--model", str(model), "--pairs", str(data), "--out", str(record)]) == 0
         counts.append(json.loads(record.read_text())["counts"]["people"])
     assert counts == [20, 30]
+
+
+def test_misaligned_pairs_have_the_same_people(folder: Path, tmp_path: Path):
+    out = tmp_path / "mine.bin"
+    make_pair_set(folder, out)
+    sweep = {"qualities": ["hq"], "scale": [0.1], "degrees": [], "shift": [], "joint": []}
+    source = sensitivity.open_source(out, {**sensitivity.DEFAULTS, **sweep, "max_pairs": 30}, 112)
+    same = read_pairs(out).same
+    named = read_pair_people(out, same)
+    assert named is not None
+    assert len(source.arrays["people"]) == 30
+    assert np.array_equal(source.arrays["people"], named[choose_pairs(same, 30)])
 
 
 def test_people_of_other_pairs_are_refused(folder: Path, tmp_path: Path):
