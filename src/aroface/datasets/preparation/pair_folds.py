@@ -7,7 +7,6 @@ is known to the threshold. Folds are sized as the accuracy divides a set: ten pa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -20,26 +19,13 @@ Booleans = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
 
 
-@dataclass(frozen=True, slots=True)
-class Folded:
-    """Pairs in folds.
-
-    Attributes:
-        order: Numbers of the pairs, (N,), in the order of the folds.
-        shared: Number of people that occur in several folds.
-    """
-
-    order: Integers
-    shared: int
-
-
 def fold_of(pairs: int) -> Integers:
     """Fold of each of N pairs, (N,), from 0 on."""
     return np.repeat(np.arange(FOLDS), [len(part) for part in np.array_split(np.arange(pairs), FOLDS)])
 
 
-def fold_pairs(people: Integers, same: Booleans, folds: Sequence[object] | None = None) -> Folded:
-    """Order pairs by folds.
+def fold_pairs(people: Integers, same: Booleans, folds: Sequence[object] | None = None) -> Integers:
+    """Numbers of labelled pairs, (N,), in the order of their folds.
 
     Pairs whose list names folds, ten of the right sizes, keep them. Others are divided so that nobody is in two folds;
     where that cannot be done, each fold gets its share of genuine and of impostor pairs in the order of the list.
@@ -52,9 +38,7 @@ def fold_pairs(people: Integers, same: Booleans, folds: Sequence[object] | None 
     order = _listed(folds) if folds is not None else None
     if order is None:
         order = _apart(people, same)
-    if order is None:
-        order = _stratified(same)
-    return Folded(order, shared_people(people[order]))
+    return order if order is not None else _stratified(same)
 
 
 def shared_people(people: Integers) -> int:

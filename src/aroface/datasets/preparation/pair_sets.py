@@ -292,7 +292,7 @@ def _listed(source: Path, faces: _Faces, options: PairSetOptions) -> _Chosen:
     check_pairs(same, source)
     names, origin = _people_of(pairs, same, source, root)
     folds = [pair.fold for pair in pairs] if len(pairs) == len(listed) and pairs[0].fold is not None else None
-    order = fold_pairs(_numbers(names), same, folds).order
+    order = fold_pairs(_numbers(names), same, folds)
     return _Chosen(
         [pairs[number].first for number in order],
         [pairs[number].second for number in order],

@@ -32,35 +32,35 @@ def blocks(sizes: list[int], rng: np.random.Generator) -> tuple[np.ndarray, np.n
 def test_groups_of_people_are_kept_apart(seed: int):
     rng = np.random.default_rng(seed)
     people, same = blocks([3] * 20 + [5] * 6 + [1] * 34, rng)
-    folded = fold_pairs(people, same)
-    assert sorted(folded.order) == list(range(len(same)))
-    assert folded.shared == shared_by_loop(people[folded.order]) == 0
+    order = fold_pairs(people, same)
+    assert sorted(order) == list(range(len(same)))
+    assert shared_people(people[order]) == shared_by_loop(people[order]) == 0
 
 
 def test_the_share_of_genuine_pairs_is_alike_in_all_folds():
     people = np.array([[number, number] for number in range(100)] + [[100 + n, 200 + n] for n in range(100)])
     same = people[:, 0] == people[:, 1]
-    order = fold_pairs(people, same).order
+    order = fold_pairs(people, same)
     assert same[order].reshape(10, 20).sum(axis=1).tolist() == [10] * 10
 
 
 def test_linked_people_are_spread_and_counted():
     people = np.array([[n % 7, n % 7] for n in range(40)] + [[n % 7, (n + 1) % 7] for n in range(60)])
     same = people[:, 0] == people[:, 1]
-    folded = fold_pairs(people, same)
-    assert sorted(folded.order) == list(range(100))
-    assert folded.shared == shared_by_loop(people[folded.order]) == 7
-    assert same[folded.order].reshape(10, 10).sum(axis=1).tolist() == [4] * 10
+    order = fold_pairs(people, same)
+    assert sorted(order) == list(range(100))
+    assert shared_people(people[order]) == shared_by_loop(people[order]) == 7
+    assert same[order].reshape(10, 10).sum(axis=1).tolist() == [4] * 10
 
 
 def test_folds_of_the_list_are_kept_where_the_accuracy_has_the_same():
     people = np.arange(40).reshape(20, 2)
     same = np.zeros(20, np.bool_)
     names = [str(number) for number in range(10)] * 2
-    order = fold_pairs(people, same, names).order
+    order = fold_pairs(people, same, names)
     assert [names[number] for number in order] == [str(number) for number in range(10) for _ in range(2)]
     fewer = fold_pairs(people, same, ["1"] * 20)
-    assert np.array_equal(fewer.order, fold_pairs(people, same).order)
+    assert np.array_equal(fewer, fold_pairs(people, same))
 
 
 @pytest.mark.parametrize(("counts", "apart"), [([4] * 40, True), ([6, 1, 2, 9] * 8, True), ([10] * 12, False)])
