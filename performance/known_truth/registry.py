@@ -305,7 +305,7 @@ PARTS: Mapping[str, frozenset[str]] = {
     "evaluation.statistics.jackknife": frozenset({"LeaveOut", "covariance", "groups_of", "standard_error"}),
     "evaluation.statistics.people_metrics": frozenset({"PeopleMetrics", "mean_of_items"}),
     "evaluation.statistics.people": frozenset(
-        {"drawn_pairs", "equal_images", "kept_pairs", "linked", "people_of_pairs", "with_genuine_pairs"}
+        {"drawn_pairs", "equal_images", "kept_pairs", "linked", "numbered", "people_of_pairs", "with_genuine_pairs"}
     ),
     "planning.forecast.power": frozenset(
         {

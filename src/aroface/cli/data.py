@@ -25,6 +25,7 @@ from aroface.cli.arguments import (
 
 if TYPE_CHECKING:
     from aroface.datasets.preparation.align import NoFace
+    from aroface.faces.detection.scrfd import Scrfd
     from aroface.omissions import KindSummary
 
 _Align = Callable[..., tuple[Path, dict[str, Any]]]
@@ -40,6 +41,7 @@ def add_data_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
     kinds = add_group(verbs, "data", "fetch, verify, make, pack and look at data sets")
     _generate(kinds)
     _pack(kinds)
+    _pairs(kinds)
     _list(kinds)
     _fetch(kinds)
     _verify(kinds)
@@ -96,6 +98,41 @@ def _pack(kinds: Verbs[argparse.ArgumentParser]) -> None:
     )
     _add_people_options(verb)
     _add_omission_options(verb)
+
+
+def _pairs(kinds: Verbs[argparse.ArgumentParser]) -> None:
+    verb = add_verb(
+        kinds,
+        "pairs",
+        "make a set of labelled pairs (.bin) of a list or of people's folders, from aligned crops or photographs",
+        "aroface data pairs pairs.csv --images photographs --detector scrfd_2.5g --out data/mine.bin\n"
+        "  aroface data pairs crops --pairs 3000 --seed 1 --out data/mine.bin    # crops/person/image.jpg\n"
+        "  aroface evaluate --model my.onnx --pairs data/mine.bin",
+        _do_pairs,
+    )
+    verb.add_argument(
+        "source",
+        type=Path,
+        metavar="LIST|FOLDER",
+        help="CSV, TSV or text with two paths and a label a line, LFW's pairs.txt, or a folder with one a person",
+    )
+    verb.add_argument("--out", type=Path, required=True, metavar="NAME.bin", help="the set; its people lie beside it")
+    verb.add_argument("--images", type=Path, metavar="DIR", help="that a list's paths are relative to (the list's own)")
+    verb.add_argument("--pairs", type=positive, metavar="N", help="at most, drawn from people's folders (6000)")
+    verb.add_argument("--seed", type=natural, help="of these draws (0)")
+    _add_max_megapixels(verb)
+    _add_omission_options(verb)
+    _add_people_options(verb)
+    faces = verb.add_argument_group("photographs")
+    faces.add_argument(
+        "--detector",
+        metavar="NAME|FILE.onnx",
+        help="align photographs by their largest faces; registered or an SCRFD file (default: aligned crops)",
+    )
+    faces.add_argument("--threshold", type=share, default=0.5, metavar="SCORE", help="of a face (%(default)s)")
+    faces.add_argument("--threads", type=positive, metavar="N", help="(default: all cores)")
+    add_time_limit(faces)
+    _add_data_dir(faces)
 
 
 def _list(kinds: Verbs[argparse.ArgumentParser]) -> None:
@@ -304,6 +341,31 @@ def _do_pack(options: Arguments) -> None:
     print(f"{options.out}  {packed}")
 
 
+def _do_pairs(options: Arguments) -> None:
+    from aroface.datasets.preparation.align import TAKEN
+    from aroface.datasets.preparation.pair_sets import PairSetOptions, make_pair_set
+
+    _allow_megapixels(options)
+    detector = _detector(options) if options.detector is not None else None
+    chosen = ("images", "pairs", "seed", "threads", *_PEOPLE, *_OMISSIONS)
+    made = make_pair_set(options.source, options.out, PairSetOptions(**_given(options, *chosen)), detector)
+    _tell(made.omissions.summary(), made.corrupt, TAKEN)
+    print(f"{options.out}  {made}\n{made.fold_line()}")
+
+
+def _detector(options: Arguments) -> Scrfd:
+    """The detector that the options name."""
+    from aroface.datasets.preparation.detectors import open_detector
+
+    return open_detector(
+        options.detector,
+        options.data_dir,
+        threshold=options.threshold,
+        threads=options.threads,
+        time_limit=options.time_limit,
+    )
+
+
 def _do_list(options: Arguments) -> None:
     from aroface.datasets.registry import listing, markdown
 
@@ -406,7 +468,6 @@ def _tell(left_out: Mapping[str, KindSummary], corrupt: Sequence[str] = (), take
 
 def _do_align(options: Arguments, align: _Align, no_face: NoFace) -> None:
     from aroface.datasets.preparation.align import TAKEN, AlignOptions
-    from aroface.datasets.preparation.detectors import open_detector
     from aroface.errors import InputError
 
     if options.shuffle:
@@ -415,13 +476,7 @@ def _do_align(options: Arguments, align: _Align, no_face: NoFace) -> None:
         raise InputError(
             f"--{name.replace('_', '-')} is for training sets", remedy="leave it out: every image is aligned"
         )
-    detector = open_detector(
-        options.detector,
-        options.data_dir,
-        threshold=options.threshold,
-        threads=options.threads,
-        time_limit=options.time_limit,
-    )
+    detector = _detector(options)
     how = AlignOptions(no_face=options.no_face or no_face, **_given(options, *_OMISSIONS))
     written, report = align(options.source, options.out, detector, how, options.threads)
     _tell(report.get("left_out", {}), report.get("corrupt", ()), TAKEN)

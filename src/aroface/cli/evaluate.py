@@ -41,7 +41,8 @@ def _add_external_options(verb: argparse.ArgumentParser, subject: argparse._Mutu
     """Declare the options for a model and its benchmarks."""
     subject.add_argument("--model", metavar="MODEL", help=MODEL_FORMS)
     help_text = "files of aligned pairs (.bin), with --model; the name is the file's where it is left out"
-    verb.add_argument("--benchmark", nargs="+", action="extend", default=[], metavar="NAME=FILE", help=help_text)
+    flags = ("--benchmark", "--pairs")
+    verb.add_argument(*flags, nargs="+", action="extend", default=[], metavar="NAME=FILE", help=help_text)
     add_input_options(verb)
 
 

@@ -99,6 +99,7 @@ def write_manifest(
     counts: Mapping[str, int],
     left_out: Mapping[str, KindSummary] | None = None,
     corrupt: Sequence[str] = (),
+    beside: Sequence[str] = (),
 ) -> None:
     """Hash the files of a set and write its manifest.
 
@@ -110,8 +111,9 @@ def write_manifest(
         counts: Counts such as images, identities, pairs.
         left_out: Summary of what was left out when the set was made, see `aroface.omissions`.
         corrupt: Images that were left out because they cannot be decoded, each with the reason.
+        beside: Names of further files of the set beside a ``.bin`` file.
     """
-    root, names = (data.parent, [data.name]) if data.is_file() else (data, files_under(data))
+    root, names = (data.parent, [data.name, *beside]) if data.is_file() else (data, files_under(data))
     files = {item: {"size": (root / item).stat().st_size, "sha256": sha256_file(root / item)} for item in names}
     manifest = {"name": name, "kind": kind, "identity": dict(identity), "files": files, "counts": dict(counts)}
     manifest |= {"left_out": dict(left_out)} if left_out else {}

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aroface.datasets.formats.checks import check_pairs
+from aroface.datasets.formats.pair_people import read_pair_people
 from aroface.datasets.formats.pairs import Pairs, pair_face, read_pairs
 from aroface.embedding.base import EmbeddingProtocol
 from aroface.embedding.image_source import Images, ImageSource
@@ -17,6 +18,8 @@ from aroface.embedding.image_source import Images, ImageSource
 
 def open_source(path: Path, options: Mapping[str, Any], size: int) -> ImageSource:
     """Open the images of a ``.bin`` file as they are, with the arrays ``same`` and ``images``.
+
+    Where the people of the pairs are named beside the file, ``people`` has their numbers, (N, 2).
 
     Args:
         path: Path of the file.
@@ -33,7 +36,9 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> ImageSourc
     def images(start: int, stop: int) -> Images:
         return decode_numbers(pairs, path, range(start, stop), size)
 
-    return ImageSource(len(pairs.images), images, {"same": pairs.same, "images": image_numbers(pairs.images)})
+    arrays: dict[str, NDArray[Any]] = {"same": pairs.same, "images": image_numbers(pairs.images)}
+    people = read_pair_people(path, pairs.same)
+    return ImageSource(len(pairs.images), images, arrays if people is None else {**arrays, "people": people})
 
 
 def image_numbers(images: Sequence[bytes]) -> NDArray[np.int32]:

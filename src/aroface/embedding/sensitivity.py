@@ -22,6 +22,7 @@ from typing import Any, Literal
 import numpy as np
 
 from aroface.datasets.formats.checks import check_pairs
+from aroface.datasets.formats.pair_people import read_pair_people
 from aroface.datasets.formats.pairs import read_pairs
 from aroface.embedding import ijb
 from aroface.embedding.alignment_sweep import (
@@ -93,6 +94,9 @@ def open_source(path: Path, options: Mapping[str, Any], size: int) -> ImageSourc
         return np.concatenate(parts)
 
     arrays = {"same": pairs.same[chosen], "images": image_numbers(pairs.images)[chosen]}
+    people = read_pair_people(path, pairs.same)
+    if people is not None:
+        arrays["people"] = people[chosen]
     return ImageSource(len(blocks) * len(chosen), images, arrays, {"variants": table})
 
 

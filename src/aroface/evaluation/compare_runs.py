@@ -120,7 +120,7 @@ def _check_same_items(first: StoredFeatures, second: StoredFeatures) -> None:
             expected = f"{one} as in {first.folder}"
             raise InputError(f"{aspect} {other}", file=second.folder, expected=expected, remedy="embed both alike")
     ours, theirs = first.arrays, second.arrays
-    older = {name for name in ("images",) if name not in ours or name not in theirs}
+    older = {name for name in ("images", "people") if name not in ours or name not in theirs}
     names = ours.keys() - older
     unequal = sorted(name for name in names if name not in theirs or not np.array_equal(ours[name], theirs[name]))
     if unequal:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from aroface import __version__
+from aroface.datasets.formats.pair_people import read_pair_people
 from aroface.datasets.formats.pairs import read_pairs
 from aroface.embedding.alignment_sweep import HIGH_QUALITY, LEVELS, choose_pairs, quality_key
 from aroface.embedding.benchmark_spec import resolve
@@ -39,7 +40,7 @@ from aroface.evaluation.protocols.pairs import check_kinds, pair_counts
 from aroface.evaluation.protocols.sensitivity import measure_variant, variant_distances, variant_metrics
 from aroface.evaluation.statistics.bootstrap import REPLICATES, Multiplicities, samples
 from aroface.evaluation.statistics.jackknife import Difference, difference, interval
-from aroface.evaluation.statistics.people import drawn_pairs, people_of_pairs, with_genuine_pairs
+from aroface.evaluation.statistics.people import drawn_pairs, numbered, people_of_pairs, with_genuine_pairs
 from aroface.files import digest, sha256_file
 from aroface.progress import track
 from aroface.results import INDEX
@@ -511,6 +512,9 @@ def _people(path: Path, most: int | None) -> NDArray[np.int64]:
     """People (N, 2) of the pairs of a file that are measured."""
     pairs = read_pairs(path)
     chosen = choose_pairs(pairs.same, most)
+    people = read_pair_people(path, pairs.same)
+    if people is not None:
+        return numbered(people[chosen])
     return people_of_pairs(image_numbers(pairs.images)[chosen], pairs.same[chosen])
 
 

@@ -85,6 +85,7 @@ BAD: dict[str, Callable[[Path], object]] = {
 VERBS = {
     "pack": ("pack", "--out", "out", "--test-fraction", "0"),
     "prepare": ("prepare", "--out", "out"),
+    "pairs": ("pairs", "--out", "out.bin"),
     "align": ("prepare", "--align", "--out", "out", "--detector", "detector.onnx", "--threads", "1"),
     "verify": ("verify", "--manifest", "verified.json", "--threads", "1"),
     "info": ("info",),

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from aroface.datasets.formats import safe_pickle
 from aroface.datasets.formats.base import COLUMNS, ROWS, Findings, Pixels, SetFormat
 from aroface.datasets.formats.checks import check_pairs
+from aroface.datasets.formats.pair_people import people_path, read_pair_people
 from aroface.datasets.image_size import JPEG_START, PNG_START
 from aroface.errors import InputError
 from aroface.faces.geometry import TEMPLATE_SIZE
@@ -49,14 +50,17 @@ class PairsFormat(SetFormat):
         return data.suffix == ".bin"
 
     def files(self, data: Path) -> tuple[Path, list[str]]:
-        """Folder of the file, and its name."""
-        return data.parent, [data.name]
+        """Folder of the file, its name, and that of its people where they are named."""
+        people = people_path(data)
+        return data.parent, [data.name, *([people.name] if people.is_file() else [])]
 
     def facts(self, data: Path) -> dict[str, object]:
         """See :class:`SetFormat`."""
         pairs = read_pairs(data)
-        different = len(set(pairs.images))
-        return {"pairs": len(pairs.same), "genuine": int(pairs.same.sum()), "different images": different}
+        facts: dict[str, object] = {"pairs": len(pairs.same), "genuine": int(pairs.same.sum())}
+        people = read_pair_people(data, pairs.same)
+        named = {} if people is None else {"people": int(people.max()) + 1}
+        return {**facts, "different images": len(set(pairs.images)), **named}
 
     def preview(self, data: Path) -> list[list[Pixels]]:
         """See :class:`SetFormat`."""
@@ -75,6 +79,10 @@ class PairsFormat(SetFormat):
         same = sum(pairs.images[2 * pair] == pairs.images[2 * pair + 1] for pair in range(len(pairs.same)))
         findings.noted["pairs"] = f"{same} of an image and itself" if same else "each of two different images"
         check_labels(findings, lambda: check_pairs(pairs.same, data))
+
+        people = read_pair_people(data, pairs.same)
+        if people is not None:
+            findings.counts["identities"] = int(people.max()) + 1
 
         def face(image: bytes, number: int) -> Pixels:
             return pair_face(image, data, number, TEMPLATE_SIZE)

@@ -122,7 +122,8 @@ class Photograph:
             f"an image of {width}×{height} pixels{among}",
             file=self.path,
             expected=f"an aligned crop of {TEMPLATE_SIZE}×{TEMPLATE_SIZE}",
-            remedy="aroface data prepare --align aligns raw crops, aroface data pack photographs with landmarks;"
+            remedy="aroface data prepare --align aligns raw crops, aroface data pairs --detector photographs of pairs,"
+            " aroface data pack photographs with landmarks;"
             " --resize-crops takes square images of any size for aligned crops",
         )
 

@@ -34,7 +34,7 @@ from aroface.evaluation.metrics.verification import (
 from aroface.evaluation.protocols.base import EvaluationProtocol
 from aroface.evaluation.protocols.outcome import Outcome, outcome_of
 from aroface.evaluation.statistics.jackknife import LeaveOut
-from aroface.evaluation.statistics.people import Rows, equal_images, kept_pairs, people_of_pairs
+from aroface.evaluation.statistics.people import Rows, equal_images, kept_pairs, numbered, people_of_pairs
 from aroface.evaluation.statistics.people_metrics import PeopleMetrics
 
 STRICT_FARS = {"tar_strict_at_far_1e-1": 1e-1, "tar_strict_at_far_1e-2": 1e-2, "tar_strict_at_far_1e-3": 1e-3}
@@ -50,7 +50,7 @@ def evaluate(features: StoredFeatures) -> Outcome:
         InputError: Fewer pairs than folds, pairs of one kind only, or embeddings that do not distinguish images.
     """
     same, distances = _labelled_distances(features)
-    measured = measure_pairs(distances, same, images_of(features))
+    measured = _measure(distances, same, features)
     curves = {"tar_far": tar_far(-distances[same], -distances[~same])}
     return outcome_of([measured], {**pair_counts(same), "people": measured.left_out.units}, curves=curves)
 
@@ -62,13 +62,21 @@ def measure(features: StoredFeatures) -> list[PeopleMetrics]:
         InputError: See :func:`evaluate`.
     """
     same, distances = _labelled_distances(features)
-    return [measure_pairs(distances, same, images_of(features))]
+    return [_measure(distances, same, features)]
 
 
 def images_of(features: StoredFeatures) -> Rows:
     """Number of each image of N pairs, (N, 2); features of before they were stored tell equal images themselves."""
     stored = features.arrays.get("images")
     return stored if stored is not None else equal_images(features.values).reshape(-1, 2)
+
+
+def _measure(distances: Floats, same: Booleans, features: StoredFeatures) -> PeopleMetrics:
+    """Measure labelled pairs without the people whom the set names, or whom its pairs tell."""
+    people = features.arrays.get("people")
+    if people is None:
+        return measure_pairs(distances, same, images_of(features))
+    return measure_people(_values(distances, same), distances, same, numbered(people))
 
 
 def _labelled_distances(features: StoredFeatures) -> tuple[Booleans, Floats]:
@@ -87,8 +95,11 @@ def measure_pairs(distances: Floats, same: Booleans, images: Rows) -> PeopleMetr
         same: (N,) labels, true where a pair shows one person; both kinds must occur.
         images: (N, 2) number of each image.
     """
-    values = {name: value.item() for name, value in pair_metrics(distances, same).items()}
-    return measure_people(values, distances, same, people_of_pairs(images, same))
+    return measure_people(_values(distances, same), distances, same, people_of_pairs(images, same))
+
+
+def _values(distances: Floats, same: Booleans) -> dict[str, float]:
+    return {name: value.item() for name, value in pair_metrics(distances, same).items()}
 
 
 def measure_people(values: Mapping[str, float], distances: Floats, same: Booleans, people: Integers) -> PeopleMetrics:

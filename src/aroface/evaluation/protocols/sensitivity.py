@@ -26,7 +26,7 @@ from aroface.evaluation.protocols.outcome import Outcome, outcome_of
 from aroface.evaluation.protocols.pairs import STRICT_FARS, check_kinds, measure_people, pair_counts
 from aroface.evaluation.protocols.template_sensitivity import TemplateSweep
 from aroface.evaluation.statistics.jackknife import difference, interval
-from aroface.evaluation.statistics.people import Rows, equal_images, people_of_pairs
+from aroface.evaluation.statistics.people import Rows, equal_images, numbered, people_of_pairs
 from aroface.evaluation.statistics.people_metrics import PeopleMetrics
 from aroface.progress import track
 
@@ -104,6 +104,8 @@ def _labels(features: StoredFeatures) -> tuple[Booleans, Integers]:
     """Labels (N,) and people (N, 2) of the pairs."""
     same = features.arrays["same"]
     check_kinds(same, features)
+    if "people" in features.arrays:
+        return same, numbered(features.arrays["people"])
     return same, people_of_pairs(images_of(features), same)
 
 

@@ -63,9 +63,13 @@ def people_of_pairs(images: Rows, same: Booleans) -> Integers:
     """
     _, numbers = np.unique(images, return_inverse=True)
     numbers = numbers.reshape(-1, 2)
-    people = linked(numbers[same, 0], numbers[same, 1], int(numbers.max()) + 1)[numbers]
-    _, people = np.unique(people, return_inverse=True)
-    return people.reshape(-1, 2)
+    return numbered(linked(numbers[same, 0], numbers[same, 1], int(numbers.max()) + 1)[numbers])
+
+
+def numbered(people: Rows) -> Integers:
+    """People of pairs, (N, 2) of any numbers, by numbers from 0 without gaps."""
+    _, numbers = np.unique(people, return_inverse=True)
+    return numbers.reshape(-1, 2)
 
 
 def kept_pairs(people: Integers, same: Booleans) -> Multiplicities:
