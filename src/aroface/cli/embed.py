@@ -98,11 +98,9 @@ def _embed_benchmark(options: Arguments) -> int:
         return launch(processes, options.words)
     keep_freed_memory()
     benchmark = read_yaml(options.benchmark)
-    sizes = {"batch_size": options.batch_size or _RUN_BATCH, "threads": options.threads}
-    precision = options.precision or "float32"
-    index = embed_benchmark(
-        options.run_dir, benchmark, options.out, device=options.device, precision=precision, **sizes
-    )
+    execution = {"batch_size": options.batch_size or _RUN_BATCH, "threads": options.threads}
+    execution["precision"] = options.precision or "float32"
+    index = embed_benchmark(options.run_dir, benchmark, options.out, device=options.device, **execution)
     if is_first():
         print(index)
     return ExitStatus.DONE

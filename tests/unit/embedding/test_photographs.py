@@ -19,7 +19,7 @@ from aroface.errors import InputError
 from aroface.faces.geometry import align
 from external_models import quarters, write_onnx
 from releases import opencv_video
-from standin_detector import DotDetector, dotted, place, scrfd_file
+from standin_detector import DotDetector, dotted, place, seeing_file
 
 LEFT, RIGHT = place(1.2, 5, 40, 60), place(1.6, -5, 330, 40)
 
@@ -195,7 +195,7 @@ def test_bad_input_is_one_line(
 ):
     monkeypatch.chdir(folder)
     write_onnx(folder / "model.onnx")
-    scrfd_file(folder / "detector.onnx", [])
+    seeing_file(folder / "detector.onnx", "separate")
     detector = ["--detector", "detector.onnx"] if "--model" in words else []
     assert main(["embed", "--out", "faces.npz", *words, *detector]) == 2
     assert line in (told := capsys.readouterr().err)

@@ -138,7 +138,7 @@ def cut_face(image: Pixels, points: npt.NDArray[np.float32], size: int) -> Pixel
 def _detect(images: Sequence[Pixels], shown: Sequence[ShownPhotograph], detector: Detector) -> list[list[DetectedFace]]:
     """The faces in pixels of the images, of which the detector sees what is shown."""
     detections = detector.detect([each.shown for each in shown]) if shown else []
-    forth = [placement(*image.shape[:2], each.setting) for image, each in zip(images, shown, strict=True)]
+    forth = [placement(image.shape[0], image.shape[1], each.setting) for image, each in zip(images, shown, strict=True)]
     placed = [[located(face, way) for face in faces] for faces, way in zip(detections, forth, strict=True)]
     return [[face for face in faces if _usable(face)] for faces in placed]
 
@@ -152,7 +152,7 @@ def _gains(face: DetectedFace, photograph: ShownPhotograph) -> bool:
     """Tell whether a square about a face shows more of it than the photograph as the detector saw it."""
     height, width = photograph.image.shape[:2]
     scale = photograph.setting.face / max(height, width)
-    return scale < 1 and scale * _side(face) * (1 + 2 * _SURROUNDINGS) < _CLOSE_UP.face
+    return bool(scale < 1 and scale * _side(face) * (1 + 2 * _SURROUNDINGS) < _CLOSE_UP.face)
 
 
 def _close_up(image: Pixels, face: DetectedFace, detector: Detector) -> DetectedFace:
