@@ -188,7 +188,8 @@ def embed_to_file(
     omissions = Omissions()
     files = _files(photographs, omissions, options)
     how = _described(model, detector, options)
-    key = digest([_VERSION, [[str(path), *_state(path)] for path in files], how])
+    decisive = {**how, "model": {**how["model"], "name": None, "weights": how["model"]["weights"]["sha256"]}}
+    key = digest([_VERSION, [[str(path), *_state(path)] for path in files], decisive])
     written = out.with_name(f"{out.name}.json")
     if out.exists():
         return _finished(out, written, key)
