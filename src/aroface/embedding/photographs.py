@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from os import PathLike
 from pathlib import Path
@@ -116,7 +116,7 @@ def embed_photographs(
     *,
     detector: str | Detector = DETECTOR,
     data_dir: str | PathLike[str] = "data",
-    faces: FaceChoice = "largest",
+    faces: FaceChoice | None = None,
     options: PhotographOptions | None = None,
 ) -> FaceTable:
     """Find, align and embed the faces in photographs.
@@ -128,7 +128,7 @@ def embed_photographs(
         model: Model, or path of a run folder, an ONNX file or a checkpoint.
         detector: Detector, its key in the registry, or path of an ONNX file of the SCRFD family.
         data_dir: Folder of registered files, where the detector lies.
-        faces: Faces to take of a photograph: ``largest``, ``best`` or ``all``; a choice in ``options`` is replaced.
+        faces: Faces to take of a photograph: ``largest``, ``best`` or ``all``; by default that of ``options``.
         options: Further options.
 
     Returns:
@@ -138,7 +138,7 @@ def embed_photographs(
         InputError: See `embed_to_file`.
     """
     chosen = options or PhotographOptions()
-    chosen = PhotographOptions(**{**_as_mapping(chosen), "faces": faces})
+    chosen = chosen if faces is None else replace(chosen, faces=faces)
     listed = [photographs] if isinstance(photographs, str | PathLike) else photographs
     opened = model if isinstance(model, Model) else open_model(model)
     finder = open_detector(detector, Path(data_dir)) if isinstance(detector, str) else detector
@@ -228,10 +228,6 @@ def _check(options: PhotographOptions) -> None:
     check_choice(options.faces)
     if options.detect_size < 1 or options.frame_step < 1:
         raise InputError("a side or step below 1", expected="whole numbers from 1 on")
-
-
-def _as_mapping(options: PhotographOptions) -> dict[str, Any]:
-    return {name: getattr(options, name) for name in PhotographOptions.__dataclass_fields__}
 
 
 def _described(model: Model, detector: Detector, options: PhotographOptions) -> dict[str, Any]:

@@ -96,7 +96,7 @@ def test_all_forms_hold_the_same(folder: Path, model: Model, tmp_path: Path, end
     assert report["counts"] == {
         **{"files": 3, "images": 3, "found": 3, "without_face": 1, "rows": 3, "several_faces": 1}
     }
-    wanted = aroface.embed_photographs(folder, model, detector=DotDetector(), faces="all")
+    wanted = aroface.embed_photographs(folder, model, detector=DotDetector(), options=PhotographOptions(faces="all"))
     if ending == "npz":
         for name, column in read_faces(out).columns().items():
             assert np.array_equal(column, wanted.columns()[name])
