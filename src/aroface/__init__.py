@@ -5,14 +5,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from aroface.adversary.alignment import AlignmentAdversary
     from aroface.adversary.options import AdversaryOptions
+    from aroface.embedding.photographs import embed_photographs
 
 __version__ = "0.1.0"
-__all__ = ["AdversaryOptions", "AlignmentAdversary", "__version__"]
+__all__ = ["AdversaryOptions", "AlignmentAdversary", "__version__", "embed_photographs"]
 
 if not TYPE_CHECKING:  # else every name would count as defined
 
     def __getattr__(name: str) -> Any:
-        """Import the adversary when it is asked for: it needs torch, and most of the package does without."""
+        """Import a name when it is asked for: they need torch, and most of the package does without."""
         if name == "AlignmentAdversary":
             from aroface.adversary.alignment import AlignmentAdversary
 
@@ -21,4 +22,8 @@ if not TYPE_CHECKING:  # else every name would count as defined
             from aroface.adversary.options import AdversaryOptions
 
             return AdversaryOptions
+        if name == "embed_photographs":
+            from aroface.embedding.photographs import embed_photographs
+
+            return embed_photographs
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

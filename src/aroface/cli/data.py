@@ -97,7 +97,7 @@ def _pack(kinds: Verbs[argparse.ArgumentParser]) -> None:
         help="of images whose landmarks cannot be a face's: outside, exchanged, of another frame (0.02)",
     )
     _add_people_options(verb)
-    _add_omission_options(verb)
+    add_omission_options(verb)
 
 
 def _pairs(kinds: Verbs[argparse.ArgumentParser]) -> None:
@@ -121,7 +121,7 @@ def _pairs(kinds: Verbs[argparse.ArgumentParser]) -> None:
     verb.add_argument("--pairs", type=positive, metavar="N", help="at most, drawn from people's folders (6000)")
     verb.add_argument("--seed", type=natural, help="of these draws (0)")
     _add_max_megapixels(verb)
-    _add_omission_options(verb)
+    add_omission_options(verb)
     _add_people_options(verb)
     faces = verb.add_argument_group("photographs")
     faces.add_argument(
@@ -220,7 +220,7 @@ def _prepare(kinds: Verbs[argparse.ArgumentParser]) -> None:
     verb.add_argument("--shuffle", action="store_true", help="write the images in random order, for disks that seek")
     verb.add_argument("--seed", type=natural, default=0, help="of that order (%(default)s)")
     _add_max_megapixels(verb)
-    _add_omission_options(verb)
+    add_omission_options(verb)
     _add_people_options(verb)
     _add_column_options(verb)
     _add_align_options(verb)
@@ -257,7 +257,8 @@ def _add_column_options(verb: argparse.ArgumentParser) -> None:
     columns.add_argument("--label-column", metavar="NAME", help="where it is not found by type and name")
 
 
-def _add_omission_options(verb: argparse.ArgumentParser) -> None:
+def add_omission_options(verb: argparse._ActionsContainer) -> None:
+    """Declare the options on images that cannot be decoded, and on how many may be left out."""
     verb.add_argument(
         "--on-corrupt", choices=("error", "skip"), help="images that cannot be decoded: an error (default), or left out"
     )
@@ -274,10 +275,7 @@ def _given(options: Arguments, *names: str) -> dict[str, Any]:
 def _add_align_options(verb: argparse.ArgumentParser) -> None:
     align = verb.add_argument_group("alignment of raw crops, as of TinyFace and IJB-S")
     align.add_argument("--align", action="store_true", help="find the face in each crop and align it by five points")
-    align.add_argument(
-        "--detector", default="scrfd_2.5g", metavar="NAME|FILE.onnx", help="registered or an SCRFD file (%(default)s)"
-    )
-    align.add_argument("--threshold", type=share, default=0.5, metavar="SCORE", help="of a face (%(default)s)")
+    _add_detector(align)
     align.add_argument(
         "--no-face",
         choices=("crop", "omit"),
@@ -301,7 +299,21 @@ def _add_align_options(verb: argparse.ArgumentParser) -> None:
     _add_data_dir(align)
 
 
-def _add_max_megapixels(verb: argparse.ArgumentParser) -> None:
+def _add_detector(group: argparse._ActionsContainer) -> None:
+    group.add_argument(
+        "--detector", default="scrfd_2.5g", metavar="NAME|FILE.onnx", help="registered or an SCRFD file (%(default)s)"
+    )
+    group.add_argument("--threshold", type=share, default=0.5, metavar="SCORE", help="of a face (%(default)s)")
+
+
+def add_detector_options(group: argparse._ActionsContainer) -> None:
+    """Declare the options on the detector of faces, where it lies, and the size of photographs."""
+    _add_detector(group)
+    _add_data_dir(group)
+    _add_max_megapixels(group)
+
+
+def _add_max_megapixels(verb: argparse._ActionsContainer) -> None:
     verb.add_argument(
         "--max-megapixels", type=above_zero, default=100.0, metavar="N", help="of an image file (%(default)g)"
     )

@@ -18,6 +18,7 @@ def open_detector(
     threshold: float = THRESHOLD,
     threads: int | None = None,
     time_limit: float = TIME_LIMIT,
+    device: str | None = None,
     registries: Path = REGISTRIES,
 ) -> Scrfd:
     """A detector, ready for use.
@@ -28,6 +29,7 @@ def open_detector(
         threshold: Lowest score of a face.
         threads: Number of threads of CPU arithmetic.
         time_limit: Longest time in seconds that one batch may take.
+        device: Device of onnxruntime; by default the GPU where it can use one.
         registries: Folder of the registries.
 
     Raises:
@@ -35,7 +37,7 @@ def open_detector(
     """
     if not 0 < threshold < 1:
         raise InputError(f"threshold {threshold:g}", expected="a score above 0 and below 1")
-    how: dict[str, Any] = {"threshold": threshold, "threads": threads, "time_limit": time_limit}
+    how: dict[str, Any] = {"threshold": threshold, "threads": threads, "time_limit": time_limit, "device": device}
     if detector.lower().endswith(SUFFIX):
         return Scrfd(Path(detector), **how)
     entries = read_detectors(registries / "detectors.yaml")

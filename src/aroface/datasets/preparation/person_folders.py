@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -44,7 +44,7 @@ class PersonFolders:
         return f"{images:,} images of {len(self.people):,} people"
 
 
-def find_images(folder: Path, omissions: Omissions) -> list[Path]:
+def find_images(folder: Path, omissions: Omissions, also: Container[str] = ()) -> list[Path]:
     """All image files below a folder, in order; links are followed, names that begin with a dot are left out.
 
     A file is an image by its first bytes. One with the ending of an image and other bytes is returned as well: it is
@@ -54,6 +54,7 @@ def find_images(folder: Path, omissions: Omissions) -> list[Path]:
         folder: Folder to search.
         omissions: Account of what is left out: images of formats that cannot be decoded, links that lead nowhere and,
             as a matter of course, what is no image.
+        also: Endings, in small letters, of further files to return, such as videos.
 
     Raises:
         InputError: The folder is missing, or something in it cannot be read or has a name that is not UTF-8.
@@ -63,7 +64,7 @@ def find_images(folder: Path, omissions: Omissions) -> list[Path]:
     images = []
     for path, kind in track(_walk(folder), "looking for images"):
         name = path.relative_to(folder)
-        if kind == "image":
+        if kind == "image" or (kind == _NO_IMAGE and path.suffix.lower() in also):
             images.append(path)
         elif kind in _MATTERS_OF_COURSE:
             omissions.note(kind, name)

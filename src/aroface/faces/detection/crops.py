@@ -87,12 +87,17 @@ def finish(image: Image, faces: Sequence[DetectedFace], setting: Setting = Setti
     height, width = image.shape[:2]
     forth = placement(height, width, setting)
     crop = transform(forth, [[-0.5, -0.5], [width - 0.5, height - 0.5]]).ravel()
-    chosen = faces[int(np.argmax(overlap(crop, [face.box for face in faces])))]
+    chosen = located(faces[int(np.argmax(overlap(crop, [face.box for face in faces])))], forth)
+    aligned = warp(image, similarity(chosen.points, template()))
+    return Aligned(aligned, chosen, len(faces))
+
+
+def located(face: DetectedFace, forth: npt.NDArray[np.float64]) -> DetectedFace:
+    """A face in pixels of the image that was shown; ``forth`` leads from there to what the detector saw."""
     scale, offset = forth[0, 0], forth[:, 2]
-    points = ((chosen.points - offset) / scale).astype(np.float32)
-    box = ((chosen.box.reshape(2, 2) - offset) / scale).astype(np.float32).ravel()
-    aligned = warp(image, similarity(points, template()))
-    return Aligned(aligned, DetectedFace(box, points, chosen.score), len(faces))
+    points = ((face.points - offset) / scale).astype(np.float32)
+    box = ((face.box.reshape(2, 2) - offset) / scale).astype(np.float32).ravel()
+    return DetectedFace(box, points, face.score)
 
 
 def _centred(image: Image, side: int) -> Image:

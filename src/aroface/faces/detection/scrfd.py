@@ -62,9 +62,10 @@ class Scrfd:
         threshold: Lowest score of a face, 0 … 1.
         threads: Number of threads of CPU arithmetic; onnxruntime's own choice by default.
         time_limit: Longest time in seconds that one batch may take.
+        device: Device of onnxruntime; by default the GPU where it can use one.
 
     Raises:
-        InputError: No such file, or another network.
+        InputError: No such file, or another network, or no such device.
     """
 
     def __init__(
@@ -75,11 +76,13 @@ class Scrfd:
         threshold: float = THRESHOLD,
         threads: int | None = None,
         time_limit: float = TIME_LIMIT,
+        device: str | None = None,
     ) -> None:
         import onnxruntime
 
         content, self._side, declared = _of_any_size(path)
-        self._program = Program(path, content, threads=threads, time_limit=time_limit, expected=_EXPECTED)
+        execution: dict[str, Any] = {"device": device, "threads": threads, "time_limit": time_limit}
+        self._program = Program(path, content, expected=_EXPECTED, **execution)
         self._input = self._program.session.get_inputs()[0].name
         self._path, self._threshold = path, threshold
         self.name = name or path.stem
