@@ -93,7 +93,10 @@ def above_zero(text: str) -> float:
 
 def listed(text: str) -> list[str]:
     """Names with commas between them, as an option's value."""
-    return [name.strip() for name in text.split(",")]
+    names = [name.strip() for name in text.split(",")]
+    if not all(names):
+        raise argparse.ArgumentTypeError(f"{text[:60]!r} has an empty name")
+    return names
 
 
 def natural(text: str) -> int:

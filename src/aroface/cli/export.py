@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from aroface import __version__
-from aroface.cli.arguments import Arguments, Verbs, add_configuration, add_verb
+from aroface.cli.arguments import Arguments, Verbs, add_configuration, add_verb, listed
 from aroface.cli.figure import add_figure_verb
 from aroface.errors import InputError
 from aroface.exit_status import ExitStatus
@@ -43,7 +43,7 @@ def add_export_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb.add_argument("--flat", action="store_true", help="no folders in the folder, as arXiv and some publishers ask")
     verb.add_argument(
         "--subset",
-        type=_names,
+        type=listed,
         metavar="NAME,NAME",
         help="some tables and figures, such as tinyface,ijbs,figure_fae (all)",
     )
@@ -61,14 +61,6 @@ def add_export_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
         help="write nothing, but look up the address of every \\aroval of a paper; exit status 2 if one is unknown",
     )
     add_configuration(verb)
-
-
-def _names(text: str) -> list[str]:
-    """Names between commas, as an option's value."""
-    names = [name.strip() for name in text.split(",")]
-    if not all(names):
-        raise argparse.ArgumentTypeError(f"{text[:60]!r} has an empty name")
-    return names
 
 
 def _do_export(options: Arguments) -> int:

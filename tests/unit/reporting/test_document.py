@@ -11,8 +11,8 @@ from aroface.errors import InputError
 from aroface.reporting.document import check_log, compile_document, latex_missing, write_document
 from aroface.reporting.figures.alignment_errors import figure_fae
 from aroface.reporting.latexmk import latexmk
-from aroface.reporting.tables.latex import ESCAPES, GREEK, escape
 from aroface.reporting.tables.render import write_table
+from aroface.reporting.tables.tex_text import ESCAPES, GREEK, escape
 from made_up_records import sweep, write_record
 from repository import ROOT
 

@@ -16,8 +16,9 @@ from aroface.reporting.claims.lint import LintFinding
 from aroface.reporting.claims.verdicts import Evidence, Judgement, combined, criterion
 from aroface.reporting.statistics.decisions import Verdict
 from aroface.reporting.tables.grid import MISSING
-from aroface.reporting.tables.latex import environment, escape
+from aroface.reporting.tables.latex import environment
 from aroface.reporting.tables.seed_notes import p_text
+from aroface.reporting.tables.tex_text import escape
 from aroface.reporting.text import markdown_table, markdown_text, print_wide, with_percent_signs
 
 HEADS = ("Values", "Verdict", "What", "Value", "95 % interval", "On", "Seeds", "Remark")

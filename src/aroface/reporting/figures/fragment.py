@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from aroface.reporting.figures.form import FigureForm
 from aroface.reporting.figures.words import FigureWords
-from aroface.reporting.tables.latex import check_name, environment, unescape
+from aroface.reporting.tables.latex import check_name, environment
+from aroface.reporting.tables.tex_text import unescape
 from aroface.reporting.text import one_line
 
 PREFIX = "aroface-figure-"

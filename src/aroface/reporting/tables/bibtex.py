@@ -16,9 +16,9 @@ from aroface.reporting.tables.citations import (
     texts,
 )
 from aroface.reporting.tables.grid import Grid
-from aroface.reporting.tables.latex import escape
 from aroface.reporting.tables.sources import Source
 from aroface.reporting.tables.spec import Spec
+from aroface.reporting.tables.tex_text import escape
 
 FILE = Path("paper_tables") / CITATIONS
 """Citations of the repository."""

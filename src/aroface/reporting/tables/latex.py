@@ -18,20 +18,8 @@ from aroface.reporting.tables.fit import PAGE_PT, Fit, fit_cells, turned
 from aroface.reporting.tables.form import TableForm, check_form
 from aroface.reporting.tables.grid import Grid, stacked
 from aroface.reporting.tables.tex_cells import Heading, TexCells
-from aroface.reporting.tables.tex_text import ESCAPES, GREEK, escape, unescape
+from aroface.reporting.tables.tex_text import escape
 from aroface.shipped import PACKAGE
-
-__all__ = [
-    "ESCAPES",
-    "GREEK",
-    "TEMPLATES",
-    "check_name",
-    "environment",
-    "escape",
-    "is_plain_name",
-    "render",
-    "unescape",
-]
 
 TEMPLATES = PACKAGE / "_templates"
 

@@ -27,9 +27,10 @@ from aroface.reporting.html_report.page import Material, Picture, render_report,
 from aroface.reporting.html_report.runs import ReportedRun, compare_runs, differences, flatten, settings
 from aroface.reporting.records import RecordedExperiment
 from aroface.reporting.tables.form import TableForm
-from aroface.reporting.tables.latex import TEMPLATES, escape, unescape
+from aroface.reporting.tables.latex import TEMPLATES
 from aroface.reporting.tables.render import render_table, write_table
 from aroface.reporting.tables.spec import read_spec
+from aroface.reporting.tables.tex_text import escape, unescape
 from made_up_records import sweep, write_record
 from made_up_tables import fill_table
 from rendered import unlinked

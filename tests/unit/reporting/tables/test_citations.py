@@ -14,9 +14,9 @@ from aroface.errors import InputError
 from aroface.reporting.tables.bibtex import bibtex, entries
 from aroface.reporting.tables.citations import Citations, citations_above, cite, cited_keys, read_citations, texts
 from aroface.reporting.tables.form import TableForm
-from aroface.reporting.tables.latex import escape
 from aroface.reporting.tables.render import make_grid, render_table
 from aroface.reporting.tables.spec import read_spec
+from aroface.reporting.tables.tex_text import escape
 from repository import ROOT, SPECS
 
 FILE = ROOT / "paper_tables" / "citations.yaml"

@@ -14,10 +14,10 @@ from aroface.cli.main import main
 from aroface.errors import InputError
 from aroface.reporting.records import RecordedExperiment
 from aroface.reporting.tables.emphasis import mark_best
-from aroface.reporting.tables.latex import escape
 from aroface.reporting.tables.plain import terminal
 from aroface.reporting.tables.render import FORMATS, write_table
 from aroface.reporting.tables.render import render_table as render_linked
+from aroface.reporting.tables.tex_text import escape
 from made_up_records import OPTIONS, write_record
 from rendered import unlinked
 from repository import SPECS

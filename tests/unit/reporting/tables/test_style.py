@@ -11,8 +11,9 @@ import pytest
 from tests.unit.reporting.test_document import latex as latex  # the fixture
 
 from aroface.reporting.tables.form import read_form
-from aroface.reporting.tables.latex import TEMPLATES, escape
+from aroface.reporting.tables.latex import TEMPLATES
 from aroface.reporting.tables.render import render_table
+from aroface.reporting.tables.tex_text import escape
 from made_up_tables import fill_table
 from repository import SPECS
 
