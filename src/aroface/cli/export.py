@@ -109,7 +109,7 @@ def _check(paper: Path, material: ExportMaterial) -> int:
 
 
 def draw_figure(products: Products, name: str, stem: Path, template: VenueTemplate, spanning: bool) -> None:
-    """Draw a figure by ``aroface figure``, as wide as a column or the text where the verb can do that.
+    """Draw a figure by ``aroface figure``, as wide as a column or the text.
 
     Args:
         products: Figures of a plan.
@@ -128,8 +128,7 @@ def draw_figure(products: Products, name: str, stem: Path, template: VenueTempla
         faces = words.index("--faces")  # of a data set that is not here: the curves are drawn all the same
         del words[faces : faces + 2]
     words[words.index("--out") + 1] = str(stem)
-    understood = {option for action in verbs.choices["figure"]._actions for option in action.option_strings}
-    options = figure_options(template, understood, spanning)
+    options = figure_options(template, spanning)
     figure = parser.parse_args([*words, *options])
     words[words.index("--out") + 1] = stem.name
     figure.words = [*words, *options]

@@ -129,11 +129,7 @@ def write_folder(
 
 def package_text() -> str:
     r"""The package ``aroface.sty``, the definition of ``\aroval`` included."""
-    text = (PACKAGE / "_templates" / PACKAGE_FILE).read_text(encoding="utf-8")
-    if r"\cs_set:Npn \aroval" in text:
-        return text
-    values = STYLE.read_text(encoding="utf-8")
-    return text.rstrip().removesuffix("\\endinput") + values
+    return "\n".join(path.read_text(encoding="utf-8") for path in (PACKAGE / "_templates" / PACKAGE_FILE, STYLE))
 
 
 def cells(material: ExportMaterial, records: Sequence[Record] | None = None) -> Iterator[CellFields]:

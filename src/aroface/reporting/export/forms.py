@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,16 +57,12 @@ def render_for(
     )
 
 
-def figure_options(template: VenueTemplate, understood: Collection[str], spanning: bool = False) -> list[str]:
-    """Options of ``aroface figure`` that fit a figure to the template, as far as the verb has them.
+def figure_options(template: VenueTemplate, spanning: bool = False) -> list[str]:
+    """Options of ``aroface figure`` that fit a figure to the template.
 
     Args:
         template: Class of the document.
-        understood: Options that the verb has.
         spanning: True for a figure that spans all columns.
     """
-    wanted = {
-        "--width": f"{(template.text if spanning else template.column) / MILLIMETRE:.2f}",
-        "--font": "times" if template.font == "times" else "serif",
-    }
-    return [word for option, value in wanted.items() if option in understood for word in (option, value)]
+    width = (template.text if spanning else template.column) / MILLIMETRE
+    return ["--width", f"{width:.2f}", "--font", "times" if template.font == "times" else "serif"]
