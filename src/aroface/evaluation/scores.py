@@ -1,8 +1,8 @@
 """Evaluation of scores of any system: error rates, thresholds, search rates, and paired comparison of systems.
 
-Terms are those of ISO/IEC 19795-1: FMR is the share of impostor comparisons that are accepted, FNMR that of genuine ones
-that are not. TAR is 1 - FNMR, FAR the FMR. Intervals of 95 % are over draws of people where people are named, else over
-draws of comparisons, which takes each for independent of all others.
+Terms are those of ISO/IEC 19795-1: FMR is the share of impostor comparisons that are accepted, FNMR that of genuine
+ones that are not. TAR is 1 - FNMR, FAR the FMR. Intervals of 95 % are over draws of people where people are named,
+else over draws of comparisons, which takes each for independent of all others.
 """
 
 from __future__ import annotations
