@@ -6,7 +6,8 @@ et al., "The DET curve in assessment of detection task performance", Eurospeech 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -28,15 +29,8 @@ STYLE: Any = {
     "axes.formatter.use_mathtext": False,
     "axes.unicode_minus": True,
 }
-_WIDTH = 6.6
-_DASHES: Sequence[Any] = (
-    "-",
-    (0, (4, 1.6)),
-    (0, (1, 1.2)),
-    (0, (5, 1.2, 1, 1.2)),
-    (0, (7, 1.5)),
-    (0, (3, 1, 1, 1, 1, 1)),
-)
+_WIDTH = 6.0
+_DASHES: Sequence[Any] = ("-", (0, (4, 1.6)), (0, (1, 1.2)), (0, (5, 1.2, 1, 1.2)), *FURTHER_DASHES[1:5])
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 _TICKS = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9)
 _BINS = 60
@@ -50,7 +44,7 @@ def det(verdicts: Sequence[SystemVerdict], axes: DetAxes = "log") -> Figure:
     """
     figure = Figure(figsize=(_WIDTH, 4.4))
     panel = place(figure, 0.65, 0.15, 3.9, 3.7)
-    lowest_x, lowest_y = 1.0, 1.0
+    lowest_x, lowest_y, highest_y = 1.0, 1.0, 0.0
     for number, verdict in enumerate(verdicts):
         fmr, fnmr = np.array(verdict.curve["far"]), 1 - np.array(verdict.curve["tar"])
         shown = (fnmr > 0) & (fmr < 1) & (fnmr < 1)
@@ -63,10 +57,11 @@ def det(verdicts: Sequence[SystemVerdict], axes: DetAxes = "log") -> Figure:
         _det_intervals(panel, verdict, number, axes)
         if shown.any():
             lowest_x, lowest_y = min(lowest_x, fmr[shown].min()), min(lowest_y, fnmr[shown].min())
+            highest_y = max(highest_y, fnmr[shown].max())
     lowest = min(lowest_x, lowest_y, 0.1)
     diagonal = _scaled(np.array([lowest, 0.5]), axes)
     panel.plot(diagonal, diagonal, color="0.75", linewidth=0.6, zorder=0)
-    _det_axes(panel, (min(lowest_x, 0.01), min(lowest_y, 0.01)), axes)
+    _det_axes(panel, (min(lowest_x, 0.01), min(lowest_y, 0.01)), axes, 0.6 if highest_y < 0.6 else 0.95)
     panel.set_xlabel("false match rate, FMR (%)")
     panel.set_ylabel("false non-match rate, FNMR (%)")
     figure.legend(loc="upper left", bbox_to_anchor=(4.65 / _WIDTH, 1 - 0.12 / 4.4), frameon=False, handlelength=2.6)
@@ -100,22 +95,26 @@ def _det_intervals(panel: Axes, verdict: SystemVerdict, number: int, axes: DetAx
         panel.plot([place_x], [value], color=_colour(number), marker=_MARKERS[number], markersize=3.5)
 
 
-def _det_axes(panel: Axes, lowest: tuple[float, float], axes: DetAxes) -> None:
+def _det_axes(panel: Axes, lowest: tuple[float, float], axes: DetAxes, normal_end: float) -> None:
     """Set limits and ticks, in per cent, on both axes."""
     for axis, low in ((panel.xaxis, lowest[0]), (panel.yaxis, lowest[1])):
-        highest = 0.6 if axes == "normal" else 1.0
+        highest = normal_end if axes == "normal" else 1.0
         ticks = [tick for tick in (*_TICKS, 1.0) if low * 0.99 <= tick <= highest]
         if axes == "log":
             ticks = [tick for tick in ticks if tick not in (0.05, 0.2, 0.4, 0.6, 0.8, 0.9)]
         axis.set_major_locator(FixedLocator([float(_scaled(tick, axes)) for tick in ticks]))
         labels = {float(_scaled(tick, axes)): f"{100 * tick:g}" for tick in ticks}
-        axis.set_major_formatter(FuncFormatter(lambda value, _, labels=labels: labels.get(value, "")))
+        axis.set_major_formatter(FuncFormatter(partial(_tick_label, labels)))
         axis.set_minor_formatter(NullFormatter())
         axis.set_minor_locator(NullLocator())
-        ends = _scaled(np.array([low * 0.9, 0.6 if axes == "normal" else 1.0]), axes)
+        ends = _scaled(np.array([low * 0.9, highest]), axes)
         (panel.set_xlim if axis is panel.xaxis else panel.set_ylim)(*ends)
     panel.grid(color="0.9", linewidth=0.5)
     panel.set_axisbelow(True)
+
+
+def _tick_label(labels: Mapping[float, str], value: float, _: int | None) -> str:
+    return labels.get(value, "")
 
 
 def distributions(verdicts: Sequence[SystemVerdict]) -> Figure:

@@ -175,7 +175,7 @@ def reading(verdicts: Sequence[SystemVerdict]) -> list[tuple[str, str]]:
         ("FMR, FNMR", "Shares of impostor comparisons accepted and of genuine ones rejected (ISO/IEC 19795-1)."),
         (
             "Threshold",
-            "The lowest score with at most the wished FMR on these impostors. Its interval holds the threshold that has "
+            "The lowest score with at most the wished FMR on these impostors. Its interval holds the threshold of "
             "that FMR on all impostors, by order statistics; where people recur, impostors count as fewer independent "
             "ones. FMR and FNMR there are of this threshold as it is.",
         ),
