@@ -118,11 +118,11 @@ def naive_search(matrix: np.ndarray, rows: np.ndarray, columns: np.ndarray, fpir
             mated.append((mates.max(), others.max()))
         else:
             alarms.append(others.max())
-    rates = [0.0]
-    for threshold in [math.inf, *sorted({*alarms, *(mate for mate, _ in mated)})]:
+    best = 0.0
+    for threshold in sorted({*alarms, *(mate for mate, _ in mated)}):
         if sum(alarm >= threshold for alarm in alarms) / len(alarms) <= fpir:
-            rates.append(sum(mate > other and mate >= threshold for mate, other in mated) / len(mated))
-    return ranks, max(rates)
+            best = max(best, sum(mate > other and mate >= threshold for mate, other in mated) / len(mated))
+    return ranks, best
 
 
 def test_search_rates() -> None:
@@ -161,7 +161,7 @@ def test_pairs_of_systems_by_holm() -> None:
     noise = np.random.default_rng(9)
     sets = {name: ScoreSet(base.scores + noise.normal(0, sd, 800), base.same) for name, sd in
             {"a": 0.01, "b": 0.02, "c": 1.5}.items()}  # fmt: skip
-    rows = [row for row in compare_systems([evaluate_scores(*item, []) for item in sets.items()])]
+    rows = compare_systems([evaluate_scores(*item, []) for item in sets.items()])
     aucs = [each for each in rows if each.row.metric == "auc"]
     assert [(each.first, each.second) for each in aucs] == [("a", "b"), ("a", "c"), ("b", "c")]
     assert [each.row.adjusted for each in aucs] == pytest.approx(holm([each.row.p_value for each in aucs]))

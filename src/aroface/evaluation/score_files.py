@@ -5,7 +5,7 @@ and in upper or lower case (:data:`COLUMNS`), or its columns are
 
 - ``score label`` or ``label score``,
 - ``person1 person2 score``,
-- ``person1 person2 label score``, the four columns of the Bob toolbox,
+- ``person1 person2 image score``, the four columns of the Bob toolbox,
 - ``score`` alone, with a second file for the impostors.
 
 A matrix is an NPY file with a file of labels of its rows (probes) and one of its columns (references), or an NPZ file
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aroface.datasets.formats.text_tables import Form, blocks, column_places, row_error
+from aroface.datasets.formats.text_tables import ColumnKind, Form, blocks, column_places, row_error
 from aroface.errors import InputError
 from aroface.files import refuse_special
 from aroface.omissions import Omissions
@@ -56,7 +56,7 @@ _EXPECTED = "a list (.csv, .tsv, .txt) or a matrix (.npz, .npy) of scores"
 _HEADERLESS: Mapping[int, Sequence[str]] = {
     1: ("score",),
     3: ("person1", "person2", "score"),
-    4: ("person1", "person2", "label", "score"),
+    4: ("person1", "person2", "image", "score"),
 }
 
 
@@ -167,7 +167,7 @@ def _read_list(path: Path) -> ScoreSet:
         if same is not None and (labels != same).any():
             row = int((labels != same).argmax())
             told = "genuine" if labels[row] else "impostor"
-            raise _row_error(path, row, f"a {told} comparison of {'one person' if same[row] else 'two people'}")
+            raise _row_error(path, row, f"{told}, but of {'one person' if same[row] else 'two people'}")
         same = labels
     assert same is not None
     sides = next((pair for pair in (("probe", "reference"), ("image1", "image2")) if {*pair} <= columns.keys()), None)
@@ -195,7 +195,8 @@ def _columns(path: Path) -> dict[str, NDArray[Any]]:
         raise InputError(
             f"{len(fields)} columns without names", file=path, where="line 1", expected="a line of names, such as score"
         )
-    form = Form(tuple((name or f"column {n}", "text") for n, name in enumerate(names, 1)), commas, header)
+    kinds: list[ColumnKind] = ["text" if place in places.values() else "any" for place in range(len(names))]
+    form = Form(tuple((name or "column", kind) for name, kind in zip(names, kinds, strict=True)), commas, header)
     parts: list[list[NDArray[Any]]] = [[] for _ in places]
     for _, block in blocks(path, form):
         for part, place in zip(parts, places.values(), strict=True):

@@ -26,7 +26,7 @@ BAD = {
     "kinds.csv": ("score,label\n0.9,1\n0.8,1\n", "all 2 comparisons are genuine ones"),
     "label.csv": ("score,label\n0.9,1\n0.8,perhaps\n", "line 3: label is 'perhaps'; expected genuine or impostor"),
     "number.csv": ("score,label\n0.9,1\nhigh,0\n", "line 3: score is 'high'; expected a number"),
-    "contradiction.csv": ("id1,id2,label,score\na,a,0,0.9\na,b,0,0.1\n", "line 2: a impostor comparison of one person"),
+    "contradiction.csv": ("id1,id2,label,score\na,a,0,0.9\na,b,0,0.1\n", "line 2: impostor, but of one person"),
     "nothing.csv": ("", "columns without names"),
     "columns.csv": ("0.1,0.2,0.3,0.4,0.5\n", "5 columns without names"),
     "unlabelled.csv": ("score\n0.1\n0.2\n", "--impostors"),
