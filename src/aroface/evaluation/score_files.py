@@ -414,5 +414,9 @@ def _matched(sets: Mapping[str, ScoreSet], omissions: Omissions) -> dict[str, Sc
                 where="--scores",
                 expected="the same ones in the same order, or columns image1 and image2 to match them by",
             )
-    people = next((each.people for each in sets.values() if each.people is not None), None)
-    return {name: replace(each, people=people) for name, each in sets.items()}
+    # What one file tells of a comparison, it tells of the same one in all.
+    shared: dict[str, Any] = {
+        field: next((known for each in sets.values() if (known := getattr(each, field)) is not None), None)
+        for field in ("people", "probes", "once")
+    }
+    return {name: replace(each, **shared) for name, each in sets.items()}

@@ -109,6 +109,14 @@ def test_systems_are_matched_by_their_images(tmp_path: Path) -> None:
     assert len(omissions) == 2
 
 
+def test_what_one_file_tells_holds_for_all() -> None:
+    same, people = np.array([True, False]), np.array([[0, 0], [0, 1]])
+    sets = {"a": ScoreSet(np.array([1.0, 0.0]), same), "b": ScoreSet(np.array([0.9, 0.2]), same, people, people[:, 0])}
+    found = with_common_comparisons(sets, Omissions())["a"]
+    assert found.people is people
+    assert found.probes is not None
+
+
 def test_a_comparison_without_a_score_is_left_out_of_all() -> None:
     same = np.array([True, True, False])
     sets = {"a": ScoreSet(np.array([1, np.nan, 0]), same), "b": ScoreSet(np.array([1.0, 1.0, 0.0]), same)}
