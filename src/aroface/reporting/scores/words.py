@@ -170,7 +170,7 @@ def warnings(verdicts: Sequence[SystemVerdict]) -> list[str]:
 
 
 def reading(verdicts: Sequence[SystemVerdict]) -> list[tuple[str, str]]:
-    """How to read the page."""
+    """Method of the verdict, and the meaning of its marks."""
     notes = [
         ("FMR, FNMR", "Shares of impostor comparisons accepted and of genuine ones rejected (ISO/IEC 19795-1)."),
         (
