@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from aroface.evaluation.metrics.operating_points import FARS
-from aroface.evaluation.scores import FEW, FNMRS, DecisionThreshold, SystemComparison, SystemVerdict
+from aroface.evaluation.scores import FEW, FNMRS, FPIRS, DecisionThreshold, SystemComparison, SystemVerdict
 from aroface.humanize import listing, plural
 from aroface.reporting.text import metric_name
 
@@ -44,7 +44,10 @@ def metric_cell(verdict: SystemVerdict, metric: str) -> str:
 
 
 def rests_on_few(verdict: SystemVerdict, metric: str) -> bool:
-    """Tell whether a rate's threshold rests on fewer than 30 false matches."""
+    """Tell whether a rate's threshold rests on fewer than 30 false matches, or false alarms of a search."""
+    if metric.startswith("tpir_at_fpir_"):
+        unknown = verdict.counts["probes"] - verdict.counts["mated_probes"]
+        return FPIRS[metric.removeprefix("tpir_at_fpir_")] * unknown < FEW
     targets = {**FNMRS, **{f"tar_strict_at_far_{name}": far for name, far in FARS.items()}}
     return metric in targets and targets[metric] * verdict.counts["impostors"] < FEW
 
@@ -179,7 +182,10 @@ def reading(verdicts: Sequence[SystemVerdict]) -> list[tuple[str, str]]:
             "that FMR on all impostors, by order statistics; where people recur, impostors count as fewer independent "
             "ones. FMR and FNMR there are of this threshold as it is.",
         ),
-        (MARK, f"Fewer than {FEW} false matches: the rate and its interval are unreliable."),
+        (
+            MARK,
+            f"Fewer than {FEW} false matches, or false alarms of a search: the rate and its interval are unreliable.",
+        ),
         ("DET", "Thin lines rest on fewer than 30 false matches; bars are 95 % intervals of the FNMR."),
     ]
     if len(verdicts) > 1:
