@@ -184,7 +184,7 @@ def reading(verdicts: Sequence[SystemVerdict]) -> list[tuple[str, str]]:
         ),
         (
             MARK,
-            f"Fewer than {FEW} false matches, or false alarms of a search: the rate and its interval are unreliable.",
+            f"Fewer than {FEW} false matches, or false alarms of a search: rate and interval are unreliable.",
         ),
         ("DET", "Thin lines rest on fewer than 30 false matches; bars are 95 % intervals of the FNMR."),
     ]
