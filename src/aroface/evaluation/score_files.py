@@ -291,10 +291,11 @@ def _npz(path: Path) -> ScoreSet:
         return _from_matrix(arrays["scores"], arrays["rows"], arrays.get("columns"), path)
     if {"scores", "same"} <= arrays.keys():
         scores, same = _real(arrays["scores"], path), arrays["same"]
-        people = _numbered(arrays["people"].ravel())[0].reshape(-1, 2) if "people" in arrays else None
-        lengths = {len(scores), len(same)} | ({len(people)} if people is not None else set())
-        if scores.ndim != 1 or same.ndim != 1 or len(lengths) > 1:
+        named = arrays.get("people")
+        flat = scores.shape == same.shape == (scores.size,)
+        if not flat or (named is not None and named.shape != (scores.size, 2)):
             raise InputError("arrays of different lengths", file=path, expected="scores and same (N,), people (N, 2)")
+        people = None if named is None else _numbered(named.ravel())[0].reshape(-1, 2)
         return ScoreSet(scores, same.astype(np.bool_), people)
     expected = "scores, rows and columns; or scores and same; or genuine and impostors"
     raise InputError(f"arrays {', '.join(arrays) or 'none'}", file=path, expected=expected)

@@ -91,6 +91,22 @@ def test_a_symmetric_matrix_counts_each_two_images_once(tmp_path: Path) -> None:
     assert found.once is not None and sorted(found.scores[found.once]) == [0.1, 0.2, 0.9]
 
 
+@pytest.mark.parametrize(
+    "arrays",
+    [
+        {"scores": np.arange(4.0), "same": np.array([1, 0, 1, 0]), "people": np.arange(7)},
+        {"scores": np.eye(3), "same": np.ones(3)},
+        {"scores": np.ones((2, 3)), "rows": np.arange(2)},
+        {"scores": np.ones((2, 2), complex), "rows": np.arange(2)},
+        {"other": np.ones(2)},
+    ],
+)
+def test_malformed_archives(tmp_path: Path, arrays: dict[str, np.ndarray]) -> None:
+    np.savez(tmp_path / "m.npz", **arrays)
+    with pytest.raises(InputError, match=r"m\.npz: .*; expected "):
+        read_scores(ScoreSource(tmp_path / "m.npz"))
+
+
 def test_pickles_are_not_opened(tmp_path: Path) -> None:
     np.save(tmp_path / "m.npy", np.array([{}], dtype=object), allow_pickle=True)
     (tmp_path / "rows.txt").write_text("a\n")
