@@ -11,6 +11,7 @@ from typing import Any
 
 from aroface.cli.arguments import Arguments, Verbs, add_verb
 from aroface.cli.external_model import MODEL_FORMS, add_input_options, open_declared, tell_batch
+from aroface.cli.scores import add_scores_options, evaluate_score_files
 from aroface.errors import InputError
 from aroface.exit_status import ExitStatus
 from aroface.files import check_place
@@ -26,14 +27,16 @@ def _evaluate(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb = add_verb(
         verbs,
         "evaluate",
-        "evaluate stored features, or any model on files of pairs, and write the result record",
+        "evaluate stored features, any model on files of pairs, or scores of any system",
         "aroface evaluate --features results/features/RUN/lfw --out results/records/RUN/lfw.json\n"
-        "  aroface evaluate --model my.onnx --benchmark lfw=lfw.bin cfp_fp=cfp_fp.bin --color BGR",
+        "  aroface evaluate --model my.onnx --benchmark lfw=lfw.bin cfp_fp=cfp_fp.bin --color BGR\n"
+        "  aroface evaluate --scores mine=mine.csv theirs=theirs.csv --fmr 1e-3 --out verdict",
         _do_evaluate,
     )
     subject = verb.add_mutually_exclusive_group(required=True)
     subject.add_argument("--features", type=Path, help="folder that aroface embed wrote")
     _add_external_options(verb, subject)
+    add_scores_options(verb, subject)
     verb.add_argument("--out", type=Path, help="the record (needed with --features); metrics are printed as well")
 
 
@@ -47,6 +50,8 @@ def _add_external_options(verb: argparse.ArgumentParser, subject: argparse._Mutu
 
 
 def _do_evaluate(options: Arguments) -> int:
+    if options.scores:
+        return evaluate_score_files(options)
     if options.model:
         return _evaluate_external(options)
     if options.out is None:

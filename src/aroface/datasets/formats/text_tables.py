@@ -20,11 +20,16 @@ from aroface.files import refuse_special
 BLOCK = 1 << 24
 """Bytes that are parsed at a time: what bounds the memory."""
 
-ColumnKind = Literal["integer", "number", "text"]
+ColumnKind = Literal["integer", "number", "text", "any"]
 Values = npt.NDArray[Any]
 
-_DTYPES: dict[ColumnKind, type] = {"integer": np.int64, "number": np.float32, "text": object}
-_WORDS: dict[ColumnKind, str] = {"integer": "a whole number", "number": "a finite number", "text": "a name"}
+_DTYPES: dict[ColumnKind, type] = {"integer": np.int64, "number": np.float32, "text": object, "any": object}
+_WORDS: dict[ColumnKind, str] = {
+    "integer": "a whole number",
+    "number": "a finite number",
+    "text": "a name",
+    "any": "anything",
+}
 _INTEGER = re.compile(rb"([+-]?\d+)(\.0*)?")
 
 
@@ -178,7 +183,7 @@ def _usable(column: Values, kind: ColumnKind) -> bool:
     """Return whether a column is free of values that the parser accepts and a list must not hold."""
     if kind == "number":
         return bool(np.isfinite(column).all())
-    return kind == "integer" or bool(column.all())
+    return kind in ("integer", "any") or bool(column.all())
 
 
 def _fault(path: Path, content: bytes, form: Form, line: int, reason: str) -> InputError:
@@ -198,6 +203,8 @@ def _fault(path: Path, content: bytes, form: Form, line: int, reason: str) -> In
 
 
 def _is(field: bytes, kind: ColumnKind) -> bool:
+    if kind == "any":
+        return True
     try:
         if kind == "integer":
             match = _INTEGER.fullmatch(field)

@@ -13,7 +13,8 @@ Each function takes ``kept`` (G, N), zeros and ones: the pairs that stay without
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +36,13 @@ from aroface.evaluation.metrics.verification import (
 )
 
 
+class KeptPairs(Protocol):
+    """The matrix ``kept`` (G, N), or what multiplies like it."""
+
+    def __matmul__(self, values: Any, /) -> Any:
+        """Sums (G,) of ``values`` (N,) over the pairs that stay without each group."""
+
+
 def accuracy_left_out(distances: Floats, same: Booleans, kept: Integers) -> Floats:
     """Ten-fold accuracy (G,) at the thresholds of all pairs."""
     return accuracy_at_thresholds(correctly_classified(distances, same), kept)
@@ -45,11 +53,43 @@ def auc_left_out(distances: Floats, same: Booleans, kept: Integers) -> Floats:
     return auc(roc(distances, same, kept))
 
 
+def auc_without(distances: Floats, same: Booleans, parts: Sequence[NDArray[np.intp]]) -> Floats:
+    """Area under the ROC (G,) without each group, as :func:`auc_left_out`, from one sort of all pairs.
+
+    The area is the share of genuine and impostor pairs in which the genuine one is nearer. A group takes those away
+    that one of its pairs is part of.
+
+    Args:
+        distances: (N,) distances.
+        same: (N,) labels.
+        parts: Pairs that each of the G groups takes part in, by their numbers.
+    """
+    genuine, impostors = np.sort(distances[same]), np.sort(distances[~same])
+    wins = np.empty(len(distances))
+    wins[same] = _beyond(distances[same], impostors)
+    wins[~same] = len(genuine) - _beyond(distances[~same], genuine)
+    total = wins[same].sum()
+    areas = np.full(len(parts), np.nan)
+    for group, part in enumerate(parts):
+        own, others = part[same[part]], part[~same[part]]
+        counts = (len(genuine) - len(own)) * (len(impostors) - len(others))
+        if counts:
+            both = _beyond(distances[own], np.sort(distances[others])).sum()
+            areas[group] = (total - wins[own].sum() - wins[others].sum() + both) / counts
+    return areas
+
+
+def _beyond(values: Floats, ordered: Floats) -> Floats:
+    """Number of ``ordered`` values above each of ``values``; equal ones count half."""
+    sides = [np.searchsorted(ordered, values, side) for side in ("left", "right")]
+    return np.asarray(len(ordered) - (sides[0] + sides[1]) / 2)
+
+
 def tar_left_out(distances: Floats, same: Booleans, kept: Integers, far: float) -> Floats:
     """The largest TAR (G,) at a FAR of at most ``far``."""
     value = tar_at_far(roc(distances, same), far)
     threshold = _first_rejected(np.sort(distances[~same]), far)
-    fixed = _share(kept, same, distances < threshold)
+    fixed = share_left_out(kept, same, distances < threshold)
     change = fixed - np.mean(distances[same] < threshold) - _moved(distances, same, kept, far)
     return np.clip(value + change, 0, 1)
 
@@ -61,7 +101,7 @@ def val_left_out(distances: Floats, same: Booleans, kept: Integers, far: float) 
     return np.clip(fixed - _moved(distances, same, kept, far), 0, 1)
 
 
-def eer_left_out(distances: Floats, same: Booleans, kept: Integers) -> Floats:
+def eer_left_out(distances: Floats, same: Booleans, kept: Integers | KeptPairs) -> Floats:
     """Equal error rate (G,): the changes of FAR and of FRR, each as much as the other one's slope outweighs its own."""
     curve = roc(distances, same)
     crossing = int((curve.far + curve.tar >= 1).argmax())
@@ -71,8 +111,8 @@ def eer_left_out(distances: Floats, same: Booleans, kept: Integers) -> Floats:
     inside = (distances > low) & (distances <= high)
     slopes = np.array([np.mean(inside[~same]), np.mean(inside[same])])
     far_weight = slopes[1] / slopes.sum() if slopes.any() else 0.5
-    far = _share(kept, ~same, distances <= threshold) - np.mean(distances[~same] <= threshold)
-    frr = _share(kept, same, distances > threshold) - np.mean(distances[same] > threshold)
+    far = share_left_out(kept, ~same, distances <= threshold) - np.mean(distances[~same] <= threshold)
+    frr = share_left_out(kept, same, distances > threshold) - np.mean(distances[same] > threshold)
     return np.asarray(np.clip(eer(curve) + far_weight * far + (1 - far_weight) * frr, 0, 1))
 
 
@@ -85,7 +125,7 @@ def _moved(distances: Floats, same: Booleans, kept: Integers, far: float) -> Flo
     low, high = slope_window(impostors, count)
     between = np.count_nonzero((impostors > low) & (impostors <= high))
     slope = np.mean((distances[same] > low) & (distances[same] <= high)) / between if between else 0.0
-    return np.asarray(slope * (len(impostors) * _share(kept, ~same, up_to) - count))
+    return np.asarray(slope * (len(impostors) * share_left_out(kept, ~same, up_to) - count))
 
 
 def _first_rejected(impostors: Floats, far: float) -> float:
@@ -107,6 +147,6 @@ def slope_window(impostors: NDArray[np.floating[Any]], count: int) -> tuple[floa
     return float(impostors[max(count - reach, 1) - 1]), float(impostors[min(count + reach, len(impostors)) - 1])
 
 
-def _share(kept: Integers, among: Booleans, hits: Booleans) -> Floats:
+def share_left_out(kept: Integers | KeptPairs, among: Booleans, hits: Booleans) -> Floats:
     """Share (G,) of hits among the pairs of a kind that are kept."""
     return np.asarray((kept @ (among & hits)) / (kept @ among))

@@ -78,6 +78,35 @@ def kept_pairs(people: Integers, same: Booleans) -> Multiplicities:
     return np.stack([(groups != group).all(axis=1) for group in range(int(groups.max()) + 1)]).astype(np.int64)
 
 
+class PairsWithoutGroups:
+    """The matrix of :func:`kept_pairs` for any number of pairs: products with it, of memory as of one row.
+
+    Args:
+        people: (N, 2) people of each pair.
+        same: (N,) labels, true where a pair shows one person.
+    """
+
+    def __init__(self, people: Integers, same: Booleans) -> None:
+        self.groups: Integers = groups_of(with_genuine_pairs(people, same))
+        self._sides = self.groups[people]
+        self._within = self._sides[:, 0] == self._sides[:, 1]
+        self.count = int(self.groups.max()) + 1
+
+    def __matmul__(self, values: NDArray[Any]) -> NDArray[np.float64]:
+        """Sums (G,) of ``values`` (N,) over the pairs that stay without each group."""
+        one = np.bincount(self._sides[:, 0], values, self.count)
+        other = np.bincount(self._sides[:, 1], np.where(self._within, 0, values), self.count)
+        return np.asarray(np.sum(values, dtype=np.float64) - one - other)
+
+    def parts(self) -> list[NDArray[np.intp]]:
+        """Pairs that each of the G groups takes part in, by their numbers."""
+        pairs = np.arange(len(self._sides))
+        sides = np.concatenate([self._sides[:, 0], self._sides[~self._within, 1]])
+        owners = np.concatenate([pairs, pairs[~self._within]])
+        order = np.argsort(sides, kind="stable")
+        return np.split(owners[order], np.cumsum(np.bincount(sides, minlength=self.count)))[: self.count]
+
+
 def drawn_pairs(drawn: Multiplicities, people: Integers, same: Booleans) -> Multiplicities:
     """Multiplicities of N pairs in B draws of people, (B, N).
 

@@ -10,8 +10,6 @@ import csv
 import html
 import io
 import math
-import re
-from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -31,8 +29,9 @@ from aroface.faces.geometry import TEMPLATE_SIZE
 from aroface.files import write_bytes, write_text
 from aroface.reporting.figures.layout import COLOURS
 from aroface.reporting.figures.save import picture
+from aroface.reporting.plain_page import definitions, inline_svg, plain_table
+from aroface.reporting.plain_page import page as page_of
 from aroface.reporting.robustness.findings import (
-    RobustnessFinding,
     findings,
     level_words,
     rate_words,
@@ -59,18 +58,7 @@ from aroface.reporting.text import metric_name, quality_name
 
 STEM = "robustness"
 _FACE_QUALITY = 90
-_SVG: Any = {"svg.fonttype": "none", "svg.hashsalt": STEM}
 _STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; color: #111; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; margin: 0; } h2 { font-size: 1.1rem; margin: 1.6rem 0 .4rem; }
-.about { color: #555; margin: .2rem 0 1rem; }
-dl { display: grid; grid-template-columns: 8.5rem 1fr; gap: .35rem .8rem; margin: 0; }
-dt { font-weight: 600; } dd { margin: 0; } .notes { color: #444; font-size: 13px; }
-h3 { font-size: .95rem; margin: .8rem 0 .2rem; } figure { margin: 0; } svg { width: 100%; height: auto; }
-svg text { font-family: inherit !important; }
-.notes dd { overflow-wrap: anywhere; } .row { display: flex; flex-wrap: wrap; gap: .6rem 1.2rem; }
-table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: .15rem .9rem .15rem 0; border-bottom: 1px solid #ddd; }
 .map caption { text-align: left; color: #555; padding-bottom: .2rem; } .faces th { font-weight: normal; color: #555; }
 .map th, .map td, .faces th, .faces td { border: 0; text-align: center; padding: .1rem; min-width: 2.6rem; }
 .map th { font-weight: normal; color: #555; } .faces img { display: block; width: 84px; height: 84px; }
@@ -162,13 +150,11 @@ def _cell(value: Any) -> str:
 def _html(found: Robustness, points: float, crops: NDArray[np.uint8]) -> str:
     metric = metric_name(found.grid.metrics[0])[0]
     loss = "1 point" if points == 1 else f"{points:g} points"
-    return "\n".join(
+    return page_of(
+        TITLE,
+        f"{metric} on {subtitle(found)}",
         [
-            '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width">',
-            f"<title>{TITLE}</title>\n<style>\n{_STYLE}\n</style>\n</head>\n<body>",
-            f'<h1>{TITLE}</h1>\n<p class="about">{html.escape(f"{metric} on {subtitle(found)}")}</p>',
-            _definitions(findings(found, points)),
+            definitions(findings(found, points)),
             f"<h2>{html.escape(curves_heading(found))}</h2>",
             _curves(found),
             f"<h2>{html.escape(maps_heading(found))}</h2>",
@@ -178,23 +164,17 @@ def _html(found: Robustness, points: float, crops: NDArray[np.uint8]) -> str:
             "<h2>A probe, as embedded</h2>",
             _faces(found, crops),
             "<h2>How to read it</h2>",
-            _definitions(reading(found, points), "notes"),
+            definitions(reading(found, points), "notes"),
             f'<p>All numbers: <a href="{STEM}.csv">{STEM}.csv</a>, beside this page.</p>',
-            "</body>\n</html>\n",
-        ]
+        ],
+        style=_STYLE,
     )
 
 
 def _curves(found: Robustness) -> str:
-    """The curves as SVG, whose text is text of the page."""
-    buffer = io.StringIO()
-    with matplotlib.rc_context({**STYLE, "font.family": ["DejaVu Sans"], **_SVG}):
-        curves(found).savefig(buffer, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    drawing = buffer.getvalue()
-    drawing = re.sub(r"<metadata>.*?</metadata>\s*", "", drawing[drawing.index("<svg") :], flags=re.DOTALL)
-    drawing = re.sub(r' xmlns(:\w+)?="[^"]*"', "", drawing, count=2)  # HTML knows them
-    drawing = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', r"<svg role=\"img\" \1>", drawing, count=1)
-    return f"<figure>{drawing.strip()}</figure>"
+    with matplotlib.rc_context({**STYLE, "font.family": ["DejaVu Sans"]}):
+        figure = curves(found)
+    return inline_svg(figure, STEM, STYLE)
 
 
 def _maps(found: Robustness, sweep: Sweep, colour: str) -> str:
@@ -240,11 +220,6 @@ def _face(crop: NDArray[np.uint8], title: str) -> str:
     return f'<img alt="{title}" src="data:image/jpeg;base64,{data}">'
 
 
-def _definitions(paragraphs: Sequence[RobustnessFinding], kind: str = "findings") -> str:
-    items = "\n".join(f"<dt>{html.escape(each.subject)}</dt><dd>{html.escape(each.text)}</dd>" for each in paragraphs)
-    return f'<dl class="{kind}">\n{items}\n</dl>'
-
-
 def _tolerated_table(found: Robustness, points: float) -> str:
     metric = found.grid.metrics[0]
     heads = [
@@ -263,6 +238,4 @@ def _tolerated_table(found: Robustness, points: float) -> str:
         for quality in found.qualities
         for sweep in found.sweeps
     ]
-    lines = ["".join(f"<td>{html.escape(cell)}</td>" for cell in row) for row in rows]
-    head = "".join(f"<th>{html.escape(each)}</th>" for each in heads)
-    return "\n".join(["<table>", f"<tr>{head}</tr>", *(f"<tr>{line}</tr>" for line in lines), "</table>"])
+    return plain_table(heads, rows)
