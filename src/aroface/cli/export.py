@@ -45,7 +45,7 @@ def add_export_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
         "--subset",
         type=listed,
         metavar="NAME,NAME",
-        help="some tables and figures, such as tinyface,ijbs,figure_fae (all)",
+        help="some tables and figures, such as tinyface,ijbs,figure_fae,claims (all)",
     )
     verb.add_argument(
         "--mode",

@@ -9,13 +9,18 @@ from pathlib import Path
 from aroface.errors import InputError
 from aroface.files import digest, if_there
 from aroface.planning.products import Products
-from aroface.reporting.export.material import ExportedFigure, ExportedTable, ExportMaterial
+from aroface.reporting.claims import claims_text
+from aroface.reporting.claims.verdicts import judge_claims
+from aroface.reporting.export.material import ExportedClaims, ExportedFigure, ExportedTable, ExportMaterial
 from aroface.reporting.export.templates import VenueTemplate
 from aroface.reporting.records import Selection
 from aroface.reporting.tables.grid import Mode
 
 TABLE, FIGURE = "table_", "figure_"
 """Prefixes of the names of the workflow's rules, which name products, too."""
+
+CLAIMS = "claims"
+"""Name of the table of claims."""
 
 Draw = Callable[[str, Path, VenueTemplate, bool], None]
 """Function that draws the figure of a name: name, path of its files without suffix, template, True for all columns."""
@@ -36,13 +41,15 @@ def export_material(
         selection: Runs that count, their experiments and labels.
         draw: Function that draws a figure.
         mode: Values that tables show; None for the configuration's, and the authors' where there is no result.
-        subset: Names of tables and figures, ``table_`` and ``figure_`` before them allowed; None for all.
+        subset: Names of tables and figures, ``table_`` and ``figure_`` before them allowed, and ``claims``; None for
+            all.
 
     Raises:
         InputError: No such table or figure (the nearest is named).
     """
     plan = products.plan
     tables, figures = _chosen(products, subset)
+    with_claims = CLAIMS in subset if subset is not None else bool(products.verdict_files)
     exported: list[ExportedTable] = []
     bare: list[str] = []
     for name in tables:
@@ -58,6 +65,8 @@ def export_material(
             drawn.append(ExportedFigure(name, _drawing(draw, name), inputs, command))
         else:
             bare.append(f"figure {name}")
+    claims = _claims(products, selection) if with_claims and mode != "reported" else None
+    bare += [CLAIMS] if with_claims and claims is None else []
     specs = {**products.reported, **products.tables, **{table.spec.name: table.spec for table in exported}}
     return ExportMaterial(
         tables=tuple(exported),
@@ -69,6 +78,7 @@ def export_material(
         configuration=plan.file,
         configuration_hash=digest(plan.values),
         known=tuple(path for path in plan.records() if if_there(path.is_file)),
+        claims=claims,
         left_out=f"left out, without a result in {plan.results.root}: {', '.join(bare)}" if bare else None,
     )
 
@@ -86,8 +96,8 @@ def _chosen(products: Products, subset: Sequence[str] | None) -> tuple[list[str]
             chosen[0].append(name.removeprefix(TABLE))
         elif name.removeprefix(FIGURE) in figures:
             chosen[1].append(name.removeprefix(FIGURE))
-        else:
-            known = [*offered, *(f"{FIGURE}{figure}" for figure in figures)]
+        elif name != CLAIMS:
+            known = [*offered, *(f"{FIGURE}{figure}" for figure in figures), CLAIMS]
             raise InputError(f"no table or figure {name!r}", where="--subset", expected=_nearest(name, known))
     return chosen
 
@@ -109,6 +119,19 @@ def _tables(products: Products, name: str, mode: Mode | None) -> Iterator[Export
             return
     if reported is not None and (spec is None or spec.path == reported.path or not records):
         yield ExportedTable(reported, "reported")
+
+
+def _claims(products: Products, selection: Selection) -> ExportedClaims | None:
+    """The claims with their verdicts; None without a record that one rests on."""
+    inputs = tuple(path for path in products.claimed_records if if_there(path.is_file))
+    if not inputs:
+        return None
+
+    def render(template: VenueTemplate) -> str:
+        judged = judge_claims(products.claims, products.plan.results.records, **selection)
+        return claims_text.latex(judged, width=template.text, spanning=template.columns == 2)
+
+    return ExportedClaims(render, products.claims.path, inputs)
 
 
 def _drawing(draw: Draw, name: str) -> Callable[[Path, VenueTemplate, bool], None]:

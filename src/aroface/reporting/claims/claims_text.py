@@ -76,7 +76,7 @@ def lint_markdown(findings: Sequence[LintFinding]) -> str:
     return (_finding_table(findings) if findings else "nothing found") + "\n"
 
 
-def latex(judgements: Sequence[Judgement], *, width: float = WIDTH) -> str:
+def latex(judgements: Sequence[Judgement], *, width: float = WIDTH, spanning: bool = False) -> str:
     """A table of the claims with both verdicts, to be put into a document as those of the paper are.
 
     Its columns are shares of the line, so that it fits any; in a narrow one each claim stands above its verdicts.
@@ -84,6 +84,7 @@ def latex(judgements: Sequence[Judgement], *, width: float = WIDTH) -> str:
     Args:
         judgements: Claims with their verdicts.
         width: Width of the line in points.
+        spanning: True for ``table*``, which spans both columns.
     """
     rows = [
         tuple(map(with_percent_signs, cells))
@@ -92,8 +93,17 @@ def latex(judgements: Sequence[Judgement], *, width: float = WIDTH) -> str:
         )
     ]
     lines = [" & ".join(rf"\raggedright {escape(cell)}" for cell in row) for row in rows]
-    template = environment().get_template("claims.tex.j2")
-    return template.render(rows=rows, lines=lines, notes=map(with_percent_signs, NOTES), stacked=width < NARROW)
+    return (
+        environment()
+        .get_template("claims.tex.j2")
+        .render(
+            rows=rows,
+            lines=lines,
+            notes=map(with_percent_signs, NOTES),
+            stacked=width < NARROW,
+            environment="table*" if spanning else "table",
+        )
+    )
 
 
 def as_json(judgements: Sequence[Judgement], findings: Sequence[LintFinding]) -> dict[str, Any]:

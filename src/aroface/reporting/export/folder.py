@@ -15,7 +15,7 @@ from aroface.files import if_there, list_files, sha256_file, write_text
 from aroface.reporting.export.forms import render_for
 from aroface.reporting.export.glyphs import page_height
 from aroface.reporting.export.judge import MAIN
-from aroface.reporting.export.material import ExportedFigure, ExportedTable, ExportMaterial
+from aroface.reporting.export.material import ExportedClaims, ExportedFigure, ExportedTable, ExportMaterial
 from aroface.reporting.export.origin import PROVENANCE, Origin, written_files
 from aroface.reporting.export.templates import VenueTemplate
 from aroface.reporting.export.values import STYLE, CellFields, cell_fields, values_text, written
@@ -90,17 +90,18 @@ def write_folder(
         flat: True for one folder without any below it.
 
     Returns:
-        The fragments, tables first.
+        The fragments: tables, figures, claims.
 
     Raises:
         InputError: Nothing to export; a specification or a record is wrong; a name that LaTeX cannot read.
     """
-    if not material.tables and not material.figures:
+    if not material.tables and not material.figures and material.claims is None:
         raise InputError("nothing to export", remedy=material.left_out)
     tables, figures = ("", "") if flat else ("tables", "figures")
     records = load_records(material.records, selected(material.selection)[0])
     fragments = [_table(table, material, template, folder / tables, origin) for table in material.tables]
     fragments += [_figure(figure, template, folder / figures, origin) for figure in material.figures]
+    fragments += [_claims(material.claims, template, folder / tables, origin)] if material.claims is not None else []
     places = {"Table": tables, "Figure": figures}
     fragments = [replace(fragment, folder=places[fragment.kind]) for fragment in fragments]
     keys = dict.fromkeys(key for fragment in fragments for key in fragment.keys)
@@ -122,6 +123,8 @@ def write_folder(
     write_text(folder / MAIN, text)
     parts = {table.stem: [table.spec.path, *table.records] for table in material.tables}
     parts |= {figure.stem: list(figure.inputs) for figure in material.figures}
+    if material.claims is not None:
+        parts[material.claims.stem] = [material.claims.source, *material.claims.inputs]
     written = {path.relative_to(folder).as_posix(): sha256_file(path) for path in _files(folder)}
     write_text(folder / PROVENANCE, origin.text(parts, material.left_out, written))
     return fragments
@@ -149,6 +152,7 @@ def inputs(material: ExportMaterial) -> list[Path]:
     """All files that an export is made from."""
     paths = [path for table in material.tables for path in (table.spec.path, *table.records)]
     paths += [path for figure in material.figures for path in figure.inputs]
+    paths += [material.claims.source, *material.claims.inputs] if material.claims is not None else []
     return list(dict.fromkeys([*paths, *material.known]))
 
 
@@ -237,6 +241,12 @@ def _table(
     )
     made = f"{table.stem}.tex, written by `aroface export` for {template.title}; mode {table.mode}"
     return _written(folder, "Table", table.stem, text, origin.header(made, table.spec.path, table.records))
+
+
+def _claims(claims: ExportedClaims, template: VenueTemplate, folder: Path, origin: Origin) -> Fragment:
+    made = f"{claims.stem}.tex, written by `aroface export` for {template.title}"
+    header = origin.header(made, claims.source, claims.inputs)
+    return _written(folder, "Table", claims.stem, claims.render(template), header)
 
 
 def _figure(figure: ExportedFigure, template: VenueTemplate, folder: Path, origin: Origin) -> Fragment:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from aroface.reporting.export.templates import VenueTemplate
 from aroface.reporting.records import Selection
@@ -56,6 +57,24 @@ class ExportedFigure:
 
 
 @dataclass(frozen=True, slots=True)
+class ExportedClaims:
+    """The table of claims of an export.
+
+    Attributes:
+        render: Function that gives the table as LaTeX for a template.
+        source: File of the claims.
+        inputs: Records that the verdicts rest on.
+    """
+
+    render: Callable[[VenueTemplate], str]
+    source: Path
+    inputs: tuple[Path, ...]
+
+    stem: ClassVar[str] = "aroface-claims"
+    """Name of its file, without the suffix."""
+
+
+@dataclass(frozen=True, slots=True)
 class ExportMaterial:
     """All that is exported.
 
@@ -69,6 +88,7 @@ class ExportMaterial:
         configuration: Names of the configuration's files.
         configuration_hash: Hash of what they say.
         known: Records that numbers in prose come from.
+        claims: Claims with their verdicts; None without.
         left_out: Line on tables and figures that are left out; None if none is.
     """
 
@@ -81,4 +101,5 @@ class ExportMaterial:
     configuration: str
     configuration_hash: str
     known: tuple[Path, ...] = ()
+    claims: ExportedClaims | None = None
     left_out: str | None = None

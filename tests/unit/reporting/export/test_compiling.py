@@ -42,6 +42,27 @@ def test_tables_and_figures_compile_in_a_class(template: str, demo: Products, tm
     assert listed["main.pdf"] == sha256_file(folder / "main.pdf")
 
 
+@pytest.fixture(scope="module")
+def claimed(tmp_path_factory: pytest.TempPathFactory) -> Products:
+    """A plan with results that the claims are judged by."""
+    changes = {"seeds": [0, 1]}
+    return find_products(made_up_plan(tmp_path_factory.mktemp("results"), "config.yaml", **changes))
+
+
+@pytest.mark.latex
+@pytest.mark.usefixtures("latex")
+@pytest.mark.parametrize(("template", "environment"), [("cvpr", "table*"), ("llncs", "table")])
+def test_the_claims_compile_in_a_class(template: str, environment: str, claimed: Products, tmp_path: Path):
+    folder = tmp_path / "paper"
+    (fragment,) = write_export(claimed, template, folder, subset=["claims"], flat=True)
+    text = (folder / "aroface-claims.tex").read_text()
+    assert fragment.label == "tab:aroface:claims"
+    assert f"\\begin{{{environment}}}" in text
+    assert "confirmed: +4.30" in text
+    assert "paper_tables/claims.yaml" in text
+    assert [*map(str, compile_folder(folder, [fragment]))] == []
+
+
 @pytest.fixture
 def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("config.yaml", "paper_tables", "workflow"):
