@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from known_truth import evaluations, seeds
-from known_truth.rows import ANYTHING, Simulation
+from known_truth.rows import ANYTHING, SIZE, Simulation
 
 PACKAGE = Path(__file__).resolve().parents[2] / "src" / "aroface"
 
@@ -226,6 +226,22 @@ _SIMULATIONS = (
         },
     ),
     Simulation(
+        "gains of methods",
+        "gains of 3 and of 12 methods that share their seeds, .8 points of each network beside them",
+        seeds.over_methods,
+        150,
+        2000,
+        _REPORTING,
+        bounds={
+            "share gain differs between methods*": ANYTHING,
+            "share orthogonal, *: no gain*: confirmed": (0.0, 0.025),
+            "share orthogonal, *: no gain: refuted": SIZE,
+            "share orthogonal, *: no gain on average*: refuted": ANYTHING,  # some methods do lose
+            "share orthogonal, *: one gain*: confirmed": ANYTHING,
+            "share orthogonal, *: one gain*: refuted": (0.0, 0.025),
+        },
+    ),
+    Simulation(
         "compare",
         "a reported run, and ours with deviations of 1 point over seeds",
         seeds.closeness,
@@ -288,6 +304,13 @@ PRINTED: Mapping[str, tuple[str, ...]] = {
     "reporting.statistics.decisions.Decision": ("verdicts",),
     "reporting.statistics.decisions.judge_cells": ("verdicts",),
     "reporting.claims.verdicts.Evidence": ("verdicts",),
+    "reporting.statistics.over_methods.MethodsGain": ("gains of methods",),
+    "reporting.statistics.over_methods.gain_over_methods": ("gains of methods",),
+    "reporting.statistics.over_methods.interaction_p": ("gains of methods",),
+    "reporting.statistics.over_methods.interquartile_mean": ("gains of methods",),
+    "reporting.statistics.orthogonality.Contrast": ("gains of methods",),
+    "reporting.statistics.orthogonality.Orthogonality": ("gains of methods",),
+    "reporting.statistics.orthogonality.judge_orthogonality": ("gains of methods",),
     "reporting.claims.compare.judge": ("compare",),
     "reporting.claims.compare.ValueComparison": ("compare",),
     "reporting.statistics.decisions.seeds_that_decide": ("forecasts",),
@@ -320,6 +343,8 @@ PARTS: Mapping[str, frozenset[str]] = {
     "reporting.statistics.intervals": frozenset(
         {"Estimate", "estimate", "obuchowski_rockette", "people_variance", "standard_error"}
     ),
+    "reporting.statistics.orthogonality": frozenset({"Arms"}),
+    "reporting.statistics.over_methods": frozenset({"mean_squares"}),
     "reporting.statistics.samples": frozenset({"Sample", "deviation_floor", "difference", "mean_of"}),
     "reporting.tables.spec": frozenset({"Layout"}),
 }

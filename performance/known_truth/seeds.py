@@ -9,6 +9,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy.special import expit
+from scipy.stats import trim_mean
 
 from aroface.evaluation.statistics.people_metrics import PeopleMetrics, mean_of_items
 from aroface.planning.forecast.power import visible_difference
@@ -21,8 +22,10 @@ from aroface.reporting.statistics.intervals import (
     one_further_run,
 )
 from aroface.reporting.statistics.multiplicity import SIGNIFICANT, best_rows, holm
+from aroface.reporting.statistics.orthogonality import Arms, judge_orthogonality
+from aroface.reporting.statistics.over_methods import interquartile_mean
 from aroface.reporting.statistics.samples import Sample, against_reported, deviation_floor, difference
-from known_truth.rows import Key, Observations
+from known_truth.rows import Key, Kind, Observations
 
 Floats = NDArray[np.float64]
 Found = Iterator[tuple[Key, tuple[float, ...]]]
@@ -212,6 +215,44 @@ def verdicts(rng: Generator) -> Observations:
 def _decided(place: str, decision: Decision) -> Found:
     for verdict in ("confirmed", "refuted"):
         yield ("share", f"{place}: {verdict}"), (float(decision.verdict == verdict),)
+
+
+METHODS: Mapping[str, tuple[float, float, float]] = {
+    "no gain": (0.0, 0.0, 0.0),
+    "no gain on average, another for each method": (0.0, 0.005, 0.0),
+    "one gain for all": (0.012, 0.0, 0.0),
+    "one gain for all, which depends on the seed": (0.012, 0.0, 0.004),
+}
+"""Gain, its standard deviation over methods, and over seeds; beside .008 of each network."""
+
+
+def over_methods(rng: Generator) -> Observations:
+    """Gains of 3 and of 12 methods by 5 seeds, on three benchmarks for the interquartile mean."""
+    found: dict[Key, tuple[float, ...]] = {}
+    for methods, count in ((3, 5), (12, 5)):
+        for truth, (gain, of_methods, of_seeds) in METHODS.items():
+            place = f"{methods} methods, {count} seeds: {truth}"
+            common = gain + rng.normal(0, of_methods, (methods, 1)) + rng.normal(0, of_seeds, (1, count))
+            plain = rng.normal(0.6, 0.008 / np.sqrt(2), (3, 2, methods, count))
+            arms = [
+                Arms(*map(sample_of, each)) for each in zip(plain[0, 0], plain[0, 1], plain[1, 0] + common, strict=True)
+            ]
+            judged = judge_orthogonality({str(number): each for number, each in enumerate(arms)}, 199)
+            whole = judged.gain.whole
+            assert whole is not None
+            found["interval", f"mean gain, {place}"] = (*map(float, (whole.mean, whole.low, whole.high)), gain)
+            kind: Kind = "share" if of_methods else "test"
+            seen = float(whole.interaction < SIGNIFICANT) if of_methods else whole.interaction
+            found[kind, f"gain differs between methods, {place}"] = (seen,)
+            if gain == 0 or not of_seeds:
+                found["share", f"orthogonal, {place}: confirmed"] = (float(judged.verdict == "confirmed"),)
+                found["share", f"orthogonal, {place}: refuted"] = (float(judged.verdict == "refuted"),)
+            cells = {str(number): [*map(sample_of, one - other + common)] for number, (one, other) in enumerate(plain)}
+            further = rng.normal(0, np.hypot(0.008, of_seeds), (methods, 2000)) + common.mean(axis=1, keepdims=True)
+            further -= 0 if of_methods else common.mean() - gain
+            truth_here = float(trim_mean(further, 0.25, axis=None))
+            found["interval", f"interquartile mean, {place}"] = (*(interquartile_mean(cells, 199) or ()), truth_here)
+    return found
 
 
 def closeness(rng: Generator) -> Observations:
