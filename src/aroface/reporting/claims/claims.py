@@ -88,7 +88,40 @@ class DropClaim:
     unprinted: str | None = None
 
 
-Claim = DifferenceClaim | DropClaim
+@dataclass(frozen=True, slots=True)
+class MethodRows:
+    """Rows of a method that was trained in three ways, by their addresses."""
+
+    name: str
+    plain: str
+    random: str
+    module: str
+
+
+@dataclass(frozen=True, slots=True)
+class OrthogonalClaim:
+    """A claim that a module helps every method, more than its random control, and all of them alike.
+
+    Attributes:
+        id: Its name.
+        claim: Claim in the authors' words or short for them.
+        stands: Place in the paper.
+        kind: ``orthogonal``.
+        table: Name of the table.
+        columns: Ids of its columns; the mean over them is judged.
+        methods: Methods, in their order.
+    """
+
+    id: str
+    claim: str
+    stands: str
+    kind: Literal["orthogonal"]
+    table: str
+    columns: tuple[str, ...]
+    methods: tuple[MethodRows, ...]
+
+
+Claim = DifferenceClaim | DropClaim | OrthogonalClaim
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +160,7 @@ def read_claims(path: str | PathLike[str], specs: Iterable[Spec]) -> Claims:
             raise InputError(f"claim {name} stands {count} times", file=path, expected="once")
     tables = {spec.name: spec for spec in specs}
     for claim in claims:
-        if isinstance(claim, DifferenceClaim):
+        if not isinstance(claim, DropClaim):
             _check(path, claim, tables)
     literature = read_literature(content, tables, path)
     drawn = any(isinstance(claim, DropClaim) and claim.unprinted is None for claim in claims)
@@ -139,6 +172,9 @@ def _claim(content: Mapping[str, Any]) -> Claim:
     if content["kind"] in ("drop", "no_drop"):
         experiments = tuple(RecordedExperiment(**each) for each in content["experiments"])
         return DropClaim(**{**content, "claimed": Decimal(content["claimed"]), "experiments": experiments})
+    if content["kind"] == "orthogonal":
+        methods = tuple(MethodRows(**each) for each in content["methods"])
+        return OrthogonalClaim(**{**content, "columns": tuple(content["columns"]), "methods": methods})
     changed = {
         "columns": tuple(content["columns"]),
         "pairs": tuple(Pair(**pair) for pair in content["pairs"]),
@@ -147,11 +183,14 @@ def _claim(content: Mapping[str, Any]) -> Claim:
     return DifferenceClaim(**{**content, **changed})
 
 
-def _check(path: Path, claim: DifferenceClaim, tables: Mapping[str, Spec]) -> None:
+def _check(path: Path, claim: DifferenceClaim | OrthogonalClaim, tables: Mapping[str, Spec]) -> None:
     _check_known(path, claim, "table", [claim.table], tables)
     spec = tables[claim.table]
     _check_known(path, claim, "column", claim.columns, [column.id for column in spec.columns])
-    named = [address for pair in claim.pairs for address in (pair.of, pair.minus)]
+    if isinstance(claim, OrthogonalClaim):
+        named = [address for each in claim.methods for address in (each.plain, each.random, each.module)]
+    else:
+        named = [address for pair in claim.pairs for address in (pair.of, pair.minus)]
     _check_known(path, claim, "row", named, [row.key for row in spec.rows or ()])
 
 

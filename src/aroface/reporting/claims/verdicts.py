@@ -10,11 +10,11 @@ from os import PathLike
 from typing import Unpack
 
 from aroface.humanize import plural
-from aroface.reporting.claims.claims import Claim, Claims, DifferenceClaim, DropClaim, Pair
+from aroface.reporting.claims.claims import Claim, Claims, DifferenceClaim, DropClaim, MethodRows, OrthogonalClaim, Pair
 from aroface.reporting.claims.compare import TOLERANCES, heading
 from aroface.reporting.claims.printed_bars import printed_bar
 from aroface.reporting.records import Record, RecordedExperiment, Selection, load_records, select, selected
-from aroface.reporting.rounding import rounded
+from aroface.reporting.rounding import exact, rounded
 from aroface.reporting.statistics.decisions import (
     MOST_SEEDS,
     UNKNOWN,
@@ -25,7 +25,9 @@ from aroface.reporting.statistics.decisions import (
     smallest_effect,
 )
 from aroface.reporting.statistics.intervals import Scope, SeedInterval
-from aroface.reporting.statistics.samples import Sample, against_reported, difference
+from aroface.reporting.statistics.orthogonality import Arms, Orthogonality, judge_orthogonality
+from aroface.reporting.statistics.over_methods import MethodsGain
+from aroface.reporting.statistics.samples import Sample, against_reported, difference, mean_of
 from aroface.reporting.tables.cells import NO_PEOPLE, CellValues, check_columns, lines, measure
 from aroface.reporting.tables.spec import Column, Spec
 from aroface.reporting.text import FULL_QUALITY, SENSITIVITY, metric_name, quality_name
@@ -75,12 +77,14 @@ class Judgement:
         paper: Reported numbers.
         reproduction: Reproduced numbers, one for each comparison.
         whole: Mean of the reproduced numbers, with the verdict on the claim.
+        orthogonality: Contrasts behind a claim of this kind; None of others.
     """
 
     claim: Claim
     paper: tuple[Evidence, ...]
     reproduction: tuple[Evidence, ...]
     whole: Evidence
+    orthogonality: Orthogonality | None = None
 
     @property
     def paper_verdict(self) -> Verdict:
@@ -132,6 +136,9 @@ def judge_claims(
     The authors' bars of drops are read off a picture: they confirm and refute where that is sure in spite of the error
     of reading.
 
+    That a module is *orthogonal* to methods is judged by
+    :attr:`aroface.reporting.statistics.orthogonality.Orthogonality.verdict`.
+
     Intervals speak of faces like these where the records of all seeds allow it, else of this benchmark alone.
 
     Args:
@@ -152,6 +159,9 @@ def judge_claims(
             continue
         spec = claims.specs[claim.table]
         owners = {line.row.key: line.experiment for line in lines(spec, loaded_records, known, labels)}
+        if isinstance(claim, OrthogonalClaim):
+            judged.append(_orthogonal(claims, claim, owners, loaded_records))
+            continue
         cells = [(pair, spec.column(name)) for pair in claim.pairs for name in claim.columns]
         places = [tuple((spec.name, row, column.id) for row in (pair.of, pair.minus)) for pair, column in cells]
         reported = [_reported(claims, claim, pair, column) for pair, column in cells]
@@ -165,6 +175,8 @@ def bound_of(claim: Claim) -> Decimal:
     """Value that a claim's interval has to lie above, in points or per cent."""
     if isinstance(claim, DropClaim):
         return claim.claimed if claim.kind == "drop" else -claim.claimed
+    if isinstance(claim, OrthogonalClaim):
+        return Decimal(0)
     if claim.kind == "gain":
         return max(Decimal(claim.claimed or 0) - TOLERANCES["trained"], Decimal(0))
     return -claim.margin
@@ -196,6 +208,68 @@ def _judged(
     if verdict == UNKNOWN and able and pooled is not None and pooled.error is not None:
         whole = _advised(whole, pooled, bound, compared[0].decimals)
     return Judgement(claim, paper, reproduction if len(compared) > 1 else (whole,), whole)
+
+
+def _orthogonal(
+    claims: Claims,
+    claim: OrthogonalClaim,
+    owners: Mapping[str, RecordedExperiment | None],
+    records: Sequence[Record],
+) -> Judgement:
+    """Judgement of the mean over a claim's columns, for each method and over methods."""
+    spec = claims.specs[claim.table]
+    columns = [spec.column(name) for name in claim.columns]
+
+    def sample(address: str) -> Sample:
+        quality = claims.row(claim.table, address).quality
+        cells = [_measured(spec, column, owners[address], records, quality) for column in columns]
+        return mean_of([cell.sample for cell in cells])
+
+    found = judge_orthogonality(
+        {each.name: Arms(sample(each.plain), sample(each.random), sample(each.module)) for each in claim.methods}
+    )
+    decimals = columns[0].decimals
+    reproduction = tuple(_of_method(claim, each, found, decimals) for each in claim.methods)
+    whole = _over_methods(found, decimals)
+    pairs = [(Pair(each.module, each.plain), column) for each in claim.methods for column in columns]
+    reported = tuple(_reported(claims, claim, pair, column) for pair, column in pairs)
+    return Judgement(claim, reported, reproduction, whole, found)
+
+
+def _of_method(claim: OrthogonalClaim, rows: MethodRows, found: Orthogonality, decimals: int) -> Evidence:
+    """The gain of one method."""
+    what = f"{rows.module} − {rows.plain}"
+    interval = found.gain.methods[rows.name]
+    compared = _Comparison(what, remark="" if interval else "no result of one of its rows", decimals=decimals)
+    cells = tuple((claim.table, row, column) for column in claim.columns for row in (rows.module, rows.plain))
+    return replace(_evidence(compared, interval, found.gain.verdicts[rows.name]), cells=cells)
+
+
+def _over_methods(found: Orthogonality, decimals: int) -> Evidence:
+    """The mean gain over methods, with what else the verdict rests on."""
+    gain, beyond = found.gain.whole, found.beyond_random.whole
+    what = f"mean of {len(found.gain.methods)} methods"
+    if gain is None:
+        return Evidence(what, UNKNOWN, remark="fewer than two methods with two seeds in common")
+    mean, low, high = _points(gain, decimals)
+    control = "no result of the random controls"
+    if beyond is not None:
+        over, least, most = _points(beyond, decimals)
+        control = f"{over} [{least}, {most}] beyond random".replace("-", "−")
+    visible = rounded(100 * exact(gain.visible_sd), decimals)
+    parts = [
+        control,
+        f"the gains of methods {'are' if found.same_for_all else 'are not'} alike (p = {gain.interaction:.2g}; "
+        f"a spread of {visible} would be seen in 80 % of cases; I² {gain.inconsistency:.0%})",
+    ]
+    if found.verdict == UNKNOWN:
+        parts.append(f"seen in 80 % of cases: {rounded(100 * gain.smallest, decimals)}")
+    return Evidence(what, found.verdict, mean, low, high, gain.seeds, remark=_joined(*parts), scope=gain.scope)
+
+
+def _points(gain: MethodsGain, decimals: int) -> tuple[str, str, str]:
+    low, high = (rounded(100 * end, decimals) for end in (gain.low, gain.high))
+    return rounded(100 * gain.mean, decimals, signed=True), low, high
 
 
 def _mean_of(compared: Sequence[_Comparison], pooled: SeedInterval | None) -> _Comparison:
@@ -245,7 +319,7 @@ def _advised(evidence: Evidence, interval: SeedInterval, bound: Decimal, decimal
     return replace(evidence, remark=_joined(evidence.remark, advice, seen), deciding=deciding, smallest=smallest)
 
 
-def _reported(claims: Claims, claim: DifferenceClaim, pair: Pair, column: Column) -> Evidence:
+def _reported(claims: Claims, claim: DifferenceClaim | OrthogonalClaim, pair: Pair, column: Column) -> Evidence:
     description = _what(pair, column)
     digits = [claims.row(claim.table, each).reported.get(column.id) for each in (pair.of, pair.minus)]
     of, minus = digits
@@ -253,7 +327,9 @@ def _reported(claims: Claims, claim: DifferenceClaim, pair: Pair, column: Column
         missing = [key for key, value in zip((pair.of, pair.minus), digits, strict=True) if value is None]
         return Evidence(description, UNKNOWN, remark=f"not printed{f' of {missing[0]}' if len(missing) == 1 else ''}")
     gain = Decimal(of) - Decimal(minus)
-    if claim.claimed is not None:
+    if isinstance(claim, OrthogonalClaim):
+        holds = gain > 0
+    elif claim.claimed is not None:
         holds = rounded(gain, _decimals(claim.claimed)) == claim.claimed
     else:
         holds = gain > 0 if claim.kind == "improves" else gain >= -claim.margin
@@ -373,6 +449,12 @@ def _what(pair: Pair, column: Column) -> str:
 
 def criterion(claim: Claim) -> str:
     """Rule by which reproduced values confirm and refute a claim, in a sentence."""
+    if isinstance(claim, OrthogonalClaim):
+        return (
+            f"confirmed where the 95 % intervals of the mean gain over {len(claim.methods)} methods, against plain and "
+            "against random, lie above 0 points and the gains of methods are alike, refuted where one of them lies "
+            "below, or a method's own after Holm's correction"
+        )
     count = len(claim.experiments) if isinstance(claim, DropClaim) else len(claim.pairs) * len(claim.columns)
     interval = f"the 95 % interval{f' of the mean of {count} comparisons' if count > 1 else ''}"
     bound = str(bound_of(claim)).replace("-", "−")

@@ -106,7 +106,8 @@ def gain_over_methods(cells: Sequence[Sample], permutations: int = PERMUTATIONS)
     gains = np.array([[cell.values[seed] for seed in seeds] for cell in cells])
     methods, of_seeds, rest = mean_squares(gains)
     floor = float(np.mean([cell.floor**2 for cell in cells]))  # variance that the metric's resolution hides
-    methods, rest = max(methods, floor), max(rest, floor)
+    rest = max(rest, floor)
+    methods = max(methods, floor) or rest  # means that agree by chance
     if methods + max(of_seeds - rest, 0.0) <= EQUAL**2:
         return None
     pooled, shape = mean_of(cells), (len(cells), len(seeds))
