@@ -130,7 +130,8 @@ class TrainingLoop:
                 trainer.step += 1
                 self.seconds = time.monotonic() - began
                 if trainer.step % execution.check_every == 0:
-                    check_equal(trainer.backbone, trainer.group, trainer.run.name, trainer.step)
+                    for module in (trainer.backbone, trainer.classifier.head):
+                        check_equal(module, trainer.group, trainer.run.name, trainer.step)
                 stop, busy = agreement.exchange(self.stop.number, writer.busy)
                 if stop:
                     self._save(writer)

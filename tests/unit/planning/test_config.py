@@ -249,7 +249,7 @@ def test_the_schema_knows_the_backbones_heads_and_options_of_the_code() -> None:
     properties = schema["properties"]
     optional = {"low_quality", "sample_rate", "batch_norm", "gradient_compression", "growth_interval", "tf32"}
     optional |= {"backbone", "class_weights", "autocast", "last_batch", "images_per_pass", "class_update", "class_draw"}
-    optional |= {"start"}
+    optional |= {"start", "pairs", "batch_loss", "images_per_identity"}
     assert set(properties) == {*schema["required"]} | optional == {field.name for field in fields(Recipe)}
     assert {field.name for field in fields(Recipe) if field.default is not MISSING} == optional
     assert properties["arch"]["enum"] == list(ARCHITECTURES)
@@ -273,6 +273,7 @@ def test_the_schema_knows_the_backbones_heads_and_options_of_the_code() -> None:
         ({"adversary": {"kind": "random", "scale_loss": False}}, {"adversary": {"kind": "random"}}),
         ({"backbone": {"dropout": 0.0}, "last_batch": "dropped", "images_per_pass": None}, {}),
         ({"optimiser": {"decay_batch_norm": True}, "class_update": "drawn", "class_draw": "step"}, {}),
+        ({"pairs": None, "batch_loss": None, "images_per_identity": None}, {}),
     ],
 )
 def test_what_is_said_without_need_leaves_the_recipe_as_it_is(said: dict[str, Any], meant: dict[str, Any]) -> None:
