@@ -162,7 +162,8 @@ def _children(schema: Mapping[str, Any], root: Mapping[str, Any], path: str) -> 
             yield from _children(resolved(schema[word], root), root, path)
     for word in ("oneOf", "anyOf", "allOf"):
         for variant in schema.get(word, ()):
-            condition = variant.get("if", {}).get("properties", {}).get("name", {}).get("const")
+            deciding = variant.get("if", {}).get("properties", {})
+            condition = next((value["const"] for value in deciding.values() if "const" in value), None)
             inner = resolved(variant.get("then", variant), root)
             yield from _children(inner, root, f"{path}({condition})" if condition else path)
 

@@ -70,6 +70,10 @@ HEADS: dict[str, dict[str, Any]] = {
     "sface": {},
     "magface": {},
     "softmax": {},
+    "combined": {"filter_above": 0.1},
+    "circle": {},
+    "mvsoftmax": {},
+    "uniface": {},
 }
 ADVERSARIES: dict[str, dict[str, Any]] = {
     "clean": {},

@@ -22,8 +22,8 @@ def identity_order(
 
     Identities come in random order, all of them once before any comes again, but for those of a permutation that fill
     no batch; none comes twice in a batch. So an identity with few images is seen as often as one with many. The images
-    of an identity come in a random order of their own, all of them once in an epoch before any comes again, so that only
-    an identity with fewer than ``images_per_identity`` of them repeats one within a batch.
+    of an identity come in a random order of their own, all of them once in an epoch before any comes again: only an
+    identity with fewer than ``images_per_identity`` of them repeats one within a batch.
 
     Args:
         labels: Classes by position, int64 (N,).

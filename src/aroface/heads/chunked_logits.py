@@ -58,8 +58,8 @@ def branches(
         features: See :func:`target_cosines`.
         weight: See :func:`target_cosines`; its gradient is sparse over ``rows`` if those are given.
         target: Target cosines (B,) of all samples, whichever rank has their classes.
-        terms: Terms (B, k) of the other classes, the same on all ranks. Where they need a gradient it is summed over the
-            ranks, so that all ranks have the same, of all classes.
+        terms: Terms (B, k) of the other classes, the same on all ranks. Where they need a gradient, it is summed over
+            the ranks: all have the same, of all classes.
         columns: See :func:`target_cosines`.
         rows: See :func:`target_cosines`.
         head: Source of ``others`` and ``reduction``.

@@ -34,13 +34,12 @@ def test_identities_and_their_images_take_turns() -> None:
         assert len({*batches[first : first + 2].flatten().tolist()}) == 10
     times = Counter(order.tolist())
     for label, count in enumerate(COUNTS):
-        seen = [times[place] for place in np.flatnonzero(LABELS == label).tolist()]
+        seen = [times[place] for place in np.flatnonzero(label == LABELS).tolist()]
         assert not count or max(seen) - min(seen) <= 1, label
 
 
 def test_the_order_is_a_function_of_seed_epoch_and_split() -> None:
     first = identity_order(LABELS, 5, 1, 2, 6, 3)
-    np.random.seed(3)  # noqa: NPY002  # the global generator decides nothing
     assert np.array_equal(first, identity_order(LABELS, 5, 1, 2, 6, 3))
     for other in (identity_order(LABELS, 6, 1, 2, 6, 3), identity_order(LABELS, 5, 2, 2, 6, 3)):
         assert other.shape == first.shape

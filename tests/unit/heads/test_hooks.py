@@ -144,7 +144,9 @@ def passes(rank: int, world: int, embeddings: Tensor, images: Tensor) -> dict[st
         attacked = embeddings[own].clone().requires_grad_()
         attack = classifier(attacked, LABELS[own], update_statistics=False, weight_gradient=False)
         (of_attack,) = torch.autograd.grad(attack, attacked)
-        assert all(torch.equal(scalar.grad, before) for scalar, before in zip(case.head.parameters(), scalars))
+        assert all(
+            torch.equal(scalar.grad, before) for scalar, before in zip(case.head.parameters(), scalars, strict=True)
+        )
         found[name] = {
             "loss": loss.detach(),
             "embeddings": leaf.grad / world,
@@ -180,9 +182,7 @@ def naive(name: str, embeddings: Tensor, weights: Tensor, scalars: Any, world: i
         losses.append(-torch.log((S * target).exp() / ((S * target).exp() + sum(logit.exp() for logit in logits))))
     mean = sum(losses) / BATCH
     if joins and isinstance(case.pairs, Attraction):
-        near = sum(
-            (1 + j) * (2 + i) * (1 - (units[i] * units[j]).sum()) for i, j in pairs if LABELS[i] == LABELS[j]
-        )
+        near = sum((1 + j) * (2 + i) * (1 - (units[i] * units[j]).sum()) for i, j in pairs if LABELS[i] == LABELS[j])
         mean = case.pairs.options.class_weight * mean + case.pairs.options.weight * near / 100
     if case.batch and not attack:
         parts = zip(embeddings.chunk(world), images.chunk(world), strict=True)

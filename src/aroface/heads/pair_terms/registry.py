@@ -7,9 +7,16 @@ from typing import Any
 
 from aroface.errors import InputError
 from aroface.heads.pair_terms.base import PairTerm
+from aroface.heads.pair_terms.circle_pairs import CirclePairs, CirclePairsOptions
+from aroface.heads.pair_terms.triplet import Triplet, TripletOptions
+from aroface.heads.pair_terms.unpg import UNPG, UNPGOptions
 from aroface.typed_options import typed_options
 
-PAIR_TERMS: dict[str, tuple[Callable[[Any], PairTerm], type]] = {}
+PAIR_TERMS: dict[str, tuple[Callable[[Any], PairTerm], type]] = {
+    "unpg": (UNPG, UNPGOptions),
+    "triplet": (Triplet, TripletOptions),
+    "circle": (CirclePairs, CirclePairsOptions),
+}
 """Pair term and the dataclass of its options, by kind."""
 
 
