@@ -100,7 +100,7 @@ def spanning_tree(distances: Tensor) -> Tensor:
     for _ in range(doublings):  # each tree grows together with another one, so that their number halves
         leaving = torch.where(tree_of.unsqueeze(0) != tree_of.unsqueeze(1), ranks, edges).amin(1)
         shortest = torch.full_like(points, edges).scatter_reduce(0, tree_of, leaving, "amin")
-        chosen[shortest] = True
+        chosen.index_fill_(0, shortest, True)
         edge = shortest.clamp_max(edges - 1)
         one, other = tree_of[first[edge]], tree_of[second[edge]]
         neighbour = torch.where(shortest < edges, torch.where(one == points, other, one), points)

@@ -48,7 +48,7 @@ class UNPG(MoreNegatives):
         negative = labels[first] != labels[second]
         # Positive pairs at the end of the order, not left out of it: their number would have to be waited for.
         ordered = torch.where(negative, cosines.detach(), math.inf).sort().values
-        quarters = negative.sum() * torch.tensor([1, 3], device=labels.device) // 4
+        quarters = negative.sum() * torch.arange(1, 4, 2, device=labels.device) // 4
         low, high = ordered.gather(0, quarters.clamp_max(len(ordered) - 1)).unbind()
         reach = self.options.whisker * (high - low)
         kept = negative & (cosines >= low - reach) & (cosines <= high + reach)
