@@ -231,12 +231,13 @@ def recipes() -> str:
 
 
 def methods() -> str:
-    """Methods: label, head and adversary."""
-    rows = [
-        (f"`{key}`", _text(entry["label"]), _options(entry["head"]), _options(entry["adversary"]))
-        for key, entry in _registry("methods").items()
-    ]
-    return table(("method", "label", "head", "adversary"), rows)
+    """Methods: label, head, adversary and what else they state of a recipe."""
+    rows = []
+    for key, entry in _registry("methods").items():
+        more = {name: value for name, value in entry.items() if name not in ("label", "head", "adversary")}
+        stated = (_options(entry["head"]), _options(entry["adversary"]), _options(more) if more else "")
+        rows.append((f"`{key}`", _text(entry["label"]), *stated))
+    return table(("method", "label", "head", "adversary", "more"), rows)
 
 
 def backbones() -> str:

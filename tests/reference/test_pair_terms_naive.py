@@ -195,6 +195,26 @@ def test_images_that_come_twice_leave_the_topology_finite() -> None:
     assert gradient.isfinite().all()
 
 
+@pytest.mark.parametrize("margin", [0.2, 1.0, 1.9])
+def test_diversion(margin: float) -> None:
+    draws = torch.Generator().manual_seed(2)
+    images = torch.rand(3, 3, 4, 4, generator=draws, dtype=torch.float64)
+    matrix = torch.randn(48, 5, generator=draws, dtype=torch.float64)
+    embeddings = torch.randn(3, 5, generator=draws, dtype=torch.float64).requires_grad_()
+    losses, rows = torch.tensor([1.0, 2.0, 6.0], dtype=torch.float64), torch.arange(3)
+    term = build_batch_loss("diversion", weight=0.5, margin=margin, pixels=1)
+    passed = PassedBatch(images + 1, images, rows, rows, embeddings, losses, lambda faces: faces.flatten(1) @ matrix)
+    value = term(passed)
+    centre = torch.zeros(5, dtype=torch.float64)
+    for image in images:
+        even = torch.stack([channel.mean().expand(4, 4) for channel in image])
+        centre += F.normalize(even.flatten() @ matrix, dim=0) / 3
+    pushed = sum(torch.relu(margin - (1 - F.cosine_similarity(one, centre, dim=0))) for one in embeddings) / 3
+    torch.testing.assert_close(value, 3 + 0.5 * pushed)
+    found, expected = (torch.autograd.grad(each, embeddings)[0] for each in (value, pushed))
+    torch.testing.assert_close(found, 0.5 * expected)
+
+
 def test_halves_are_completed_by_their_mirror_images() -> None:
     images = torch.arange(8.0).view(1, 1, 2, 4)
     left, right = mirrored_halves(images)

@@ -28,7 +28,7 @@ class CombinedOptions(HeadOptions):
             public code for m1 = 1.7 has no guard.
         filter_above: Cosine above which another class is taken for the sample's own under another label, and left out
             of its loss (inter-class filtering of insightface's ``arcface_torch``); None for no filter.
-        filter_to: What leaves it out: its cosine becomes 0 (``zero``), as in that code, or it has no part (``out``).
+        filter_to: Way of leaving it out: its cosine becomes 0 (``zero``), as in that code, or it has no part (``out``).
     """
 
     m1: float = 1.0

@@ -92,6 +92,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "triplet": {"pairs": {"kind": "triplet", "in_attack": True, "class_weight": 0.0}, "adversary": OFFICIAL},
     "circle of pairs": {"pairs": {"kind": "circle", "class_weight": 0.5}, "adversary": CLEAN},
     "topology": {"batch_loss": {"kind": "topology", "hardness": "exact"}, "adversary": CLEAN},
+    "diversion": {"batch_loss": {"kind": "diversion", "margin": 1.5}, "adversary": CLEAN},
     "symmetry": {"batch_loss": {"kind": "symmetry"}, "adversary": CLEAN},
     "no adversary": {"adversary": {"kind": "none"}},
     "official adversary": {"adversary": OFFICIAL},

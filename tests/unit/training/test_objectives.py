@@ -35,6 +35,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "pairs": {**TRIPLET, "class_weight": 0, "negatives": "violating"},
         "images_per_identity": 4,
     },
+    "diversion": {"batch_loss": {"kind": "diversion", "weight": 5, "margin": 1.5, "pixels": 7}},
     "halves": {"batch_loss": {"kind": "symmetry", "weight": 5}},
     "topology": {"batch_loss": {"kind": "topology", "weight": 0.1, "distances": "cosine", "hardness": "exact"}},
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 from aroface.errors import InputError
 from aroface.heads.batch_losses.base import BatchLoss
+from aroface.heads.batch_losses.diversion import Diversion, DiversionOptions
 from aroface.heads.batch_losses.symmetry import Symmetry, SymmetryOptions
 from aroface.heads.batch_losses.topology import Topology, TopologyOptions
 from aroface.typed_options import typed_options
@@ -14,6 +15,7 @@ from aroface.typed_options import typed_options
 BATCH_LOSSES: dict[str, tuple[Callable[[Any], BatchLoss], type]] = {
     "topology": (Topology, TopologyOptions),
     "symmetry": (Symmetry, SymmetryOptions),
+    "diversion": (Diversion, DiversionOptions),
 }
 """Batch loss and the dataclass of its options, by kind."""
 
