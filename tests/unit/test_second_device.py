@@ -56,6 +56,25 @@ RECIPES: dict[str, dict[str, Any]] = {
         "adversary": {**GRADIENT, "kind": "random"},
         "low_quality": {"crop": 0.5, "resolution": 0.5, "photometric": 0.5, "grey": "bgr"},
     },
+    "negative pairs, topology": {
+        "pairs": {"kind": "unpg", "in_attack": True, "whisker": 1.5, "reference_batch": 512},
+        "batch_loss": {"kind": "topology", "weight": 0.1, "distances": "euclidean", "hardness": "exact"},
+        "adversary": GRADIENT,
+    },
+    "learned threshold, triplets, diversion": {
+        "head": {"name": "uniface", "s": 64, "m": 0.4, "negatives": 1},
+        "pairs": {
+            "kind": "triplet",
+            "in_attack": False,
+            "weight": 1,
+            "class_weight": 1,
+            "margin": 0.2,
+            "negatives": "violating",
+        },
+        "batch_loss": {"kind": "diversion", "weight": 1, "margin": 0.75, "pixels": 7},
+        "images_per_identity": 2,
+        "adversary": GRADIENT,
+    },
 }
 HEADS: dict[str, dict[str, Any]] = {
     "arcface": {},

@@ -9,14 +9,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from aroface.distributed.collectives import mean_over_ranks
 from aroface.errors import InputError
 from aroface.heads import chunked_logits
 from aroface.heads.base import Head, HeadOptions, Reduction
 from aroface.heads.batch_losses.base import BatchLoss, BatchLossOptions, PassedBatch
+from aroface.heads.batch_losses.registry import BATCH_LOSSES
 from aroface.heads.batch_losses.registry import build as build_batch_loss
 from aroface.heads.pair_terms.base import MoreNegatives, PairLoss, PairLossOptions, PairOptions, log_sum_exp, same_label
+from aroface.heads.pair_terms.registry import PAIR_TERMS
 from aroface.heads.pair_terms.registry import build as build_pair_term
 from aroface.heads.partial_fc import Classifier
 from aroface.heads.registry import build
@@ -231,6 +234,44 @@ def test_log_sum_exp_of_nothing_has_no_gradient() -> None:
     assert float(joined.detach()) == 1.5
     assert logits.grad is not None
     assert not logits.grad.any()
+
+
+class NoWait(TorchDispatchMode):
+    """Refuses what would wait for a number from a GPU."""
+
+    WAITING = ("_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim", "bincount", "equal")
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = function.overloadpacket.__name__
+        places = args[1] if name.startswith("index") and isinstance(args[1], list | tuple) else ()
+        chosen = any(isinstance(place, Tensor) and place.dtype == torch.bool for place in places)
+        assert name not in self.WAITING and not chosen, name
+        return function(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("name", [*PAIR_TERMS, "triplet, all", *BATCH_LOSSES, "topology, cosine"])
+def test_no_term_waits_for_the_device(name: str) -> None:
+    embeddings, images, _ = data()
+    leaf = embeddings.clone().requires_grad_()
+    kind, _, variant = name.partition(", ")
+    if kind in PAIR_TERMS:
+        term = build_pair_term(kind, **({"negatives": "violating"} if variant else {}))
+        arguments: tuple[Any, ...] = (F.normalize(leaf), LABELS)
+        arguments += (S,) if isinstance(term, MoreNegatives) else ()
+    else:
+        term = build_batch_loss(kind, **({"distances": "cosine", "hardness": "exact"} if variant else {}))
+        rows, losses = torch.arange(BATCH), leaf.square().sum(1)
+        arguments = (PassedBatch(images, images, rows, LABELS, leaf, losses, lambda faces: faces.flatten(1)),)
+    with NoWait():
+        term(*arguments).backward()
+    assert leaf.grad is not None
+    assert leaf.grad.isfinite().all()
+
+
+def test_the_watch_sees_what_waits() -> None:
+    for waiting in (lambda: float(torch.ones(())), lambda: torch.ones(3)[torch.ones(3) > 0], lambda: LABELS.nonzero()):
+        with pytest.raises(AssertionError), NoWait():
+            waiting()
 
 
 @pytest.mark.parametrize(
