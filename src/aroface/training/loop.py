@@ -183,7 +183,7 @@ class TrainingLoop:
         """
         value = None
         for value, step, records in self._losses.arrived(all_of_them=wait):
-            trouble = self.divergence.trouble(value)
+            trouble = self.divergence.trouble(value, may_grow=self.trainer.loss_may_grow)
             if trouble is not None:
                 raise InputError(
                     f"{trouble} at step {step}, learning rate {self.trainer.learning_rate(step):.3g}",

@@ -23,6 +23,7 @@ from aroface.errors import InputError
 from aroface.faces.augment import LowQualityOptions, low_quality
 from aroface.heads.batch_losses.base import PassedBatch
 from aroface.heads.batch_losses.registry import build as build_batch_loss
+from aroface.heads.pair_terms.base import PairLoss
 from aroface.heads.pair_terms.registry import build as build_pair_term
 from aroface.heads.partial_fc import Classifier
 from aroface.heads.registry import build as build_head
@@ -208,6 +209,11 @@ class Trainer:
             warped.append(mixed.warped)
         norm, scale = self._optimiser_step()
         return StepReport(self.step, torch.stack(losses).mean(), lr, norm, scale, strength, images, tuple(warped))
+
+    @property
+    def loss_may_grow(self) -> bool:
+        """True where the loss has a part that does not begin at its largest: that of pairs."""
+        return isinstance(self.classifier.pairs, PairLoss)
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of a step."""

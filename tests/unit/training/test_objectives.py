@@ -43,7 +43,7 @@ LOCAL = ("topology",)
 """Batch losses of each process's own images, which are others on two processes."""
 
 
-def losses(rank: int, recipes: dict[str, Path], data: Path) -> dict[str, list[float]]:
+def losses(rank: int, recipes: dict[str, Path], data: Path) -> dict[str, Any]:
     """Losses of the first steps of each recipe; the processes' weights are equal after them."""
     found = {}
     for name, recipe in recipes.items():
@@ -59,6 +59,7 @@ def losses(rank: int, recipes: dict[str, Path], data: Path) -> dict[str, list[fl
                 trainer.step += 1
             for module in (trainer.backbone, trainer.classifier.head):
                 check_equal(module, group, run.name, trainer.step)
+            found[f"{name}, may grow"] = [trainer.loss_may_grow]
             found[f"{name}, scalars"] = [float(scalar.detach()) for scalar in trainer.classifier.head.parameters()]
     return found
 
@@ -75,6 +76,8 @@ def test_two_processes_train_as_one(tmp_path: Path) -> None:
     for name, expected in alone.items():
         if name not in LOCAL:
             assert first[name] == pytest.approx(expected, rel=1e-3), name
+    growing = {name for name in RECIPES if alone[f"{name}, may grow"] == [True]}
+    assert growing == {"triplets", "triplets alone"}
     assert len({*alone["learned threshold"]}) == STEPS
     assert alone["learned threshold, scalars"] != pytest.approx([4.382], abs=1e-6), "log 80 where it starts"
 
