@@ -56,7 +56,7 @@ as there, the formula is within 1 % of 10.1 and 13.1 GB (IResNet-50 and -100, 1,
 USABLE = 0.9
 """Share of a GPU's memory that a training is let fill by this estimate."""
 BATCH_LOSS_FACTORS = {"symmetry": 3.0, "diversion": 4 / 3}
-"""Time of a step with a batch loss that passes more images through the network: two more with gradients, one without."""
+"""Time of a step with a batch loss that passes more images through the network: two with gradients, or one without."""
 FACTOR_RATIO = 0.25
 """Share of the batch that the registry's factor of ``adversary_on: subset`` is about."""
 
