@@ -52,7 +52,7 @@ class Diversion(BatchLoss):
         with torch.no_grad():
             hopeless = passed.network(unrecognisable(passed.clean, self.options.pixels))
             centre = F.normalize(sum_over_ranks(F.normalize(hopeless).sum(0)), dim=0)
-        distances = 1 - F.normalize(passed.embeddings) @ centre
+        distances = 1 - (F.normalize(passed.embeddings) * centre).sum(1)
         pushed = (self.options.margin - distances).clamp_min(0).mean()
         return passed.losses.mean() + self.options.weight * mean_over_ranks(pushed)
 
