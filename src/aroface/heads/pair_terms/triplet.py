@@ -60,6 +60,7 @@ class Triplet(PairLoss):
             violated = (negatives > distances) & (negatives < distances + margin)
             return distances - torch.where(violated, negatives, 0) + margin, violated.detach()
         within = torch.searchsorted(bounds, (limits + margin).contiguous())
-        sums = torch.where(ordered.isinf(), 0, ordered).cumsum(1)
+        # Cumulative sums by a product: those of CUDA have no fixed order.
+        sums = torch.where(ordered.isinf(), 0, ordered) @ torch.ones_like(ordered).triu()
         mean = sums.gather(1, (within - 1).clamp_min(0)) / within.clamp_min(1)
         return distances - mean + margin, within > 0
