@@ -60,10 +60,18 @@ def identity_order(
     whole = len(present) // at_once
     rounds = -(-batches // whole)
     chosen = np.concatenate([draws.permutation(len(present))[: whole * at_once] for _ in range(rounds)])
-    turns = np.repeat(np.arange(rounds), whole * at_once)
-    chosen, turns = chosen[: batches * at_once], turns[: batches * at_once]
+    chosen = chosen[: batches * at_once]
     keys = np.random.default_rng([seed, _IMAGES, epoch]).random(len(labels), dtype=np.float32)
     by_identity = np.lexsort((keys, labels))
     first = np.cumsum(counts) - counts
-    images = turns[:, None] * images_per_identity + np.arange(images_per_identity)
+    images = _times_before(chosen)[:, None] * images_per_identity + np.arange(images_per_identity)
     return by_identity[first[chosen, None] + images % counts[chosen, None]].reshape(-1)
+
+
+def _times_before(values: Int64) -> Int64:
+    """Number of times that each value has come before, int64 (n,)."""
+    order = np.argsort(values, kind="stable")
+    ascending = values[order]
+    times = np.empty_like(values)
+    times[order] = np.arange(len(values)) - np.searchsorted(ascending, ascending)
+    return times

@@ -32,7 +32,13 @@ def test_identities_and_their_images_take_turns() -> None:
     assert len(batches) == 8
     for first in range(0, 8, 2):  # 11 identities have images: two batches of five, then all of them again
         assert len({*batches[first : first + 2].flatten().tolist()}) == 10
-    times = Counter(order.tolist())
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_no_image_comes_again_before_all_of_its_identity_have_come(seed: int) -> None:
+    times = Counter(
+        identity_order(LABELS, seed, 1, 1, 8, 2).tolist()
+    )  # two batches of four, three identities left over
     for label, count in enumerate(COUNTS):
         seen = [times[place] for place in np.flatnonzero(label == LABELS).tolist()]
         assert not count or max(seen) - min(seen) <= 1, label
