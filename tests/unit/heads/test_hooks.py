@@ -95,7 +95,7 @@ class Weighted(BatchLoss):
 
 @dataclass(frozen=True)
 class Case:
-    """Head, pair term and batch loss of a pass, and its naive loss of (cosines, units, target, embeddings, world)."""
+    """Head, pair term and batch loss of a pass."""
 
     head: Any
     pairs: Any = None
