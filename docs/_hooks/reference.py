@@ -162,7 +162,8 @@ def _children(schema: Mapping[str, Any], root: Mapping[str, Any], path: str) -> 
             yield from _children(resolved(schema[word], root), root, path)
     for word in ("oneOf", "anyOf", "allOf"):
         for variant in schema.get(word, ()):
-            condition = variant.get("if", {}).get("properties", {}).get("name", {}).get("const")
+            deciding = variant.get("if", {}).get("properties", {})
+            condition = next((value["const"] for value in deciding.values() if "const" in value), None)
             inner = resolved(variant.get("then", variant), root)
             yield from _children(inner, root, f"{path}({condition})" if condition else path)
 
@@ -230,12 +231,13 @@ def recipes() -> str:
 
 
 def methods() -> str:
-    """Methods: label, head and adversary."""
-    rows = [
-        (f"`{key}`", _text(entry["label"]), _options(entry["head"]), _options(entry["adversary"]))
-        for key, entry in _registry("methods").items()
-    ]
-    return table(("method", "label", "head", "adversary"), rows)
+    """Methods: label, head, adversary and what else they state of a recipe."""
+    rows = []
+    for key, entry in _registry("methods").items():
+        more = {name: value for name, value in entry.items() if name not in ("label", "head", "adversary")}
+        stated = (_options(entry["head"]), _options(entry["adversary"]), _options(more) if more else "")
+        rows.append((f"`{key}`", _text(entry["label"]), *stated))
+    return table(("method", "label", "head", "adversary", "more"), rows)
 
 
 def backbones() -> str:

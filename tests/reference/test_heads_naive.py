@@ -205,6 +205,92 @@ def test_sface(seed, k, a, b):
     _agree(head, lambda cosines, labels, norms: _sface(cosines, labels, k, a, b), _batch(seed))
 
 
+@given(
+    seed=seeds,
+    m1=st.sampled_from([0.9, 1.0, 1.35, 1.7]),
+    m2=st.floats(0, 1),
+    m3=st.floats(0, 0.5),
+    guard=st.booleans(),
+)
+@few
+def test_combined_margins(seed, m1, m2, m3, guard):
+    def margined(cosine, norm, i):
+        angle = m1 * cosine.acos() + m2
+        turns = int(float(angle.detach()) // math.pi) if guard else 0
+        return (-1) ** turns * angle.cos() - 2 * turns - m3
+
+    head = build("combined", s=S, m1=m1, m2=m2, m3=m3, guard=guard)
+    _agree(head, _plain(margined), _batch(seed, near=0.001))
+
+
+@pytest.mark.parametrize("filter_to", ["zero", "out"])
+def test_combined_margins_with_a_filter(filter_to):
+    def naive(cosines, labels, norms):
+        result = []
+        for i, label in enumerate(labels.tolist()):
+            target, others = _split(cosines[i], label)
+            kept = [S * other for other in others if float(other.detach()) <= 0.3]
+            kept += [torch.zeros((), dtype=torch.float64)] * ((len(others) - len(kept)) * (filter_to == "zero"))
+            result.append(_cross_entropy(S * target, kept) if kept else torch.zeros((), dtype=torch.float64))
+        return torch.stack(result)
+
+    head = build("combined", s=S, m2=0.0, m3=0.0, filter_above=0.3, filter_to=filter_to)
+    for seed in range(5):
+        _agree(head, naive, _batch(seed, near=0.001))
+
+
+@given(seed=seeds, m=st.floats(0, 1))
+@few
+def test_circle(seed, m):
+    def naive(cosines, labels, norms):
+        result = []
+        for i, label in enumerate(labels.tolist()):
+            target, others = _split(cosines[i], label)
+            pulled = S * max(0.0, 1 + m - float(target.detach())) * (target - (1 - m))
+            result.append(
+                _cross_entropy(pulled, [S * max(0.0, float(other.detach()) + m) * (other - m) for other in others])
+            )
+        return torch.stack(result)
+
+    _agree(build("circle", s=S, m=m), naive, _batch(seed))
+
+
+@given(seed=seeds, m=st.floats(0, 1), t=st.floats(1, 2), variant=st.sampled_from(["arc", "am"]))
+@few
+def test_mvsoftmax(seed, m, t, variant):
+    def naive(cosines, labels, norms):
+        result = []
+        for i, label in enumerate(labels.tolist()):
+            target, others = _split(cosines[i], label)
+            margined = target - m if variant == "am" else _arc(target, m, True)
+            changed = [
+                t * other + t - 1 if float(other.detach()) > float(margined.detach()) else other for other in others
+            ]
+            result.append(_cross_entropy(S * margined, [S * other for other in changed]))
+        return torch.stack(result)
+
+    _agree(build("mvsoftmax", s=S, m=m, t=t, variant=variant), naive, _batch(seed, near=0.001))
+
+
+@given(seed=seeds, m=st.floats(0, 1), negatives=st.floats(0.1, 2), rate=st.sampled_from([0.3, 1.0]))
+@few
+def test_uniface(seed, m, negatives, rate):
+    head = build("uniface", s=S, m=m, negatives=negatives).double()
+    head.start(CLASSES, rate)
+    b = math.log(10 * CLASSES * rate)
+
+    def naive(cosines, labels, norms):
+        result = []
+        for i, label in enumerate(labels.tolist()):
+            target, others = _split(cosines[i], label)
+            pushed = sum(torch.log(1 + torch.exp(S * other - b)) for other in others)
+            result.append(torch.log(1 + torch.exp(b - S * (target - m))) + negatives * pushed)
+        return torch.stack(result)
+
+    head.bias.data.fill_(b)  # in double precision
+    _agree(head, naive, _batch(seed))
+
+
 def _magface(cosines, labels, norms, easy):
     result = []
     for i, label in enumerate(labels.tolist()):

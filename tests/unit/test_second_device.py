@@ -25,6 +25,12 @@ from aroface.errors import InputError
 from aroface.evaluation.validation import pair_validation
 from aroface.faces.augment import LowQualityOptions, low_quality
 from aroface.files import read_json
+from aroface.heads.batch_losses.base import PassedBatch
+from aroface.heads.batch_losses.registry import BATCH_LOSSES
+from aroface.heads.batch_losses.registry import build as build_batch_loss
+from aroface.heads.pair_terms.base import MoreNegatives
+from aroface.heads.pair_terms.registry import PAIR_TERMS
+from aroface.heads.pair_terms.registry import build as build_pair_term
 from aroface.heads.partial_fc import Classifier
 from aroface.heads.registry import build as build_head
 from aroface.models import prelu
@@ -56,6 +62,24 @@ RECIPES: dict[str, dict[str, Any]] = {
         "adversary": {**GRADIENT, "kind": "random"},
         "low_quality": {"crop": 0.5, "resolution": 0.5, "photometric": 0.5, "grey": "bgr"},
     },
+    "negative pairs, topology": {
+        "pairs": {"kind": "unpg", "in_attack": True, "whisker": 1.5, "reference_batch": 512},
+        "batch_loss": {"kind": "topology", "weight": 0.1, "distances": "euclidean", "hardness": "exact"},
+        "adversary": GRADIENT,
+    },
+    "learned threshold, triplets": {
+        "head": {"name": "uniface", "s": 64, "m": 0.4, "negatives": 1},
+        "pairs": {
+            "kind": "triplet",
+            "in_attack": False,
+            "weight": 1,
+            "class_weight": 1,
+            "margin": 0.2,
+            "negatives": "violating",
+        },
+        "images_per_identity": 2,
+        "adversary": GRADIENT,
+    },
 }
 HEADS: dict[str, dict[str, Any]] = {
     "arcface": {},
@@ -70,7 +94,17 @@ HEADS: dict[str, dict[str, Any]] = {
     "sface": {},
     "magface": {},
     "softmax": {},
+    "combined": {"filter_above": 0.1},
+    "circle": {},
+    "mvsoftmax": {},
+    "uniface": {},
 }
+TERMS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("unpg", {"reference_batch": 512}),
+    ("triplet", {"negatives": "violating"}),
+    ("circle", {"softplus": False}),
+    ("topology", {"distances": "cosine", "hardness": "exact"}),
+)
 ADVERSARIES: dict[str, dict[str, Any]] = {
     "clean": {},
     "random": {"kind": "random"},
@@ -355,6 +389,39 @@ def heads_on_both() -> dict[str, bool]:
 
 def test_every_head_is_the_cpus(there):
     assert [name for name, equal in there(heads_on_both).items() if not equal] == []
+
+
+def term_on(device: str, name: str, options: dict[str, Any]) -> list[Any]:
+    draws = torch.Generator().manual_seed(1)
+    embeddings = torch.randn(12, 16, generator=draws).to(device).requires_grad_()
+    images, matrix = (
+        torch.randn(12, 3, 4, 4, generator=draws).to(device),
+        torch.randn(48, 16, generator=draws).to(device),
+    )
+    labels, rows = (torch.arange(12) % 5).to(device), torch.arange(12).to(device)
+    if name in PAIR_TERMS:
+        term = build_pair_term(name, **options)
+        features = nn.functional.normalize(embeddings)
+        value = term(features, labels, 16.0) if isinstance(term, MoreNegatives) else term(features, labels)
+    else:
+        losses = embeddings.square().sum(1)
+        passed = PassedBatch(images, images, rows, labels, embeddings, losses, lambda faces: faces.flatten(1) @ matrix)
+        value = build_batch_loss(name, **options)(passed)
+    value.backward()
+    assert embeddings.grad is not None
+    return [float(value.detach()), embeddings.grad.cpu()]
+
+
+def terms_on_both() -> dict[str, bool]:
+    torch.use_deterministic_algorithms(False)  # which a training has set: for CUDA images are enlarged otherwise then
+    return {
+        f"{name} {options}": same(term_on("cpu", name, options), term_on(NAME, name, options))
+        for name, options in (*[(name, {}) for name in (*PAIR_TERMS, *BATCH_LOSSES)], *TERMS)
+    }
+
+
+def test_every_term_of_a_batch_is_the_cpus(there):
+    assert [name for name, equal in there(terms_on_both).items() if not equal] == []
 
 
 def attack_on(device: str, options: dict[str, Any]) -> list[Any]:

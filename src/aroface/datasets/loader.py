@@ -23,6 +23,7 @@ import torch
 
 from aroface.datasets.corrupt_images import Corrupt, Filled, OnCorrupt, Tolerance
 from aroface.datasets.formats.training_set import TrainingSet
+from aroface.datasets.identity_batches import identity_order
 from aroface.errors import InputError
 
 _ORDER, _FLIPS = 1101, 1102  # purposes of the random streams
@@ -93,6 +94,8 @@ class BatchLoader:
             counts those that it has met since it was started.
         pin_memory: True if batches lie in pinned memory, from which a GPU copies them by itself.
         keep_last: True if an epoch ends with a smaller batch of the remaining images; see :func:`last_share`.
+        images_per_identity: Number of images of each identity in a batch, see `identity_order`; None for batches of a
+            random order.
 
     Attributes:
         batches_per_epoch: Number of batches in an epoch.
@@ -117,6 +120,7 @@ class BatchLoader:
         max_corrupt_fraction: float = 0.001,
         pin_memory: bool = False,
         keep_last: bool = False,
+        images_per_identity: int | None = None,
     ) -> None:
         self.batches_per_epoch = len(training_set) // (world_size * batch_size)
         self._last = last_share(len(training_set), world_size, batch_size) if keep_last else 0
@@ -128,6 +132,13 @@ class BatchLoader:
                 f"one batch takes {batch_size} on each of {world_size} ranks",
                 remedy="choose a smaller batch",
             )
+        if images_per_identity and self._last:
+            raise InputError(
+                f"a last batch of {world_size * self._last} images with images_per_identity",
+                where="last_batch",
+                expected="dropped: that batch has its identities at random",
+            )
+        self._images_per_identity = images_per_identity
         self._set = training_set
         self._batch_size = batch_size
         self._seed = seed
@@ -150,8 +161,8 @@ class BatchLoader:
         Raises:
             InputError: A file cannot be read, or an image cannot be used and may not be skipped; names file and record.
         """
-        n, share = len(self._set), (self._rank, self._world_size, self._batch_size)
-        order = _permutation(n, self._seed, epoch)
+        order, share = self._order(epoch), (self._rank, self._world_size, self._batch_size)
+        n = len(order)
         coins = np.random.default_rng([self._seed, _FLIPS, epoch]).random(n, dtype=np.float32) < self._flip
         positions, flips = _share(order, *share), _share(coins, *share)
         if self._last:
@@ -180,6 +191,13 @@ class BatchLoader:
                 yield batch
         finally:
             pool.shutdown(cancel_futures=True)
+
+    def _order(self, epoch: int) -> Int64:
+        """Positions of an epoch's images, of all ranks."""
+        if self._images_per_identity is None:
+            return _permutation(len(self._set), self._seed, epoch)
+        split = (self._world_size, self._batch_size, self._images_per_identity)
+        return identity_order(self._set.labels, self._seed, epoch, *split)
 
     def _empty_batches(self) -> list[Batch]:
         shape = (self._batch_size, self._size, self._size, 3)

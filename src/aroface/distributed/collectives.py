@@ -72,6 +72,26 @@ def gather_own(own: Tensor) -> Tensor:
     return gathered
 
 
+def own_part(gathered: Tensor, own: Tensor) -> Tensor:
+    """Return ``gathered`` (B, ...) with the gradient of :func:`gather_own`, for what was gathered before; no exchange.
+
+    Args:
+        gathered: Result of a gathering function on ``own``.
+        own: Tensor (b, ...) of this rank.
+    """
+    result: Tensor = own if world_size() == 1 else _OwnPart.apply(own, gathered)  # type: ignore[no-untyped-call]
+    return result
+
+
+def mean_over_ranks(own: Tensor) -> Tensor:
+    """Average a loss that each rank computes from its own samples; the result is the same on all ranks.
+
+    The gradient of each rank's part is that of its own loss, since DistributedDataParallel averages over the ranks.
+    """
+    mean: Tensor = own if world_size() == 1 else _Mean.apply(own)  # type: ignore[no-untyped-call]
+    return mean
+
+
 def gather_partials(own: Tensor) -> Tensor:
     """Stack the ranks' partial results (B,) to (world, B), which each rank reduces alike.
 
@@ -92,6 +112,28 @@ class _Gather(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         own = _own_sum(gradient) if ctx.summed else gradient.chunk(world_size())[rank()]
         return own * world_size(), None
+
+
+class _OwnPart(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, own: Tensor, gathered: Tensor) -> Tensor:
+        return gathered.detach()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        return gradient.chunk(world_size())[rank()] * world_size(), None
+
+
+class _Mean(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, own: Tensor) -> Tensor:
+        return sum_over_ranks(own.clone()) / world_size()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient
 
 
 class _Total(torch.autograd.Function):

@@ -70,6 +70,9 @@ class MarginOptions(HeadOptions):
 class Head(nn.Module, ABC):
     """Margin function of a classifier; subclasses define the target's logit, and some of them that of other classes.
 
+    Parameters of a head are learned scalars, the same on all ranks: they act in :meth:`target` and :meth:`loss`, which
+    all ranks compute in full, or reach :meth:`others` as columns of :meth:`other_terms`.
+
     One step calls, in this order: :meth:`sample_terms` and :meth:`penalty` on the rank of a sample; :meth:`observe` and
     :meth:`other_terms` on all ranks for all samples; :meth:`others` on the ranks of the classes; :meth:`target` and
     :meth:`loss` on all ranks again.
@@ -98,6 +101,10 @@ class Head(nn.Module, ABC):
         """
         return norms.new_empty(len(norms), 0)
 
+    def start(self, num_classes: int, sample_rate: float) -> None:
+        """Set initial values of parameters that depend on the number of classes, or on the share that is sampled."""
+        return
+
     @abstractmethod
     def target(self, cosines: Tensor, terms: Tensor) -> Tensor:
         """Compute the scaled logits (B,) of the target classes.
@@ -112,7 +119,10 @@ class Head(nn.Module, ABC):
         return
 
     def other_terms(self, target: Tensor) -> Tensor:
-        """Compute the terms (B, k) of :meth:`others` from the target cosines (B,), without gradient."""
+        """Compute the terms (B, k) of :meth:`others` from the target cosines (B,), which have no gradient.
+
+        Terms that need one, such as a learned scalar expanded to (B, 1), get it.
+        """
         return target.new_empty(len(target), 0)
 
     def others(self, cosines: Tensor, terms: Tensor) -> Tensor:

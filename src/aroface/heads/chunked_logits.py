@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from aroface.distributed.collectives import sum_over_ranks
 from aroface.distributed.sharding import CLASSES_AT_ONCE
 from aroface.heads.base import Head
 
@@ -45,6 +46,7 @@ def branches(
     features: Tensor,
     weight: Tensor,
     target: Tensor,
+    terms: Tensor,
     columns: Tensor,
     rows: Tensor | None,
     head: Head,
@@ -56,9 +58,11 @@ def branches(
         features: See :func:`target_cosines`.
         weight: See :func:`target_cosines`; its gradient is sparse over ``rows`` if those are given.
         target: Target cosines (B,) of all samples, whichever rank has their classes.
+        terms: Terms (B, k) of the other classes, the same on all ranks. Where they need a gradient, it is summed over
+            the ranks: all have the same, of all classes.
         columns: See :func:`target_cosines`.
         rows: See :func:`target_cosines`.
-        head: Source of ``other_terms``, ``others`` and ``reduction``.
+        head: Source of ``others`` and ``reduction``.
         dtype: See :func:`target_cosines`; gradients are rounded to it as well where autocast would.
 
     Returns:
@@ -66,7 +70,7 @@ def branches(
         other classes.
     """
     result: tuple[Tensor, Tensor] = _Branches.apply(  # type: ignore[no-untyped-call]
-        features, weight, target, columns, rows, head, dtype
+        features, weight, target, terms, columns, rows, head, dtype
     )
     return result
 
@@ -78,13 +82,13 @@ class _Branches(torch.autograd.Function):
         features: Tensor,
         weight: Tensor,
         target: Tensor,
+        terms: Tensor,
         columns: Tensor,
         rows: Tensor | None,
         head: Head,
         dtype: torch.dtype | None,
     ) -> tuple[Tensor, Tensor]:
         is_sum = head.reduction == "sum"
-        terms = head.other_terms(target)
         reduced = torch.full_like(target, 0 if is_sum else _NOTHING)
         for start, vectors in _chunks(weight, rows):
             logits = head.others(_products(features, F.normalize(vectors), dtype).clamp_(-1, 1), terms)
@@ -98,11 +102,11 @@ class _Branches(torch.autograd.Function):
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, of_target: Tensor, of_reduced: Tensor) -> tuple[Tensor | None, ...]:
         with torch.autocast(of_target.device.type, enabled=False):
-            of_features, of_weight = _backward(ctx, of_target, of_reduced)
-        return of_features, of_weight, None, None, None, None, None
+            of_features, of_weight, of_terms = _backward(ctx, of_target, of_reduced)
+        return of_features, of_weight, None, of_terms, None, None, None, None
 
 
-def _backward(ctx: Any, of_target: Tensor, of_reduced: Tensor) -> tuple[Tensor, Tensor | None]:
+def _backward(ctx: Any, of_target: Tensor, of_reduced: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
     features, weight, terms, columns, rows, reduced = ctx.saved_tensors
     head: Head = ctx.head
     dtype: torch.dtype | None = ctx.dtype
@@ -110,6 +114,8 @@ def _backward(ctx: Any, of_target: Tensor, of_reduced: Tensor) -> tuple[Tensor, 
     of_rows: Tensor | None = None
     if ctx.needs_input_grad[1]:
         of_rows = weight.new_empty(len(weight) if rows is None else len(rows), weight.shape[1])
+    of_terms = torch.zeros_like(terms) if ctx.needs_input_grad[3] else None
+    terms = terms.detach() if of_terms is None else terms.detach().requires_grad_()
     for start, vectors in _chunks(weight, rows):
         lengths = torch.linalg.vector_norm(vectors, dim=1, keepdim=True).clamp_min_(_SMALLEST_LENGTH)
         units = vectors / lengths
@@ -118,7 +124,11 @@ def _backward(ctx: Any, of_target: Tensor, of_reduced: Tensor) -> tuple[Tensor, 
             logits = head.others(cosines, terms)
         of_logits = _gradient_of_reduction(logits.detach(), reduced, of_reduced, head)
         _fill_targets(of_logits, columns - start, 0)
-        (of_cosines,) = torch.autograd.grad(logits, cosines, of_logits)
+        if of_terms is None:
+            (of_cosines,) = torch.autograd.grad(logits, cosines, of_logits)
+        else:
+            of_cosines, of_chunk = torch.autograd.grad(logits, (cosines, terms), of_logits)
+            of_terms += of_chunk
         if dtype is None:
             of_features.addmm_(of_cosines, units)
         else:
@@ -134,11 +144,14 @@ def _backward(ctx: Any, of_target: Tensor, of_reduced: Tensor) -> tuple[Tensor, 
                 along = (block * units).sum(1, keepdim=True)
             block.addcmul_(units, along, value=-1).div_(lengths)
     _add_target(features, weight, columns, rows, of_target, of_features, of_rows, dtype)
+    if of_terms is not None:
+        sum_over_ranks(of_terms)
     if of_rows is None or rows is None:
-        return of_features, of_rows
-    return of_features, torch.sparse_coo_tensor(
+        return of_features, of_rows, of_terms
+    of_weight = torch.sparse_coo_tensor(
         rows.unsqueeze(0), of_rows, weight.shape, is_coalesced=True, check_invariants=False
     )
+    return of_features, of_weight, of_terms
 
 
 def _gradient_of_reduction(logits: Tensor, reduced: Tensor, of_reduced: Tensor, head: Head) -> Tensor:

@@ -18,6 +18,7 @@ from aroface.errors import InputError
 from aroface.files import derive_seed
 from aroface.heads.base import Head
 from aroface.heads.chunked_logits import branches, target_cosines
+from aroface.heads.pair_terms.base import MoreNegatives, PairLoss, PairTerm
 
 INITIAL_SD = 0.01
 """Standard deviation of the initial weights, as in insightface's ``arcface_torch``."""
@@ -40,6 +41,7 @@ class Classifier(nn.Module):
             0.23 in 512 dimensions; ``unit``: directions of uniform draws from [-1, 1], of length 1, as in AdaFace's.
             The shorter a class's weight, the further a step turns it.
         dtype: Type to which the cosines are rounded, as autocast would do; None for float32.
+        pairs: Term of the batch's pairs beside the classes, in float32, which becomes a submodule; None for none.
 
     The state belongs to the rank: its rows of the weights, and the head's running statistics, which differ between
     ranks where they are those of a rank's own samples.
@@ -49,7 +51,7 @@ class Classifier(nn.Module):
         rows: Range of the classes that this rank holds.
 
     Raises:
-        InputError: Too few classes, or a sample rate out of its range.
+        InputError: Too few classes, a sample rate out of its range, or a pair term that the head cannot take.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Classifier(nn.Module):
         device: torch.device | str | None = None,
         initial: Literal["normal", "unit"] = "normal",
         dtype: torch.dtype | None = None,
+        pairs: PairTerm | None = None,
     ) -> None:
         super().__init__()
         if num_classes < 2:
@@ -75,6 +78,11 @@ class Classifier(nn.Module):
         self.weight = nn.Parameter(_initial_weights(self.rows, embedding_size, seed, device, initial))
         self._dtype = dtype
         self.head = head.to(self.weight.device)
+        self.head.start(num_classes, sample_rate)
+        self.pairs = pairs
+        if isinstance(pairs, MoreNegatives) and head.reduction != "log_sum_exp":
+            what = f"{type(pairs).__name__} beside {type(head).__name__}, which is no softmax"
+            raise InputError(what, where="pairs", expected="a head with a log-sum-exp over the classes")
         self._chosen: Tensor | None = None
 
     @torch.no_grad()
@@ -116,16 +124,38 @@ class Classifier(nn.Module):
         checked: bool = True,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Compute the mean loss of the ranks' samples, a float32 scalar, the same on all ranks.
+        """Compute the mean of :meth:`losses`, a float32 scalar, the same on all ranks."""
+        return self.losses(
+            embeddings,
+            labels,
+            update_statistics=update_statistics,
+            weight_gradient=weight_gradient,
+            checked=checked,
+            generator=generator,
+        ).mean()
 
-        Its gradient towards the weights is that of this mean. Its gradient towards the embeddings is multiplied by the
-        number of ranks, so that DistributedDataParallel, which averages over the ranks, arrives at that of this mean.
+    def losses(
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        *,
+        update_statistics: bool = True,
+        weight_gradient: bool = True,
+        checked: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Compute the loss of each sample of all ranks, float32 (B,), the same on all ranks.
+
+        The gradient of a function of them towards weights and learned scalars is that of this function, on each rank.
+        Its gradient towards the embeddings is multiplied by the number of ranks, so that DistributedDataParallel, which
+        averages over the ranks, arrives at that of this function.
 
         Args:
             embeddings: Embeddings (b, D), not normalised; b is the same on all ranks.
             labels: Labels int64 (b,), in [0, num_classes).
-            update_statistics: True if running statistics of the head move; not so in the adversary's pass.
-            weight_gradient: True if the weights may get a gradient; False saves its computation.
+            update_statistics: True if running statistics of the head move; not so in the adversary's pass, of which the
+                pair term is no part unless its options say so.
+            weight_gradient: True if weights and learned scalars may get a gradient; False saves its computation.
             checked: True if sizes and labels are compared between the ranks first, which waits for the device.
             generator: Source of the head's random draws.
 
@@ -139,21 +169,39 @@ class Classifier(nn.Module):
             if checked:
                 self._check(labels)
             embeddings = embeddings.float()
+            units = F.normalize(embeddings)
+            labels = collectives.gather(labels)
+            pairs = self.pairs if update_statistics or (self.pairs and self.pairs.options.in_attack) else None
+            if isinstance(pairs, PairLoss) and pairs.options.class_weight == 0:
+                term: Tensor = pairs.options.weight * pairs(collectives.gather_own(units), labels)
+                return term.expand(len(labels))
             terms, penalty = self._sample_terms(embeddings, generator, update_statistics)
-            features = collectives.gather_features(F.normalize(embeddings))
-            columns = self._columns(collectives.gather(labels))
-            weight = self.weight if weight_gradient else self.weight.detach()
-            with torch.no_grad():
-                target = collectives.sum_over_ranks(
-                    target_cosines(features, weight, columns, self._chosen, self._dtype)
-                )
-            if update_statistics:
-                self.head.observe(target)
-            target, others = branches(features, weight, target, columns, self._chosen, self.head, self._dtype)
-            partials = collectives.gather_partials(others)
-            others = partials.sum(0) if self.head.reduction == "sum" else torch.logsumexp(partials, 0)
-            losses = self.head.loss(self.head.target(target, terms), others)
-            return (losses + penalty).mean()
+            features = collectives.gather_features(units)
+            target, others = self._class_branches(features, labels, update_statistics, weight_gradient)
+            if isinstance(pairs, MoreNegatives):
+                joined = pairs(collectives.own_part(features, units), labels, self.head.s)
+                others = torch.logaddexp(others, joined)
+            losses = self.head.loss(self.head.target(target, terms), others) + penalty
+            if isinstance(pairs, PairLoss):
+                term = pairs(collectives.own_part(features, units), labels)
+                losses = pairs.options.class_weight * losses + pairs.options.weight * term
+            return losses
+
+    def _class_branches(
+        self, features: Tensor, labels: Tensor, update_statistics: bool, weight_gradient: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Compute the target cosines (B,) and the reduced logits (B,) of the other classes of all ranks."""
+        columns = self._columns(labels)
+        weight = self.weight if weight_gradient else self.weight.detach()
+        with torch.no_grad():
+            target = collectives.sum_over_ranks(target_cosines(features, weight, columns, self._chosen, self._dtype))
+        if update_statistics:
+            self.head.observe(target)
+        terms = self.head.other_terms(target)
+        terms = terms if weight_gradient else terms.detach()
+        target, others = branches(features, weight, target, terms, columns, self._chosen, self.head, self._dtype)
+        partials = collectives.gather_partials(others)
+        return target, partials.sum(0) if self.head.reduction == "sum" else torch.logsumexp(partials, 0)
 
     def _sample_terms(
         self, embeddings: Tensor, generator: torch.Generator | None, update_statistics: bool

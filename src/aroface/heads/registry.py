@@ -9,12 +9,16 @@ from aroface.errors import InputError
 from aroface.heads.adaface import AdaFace, AdaFaceOptions
 from aroface.heads.arcface import ArcFace, ArcFaceOptions
 from aroface.heads.base import Head, HeadOptions
+from aroface.heads.circle import Circle, CircleOptions
+from aroface.heads.combined import CombinedMargins, CombinedOptions
 from aroface.heads.cosface import CosFace, CosFaceOptions
 from aroface.heads.curricularface import CurricularFace, CurricularFaceOptions
 from aroface.heads.elasticface import ElasticFace, ElasticFaceOptions
 from aroface.heads.magface import MagFace, MagFaceOptions
+from aroface.heads.mvsoftmax import MVSoftmax, MVSoftmaxOptions
 from aroface.heads.sface import SFace, SFaceOptions
 from aroface.heads.softmax import Softmax
+from aroface.heads.uniface import UniFace, UniFaceOptions
 from aroface.typed_options import typed_options
 
 HEADS: dict[str, tuple[Callable[[Any], Head], type]] = {
@@ -26,6 +30,10 @@ HEADS: dict[str, tuple[Callable[[Any], Head], type]] = {
     "sface": (SFace, SFaceOptions),
     "magface": (MagFace, MagFaceOptions),
     "softmax": (Softmax, HeadOptions),
+    "combined": (CombinedMargins, CombinedOptions),
+    "circle": (Circle, CircleOptions),
+    "mvsoftmax": (MVSoftmax, MVSoftmaxOptions),
+    "uniface": (UniFace, UniFaceOptions),
 }
 """Head and the dataclass of its options, by name."""
 

@@ -1,8 +1,8 @@
 """The configuration: what people write, checked and laid together, and the experiments that it asks for.
 
 A configuration is one YAML file or several, later ones laid over earlier ones: mappings are joined key by key, anything
-else is replaced. A recipe grows the same way: a named recipe, what it changes for the training set, the method's head
-and adversary, and the experiment's own changes.
+else is replaced. A recipe grows the same way: a named recipe, what it changes for the training set, the method's head,
+adversary and what else it states, and the experiment's own changes.
 """
 
 from __future__ import annotations
@@ -46,6 +46,9 @@ _OPTIONAL: dict[str, Any] = {
     "images_per_pass": None,
     "class_update": "drawn",
     "class_draw": "step",
+    "pairs": None,
+    "batch_loss": None,
+    "images_per_identity": None,
     "adversary": {"scale_loss": True},
     "optimiser": {"decay_batch_norm": True},
 }
@@ -54,7 +57,10 @@ _UNDER_FP16: dict[str, Any] = {"growth_interval": None, "adversary": {"scale_los
 _OF_PROFILE: dict[str, Any] = {"adversary": {"scale_loss": None}}
 
 # A mapping that names another kind of thing takes none of the options of the one beneath.
-_DECIDING_KEY = {"head": "name", "schedule": "kind"}
+_DECIDING_KEY = {"head": "name", "schedule": "kind", "pairs": "kind", "batch_loss": "kind"}
+
+_OF_METHOD = ("head", "adversary", "pairs", "batch_loss", "images_per_identity")
+"""Keys of the recipe that a method may state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +204,7 @@ def _another_kind(key: str, value: Mapping[str, Any], beneath: Mapping[str, Any]
 
 
 def read_methods(root: Path = Path()) -> dict[str, dict[str, Any]]:
-    """The methods by key, each with ``label``, ``head`` and ``adversary``.
+    """The methods by key, each with ``label``, ``head`` and ``adversary``, and some with more of a recipe.
 
     Raises:
         InputError: The registry is malformed.
@@ -293,9 +299,10 @@ def _trained(
     name = entry.get("recipe", values["recipe"])
     _check_known("method", entry["method"], methods, configuration.file, f"{where}.method")
     _check_known("recipe", name, recipes, configuration.file, f"{where}.recipe" if "recipe" in entry else "recipe")
+    method = methods[entry["method"]]
     layers = [
         *_recipe_layers(recipes, name, entry["dataset"]),
-        (f"{METHODS}: {entry['method']}", {key: methods[entry["method"]][key] for key in ("head", "adversary")}),
+        (f"{METHODS}: {entry['method']}", {key: method[key] for key in _OF_METHOD if key in method}),
         (f"{configuration.file}: {where}", {"arch": entry["arch"]} if "arch" in entry else {}),
         (f"{configuration.file}: {where}.overrides", entry.get("overrides", {})),
         (f"{configuration.file}: {where}.sweep", _changes(point)),

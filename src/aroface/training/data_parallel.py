@@ -94,9 +94,17 @@ def split_batch(recipe: Recipe, execution: ExecutionOptions, group: ProcessGroup
     """Split the batch of a recipe over the processes of a group.
 
     Raises:
-        InputError: See :meth:`BatchSplit.of`.
+        InputError: See :meth:`BatchSplit.of`; or a pass would have a part of an identity's images.
     """
-    return BatchSplit.of(recipe.batch_size, group.world_size, execution.micro_batch, recipe.images_per_pass)
+    split = BatchSplit.of(recipe.batch_size, group.world_size, execution.micro_batch, recipe.images_per_pass)
+    if recipe.images_per_identity and split.per_pass % recipe.images_per_identity:
+        raise InputError(
+            f"{recipe.images_per_identity} images of each identity in passes of {split.per_pass}",
+            where="images_per_identity",
+            expected="a number that divides them",
+            remedy="choose another --processes or --micro-batch",
+        )
+    return split
 
 
 class Agreement:
@@ -141,9 +149,9 @@ def check_equal(module: nn.Module, group: ProcessGroup, run: str, step: int) -> 
     Raises:
         InputError: The parameters are not the same everywhere; all processes raise it.
     """
-    if group.world_size == 1:
-        return
     parameters = [parameter.detach() for parameter in module.parameters()]
+    if group.world_size == 1 or not parameters:
+        return
     norms = torch.stack(torch._foreach_norm(parameters))
     all_norms = [torch.empty_like(norms) for _ in range(group.world_size)]
     dist.all_gather(all_norms, norms)

@@ -87,10 +87,17 @@ class DivergenceDetector:
     beginning: float = 0.0
     recent: float = 0.0
 
-    def trouble(self, loss: float) -> str | None:
-        """Add one loss; return a message if the loss or its moving average has diverged."""
+    def trouble(self, loss: float, *, may_grow: bool = False) -> str | None:
+        """Add one loss; return a message if the loss or its moving average has diverged.
+
+        Args:
+            loss: Loss of a step.
+            may_grow: True for losses whose growth is no sign of divergence: only one that is not finite is.
+        """
         if not math.isfinite(loss):
             return f"loss is {loss}"
+        if may_grow:
+            return None
         self.seen += 1
         if self.seen <= BEGINNING:
             self.beginning += (loss - self.beginning) / self.seen

@@ -130,7 +130,8 @@ class TrainingLoop:
                 trainer.step += 1
                 self.seconds = time.monotonic() - began
                 if trainer.step % execution.check_every == 0:
-                    check_equal(trainer.backbone, trainer.group, trainer.run.name, trainer.step)
+                    for module in (trainer.backbone, trainer.classifier.head):
+                        check_equal(module, trainer.group, trainer.run.name, trainer.step)
                 stop, busy = agreement.exchange(self.stop.number, writer.busy)
                 if stop:
                     self._save(writer)
@@ -182,7 +183,7 @@ class TrainingLoop:
         """
         value = None
         for value, step, records in self._losses.arrived(all_of_them=wait):
-            trouble = self.divergence.trouble(value)
+            trouble = self.divergence.trouble(value, may_grow=self.trainer.loss_may_grow)
             if trouble is not None:
                 raise InputError(
                     f"{trouble} at step {step}, learning rate {self.trainer.learning_rate(step):.3g}",

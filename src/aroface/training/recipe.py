@@ -98,6 +98,10 @@ class Recipe:
             ``drawn``, as the Partial FC paper has it, or ``all``, as its released code does.
         class_draw: With a ``sample_rate`` below 1, whether classes are drawn once for each ``step``, or for each
             ``pass``, so that the adversary attacks through other classes than those that are trained, as released.
+        pairs: ``kind`` of a term of the batch's pairs and its options, see `heads.pair_terms`; None for none.
+        batch_loss: ``kind`` of a loss of the whole batch and its options, see `heads.batch_losses`; None for none.
+        images_per_identity: Images of each identity in a batch, which holds as many identities as fit; see
+            `identity_order` of the loader. None for batches of images in a random order.
         start: Hash of the ``weights`` that a fine-tuning starts from, and perhaps of the ``classifier`` released with
             them; both are found in a finished run beside the one that is trained. None for new weights.
     """
@@ -127,6 +131,9 @@ class Recipe:
     images_per_pass: int | None = None
     class_update: Literal["drawn", "all"] = "drawn"
     class_draw: Literal["step", "pass"] = "step"
+    pairs: dict[str, Any] | None = None
+    batch_loss: dict[str, Any] | None = None
+    images_per_identity: int | None = None
     start: dict[str, str] | None = None
 
     @classmethod

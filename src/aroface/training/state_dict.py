@@ -27,12 +27,14 @@ def backbone_state(backbone: nn.Module, optimiser: torch.optim.Optimizer) -> dic
 
 
 def classifier_state(classifier: Classifier, optimiser: torch.optim.Optimizer) -> dict[str, Any]:
-    """Return this process's classes with their momentum, if they have one, and the head's running statistics."""
-    return {
+    """Return this process's classes with their momentum, if they have one, and the head's statistics and scalars."""
+    state = {
         "objective": classifier.head.state_dict(),  # the head; states on disk have this key
         "weight": classifier.weight,
         "weight_momentum": _momentum(optimiser, classifier.weight),
     }
+    scalars = {name: _momentum(optimiser, scalar) for name, scalar in classifier.head.named_parameters()}
+    return {**state, "objective_momentum": scalars} if scalars else state
 
 
 def load_backbone(
@@ -55,7 +57,7 @@ def load_classifier(
     """Load the classes of this process from the shares of those that had them.
 
     Args:
-        shares: States produced by :func:`classifier_state`, by rank; running statistics are those of the first.
+        shares: States produced by :func:`classifier_state`, by rank; the head's are those of the first.
         writers: Number of processes that wrote them.
         num_classes: Number of classes over all processes.
         classifier: Classifier to load the classes into.
@@ -72,7 +74,12 @@ def load_classifier(
         for key, target in targets.items() if begin < end else ():
             if share[key] is not None:
                 target[begin - own.start : end - own.start] = share[key][begin - theirs.start : end - theirs.start]
-    classifier.head.load_state_dict(next(iter(shares.values()))["objective"])
+    first = next(iter(shares.values()))
+    classifier.head.load_state_dict(first["objective"])
+    for name, scalar in classifier.head.named_parameters():
+        momentum = first["objective_momentum"][name]
+        if momentum is not None:
+            optimiser.state[scalar][_MOMENTUM] = momentum.to(scalar, copy=True)
 
 
 def _momentum(optimiser: torch.optim.Optimizer, parameter: Tensor) -> Tensor | None:

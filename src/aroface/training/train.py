@@ -135,6 +135,7 @@ def _loader(
         on_corrupt=execution.on_corrupt,
         max_corrupt_fraction=execution.max_corrupt_fraction,
         keep_last=run.recipe.last_batch == "kept",
+        images_per_identity=run.recipe.images_per_identity,
     )
 
 

@@ -21,9 +21,14 @@ from aroface.device import set_tf32
 from aroface.distributed.process_group import ProcessGroup
 from aroface.errors import InputError
 from aroface.faces.augment import LowQualityOptions, low_quality
+from aroface.heads.batch_losses.base import PassedBatch
+from aroface.heads.batch_losses.registry import build as build_batch_loss
+from aroface.heads.pair_terms.base import PairLoss
+from aroface.heads.pair_terms.registry import build as build_pair_term
 from aroface.heads.partial_fc import Classifier
 from aroface.heads.registry import build as build_head
 from aroface.models.iresnet import IResNet
+from aroface.models.module_contexts import frozen_statistics
 from aroface.models.registry import build as build_backbone
 from aroface.training import state_dict
 from aroface.training.data_parallel import BatchSplit, broadcast_buffers
@@ -119,17 +124,18 @@ class Trainer:
 
     def _build_classifier(self) -> None:
         recipe = self.recipe
-        options = {**recipe.head}
         self.classifier = Classifier(
             self.num_classes,
             recipe.embedding_size,
-            build_head(options.pop("name"), **options),
+            build_head(**recipe.head),
             seed=self.streams.common_seed("classifier"),
             sample_rate=recipe.sample_rate,
             device=self.group.device,
             initial=recipe.class_weights,
             dtype=self._rounding(),
+            pairs=build_pair_term(**recipe.pairs) if recipe.pairs else None,
         ).train()
+        self.batch_loss = build_batch_loss(**recipe.batch_loss) if recipe.batch_loss else None
 
     def _build_optimiser(self) -> None:
         recipe = self.recipe
@@ -197,13 +203,17 @@ class Trainer:
             with nullcontext() if micro_batch.is_last else self._no_sync():
                 mixed = self._augment(micro_batch, strength)
                 self._prepare_pass(mixed.labels, micro_batch)
-                generator = self._generator("head", micro_batch.index)
-                loss = micro_batch.weigh(self._loss(self.model, mixed.images, mixed.labels, generator, training=True))
+                loss = micro_batch.weigh(self._loss(mixed, micro_batch))
                 self.scaler.scale(loss / micro_batch.passes).backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
             warped.append(mixed.warped)
         norm, scale = self._optimiser_step()
         return StepReport(self.step, torch.stack(losses).mean(), lr, norm, scale, strength, images, tuple(warped))
+
+    @property
+    def loss_may_grow(self) -> bool:
+        """True where the loss has a part that does not begin at its largest: that of pairs."""
+        return isinstance(self.classifier.pairs, PairLoss)
 
     def learning_rate(self, step: int) -> float:
         """Return the learning rate of a step."""
@@ -237,7 +247,8 @@ class Trainer:
         def adversary_loss(warped: Tensor, warped_labels: Tensor) -> Tensor:
             if self.recipe.class_draw == "pass":
                 self.classifier.choose(warped_labels, self._generator("adversary's classes", index))
-            loss = self._loss(self.network, warped, warped_labels, of_head, training=False)
+            embeddings = self._embed(self.network, warped)
+            loss = self._losses(embeddings, warped_labels, of_head, training=False).mean()
             return self.scaler.scale(loss) if self.adversary.options.scale_loss else loss
 
         generator = self._generator("adversary", index)
@@ -250,23 +261,44 @@ class Trainer:
         if self.recipe.batch_norm == "broadcast":
             broadcast_buffers([self.backbone, self.classifier.head], self.group)
 
-    def _loss(
-        self, network: nn.Module, images: Tensor, labels: Tensor, generator: torch.Generator, *, training: bool
-    ) -> Tensor:
-        """Compute the mean loss of a mixed micro-batch.
+    def _loss(self, mixed: Mixed, micro_batch: MicroBatch) -> Tensor:
+        """Compute the loss of a mixed micro-batch: the mean over its samples, or what a batch loss makes of them."""
+        embeddings = self._embed(self.model, mixed.images)
+        generator = self._generator("head", micro_batch.index)
+        losses = self._losses(embeddings, mixed.labels, generator, training=True)
+        if self.batch_loss is None:
+            return losses.mean()
+        clean = micro_batch.images[mixed.rows]
+        with torch.autocast(self.group.device.type, enabled=False):
+            passed = PassedBatch(
+                mixed.images, clean, mixed.rows, mixed.labels, embeddings.float(), losses, self._embed_more
+            )
+            loss: Tensor = self.batch_loss(passed)
+        return loss
+
+    def _embed(self, network: nn.Module, images: Tensor) -> Tensor:
+        """Compute the embeddings (m, D) of images (m, 3, H, W) by :attr:`model` or :attr:`network`."""
+        dtype = PRECISIONS[self.recipe.precision]
+        # None of its own where it needs none, so that the adversary's can act.
+        with nullcontext() if dtype == torch.float32 else torch.autocast(self.group.device.type, dtype=dtype):
+            embeddings: Tensor = network(images.contiguous(memory_format=torch.channels_last))
+        return embeddings
+
+    def _embed_more(self, images: Tensor) -> Tensor:
+        """Compute further embeddings of a pass; gradients meet those of the pass, running statistics stand still."""
+        with frozen_statistics(self.backbone):
+            return self._embed(self.network, images).float()
+
+    def _losses(self, embeddings: Tensor, labels: Tensor, generator: torch.Generator, *, training: bool) -> Tensor:
+        """Compute the loss (B,) of each sample of all processes.
 
         Args:
-            network: :attr:`model` or :attr:`network`.
-            images: (m, 3, H, W).
+            embeddings: Embeddings (m, D) of this process.
             labels: Class of each, int64 (m,).
             generator: Source of the head's random draws.
             training: True if class weights get a gradient and running statistics move; not so for the adversary.
         """
-        dtype = PRECISIONS[self.recipe.precision]
-        # None of its own where it needs none, so that the adversary's can act.
-        with nullcontext() if dtype == torch.float32 else torch.autocast(self.group.device.type, dtype=dtype):
-            embeddings = network(images.contiguous(memory_format=torch.channels_last))
-        loss: Tensor = self.classifier(
+        return self.classifier.losses(
             embeddings,
             labels,
             update_statistics=training,
@@ -274,7 +306,6 @@ class Trainer:
             checked=self.group.device.type == "cpu",
             generator=generator,
         )
-        return loss
 
     def _no_sync(self) -> AbstractContextManager[None]:
         """Keep the gradients of a pass on this process: the last micro-batch's pass adds them up for all."""
@@ -348,9 +379,11 @@ def _loss_scaler(recipe: Recipe, group: ProcessGroup) -> torch.amp.GradScaler:
 
 
 def _parameter_groups(recipe: Recipe, backbone: nn.Module, classifier: nn.Module) -> list[dict[str, Any]]:
-    """Split parameters by whether weight decay acts on them."""
-    decay: list[Tensor] = [*classifier.parameters()]
+    """Split parameters by whether weight decay acts on them; learned scalars of the head count as biases."""
+    decay: list[Tensor] = []
     keep: list[Tensor] = []
+    for parameter in classifier.parameters():
+        (decay if parameter.ndim > 1 or recipe.optimiser.decay_norm_and_bias else keep).append(parameter)
     spared: set[Tensor] = set()
     if not recipe.optimiser.decay_batch_norm:
         norms = (module for module in backbone.modules() if isinstance(module, _BatchNorm))

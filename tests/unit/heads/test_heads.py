@@ -13,6 +13,9 @@ ANGULAR = [
     {"name": "curricularface"},
     {"name": "elasticface"},
     {"name": "adaface"},
+    {"name": "combined"},
+    {"name": "combined", "m1": 1.7, "m2": 0.0, "m3": 0.0, "guard": False},
+    {"name": "mvsoftmax"},
 ]
 
 
@@ -31,7 +34,7 @@ def _gradient(head, cosines):
     return leaf.grad
 
 
-@pytest.mark.parametrize("name", [name for name in HEADS if name not in ("softmax", "sface")])
+@pytest.mark.parametrize("name", [name for name in HEADS if name not in ("softmax", "sface", "circle")])
 def test_a_margin_makes_the_target_harder(name):
     head = build(name, s=10.0)
     cosines = torch.rand(4) * 0.8  # without a margin where MagFace has none
@@ -43,7 +46,10 @@ def test_softmax_has_no_margin():
     assert torch.equal(build("softmax", s=10.0).target(cosines, NORMS), 10 * cosines)
 
 
-@pytest.mark.parametrize("name", [name for name in HEADS if name not in ("sface", "curricularface")])
+OTHERS = ("sface", "curricularface", "circle", "mvsoftmax", "uniface")
+
+
+@pytest.mark.parametrize("name", [name for name in HEADS if name not in OTHERS])
 def test_the_others_are_only_scaled(name):
     head, cosines = build(name, s=10.0), torch.rand(4, 7) * 1.9 - 0.95
     torch.testing.assert_close(head.others(cosines, head.other_terms(torch.zeros(4))), 10 * cosines)
@@ -74,7 +80,10 @@ def test_straight_through_changes_no_value(options):
     torch.testing.assert_close(through.target(cosines, _terms(through)), exact.target(cosines, _terms(exact)))
 
 
-@pytest.mark.parametrize("options", [*ANGULAR, {"name": "magface", "easy_margin": False}, {"name": "cosface"}])
+@pytest.mark.parametrize(
+    "options",
+    [*ANGULAR, {"name": "magface", "easy_margin": False}, {"name": "cosface"}, {"name": "uniface"}],
+)
 def test_exact_gradients_are_those_of_finite_differences(options):
     head = build(**(options | {"gradient": "exact"} if options["name"] in ("arcface",) else options)).double()
     terms = _terms(head).double()

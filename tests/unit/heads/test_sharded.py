@@ -29,6 +29,11 @@ HEADS = {
     "sface": {},
     "magface": {},
     "magface hard": {"easy_margin": False, "margin_max": 1.5},
+    "combined": {},
+    "combined filtered": {"filter_above": 0.1, "filter_to": "out"},
+    "circle": {"m": 0.3},
+    "mvsoftmax": {},
+    "uniface": {},
 }
 BATCHES = {
     "everywhere": [0, 22, 5, 11, 12, 17, 5, 6, 16, 21, 1, 8],
@@ -100,6 +105,9 @@ class Plain:
         logits, margined, extra = getattr(self, self.name)(cosines, target, norms, turn)
         if self.name == "sface":
             return (s * logits.masked_fill(one_hot, 0).sum(1) - s * margined).mean()
+        if self.name == "uniface":
+            b = math.log(10 * CLASSES)
+            return (F.softplus(b - s * margined) + F.softplus(s * logits - b).masked_fill(one_hot, 0).sum(1)).mean()
         return F.cross_entropy(s * torch.where(one_hot, margined.unsqueeze(1), logits), labels) + extra
 
     def arc(self, target, m, guard=False):
@@ -118,6 +126,23 @@ class Plain:
 
     def cosface(self, cosines, target, norms, turn):
         return cosines, target - self.options.m, 0
+
+    def combined(self, cosines, target, norms, turn):
+        above = self.options.filter_above
+        left = cosines if above is None else cosines.masked_fill(cosines > above, -math.inf)
+        return left, self.arc(target, 0.3) - 0.2, 0
+
+    def circle(self, cosines, target, norms, turn):
+        others = (cosines.detach() + 0.3).clamp_min(0) * (cosines - 0.3)
+        return others, (1.3 - target.detach()) * (target - 0.7), 0
+
+    def mvsoftmax(self, cosines, target, norms, turn):
+        margined = self.arc(target, 0.5, True)
+        hard = cosines > margined.detach().unsqueeze(1)
+        return torch.where(hard, 1.2 * cosines + 0.2, cosines), margined, 0
+
+    def uniface(self, cosines, target, norms, turn):
+        return cosines, target - 0.4, 0
 
     def adaface(self, cosines, target, norms, turn):
         norms = norms.detach().clamp(0.001, 100)

@@ -17,7 +17,12 @@ from aroface.adversary.options import AdversaryOptions
 from aroface.errors import InputError
 from aroface.evaluation.protocols.registry import PROTOCOLS
 from aroface.files import read_json
+from aroface.heads.batch_losses.registry import BATCH_LOSSES
+from aroface.heads.batch_losses.registry import build as build_batch_loss
+from aroface.heads.pair_terms.registry import PAIR_TERMS
+from aroface.heads.pair_terms.registry import build as build_pair_term
 from aroface.heads.registry import HEADS
+from aroface.heads.registry import build as build_head
 from aroface.models.registry import ARCHITECTURES
 from aroface.planning.config import (
     Configuration,
@@ -229,6 +234,11 @@ def test_every_recipe_and_method_is_valid_and_can_be_read_by_the_training(folder
             typed = Recipe.from_mapping(experiment.recipe)
             assert typed.arch in ARCHITECTURES
             AdversaryOptions.from_mapping(typed.adversary)
+            build_head(**typed.head)
+            if typed.pairs is not None:
+                build_pair_term(**typed.pairs)
+            if typed.batch_loss is not None:
+                build_batch_loss(**typed.batch_loss)
 
 
 def test_a_recipe_that_extends_itself_is_refused(folder: Folder, tmp_path: Path) -> None:
@@ -249,7 +259,7 @@ def test_the_schema_knows_the_backbones_heads_and_options_of_the_code() -> None:
     properties = schema["properties"]
     optional = {"low_quality", "sample_rate", "batch_norm", "gradient_compression", "growth_interval", "tf32"}
     optional |= {"backbone", "class_weights", "autocast", "last_batch", "images_per_pass", "class_update", "class_draw"}
-    optional |= {"start"}
+    optional |= {"start", "pairs", "batch_loss", "images_per_identity"}
     assert set(properties) == {*schema["required"]} | optional == {field.name for field in fields(Recipe)}
     assert {field.name for field in fields(Recipe) if field.default is not MISSING} == optional
     assert properties["arch"]["enum"] == list(ARCHITECTURES)
@@ -258,6 +268,12 @@ def test_the_schema_knows_the_backbones_heads_and_options_of_the_code() -> None:
         known = {"name"} | {field.name for field in fields(kind)}
         assert set(schema["$defs"][name]["properties"]) == known
         assert set(schema["$defs"][name]["required"]) == known - {"name"}
+    for key, terms, suffix in (("pairs", PAIR_TERMS, "pairs"), ("batch_loss", BATCH_LOSSES, "loss")):
+        assert properties[key]["properties"]["kind"]["enum"] == list(terms)
+        for name, (_, kind) in terms.items():
+            known = {"kind"} | {field.name for field in fields(kind)}
+            assert set(schema["$defs"][f"{name}_{suffix}"]["properties"]) == known
+            assert set(schema["$defs"][f"{name}_{suffix}"]["required"]) == known - {"kind"}
     assert set(properties["adversary"]["properties"]) == {"profile"} | {
         field.name for field in fields(AdversaryOptions)
     }
@@ -273,6 +289,7 @@ def test_the_schema_knows_the_backbones_heads_and_options_of_the_code() -> None:
         ({"adversary": {"kind": "random", "scale_loss": False}}, {"adversary": {"kind": "random"}}),
         ({"backbone": {"dropout": 0.0}, "last_batch": "dropped", "images_per_pass": None}, {}),
         ({"optimiser": {"decay_batch_norm": True}, "class_update": "drawn", "class_draw": "step"}, {}),
+        ({"pairs": None, "batch_loss": None, "images_per_identity": None}, {}),
     ],
 )
 def test_what_is_said_without_need_leaves_the_recipe_as_it_is(said: dict[str, Any], meant: dict[str, Any]) -> None:

@@ -1,5 +1,6 @@
 """Split of a batch, and everything that processes exchange beside gradients."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -7,9 +8,17 @@ import torch
 import torch.distributed as dist
 from torch import nn
 
-from aroface.distributed.process_group import process_group
+from aroface.distributed.process_group import ProcessGroup, process_group
 from aroface.errors import InputError
-from aroface.training.data_parallel import Agreement, BatchSplit, average_buffers, broadcast_buffers, check_equal
+from aroface.training.data_parallel import (
+    Agreement,
+    BatchSplit,
+    average_buffers,
+    broadcast_buffers,
+    check_equal,
+    split_batch,
+)
+from aroface.training.execution import ExecutionOptions
 from aroface.training.sync_batchnorm import share_batch_norm
 from gloo import run_ranks
 
@@ -139,6 +148,16 @@ def test_a_recipe_may_ask_for_the_images_of_a_pass(world, micro, images):
     else:
         with pytest.raises(InputError, match=r"images_per_pass: .* in each pass; expected 256, .*--processes 2"):
             BatchSplit.of(512, world, micro, 256)
+
+
+@pytest.mark.parametrize(("size", "micro", "images"), [(12, None, 5), (12, 6, 4)])
+def test_a_pass_has_whole_identities(size, micro, images):
+    recipe = SimpleNamespace(batch_size=size, images_per_pass=None, images_per_identity=images)
+    execution, group = ExecutionOptions(micro_batch=micro), ProcessGroup(torch.device("cpu"))
+    with pytest.raises(InputError, match=f"images_per_identity: {images} images of each identity in passes of "):
+        split_batch(recipe, execution, group)
+    recipe.images_per_identity = 3
+    assert split_batch(recipe, execution, group).global_batch == size
 
 
 def test_buffers_of_the_first_process_are_everybodys():

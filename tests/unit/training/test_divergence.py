@@ -26,6 +26,12 @@ def test_a_loss_that_stays_far_above_its_beginning_is():
     assert found[0].startswith("mean loss is 8")
 
 
+def test_a_loss_that_may_grow_is_only_where_it_is_no_number():
+    watch = DivergenceDetector()
+    losses = [0.01] * BEGINNING + [0.2] * 100 + [-3.0, math.nan]
+    assert [watch.trouble(loss, may_grow=True) for loss in losses] == [None] * (len(losses) - 1) + ["loss is nan"]
+
+
 def test_a_watch_goes_on_where_it_was():
     whole, first = DivergenceDetector(), DivergenceDetector()
     losses = [50.0 - step for step in range(45)]

@@ -23,6 +23,7 @@ from training_runs import write_data, write_recipe
 
 ATTACK = {"kind": "gradient", "step_mean": 0.1, "warped_ratio": 0.25, "warmup_epochs": 1}
 ADAFACE = {"name": "adaface", "s": 64, "m": 0.4, "h": 0.333, "alpha": 0.01, "gradient": "exact", "norm_stats": "local"}
+UNIFACE = {"name": "uniface", "s": 64, "m": 0.4, "negatives": 1}
 RECIPES: dict[str, dict[str, Any]] = {
     "fp32": {},
     "fp16": {"precision": "fp16"},
@@ -33,10 +34,13 @@ RECIPES: dict[str, dict[str, Any]] = {
     "without momentum": {"optimiser": {"momentum": 0.0}},
     "fp16 without momentum": {"precision": "fp16", "optimiser": {"momentum": 0.0, "decay_norm_and_bias": False}},
     "running statistics of the head": {"head": ADAFACE, "precision": "fp16"},
+    "learned scalar of the head": {"head": UNIFACE},
+    "learned scalar under fp16": {"head": UNIFACE, "precision": "fp16"},
+    "identities": {"images_per_identity": 4},
 }
 MOMENTS = (0, 1, 3, 6)
 STEPS = 6
-SCALES = {"arcface": 2.0**81, "adaface": 2.0**85}
+SCALES = {"arcface": 2.0**81, "adaface": 2.0**85, "uniface": 2.0**81}
 """First factors of the loss: at first gradients overflow in float32, as under fp16, whose own arithmetic is slow."""
 
 
@@ -52,7 +56,9 @@ def steps(rank: int, recipe: Path, data: Path, folder: Path, save_at: tuple[int,
         training_set = TrainingSet.open(data)
         execution = ExecutionOptions()
         split = split_batch(run.recipe, execution, group)
-        loader = BatchLoader(training_set, split.per_rank, run.seed, group.rank, group.world_size, threads=1)
+        place = (split.per_rank, run.seed, group.rank, group.world_size)
+        identities = run.recipe.images_per_identity
+        loader = BatchLoader(training_set, *place, threads=1, images_per_identity=identities)
         trainer = Trainer(run, training_set.num_classes, loader.batches_per_epoch, split, execution, group)
         loop = TrainingLoop(trainer, loader, folder / "run", folder)
         scale = SCALES[run.recipe.head["name"]]

@@ -34,6 +34,11 @@ from aroface.training.trainer import Trainer, _parameter_groups, _round_gradient
 from generated_sets import generate_pairs
 from training_runs import BATCH, IMAGES, sign, write_data, write_recipe
 
+UNIFACE = {"name": "uniface", "s": 64, "m": 0.4, "negatives": 1}
+UNPG = {"kind": "unpg", "in_attack": False, "whisker": 1.5, "reference_batch": None}
+TRIPLET = {"kind": "triplet", "in_attack": True, "weight": 1, "class_weight": 0, "margin": 0.2}
+TRIPLET |= {"negatives": "semi_hard"}
+TOPOLOGY = {"kind": "topology", "weight": 0.1, "distances": "euclidean", "hardness": "exact"}
 ADVERSARY = {"step_mean": 0.1, "warped_ratio": 0.25, "warmup_epochs": 0}
 ADAFACE = {"name": "adaface", "s": 64, "m": 0.4, "h": 0.333, "alpha": 0.01, "gradient": "exact", "norm_stats": "local"}
 STEPS = {"kind": "step", "milestones": [1], "factor": 0.1, "warmup_epochs": 0}
@@ -66,6 +71,14 @@ def run(tmp_path: Path, data: Path, **changes: Any) -> tuple[dict[str, Any], lis
         {"precision": "fp16", "adversary": {"kind": "gradient", "profile": "clean", **ADVERSARY}},
         {"sample_rate": 0.5, "batch_norm": "averaged", "gradient_compression": "fp16"},
         {"low_quality": {"crop": 0.5, "resolution": 0.5, "photometric": 0.5, "grey": "bgr"}},
+        {"head": UNIFACE, "sample_rate": 0.5, "optimiser": {"decay_norm_and_bias": False}},
+        {"pairs": UNPG, "batch_loss": TOPOLOGY, "images_per_identity": 4},
+        {
+            "pairs": TRIPLET,
+            "images_per_identity": 2,
+            "adversary": {"kind": "gradient", "profile": "clean", **ADVERSARY},
+        },
+        {"batch_loss": {"kind": "symmetry", "weight": 1}, "precision": "bf16"},
         {
             "sample_rate": 0.3,
             "class_update": "all",
@@ -82,6 +95,10 @@ def run(tmp_path: Path, data: Path, **changes: Any) -> tuple[dict[str, Any], lis
         "fp16",
         "sampled classes",
         "low quality",
+        "learned threshold",
+        "pairs and topology",
+        "triplets",
+        "halves",
         "classes drawn",
     ],
 )

@@ -55,6 +55,8 @@ as there, the formula is within 1 % of 10.1 and 13.1 GB (IResNet-50 and -100, 1,
 (2,048) and 11 % below 66.7 GB (10,240)."""
 USABLE = 0.9
 """Share of a GPU's memory that a training is let fill by this estimate."""
+BATCH_LOSS_FACTORS = {"symmetry": 3.0, "diversion": 4 / 3}
+"""Time of a step with a batch loss that passes more images through the network: two with gradients, or one without."""
 FACTOR_RATIO = 0.25
 """Share of the batch that the registry's factor of ``adversary_on: subset`` is about."""
 
@@ -395,7 +397,9 @@ def _training(
     steps = counts["images"] // batch
     images = steps * batch
     seconds, measured = plain_seconds(recipe, classes, device, throughput["rates"])
-    seconds *= adversary_factor(recipe["adversary"], throughput["adversary"]["gpu" if device.is_gpu else "cpu"])
+    factor = adversary_factor(recipe["adversary"], throughput["adversary"]["gpu" if device.is_gpu else "cpu"])
+    # Its passes come beside the adversary's.
+    seconds *= factor + BATCH_LOSS_FACTORS.get((recipe.get("batch_loss") or {}).get("kind", ""), 1) - 1
     hours = recipe["epochs"] * images * seconds / 3600
     micro_batch = plan.values["training"]["micro_batch"]
     memory = device_memory(footprint, recipe, classes, devices if device.is_gpu else 0, micro_batch)

@@ -157,6 +157,16 @@ def test_the_assumed_speeds_are_near_what_others_report(
     assert training.images_per_s == pytest.approx(reported, rel=0.15)
 
 
+def test_what_more_passes_of_a_batch_loss_cost(tmp_path: Path) -> None:
+    methods = ("arcface_exact", "arcface_exact_aroface", "symmetric_halves", "symmetric_halves_aroface", "topofr")
+    experiments = [{"method": method, "dataset": "ms1mv3"} for method in methods]
+    trainings = costs_of(tmp_path, {**FULL, "experiments": experiments}, gpus=1).trainings
+    plain, attacked, halves, both, topology = (1 / training.images_per_s for training in trainings)
+    assert halves == pytest.approx(3 * plain)
+    assert both == pytest.approx(attacked + 2 * plain)
+    assert topology == pytest.approx(plain)
+
+
 def test_what_an_adversary_costs() -> None:
     factors = {"random": 1.05, "all": 1.75, "subset": 1.15}
     gradient = {"kind": "gradient", "warped_ratio": 0.25}
