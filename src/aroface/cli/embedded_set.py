@@ -29,8 +29,11 @@ def add_embedded_set_options(verb: argparse.ArgumentParser) -> None:
     add_input_options(verb)
 
 
-def open_embedded(options: Arguments, features: Path) -> Any:
-    """The set among the options, an :class:`aroface.evaluation.embedded_set.EmbeddedSet`.
+def open_embedded(options: Arguments, features: Path) -> tuple[Any, Any]:
+    """The set among the options, and the network that its features are of where that is open.
+
+    They are an :class:`aroface.evaluation.embedded_set.EmbeddedSet` and an
+    :class:`aroface.embedding.embedder.Embedder`, or None.
 
     Args:
         options: Options of the command line.
@@ -42,14 +45,14 @@ def open_embedded(options: Arguments, features: Path) -> Any:
     if options.features is not None:
         if options.pairs is not None:
             raise InputError("--pairs is for --model", remedy="leave it out, or name the set by --data")
-        return open_embedded_set(options.features, options.data)
+        return open_embedded_set(options.features, options.data), None
     if options.pairs is None or options.data is not None:
         raise InputError("--model needs --pairs, and no --data", expected="a .bin file of pairs")
     name, path = named_file(options.model, "--model")
     model = open_declared(path, name, options)
     tell_batch(options, [model])
     execution = {"batch_size": options.batch_size, "threads": options.threads}
-    return embed_pair_set(model, options.pairs, features, flip=not options.no_flip, **execution)
+    return embed_pair_set(model, options.pairs, features, flip=not options.no_flip, **execution), model.embedder
 
 
 def open_chosen_detector(options: Arguments) -> Any:

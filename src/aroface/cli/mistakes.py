@@ -49,7 +49,7 @@ def _do_mistakes(options: Arguments) -> int:
         check_place(options.out)
     features = Path() if options.out is None else options.out.with_suffix(".features")
     detector = open_chosen_detector(options)
-    embedded = open_embedded(options, features)
+    embedded, _ = open_embedded(options, features)
     out = options.out or _place(options.features)
     found = find_mistakes(embedded.features, fmr=options.fmr, most=options.most)
     command = shlex.join(["aroface", *options.words])

@@ -78,7 +78,7 @@ def test_features_of_a_results_folder_find_their_set_and_their_page(tmp_path, ca
     moved = shutil.move(data, tmp_path / "moved")
     assert main(["mistakes", "--features", str(features)]) == 2
     assert "name its path: --data PATH" in capsys.readouterr().err
-    assert main(["mistakes", "--features", str(features), "--data", moved]) == 0
+    assert main(["mistakes", "--features", str(features), "--data", str(moved)]) == 0
     other = face_pairs(tmp_path / "other.bin")
     assert main(["mistakes", "--features", str(features), "--data", str(other)]) == 2
     assert "other.bin: the features are of another set" in capsys.readouterr().err
