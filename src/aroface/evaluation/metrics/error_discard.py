@@ -58,10 +58,12 @@ class DiscardCurve:
     fmr: Floats
 
     def steady(self, few: int) -> Booleans:
-        """Flags (K,) of the shares whose FNMR rests on ``few`` errors at least: false rejects, and false accepts where
-        these choose the threshold anew."""
-        chosen_anew = np.arange(len(self.shares)) > 0 if self.rule == "estimated again" else False
-        return np.asarray((self.rejected >= few) & ((self.accepted >= few) | ~np.asarray(chosen_anew)))
+        """Flags (K,) of the shares whose FNMR rests on ``few`` errors at least.
+
+        False rejects count, and false accepts where these choose the threshold anew.
+        """
+        as_before = (np.arange(len(self.shares)) == 0) | (self.rule == "fixed")
+        return np.asarray((self.rejected >= few) & ((self.accepted >= few) | as_before))
 
     @property
     def gain(self) -> float:

@@ -25,8 +25,8 @@ _WIDTH, _HEIGHT, _LEGEND_ROW = 6.4, 2.5, 0.17
 def error_discard(report: QualityReport) -> Figure:
     """Draw the FNMR against the share of genuine comparisons that are discarded.
 
-    Lines are thin where they rest on fewer than 30 errors. The grey band holds 95 % of random orders at the fixed threshold,
-    the dotted line is the ideal order. To be saved within ``matplotlib.rc_context`` of the scores' style.
+    Lines are thin where they rest on fewer than 30 errors. The grey band holds 95 % of random orders at the fixed
+    threshold, the dotted line is the ideal order. To be saved within ``matplotlib.rc_context`` of the scores' style.
     """
     rows = -(-(len(report.measures) + 2) // 3)
     height = 0.3 + _HEIGHT + 0.5 + rows * _LEGEND_ROW + 0.05

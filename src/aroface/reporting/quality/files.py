@@ -138,7 +138,8 @@ def findings(report: QualityReport) -> list[tuple[str, str]]:
     text = (
         f"{report.genuine:,} genuine and {report.impostors:,} impostor pairs. At cosines of {report.threshold:.4f} and "
         f"above, the threshold for an FMR of {100 * report.fmr:g} % on them, "
-        f"{plural(int(curve.rejected[0]), 'genuine pair')} ({100 * curve.fnmr[0]:.2f} %) {'is' if curve.rejected[0] == 1 else 'are'} rejected."
+        f"{plural(int(curve.rejected[0]), 'genuine pair')} ({100 * curve.fnmr[0]:.2f} %) "
+        f"{'is' if curve.rejected[0] == 1 else 'are'} rejected."
     )
     lines = [("Pairs", text)]
     gains = {each.name: each.curves[0].gain for each in report.measures if math.isfinite(each.curves[0].gain)}
@@ -184,8 +185,8 @@ def _reading(report: QualityReport, command: str) -> list[tuple[str, str]]:
             "Measures",
             "norm: length of the feature. resolution: smallest side in pixels that keeps 98 % of the image's contrast. "
             "alignment error and landmark geometry: distance of the detected landmarks from the template before and "
-            "after the best similarity, negated. distance from unrecognisable: one minus the cosine to the mean feature of "
-            "the set's images at 4 pixels.",
+            "after the best similarity, negated. distance from unrecognisable: one minus the cosine to the mean "
+            "feature of the set's images at 4 pixels.",
         ),
     ]
     return [*notes, ("Command", command)] if command else notes
