@@ -31,9 +31,8 @@ def test_all_measures_of_a_model(files, tmp_path, capsys):
     model, pairs = files
     table = tmp_path / "q.csv"
     rng = np.random.default_rng(0)
-    table.write_text(
-        "image,<sharp>,norm\n" + "".join(f"{n},{rng.random():.4f},{'' if n < 5 else 1}\n" for n in range(120))
-    )
+    lines = [f"{n},{rng.random():.4f},{'' if n < 5 else 1}" for n in range(120)]
+    table.write_text("\n".join(["image,<sharp>,norm", *lines]))
     detector = scrfd_file(tmp_path / "scrfd.onnx", [(8, *ONE[1:])], side=192)
     out = tmp_path / "out"
     words = ["quality", "--model", f"mine={model}", "--pairs", str(pairs), "--out", str(out), "--fmr", "0.2"]
@@ -122,5 +121,6 @@ def test_the_resolution_is_the_side_that_an_image_was_reduced_to():
     noise = rng.integers(0, 256, (4, 112, 112, 3), np.uint8)
     assert effective_resolution(noise).tolist() == [112] * 4
     for side in (14, 28, 56):
-        assert set(effective_resolution(downsample(noise, side))) <= {side, 1.5 * side, 20, 40, 80}
+        found = effective_resolution(downsample(noise, side))
+        assert ((side <= found) & (found <= 2 * side)).all()
     assert effective_resolution(np.full((1, 112, 112, 3), 9, np.uint8)).tolist() == [7]

@@ -27,7 +27,7 @@ Degradation = Literal["downsample", "surveillance"]
 PIXELS = (56, 28, 14, 7)
 """Sides in pixels that faces of 112 are reduced to by default."""
 
-_VERSION = 1  # to be raised when other images come out of the same options
+_SEMANTICS = 1  # to be raised when other images come out of the same options
 _DEGRADING = 1701  # purpose of the random stream
 _AT_ONCE = 256  # images that are handed to the threads together
 
@@ -67,9 +67,9 @@ class DegradedSet:
 def degrade_pairs(source: Path, out: Path, options: DegradeOptions = DegradeOptions()) -> list[DegradedSet]:
     """Write the degraded sets ``{name}_{sides}_{pixels}.bin`` of a set of pairs, each with its manifest.
 
-    An image is degraded in the same way wherever it occurs. Images that are not degraded keep their bytes, degraded ones
-    are PNG files of 112 pixels. The people of the pairs are kept where a file names them. Sets that are there from the
-    same source and options stay: an interrupted call resumes with the next one.
+    An image is degraded in the same way wherever it occurs. Images that are not degraded keep their bytes, degraded
+    ones are PNG files of 112 pixels. The people of the pairs are kept where a file names them. Sets that are there from
+    the same source and options stay: an interrupted call resumes with the next one.
 
     Args:
         source: Set of pairs.
@@ -90,9 +90,9 @@ def degrade_pairs(source: Path, out: Path, options: DegradeOptions = DegradeOpti
         _check(place)
     done = []
     for (sides, pixels), place in zip(kinds, places, strict=True):
-        how = {"degradation": options.degradation, "pixels": pixels, "sides": sides, "source": origin}
+        how: dict[str, Any] = {"degradation": options.degradation, "pixels": pixels, "sides": sides}
         how |= {"seed": options.seed} if options.degradation == "surveillance" else {}
-        identity = {"degraded": {"version": _VERSION, **how}}
+        identity = {"degraded": how, "source": origin, "semantics": _SEMANTICS}
         made = not _is_there(place, identity)
         if made:
             degraded = Pairs(_degraded(read, source, sides, pixels, options), read.same)
