@@ -89,12 +89,13 @@ def corruptions_figure(found: Robustness) -> Figure:
 
 
 def write_extras(found: Robustness, out: Path) -> list[Path]:
-    """Write ``norms.csv``, and each figure as PDF and PNG.
+    """Write ``norms.csv``, and each figure as PDF and PNG, as far as they were measured.
 
     Returns:
         The files.
     """
-    drawings = {NORMS: norms_figure, **({PIXELS: corruptions_figure} if found.grid.corruptions else {})}
+    drawings = {NORMS: norms_figure} if found.norms else {}
+    drawings |= {PIXELS: corruptions_figure} if found.grid.corruptions else {}
     files = []
     for name, draw in drawings.items():
         with matplotlib.rc_context(STYLE):
@@ -102,18 +103,26 @@ def write_extras(found: Robustness, out: Path) -> list[Path]:
             for form in ("pdf", "png"):
                 files.append(out / f"{name}.{form}")
                 write_bytes(files[-1], picture(figure, form))
-    files.append(out / f"{NORMS}.csv")
-    write_text(files[-1], _norms_table(found))
+    if found.norms:
+        files.append(out / f"{NORMS}.csv")
+        write_text(files[-1], _norms_table(found))
     return files
 
 
 def extra_parts(found: Robustness) -> list[str]:
     """Parts of the HTML page."""
     with matplotlib.rc_context({**STYLE, "font.family": ["DejaVu Sans"]}):
-        norms = norms_figure(found)
+        norms = norms_figure(found) if found.norms else None
         pixels = corruptions_figure(found) if found.grid.corruptions else None
+    parts = [] if norms is None else _norms_parts(found, norms)
+    if pixels is not None:
+        parts += [f"<h2>{PIXELS_HEADING}</h2>", inline_svg(pixels, PIXELS, STYLE), plain_table(*_losses(found))]
+    return parts
+
+
+def _norms_parts(found: Robustness, norms: Figure) -> list[str]:
     quality = quality_name(found.qualities[0])
-    parts = [
+    return [
         f"<h2>{NORMS_HEADING}</h2>",
         f"<p>Norm of the probes' features, {quality}: mean ratio to the same probe aligned, and the area under the ROC "
         "of the norm as a detector of the error (0.5: the norm does not tell). A network that is trained with "
@@ -121,9 +130,6 @@ def extra_parts(found: Robustness) -> list[str]:
         inline_svg(norms, NORMS, STYLE),
         f'<p>All norms: <a href="{NORMS}.csv">{NORMS}.csv</a>.</p>',
     ]
-    if pixels is not None:
-        parts += [f"<h2>{PIXELS_HEADING}</h2>", inline_svg(pixels, PIXELS, STYLE), plain_table(*_losses(found))]
-    return parts
 
 
 def _losses(found: Robustness) -> tuple[list[str], list[list[str]]]:
