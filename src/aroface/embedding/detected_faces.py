@@ -21,7 +21,7 @@ _AT_ONCE = 16
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DetectedFaces:
-    """What a detector finds in N aligned faces; not a number where it finds none.
+    """Detections in N aligned faces; not a number where a detector finds none.
 
     Attributes:
         score: Score of the detector, (N,), 0 … 1.

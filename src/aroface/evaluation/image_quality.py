@@ -60,7 +60,7 @@ class Stratum:
         impostors: Number of impostor pairs.
         rejected: Number of genuine pairs below the threshold of all pairs.
         accepted: Number of impostor pairs at it or above.
-        verdict: Metrics of these pairs alone, at thresholds of their own; None where a kind is missing.
+        measured: Metrics of these pairs alone, at thresholds of their own; None where a kind is missing.
     """
 
     lowest: float
@@ -69,12 +69,12 @@ class Stratum:
     impostors: int
     rejected: int
     accepted: int
-    verdict: SystemVerdict | None
+    measured: SystemVerdict | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MeasuredQuality:
-    """What a measure of quality is worth on a set of pairs.
+    """Worth of a measure of quality on a set of pairs.
 
     Attributes:
         name: Name of the measure.
@@ -113,7 +113,7 @@ class QualityReport:
 
 
 def measure_qualities(embedded: EmbeddedSet, qualities: Mapping[str, Floats], fmr: float) -> QualityReport:
-    """Measure what each measure of quality is worth.
+    """Measure the worth of each measure of quality.
 
     Args:
         embedded: Features of the protocol ``pairs``.
@@ -216,7 +216,7 @@ def effective_resolution(images: NDArray[np.uint8]) -> Floats:
     can be reduced to without loss.
 
     Args:
-        images: uint8 (N, size, size, 3).
+        images: Images, uint8 (N, size, size, 3).
     """
     size = images.shape[1]
     found = np.full(len(images), float(size))

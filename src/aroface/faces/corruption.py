@@ -64,7 +64,7 @@ def corrupt(images: Image, kind: str, level: float, seeds: npt.NDArray[np.int64]
     """Corrupt images (N, size, size, 3).
 
     Args:
-        images: uint8 images, RGB.
+        images: Images, uint8, RGB.
         kind: Name of the corruption.
         level: Its size, see :data:`CORRUPTIONS`.
         seeds: (N,) seed of each image's random choices, at least 0.

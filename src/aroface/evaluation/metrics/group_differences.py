@@ -1,4 +1,4 @@
-"""How unequal a network is among groups of people: spread of the accuracies and ratio of the error rates.
+"""Differences of a network among groups of people: spread of the accuracies and ratio of the error rates.
 
 Source: Wang and Deng, "Mitigating bias in face recognition using skewness-aware reinforcement learning", CVPR 2020.
 """
@@ -30,7 +30,7 @@ class GroupDifferences:
     best: str
 
     def lines(self) -> list[str]:
-        """What is printed, in per cent."""
+        """Lines of text, in per cent."""
         ratio = f"{self.ratio:.2f}" if np.isfinite(self.ratio) else "not bounded: a group without errors"
         return [
             f"mean of the groups         {100 * self.mean:.2f} %",

@@ -76,12 +76,12 @@ def strata_table(measure: MeasuredQuality) -> tuple[list[str], list[list[str]]]:
     names = [
         name
         for name in _STRATUM_METRICS
-        if any(stratum.verdict is not None and name in stratum.verdict.metrics for stratum in measure.strata)
+        if any(stratum.measured is not None and name in stratum.measured.metrics for stratum in measure.strata)
     ]
     heads = ["from", "to", "genuine", "impostors", "FNMR (%)", "FMR (%)", *map(name_of, names)]
     rows = []
     for stratum in measure.strata:
-        metrics = [metric_cell(stratum.verdict, name) if stratum.verdict else "" for name in names]
+        metrics = [metric_cell(stratum.measured, name) if stratum.measured else "" for name in names]
         rates = [
             _few(stratum.rejected, stratum.genuine),
             _few(stratum.accepted, stratum.impostors),
@@ -224,11 +224,11 @@ def _strata_rows(report: QualityReport) -> Iterable[dict[str, Any]]:
 def _metrics(stratum: Stratum) -> dict[str, float]:
     cells: dict[str, float] = {}
     for name in _STRATUM_METRICS:
-        if stratum.verdict is None or name not in stratum.verdict.metrics:
+        if stratum.measured is None or name not in stratum.measured.metrics:
             continue
-        cells[name] = stratum.verdict.metrics[name]
-        if name in stratum.verdict.intervals:
-            cells[f"{name}_low"], cells[f"{name}_high"] = stratum.verdict.intervals[name]
+        cells[name] = stratum.measured.metrics[name]
+        if name in stratum.measured.intervals:
+            cells[f"{name}_low"], cells[f"{name}_high"] = stratum.measured.intervals[name]
     return cells
 
 

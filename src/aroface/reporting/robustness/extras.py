@@ -11,6 +11,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from aroface.evaluation.norm_response import by_factor
 from aroface.evaluation.robustness import Perturbation, Robustness
@@ -125,7 +126,7 @@ def _norms_parts(found: Robustness, norms: Figure) -> list[str]:
     return [
         f"<h2>{NORMS_HEADING}</h2>",
         f"<p>Norm of the probes' features, {quality}: mean ratio to the same probe aligned, and the area under the ROC "
-        "of the norm as a detector of the error (0.5: the norm does not tell). A network that is trained with "
+        "of the norm as a detector of the error (0.5: the norm does not tell, below: it rises with the error). A network that is trained with "
         "misaligned faces may keep its norm where it should fall.</p>",
         inline_svg(norms, NORMS, STYLE),
         f'<p>All norms: <a href="{NORMS}.csv">{NORMS}.csv</a>.</p>',
@@ -174,6 +175,7 @@ def _grid(columns: int, rows: int) -> tuple[Figure, list[list[Axes]]]:
             corner = (_LEFT + column * (width + _GAP), _TOP + row * (_HEIGHT + _ROW_GAP))
             panel = place(figure, *corner, width, _HEIGHT, sharey=line[0] if line else None)
             panel.tick_params(labelleft=column == 0, labelbottom=row == rows - 1)
+            panel.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
             line.append(panel)
         panels.append(line)
     return figure, panels
