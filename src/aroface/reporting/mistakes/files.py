@@ -44,7 +44,7 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class FaceFacts:
-    """What is known of one face on the page.
+    """Facts about one face on the page.
 
     Attributes:
         norm: Length of its feature.

@@ -126,7 +126,8 @@ def _norms_parts(found: Robustness, norms: Figure) -> list[str]:
     return [
         f"<h2>{NORMS_HEADING}</h2>",
         f"<p>Norm of the probes' features, {quality}: mean ratio to the same probe aligned, and the area under the ROC "
-        "of the norm as a detector of the error (0.5: the norm does not tell, below: it rises with the error). A network that is trained with "
+        "of the norm as a detector of the error (0.5: the norm does not tell, below: it rises with the error). "
+        "A network that is trained with "
         "misaligned faces may keep its norm where it should fall.</p>",
         inline_svg(norms, NORMS, STYLE),
         f'<p>All norms: <a href="{NORMS}.csv">{NORMS}.csv</a>.</p>',
