@@ -26,7 +26,8 @@ def _blur(image: Image, level: float, _: np.random.Generator) -> Image:
 
 
 def _noise(image: Image, level: float, rng: np.random.Generator) -> Image:
-    return np.clip(np.rint(image + level * rng.standard_normal(image.shape)), 0, 255).astype(np.uint8)
+    noisy = np.rint(image + level * rng.standard_normal(image.shape))
+    return np.asarray(noisy.clip(0, 255), np.uint8)
 
 
 def _jpeg(image: Image, level: float, _: np.random.Generator) -> Image:
@@ -37,7 +38,7 @@ def _jpeg(image: Image, level: float, _: np.random.Generator) -> Image:
 
 def _contrast(image: Image, level: float, _: np.random.Generator) -> Image:
     mean = image.mean(axis=(0, 1))
-    return np.rint(mean + (1 - level) * (image - mean)).astype(np.uint8)
+    return np.asarray(np.rint(mean + (1 - level) * (image - mean)), np.uint8)
 
 
 def _occlusion(image: Image, level: float, rng: np.random.Generator) -> Image:
