@@ -391,7 +391,7 @@ def remaining_work(
     for model in models:
         folder = Path(out) / "features" / _slug(model)
         parts = [*grid.qualities, *([CORRUPTED] if grid.corruptions else [])]
-        todo = [quality for quality in parts if not (folder / quality_key(quality) / INDEX).exists()]
+        todo = [quality for quality in parts if not (folder / _part_name(quality) / INDEX).exists()]
         for quality in todo:
             if quality not in rows:
                 spec = grid.spec(pairs, model.embedder.color, quality)
@@ -442,6 +442,11 @@ def _check_models(models: Sequence[Model], grid: SweepGrid) -> None:
         raise InputError("the worst case needs gradients", expected="a checkpoint or a run, not an ONNX model")
 
 
+def _part_name(quality: str | int) -> str:
+    """Name of the features of a quality, or of the corrupted images."""
+    return CORRUPTED if quality == CORRUPTED else quality_key(quality)
+
+
 def _slug(model: Model) -> str:
     name = re.sub(r"[^A-Za-z0-9]+", "-", model.name).strip("-").lower() or "model"
     return f"{name}-{digest({key: model.checkpoint[key] for key in ('weights', 'input')}, 8)}"
@@ -484,7 +489,7 @@ class _SweepPart:
     def embed(self) -> StoredFeatures:
         """Embed all variants; do nothing where they are complete."""
         spec = self.grid.spec(self.pairs, self.model.embedder.color, self.quality)
-        named = {**spec, "name": f"{self.prefix}, {quality_key(self.quality)}"}
+        named = {**spec, "name": f"{self.prefix}, {_part_name(self.quality)}"}
         embed_with(self.model.checkpoint, lambda: self.model.embedder, named, self.folder, self.execution)
         return open_features(self.folder)
 
