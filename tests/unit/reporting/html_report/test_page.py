@@ -196,7 +196,7 @@ def test_the_page_needs_nothing_beside_it_and_every_link_leads_somewhere(whole: 
 
 
 def test_a_page_of_mistakes_is_linked_where_it_is_there(whole: Material, tmp_path: Path):
-    assert "mistakes" not in render_report(whole, tmp_path)
+    assert ">mistakes</a>" not in render_report(whole, tmp_path)
     run = whole.runs[0].name
     page = Results(tmp_path).mistakes(run, "tinyface")
     page.parent.mkdir(parents=True)
