@@ -127,6 +127,10 @@ class Results:
         """Record of a run on a benchmark."""
         return self.records / run / f"{benchmark}.json"
 
+    def mistakes(self, run: str, benchmark: str) -> Path:
+        """Page of the worst mistakes of a run on a benchmark, which is made on demand: it shows faces."""
+        return self.root / "mistakes" / run / f"{benchmark}.html"
+
     def recipe(self, run: str) -> Path:
         """Recipe of a run."""
         return self.root / "recipes" / f"{run}.json"

@@ -8,7 +8,8 @@ from aroface.results import Results
 FOLDERS = "runs|state|features|records|recipes|benchmarks|plan|data|tables|figures|logs"
 FILES = r"checkpoint\.json|model\.safetensors|history\.json|log\.jsonl|progress\.json|index\.json|report\.html"
 JOINED = re.compile(rf"""/ *f?["'](?:{FOLDERS})["'/]|["'](?:[^"'` ]*/)?(?:{FILES})["']""")
-OTHER_FOLDERS = {Path("src/aroface/evaluation/robustness.py"), Path("src/aroface/cli/robustness.py")}
+_VERBS = ("evaluation/robustness.py", "cli/robustness.py", "cli/quality.py")
+OTHER_FOLDERS = {Path("src/aroface") / name for name in _VERBS}
 """Modules that write a folder of their own, which is no results folder."""
 
 

@@ -42,6 +42,7 @@ def add_data_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
     _generate(kinds)
     _pack(kinds)
     _pairs(kinds)
+    _degrade(kinds)
     _list(kinds)
     _fetch(kinds)
     _verify(kinds)
@@ -133,6 +134,28 @@ def _pairs(kinds: Verbs[argparse.ArgumentParser]) -> None:
     faces.add_argument("--threads", type=positive, metavar="N", help="(default: all cores)")
     add_time_limit(faces)
     _add_data_dir(faces)
+
+
+def _degrade(kinds: Verbs[argparse.ArgumentParser]) -> None:
+    verb = add_verb(
+        kinds,
+        "degrade",
+        "make sets of few pixels of a set of pairs: against sharp images (HR to LR) and among themselves (LR to LR)",
+        "aroface data degrade data/lfw.bin --out data/lfw_low    # lfw_hr-lr_56.bin … lfw_lr-lr_7.bin\n"
+        "  aroface data degrade data/mine.bin --pixels 24 14 --sides hr-lr --degradation surveillance --out low\n"
+        "  aroface evaluate --model my.onnx --pairs data/lfw_low/*.bin",
+        _do_degrade,
+    )
+    verb.add_argument("source", type=Path, metavar="PAIRS.bin", help="labelled pairs of aligned faces")
+    verb.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="for NAME_SIDES_PIXELS.bin")
+    verb.add_argument(
+        "--pixels", type=positive, nargs="+", metavar="N", help="sides that faces of 112 are reduced to (56 28 14 7)"
+    )
+    help_text = "what is reduced: the second image of a pair, or both (hr-lr lr-lr)"
+    verb.add_argument("--sides", nargs="+", choices=("hr-lr", "lr-lr"), help=help_text)
+    help_text = "fewer pixels alone, or also blur, noise and JPEG of a camera (downsample)"
+    verb.add_argument("--degradation", choices=("downsample", "surveillance"), help=help_text)
+    verb.add_argument("--seed", type=natural, help="of a camera's random choices (0)")
 
 
 def _list(kinds: Verbs[argparse.ArgumentParser]) -> None:
@@ -363,6 +386,14 @@ def _do_pairs(options: Arguments) -> None:
     made = make_pair_set(options.source, options.out, PairSetOptions(**_given(options, *chosen)), detector)
     _tell(made.omissions.summary(), made.corrupt, TAKEN)
     print(f"{options.out}  {made}\n{made.fold_line()}")
+
+
+def _do_degrade(options: Arguments) -> None:
+    from aroface.datasets.preparation.degraded_pairs import DegradeOptions, degrade_pairs
+
+    how = DegradeOptions(**_given(options, "pixels", "sides", "degradation", "seed"))
+    for made in degrade_pairs(options.source, options.out, how):
+        print(f"{made.path}  {made.pairs:,} pairs{'' if made.made else ', there already'}")
 
 
 def _detector(options: Arguments) -> Scrfd:

@@ -30,6 +30,7 @@ def _evaluate(verbs: Verbs[argparse.ArgumentParser]) -> None:
         "evaluate stored features, any model on files of pairs, or scores of any system",
         "aroface evaluate --features results/features/RUN/lfw --out results/records/RUN/lfw.json\n"
         "  aroface evaluate --model my.onnx --benchmark lfw=lfw.bin cfp_fp=cfp_fp.bin --color BGR\n"
+        "  aroface evaluate --model my.onnx --pairs data/RFW/african.bin data/RFW/asian.bin --by-group\n"
         "  aroface evaluate --scores mine=mine.csv theirs=theirs.csv --fmr 1e-3 --out verdict",
         _do_evaluate,
     )
@@ -46,10 +47,14 @@ def _add_external_options(verb: argparse.ArgumentParser, subject: argparse._Mutu
     help_text = "files of aligned pairs (.bin), with --model; the name is the file's where it is left out"
     flags = ("--benchmark", "--pairs")
     verb.add_argument(*flags, nargs="+", action="extend", default=[], metavar="NAME=FILE", help=help_text)
+    help_text = "the benchmarks are groups of people, as RFW's: also tell how unequal their accuracies are"
+    verb.add_argument("--by-group", action="store_true", help=help_text)
     add_input_options(verb)
 
 
 def _do_evaluate(options: Arguments) -> int:
+    if options.by_group and not options.model:
+        raise InputError("--by-group is for --model", remedy="leave it out")
     if options.scores:
         return evaluate_score_files(options)
     if options.model:
@@ -75,6 +80,8 @@ def _evaluate_external(options: Arguments) -> int:
 
     if not options.benchmark:
         raise InputError("--model needs --benchmark", expected="NAME=FILE, such as lfw=lfw.bin")
+    if options.by_group and len(options.benchmark) < 2:
+        raise InputError("one benchmark", where="--by-group", expected="one for each group")
     files = [named_file(word, "--benchmark") for word in options.benchmark]
     benchmarks = {benchmark_name(name): path for name, path in files}
     if len(benchmarks) < len(files):
@@ -96,14 +103,19 @@ def _evaluate_external(options: Arguments) -> int:
         threads=options.threads,
         command=shlex.join(["aroface", *options.words]),
     )
-    errors = []
+    errors, accuracies = [], dict[str, float]()
     for benchmark, record in evaluated:
         if isinstance(record, InputError):
             errors.append(record)
             continue
         _show_record(record)
+        accuracies[benchmark] = record["metrics"]["accuracy"]
         if options.out is not None:
             write_json(options.out if one_file else options.out / record["run"] / f"{benchmark}.json", record)
+    if options.by_group and len(accuracies) > 1 and not errors:
+        from aroface.evaluation.metrics.group_differences import group_differences
+
+        print(*group_differences(accuracies).lines(), sep="\n")
     if errors and options.debug:
         raise errors[0]
     for error in errors:

@@ -36,6 +36,8 @@ VERBS = {
     "explain": "paper",
     "export": "paper",
     "figure": "paper",
+    "mistakes": "paper",
+    "quality": "paper",
     "report": "paper",
     "robustness": "paper",
     "table": "paper",

@@ -20,8 +20,10 @@ from aroface.cli.evaluate import add_evaluate_verbs
 from aroface.cli.export import add_export_verb
 from aroface.cli.extras import missing_package
 from aroface.cli.figure import add_figure_verb
+from aroface.cli.mistakes import add_mistakes_verb
 from aroface.cli.model import add_model_verbs
 from aroface.cli.plan import add_plan_verb
+from aroface.cli.quality import add_quality_verb
 from aroface.cli.reporting import add_reporting_verbs, add_table_verb
 from aroface.cli.robustness import add_robustness_verb
 from aroface.cli.train import add_train_verb
@@ -131,6 +133,8 @@ def _parser() -> argparse.ArgumentParser:
     add_embed_verb(verbs)
     add_evaluate_verbs(verbs)
     add_robustness_verb(verbs)
+    add_mistakes_verb(verbs)
+    add_quality_verb(verbs)
     add_table_verb(verbs)
     add_figure_verb(verbs)
     add_reporting_verbs(verbs)

@@ -45,6 +45,8 @@ def add_robustness_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb.add_argument("--tolerance", type=above_zero, default=1.0, metavar="POINTS", help=help_text)
     help_text = "torch models only: also the errors of the sizes of --joint that raise the pair's own error most"
     verb.add_argument("--worst-case", action="store_true", help=help_text)
+    help_text = "also blur, noise, JPEG, loss of contrast and occlusion of the probes, which leave the faces aligned"
+    verb.add_argument("--corruptions", action="store_true", help=help_text)
     _add_grid_options(verb)
     add_input_options(verb)
 
@@ -82,7 +84,7 @@ def _do_robustness(options: Arguments) -> int:
     changes: dict[str, Any] = {key: tuple(getattr(options, key)) for key in swept if getattr(options, key) is not None}
     if options.metric:
         changes["metrics"] = tuple(dict.fromkeys((options.metric, *SweepGrid().metrics)))
-    changes |= {"worst_case": options.worst_case, "order": options.order}
+    changes |= {"worst_case": options.worst_case, "order": options.order, "corruptions": options.corruptions}
     grid = SweepGrid(max_pairs=options.max_pairs, flip=not options.no_flip, **changes)
     grid.check()
     if not 0 < options.tolerance < 100:

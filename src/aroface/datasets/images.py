@@ -99,6 +99,11 @@ def encode_jpeg(image: Pixels, quality: int) -> bytes:
     return bytes(simplejpeg.encode_jpeg(np.ascontiguousarray(image), quality, "RGB", "420"))
 
 
+def encode_png(image: Pixels) -> bytes:
+    """A PNG of an RGB image."""
+    return bytes(cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1])
+
+
 def read_image(path: Path) -> Pixels:
     """The pixels of an image file, uint8 (H, W, 3), RGB.
 

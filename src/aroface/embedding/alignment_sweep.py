@@ -31,6 +31,9 @@ SCRFD-2.5G as measured on faces of so many pixels, the level. ``points``: each o
 many pixels of a crop of 112 on average, and the face is aligned by them.
 """
 
+PIXELS = ("blur", "noise", "jpeg", "contrast", "occlusion")
+"""Corruptions of pixels, which are factors as well: options of these names list their levels, none by default."""
+
 _DIRECTIONS = 1301  # purpose of the random stream
 _DRAWS = 1302
 _FIRST_SIDE = 1303
@@ -44,9 +47,9 @@ class Variant:
 
     Attributes:
         resolution: Side in pixels that it is reduced to; None leaves its quality alone.
-        factor: Kind of alignment error, a key of :data:`LEVELS`; None leaves it aligned.
+        factor: Kind of error, a key of :data:`LEVELS` or a name of :data:`MODELS` or :data:`PIXELS`; None for none.
         level: Size of the error: relative (scale), degrees (rotation), fraction of the image width (shift), multiple
-            of the joint maximum (joint), or as :data:`MODELS` has it.
+            of the joint maximum (joint), or as :data:`MODELS` or :mod:`aroface.faces.corruption` has it.
         other: Second factor and its level, for an error of two factors at once.
     """
 
@@ -80,6 +83,9 @@ def variants(options: Mapping[str, Any]) -> Iterator[Variant]:
         for model in MODELS:
             for level in sorted(options.get(model, ())):
                 yield Variant(resolution, model, float(level))
+        for corruption in PIXELS:
+            for level in sorted(options.get(corruption, ())):
+                yield Variant(resolution, corruption, float(level))
         for one, other in options.get("maps", ()):
             for level, second in product(options["map_levels"][one], options["map_levels"][other]):
                 yield Variant(resolution, one, float(level), (other, float(second)))

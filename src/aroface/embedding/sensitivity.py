@@ -26,6 +26,7 @@ from aroface.datasets.formats.pair_people import read_pair_people
 from aroface.datasets.formats.pairs import read_pairs
 from aroface.embedding import ijb
 from aroface.embedding.alignment_sweep import (
+    PIXELS,
     Directions,
     Variant,
     choose_pairs,
@@ -48,6 +49,7 @@ DEFAULTS: Mapping[str, Any] = {
 }
 """Options that a specification may leave out."""
 
+_BEARINGS = 1e15  # seeds of a radian
 FIRST, SECOND = 0, 1
 """Sides of a pair."""
 Block = tuple[int, Variant]
@@ -123,6 +125,8 @@ def spoil(
         joint_maximum: Joint error of level 1, see :func:`aroface.embedding.alignment_sweep.error_matrices`.
         order: Order of the degradations, see the module.
     """
+    if variant.factor in PIXELS:
+        return _corrupted(_reduced(images, variant), variant, directions)
     if order == "camera":
         return _reduced(_misaligned(images, variant, directions, joint_maximum), variant)
     return _misaligned(_reduced(images, variant), variant, directions, joint_maximum)
@@ -132,6 +136,13 @@ def _reduced(images: Images, variant: Variant) -> Images:
     from aroface.faces.degrade import downsample
 
     return images if variant.resolution is None else downsample(images, variant.resolution)
+
+
+def _corrupted(images: Images, variant: Variant, directions: Directions) -> Images:
+    from aroface.faces.corruption import corrupt
+
+    seeds = (directions.bearing * _BEARINGS).astype(np.int64)  # the same choices at every level
+    return corrupt(images, variant.factor or "", variant.level, seeds)
 
 
 def _misaligned(images: Images, variant: Variant, directions: Directions, joint_maximum: Mapping[str, float]) -> Images:

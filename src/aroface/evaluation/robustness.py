@@ -36,6 +36,7 @@ from aroface.embedding.sensitivity import Order, open_source
 from aroface.embedding.worst_case import FACTOR as WORST
 from aroface.embedding.worst_case import WorstCases, embed_worst_case
 from aroface.errors import InputError
+from aroface.evaluation.norm_response import NormResponse, norm_responses
 from aroface.evaluation.protocols.pairs import check_kinds, pair_counts
 from aroface.evaluation.protocols.sensitivity import measure_variant, variant_distances, variant_metrics
 from aroface.evaluation.statistics.bootstrap import REPLICATES, Multiplicities, samples
@@ -50,6 +51,16 @@ Floats = NDArray[np.float64]
 MOST_MODELS, MOST_QUALITIES = 4, 4  # that a page has room for
 MAPS = (("scale", "rotation"), ("rotation", "shift"))
 """Pairs of factors whose errors are also combined."""
+CORRUPTION_LEVELS: Mapping[str, tuple[float, ...]] = {
+    "blur": (1, 2, 4),
+    "noise": (10, 25, 50),
+    "jpeg": (70, 85, 95),
+    "contrast": (0.5, 0.75, 0.9),
+    "occlusion": (0.2, 0.35, 0.5),
+}
+"""Levels of corruptions of pixels, see :data:`aroface.faces.corruption.CORRUPTIONS`."""
+CORRUPTED = "corrupted"
+"""Folder of the features of corrupted images."""
 _MAP_LEVELS = 3  # of each factor, besides none
 
 
@@ -69,6 +80,7 @@ class SweepGrid:
         seed: Seed of the errors' directions.
         worst_case: True if the adversary's errors, of the sizes of ``joint``, are measured as well.
         order: Order of misaligning and reducing probes; see :mod:`aroface.embedding.sensitivity`.
+        corruptions: True if corruptions of the pixels are measured as well, at :data:`CORRUPTION_LEVELS`.
     """
 
     qualities: tuple[str | int, ...] = (HIGH_QUALITY, 24, 14)
@@ -82,6 +94,7 @@ class SweepGrid:
     seed: int = 0
     worst_case: bool = False
     order: Order = "camera"
+    corruptions: bool = False
 
     def check(self) -> None:
         """Refuse what makes no report, before anything is embedded.
@@ -109,14 +122,19 @@ class SweepGrid:
             "flip": self.flip,
             "fusion": "sum",
             "alignment": "as_stored",
-            "qualities": [quality],
+            "qualities": [HIGH_QUALITY if quality == CORRUPTED else quality],
             "max_pairs": self.max_pairs,
             "seed": self.seed,
             "metric": [*self.metrics],
-            **({} if quality == HIGH_QUALITY else {"order": self.order}),  # nothing is reduced: any order is the same
+            # Where nothing is reduced, any order is the same.
+            **({} if quality in (HIGH_QUALITY, CORRUPTED) else {"order": self.order}),
             **{option: sorted(getattr(self, option)) for option in LEVELS.values()},
         }
         spec = resolve({"name": "robustness", "protocol": "sensitivity", "path": str(path), "options": options})
+        if quality == CORRUPTED:
+            swept: dict[str, list[float]] = {option: [] for option in LEVELS.values()}
+            swept |= {kind: [*levels] for kind, levels in CORRUPTION_LEVELS.items()}
+            return {**spec, "options": {**spec["options"], **swept}}
         levels = {factor: coarse(spec["options"][LEVELS[factor]]) for pair in MAPS for factor in pair}
         return {**spec, "options": {**spec["options"], "maps": [*map(list, MAPS)], "map_levels": levels}}
 
@@ -268,6 +286,7 @@ class Robustness:
         sweeps: Sweeps, one for each model.
         notes: Notes on omissions, with the reason.
         facts: Provenance.
+        norms: Responses of the norm to alignment errors, by the name of the model.
     """
 
     pairs: Path
@@ -277,6 +296,7 @@ class Robustness:
     sweeps: Sequence[Sweep]
     notes: Sequence[str] = field(default_factory=tuple)
     facts: Facts | None = None
+    norms: Mapping[str, Sequence[NormResponse]] = field(default_factory=dict)
 
     @property
     def falsely_accepted(self) -> float | None:
@@ -325,6 +345,7 @@ def measure_robustness(
     """
     _check_models(models, grid)
     sweeps, counts, maximum, notes = [], {}, {}, []
+    norms: dict[str, list[NormResponse]] = {}
     people = _people(pairs, grid.max_pairs)
     for number, model in enumerate(models, start=1):
         prefix = f"{number}/{len(models)} {model.name}"
@@ -339,13 +360,18 @@ def measure_robustness(
             counts = {**pair_counts(same), "people": int(people.max()) + 1, "bootstrap_replicates": REPLICATES}
             maximum = features.index["protocol"]["options"]["joint_maximum"]
             measured |= part.measure(features)
+            norms.setdefault(model.name, []).extend(norm_responses(features))
             if grid.worst_case and isinstance(model.embedder.network, nn.Module):
                 measured |= part.measure_worst(features)
+        if grid.corruptions:
+            folder = Path(out) / "features" / _slug(model) / CORRUPTED
+            part = _SweepPart(model, pairs, people, folder, CORRUPTED, grid, execution, prefix)
+            measured = part.measure(part.embed()) | measured
         if grid.worst_case and not isinstance(model.embedder.network, nn.Module):
             notes.append(f"No worst case of {model.name}: an ONNX model has no gradients.")
         sweeps.append(Sweep(model.name, _words(model), measured))
     facts = _facts(models, pairs, grid, Path(out) / "features", command)
-    return Robustness(pairs, grid, maximum, counts, sweeps, notes, facts)
+    return Robustness(pairs, grid, maximum, counts, sweeps, notes, facts, norms)
 
 
 def remaining_work(
@@ -364,7 +390,8 @@ def remaining_work(
     images, seconds = 0, 0.0
     for model in models:
         folder = Path(out) / "features" / _slug(model)
-        todo = [quality for quality in grid.qualities if not (folder / quality_key(quality) / INDEX).exists()]
+        parts = [*grid.qualities, *([CORRUPTED] if grid.corruptions else [])]
+        todo = [quality for quality in parts if not (folder / _part_name(quality) / INDEX).exists()]
         for quality in todo:
             if quality not in rows:
                 spec = grid.spec(pairs, model.embedder.color, quality)
@@ -415,6 +442,11 @@ def _check_models(models: Sequence[Model], grid: SweepGrid) -> None:
         raise InputError("the worst case needs gradients", expected="a checkpoint or a run, not an ONNX model")
 
 
+def _part_name(quality: str | int) -> str:
+    """Name of the features of a quality, or of the corrupted images."""
+    return CORRUPTED if quality == CORRUPTED else quality_key(quality)
+
+
 def _slug(model: Model) -> str:
     name = re.sub(r"[^A-Za-z0-9]+", "-", model.name).strip("-").lower() or "model"
     return f"{name}-{digest({key: model.checkpoint[key] for key in ('weights', 'input')}, 8)}"
@@ -457,7 +489,7 @@ class _SweepPart:
     def embed(self) -> StoredFeatures:
         """Embed all variants; do nothing where they are complete."""
         spec = self.grid.spec(self.pairs, self.model.embedder.color, self.quality)
-        named = {**spec, "name": f"{self.prefix}, {quality_key(self.quality)}"}
+        named = {**spec, "name": f"{self.prefix}, {_part_name(self.quality)}"}
         embed_with(self.model.checkpoint, lambda: self.model.embedder, named, self.folder, self.execution)
         return open_features(self.folder)
 

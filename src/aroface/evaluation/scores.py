@@ -203,7 +203,7 @@ def _verification(
     usable = (kept @ same > 0) & (kept @ ~same > 0)
     if usable.all():
         groups = kept.groups.astype(np.uint8)
-        tars_out = tars_left_out(values, people[:, 0], people[:, 1], same, groups, steady)
+        tars_out = tars_left_out(values, people[:, 0], people[:, 1], same, groups, steady) if steady else {}
         left = {"eer": eer_left_out(-values, same, kept), "auc": auc_without(-values, same, kept.parts())}
         left |= {name: 1 - tars_out[f"tar_strict_at_far_{name}"] for name in fnmrs if name in steady}
         left |= {f"tar_strict_at_far_{name}": tars_out[f"tar_strict_at_far_{name}"] for name in fars}

@@ -62,6 +62,7 @@ def test_each_extra_is_whole():
 
 
 COMMANDS = (
+    "data degrade nothing --out low",
     "data fetch nothing",
     "data generate spec.yaml --out set",
     "data info nothing",
@@ -81,6 +82,8 @@ COMMANDS = (
     "evaluate --features features --out record.json",
     "evaluate --model model.pth --benchmark lfw=lfw.bin",
     "compare-runs --features a b",
+    "mistakes --model model.pth --pairs lfw.bin --out mistakes.html",
+    "quality --model model.pth --pairs lfw.bin",
     "robustness --model model.pth --pairs lfw.bin",
     "table table.yaml",
     "figure fae --benchmark fae --out figure",

@@ -73,7 +73,16 @@ def test_a_set_in_its_providers_form_waits_for_prepare(tmp_path: Path):
 def test_the_benchmarks_have_the_sizes_of_the_literature():
     sets = {key: entry for key, entry in BENCHMARKS.items() if not key.endswith("_cvlface")}
     pairs = {key: entry.counts["pairs"] for key, entry in sets.items() if entry.protocol == "pairs"}
-    assert pairs == {"lfw": 6000, "cfp_fp": 7000, "cfp_ff": 7000, "agedb_30": 6000, "calfw": 6000, "cplfw": 6000}
+    assert pairs == {
+        "lfw": 6000,
+        "cfp_fp": 7000,
+        "cfp_ff": 7000,
+        "agedb_30": 6000,
+        "calfw": 6000,
+        "cplfw": 6000,
+        "xqlfw": 6000,
+        **{f"rfw_{group}": 6000 for group in ("african", "asian", "caucasian", "indian")},
+    }
     for key in BENCHMARKS.keys() - sets.keys():
         assert BENCHMARKS[key].counts == BENCHMARKS[key.removesuffix("_cvlface")].counts
     assert BENCHMARKS["tinyface"].counts == {"gallery": 4443, "distractors": 153_428, "probes": 3728}

@@ -19,6 +19,7 @@ from aroface.embedding.worst_case import misalign
 from aroface.errors import InputError
 from aroface.evaluation.robustness import (
     COLUMNS,
+    CORRUPTION_LEVELS,
     MAPS,
     Perturbation,
     Quantity,
@@ -80,6 +81,25 @@ def test_every_condition_is_measured_for_every_model(measured):
     assert "No worst case of quarters" in found.notes[0]
     assert found.counts["pairs"] == PAIRS
     assert run.description.startswith("r8s4, 8 features, 112×112 RGB")
+
+
+def test_corruptions_have_features_of_their_own(measured, tmp_path):
+    models, pairs, _, found = measured
+    grid = replace(GRID, corruptions=True, worst_case=False, qualities=("hq",), max_pairs=10)
+    once = measure_robustness(models[1:], pairs, tmp_path, grid)
+    (sweep,) = once.sweeps
+    assert {kind: tuple(sweep.levels("hq", kind)) for kind in CORRUPTION_LEVELS} == CORRUPTION_LEVELS
+    assert np.isfinite(sweep.drop(Perturbation("hq", "noise", 50.0), METRIC).interval).all()
+    assert remaining_work(models[1:], pairs, tmp_path, grid) == (0, 0.0)
+    assert not {each.factor for each in found.sweeps[1].measured} & {*CORRUPTION_LEVELS}
+
+
+def test_the_norms_of_all_models_are_measured(measured):
+    found = measured[3]
+    assert {*found.norms} == {"run", "quarters"}
+    for responses in found.norms.values():
+        assert len(responses) == 2 * 5 and {each.probes for each in responses} == {PAIRS}
+        assert all(0 <= each.recognised <= 1 and each.ratio > 0 for each in responses)
 
 
 def test_errors_of_size_zero_are_none(measured):

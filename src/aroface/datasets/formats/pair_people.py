@@ -60,24 +60,41 @@ def read_pair_people(data: Path, same: Booleans) -> Integers | None:
     Raises:
         InputError: The file of people is malformed or of other pairs.
     """
+    rows = read_pair_rows(data, same)
+    if rows is None:
+        return None
+    people = [(row.first_person, row.second_person) for row in rows]
+    names = {name: number for number, name in enumerate(dict.fromkeys(name for pair in people for name in pair))}
+    return np.array([[names[first], names[second]] for first, second in people], np.int64).reshape(-1, 2)
+
+
+def read_pair_rows(data: Path, same: Booleans) -> list[PairRow] | None:
+    """People and images of N pairs; None where nothing beside the file tells.
+
+    Args:
+        data: ``.bin`` file; a link is followed.
+        same: Labels of its pairs, (N,), true where both images show one person.
+
+    Raises:
+        InputError: The file of people is malformed or of other pairs.
+    """
     path = people_path(data.resolve())
     if not path.is_file():
         return None
     lines = csv_lines(csv.reader(io.StringIO(read_document(path, _EXPECTED, _MOST_BYTES))), path)
     if tuple(next(lines, ())) != COLUMNS:
         raise InputError("the header names other columns", file=path, where="line 1", expected=", ".join(COLUMNS))
-    people: list[tuple[str, str]] = []
+    rows: list[PairRow] = []
     for number, fields in enumerate(lines, 2):
         if len(fields) != len(COLUMNS):
             raise InputError(f"{len(fields)} columns", file=path, where=f"line {number}", expected=_EXPECTED)
         label, first, second = fields[2:5]
-        if len(people) < len(same) and (label != str(int(same[len(people)])) or (first == second) != (label == "1")):
+        if len(rows) < len(same) and (label != str(int(same[len(rows)])) or (first == second) != (label == "1")):
             what = f"a pair labelled {label!r:.20} of {first!r:.40} and {second!r:.40}"
             remedy = f"it is of other pairs: remove it, or make {data.name} again"
-            raise InputError(what, file=path, where=f"line {number}", expected=f"pair {len(people)}", remedy=remedy)
-        people.append((first, second))
-    if len(people) != len(same):
+            raise InputError(what, file=path, where=f"line {number}", expected=f"pair {len(rows)}", remedy=remedy)
+        rows.append(PairRow(int(fields[1]) if fields[1].isdecimal() else 0, label == "1", *fields[3:]))
+    if len(rows) != len(same):
         remedy = f"it is of other pairs: remove it, or make {data.name} again"
-        raise InputError(f"{len(people):,} pairs", file=path, expected=f"{len(same):,}", remedy=remedy)
-    names = {name: number for number, name in enumerate(dict.fromkeys(name for pair in people for name in pair))}
-    return np.array([[names[first], names[second]] for first, second in people], np.int64).reshape(-1, 2)
+        raise InputError(f"{len(rows):,} pairs", file=path, expected=f"{len(same):,}", remedy=remedy)
+    return rows

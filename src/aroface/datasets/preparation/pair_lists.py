@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from aroface.datasets.formats.checks import FOLDS
 from aroface.datasets.formats.text_tables import column_places, csv_lines
 from aroface.errors import InputError
 from aroface.files import read_document
@@ -60,7 +61,8 @@ def read_pair_list(path: Path, images: Path) -> list[ListedPair]:
     """Read a list of pairs; images need not exist.
 
     Commas, semicolons, tabs or blanks stand between the columns. Without a header the first three columns are two paths
-    and a label. A first line of numbers alone is LFW's: ``name 1 4`` and ``name 1 other 2`` follow.
+    and a label. A first line of numbers alone is LFW's: ``name 1 4`` and ``name 1 other 2`` follow. A list of such
+    lines alone, as RFW's, has the ten folds of its order where each tenth holds as many genuine as impostor pairs.
 
     Args:
         path: File of the list.
@@ -75,6 +77,8 @@ def read_pair_list(path: Path, images: Path) -> list[ListedPair]:
     first = lines[0][1]
     if len(first) <= 2 and all(field.isdigit() for field in first):
         pairs = _lfw_pairs(lines, path, images)
+    elif _is_headless(lines):
+        pairs = _headless_pairs(lines, images)
     else:
         pairs = _table_pairs(lines, path, images)
     if not pairs:
@@ -147,6 +151,31 @@ def _lfw_pairs(lines: Sequence[tuple[int, list[str]]], path: Path, images: Path)
             raise InputError(what, file=path, where=f"line {number}", expected=expected)
         people = (row[0], row[0] if len(row) == 3 else row[2])
         first, second = image_of(people[0], int(row[1])), image_of(people[1], int(row[-1]))
+        pairs.append(ListedPair(first, second, people[0] == people[1], number, fold, people))
+    return pairs
+
+
+def _is_headless(lines: Sequence[tuple[int, list[str]]]) -> bool:
+    """Tell whether every line is one of LFW's, of both kinds."""
+
+    def fits(row: Sequence[str]) -> bool:
+        return len(row) in (3, 4) and row[1].isdigit() and row[-1].isdigit() and not row[0].isdigit()
+
+    return {len(row) for _, row in lines} == {3, 4} and all(fits(row) for _, row in lines)
+
+
+def _headless_pairs(lines: Sequence[tuple[int, list[str]]], images: Path) -> list[ListedPair]:
+    image_of = _lfw_images(images)
+    size = len(lines) // FOLDS
+    halves = [
+        sum(len(row) == 3 for _, row in lines[begin : begin + size]) for begin in range(0, FOLDS * size, size or 1)
+    ]
+    listed = len(lines) == FOLDS * size and all(2 * half == size for half in halves)
+    pairs = []
+    for place, (number, row) in enumerate(lines):
+        people = (row[0], row[0] if len(row) == 3 else row[2])
+        first, second = image_of(people[0], int(row[1])), image_of(people[1], int(row[-1]))
+        fold = str(place // size + 1) if listed else None
         pairs.append(ListedPair(first, second, people[0] == people[1], number, fold, people))
     return pairs
 

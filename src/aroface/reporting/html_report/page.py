@@ -145,6 +145,7 @@ def render_report(material: Material, folder: Path) -> str:
         "chain": draw(material.steps),
         "document": _link(material.document, folder),
         "link": lambda path: _link(path, folder),
+        "mistakes": lambda run, benchmark: _link(Results(material.results).mistakes(run, benchmark), folder),
         "fact": lambda each: fact_html(each, folder),
     }
     return _environment().get_template("report.html.j2").render(content)

@@ -31,6 +31,7 @@ from aroface.reporting.figures.layout import COLOURS
 from aroface.reporting.figures.save import picture
 from aroface.reporting.plain_page import definitions, inline_svg, plain_table
 from aroface.reporting.plain_page import page as page_of
+from aroface.reporting.robustness.extras import extra_parts, write_extras
 from aroface.reporting.robustness.findings import (
     findings,
     level_words,
@@ -89,7 +90,7 @@ def write_report(found: Robustness, out: str | PathLike[str], points: float) -> 
             write_bytes(file, picture(figure, file.suffix[1:], metadata[file.suffix]))
     write_text(files[2], _html(found, points, crops))
     write_text(files[3], _csv(found, points))
-    return files
+    return [*files, *write_extras(found, Path(out))]
 
 
 def _metadata(found: Robustness) -> dict[str, dict[str, Any]]:
@@ -163,6 +164,7 @@ def _html(found: Robustness, points: float, crops: NDArray[np.uint8]) -> str:
             _tolerated_table(found, points),
             "<h2>A probe, as embedded</h2>",
             _faces(found, crops),
+            *extra_parts(found),
             "<h2>How to read it</h2>",
             definitions(reading(found, points), "notes"),
             f'<p>All numbers: <a href="{STEM}.csv">{STEM}.csv</a>, beside this page.</p>',

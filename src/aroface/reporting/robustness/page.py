@@ -15,6 +15,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from aroface.embedding.alignment_sweep import PIXELS
 from aroface.embedding.worst_case import FACTOR as WORST
 from aroface.evaluation.robustness import MAPS, Perturbation, Quantity, Robustness, Sweep, coarse
 from aroface.reporting.figures.form import DEFAULT_FORM, style
@@ -237,7 +238,7 @@ def _bounds(found: Robustness, metric: str) -> tuple[float, float]:
         sweep.value(condition, metric).interval
         for sweep in found.sweeps
         for condition in sweep.measured
-        if condition.other is None
+        if condition.other is None and condition.factor not in PIXELS
     ]
     low, high = 100 * min(low for low, _ in ends), 100 * max(high for _, high in ends)
     space = 0.05 * (high - low) or 1.0  # where all values are the same
@@ -342,7 +343,11 @@ def map_scale(found: Robustness) -> Normalize:
     """One scale of colours for the losses of all maps, in points; losses that are small everywhere stay light."""
     metric = found.grid.metrics[0]
     largest = max(
-        max(sweep.drop(condition, metric).value for condition in sweep.measured if condition.factor != WORST)
+        max(
+            sweep.drop(condition, metric).value
+            for condition in sweep.measured
+            if condition.factor not in (WORST, *PIXELS)
+        )
         for sweep in found.sweeps
     )
     return Normalize(0, max(100 * largest, _DARKEST))

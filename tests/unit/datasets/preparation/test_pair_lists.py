@@ -46,6 +46,19 @@ def test_folds_and_people_are_taken(tmp_path: Path):
     assert (pair.fold, pair.people, pair.line) == ("7", ("ann", "bob"), 2)
 
 
+def test_lists_without_a_header_have_the_folds_of_their_order(tmp_path: Path):
+    lines = [line for n in range(10) for line in (f"m.{n:02}\t1\t2", f"m.{n:02}\t1\tm.x\t0003")]
+    (tmp_path / "pairs.txt").write_text("\n".join(lines))
+    pairs = read_pair_list(tmp_path / "pairs.txt", tmp_path)
+    assert [pair.fold for pair in pairs] == [str(n + 1) for n in range(10) for _ in range(2)]
+    assert pairs[3].people == ("m.01", "m.x") and pairs[3].second == tmp_path / "m.x" / "m.x_0003.jpg"
+    assert [pair.same for pair in pairs[:2]] == [True, False]
+    (tmp_path / "pairs.txt").write_text("\n".join([*lines[1:], lines[0]]))
+    assert read_pair_list(tmp_path / "pairs.txt", tmp_path)[0].fold == "1"
+    (tmp_path / "pairs.txt").write_text("\n".join(lines[:-1]))
+    assert {pair.fold for pair in read_pair_list(tmp_path / "pairs.txt", tmp_path)} == {None}
+
+
 def test_lfw_lists_name_people_numbers_and_folds(tmp_path: Path):
     (tmp_path / "Ann_B").mkdir()
     (tmp_path / "Ann_B" / "Ann_B_0001.png").touch()

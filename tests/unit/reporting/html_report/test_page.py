@@ -31,6 +31,7 @@ from aroface.reporting.tables.latex import TEMPLATES
 from aroface.reporting.tables.render import render_table, write_table
 from aroface.reporting.tables.spec import read_spec
 from aroface.reporting.tables.tex_text import escape, unescape
+from aroface.results import Results
 from made_up_records import sweep, write_record
 from made_up_tables import fill_table
 from rendered import unlinked
@@ -192,6 +193,15 @@ def test_the_page_needs_nothing_beside_it_and_every_link_leads_somewhere(whole: 
     assert '<html lang="en">' in text
     for scheme in ("prefers-color-scheme: dark", "@media print", "max-width: 40rem"):
         assert scheme in text
+
+
+def test_a_page_of_mistakes_is_linked_where_it_is_there(whole: Material, tmp_path: Path):
+    assert ">mistakes</a>" not in render_report(whole, tmp_path)
+    run = whole.runs[0].name
+    page = Results(tmp_path).mistakes(run, "tinyface")
+    page.parent.mkdir(parents=True)
+    page.write_text("faces")
+    assert render_report(whole, tmp_path).count(f'(<a href="mistakes/{run}/tinyface.html">mistakes</a>)') == 1
 
 
 def test_a_claim_leads_to_the_cells_that_it_compares(whole: Material, tmp_path: Path):

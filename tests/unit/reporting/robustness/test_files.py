@@ -20,7 +20,18 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from aroface.cli.main import main
 from aroface.evaluation import robustness
-from aroface.evaluation.robustness import COLUMNS, MAPS, Facts, Perturbation, Quantity, Robustness, Sweep, SweepGrid
+from aroface.evaluation.norm_response import NormResponse
+from aroface.evaluation.robustness import (
+    COLUMNS,
+    CORRUPTION_LEVELS,
+    MAPS,
+    Facts,
+    Perturbation,
+    Quantity,
+    Robustness,
+    Sweep,
+    SweepGrid,
+)
 from aroface.files import sha256_file
 from aroface.reporting.robustness.files import example_crops, write_report
 from aroface.reporting.robustness.findings import findings, in_points, reading
@@ -222,6 +233,41 @@ def test_everything_written_lies_on_the_page(found):
     assert bottom > 0
 
 
+def test_corruptions_and_norms_are_drawn_and_listed(found, tmp_path):
+    def with_corruptions(each: Sweep, factor: float) -> Sweep:
+        corrupted = {
+            Perturbation("hq", kind, level): {
+                name: Quantity(0.9 - factor * number / 10, np.full(1000, 0.9 - factor * number / 10))
+                for name in GRID.metrics
+            }
+            for kind, levels in CORRUPTION_LEVELS.items()
+            for number, level in enumerate(levels, 1)
+        }
+        return replace(each, measured={**each.measured, **corrupted})
+
+    sweeps = [with_corruptions(each, factor) for factor, each in enumerate(found.sweeps, 1)]
+    norms = {
+        each.name: [NormResponse("hq", "scale", level, 9, 1 - level, 1.0, 0.5 + level) for level in GRID.scale]
+        for each in sweeps
+    }
+    more = replace(found, sweeps=sweeps, norms=norms, grid=replace(GRID, corruptions=True))
+    files = write_report(more, tmp_path, 1.0)
+    assert {file.name for file in files[4:]} == {
+        *("norms.pdf", "norms.png", "norms.csv", "corruptions.pdf", "corruptions.png")
+    }
+    text = (tmp_path / "robustness.html").read_text()
+    assert text.count("<svg role") == 3 and "<td>JPEG, 100 − quality 95</td><td>30.0</td><td>60.0</td>" in text
+    assert (tmp_path / "norms.csv").read_text().splitlines()[1] == "Plain_net $x,hq,scale,0.05,9,0.95,1,0.55"
+    first = page_of_losses(found), page_of_losses(more)
+    assert first[0] == first[1], "the page of alignment errors has the scales of before"
+
+
+def page_of_losses(found: Robustness) -> tuple[float, float | None]:
+    """Scale of the heat maps."""
+    scale = map_scale(found)
+    return scale.vmax, scale.vmin
+
+
 def test_paragraphs_are_wrapped_to_their_width():
     ((subject, lines),) = wrapped([("About", "word " * 60 + "end")], 8, 3.0)
     assert subject == "About" and len(lines) > 2
@@ -278,7 +324,13 @@ def test_the_verb_goes_from_models_to_files(tmp_path, capsys, monkeypatch):
     assert main(measured) == 0
     printed = capsys.readouterr().out.split()
     check_origin(tmp_path / "out", measured, pairs, model, capsys, monkeypatch)
-    assert [line.rpartition(".")[2] for line in printed] == ["pdf", "png", "html", "csv"]
+    assert [line.rpartition(".")[2] for line in printed] == ["pdf", "png", "html", "csv", "pdf", "png", "csv"]
+    with open(tmp_path / "out" / "norms.csv", newline="") as file:
+        rows = [*csv.DictReader(file)]
+    assert [(row["factor"], row["level"]) for row in rows] == [
+        ("scale", "0.1"), ("rotation", "10"), ("shift", "0.1"), ("joint", "1")
+    ]  # fmt: skip
+    assert "Does the norm know" in (tmp_path / "out" / "robustness.html").read_text()
     assert "tolerated_error_at_2_points_of_accuracy" in (tmp_path / "out" / "robustness.csv").read_text()
     for extra, error in (
         (["--tolerance", "100"], "--tolerance: 100 points; expected more than 0, less than 100"),

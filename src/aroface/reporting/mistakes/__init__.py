@@ -1,0 +1,1 @@
+"""The page of the worst mistakes of a network on a benchmark."""

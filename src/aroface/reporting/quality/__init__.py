@@ -1,0 +1,1 @@
+"""The page, figures and tables on what measures of image quality are worth."""
