@@ -29,6 +29,7 @@ PACKAGES = {
 """Distribution of each module that the package imports and the core does without, and the extra it is in."""
 
 VERBS = {
+    "archive": "paper",
     "claims": "paper",
     "compare": "paper",
     "crate": "paper",

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from aroface.cli.arguments import Arguments, Verbs, above_zero, add_group, add_verb, finite
 from aroface.cli.external_model import add_program_options, declared_by
+from aroface.results import Results
 
 
 def add_model_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -44,17 +46,7 @@ def add_model_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb.add_argument("--name", help="of the run (default: the folder's)")
     verb.add_argument("--method", default="released", help="that trained it, for tables (%(default)s)")
     verb.add_argument("--dataset", default="unknown", help="that it was trained on, for tables (%(default)s)")
-    verb = add_verb(
-        kinds,
-        "export",
-        "write a run's backbone for other programs, checked",
-        "aroface model export results/runs/RUN --format onnx --out model.onnx --normalised",
-        _do_export,
-    )
-    verb.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="a finished run")
-    verb.add_argument("--format", choices=("safetensors", "pt", "onnx", "torch-export"), required=True)
-    verb.add_argument("--out", type=Path, required=True, help="the file")
-    verb.add_argument("--normalised", action="store_true", help="embeddings of unit length (onnx, torch-export)")
+    _export(kinds)
     verb = add_verb(
         kinds,
         "info",
@@ -72,6 +64,36 @@ def add_model_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
         _do_list,
     )
     verb.add_argument("--data-dir", type=Path, default=Path("data"), help="where released weights lie (%(default)s)")
+
+
+def _export(kinds: Verbs[argparse.ArgumentParser]) -> None:
+    verb = add_verb(
+        kinds,
+        "export",
+        "write a run's backbone for other programs, or as a folder for a model hub, checked",
+        "aroface model export results/runs/RUN --format onnx --out model.onnx --normalised\n"
+        "  aroface model export results/runs/RUN --format onnx --out model.onnx --normalised --with-preprocessing\n"
+        "  aroface model export results/runs/RUN --to hub --out hub/RUN",
+        _do_export,
+    )
+    verb.add_argument("run_dir", type=Path, metavar="RUN_DIR", help="a finished run")
+    form = verb.add_mutually_exclusive_group(required=True)
+    form.add_argument("--format", choices=("safetensors", "pt", "onnx", "torch-export"), help="one file")
+    form.add_argument(
+        "--to", choices=("hub",), help="a folder as of Hugging Face: weights, network in PyTorch, card with the records"
+    )
+    verb.add_argument("--out", type=Path, required=True, help="the file, or the folder")
+    verb.add_argument("--normalised", action="store_true", help="embeddings of unit length (onnx, torch-export)")
+    verb.add_argument(
+        "--with-preprocessing",
+        action="store_true",
+        help="a program that takes pixels as they are, uint8 N×S×S×3, RGB (onnx, torch-export)",
+    )
+    group = verb.add_argument_group("the card of a folder")
+    group.add_argument("--records", type=Path, metavar="DIR", help=f"of the run's results ({Results().records})")
+    group.add_argument(
+        "--licence", metavar="ID", help="of the weights, as the hub spells it: mit, cc-by-nc-4.0 (other)"
+    )
 
 
 def _add_color(verb: argparse.ArgumentParser) -> None:
@@ -105,9 +127,48 @@ def _do_import(options: Arguments) -> None:
 
 
 def _do_export(options: Arguments) -> None:
+    from aroface.errors import InputError
+
+    form = {"normalised": options.normalised, "with_preprocessing": options.with_preprocessing}
+    if options.to:
+        for key in (key for key, given in form.items() if given):
+            raise InputError(f"--{key.replace('_', '-')} is for programs", where="--to hub", remedy="leave it out")
+        print(_export_to_hub(options))
+        return
+    for key in ("records", "licence"):
+        if getattr(options, key) is not None:
+            raise InputError(f"--{key} is for --to hub", remedy="leave it out")
     from aroface.models.export import export_model
 
-    print(export_model(options.run_dir, options.out, options.format, normalised=options.normalised))
+    print(export_model(options.run_dir, options.out, options.format, **form))
+
+
+def _export_to_hub(options: Arguments) -> Path:
+    """Write the folder of ``--to hub``; say which records are not in its card."""
+    from collections.abc import Mapping
+    from typing import Any
+
+    from aroface.datasets.registry import read_all
+    from aroface.errors import InputError
+    from aroface.models.hub_folder import write_hub_folder
+    from aroface.reporting.model_card import OTHER_LICENCE, measured_benchmarks, model_card
+
+    if options.records is not None and not options.records.is_dir():
+        raise InputError("no such folder", file=options.records, where="--records", expected="as results/records")
+    entries = read_all()
+    titles = {key: entry.title for key, entry in entries.items()}
+
+    def card(checkpoint: Mapping[str, Any], config: Mapping[str, Any]) -> str:
+        records = options.records or Results().records
+        measured, others = measured_benchmarks(records, checkpoint, titles)
+        if others:
+            print(f"{records}: left out, since of other weights: {', '.join(others)}", file=sys.stderr)
+        if not measured:
+            print(f"{records}: no record of {checkpoint['run']}: the card has no results (--records)", file=sys.stderr)
+        entry = entries.get(checkpoint["data"]["name"])
+        return model_card(checkpoint, config, measured, entry, options.licence or OTHER_LICENCE)
+
+    return write_hub_folder(options.run_dir, options.out, card)
 
 
 def _do_info(options: Arguments) -> None:

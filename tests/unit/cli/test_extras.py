@@ -92,6 +92,8 @@ COMMANDS = (
     "claims",
     "report --out report.html --configfile mine.yaml",
     "export kit --template article --configfile mine.yaml",
+    "archive pack deposit.zip --configfile mine.yaml",
+    "archive unpack nothing.zip --out results",
     "crate --out ro-crate-metadata.json --configfile mine.yaml",
 )
 """A use of every verb; what it names need not be there."""
