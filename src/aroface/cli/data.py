@@ -25,7 +25,7 @@ from aroface.cli.arguments import (
 
 if TYPE_CHECKING:
     from aroface.datasets.preparation.align import NoFace
-    from aroface.faces.detection.scrfd import Scrfd
+    from aroface.faces.detection.detector import Detector
     from aroface.omissions import KindSummary
 
 _Align = Callable[..., tuple[Path, dict[str, Any]]]
@@ -34,6 +34,7 @@ _PEOPLE = ("people_depth", "lost_people", "resize_crops")
 _COLUMNS = ("split", "image_column", "label_column")
 _GROUND_TRUTH = ("first_frame", "columns")
 _OMISSIONS = ("on_corrupt", "max_left_out")
+_THRESHOLD_HELP = "lowest score of a face (SCRFD 0.5, mtcnn 0.8)"
 
 
 def add_data_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -127,9 +128,9 @@ def _pairs(kinds: Verbs[argparse.ArgumentParser]) -> None:
     faces.add_argument(
         "--detector",
         metavar="NAME|FILE.onnx",
-        help="align photographs by their largest faces; registered or an SCRFD file (default: aligned crops)",
+        help="align photographs by their largest faces; registered, mtcnn, or an SCRFD file (default: aligned crops)",
     )
-    faces.add_argument("--threshold", type=share, default=0.5, metavar="SCORE", help="of a face (%(default)s)")
+    faces.add_argument("--threshold", type=share, metavar="SCORE", help=_THRESHOLD_HELP)
     faces.add_argument("--threads", type=positive, metavar="N", help="(default: all cores)")
     add_time_limit(faces)
     _add_data_dir(faces)
@@ -301,9 +302,12 @@ def _add_align_options(verb: argparse.ArgumentParser) -> None:
 
 def _add_detector(group: argparse._ActionsContainer) -> None:
     group.add_argument(
-        "--detector", default="scrfd_2.5g", metavar="NAME|FILE.onnx", help="registered or an SCRFD file (%(default)s)"
+        "--detector",
+        default="scrfd_2.5g",
+        metavar="NAME|FILE.onnx",
+        help="registered, mtcnn, or an SCRFD file (%(default)s)",
     )
-    group.add_argument("--threshold", type=share, default=0.5, metavar="SCORE", help="of a face (%(default)s)")
+    group.add_argument("--threshold", type=share, metavar="SCORE", help=_THRESHOLD_HELP)
 
 
 def add_detector_options(group: argparse._ActionsContainer) -> None:
@@ -365,7 +369,7 @@ def _do_pairs(options: Arguments) -> None:
     print(f"{options.out}  {made}\n{made.fold_line()}")
 
 
-def _detector(options: Arguments) -> Scrfd:
+def _detector(options: Arguments) -> Detector:
     """The detector that the options name."""
     from aroface.datasets.preparation.detectors import open_detector
 

@@ -9,6 +9,7 @@ PACKAGES = {
     "docx": ("python-docx", "paper"),
     "google": ("protobuf", "onnx"),
     "jinja2": ("jinja2", "paper"),
+    "joblib": ("mtcnn", "mtcnn"),
     "jsonschema": ("jsonschema", "data"),
     "matplotlib": ("matplotlib", "paper"),
     "onnx": ("onnx", "onnx"),
