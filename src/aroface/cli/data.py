@@ -74,13 +74,23 @@ def _pack(kinds: Verbs[argparse.ArgumentParser]) -> None:
         kinds,
         "pack",
         "turn a folder of photographs, one sub-folder a person, into training and test sets",
-        "aroface data pack photographs --out data/mine --test-fraction 0.3 --probe-resolution 16",
+        "aroface data pack crops --out data/mine --test-fraction 0.3 --probe-resolution 16\n"
+        "  aroface data pack photographs --detector mtcnn --out data/mine",
         _do_pack,
     )
     verb.add_argument("folder", type=Path, help="person/image.jpg, in any usual format and at any depth")
     verb.add_argument("--out", type=Path, required=True, help="folder for train/, pairs.bin, pairs_lq.bin, tinyface/")
     verb.add_argument("--options", type=Path, help="YAML or JSON file with any of the options")
     verb.add_argument("--landmarks", type=Path, help="CSV of five landmarks: the images are raw and get aligned")
+    verb.add_argument(
+        "--detector",
+        metavar="NAME|FILE.onnx",
+        help="that finds the landmarks where there is no CSV: registered, mtcnn, or an SCRFD file",
+    )
+    verb.add_argument("--threshold", type=share, metavar="SCORE", help=_THRESHOLD_HELP)
+    verb.add_argument("--threads", type=positive, metavar="N", help="of the detector (default: all cores)")
+    add_time_limit(verb)
+    _add_data_dir(verb)
     verb.add_argument("--test-fraction", type=share, metavar="SHARE", help="of the people; the others are trained on")
     verb.add_argument("--probe-resolution", type=positive, metavar="PIXELS", help="of the TinyFace-like probes")
     verb.add_argument("--singletons", choices=("error", "distractors"), help="people with a single image")
@@ -341,18 +351,30 @@ def _do_generate(options: Arguments) -> None:
 
 
 def _do_pack(options: Arguments) -> None:
+    from aroface.datasets.preparation.detected_landmarks import SEVERAL
     from aroface.datasets.preparation.pack import PackOptions, pack
     from aroface.errors import InputError
     from aroface.schemas import read_yaml
 
     _allow_megapixels(options)
-    chosen = ("landmarks", "test_fraction", "probe_resolution", "singletons", "seed", "orientation")
+    chosen = (
+        "landmarks",
+        "detector",
+        "threshold",
+        "test_fraction",
+        "probe_resolution",
+        "singletons",
+        "seed",
+        "orientation",
+    )
     given = _given(options, *chosen, "max_suspect_landmarks", *_PEOPLE, *_OMISSIONS)
     written = read_yaml(options.options) if options.options else {}
     if not isinstance(written, dict):
         raise InputError("no mapping", file=options.options, expected="options such as test_fraction")
-    packed = pack(options.folder, options.out, PackOptions.from_mapping({**written, **given}, file=options.options))
-    _tell(packed.omissions.summary(), packed.corrupt)
+    how = PackOptions.from_mapping({**written, **given}, file=options.options)
+    options.detector, options.threshold = how.detector, how.threshold
+    packed = pack(options.folder, options.out, how, None if how.detector is None else _detector(options))
+    _tell(packed.omissions.summary(), packed.corrupt, {SEVERAL})
     packed.suspects.tell()
     print(f"{options.out}  {packed}")
 

