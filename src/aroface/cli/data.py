@@ -43,6 +43,7 @@ def add_data_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
     _generate(kinds)
     _pack(kinds)
     _pairs(kinds)
+    _search(kinds)
     _list(kinds)
     _fetch(kinds)
     _verify(kinds)
@@ -134,6 +135,30 @@ def _pairs(kinds: Verbs[argparse.ArgumentParser]) -> None:
     _add_max_megapixels(verb)
     add_omission_options(verb)
     _add_people_options(verb)
+    _add_photograph_options(verb)
+
+
+def _search(kinds: Verbs[argparse.ArgumentParser]) -> None:
+    verb = add_verb(
+        kinds,
+        "search",
+        "make a set for 1:N search of people's folders, as gallery and as probes, in TinyFace's layout",
+        "aroface data search gallery probes --out data/search    # gallery/person/image.jpg, probes/person/image.jpg\n"
+        "  aroface data search gallery probes --distractors others --detector mtcnn --out data/search",
+        _do_search,
+    )
+    verb.add_argument("gallery", type=Path, help="folder with one for each known person")
+    verb.add_argument("probes", type=Path, help="folder with one, of the same name, for each person searched for")
+    verb.add_argument("--out", type=Path, required=True, help="the set's folder")
+    verb.add_argument("--distractors", type=Path, metavar="DIR", help="images of other people, who join the gallery")
+    _add_max_megapixels(verb)
+    add_omission_options(verb)
+    _add_people_options(verb)
+    _add_photograph_options(verb)
+
+
+def _add_photograph_options(verb: argparse.ArgumentParser) -> None:
+    """Declare the options of verbs that take crops, or photographs with a detector."""
     faces = verb.add_argument_group("photographs")
     faces.add_argument(
         "--detector",
@@ -389,6 +414,18 @@ def _do_pairs(options: Arguments) -> None:
     made = make_pair_set(options.source, options.out, PairSetOptions(**_given(options, *chosen)), detector)
     _tell(made.omissions.summary(), made.corrupt, TAKEN)
     print(f"{options.out}  {made}\n{made.fold_line()}")
+
+
+def _do_search(options: Arguments) -> None:
+    from aroface.datasets.preparation.detected_landmarks import SEVERAL
+    from aroface.datasets.preparation.search_sets import SearchSetOptions, make_search_set
+
+    _allow_megapixels(options)
+    detector = _detector(options) if options.detector is not None else None
+    how = SearchSetOptions(**_given(options, "distractors", *_PEOPLE, *_OMISSIONS))
+    made = make_search_set(options.gallery, options.probes, options.out, how, detector)
+    _tell(made.omissions.summary(), made.corrupt, {SEVERAL})
+    print(f"{options.out}  {made}")
 
 
 def _detector(options: Arguments) -> Detector:

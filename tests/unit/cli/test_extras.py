@@ -69,6 +69,7 @@ COMMANDS = (
     "data pack nothing --out set",
     "data pairs nothing --out set.bin",
     "data prepare nothing --out set",
+    "data search nothing nothing --out set",
     "data verify nothing",
     "model export nothing --format onnx --out model.onnx",
     "model import nothing --out run",
