@@ -15,6 +15,9 @@ from aroface.cli.scores import add_scores_options, evaluate_score_files
 from aroface.errors import InputError
 from aroface.exit_status import ExitStatus
 from aroface.files import check_place
+from aroface.humanize import seconds_text
+
+_WORTH_TELLING_S = 10.0  # of work that is told before it starts
 
 
 def add_evaluate_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -70,7 +73,7 @@ def _evaluate_external(options: Arguments) -> int:
     Returns:
         The exit status: ``BAD_INPUT`` if a file could not be evaluated; the error is printed when all others are done.
     """
-    from aroface.evaluation.external_model import benchmark_name, evaluate_model, named_file
+    from aroface.evaluation.external_model import benchmark_name, evaluate_model, evaluation_work, named_file
     from aroface.files import write_json
 
     if not options.benchmark:
@@ -88,6 +91,9 @@ def _evaluate_external(options: Arguments) -> int:
     name, path = named_file(options.model, "--model")
     model = open_declared(path, name, options)
     tell_batch(options, [model])
+    images, seconds = evaluation_work(model, benchmarks, flip=not options.no_flip, batch_size=options.batch_size)
+    if seconds > _WORTH_TELLING_S:
+        print(f"{images:,} images to embed, about {seconds_text(seconds)}", file=sys.stderr)
     evaluated = evaluate_model(
         model,
         benchmarks,

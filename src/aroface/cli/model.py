@@ -6,8 +6,14 @@ import argparse
 import sys
 from pathlib import Path
 
-from aroface.cli.arguments import Arguments, Verbs, above_zero, add_group, add_verb, finite
-from aroface.cli.external_model import add_program_options, declared_by
+from aroface.cli.arguments import Arguments, Verbs, above_zero, add_group, add_verb, finite, positive
+from aroface.cli.external_model import (
+    MODEL_FORMS,
+    add_input_options,
+    add_program_options,
+    declared_by,
+    open_declared,
+)
 from aroface.results import Results
 
 
@@ -56,6 +62,7 @@ def add_model_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
     )
     verb.add_argument("model", type=Path, metavar="FILE_OR_FOLDER")
     _add_color(verb)
+    _time(kinds)
     verb = add_verb(
         kinds,
         "list",
@@ -64,6 +71,25 @@ def add_model_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
         _do_list,
     )
     verb.add_argument("--data-dir", type=Path, default=Path("data"), help="where released weights lie (%(default)s)")
+
+
+def _time(kinds: Verbs[argparse.ArgumentParser]) -> None:
+    verb = add_verb(
+        kinds,
+        "time",
+        "measure the time of one face, from the photograph to the feature, against the limits of FRUITS",
+        "aroface model time my.onnx --detector mtcnn --threads 1 --device cpu\n"
+        "  aroface model time results/runs/RUN --detector scrfd_2.5g --photograph door.jpg",
+        _do_time,
+    )
+    verb.add_argument("model", metavar="MODEL", help=MODEL_FORMS)
+    verb.add_argument(
+        "--detector", metavar="NAME|FILE.onnx", help="registered, mtcnn, or an SCRFD file (default: none is measured)"
+    )
+    verb.add_argument("--photograph", type=Path, metavar="FILE", help="(default: a face that is drawn, 640x480)")
+    verb.add_argument("--repeats", type=positive, default=20, metavar="N", help="measurements (%(default)s)")
+    verb.add_argument("--data-dir", type=Path, default=Path("data"), help="where registered files lie (%(default)s)")
+    add_input_options(verb)
 
 
 def _export(kinds: Verbs[argparse.ArgumentParser]) -> None:
@@ -175,6 +201,40 @@ def _do_info(options: Arguments) -> None:
     from aroface.models.info import describe
 
     print(*describe(options.model, options.color), sep="\n")
+
+
+def _do_time(options: Arguments) -> None:
+    import torch
+
+    from aroface.datasets.orientation import read_upright
+    from aroface.datasets.preparation.detectors import open_detector
+    from aroface.embedding.face_time import FRUITS_LIMITS, time_face
+    from aroface.evaluation.external_model import named_file
+
+    if options.threads:
+        torch.set_num_threads(options.threads)
+    name, path = named_file(options.model, "MODEL")
+    model = open_declared(path, name, options)
+    execution = {"threads": options.threads, "time_limit": options.time_limit, "device": options.device}
+    detector = None if options.detector is None else open_detector(options.detector, options.data_dir, **execution)
+    photograph = None if options.photograph is None else read_upright(options.photograph)
+    taken = time_face(model.embedder, detector, photograph, flip=not options.no_flip, repeats=options.repeats)
+    size = "×".join(map(str, taken.size))
+    if taken.detection is None or detector is None:
+        print("detection   not measured: name one by --detector")
+    else:
+        print(f"detection   {taken.detection:8.1f} ms  {detector.name}, {size} pixels")
+    print(f"alignment   {taken.alignment:8.1f} ms")
+    images = "one image" if options.no_flip else "the image and its mirror image"
+    print(f"embedding   {taken.embedding:8.1f} ms  {images}")
+    spread = f"median of {taken.repeats}, 10th to 90th percentile {taken.low:.1f} to {taken.high:.1f}"
+    print(f"together    {taken.whole:8.1f} ms  {spread}")
+    limit = taken.limit()
+    verdict = f"beyond {FRUITS_LIMITS[-1]:,} ms" if limit is None else f"within {limit:,} ms"
+    part = "" if taken.detection is not None else ", without detection"
+    print(
+        f"FRUITS      {verdict} in nine of ten{part}; its limits are for one core of a CPU (--threads 1 --device cpu)"
+    )
 
 
 def _do_list(options: Arguments) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from aroface.datasets.formats.pairs import read_pairs
 from aroface.embedding.benchmark_spec import resolve
 from aroface.embedding.embed import EmbedOptions, embed_with
+from aroface.embedding.embedder import seconds_an_image
 from aroface.embedding.external_model import Model
 from aroface.errors import InputError
 from aroface.evaluation.evaluate import evaluate
@@ -45,13 +48,39 @@ def evaluate_model(
     Raises:
         InputError: A name is none; before anything is embedded.
     """
+    specs = _specs(model, benchmarks, flip)
+    execution = EmbedOptions(batch_size or model.embedder.batch_size, threads)
+    return ((spec["name"], _record(model, spec, execution, command)) for spec in specs)
+
+
+def _specs(model: Model, benchmarks: Mapping[str, Path], flip: bool) -> list[dict[str, Any]]:
     options = {"color": model.embedder.color, "flip": flip, "fusion": "sum", "alignment": ALIGNMENT}
-    specs = [
+    return [
         resolve({"name": name, "protocol": "pairs", "path": str(path), "options": options}, record_of(name, path))
         for name, path in benchmarks.items()
     ]
-    execution = EmbedOptions(batch_size or model.embedder.batch_size, threads)
-    return ((spec["name"], _record(model, spec, execution, command)) for spec in specs)
+
+
+def evaluation_work(
+    model: Model, benchmarks: Mapping[str, Path], *, flip: bool = True, batch_size: int | None = None
+) -> tuple[int, float]:
+    """Estimate the images that `evaluate_model` embeds, and their time in seconds, by a trial batch.
+
+    Args:
+        model: Model of any kind.
+        benchmarks: Paths of ``.bin`` files by name; a malformed one has no images.
+        flip: True if the embedding of the mirrored image is added.
+        batch_size: Number of images in one forward pass; by default as many as fit the device.
+
+    Raises:
+        InputError: A name is none, or the model fails.
+    """
+    images = 0
+    for spec in _specs(model, benchmarks, flip):
+        with contextlib.suppress(InputError):  # which its evaluation tells
+            images += len(read_pairs(Path(spec["path"])).images)
+    seconds = seconds_an_image(model.embedder, flip=flip, batch_size=batch_size) if images else 0.0
+    return images, images * seconds
 
 
 def _record(

@@ -75,6 +75,7 @@ COMMANDS = (
     "model import nothing --out run",
     "model info nothing",
     "model list",
+    "model time nothing",
     "plan --configfile mine.yaml",
     "train --recipe recipe.json --data set --run-dir run --state-dir state",
     "embed --run-dir run --benchmark benchmark.json --out features",
