@@ -49,14 +49,18 @@ def _add_external_options(verb: argparse.ArgumentParser, subject: argparse._Mutu
     help_text = "files of aligned pairs (.bin), with --model; the name is the file's where it is left out"
     flags = ("--benchmark", "--pairs")
     verb.add_argument(*flags, nargs="+", action="extend", default=[], metavar="NAME=FILE", help=help_text)
+    help_text = "folder of features, with --model: what is there is not computed again, and an interrupted call resumes"
+    verb.add_argument("--keep-features", type=Path, metavar="DIR", help=help_text)
     add_input_options(verb)
 
 
 def _do_evaluate(options: Arguments) -> int:
-    if options.scores:
+    if options.scores and options.keep_features is None:
         return evaluate_score_files(options)
     if options.model:
         return _evaluate_external(options)
+    if options.keep_features is not None:
+        raise InputError("--keep-features is for --model", remedy="leave it out")
     if options.out is None:
         raise InputError("--features needs --out", expected="the file of the record")
     from aroface.evaluation.evaluate import evaluate_features
@@ -91,7 +95,8 @@ def _evaluate_external(options: Arguments) -> int:
     name, path = named_file(options.model, "--model")
     model = open_declared(path, name, options)
     tell_batch(options, [model])
-    images, seconds = evaluation_work(model, benchmarks, flip=not options.no_flip, batch_size=options.batch_size)
+    work = {"flip": not options.no_flip, "batch_size": options.batch_size, "keep": options.keep_features}
+    images, seconds = evaluation_work(model, benchmarks, **work)
     if seconds > _WORTH_TELLING_S:
         print(f"{images:,} images to embed, about {seconds_text(seconds)}", file=sys.stderr)
     evaluated = evaluate_model(
@@ -101,6 +106,7 @@ def _evaluate_external(options: Arguments) -> int:
         batch_size=options.batch_size,
         threads=options.threads,
         command=shlex.join(["aroface", *options.words]),
+        keep=options.keep_features,
     )
     errors = []
     for benchmark, record in evaluated:

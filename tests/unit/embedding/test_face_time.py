@@ -91,3 +91,24 @@ def test_long_evaluations_are_told_before_they_start(
     monkeypatch.setattr(evaluate_verb, "_WORTH_TELLING_S", 1e9)
     main(words)
     assert "images to embed" not in capsys.readouterr().err
+
+
+def test_kept_features_are_not_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    write_pairs(tmp_path / "mine.bin", Pairs([crop(number) for number in range(40)], np.arange(20) % 2 == 0))
+    model = write_onnx(tmp_path / "tiny.onnx")
+    plain = ["evaluate", "--model", str(model), "--pairs", str(tmp_path / "mine.bin")]
+    words = [*plain, "--keep-features", str(tmp_path / "kept")]
+    assert main(plain) == main(words) == 0
+    first, second = capsys.readouterr().out.split("mine: ")[1:]
+    assert first == second
+    embedded: list[int] = []
+    embed = Embedder.embed
+    monkeypatch.setattr(Embedder, "embed", lambda self, *a, **k: (embedded.append(1), embed(self, *a, **k))[1])
+    assert main(words) == 0
+    assert capsys.readouterr().out.split("mine: ")[1] == first
+    assert not embedded
+    write_pairs(tmp_path / "mine.bin", Pairs([crop(number) for number in range(1, 41)], np.arange(20) % 2 == 0))
+    assert main(words) == 0
+    assert embedded, "another file of the same name"
+    assert main(["evaluate", "--features", "x", "--out", "y.json", "--keep-features", "z"]) == 2
+    assert "--keep-features is for --model" in capsys.readouterr().err

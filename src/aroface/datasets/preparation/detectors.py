@@ -5,15 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from aroface.datasets.registry import REGISTRIES, DetectorFile, missing, read_detectors
+from aroface.datasets.preparation.detector_names import MTCNN, registered_detector
+from aroface.datasets.registry import REGISTRIES, missing
 from aroface.errors import InputError
 from aroface.faces.detection.detector import Detector
 from aroface.faces.detection.scrfd import THRESHOLD, Scrfd
-from aroface.files import sha256_file
 from aroface.onnx_program import SUFFIX, TIME_LIMIT
-
-MTCNN = "mtcnn"
-"""Name of the detector whose weights come with a package."""
 
 
 def open_detector(
@@ -52,7 +49,7 @@ def open_detector(
     how: dict[str, Any] = {"threshold": lowest, "threads": threads, "time_limit": time_limit, "device": device}
     if detector.lower().endswith(SUFFIX):
         return Scrfd(Path(detector), **how)
-    entry = _registered(detector, registries)
+    entry = registered_detector(detector, registries)
     line = missing(entry, data_dir)
     if line is not None:
         raise InputError(line)
@@ -66,31 +63,3 @@ def open_detector(
                 remedy="remove it and fetch it again, or name it by its path",
             )
     return scrfd
-
-
-def detector_identity(detector: str, registries: Path = REGISTRIES) -> dict[str, str | None]:
-    """Name and sha256 of a detector that need not be there, None where nobody has published it.
-
-    Args:
-        detector: Detector, see `open_detector`.
-        registries: Folder of the registries.
-
-    Raises:
-        InputError: Neither a key nor a file.
-    """
-    if detector == MTCNN:
-        return {"name": MTCNN, "sha256": None}
-    if detector.lower().endswith(SUFFIX):
-        if not Path(detector).is_file():
-            raise InputError("no such file", file=detector, expected="an ONNX file of the SCRFD family")
-        return {"name": Path(detector).stem, "sha256": sha256_file(detector)}
-    entry = _registered(detector, registries)
-    return {"name": entry.key, "sha256": next((each.sha256 for each in entry.downloads), None)}
-
-
-def _registered(detector: str, registries: Path) -> DetectorFile:
-    entries = read_detectors(registries / "detectors.yaml")
-    if detector not in entries:
-        known = ", ".join([*entries, MTCNN])
-        raise InputError(f"no detector {detector!r}", expected=f"a path FILE.onnx or one of {known}")
-    return entries[detector]

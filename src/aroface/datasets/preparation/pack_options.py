@@ -13,7 +13,7 @@ from aroface.datasets.hashes import FileHashes
 from aroface.datasets.image_formats import SUFFIXES
 from aroface.datasets.manifest import listing_hash
 from aroface.datasets.orientation import UPRIGHT, orientation_of
-from aroface.datasets.preparation.detectors import detector_identity
+from aroface.datasets.preparation.detector_names import detector_identity
 from aroface.datasets.preparation.person_folders import MAX_LEFT_OUT, LostPeople, PersonFolders, find_people
 from aroface.errors import InputError
 from aroface.files import refuse_special, sha256_file
