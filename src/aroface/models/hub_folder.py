@@ -14,13 +14,13 @@ import torch
 from aroface.errors import InputError
 from aroface.files import check_place, read_json, replacing_folder, write_json, write_text
 from aroface.models import plain_networks
+from aroface.models.layouts import MODEL_TYPE
 from aroface.models.plain_networks import load_network
 from aroface.models.registry import ARCHITECTURES
 from aroface.models.run_folder import load_backbone, weights_of
 from aroface.results import CHECKPOINT, WEIGHTS
 
 CONFIG, NETWORK, CARD = "config.json", "network.py", "README.md"
-_MODEL_TYPE = "aroface"
 _CHECKED = 2  # images
 _TOLERANCE = 1e-4  # of the largest value
 
@@ -31,7 +31,7 @@ def hub_config(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     shape = ARCHITECTURES[experiment["arch"]].shape
     network = {"family": "mobilefacenet"} if shape is None else {"family": "iresnet", **asdict(shape)}
     return {
-        "model_type": _MODEL_TYPE,
+        "model_type": MODEL_TYPE,
         "run": checkpoint["run"],
         "architecture": experiment["arch"],
         "network": network,
@@ -79,7 +79,7 @@ def _refuse_other(out: Path, run_dir: Path) -> None:
     """Refuse a place where anything but such a folder, or an empty one, stands."""
     if out.is_dir() and (run_dir.resolve() == out.resolve() or any(out.iterdir())):
         config = read_json(out / CONFIG) if (out / CONFIG).is_file() else None
-        own = isinstance(config, dict) and config.get("model_type") == _MODEL_TYPE
+        own = isinstance(config, dict) and config.get("model_type") == MODEL_TYPE
         if not own or run_dir.resolve() == out.resolve():
             raise InputError("a folder of something else", file=out, where="--out", remedy="name a new one")
     else:

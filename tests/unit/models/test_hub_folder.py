@@ -146,3 +146,19 @@ def test_another_folder_is_left_alone_and_an_own_one_replaced(
         assert main([*again, str(taken)]) == 2
         assert capsys.readouterr().err.endswith(f"{taken}: --out: a folder of something else; name a new one\n")
     assert (run / "checkpoint.json").exists()
+
+
+def test_weights_and_config_alone_are_imported_with_their_normalisation(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = _finished(tmp_path, "r8s4", mean=0.0, std=255.0)
+    assert main(["model", "export", str(run), "--to", "hub", "--out", str(tmp_path / "hub")]) == 0
+    (tmp_path / "hub/checkpoint.json").unlink()
+    assert main(["model", "import", str(tmp_path / "hub"), "--out", str(tmp_path / "again")]) == 0
+    told = capsys.readouterr().out
+    assert "exported by aroface, with its config" in told
+    assert read_json(tmp_path / "again/checkpoint.json")["input"] == read_json(run / "checkpoint.json")["input"]
+    config = read_json(tmp_path / "hub/config.json")
+    write_json(tmp_path / "hub/config.json", {**config, "std": 0})
+    assert main(["model", "import", str(tmp_path / "hub"), "--out", str(tmp_path / "again")]) == 2
+    assert capsys.readouterr().err.endswith("config.json: std: 0; expected a number of pixels\n")
