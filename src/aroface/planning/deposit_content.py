@@ -8,6 +8,7 @@ from pathlib import Path
 from aroface.planning.products import Products
 from aroface.planning.report_material import report_material, software
 from aroface.reporting.deposit import DepositContent, chosen_weights
+from aroface.results import PROGRAM
 
 
 def deposit_content(
@@ -34,11 +35,13 @@ def deposit_content(
     """
     plan = products.plan
     finished = [name for name in plan.runs if plan.results.run(name).checkpoint.exists()]
+    chosen = chosen_weights(weights, finished)
+    beside = {plan.results.run(run).path / PROGRAM: f"Program of {run}, without its weights" for run in sorted(chosen)}
     return DepositContent(
         report_material(products, workflow=workflow, root=root),
         software(files, version, root=root),
-        dict(_further(products)),
-        chosen_weights(weights, finished),
+        {**dict(_further(products)), **beside},
+        chosen,
     )
 
 

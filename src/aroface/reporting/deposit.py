@@ -22,7 +22,7 @@ from urllib.parse import quote, unquote
 
 from aroface.datasets.preparation.archive import unpack
 from aroface.errors import InputError, printable
-from aroface.files import atomic_path, read_document, sha256_file
+from aroface.files import HASH_DIGITS, atomic_path, read_document, sha256_file
 from aroface.progress import track
 from aroface.reporting.crate import CONTEXT, FORMATS, Entity, Software, graph, place, write_crate
 from aroface.reporting.html_report.page import Material
@@ -94,22 +94,15 @@ def write_deposit(content: DepositContent, out: Path) -> Deposit:
     hashes = {to: sha256_file(path) for to, path in track(sorted(places.items()), "hashing")}
     _check_weights(content, hashes)
     described = _described(content, entities, places, hashes, root)
-    texts = {
-        CRATE: json.dumps({"@context": CONTEXT, "@graph": described}, indent=2, ensure_ascii=False) + "\n",
-    }
+    crate = json.dumps({"@context": CONTEXT, "@graph": described}, indent=2, ensure_ascii=False) + "\n"
+    hashes[CRATE] = hashlib.sha256(crate.encode()).hexdigest()
     with atomic_path(out) as temporary, zipfile.ZipFile(temporary, "w", strict_timestamps=False) as packed:
         for to, path in track(sorted(places.items()), "packing"):
             packed.write(path, to, zipfile.ZIP_STORED if path.suffix in _STORED else zipfile.ZIP_DEFLATED)
-        for to, text in texts.items():
-            packed.writestr(zipfile.ZipInfo(to, _EARLIEST), text, zipfile.ZIP_DEFLATED)
-        listed = {**hashes, **{to: _sha256(text) for to, text in texts.items()}}
-        lines = "".join(f"{listed[to]}  {to}\n" for to in sorted(listed))
+        packed.writestr(zipfile.ZipInfo(CRATE, _EARLIEST), crate, zipfile.ZIP_DEFLATED)
+        lines = "".join(f"{hashes[to]}  {to}\n" for to in sorted(hashes))
         packed.writestr(zipfile.ZipInfo(CHECKSUMS, _EARLIEST), lines, zipfile.ZIP_DEFLATED)
     return _summary(places)
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _summary(places: Mapping[str, Path]) -> Deposit:
@@ -125,7 +118,8 @@ def _places(content: DepositContent, named: Mapping[str, Path]) -> dict[str, Pat
     """Files of the deposit by their places in it."""
     root = content.material.results
     manifests = {
-        data.manifest: f"{MANIFESTS}/{data.name}-{data.manifest_hash[:8]}.json" for data in content.material.data
+        data.manifest: f"{MANIFESTS}/{data.name}-{data.manifest_hash[:HASH_DIGITS]}.json"
+        for data in content.material.data
     }
     wanted = {root / "runs" / run for run in content.weights}
     places = {}
