@@ -227,7 +227,7 @@ def _do_time(options: Arguments) -> None:
     print(f"alignment   {taken.alignment:8.1f} ms")
     images = "one image" if options.no_flip else "the image and its mirror image"
     print(f"embedding   {taken.embedding:8.1f} ms  {images}")
-    spread = f"median of {taken.repeats}, 10th to 90th percentile {taken.low:.1f} to {taken.high:.1f}"
+    spread = f"median of {taken.repeats}, 10th to 90th percentile {taken.fast:.1f} to {taken.slow:.1f}"
     print(f"together    {taken.whole:8.1f} ms  {spread}")
     limit = taken.limit()
     verdict = f"beyond {FRUITS_LIMITS[-1]:,} ms" if limit is None else f"within {limit:,} ms"

@@ -37,8 +37,8 @@ class FaceTime:
         alignment: Median time of the alignment.
         embedding: Median time of the embedding.
         whole: Median time of all three together.
-        low: 10th percentile of the whole.
-        high: 90th percentile of the whole.
+        fast: 10th percentile of the whole.
+        slow: 90th percentile of the whole.
         repeats: Number of measurements.
         size: Width and height of the photograph in pixels.
     """
@@ -47,14 +47,14 @@ class FaceTime:
     alignment: float
     embedding: float
     whole: float
-    low: float
-    high: float
+    fast: float
+    slow: float
     repeats: int
     size: tuple[int, int]
 
     def limit(self) -> int | None:
         """The smallest of `FRUITS_LIMITS` that nine of ten measurements keep; None if they keep none."""
-        return next((limit for limit in FRUITS_LIMITS if self.high <= limit), None)
+        return next((limit for limit in FRUITS_LIMITS if self.slow <= limit), None)
 
 
 def time_face(
@@ -70,7 +70,7 @@ def time_face(
     Args:
         embedder: Network.
         detector: Detector; None to measure alignment and embedding alone.
-        photograph: uint8 (H, W, 3), RGB; by default a face that is drawn, in 640×480 pixels.
+        photograph: Photograph, uint8 (H, W, 3), RGB; by default a face that is drawn, in 640×480 pixels.
         flip: True if the embedding of the mirrored image is added.
         repeats: Number of measurements.
 
@@ -94,15 +94,15 @@ def time_face(
     times = np.array([_measured(steps) for _ in range(repeats + 2)])[2:] * 1000
     detection, alignment, embedding = map(float, np.median(times, axis=0))
     whole = times.sum(axis=1)
-    low, high = map(float, np.percentile(whole, (10, 90)))
+    fast, slow = map(float, np.percentile(whole, (10, 90)))
     size = image.shape[1], image.shape[0]
     return FaceTime(
         detection if detector is not None else None,
         alignment,
         embedding,
         float(statistics.median(whole.tolist())),
-        low,
-        high,
+        fast,
+        slow,
         repeats,
         size,
     )

@@ -54,14 +54,14 @@ class MeasuredBenchmark:
         title: Printed name.
         protocol: Name of its protocol.
         metrics: Values as shares in [0, 1].
-        intervals: Lower and upper end of the 95 % interval of some of them.
+        ends: Lower and upper end of the 95 % interval of some of them, as the record has it.
     """
 
     name: str
     title: str
     protocol: str
     metrics: Mapping[str, float]
-    intervals: Mapping[str, Sequence[float]]
+    ends: Mapping[str, Sequence[float]]
 
 
 def measured_benchmarks(
@@ -175,7 +175,7 @@ def _results(measured: Sequence[MeasuredBenchmark]) -> str:
     if not measured:
         return "Not measured on any benchmark."
     rows = [
-        (each.title, metric_name(name)[0], f"{100 * value:.2f}", _interval(each.intervals.get(name)))
+        (each.title, metric_name(name)[0], f"{100 * value:.2f}", _interval(each.ends.get(name)))
         for each in measured
         for name, value in each.metrics.items()
     ]

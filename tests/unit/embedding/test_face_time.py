@@ -41,7 +41,7 @@ def test_each_step_is_measured_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     # Four looks at the clock a call, whose squares are apart by 1, 3, 5; 9, 11, 13; ...; the first two do not count.
     assert (taken.detection, taken.alignment, taken.embedding) == (25000, 27000, 29000)
     assert taken.whole == 81000
-    assert taken.low < taken.whole < taken.high
+    assert taken.fast < taken.whole < taken.slow
     assert (taken.repeats, taken.size) == (3, (640, 480))
     assert seen == [1, 1] * 5, "the image and its mirror image, alone"
 
