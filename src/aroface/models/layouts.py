@@ -119,7 +119,10 @@ def exported_normalisation(file: Path) -> tuple[float, float] | None:
     Raises:
         InputError: The config has no such numbers.
     """
-    config = _read_config(file.parent / "config.json")
+    try:
+        config = _read_config(file.parent / "config.json")
+    except InputError:  # told where the order of the channels is asked for
+        return None
     if config.get("model_type") != MODEL_TYPE:
         return None
     mean, std = config.get("mean"), config.get("std")
