@@ -127,6 +127,29 @@ def atomic_open(path: str | os.PathLike[str], size: int | None = None) -> Iterat
 
 
 @contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Yield an empty folder beside ``path`` that takes this name, and the place of what stood there, at the end.
+
+    If the body raises, nothing is left of it; what a killed process left goes when the next one first writes there.
+
+    Args:
+        path: Folder; the caller has made sure that what stands there may go.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    tidy_once(path.parent)
+    temporary = Path(tempfile.mkdtemp(prefix=temporary_prefix(path), dir=path.parent))
+    try:
+        yield temporary
+        temporary.chmod(path.parent.stat().st_mode & 0o777)
+        if path.exists():
+            shutil.rmtree(path)
+        temporary.rename(path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+@contextmanager
 def writing(path: Path, size: int | None = None) -> Iterator[None]:
     """Whatever a library makes of a full disk while ``path`` is written, say it as one error that names the file.
 

@@ -25,7 +25,7 @@ from aroface.cli.arguments import (
 
 if TYPE_CHECKING:
     from aroface.datasets.preparation.align import NoFace
-    from aroface.faces.detection.scrfd import Scrfd
+    from aroface.faces.detection.detector import Detector
     from aroface.omissions import KindSummary
 
 _Align = Callable[..., tuple[Path, dict[str, Any]]]
@@ -34,6 +34,7 @@ _PEOPLE = ("people_depth", "lost_people", "resize_crops")
 _COLUMNS = ("split", "image_column", "label_column")
 _GROUND_TRUTH = ("first_frame", "columns")
 _OMISSIONS = ("on_corrupt", "max_left_out")
+_THRESHOLD_HELP = "lowest score of a face (SCRFD 0.5, mtcnn 0.8)"
 
 
 def add_data_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -43,6 +44,7 @@ def add_data_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
     _pack(kinds)
     _pairs(kinds)
     _degrade(kinds)
+    _search(kinds)
     _list(kinds)
     _fetch(kinds)
     _verify(kinds)
@@ -74,13 +76,23 @@ def _pack(kinds: Verbs[argparse.ArgumentParser]) -> None:
         kinds,
         "pack",
         "turn a folder of photographs, one sub-folder a person, into training and test sets",
-        "aroface data pack photographs --out data/mine --test-fraction 0.3 --probe-resolution 16",
+        "aroface data pack crops --out data/mine --test-fraction 0.3 --probe-resolution 16\n"
+        "  aroface data pack photographs --detector mtcnn --out data/mine",
         _do_pack,
     )
     verb.add_argument("folder", type=Path, help="person/image.jpg, in any usual format and at any depth")
     verb.add_argument("--out", type=Path, required=True, help="folder for train/, pairs.bin, pairs_lq.bin, tinyface/")
     verb.add_argument("--options", type=Path, help="YAML or JSON file with any of the options")
     verb.add_argument("--landmarks", type=Path, help="CSV of five landmarks: the images are raw and get aligned")
+    verb.add_argument(
+        "--detector",
+        metavar="NAME|FILE.onnx",
+        help="that finds the landmarks where there is no CSV: registered, mtcnn, or an SCRFD file",
+    )
+    verb.add_argument("--threshold", type=share, metavar="SCORE", help=_THRESHOLD_HELP)
+    verb.add_argument("--threads", type=positive, metavar="N", help="of the detector (default: all cores)")
+    add_time_limit(verb)
+    _add_data_dir(verb)
     verb.add_argument("--test-fraction", type=share, metavar="SHARE", help="of the people; the others are trained on")
     verb.add_argument("--probe-resolution", type=positive, metavar="PIXELS", help="of the TinyFace-like probes")
     verb.add_argument("--singletons", choices=("error", "distractors"), help="people with a single image")
@@ -124,13 +136,37 @@ def _pairs(kinds: Verbs[argparse.ArgumentParser]) -> None:
     _add_max_megapixels(verb)
     add_omission_options(verb)
     _add_people_options(verb)
+    _add_photograph_options(verb)
+
+
+def _search(kinds: Verbs[argparse.ArgumentParser]) -> None:
+    verb = add_verb(
+        kinds,
+        "search",
+        "make a set for 1:N search of people's folders, as gallery and as probes, in TinyFace's layout",
+        "aroface data search gallery probes --out data/search    # gallery/person/image.jpg, probes/person/image.jpg\n"
+        "  aroface data search gallery probes --distractors others --detector mtcnn --out data/search",
+        _do_search,
+    )
+    verb.add_argument("gallery", type=Path, help="folder with one for each known person")
+    verb.add_argument("probes", type=Path, help="folder with one, of the same name, for each person searched for")
+    verb.add_argument("--out", type=Path, required=True, help="the set's folder")
+    verb.add_argument("--distractors", type=Path, metavar="DIR", help="images of other people, who join the gallery")
+    _add_max_megapixels(verb)
+    add_omission_options(verb)
+    _add_people_options(verb)
+    _add_photograph_options(verb)
+
+
+def _add_photograph_options(verb: argparse.ArgumentParser) -> None:
+    """Declare the options of verbs that take crops, or photographs with a detector."""
     faces = verb.add_argument_group("photographs")
     faces.add_argument(
         "--detector",
         metavar="NAME|FILE.onnx",
-        help="align photographs by their largest faces; registered or an SCRFD file (default: aligned crops)",
+        help="align photographs by their largest faces; registered, mtcnn, or an SCRFD file (default: aligned crops)",
     )
-    faces.add_argument("--threshold", type=share, default=0.5, metavar="SCORE", help="of a face (%(default)s)")
+    faces.add_argument("--threshold", type=share, metavar="SCORE", help=_THRESHOLD_HELP)
     faces.add_argument("--threads", type=positive, metavar="N", help="(default: all cores)")
     add_time_limit(faces)
     _add_data_dir(faces)
@@ -324,9 +360,12 @@ def _add_align_options(verb: argparse.ArgumentParser) -> None:
 
 def _add_detector(group: argparse._ActionsContainer) -> None:
     group.add_argument(
-        "--detector", default="scrfd_2.5g", metavar="NAME|FILE.onnx", help="registered or an SCRFD file (%(default)s)"
+        "--detector",
+        default="scrfd_2.5g",
+        metavar="NAME|FILE.onnx",
+        help="registered, mtcnn, or an SCRFD file (%(default)s)",
     )
-    group.add_argument("--threshold", type=share, default=0.5, metavar="SCORE", help="of a face (%(default)s)")
+    group.add_argument("--threshold", type=share, metavar="SCORE", help=_THRESHOLD_HELP)
 
 
 def add_detector_options(group: argparse._ActionsContainer) -> None:
@@ -360,18 +399,30 @@ def _do_generate(options: Arguments) -> None:
 
 
 def _do_pack(options: Arguments) -> None:
+    from aroface.datasets.preparation.detected_landmarks import SEVERAL
     from aroface.datasets.preparation.pack import PackOptions, pack
     from aroface.errors import InputError
     from aroface.schemas import read_yaml
 
     _allow_megapixels(options)
-    chosen = ("landmarks", "test_fraction", "probe_resolution", "singletons", "seed", "orientation")
+    chosen = (
+        "landmarks",
+        "detector",
+        "threshold",
+        "test_fraction",
+        "probe_resolution",
+        "singletons",
+        "seed",
+        "orientation",
+    )
     given = _given(options, *chosen, "max_suspect_landmarks", *_PEOPLE, *_OMISSIONS)
     written = read_yaml(options.options) if options.options else {}
     if not isinstance(written, dict):
         raise InputError("no mapping", file=options.options, expected="options such as test_fraction")
-    packed = pack(options.folder, options.out, PackOptions.from_mapping({**written, **given}, file=options.options))
-    _tell(packed.omissions.summary(), packed.corrupt)
+    how = PackOptions.from_mapping({**written, **given}, file=options.options)
+    options.detector, options.threshold = how.detector, how.threshold
+    packed = pack(options.folder, options.out, how, None if how.detector is None else _detector(options))
+    _tell(packed.omissions.summary(), packed.corrupt, {SEVERAL})
     packed.suspects.tell()
     print(f"{options.out}  {packed}")
 
@@ -396,7 +447,19 @@ def _do_degrade(options: Arguments) -> None:
         print(f"{made.path}  {made.pairs:,} pairs{'' if made.made else ', there already'}")
 
 
-def _detector(options: Arguments) -> Scrfd:
+def _do_search(options: Arguments) -> None:
+    from aroface.datasets.preparation.detected_landmarks import SEVERAL
+    from aroface.datasets.preparation.search_sets import SearchSetOptions, make_search_set
+
+    _allow_megapixels(options)
+    detector = _detector(options) if options.detector is not None else None
+    how = SearchSetOptions(**_given(options, "distractors", *_PEOPLE, *_OMISSIONS))
+    made = make_search_set(options.gallery, options.probes, options.out, how, detector)
+    _tell(made.omissions.summary(), made.corrupt, {SEVERAL})
+    print(f"{options.out}  {made}")
+
+
+def _detector(options: Arguments) -> Detector:
     """The detector that the options name."""
     from aroface.datasets.preparation.detectors import open_detector
 

@@ -15,6 +15,9 @@ from aroface.cli.scores import add_scores_options, evaluate_score_files
 from aroface.errors import InputError
 from aroface.exit_status import ExitStatus
 from aroface.files import check_place
+from aroface.humanize import seconds_text
+
+_WORTH_TELLING_S = 10.0  # of work that is told before it starts
 
 
 def add_evaluate_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -49,16 +52,20 @@ def _add_external_options(verb: argparse.ArgumentParser, subject: argparse._Mutu
     verb.add_argument(*flags, nargs="+", action="extend", default=[], metavar="NAME=FILE", help=help_text)
     help_text = "the benchmarks are groups of people, as RFW's: also tell how unequal their accuracies are"
     verb.add_argument("--by-group", action="store_true", help=help_text)
+    help_text = "folder of features, with --model: what is there is not computed again, and an interrupted call resumes"
+    verb.add_argument("--keep-features", type=Path, metavar="DIR", help=help_text)
     add_input_options(verb)
 
 
 def _do_evaluate(options: Arguments) -> int:
     if options.by_group and not options.model:
         raise InputError("--by-group is for --model", remedy="leave it out")
-    if options.scores:
+    if options.scores and options.keep_features is None:
         return evaluate_score_files(options)
     if options.model:
         return _evaluate_external(options)
+    if options.keep_features is not None:
+        raise InputError("--keep-features is for --model", remedy="leave it out")
     if options.out is None:
         raise InputError("--features needs --out", expected="the file of the record")
     from aroface.evaluation.evaluate import evaluate_features
@@ -75,7 +82,7 @@ def _evaluate_external(options: Arguments) -> int:
     Returns:
         The exit status: ``BAD_INPUT`` if a file could not be evaluated; the error is printed when all others are done.
     """
-    from aroface.evaluation.external_model import benchmark_name, evaluate_model, named_file
+    from aroface.evaluation.external_model import benchmark_name, evaluate_model, evaluation_work, named_file
     from aroface.files import write_json
 
     if not options.benchmark:
@@ -95,6 +102,10 @@ def _evaluate_external(options: Arguments) -> int:
     name, path = named_file(options.model, "--model")
     model = open_declared(path, name, options)
     tell_batch(options, [model])
+    work = {"flip": not options.no_flip, "batch_size": options.batch_size, "keep": options.keep_features}
+    images, seconds = evaluation_work(model, benchmarks, **work)
+    if seconds > _WORTH_TELLING_S:
+        print(f"{images:,} images to embed, about {seconds_text(seconds)}", file=sys.stderr)
     evaluated = evaluate_model(
         model,
         benchmarks,
@@ -102,6 +113,7 @@ def _evaluate_external(options: Arguments) -> int:
         batch_size=options.batch_size,
         threads=options.threads,
         command=shlex.join(["aroface", *options.words]),
+        keep=options.keep_features,
     )
     errors, accuracies = [], dict[str, float]()
     for benchmark, record in evaluated:

@@ -9,6 +9,7 @@ PACKAGES = {
     "docx": ("python-docx", "paper"),
     "google": ("protobuf", "onnx"),
     "jinja2": ("jinja2", "paper"),
+    "joblib": ("mtcnn", "mtcnn"),
     "jsonschema": ("jsonschema", "data"),
     "matplotlib": ("matplotlib", "paper"),
     "onnx": ("onnx", "onnx"),
@@ -29,6 +30,7 @@ PACKAGES = {
 """Distribution of each module that the package imports and the core does without, and the extra it is in."""
 
 VERBS = {
+    "archive": "paper",
     "claims": "paper",
     "compare": "paper",
     "crate": "paper",

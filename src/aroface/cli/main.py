@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 
 from aroface import __version__
+from aroface.cli.archive import add_archive_verbs
 from aroface.cli.data import add_data_verbs
 from aroface.cli.embed import add_embed_verb
 from aroface.cli.evaluate import add_evaluate_verbs
@@ -139,4 +140,5 @@ def _parser() -> argparse.ArgumentParser:
     add_figure_verb(verbs)
     add_reporting_verbs(verbs)
     add_export_verb(verbs)
+    add_archive_verbs(verbs)
     return parser

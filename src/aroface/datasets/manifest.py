@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,8 +16,7 @@ from typing import Any
 from aroface.datasets.file_names import MANIFEST, check_name
 from aroface.datasets.hashes import FileHashes
 from aroface.errors import InputError
-from aroface.files import digest, read_json, sha256_file, write_json
-from aroface.leftovers import temporary_prefix, tidy_once
+from aroface.files import digest, read_json, replacing_folder, sha256_file, write_json
 from aroface.omissions import KindSummary
 from aroface.schemas import validate
 
@@ -34,18 +31,8 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         InputError: Something else stands there.
     """
     refuse_other(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tidy_once(path.parent)
-    temporary = Path(tempfile.mkdtemp(prefix=temporary_prefix(path), dir=path.parent))
-    try:
+    with replacing_folder(path) as temporary:
         yield temporary
-        temporary.chmod(path.parent.stat().st_mode & 0o777)
-        if path.exists():
-            shutil.rmtree(path)
-        temporary.rename(path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
 def refuse_other(path: Path) -> None:

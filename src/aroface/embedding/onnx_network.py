@@ -31,6 +31,7 @@ from aroface.onnx_program import (
     weight_files,
 )
 
+_PIXELS = "tensor(uint8)"
 _FLOATS: dict[str, type[np.floating[Any]]] = {"tensor(float)": np.float32, "tensor(float16)": np.float16}
 _ROUNDING = {np.float32: 1e-3, np.float16: 1e-2}  # of embeddings, as a share of the largest value
 _TRIAL = 3  # images that a model is tried on first, and of each batch alone
@@ -118,7 +119,11 @@ def open_program(
         raise InputError(
             f"takes {given.size}×{given.size} pixels", file=path, expected=f"{declared.size} as --size says"
         )
-    if normalises_itself(model) and "mean" not in own and declared.mean is None and declared.std is None:
+    if given.pixels:
+        own = {**own, **_AS_THEY_ARE}
+        if declared.mean is not None or declared.std is not None:
+            raise InputError("takes uint8 pixels as they are", file=path, remedy="leave out --mean and --std")
+    elif normalises_itself(model) and "mean" not in own and declared.mean is None and declared.std is None:
         print(f"{path}: it normalises pixels itself: they come as 0 to 255 (--mean 0 --std 1)", file=sys.stderr)
         own = {**own, **_AS_THEY_ARE}
     form = input_form(declared, {**own, **({"size": given.size} if given.size else {})})
@@ -177,13 +182,25 @@ def _metadata(metadata: Mapping[str, str], key: str, default: Item, path: Path) 
 
 @dataclass(frozen=True, slots=True)
 class _Input:
-    """An ONNX model's input: batch and side are None where the file leaves them open."""
+    """An ONNX model's input: batch and side are None where the file leaves them open.
+
+    Attributes:
+        pixels: True if it takes uint8 (N, S, S, 3), with the preprocessing inside.
+    """
 
     name: str
     batch: int | None
     size: int | None
-    dtype: type[np.floating[Any]]
+    dtype: type[np.floating[Any] | np.uint8]
     crop: tuple[int, int] | None = None
+    pixels: bool = False
+
+    def taken(self, images: NDArray[Any]) -> NDArray[Any]:
+        """Images (N, 3, S, S) as the model takes them."""
+        cut = _cropped(images, self.crop)
+        if self.pixels:
+            cut = np.rint(cut).clip(0, 255).transpose(0, 2, 3, 1)
+        return np.ascontiguousarray(cut, dtype=self.dtype)
 
 
 def _input_of(session: Any, crop: tuple[int, int] | None, path: Path) -> _Input:
@@ -192,15 +209,17 @@ def _input_of(session: Any, crop: tuple[int, int] | None, path: Path) -> _Input:
         names = ", ".join(each.name for each in inputs)
         raise InputError(f"{len(inputs)} inputs ({names})", file=path, expected="one: images")
     (only,) = inputs
-    batch, channels, height, width = dims = [*only.shape, *[None] * 4][:4]
+    pixels = only.type == _PIXELS and len(only.shape) == 4 and only.shape[3] == 3 and crop is None
+    axes = [only.shape[axis] for axis in (0, 3, 1, 2)] if pixels else only.shape
+    batch, channels, height, width = dims = [*axes, *[None] * 4][:4]
     if len(only.shape) != 4 or (isinstance(channels, int) and channels != 3):
         shape = _times(only.shape) or "a scalar"
         raise InputError(f"takes {shape}", file=path, where=only.name, expected="N×3×S×S: square colour images")
-    if only.type not in _FLOATS:
+    if only.type not in _FLOATS and not pixels:
         raise InputError(f"takes {only.type}", file=path, where=only.name, expected=" or ".join(_FLOATS))
     fixed = [side if isinstance(side, int) else None for side in (height, width)]
     known = dims[0] if isinstance(batch, int) else None
-    dtype = _FLOATS[only.type]
+    dtype = np.uint8 if pixels else _FLOATS[only.type]
     if crop is not None:
         if any(side not in (None, cut) for side, cut in zip(fixed, crop, strict=True)):
             raise InputError(f"takes {_times(dims[2:])}", file=path, expected=f"{_times(crop)} as --crop says")
@@ -212,7 +231,7 @@ def _input_of(session: Any, crop: tuple[int, int] | None, path: Path) -> _Input:
         )
         what = f"takes {_times(only.shape)}"
         raise InputError(what, file=path, where=only.name, expected="N×3×S×S: square images", remedy=remedy)
-    return _Input(only.name, known, sides.pop() if sides else None, dtype)
+    return _Input(only.name, known, sides.pop() if sides else None, dtype, pixels=pixels)
 
 
 def _times(shape: Sequence[object]) -> str:
@@ -239,8 +258,7 @@ class _Output:
 def _trial_batch(form: Mapping[str, Any], given: _Input, count: int) -> NDArray[Any]:
     """Different images as the model takes them."""
     pixels = trial_images(count, form["size"]).astype(np.float32).transpose(0, 3, 1, 2)
-    values = _cropped((pixels - form["mean"]) / form["std"], given.crop)
-    return np.ascontiguousarray(values, dtype=given.dtype)
+    return given.taken((pixels - form["mean"]) / form["std"])
 
 
 def _cropped(images: NDArray[Any], crop: tuple[int, int] | None) -> NDArray[Any]:
@@ -379,8 +397,7 @@ class OnnxNetwork:
         Raises:
             InputError: Onnxruntime fails.
         """
-        cut = _cropped(images.cpu().numpy(), self._given.crop)
-        values = np.ascontiguousarray(cut, dtype=self._given.dtype)
+        values = self._given.taken(images.cpu().numpy())
         self.try_batch(len(values))
         step = self.at_once or max(len(values), 1)
         batches = [self._run(values[start : start + step]) for start in range(0, len(values), step)]

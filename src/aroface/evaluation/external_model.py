@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from aroface.datasets.formats.pairs import read_pairs
 from aroface.embedding.benchmark_spec import resolve
 from aroface.embedding.embed import EmbedOptions, embed_with
+from aroface.embedding.embedder import seconds_an_image
 from aroface.embedding.external_model import Model
 from aroface.errors import InputError
 from aroface.evaluation.evaluate import evaluate
 from aroface.files import named_path
+from aroface.results import INDEX
 
 ALIGNMENT = "as_stored"
 
@@ -26,10 +30,11 @@ def evaluate_model(
     batch_size: int | None = None,
     threads: int | None = None,
     command: str | None = None,
+    keep: Path | None = None,
 ) -> Iterator[tuple[str, dict[str, Any] | InputError]]:
     """The records of a model under the protocol ``pairs``, each as soon as it is there.
 
-    Features are kept only as long as that takes.
+    Features are kept only as long as that takes, unless ``keep`` names a folder for them.
 
     Args:
         model: Model of any kind.
@@ -38,6 +43,7 @@ def evaluate_model(
         batch_size: Number of images in one forward pass; by default as many as fit the device.
         threads: Number of threads of torch's arithmetic on the CPU.
         command: Command line, for the records' provenance.
+        keep: Folder of features, RUN/BENCHMARK: what is there is not computed again, and an interrupted call resumes.
 
     Yields:
         Name of a benchmark and its record, or the error about its file: malformed, an embedding not finite.
@@ -45,20 +51,58 @@ def evaluate_model(
     Raises:
         InputError: A name is none; before anything is embedded.
     """
+    specs = _specs(model, benchmarks, flip)
+    execution = EmbedOptions(batch_size or model.embedder.batch_size, threads)
+    return ((spec["name"], _record(model, spec, execution, command, keep)) for spec in specs)
+
+
+def _specs(model: Model, benchmarks: Mapping[str, Path], flip: bool) -> list[dict[str, Any]]:
     options = {"color": model.embedder.color, "flip": flip, "fusion": "sum", "alignment": ALIGNMENT}
-    specs = [
+    return [
         resolve({"name": name, "protocol": "pairs", "path": str(path), "options": options}, record_of(name, path))
         for name, path in benchmarks.items()
     ]
-    execution = EmbedOptions(batch_size or model.embedder.batch_size, threads)
-    return ((spec["name"], _record(model, spec, execution, command)) for spec in specs)
+
+
+def evaluation_work(
+    model: Model,
+    benchmarks: Mapping[str, Path],
+    *,
+    flip: bool = True,
+    batch_size: int | None = None,
+    keep: Path | None = None,
+) -> tuple[int, float]:
+    """Estimate the images that `evaluate_model` embeds, and their time in seconds, by a trial batch.
+
+    Args:
+        model: Model of any kind.
+        benchmarks: Paths of ``.bin`` files by name; a malformed one has no images.
+        flip: True if the embedding of the mirrored image is added.
+        batch_size: Number of images in one forward pass; by default as many as fit the device.
+        keep: Folder of features; benchmarks whose features are complete there have no images.
+
+    Raises:
+        InputError: A name is none, or the model fails.
+    """
+    images = 0
+    for spec in _specs(model, benchmarks, flip):
+        if keep is not None and (keep / str(model.checkpoint["run"]) / spec["name"] / INDEX).exists():
+            continue
+        with contextlib.suppress(InputError):  # which its evaluation tells
+            images += len(read_pairs(Path(spec["path"])).images)
+    seconds = seconds_an_image(model.embedder, flip=flip, batch_size=batch_size) if images else 0.0
+    return images, images * seconds
 
 
 def _record(
-    model: Model, spec: Mapping[str, Any], execution: EmbedOptions, command: str | None
+    model: Model, spec: Mapping[str, Any], execution: EmbedOptions, command: str | None, keep: Path | None
 ) -> dict[str, Any] | InputError:
     """Evaluate one benchmark; return its record, or the error about it."""
-    with tempfile.TemporaryDirectory(prefix="aroface-") as folder:
+    with contextlib.ExitStack() as stack:
+        if keep is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aroface-")))
+        else:
+            folder = keep / str(model.checkpoint["run"]) / spec["name"]
         try:
             embed_with(model.checkpoint, lambda: model.embedder, spec, folder, execution)
             return evaluate(folder, command=command, source=spec["path"])

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -29,6 +28,7 @@ from aroface.datasets.formats.pairs import read_pairs
 from aroface.embedding.alignment_sweep import HIGH_QUALITY, LEVELS, choose_pairs, quality_key
 from aroface.embedding.benchmark_spec import resolve
 from aroface.embedding.embed import EmbedOptions, embed_with
+from aroface.embedding.embedder import seconds_an_image
 from aroface.embedding.external_model import Model
 from aroface.embedding.feature_store import StoredFeatures, open_features
 from aroface.embedding.pairs import image_numbers
@@ -398,19 +398,9 @@ def remaining_work(
                 rows[quality] = open_source(pairs, spec["options"], model.embedder.size).rows
         count = sum(rows[quality] for quality in todo)
         images += count
-        seconds += count * _seconds_an_image(model, grid, batch_size) if count else 0.0
+        if count:
+            seconds += count * seconds_an_image(model.embedder, flip=grid.flip, batch_size=batch_size)
     return images, seconds
-
-
-def _seconds_an_image(model: Model, grid: SweepGrid, batch_size: int | None) -> float:
-    """Time of an image in the second of two batches of noise; the first one prepares."""
-    count, side = batch_size or model.embedder.batch_size, model.embedder.size
-    noise = np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8)
-    begin = 0.0
-    for _ in range(2):
-        begin = time.perf_counter()
-        model.embedder.embed(noise, flip=grid.flip, batch_size=count)
-    return (time.perf_counter() - begin) / count
 
 
 def _facts(models: Sequence[Model], pairs: Path, grid: SweepGrid, features: Path, command: str) -> Facts:

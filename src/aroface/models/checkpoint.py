@@ -26,6 +26,7 @@ from aroface.models.layouts import (
     Backbone,
     Color,
     described_color,
+    exported_normalisation,
     find_backbone,
     matrices_in,
     of_cvlface,
@@ -252,13 +253,15 @@ def load_released(path: str | PathLike[str], color: Color | None = None, *, look
         source,
         tuple(name for name in backbone.left_out if name not in kept),
         _release(backbone, layout, file),
-        *(_MAGFACE_INPUT if backbone.magface else _USUAL_INPUT),
+        *(exported_normalisation(file) or (_MAGFACE_INPUT if backbone.magface else _USUAL_INPUT)),
         classifier,
     )
 
 
 def _release(backbone: Backbone, layout: Layout, file: Path) -> str:
     """Description of the form in which weights are released, by what lies around and beside their names."""
+    if exported_normalisation(file) is not None:
+        return "exported by aroface, with its config"
     if of_cvlface(file):
         return "released by CVLface, with its config"
     if backbone.magface:

@@ -8,6 +8,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -29,9 +30,12 @@ TOLERANCE = 1e-4
 """Largest difference from the network that an exported program may show, relative to the largest value."""
 
 INPUT, OUTPUT = "images", "embeddings"
+PIXELS = "pixels"
+"""Input of a program that has the preprocessing inside: uint8 (N, S, S, 3), RGB."""
 _BATCHES = (1, 3)  # that are compared; neither is the one that is traced
 _TRACED = 2
 _DESCRIPTION = "aroface.json"
+_AS_THEY_ARE = {"mean": 0.0, "std": 1.0}  # pixels of a program that has the preprocessing inside
 
 
 class Normalised(nn.Module):
@@ -46,8 +50,32 @@ class Normalised(nn.Module):
         return nn.functional.normalize(self.backbone(images))
 
 
+class Preprocessed(nn.Module):
+    """A backbone that takes pixels as image libraries give them.
+
+    Args:
+        backbone: Network that takes normalised images (N, 3, S, S).
+        mean: Value subtracted from pixel values in 0..255.
+        std: Divisor of the differences.
+    """
+
+    def __init__(self, backbone: nn.Module, mean: float, std: float) -> None:
+        super().__init__()
+        self.backbone, self.mean, self.std = backbone, mean, std
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Map uint8 (N, S, S, 3), RGB, to (N, embedding_size)."""
+        embeddings: Tensor = self.backbone((pixels.float().permute(0, 3, 1, 2) - self.mean) / self.std)
+        return embeddings
+
+
 def export_model(
-    run_dir: str | PathLike[str], out: str | PathLike[str], form: Format, *, normalised: bool = False
+    run_dir: str | PathLike[str],
+    out: str | PathLike[str],
+    form: Format,
+    *,
+    normalised: bool = False,
+    with_preprocessing: bool = False,
 ) -> Path:
     """Write the backbone of a finished run as one file, and read it back before it gets its name.
 
@@ -60,6 +88,7 @@ def export_model(
         out: Path of the file.
         form: Format, one of :data:`FORMATS`.
         normalised: Flag of a program whose embeddings have unit length; a state dict cannot tell.
+        with_preprocessing: Flag of a program that takes pixels as they are, uint8 (N, S, S, 3), RGB.
 
     Raises:
         InputError: No such run, a folder at ``out``, the suffix of another format, or what was written is not the
@@ -70,6 +99,8 @@ def export_model(
     if normalised and form in ("safetensors", "pt"):
         remedy = "export as onnx or torch-export, or normalise after the network"
         raise InputError("weights alone cannot say that embeddings are normalised", where=form, remedy=remedy)
+    if with_preprocessing and form in ("safetensors", "pt"):
+        raise InputError("weights alone hold no preprocessing", where=form, remedy="export as onnx or torch-export")
     if Path(out).is_dir():
         what, remedy = "a folder", f"name a file in it, such as {Path(out) / f'model.{_SUFFIXES[form]}'}"
         raise InputError(what, file=out, where="--out", expected="the file to write", remedy=remedy)
@@ -83,8 +114,9 @@ def export_model(
     described = {
         "run": checkpoint["run"],
         "arch": checkpoint["experiment"]["arch"],
-        "input": checkpoint["input"],
+        "input": {**checkpoint["input"], **(_AS_THEY_ARE if with_preprocessing else {})},
         "normalised": normalised,
+        **({"preprocessing": True} if with_preprocessing else {}),
     }
     size = checkpoint["input"]["size"]
     with atomic_path(out) as temporary:
@@ -92,11 +124,14 @@ def export_model(
             read = (_write_safetensors if form == "safetensors" else _write_pt)(temporary, backbone, described)
             _check_tensors(read, backbone.state_dict(), out)
         else:
-            model = Normalised(backbone).eval() if normalised else backbone
+            model: nn.Module = Normalised(backbone).eval() if normalised else backbone
+            if with_preprocessing:
+                model = Preprocessed(model, checkpoint["input"]["mean"], checkpoint["input"]["std"]).eval()
+            draw = _pixels if with_preprocessing else _images
             write = _write_onnx if form == "onnx" else _write_program
             with _quiet():
-                run = write(temporary, model, torch.zeros(_TRACED, 3, size, size), described)
-            _check_program(run, model, size, run_dir, out)
+                run = write(temporary, model, draw(_TRACED, size), described)
+            _check_program(run, model, partial(draw, size=size), run_dir, out)
     return Path(out)
 
 
@@ -118,10 +153,11 @@ def _write_onnx(path: Path, model: nn.Module, example: Tensor, described: dict[s
     import onnxscript  # noqa: F401 - what torch's exporter needs
 
     batch = torch.export.Dim("batch")
+    input_name = PIXELS if "preprocessing" in described else INPUT
     program = torch.onnx.export(
         model,
         (example,),
-        input_names=[INPUT],
+        input_names=[input_name],
         output_names=[OUTPUT],
         dynamic_shapes=({0: batch},),
         dynamo=True,
@@ -133,7 +169,7 @@ def _write_onnx(path: Path, model: nn.Module, example: Tensor, described: dict[s
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda images: torch.from_numpy(session.run([OUTPUT], {INPUT: images.numpy()})[0])
+    return lambda images: torch.from_numpy(session.run([OUTPUT], {input_name: images.numpy()})[0])
 
 
 def _write_program(
@@ -156,14 +192,13 @@ def _check_tensors(state: StateDict, expected: StateDict, out: str | PathLike[st
 def _check_program(
     run: Callable[[Tensor], Tensor],
     model: nn.Module,
-    size: int,
+    draw: Callable[[int], Tensor],
     run_dir: str | PathLike[str],
     out: str | PathLike[str],
 ) -> None:
     """Compare a program with the network it was made from, on random images in batches of other sizes than traced."""
-    generator = torch.Generator().manual_seed(0)
     for batch in _BATCHES:
-        images = torch.rand(batch, 3, size, size, generator=generator) * 2 - 1
+        images = draw(batch)
         with torch.inference_mode():
             expected = model(images)
             if not bool(expected.isfinite().all()):
@@ -179,6 +214,17 @@ def _check_program(
                 expected=f"at most {TOLERANCE:.0e}",
                 remedy="nothing is left of it: export as pt or safetensors",
             )
+
+
+def _images(count: int, size: int) -> Tensor:
+    """Random images (N, 3, S, S) in [-1, 1]."""
+    return torch.rand(count, 3, size, size, generator=torch.Generator().manual_seed(count)) * 2 - 1
+
+
+def _pixels(count: int, size: int) -> Tensor:
+    """Random images, uint8 (N, S, S, 3)."""
+    generator = torch.Generator().manual_seed(count)
+    return torch.randint(256, (count, size, size, 3), dtype=torch.uint8, generator=generator)
 
 
 @contextmanager

@@ -19,6 +19,9 @@ from aroface.schemas import read_yaml
 
 Color = Literal["RGB", "BGR"]
 
+MODEL_TYPE = "aroface"
+"""Word in the ``config.json`` of a folder that this project exported."""
+
 _MARKS = (
     "layer1.0.conv1.weight",  # IResNet
     "layers.0.layers.0.weight",  # MobileFaceNet
@@ -108,6 +111,27 @@ def of_cvlface(file: Path) -> bool:
         if {"color_space", "output_dim"} <= (inner if isinstance(inner, Mapping) else config).keys():
             return True
     return False
+
+
+def exported_normalisation(file: Path) -> tuple[float, float] | None:
+    """Mean and divisor of pixels by the config of a folder that this project exported; None beside other weights.
+
+    Raises:
+        InputError: The config has no such numbers.
+    """
+    try:
+        config = _read_config(file.parent / "config.json")
+    except InputError:  # told where the order of the channels is asked for
+        return None
+    if config.get("model_type") != MODEL_TYPE:
+        return None
+    mean, std = config.get("mean"), config.get("std")
+    for key, value in (("mean", mean), ("std", std)):
+        if isinstance(value, bool) or not isinstance(value, int | float) or (key == "std" and value <= 0):
+            raise InputError(
+                f"{value!r:.40}", file=file.parent / "config.json", where=key, expected="a number of pixels"
+            )
+    return float(mean), float(std)  # type: ignore[arg-type]
 
 
 def described_color(file: Path) -> tuple[Color, str] | None:

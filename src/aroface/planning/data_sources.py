@@ -12,6 +12,7 @@ import os
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -96,6 +97,7 @@ class Making:
         out: Folder or file of the sets.
         manifests: Files that are there once they are made.
         hashes: Hashes of the photographs, if it packs any.
+        data_dir: Folder of received files, if a detector among them is needed.
     """
 
     name: str
@@ -106,6 +108,7 @@ class Making:
     out: Path
     manifests: tuple[Path, ...]
     hashes: FileHashes | None = None
+    data_dir: Path | None = None
 
     @property
     def arguments(self) -> str:
@@ -114,6 +117,7 @@ class Making:
             arguments = ["generate", self.spec_file, "--out", self.out]
         else:
             arguments = ["pack", self.folder, "--options", self.spec_file, "--out", self.out]
+            arguments += [] if self.data_dir is None else ["--data-dir", self.data_dir]
         return shlex.join(str(word) for word in arguments)
 
 
@@ -140,7 +144,7 @@ class Sources:
         for name, declared in configuration.values["data"].items():
             if name in self._datasets or name in self._benchmarks:
                 raise InputError("a registered set has this name", file=self._file, where=f"data.{name}")
-            make = _generated if "generate" in declared else _packed
+            make = _generated if "generate" in declared else partial(_packed, data_dir=self._data_dir)
             making, made = make(name, declared, self._results, f"{self._file}: data.{name}")
             self.makings.append(making)
             self._found |= {source.name: source for source in made}
@@ -276,7 +280,9 @@ def _generated(name: str, declared: Mapping[str, Any], results: Results, place: 
     return Making(name, "generate", None, content, file, path, (manifest_path(path),)), [source]
 
 
-def _packed(name: str, declared: Mapping[str, Any], results: Results, place: str) -> tuple[Making, list[DataSource]]:
+def _packed(
+    name: str, declared: Mapping[str, Any], results: Results, place: str, data_dir: Path
+) -> tuple[Making, list[DataSource]]:
     options = PackOptions.from_mapping(declared["pack"], file=place)
     folder = command_path(declared["folder"])
     if not folder.is_dir():
@@ -289,7 +295,9 @@ def _packed(name: str, declared: Mapping[str, Any], results: Results, place: str
     for part in options.parts:
         kind, file = PARTS[part]
         key = name if part == "train" else f"{name}.{part}"
-        alignment = alignment_words("five_point" if options.landmarks else "as_given", options.alignment_of(part))
+        alignment = alignment_words(
+            "five_point" if options.landmarks or options.detector else "as_given", options.alignment_of(part)
+        )
         sources.append(
             DataSource(
                 key,
@@ -303,7 +311,8 @@ def _packed(name: str, declared: Mapping[str, Any], results: Results, place: str
         )
     manifests = tuple(source.manifest for source in sources)
     spec_file = results.making(name, hashes["all"])
-    return Making(name, "pack", folder, declared["pack"], spec_file, out, manifests, files), sources
+    found = data_dir if options.detector is not None else None
+    return Making(name, "pack", folder, declared["pack"], spec_file, out, manifests, files, found), sources
 
 
 def _remembered(results: Results, name: str) -> str:

@@ -49,14 +49,14 @@ def test_packages_are_those_of_the_project():
     assert core == {"numpy", "rich", "scipy", "torch"}
     used = {name for path in (ROOT / "src").rglob("*.py") for name in imports(path)}
     assert used - core == PACKAGES.keys() - {"tensorboard"}, "tensorboard is imported by torch.utils.tensorboard"
-    for extra in ("data", "hugging-face", "onnx", "paper", "workflow"):
+    for extra in ("data", "hugging-face", "mtcnn", "onnx", "paper", "workflow"):
         asked = {name_of(each) for each in EXTRAS[extra]} - {"aroface"} - OF_THE_SNAKEFILE
         assert asked == {package for package, place in PACKAGES.values() if place == extra}
 
 
 def test_each_extra_is_whole():
-    assert all("data" in included(extra) for extra in ("hugging-face", "onnx", "paper", "workflow", "dev"))
-    assert included("dev") >= {"workflow", "hugging-face", "onnx", "paper"}
+    assert all("data" in included(extra) for extra in ("hugging-face", "mtcnn", "onnx", "paper", "workflow", "dev"))
+    assert included("dev") >= {"workflow", "hugging-face", "mtcnn", "onnx", "paper"}
     assert {*VERBS.values()} <= EXTRAS.keys()
     assert {name_of(requirement) for requirement in EXTRAS["workflow"]} >= OF_THE_SNAKEFILE
 
@@ -70,11 +70,13 @@ COMMANDS = (
     "data pack nothing --out set",
     "data pairs nothing --out set.bin",
     "data prepare nothing --out set",
+    "data search nothing nothing --out set",
     "data verify nothing",
     "model export nothing --format onnx --out model.onnx",
     "model import nothing --out run",
     "model info nothing",
     "model list",
+    "model time nothing",
     "plan --configfile mine.yaml",
     "train --recipe recipe.json --data set --run-dir run --state-dir state",
     "embed --run-dir run --benchmark benchmark.json --out features",
@@ -95,6 +97,8 @@ COMMANDS = (
     "claims",
     "report --out report.html --configfile mine.yaml",
     "export kit --template article --configfile mine.yaml",
+    "archive pack deposit.zip --configfile mine.yaml",
+    "archive unpack nothing.zip --out results",
     "crate --out ro-crate-metadata.json --configfile mine.yaml",
 )
 """A use of every verb; what it names need not be there."""

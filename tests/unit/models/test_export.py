@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from aroface.cli.main import main
+from aroface.embedding.onnx_network import Declared, open_program
 from aroface.errors import InputError
 from aroface.models import export
 from aroface.models.checkpoint import load_released
@@ -18,6 +19,8 @@ from aroface.models.export import export_model
 from aroface.models.import_released import import_checkpoint
 from aroface.models.registry import build
 from aroface.models.run_folder import load_backbone
+
+CLOSE = {"atol": 1e-4, "rtol": 0}
 
 
 def _run(folder, arch, gain=None):
@@ -108,6 +111,27 @@ def test_normalised_onnx_has_unit_length(tmp_path, run_dir, capsys):
 
 
 @pytest.mark.parametrize("form", ["onnx", "torch-export"])
+def test_preprocessing_inside(tmp_path, run_dir, form):
+    out = tmp_path / ("model.onnx" if form == "onnx" else "model.pt2")
+    words = ["model", "export", str(run_dir), "--format", form, "--out", str(out), "--with-preprocessing"]
+    assert main(words) == 0
+    pixels = torch.randint(256, (5, 112, 112, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(5))
+    expected = _embed(run_dir, (pixels.permute(0, 3, 1, 2) - 127.5) / 127.5)
+    if form == "torch-export":
+        torch.testing.assert_close(torch.export.load(out).module()(pixels), expected, atol=1e-4, rtol=0)
+        return
+    session = onnxruntime.InferenceSession(out, providers=["CPUExecutionProvider"])
+    (taken,) = session.get_inputs()
+    assert (taken.name, taken.type, taken.shape) == ("pixels", "tensor(uint8)", ["batch", 112, 112, 3])
+    torch.testing.assert_close(torch.from_numpy(session.run(None, {"pixels": pixels.numpy()})[0]), expected, **CLOSE)
+    again = open_program(out, Declared())
+    assert (again.form["mean"], again.form["std"]) == (0, 1)
+    torch.testing.assert_close(again.network(pixels.permute(0, 3, 1, 2).float()), expected, **CLOSE)
+    with pytest.raises(InputError, match="uint8 pixels as they are; leave out --mean and --std"):
+        open_program(out, Declared(mean=1.0))
+
+
+@pytest.mark.parametrize("form", ["onnx", "torch-export"])
 @pytest.mark.parametrize("fault", [lambda rows: rows * 1.001, lambda rows: rows * float("nan")])
 def test_a_program_that_differs_is_refused_and_nothing_is_left(tmp_path, run_dir, monkeypatch, form, fault):
     writer = "_write_onnx" if form == "onnx" else "_write_program"
@@ -142,12 +166,14 @@ def test_weights_that_come_back_otherwise_are_refused(tmp_path, run_dir, monkeyp
     ("form", "normalised", "line"),
     [
         ("pt", True, "weights alone cannot say that embeddings are normalised"),
+        ("safetensors", "preprocessing", "weights alone hold no preprocessing"),
         ("tflite", False, "unknown format 'tflite'; expected one of safetensors, pt, onnx, torch-export"),
     ],
 )
 def test_what_cannot_be_exported_is_one_line(tmp_path, run_dir, form, normalised, line):
     with pytest.raises(InputError, match=line):
-        export_model(run_dir, tmp_path / "model", form, normalised=normalised)
+        choice = {"with_preprocessing": True} if normalised == "preprocessing" else {"normalised": normalised}
+        export_model(run_dir, tmp_path / "model", form, **choice)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -546,6 +546,24 @@ def test_a_folder_of_photographs_is_a_training_set_and_three_benchmarks(folder: 
     assert not set(folder.plan().runs) & set(before.runs)
 
 
+def test_a_detector_takes_the_place_of_landmarks(folder: Folder) -> None:
+    photographs(folder.path / "photographs")
+    declared = {"folder": str(folder.path / "photographs"), "pack": {"pairs": 20}}
+    folder.config["data"] = {"photographs": declared}
+    folder.config["experiments"] = [{"method": "arcface", "dataset": "photographs"}]
+    folder.config["benchmarks"] = [{"name": "pairs", "data": "photographs.pairs"}]
+    before = folder.plan()
+    declared["pack"]["detector"] = "mtcnn"
+    after = folder.plan()
+    assert not set(before.runs) & set(after.runs)
+    assert after.benchmarks["pairs"].spec["options"]["alignment"].startswith("five_point")
+    assert "--data-dir" in after.sources.makings[0].arguments
+    assert "--data-dir" not in before.sources.makings[0].arguments
+    declared["pack"]["detector"] = "nobody"
+    with pytest.raises(InputError, match="no detector 'nobody'; expected a path"):
+        folder.plan()
+
+
 def test_planning_imports_neither_torch_nor_snakemake() -> None:
     heavy = "{'torch', 'snakemake', 'matplotlib', 'pandas', 'cv2'} & set(sys.modules)"
     script = f"import sys, aroface.planning.products, aroface.planning.forecast.costs_text; print(sorted({heavy}))"

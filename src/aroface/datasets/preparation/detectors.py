@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from aroface.datasets.registry import REGISTRIES, missing, read_detectors
+from aroface.datasets.preparation.detector_names import MTCNN, registered_detector
+from aroface.datasets.registry import REGISTRIES, missing
 from aroface.errors import InputError
+from aroface.faces.detection.detector import Detector
 from aroface.faces.detection.scrfd import THRESHOLD, Scrfd
 from aroface.onnx_program import SUFFIX, TIME_LIMIT
 
@@ -15,18 +17,19 @@ def open_detector(
     detector: str,
     data_dir: Path,
     *,
-    threshold: float = THRESHOLD,
+    threshold: float | None = None,
     threads: int | None = None,
     time_limit: float = TIME_LIMIT,
     device: str | None = None,
     registries: Path = REGISTRIES,
-) -> Scrfd:
+) -> Detector:
     """A detector, ready for use.
 
     Args:
-        detector: Key of the registry, or path of an ONNX file of the SCRFD family.
+        detector: Key of the registry, path of an ONNX file of the SCRFD family, or ``mtcnn``, whose weights come with
+            a package.
         data_dir: Folder of registered files.
-        threshold: Lowest score of a face.
+        threshold: Lowest score of a face; by default that of the detector's authors.
         threads: Number of threads of CPU arithmetic.
         time_limit: Longest time in seconds that one batch may take.
         device: Device of onnxruntime; by default the GPU where it can use one.
@@ -35,15 +38,18 @@ def open_detector(
     Raises:
         InputError: Neither a key nor a file; a registered file is not there or not the registered one; no detector.
     """
-    if not 0 < threshold < 1:
+    if threshold is not None and not 0 < threshold < 1:
         raise InputError(f"threshold {threshold:g}", expected="a score above 0 and below 1")
-    how: dict[str, Any] = {"threshold": threshold, "threads": threads, "time_limit": time_limit, "device": device}
+    if detector == MTCNN:
+        from aroface.faces.detection.mtcnn import Mtcnn
+
+        chosen = {} if threshold is None else {"threshold": threshold}
+        return Mtcnn(device=device, **chosen)
+    lowest = THRESHOLD if threshold is None else threshold
+    how: dict[str, Any] = {"threshold": lowest, "threads": threads, "time_limit": time_limit, "device": device}
     if detector.lower().endswith(SUFFIX):
         return Scrfd(Path(detector), **how)
-    entries = read_detectors(registries / "detectors.yaml")
-    if detector not in entries:
-        raise InputError(f"no detector {detector!r}", expected=f"a path FILE.onnx or one of {', '.join(entries)}")
-    entry = entries[detector]
+    entry = registered_detector(detector, registries)
     line = missing(entry, data_dir)
     if line is not None:
         raise InputError(line)

@@ -6,6 +6,7 @@ pairs at low quality, and a TinyFace-like search with people of one image as dis
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,11 +21,13 @@ from aroface.datasets.formats.tinyface import write_tinyface
 from aroface.datasets.formats.training_set import write_training_set
 from aroface.datasets.images import encode_jpeg
 from aroface.datasets.manifest import atomic_folder, write_manifest
+from aroface.datasets.preparation.detected_landmarks import detect_landmarks
 from aroface.datasets.preparation.pack_options import PackOptions, packed_identities
 from aroface.datasets.preparation.photograph_checks import check_landmarks, leave_out_corrupt, require_aligned
 from aroface.datasets.preparation.photographs import Photograph, read_people
 from aroface.datasets.splits import PairList, sample_pairs, split_images, split_people
 from aroface.errors import InputError
+from aroface.faces.detection.detector import Detector
 from aroface.omissions import Omissions
 from aroface.progress import track
 
@@ -36,7 +39,7 @@ _PAIRING, _PAIR_IMAGES, _SEARCH, _PROBE_IMAGES = 1301, 1302, 1303, 1304
 Person = list[Photograph]
 
 
-def pack(folder: Path, out: Path, options: PackOptions | None = None) -> Packed:
+def pack(folder: Path, out: Path, options: PackOptions | None = None, detector: Detector | None = None) -> Packed:
     """Write ``train/``, ``pairs.bin``, ``pairs_lq.bin`` and ``tinyface/``, each with its manifest, below ``out``.
 
     Crops that are JPEGs of 112 × 112 pixels already are taken over byte for byte. What is left out stands in the
@@ -46,6 +49,7 @@ def pack(folder: Path, out: Path, options: PackOptions | None = None) -> Packed:
         folder: ``person/image.jpg`` or another usual format; aligned crops unless the options name landmarks.
         out: Folder of the package, which appears when it is complete.
         options: Options of packing; by default a fifth of the people is tested.
+        detector: The detector that the options name; an interrupted call resumes from the faces it has found.
 
     Raises:
         InputError: A person has no image, or one while the options do not treat that case; an image is damaged, is no
@@ -54,7 +58,8 @@ def pack(folder: Path, out: Path, options: PackOptions | None = None) -> Packed:
     """
     options = options or PackOptions()
     omissions = Omissions()
-    people, corrupt, suspects = _usable_people(folder, options, omissions)
+    work = out.with_name(f".{out.name}.faces")
+    people, corrupt, suspects = _usable_people(folder, options, omissions, detector, work)
     singles = [name for name, images in people.items() if len(images) == 1]
     if singles and options.singletons == "error":
         raise InputError(
@@ -90,6 +95,7 @@ def pack(folder: Path, out: Path, options: PackOptions | None = None) -> Packed:
             left_out=omissions.summary(),
             corrupt=corrupt,
         )
+    shutil.rmtree(work, ignore_errors=True)
     return Packed(len(people), sum(map(len, people.values())), counts, omissions, corrupt, suspects)
 
 
@@ -125,7 +131,7 @@ class Packed:
 
 
 def _usable_people(
-    folder: Path, options: PackOptions, omissions: Omissions
+    folder: Path, options: PackOptions, omissions: Omissions, detector: Detector | None, work: Path
 ) -> tuple[dict[str, Person], list[str], Omissions]:
     """The photographs that can be packed, those that cannot be decoded, and those with implausible landmarks."""
     table = None if options.landmarks is None else Path(options.landmarks)
@@ -134,7 +140,11 @@ def _usable_people(
         folder, table, omissions=omissions, depth=options.people_depth, lost=lost, orientation=options.orientation
     )
     people, corrupt = leave_out_corrupt(all_people.photographs, folder, omissions, options.on_corrupt, lost)
+    if detector is not None:
+        people = detect_landmarks(people, folder, work, detector, omissions, lost)
     omissions.check(all_people.total, options.max_left_out, file=folder)
+    if detector is not None:
+        return people, corrupt, Omissions()
     if table is None:
         require_aligned(people, resize=options.resize_crops)
         return people, corrupt, Omissions()

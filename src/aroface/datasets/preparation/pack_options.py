@@ -13,6 +13,7 @@ from aroface.datasets.hashes import FileHashes
 from aroface.datasets.image_formats import SUFFIXES
 from aroface.datasets.manifest import listing_hash
 from aroface.datasets.orientation import UPRIGHT, orientation_of
+from aroface.datasets.preparation.detector_names import detector_identity
 from aroface.datasets.preparation.person_folders import MAX_LEFT_OUT, LostPeople, PersonFolders, find_people
 from aroface.errors import InputError
 from aroface.files import refuse_special, sha256_file
@@ -30,10 +31,16 @@ Orientation = Literal["exif", "stored"]
 SEMANTICS = 1
 """Raised by hand whenever the same folder and options give another result than before."""
 
+_DETECTION = 1  # raised when a detector's faces are placed or cut otherwise
 _MORE_IMAGES = 2  # in place of `SEMANTICS`, where the folder holds images that the first rules left out
 _ALLOWANCES = ("on_corrupt", "max_left_out", "lost_people", "resize_crops", "max_suspect_landmarks")
 """Options that make a set of a folder that would be refused, and never another set: they are no part of an identity."""
-_FRAMES = ("people_depth", "orientation")  # part of an identity only where they are chosen or act
+_FRAMES = (
+    "people_depth",
+    "orientation",
+    "detector",
+    "threshold",
+)  # part of an identity only where they are chosen or act
 _SPLIT = ("seed", "test_fraction", "singletons", "jpeg_quality")
 _PAIRS = (*_SPLIT, "pairs", "folds")
 _MATTERS: dict[Part, tuple[str, ...]] = {
@@ -50,6 +57,8 @@ class PackOptions:
 
     Attributes:
         landmarks: CSV of five landmarks an image, by which raw images are aligned; None: they are aligned crops.
+        detector: Detector that finds the landmarks in place of a CSV: a key of the registry, ``mtcnn``, or a path.
+        threshold: Lowest score of its faces; None for that of its authors.
         seed: Seed of every random choice.
         test_fraction: Fraction of the people with two images or more who are tested, 0 … 1; the others are trained on.
         min_images: Least number of images of a person who is trained on.
@@ -75,6 +84,8 @@ class PackOptions:
     """
 
     landmarks: str | None = None
+    detector: str | None = None
+    threshold: float | None = None
     seed: int = 0
     test_fraction: float = 0.2
     min_images: int = 2
@@ -117,6 +128,10 @@ class PackOptions:
             low, high = plain["resolution"] = tuple(plain["resolution"])
             if low > high:
                 raise InputError(f"the resolution {low}, {high} ends below its start", file=file, where="pack")
+        if plain.get("detector") is not None and plain.get("landmarks") is not None:
+            raise InputError("landmarks and a detector", file=file, where="pack", expected="one of the two")
+        if plain.get("threshold") is not None and plain.get("detector") is None:
+            raise InputError("threshold without a detector", file=file, where="pack", remedy="leave it out")
         return cls(**plain)
 
     @property
@@ -170,6 +185,10 @@ def _frames(options: PackOptions, people: PersonFolders) -> dict[str, Any]:
     chosen: dict[str, Any] = {}
     if options.people_depth is not None:
         chosen["people_depth"] = options.people_depth
+    if options.detector is not None:
+        chosen["detector"] = {**detector_identity(options.detector), "semantics": _DETECTION}
+        if options.threshold is not None:
+            chosen["detector"]["threshold"] = options.threshold
     paths = (path for paths in people.people.values() for path in paths)
     turns = options.landmarks is not None and options.orientation == "exif"
     if turns and any(orientation_of(path) != UPRIGHT for path in paths):

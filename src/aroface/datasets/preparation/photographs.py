@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import simplejpeg
@@ -49,12 +50,14 @@ class Photograph:
         landmarks: Landmarks, float32 (5, 2) in its pixels; None if it is an aligned crop.
         orientation: Frame of the landmarks.
         line: Line of their table.
+        averaged: True if a face of more than twice the size is averaged before it is resampled.
     """
 
     path: Path
     landmarks: Landmarks | None = None
     orientation: Orientation = "exif"
     line: int | None = None
+    averaged: bool = False
 
     def face(self, error: npt.NDArray[np.float64] | None = None) -> Pixels:
         """The aligned face, uint8 (112, 112, 3).
@@ -78,6 +81,8 @@ class Photograph:
             raise InputError(str(wrong), file=self.path, remedy="give landmarks to have it aligned") from None
         except InputError as wrong:
             raise InputError(str(wrong), file=self.path) from None
+        if self.averaged:
+            image, matrix = _averaged(image, matrix)
         return warp(image, matrix if error is None else _chain(error, matrix))
 
     def jpeg(self, quality: int = JPEG_QUALITY, *, resize: bool = False) -> bytes:
@@ -283,3 +288,15 @@ def _size_of_jpeg(data: bytes, path: Path) -> tuple[int, int]:
 def _chain(second: npt.NDArray[np.float64], first: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """The matrix (2, 3) that applies ``first`` and then ``second``."""
     return np.asarray(second @ np.vstack([first, [0.0, 0.0, 1.0]]))
+
+
+def _averaged(image: Pixels, matrix: npt.NDArray[np.float64]) -> tuple[Pixels, npt.NDArray[np.float64]]:
+    """An image, averaged over squares where a matrix (2, 3) would skip pixels, and the matrix for that image."""
+    factor = int(1 / np.hypot(matrix[0, 0], matrix[0, 1]))
+    height, width = (side // factor for side in image.shape[:2]) if factor > 1 else (0, 0)
+    if min(height, width) == 0:
+        return image, matrix
+    whole = image[: height * factor, : width * factor]
+    smaller = np.asarray(cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    back = np.array([[factor, 0, (factor - 1) / 2], [0, factor, (factor - 1) / 2], [0, 0, 1]])
+    return smaller, np.asarray(matrix @ back)

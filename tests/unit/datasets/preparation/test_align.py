@@ -287,8 +287,8 @@ def test_tinyface_keeps_every_image(tree: Path, tmp_path: Path):
 
 
 def test_registered_detectors_are_checked_before_they_are_used(tmp_path: Path):
-    with pytest.raises(InputError, match=r"no detector 'mtcnn'; expected a path FILE\.onnx or one of scrfd_2\.5g"):
-        open_detector("mtcnn", tmp_path, registries=REGISTRIES)
+    with pytest.raises(InputError, match=r"no detector 'dlib'; expected a path FILE\.onnx or one of scrfd_2\.5g"):
+        open_detector("dlib", tmp_path, registries=REGISTRIES)
     with pytest.raises(InputError, match=r"SCRFD-2\.5G: not in .*; aroface data fetch scrfd_2\.5g --data-dir"):
         open_detector("scrfd_2.5g", tmp_path, registries=REGISTRIES)
     (tmp_path / "detectors").mkdir()

@@ -15,12 +15,15 @@ from aroface.datasets.formats.tinyface import read_tinyface
 from aroface.datasets.formats.training_set import TrainingSet
 from aroface.datasets.images import encode_jpeg, read_image
 from aroface.datasets.manifest import manifest_hash, read_manifest
+from aroface.datasets.preparation import detected_landmarks
 from aroface.datasets.preparation.pack import PackOptions, pack
 from aroface.datasets.preparation.pack_options import packed_identities
+from aroface.datasets.preparation.photographs import _averaged
 from aroface.datasets.preparation.prepare import PrepareOptions, prepare
 from aroface.errors import InputError
 from aroface.faces.geometry import TEMPLATE, similarity_matrix, transform, warp
 from decoded import decode_images
+from standin_detector import COLOURS, DotDetector, dotted
 
 PEOPLE, IMAGES, SINGLES = 10, 4, 3
 SMALL = {"test_fraction": 0.5, "folds": 2, "singletons": "distractors"}
@@ -306,3 +309,99 @@ def test_too_few_people_to_test_are_an_error(tmp_path: Path, people: int, fracti
             (tmp_path / f"faces/{person}/{image}.jpg").write_bytes(encode_jpeg(picture(person, image), 90))
     with pytest.raises(InputError, match=rf"faces: {tested} people to test; expected 2 or more; raise test_fraction"):
         pack(tmp_path / "faces", tmp_path / "out", PackOptions(test_fraction=fraction))
+
+
+def at(scale: float, x: float, y: float) -> np.ndarray:
+    """Where a face is in a photograph: its template enlarged and moved."""
+    return np.array([[scale, 0, x], [0, scale, y]])
+
+
+@pytest.fixture
+def scenes(tmp_path: Path) -> Path:
+    """Photographs of four people, one of them turned by EXIF; in some a smaller face, and of person 0 one without."""
+    root = tmp_path / "scenes"
+    for person in range(4):
+        (root / f"{person}").mkdir(parents=True)
+        for image in range(5):
+            faces = [at(1.5 + 0.2 * person, 40 * image, 100), *([at(0.6, 420, 10)] if image == 1 else [])]
+            pixels, _ = dotted(480, 520, *faces, radius=4)
+            picture = Image.fromarray(pixels)
+            if image == 2:
+                exif = Image.Exif()
+                exif[0x0112] = 6
+                picture.transpose(Image.Transpose.ROTATE_90).save(root / f"{person}/{image}.png", exif=exif)
+            else:
+                picture.save(root / f"{person}/{image}.png")
+    Image.new("RGB", (400, 300), (90, 90, 90)).save(root / "0/none.png")
+    return root
+
+
+DETECTED = {"test_fraction": 0.5, "folds": 2, "pairs": 40, "detector": "mtcnn", "max_left_out": 0.1}
+
+
+def test_photographs_are_aligned_by_a_detector(scenes: Path, tmp_path: Path):
+    packed = pack(scenes, tmp_path / "out", PackOptions(**DETECTED), DotDetector())
+    summary = packed.omissions.summary()
+    assert summary["no face found"] == {"count": 1, "first": ["0/none.png"]}
+    assert summary["several faces, the largest taken"]["count"] == 4
+    faces = decode_images(read_pairs(tmp_path / "out/pairs.bin").images)
+    for pixels in faces:
+        for (x, y), colour in zip(TEMPLATE.round().astype(int), COLOURS, strict=True):
+            assert np.abs(pixels[y, x].astype(int) - colour).max() < 90, "each landmark at its place"
+    assert not list(tmp_path.glob(".*")), "what an interrupted call resumes from"
+    listed = read_manifest(tmp_path / "out/train")["identity"]["options"]["detector"]
+    assert listed == {"name": "mtcnn", "sha256": None, "semantics": 1}
+
+
+def test_an_interrupted_search_for_faces_goes_on(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(detected_landmarks, "_CHUNK", 6)
+
+    class Broken(DotDetector):
+        def detect(self, images):
+            if len(self.seen) > 8:
+                raise KeyboardInterrupt
+            return super().detect(images)
+
+    with pytest.raises(KeyboardInterrupt):
+        pack(scenes, tmp_path / "out", PackOptions(**DETECTED), Broken())
+    assert not (tmp_path / "out").exists()
+    whole, rest = DotDetector(), DotDetector()
+    pack(scenes, tmp_path / "other", PackOptions(**DETECTED), whole)
+    pack(scenes, tmp_path / "out", PackOptions(**DETECTED), rest)
+    assert 0 < len(rest.seen) < len(whole.seen)
+    assert (tmp_path / "out/pairs.bin").read_bytes() == (tmp_path / "other/pairs.bin").read_bytes()
+
+
+def test_a_detector_is_part_of_the_identity_only_where_it_is_named(folder: Path):
+    plain = packed_identities(folder, PackOptions(**SMALL))
+    assert "detector" not in plain["train"]["options"]
+    named = packed_identities(folder, PackOptions(**SMALL, detector="scrfd_2.5g", threshold=0.6))
+    detector = named["train"]["options"]["detector"]
+    assert (detector["name"], detector["threshold"]) == ("scrfd_2.5g", 0.6)
+    assert len(detector["sha256"]) == 64
+
+
+def test_large_faces_are_averaged():
+    stripes = np.zeros((1200, 1200, 3), np.uint8)
+    stripes[::2] = 255
+    averaged, matrix = _averaged(stripes, np.array([[0.125, 0, 0], [0, 0.125, 0]]))
+    assert np.abs(warp(averaged, matrix)[5:-5, 5:-5].astype(int) - 127).max() <= 1
+    for point in ([0.0, 0.0], [8.0, 80.0]):
+        smaller = (np.array(point) + 0.5) / 8 - 0.5
+        np.testing.assert_allclose(matrix[:, :2] @ smaller + matrix[:, 2], 0.125 * np.array(point), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--detector", "dlib"], "no detector 'dlib'; expected a path FILE.onnx or one of scrfd_"),
+        (["--detector", "mtcnn", "--landmarks", "x.csv"], "pack: landmarks and a detector; expected one of the two"),
+        (["--threshold", "0.5"], "pack: threshold without a detector; leave it out"),
+        (["--detector", "nowhere.onnx"], "nowhere.onnx"),
+    ],
+)
+def test_wrong_detectors_are_one_line(folder: Path, tmp_path: Path, words: list[str], line: str, capsys):
+    assert main(["data", "pack", str(folder), "--out", str(tmp_path / "out"), *words]) == 2
+    (said,) = capsys.readouterr().err.splitlines()
+    assert line in said
+    assert not (tmp_path / "out").exists()
