@@ -95,20 +95,42 @@ def atomic_path(path: str | os.PathLike[str], size: int | None = None) -> Iterat
 
 def _temporary(target: Path) -> Path:
     """Make the temporary file of a path, which may have the longest name that the disk takes."""
-    try:
+    with placing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.is_dir():  # its rename would fail when all is done
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
         tidy_once(target.parent)
         suffix = target.suffix if len(target.suffix) < _SUFFIX else ""
         handle, name = tempfile.mkstemp(prefix=temporary_prefix(target), suffix=suffix, dir=target.parent)
+    os.close(handle)
+    return Path(name)
+
+
+@contextmanager
+def placing(target: Path) -> Iterator[None]:
+    """Name ``target`` in the error if the disk refuses the file, folder or temporary that the body makes for it.
+
+    Raises:
+        NoPlaceError: Nothing can be made there, as in a folder of the system's.
+        OSError: The disk is full, or the place is one of :data:`REFUSED`.
+    """
+    try:
+        yield
     except OSError as error:
         error.filename = str(target)
         if error.errno in (*FULL_DISK, *REFUSED):
             raise
         raise NoPlaceError(error.errno, "no file can be made there", str(target)) from error
-    os.close(handle)
-    return Path(name)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, where they are missing.
+
+    Raises:
+        NoPlaceError: None can be made there, see `placing`.
+    """
+    with placing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from os import PathLike
 from typing import TypedDict
 
-from aroface.errors import InputError, escaped
+from aroface.errors import InputError, escaped, printable
 
 FIRST = 10
 """Names that are kept of each kind."""
@@ -132,5 +132,5 @@ def summary_lines(
         if not messages:
             more = entry["count"] - len(entry["first"])
             line += ": " + ", ".join(entry["first"]) + (f", … ({more:,} more)" if more else "")
-        lines += [" ".join(line.split()), *(f"{first}: {message}" for message in messages)]
+        lines += [printable(line), *(f"{first}: {message}" for message in messages)]
     return lines

@@ -20,6 +20,9 @@ from aroface.file_content import refuse_placeholder, unreadable
 from aroface.files import sha256_file
 
 SUFFIX = ".onnx"
+UNKNOWN_ARCH = "onnx"
+"""Architecture of a program that is none of those that can be built here."""
+
 TIME_LIMIT = 300.0
 """Seconds after which one batch is ended, unless the user says otherwise: a loop in a model need not end."""
 
@@ -146,15 +149,18 @@ def read_graph(path: Path, expected: str | None = None) -> Any:
     """The parsed file, an ``onnx.ModelProto``, without weights that lie beside it.
 
     Raises:
-        InputError: No such file, or no ONNX model.
+        InputError: No such file, or no ONNX model; or its graph has no node or no output.
     """
     import onnx
 
     refuse_placeholder(path, expected)
     try:
-        return onnx.load(path, load_external_data=False)
+        model = onnx.load(path, load_external_data=False)
     except Exception as error:  # protobuf's, which have no base of their own
         raise InputError(unreadable("no ONNX model", path, reason(error)), file=path, expected=expected) from None
+    if not model.graph.node or not model.graph.output:  # a few bytes of anything may be a message without fields
+        raise InputError("no ONNX model: its graph computes nothing", file=path, expected=expected)
+    return model
 
 
 def weight_files(path: Path, model: Any) -> list[Path]:

@@ -76,6 +76,21 @@ def workflow_command(files: Iterable[Path]) -> str:
     return f"snakemake --cores all --configfile {shlex.join(map(str, files))}"
 
 
+def check_suffix(path: Path | None, *suffixes: str) -> None:
+    """Refuse the name of a file whose ending says something else than what is written into it.
+
+    Args:
+        path: File to write; None where it is not asked for.
+        suffixes: Endings that fit, with the point.
+
+    Raises:
+        InputError: It has another ending, or none.
+    """
+    if path is not None and path.suffix.lower() not in suffixes:
+        what = f"a name that ends in {path.suffix}" if path.suffix else "a name without an ending"
+        raise InputError(what, file=path, expected=f"one that ends in {' or '.join(suffixes)}")
+
+
 def positive(text: str) -> int:
     """A whole number from 1 on, as an option's value."""
     return int(_number(text, int, lambda number: 1 <= number <= _LARGEST, "a whole number from 1 on"))

@@ -17,6 +17,7 @@ from aroface.cli.arguments import (
     add_group,
     add_time_limit,
     add_verb,
+    check_suffix,
     listed,
     natural,
     positive,
@@ -501,6 +502,7 @@ def _do_info(options: Arguments) -> None:
     from aroface.datasets.info import describe, sheet
     from aroface.datasets.registry import place_of
 
+    check_suffix(options.sheet, ".png")
     data = place_of(options.data, options.data_dir)
     for line in describe(data):
         print(line)

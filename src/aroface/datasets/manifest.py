@@ -18,7 +18,7 @@ from typing import Any
 from aroface.datasets.file_names import MANIFEST, check_name
 from aroface.datasets.hashes import FileHashes
 from aroface.errors import InputError
-from aroface.files import digest, read_json, sha256_file, write_json
+from aroface.files import digest, placing, read_json, sha256_file, write_json
 from aroface.leftovers import temporary_prefix, tidy_once
 from aroface.omissions import KindSummary
 from aroface.schemas import validate
@@ -34,9 +34,10 @@ def atomic_folder(path: Path) -> Iterator[Path]:
         InputError: Something else stands there.
     """
     refuse_other(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tidy_once(path.parent)
-    temporary = Path(tempfile.mkdtemp(prefix=temporary_prefix(path), dir=path.parent))
+    with placing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tidy_once(path.parent)
+        temporary = Path(tempfile.mkdtemp(prefix=temporary_prefix(path), dir=path.parent))
     try:
         yield temporary
         temporary.chmod(path.parent.stat().st_mode & 0o777)

@@ -21,6 +21,7 @@ from aroface.models.layouts import Color
 from aroface.models.run_folder import INPUT
 from aroface.onnx_program import (
     TIME_LIMIT,
+    UNKNOWN_ARCH,
     Program,
     TimeLimitError,
     agree,
@@ -142,7 +143,7 @@ def _own_words(metadata: Mapping[str, str], path: Path) -> tuple[dict[str, Any],
     """
     nothing: dict[str, Any] = {}
     form = _metadata(metadata, "aroface.input", nothing, path)
-    arch = _metadata(metadata, "aroface.arch", "onnx", path)
+    arch = _metadata(metadata, "aroface.arch", UNKNOWN_ARCH, path)
     checks: dict[str, Callable[[Any], bool]] = {
         "size": lambda value: type(value) is int and 0 < value <= _LARGEST_SIDE,
         "color": lambda value: value in ("RGB", "BGR"),

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from aroface.errors import InputError
 from aroface.file_content import refuse_placeholder, unreadable
-from aroface.files import atomic_path, canonical
+from aroface.files import NoRoomError, atomic_path, canonical
 from aroface.models.adaface_keys import is_adaface, is_short, to_iresnet
 from aroface.models.classifier import ReleasedClassifier, find_classifier
 from aroface.models.layouts import (
@@ -88,7 +88,8 @@ def save_tensors(path: str | PathLike[str], tensors: Mapping[str, Tensor], metad
             temporary.chmod(mode)  # safetensors makes a file of its own, which nobody else may read
     except (OSError, SafetensorError) as error:
         why = getattr(error, "strerror", None) or error
-        raise InputError(f"cannot be written ({why})", file=path, remedy="free some space and start again") from None
+        remedy = "free some space and start again" if isinstance(error, NoRoomError) else None
+        raise InputError(f"cannot be written ({why})", file=path, remedy=remedy) from None
 
 
 def read_weights(path: str | PathLike[str]) -> tuple[StateDict, dict[str, str]]:

@@ -21,7 +21,7 @@ import requests
 from aroface.datasets.preparation.connection import Limits, PassingError, get, open_session, read_blocks
 from aroface.datasets.preparation.webpage import WebPageError, is_page, read_page
 from aroface.errors import InputError, printable
-from aroface.files import free_bytes, read_json, sha256_file, write_json
+from aroface.files import free_bytes, make_folder, read_json, sha256_file, write_json
 from aroface.humanize import bytes_text
 from aroface.progress import track_bytes
 
@@ -103,7 +103,7 @@ def download(
     """
     if path.exists():
         return _checked(path, path, sha256, "remove it, and fetch it again")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with open_session(limits or Limits()) as session:
         transfer = _Transfer(session, path, limits or Limits(), pause_s)
         try:
