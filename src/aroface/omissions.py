@@ -59,6 +59,15 @@ class Omissions:
         self._expected.add(kind)
         self.add(kind, name)
 
+    def note_all(self, summary: Mapping[str, KindSummary]) -> None:
+        """Count what an earlier account, or one of a part, summed up; as a matter of course, as `note` does."""
+        self._expected.update(summary)
+        with self._lock:
+            for kind, entry in summary.items():
+                ours = self._kinds.setdefault(kind, {"count": 0, "first": []})
+                ours["count"] += entry["count"]
+                ours["first"] += entry["first"][: FIRST - len(ours["first"])]
+
     def extend(self, kind: str, names: Iterable[str | PathLike[str]]) -> None:
         """Count several items of one kind."""
         for name in names:

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from aroface.errors import InputError
 from aroface.onnx_program import TIME_LIMIT
 from aroface.results import Results
 

@@ -51,6 +51,7 @@ MOST_MODELS, MOST_QUALITIES = 4, 4  # that a page has room for
 MAPS = (("scale", "rotation"), ("rotation", "shift"))
 """Pairs of factors whose errors are also combined."""
 _MAP_LEVELS = 3  # of each factor, besides none
+_NAME = 200  # characters of a model's name in that of a folder, which has a hash behind it
 
 
 @dataclass(frozen=True, slots=True)
@@ -416,7 +417,7 @@ def _check_models(models: Sequence[Model], grid: SweepGrid) -> None:
 
 
 def _slug(model: Model) -> str:
-    name = re.sub(r"[^A-Za-z0-9]+", "-", model.name).strip("-").lower() or "model"
+    name = re.sub(r"[^A-Za-z0-9]+", "-", model.name[:_NAME]).strip("-").lower() or "model"
     return f"{name}-{digest({key: model.checkpoint[key] for key in ('weights', 'input')}, 8)}"
 
 

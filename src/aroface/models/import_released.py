@@ -19,7 +19,7 @@ from aroface.models.registry import build, check_arch
 from aroface.models.run_folder import INPUT
 from aroface.omissions import Omissions
 from aroface.provenance import git_commit, hardware, versions
-from aroface.results import CHECKPOINT, CLASSIFIER, PROGRAM, WEIGHTS
+from aroface.results import CHECKPOINT, CLASSIFIER, PROGRAM, WEIGHTS, check_names
 
 SCHEMA = 1
 RELEASED = "released"

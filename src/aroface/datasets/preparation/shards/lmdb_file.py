@@ -59,10 +59,10 @@ class _Database(ShardedSet):
 
     def _account_for_others(self, omissions: Omissions) -> None:
         """Account for entries that are not among the images whose number the database states."""
-        known = sum(self._reader.get(key, _SAMPLE_BYTES) is not None for key in (_LENGTH, _CLASSES, _KEYS))
+        known = sum(key in self._reader for key in (_LENGTH, _CLASSES, _KEYS))
         if self._reader.entries == self._count + known:
             return
-        for key in self._reader.keys():
+        for key in self._reader.all_keys():
             digits = _NUMBER.fullmatch(key)
             if digits and int(key) >= self._count:
                 omissions.add(f"image beyond {_LENGTH.decode()}", f"key {int(key)}")
@@ -80,7 +80,7 @@ class _Database(ShardedSet):
             )
         return items[0]
 
-    def read(self, number: int) -> Iterator[LabelledImage]:
+    def read(self, number: int, omissions: Omissions) -> Iterator[LabelledImage]:
         """Images of one block in the order of their keys."""
         for index in range(number * _BLOCK, min((number + 1) * _BLOCK, self._count)):
             location = f"key {index}"

@@ -73,6 +73,14 @@ class LmdbReader:
         Raises:
             InputError: The tree is damaged, or the value is larger.
         """
+        found = self._find(key)
+        return None if found is None else self._value(*found, most)
+
+    def __contains__(self, key: bytes) -> bool:
+        return self._find(key) is not None
+
+    def _find(self, key: bytes) -> tuple[bytes, int] | None:
+        """The leaf page of a key and its node there; None if it is not there."""
         number = self._root
         for _ in range(_DEPTH):  # a damaged tree may lead round in a circle
             if number > self._last:
@@ -85,13 +93,13 @@ class LmdbReader:
             if flags & _LEAF:
                 index = keys.first_not_below(key)
                 exact = index < len(nodes) and keys[index] == key
-                return self._value(page, nodes[index], most) if exact else None
+                return (page, nodes[index]) if exact else None
             index = keys.last_not_above(key)
             low, high, top, _ = _NODE.unpack_from(page, nodes[index])
             number = low | high << 16 | top << 32
         raise InputError("the tree is too deep", file=self.path, remedy=_DAMAGED)
 
-    def keys(self) -> Iterator[bytes]:
+    def all_keys(self) -> Iterator[bytes]:
         """All keys, in the order of pages: every page of the tree is read, but no value on pages of its own.
 
         Raises:
