@@ -15,7 +15,7 @@ REFUSED = {
     "a sheet as JPEG": (["data", "info", "absent", "--sheet", "s.jpg"], "one that ends in .png"),
     "a sheet without": (["data", "info", "absent", "--sheet", "sheet"], "sheet: a name without an ending"),
     "a schedule": (["plan", "--configfile", "absent", "--schedule", "plan.v2"], "ends in .pdf or .png"),
-    "a document": (["document", "--out", "paper.doc"], "ends in .pdf or .tex"),
+    "a document": (["document", "absent.tex", "--out", "paper.doc"], "ends in .pdf or .tex"),
     "a report": (["report", "--configfile", "absent", "--out", "report.pdf"], "ends in .html or .htm"),
     "a table": ([*TABLE, "--out", "t.docx"], "t.docx: a name that ends in .docx; expected one that ends in .tex"),
     "a table as HTML": ([*TABLE, "--format", "html", "--out", "t.md"], "one that ends in .html"),

@@ -25,7 +25,7 @@ from aroface.datasets.preparation.photographs import is_aligned
 from aroface.datasets.preparation.shards.base import LabelledImage, ShardedSet
 from aroface.errors import InputError
 from aroface.faces.geometry import TEMPLATE_SIZE
-from aroface.files import make_folder, read_json, write_json, writing
+from aroface.files import placing, read_json, write_json, writing
 from aroface.omissions import KindSummary, Omissions
 from aroface.progress import track
 
@@ -92,7 +92,8 @@ def partial_folder(out: Path) -> Iterator[Path]:
     """
     refuse_other(out)
     partial = out.with_name(f".{out.name}.partial")
-    make_folder(partial)
+    with placing(out):
+        partial.mkdir(parents=True, exist_ok=True)
     with open(partial / _LOCK, "wb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
