@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from os import PathLike
 
 LONGEST_RECORD = 300
@@ -30,6 +31,11 @@ def escaped(text: str) -> str:
     if text.isprintable():
         return text
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
+
+
+def tell(line: str) -> None:
+    """Print a line to standard error at once; names of files, and what stands in them, are escaped where they must."""
+    print(escaped(line), file=sys.stderr, flush=True)
 
 
 class InputError(Exception):

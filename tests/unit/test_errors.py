@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from aroface.cli.main import main
-from aroface.errors import InputError, printable
+from aroface.errors import InputError, printable, tell
+from repository import ROOT
 
 LINES = {
     "blanks of a path": (InputError("no such file", file="a  b/ c .bin"), "a  b/ c .bin: no such file"),
@@ -47,3 +49,27 @@ def test_a_path_can_be_found_again(
     monkeypatch.chdir(tmp_path)
     assert main(words) == 2
     assert words[-1].removeprefix("./") in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["a\x1b[2J", "a\nb", "a\u202eb", "x" * 256 + "\x1b[2J"])
+def test_no_path_reaches_the_terminal_as_it_is(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither by this project's errors nor by the system's."""
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    for words in (["table", name], ["data", "info", name], ["crate", "--configfile", f"file/{name}", "--out", name]):
+        assert main(words) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.isprintable()
+
+
+def test_a_remark_is_one_line_that_any_terminal_can_print(capsys: pytest.CaptureFixture[str]) -> None:
+    tell("a  b\x1b[2J: embeddings are taken from 'x\ny', größe")
+    assert capsys.readouterr().err == "a  b\\x1b[2J: embeddings are taken from 'x\\ny', größe\n"
+
+
+def test_nothing_prints_a_files_name_past_it() -> None:
+    raw = re.compile(r'print\(f"\{(?:self\._)?(?:path|file)\b[^}]*\}.*stderr')
+    for path in (ROOT / "src/aroface").rglob("*.py"):
+        assert not raw.search(path.read_text()), path
