@@ -276,7 +276,7 @@ def check_place(path: str | os.PathLike[str]) -> None:
         path: File; it and its folders need not exist.
 
     Raises:
-        InputError: It is a folder, or one of its folders is a file or must not be written to.
+        InputError: It is a folder, or one of its folders is a file or takes no files.
     """
     target = Path(path)
     if target.is_dir():
@@ -286,6 +286,11 @@ def check_place(path: str | os.PathLike[str]) -> None:
         raise InputError("no folder", file=there, expected=f"a folder, for {target}")
     if not os.access(there, os.W_OK | os.X_OK):
         raise InputError("must not be written to", file=there, expected=f"a folder, for {target}")
+    try:
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError as error:  # a folder of the system's, a full or a read-only disk
+        what = f"no file can be made there ({error.strerror})"
+        raise InputError(what, file=there, expected=f"a folder, for {target}") from None
 
 
 def read_document(path: str | os.PathLike[str], expected: str, most: int) -> str:

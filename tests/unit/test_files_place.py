@@ -23,6 +23,8 @@ BAD = {
     "file/new/x.json": "file: no folder; expected a folder, for ",
     "loop/x.json": "loop: no folder; expected a folder, for ",
     "nowhere/x.json": "nowhere: no folder; expected a folder, for ",
+    "/proc/x.json": "/proc: no file can be made there .No such file or directory.; expected a folder, for /proc/x.json",
+    "/proc/new/x.json": "/proc: no file can be made there",
 }
 
 

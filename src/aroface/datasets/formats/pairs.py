@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -52,7 +53,7 @@ class PairsFormat(SetFormat):
     def files(self, data: Path) -> tuple[Path, list[str]]:
         """Folder of the file, its name, and that of its people where they are named."""
         people = people_path(data)
-        return data.parent, [data.name, *([people.name] if people.is_file() else [])]
+        return data.parent, [data.name, *([people.name] if os.path.isfile(people) else [])]
 
     def facts(self, data: Path) -> dict[str, object]:
         """See :class:`SetFormat`."""
