@@ -33,7 +33,7 @@ def escaped(text: str) -> str:
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
 
 
-def tell(line: str) -> None:
+def remark(line: str) -> None:
     """Print a line to standard error at once; names of files, and what stands in them, are escaped where they must."""
     print(escaped(line), file=sys.stderr, flush=True)
 

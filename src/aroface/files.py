@@ -395,6 +395,14 @@ def read_json_if_there(path: str | os.PathLike[str]) -> Any | None:
         raise
 
 
+def is_there(path: Path) -> bool:
+    """Tell whether a path exists; one whose name is too long for any file does not, where `Path.exists` raises."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
+
+
 def if_there(look: Callable[[], Value]) -> Value | None:
     """Look at a file that another process may remove at any moment; None where it is missing.
 

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aroface.errors import InputError, tell
+from aroface.errors import InputError, remark
 from aroface.file_content import refuse_placeholder, unreadable
 from aroface.files import sha256_file
 
@@ -125,7 +125,7 @@ class Program:
 
     def _tell_of_limit(self) -> None:
         line = f"{self._path}: the first batch takes long; it is ended after {self._limit:g} s (--time-limit)"
-        tell(line)
+        remark(line)
 
 
 def _providers(known: Sequence[str], device: str | None, path: Path) -> list[Any]:
@@ -141,7 +141,7 @@ def _tell_of_cpu(path: Path, required: bool) -> None:
     if required:
         remedy = "install the CUDA and cuDNN that this onnxruntime-gpu was built for, or choose the device cpu"
         raise InputError(what, file=path, expected="a GPU, as --device cuda says", remedy=remedy)
-    tell(f"{path}: {what}: computing on the CPU")
+    remark(f"{path}: {what}: computing on the CPU")
 
 
 def read_graph(path: Path, expected: str | None = None) -> Any:

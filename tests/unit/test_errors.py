@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from aroface.cli.main import main
-from aroface.errors import InputError, printable, tell
+from aroface.errors import InputError, printable, remark
 from repository import ROOT
 
 LINES = {
@@ -65,7 +65,7 @@ def test_no_path_reaches_the_terminal_as_it_is(
 
 
 def test_a_remark_is_one_line_that_any_terminal_can_print(capsys: pytest.CaptureFixture[str]) -> None:
-    tell("a  b\x1b[2J: embeddings are taken from 'x\ny', größe")
+    remark("a  b\x1b[2J: embeddings are taken from 'x\ny', größe")
     assert capsys.readouterr().err == "a  b\\x1b[2J: embeddings are taken from 'x\\ny', größe\n"
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from aroface.datasets.formats.registry import detect
 from aroface.datasets.manifest import manifest_hash, manifest_path, read_manifest
+from aroface.files import is_there
 
 
 def data_hash(data: Path) -> str:
@@ -29,6 +29,6 @@ def data_identity(data: Path) -> dict[str, Any]:
         InputError: The set is of no known format, or a file is missing or not as the manifest says.
     """
     data = data.resolve()
-    if os.path.exists(manifest_path(data)):  # unlike Path's, false of a name that is too long for any file
+    if is_there(manifest_path(data)):
         return dict(read_manifest(data)["identity"])
     return detect(data).identity(data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from os import PathLike
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from aroface.datasets.formats.registry import detect
 from aroface.datasets.manifest import manifest_hash, manifest_path, read_manifest
 from aroface.faces.geometry import TEMPLATE_SIZE
 from aroface.faces.sheet import contact_sheet, write_sheet
+from aroface.files import is_there
 
 _BLANK = np.full((TEMPLATE_SIZE, TEMPLATE_SIZE, 3), 255, np.uint8)
 
@@ -28,7 +28,7 @@ def describe(data: Path) -> list[str]:
     """
     set_format = detect(data)
     facts: dict[str, object] = {"kind": set_format.kind, **set_format.facts(data)}
-    if os.path.exists(manifest_path(data)):  # unlike Path's, false of a name that is too long for any file
+    if is_there(manifest_path(data)):
         manifest = read_manifest(data)
         facts["manifest"] = manifest_hash(manifest["identity"])
         if "left_out" in manifest:

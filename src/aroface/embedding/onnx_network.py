@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aroface.errors import InputError, tell
+from aroface.errors import InputError, remark
 from aroface.models.layouts import Color
 from aroface.models.run_folder import INPUT
 from aroface.onnx_program import (
@@ -119,7 +119,7 @@ def open_program(
             f"takes {given.size}×{given.size} pixels", file=path, expected=f"{declared.size} as --size says"
         )
     if normalises_itself(model) and "mean" not in own and declared.mean is None and declared.std is None:
-        tell(f"{path}: it normalises pixels itself: they come as 0 to 255 (--mean 0 --std 1)")
+        remark(f"{path}: it normalises pixels itself: they come as 0 to 255 (--mean 0 --std 1)")
         own = {**own, **_AS_THEY_ARE}
     form = input_form(declared, {**own, **({"size": given.size} if given.size else {})})
     if given.crop is not None:
@@ -297,7 +297,7 @@ def _are_mixed(
     if not agree(alone(), first, rounding):
         remedy = "export it for inference: model.eval(), without dropout or noise"
         raise InputError("the same image gets another embedding each time", file=path, remedy=remedy)
-    tell(f"{path}: an image's embedding depends on the others of its batch: one image at a time")
+    remark(f"{path}: an image's embedding depends on the others of its batch: one image at a time")
     return True
 
 
@@ -326,7 +326,7 @@ def _choose_output(names: Sequence[str], outputs: Sequence[NDArray[Any]], tried:
     taken = min(fitting, key=lambda number: _rows(outputs[number]).shape[1] > _LONGEST)
     if len(fitting) > 1:
         others = ", ".join(f"{names[number]} {_times(outputs[number].shape)}" for number in fitting if number != taken)
-        tell(f"{path}: embeddings are taken from {names[taken]}, not from {others} (--output)")
+        remark(f"{path}: embeddings are taken from {names[taken]}, not from {others} (--output)")
     return taken
 
 

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from aroface.errors import InputError, tell
+from aroface.errors import InputError, remark
 from aroface.file_content import refuse_placeholder, unreadable
 from aroface.files import NoRoomError, atomic_path, canonical
 from aroface.models.adaface_keys import is_adaface, is_short, to_iresnet
@@ -226,7 +226,7 @@ def load_released(path: str | PathLike[str], color: Color | None = None, *, look
     backbone = find_backbone(_read(file), file)
     if backbone.averages:
         others = " and ".join(map(repr, backbone.averages[:3]))
-        tell(f"{file}: weights are taken from {backbone.place or 'the top'!r}, not from {others}")
+        remark(f"{file}: weights are taken from {backbone.place or 'the top'!r}, not from {others}")
     layout: Layout = "adaface" if is_adaface(backbone.tensors) else "insightface"
     tensors = with_counters(backbone.tensors)
     _refuse_squeezes(tensors, file)

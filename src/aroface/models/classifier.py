@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from aroface.errors import tell
+from aroface.errors import remark
 
 _TRANSPOSED = ("kernel",)  # last part of a name: features × classes in AdaFace, CurricularFace and ElasticFace
 _LEAVES = ("weight", "kernel", "weight_activated")
@@ -54,7 +54,7 @@ def find_classifier(
     candidates = {name: value for name, value in matrices.items() if _fits(name, value, embedding_size)}
     if len(candidates) > 1 and tell:
         names = ", ".join(list(candidates)[:3])
-        tell(f"{file}: no classifier is kept: {len(candidates)} matrices could be it ({names})")
+        remark(f"{file}: no classifier is kept: {len(candidates)} matrices could be it ({names})")
     if len(candidates) != 1:
         return None
     ((name, value),) = candidates.items()

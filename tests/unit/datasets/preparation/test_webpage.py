@@ -208,7 +208,9 @@ def test_a_file_is_found_in_a_shared_folder(drive: Drive, tmp_path: Path) -> Non
 def test_a_folder_without_the_file_is_told_with_the_way_by_hand(name: str, drive: Drive, tmp_path: Path) -> None:
     drive.page, message = FOLDERS[name]
     with pytest.raises(InputError, match=message) as caught:
-        find_in_folder(drive.url, "*backbone.pth", tmp_path / "model.pth", page="https://drive.google.com/drive/folders/X")
+        find_in_folder(
+            drive.url, "*backbone.pth", tmp_path / "model.pth", page="https://drive.google.com/drive/folders/X"
+        )
     assert str(caught.value).isprintable()
     assert "open https://drive.google.com/drive/folders/X in a browser, download the file there" in str(caught.value)
 
@@ -224,7 +226,9 @@ def test_every_file_has_an_address_for_a_browser() -> None:
     for entry in read_checkpoints("workflow/registries/checkpoints.yaml").values():
         for item in entry.downloads:
             assert item.page is not None
-            drive_place = "https://drive.google.com/drive/folders/" if item.inside else "https://drive.google.com/file/d/"
+            drive_place = (
+                "https://drive.google.com/drive/folders/" if item.inside else "https://drive.google.com/file/d/"
+            )
             place = "https://huggingface.co/minchul/" if entry.provider == "CVLface" else drive_place
             assert item.page.startswith(place)
             assert (item.inside is not None) == (entry.provider == "ElasticFace")
