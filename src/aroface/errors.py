@@ -9,7 +9,7 @@ from os import PathLike
 LONGEST_RECORD = 300
 """Characters of a record, key or name in a file that an error line shows: whoever made the file chose it."""
 
-_BREAK = re.compile(r"\s*[^\S ]\s*")  # line breaks and the like, with the blanks around; blanks alone may be a path's
+_BREAKS = re.compile(r"[^\S ]+")  # line breaks and the like
 
 
 def printable(text: str, most: int | None = None) -> str:
@@ -23,7 +23,8 @@ def printable(text: str, most: int | None = None) -> str:
         most: Number of characters to keep; None keeps all.
     """
     kept = text if most is None or len(text) <= most else f"{text[: most - 1]}…"
-    return escaped(_BREAK.sub(" ", kept).strip())
+    parts = (part.strip(" ") for part in _BREAKS.split(kept))  # blanks within a part may be a path's
+    return escaped(" ".join(part for part in parts if part))
 
 
 def escaped(text: str) -> str:
