@@ -143,8 +143,7 @@ def write_shards(source: ShardedSet, folder: Path, options: ShardWriteOptions) -
         omissions.note_all(progress.left_out)
         todo = range(progress.shards, len(source.shards))
         for number in track(todo, "writing shards"):
-            images = source.read(number, omissions)
-            _write_shard(source, number, images, writer, labels, progress, options, pool)
+            _write_shard(source, number, source.read(number, omissions), writer, labels, progress, options, pool)
             for file in files:
                 file.flush()
                 os.fsync(file.fileno())
