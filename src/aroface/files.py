@@ -95,20 +95,42 @@ def atomic_path(path: str | os.PathLike[str], size: int | None = None) -> Iterat
 
 def _temporary(target: Path) -> Path:
     """Make the temporary file of a path, which may have the longest name that the disk takes."""
-    try:
+    with placing(target):
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.is_dir():  # its rename would fail when all is done
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
         tidy_once(target.parent)
         suffix = target.suffix if len(target.suffix) < _SUFFIX else ""
         handle, name = tempfile.mkstemp(prefix=temporary_prefix(target), suffix=suffix, dir=target.parent)
+    os.close(handle)
+    return Path(name)
+
+
+@contextmanager
+def placing(target: Path) -> Iterator[None]:
+    """Name ``target`` in the error if the disk refuses the file, folder or temporary that the body makes for it.
+
+    Raises:
+        NoPlaceError: Nothing can be made there, as in a folder of the system's.
+        OSError: The disk is full, or the place is one of :data:`REFUSED`.
+    """
+    try:
+        yield
     except OSError as error:
         error.filename = str(target)
         if error.errno in (*FULL_DISK, *REFUSED):
             raise
         raise NoPlaceError(error.errno, "no file can be made there", str(target)) from error
-    os.close(handle)
-    return Path(name)
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, where they are missing.
+
+    Raises:
+        NoPlaceError: None can be made there, see `placing`.
+    """
+    with placing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager
@@ -135,9 +157,10 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     Args:
         path: Folder; the caller has made sure that what stands there may go.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    tidy_once(path.parent)
-    temporary = Path(tempfile.mkdtemp(prefix=temporary_prefix(path), dir=path.parent))
+    with placing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tidy_once(path.parent)
+        temporary = Path(tempfile.mkdtemp(prefix=temporary_prefix(path), dir=path.parent))
     try:
         yield temporary
         temporary.chmod(path.parent.stat().st_mode & 0o777)
@@ -277,7 +300,7 @@ def check_place(path: str | os.PathLike[str]) -> None:
         path: File; it and its folders need not exist.
 
     Raises:
-        InputError: It is a folder, or one of its folders is a file or must not be written to.
+        InputError: It is a folder, or one of its folders is a file or takes no files.
     """
     target = Path(path)
     if target.is_dir():
@@ -287,6 +310,11 @@ def check_place(path: str | os.PathLike[str]) -> None:
         raise InputError("no folder", file=there, expected=f"a folder, for {target}")
     if not os.access(there, os.W_OK | os.X_OK):
         raise InputError("must not be written to", file=there, expected=f"a folder, for {target}")
+    try:
+        tempfile.TemporaryFile(dir=there).close()
+    except OSError as error:  # a folder of the system's, a full or a read-only disk
+        what = f"no file can be made there ({error.strerror})"
+        raise InputError(what, file=there, expected=f"a folder, for {target}") from None
 
 
 def read_document(path: str | os.PathLike[str], expected: str, most: int) -> str:
@@ -389,6 +417,14 @@ def read_json_if_there(path: str | os.PathLike[str]) -> Any | None:
         if isinstance(error.__context__, FileNotFoundError):
             return None
         raise
+
+
+def is_there(path: Path) -> bool:
+    """Tell whether a path exists; one whose name is too long for any file does not, where `Path.exists` raises."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def if_there(look: Callable[[], Value]) -> Value | None:

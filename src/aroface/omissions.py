@@ -13,7 +13,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 from os import PathLike
 from typing import TypedDict
 
-from aroface.errors import InputError, escaped
+from aroface.errors import InputError, escaped, printable
 
 FIRST = 10
 """Names that are kept of each kind."""
@@ -58,6 +58,15 @@ class Omissions:
         """Count one item that is left out as a matter of course: told, but no part of the share that `check` bounds."""
         self._expected.add(kind)
         self.add(kind, name)
+
+    def note_all(self, summary: Mapping[str, KindSummary]) -> None:
+        """Count what an earlier account, or one of a part, summed up; as a matter of course, as `note` does."""
+        self._expected.update(summary)
+        with self._lock:
+            for kind, entry in summary.items():
+                ours = self._kinds.setdefault(kind, {"count": 0, "first": []})
+                ours["count"] += entry["count"]
+                ours["first"] += entry["first"][: FIRST - len(ours["first"])]
 
     def extend(self, kind: str, names: Iterable[str | PathLike[str]]) -> None:
         """Count several items of one kind."""
@@ -132,5 +141,5 @@ def summary_lines(
         if not messages:
             more = entry["count"] - len(entry["first"])
             line += ": " + ", ".join(entry["first"]) + (f", … ({more:,} more)" if more else "")
-        lines += [" ".join(line.split()), *(f"{first}: {message}" for message in messages)]
+        lines += [printable(line), *(f"{first}: {message}" for message in messages)]
     return lines

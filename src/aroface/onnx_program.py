@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import re
-import sys
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,11 +14,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aroface.errors import InputError
+from aroface.errors import InputError, remark
 from aroface.file_content import refuse_placeholder, unreadable
 from aroface.files import sha256_file
 
 SUFFIX = ".onnx"
+UNKNOWN_ARCH = "onnx"
+"""Architecture of a program that is none of those that can be built here."""
+
 TIME_LIMIT = 300.0
 """Seconds after which one batch is ended, unless the user says otherwise: a loop in a model need not end."""
 
@@ -123,7 +125,7 @@ class Program:
 
     def _tell_of_limit(self) -> None:
         line = f"{self._path}: the first batch takes long; it is ended after {self._limit:g} s (--time-limit)"
-        print(line, file=sys.stderr, flush=True)
+        remark(line)
 
 
 def _providers(known: Sequence[str], device: str | None, path: Path) -> list[Any]:
@@ -139,22 +141,25 @@ def _tell_of_cpu(path: Path, required: bool) -> None:
     if required:
         remedy = "install the CUDA and cuDNN that this onnxruntime-gpu was built for, or choose the device cpu"
         raise InputError(what, file=path, expected="a GPU, as --device cuda says", remedy=remedy)
-    print(f"{path}: {what}: computing on the CPU", file=sys.stderr)
+    remark(f"{path}: {what}: computing on the CPU")
 
 
 def read_graph(path: Path, expected: str | None = None) -> Any:
     """The parsed file, an ``onnx.ModelProto``, without weights that lie beside it.
 
     Raises:
-        InputError: No such file, or no ONNX model.
+        InputError: No such file, or no ONNX model; or its graph has no node or no output.
     """
     import onnx
 
     refuse_placeholder(path, expected)
     try:
-        return onnx.load(path, load_external_data=False)
+        model = onnx.load(path, load_external_data=False)
     except Exception as error:  # protobuf's, which have no base of their own
         raise InputError(unreadable("no ONNX model", path, reason(error)), file=path, expected=expected) from None
+    if not model.graph.node or not model.graph.output:  # a few bytes of anything may be a message without fields
+        raise InputError("no ONNX model: its graph computes nothing", file=path, expected=expected)
+    return model
 
 
 def weight_files(path: Path, model: Any) -> list[Path]:

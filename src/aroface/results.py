@@ -5,9 +5,14 @@ Rules take the same paths with wildcards in the place of names: ``Results(root).
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
+from typing import Any
 
+from aroface.errors import InputError, printable
 from aroface.files import HASH_DIGITS
 
 CHECKPOINT = "checkpoint.json"
@@ -25,6 +30,32 @@ PROGRESS = "progress.json"
 """File that says how far a running job is."""
 INDEX = "index.json"
 """File that describes the features in its folder; written last."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_NAME_BYTES = 255  # that file systems take of a folder's name
+
+
+def check_names(run: Any, experiment: Mapping[str, Any], *, file: str | PathLike[str] | None = None) -> None:
+    """Check the names of a run that records, their folders and tables hold, before anything is computed with it.
+
+    Args:
+        run: Name of the run, which is that of a folder.
+        experiment: Method, data set and architecture.
+        file: File that has them, for messages.
+
+    Raises:
+        InputError: A name is missing or blank, or holds control characters; or the run's can be no folder's.
+    """
+    for key, name in {"run": run, **{key: experiment.get(key) for key in ("method", "dataset", "arch")}}.items():
+        if not isinstance(name, str) or not name.strip():
+            raise InputError(f"{name!r} is no name", file=file, where=key, remedy="choose one that can be read")
+        if _CONTROL.search(name):
+            raise InputError(
+                f"{name!a:.100} holds a control character", file=file, where=key, expected="printable text"
+            )
+    if "/" in run or run in (".", "..") or len(run.encode()) > _NAME_BYTES:
+        expected = f"the name of a folder: no /, at most {_NAME_BYTES} bytes"
+        raise InputError(f"{printable(run, 40)!r} cannot name a run", file=file, where="run", expected=expected)
 
 
 @dataclass(frozen=True, slots=True)

@@ -404,6 +404,9 @@ def test_an_onnx_file_becomes_a_run_that_embeds_as_its_network_does(tmp_path, ne
 @pytest.mark.filterwarnings("ignore")
 def test_an_onnx_file_of_another_depth_or_colour_order(tmp_path, networks):
     export(networks["insightface"], tmp_path / "named_r100.onnx")
+    for odd in ("r999", "vit", "", "r18\n"):
+        with pytest.raises(InputError, match=r"unknown architecture .*; expected one of r18, .*, onnx"):
+            import_program(tmp_path / "named_r100.onnx", tmp_path / "run", arch=odd)
     with pytest.raises(InputError, match=r"named_r100\.onnx: holds the convolutions of r18; expected r100"):
         import_program(tmp_path / "named_r100.onnx", tmp_path / "run", arch="r100")
     assert not (tmp_path / "run").exists()

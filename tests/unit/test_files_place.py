@@ -6,8 +6,14 @@ from pathlib import Path
 import pytest
 
 from aroface.cli.main import _line
+from aroface.datasets.manifest import atomic_folder
+from aroface.datasets.preparation.archive import unpack
+from aroface.datasets.preparation.shards.writer import partial_folder
+from aroface.embedding.feature_store import write_rows
 from aroface.errors import InputError
-from aroface.files import atomic_path, check_place, write_text
+from aroface.files import atomic_path, check_place, make_folder, write_text
+from aroface.models.checkpoint import save_tensors
+from aroface.reporting.export.folder import new_folder
 
 GOOD = ["x.json", "new/folders/x.json", "there/x.json", "file", "link/x.json"]
 BAD = {
@@ -17,6 +23,8 @@ BAD = {
     "file/new/x.json": "file: no folder; expected a folder, for ",
     "loop/x.json": "loop: no folder; expected a folder, for ",
     "nowhere/x.json": "nowhere: no folder; expected a folder, for ",
+    "/proc/x.json": "/proc: no file can be made there .No such file or directory.; expected a folder, for /proc/x.json",
+    "/proc/new/x.json": "/proc: no file can be made there",
 }
 
 
@@ -50,6 +58,28 @@ def test_a_folder_that_must_not_be_written_to(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != tmp_path)  # root may write everywhere
     with pytest.raises(InputError, match=r"must not be written to; expected a folder, for .*x\.json"):
         check_place(tmp_path / "new/x.json")
+
+
+FOLDERS = {
+    "a folder": lambda path: make_folder(path),
+    "a set": lambda path: atomic_folder(path).__enter__(),
+    "a set of shards": lambda path: partial_folder(path).__enter__(),
+    "an unpacked archive": lambda path: unpack(Path("archive.zip"), path),
+    "an export": lambda path: new_folder(path).__enter__(),
+    "tensors": lambda path: save_tensors(path / "model.safetensors", {}, {}),
+    "features": lambda path: write_rows(path, "key", (1, 1), lambda start: iter(())),
+}
+
+
+@pytest.mark.parametrize("kind", FOLDERS)
+@pytest.mark.parametrize("place", ["/proc/x", "file/x"])
+def test_a_folder_that_cannot_be_made_is_a_line_without_advice_on_space(kind: str, place: str) -> None:
+    Path("archive.zip").write_bytes(b"")
+    with pytest.raises((OSError, InputError)) as caught:
+        FOLDERS[kind](Path(place))
+    line = _line(caught.value) if isinstance(caught.value, OSError) else str(caught.value)
+    assert line and place in line
+    assert "space" not in line and "room" not in line
 
 
 LONGEST = 255  # bytes of a name

@@ -8,6 +8,7 @@ import shlex
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from aroface.errors import InputError
 from aroface.onnx_program import TIME_LIMIT
 from aroface.results import Results
 
@@ -74,6 +75,21 @@ def add_selection(verb: argparse.ArgumentParser) -> None:
 def workflow_command(files: Iterable[Path]) -> str:
     """The command that makes the file whose name follows it, by these files of configuration."""
     return f"snakemake --cores all --configfile {shlex.join(map(str, files))}"
+
+
+def check_suffix(path: Path | None, *suffixes: str) -> None:
+    """Refuse the name of a file whose ending says something else than what is written into it.
+
+    Args:
+        path: File to write; None where it is not asked for.
+        suffixes: Endings that fit, with the point.
+
+    Raises:
+        InputError: It has another ending, or none.
+    """
+    if path is not None and path.suffix.lower() not in suffixes:
+        what = f"a name that ends in {path.suffix}" if path.suffix else "a name without an ending"
+        raise InputError(what, file=path, expected=f"one that ends in {' or '.join(suffixes)}")
 
 
 def positive(text: str) -> int:

@@ -17,6 +17,7 @@ from aroface.cli.arguments import (
     add_group,
     add_time_limit,
     add_verb,
+    check_suffix,
     listed,
     natural,
     positive,
@@ -276,7 +277,8 @@ def _prepare(kinds: Verbs[argparse.ArgumentParser]) -> None:
         " or IJB-C",
     )
     verb.add_argument("--out", type=Path, required=True, help="folder for train.rec, train.idx, property; or for faces")
-    verb.add_argument("--shuffle", action="store_true", help="write the images in random order, for disks that seek")
+    help_text = "write the images in random order, for disks that seek; a set in shards takes twice the room meanwhile"
+    verb.add_argument("--shuffle", action="store_true", help=help_text)
     verb.add_argument("--seed", type=natural, default=0, help="of that order (%(default)s)")
     _add_max_megapixels(verb)
     add_omission_options(verb)
@@ -595,6 +597,7 @@ def _do_info(options: Arguments) -> None:
     from aroface.datasets.info import describe, sheet
     from aroface.datasets.registry import place_of
 
+    check_suffix(options.sheet, ".png")
     data = place_of(options.data, options.data_dir)
     for line in describe(data):
         print(line)

@@ -165,10 +165,10 @@ def _compare_runs(verbs: Verbs[argparse.ArgumentParser]) -> None:
 
 
 def _do_compare_runs(options: Arguments) -> None:
-    from aroface.embedding.feature_store import open_features
+    from aroface.embedding.feature_store import open_run_features
     from aroface.evaluation.compare_runs import compare, table
 
-    first, second = map(open_features, options.features)
+    first, second = map(open_run_features, options.features)
     rows = compare(first, second, options.metric)
     print(f"A  {first.index['checkpoint']['run']}\nB  {second.index['checkpoint']['run']}\n\n{table(rows)}")
     print("Intervals (95 %) and p are over draws of people; p (Holm) is for all metrics that are listed.")

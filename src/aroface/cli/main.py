@@ -29,7 +29,7 @@ from aroface.cli.reporting import add_reporting_verbs, add_table_verb
 from aroface.cli.robustness import add_robustness_verb
 from aroface.cli.train import add_train_verb
 from aroface.environment_lock import check_versions
-from aroface.errors import InputError
+from aroface.errors import InputError, escaped
 from aroface.exit_status import ExitStatus
 from aroface.files import FULL_DISK, REFUSED, NoPlaceError, refuse_special
 
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _refuse(reason: object) -> ExitStatus:
     """Print why the input cannot be used; return the exit status."""
     _defer_to_rank_zero()
-    print(f"aroface: error: {reason}", file=sys.stderr)
+    print(f"aroface: error: {escaped(str(reason))}", file=sys.stderr)  # an OSError's path holds what it holds
     return ExitStatus.BAD_INPUT
 
 

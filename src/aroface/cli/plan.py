@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-from aroface.cli.arguments import Arguments, Verbs, above_zero, add_configuration, add_verb, positive
+from aroface.cli.arguments import Arguments, Verbs, above_zero, add_configuration, add_verb, check_suffix, positive
 from aroface.errors import InputError
 
 
@@ -53,6 +53,7 @@ def _do_plan(options: Arguments) -> None:
 
     if options.difference and not options.power:
         raise InputError("--difference without --power", remedy="say aroface plan --power --difference POINTS")
+    check_suffix(options.schedule, ".pdf", ".png")
     plan = make_plan(options.configfile)
     plan.write()
     costs = plan_costs(plan)

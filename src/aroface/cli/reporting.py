@@ -12,7 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from aroface import __version__
-from aroface.cli.arguments import Arguments, Verbs, add_configuration, add_selection, add_verb, workflow_command
+from aroface.cli.arguments import (
+    Arguments,
+    Verbs,
+    add_configuration,
+    add_selection,
+    add_verb,
+    check_suffix,
+    workflow_command,
+)
 from aroface.errors import InputError, printable
 from aroface.exit_status import ExitStatus
 from aroface.files import parse_json, write_text
@@ -23,6 +31,8 @@ if TYPE_CHECKING:
     from aroface.reporting.html_report.page import Material
     from aroface.reporting.tables.form import TableForm
 
+TABLE_SUFFIXES = {"latex": ".tex", "markdown": ".md", "html": ".html", "csv": ".csv", "csv-excel": ".csv"}
+TABLE_SUFFIXES |= {"xlsx": ".xlsx", "docx": ".docx", "terminal": ".txt"}
 SUFFIXES = {".txt": "terminal", ".md": "markdown", ".tex": "latex", ".json": "json"}
 Forms = Mapping[str, Callable[[], str]]
 """A report in each of its forms, made when asked for."""
@@ -151,6 +161,8 @@ def _do_table(options: Arguments) -> None:
             write_text(options.out, entries)
         print(options.out or entries, end="\n" if options.out else "")
         return
+    if options.out and options.out.suffix.lower() in TABLE_SUFFIXES.values():  # other endings say nothing
+        check_suffix(options.out, TABLE_SUFFIXES[options.format])
     choice = {**read_runs_file(options.runs_file), "mode": options.mode, "format": options.format}
     choice |= {"caption_note": options.caption_note, "emphasis": options.emphasis, "form": _table_form(options)}
     choice["cite"] = options.cite
@@ -200,7 +212,8 @@ def _document(verbs: Verbs[argparse.ArgumentParser]) -> None:
 def _do_document(options: Arguments) -> None:
     from aroface.reporting.document import compile_document, write_document
 
-    make = compile_document if options.out.suffix == ".pdf" else write_document
+    check_suffix(options.out, ".pdf", ".tex")
+    make = compile_document if options.out.suffix.lower() == ".pdf" else write_document
     make(options.fragments, options.pictures, options.out, note=options.note, report=options.report)
     print(options.out)
 
@@ -391,6 +404,7 @@ def _changes(text: str) -> dict[str, Any]:
 def _do_report(options: Arguments) -> None:
     from aroface.reporting.html_report.page import write_report
 
+    check_suffix(options.out, ".html", ".htm")
     write_report(_material(options), options.out)
     print(options.out)
 

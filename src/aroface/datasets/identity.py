@@ -7,6 +7,7 @@ from typing import Any
 
 from aroface.datasets.formats.registry import detect
 from aroface.datasets.manifest import manifest_hash, manifest_path, read_manifest
+from aroface.files import is_there
 
 
 def data_hash(data: Path) -> str:
@@ -28,6 +29,6 @@ def data_identity(data: Path) -> dict[str, Any]:
         InputError: The set is of no known format, or a file is missing or not as the manifest says.
     """
     data = data.resolve()
-    if manifest_path(data).exists():
+    if is_there(manifest_path(data)):
         return dict(read_manifest(data)["identity"])
     return detect(data).identity(data)

@@ -12,6 +12,7 @@ from aroface.datasets.formats.registry import detect
 from aroface.datasets.manifest import manifest_hash, manifest_path, read_manifest
 from aroface.faces.geometry import TEMPLATE_SIZE
 from aroface.faces.sheet import contact_sheet, write_sheet
+from aroface.files import is_there
 
 _BLANK = np.full((TEMPLATE_SIZE, TEMPLATE_SIZE, 3), 255, np.uint8)
 
@@ -27,7 +28,7 @@ def describe(data: Path) -> list[str]:
     """
     set_format = detect(data)
     facts: dict[str, object] = {"kind": set_format.kind, **set_format.facts(data)}
-    if manifest_path(data).exists():
+    if is_there(manifest_path(data)):
         manifest = read_manifest(data)
         facts["manifest"] = manifest_hash(manifest["identity"])
         if "left_out" in manifest:

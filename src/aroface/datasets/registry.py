@@ -34,6 +34,8 @@ class Download:
         size: Size in bytes; None if nobody has published it.
         max_bytes: Size beyond which it cannot be this file; None for the default of downloads.
         page: Address by which a browser gets it.
+        inside: Name of the file in the folder of Google Drive that ``url`` lists, with ``*`` for what may differ; None
+            where ``url`` is the file's own.
     """
 
     url: str
@@ -43,6 +45,7 @@ class Download:
     size: int | None = None
     max_bytes: int | None = None
     page: str | None = None
+    inside: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -456,12 +459,15 @@ def _download(written: dict[str, Any]) -> Download:
         written.get("size"),
         None if most is None else int(most * 1e9),
         _page(written),
+        written.get("google_drive_folder", {}).get("name"),
     )
 
 
 def _address(written: dict[str, Any]) -> str:
     if "google_drive" in written:
         return google_drive(written["google_drive"])
+    if "google_drive_folder" in written:
+        return f"https://drive.google.com/embeddedfolderview?id={written['google_drive_folder']['folder']}"
     if "hugging_face" in written:
         return hugging_face(**written["hugging_face"])
     return str(written["url"])
@@ -471,6 +477,8 @@ def _page(written: dict[str, Any]) -> str:
     """The address at which a browser shows or gets a file."""
     if "google_drive" in written:
         return f"https://drive.google.com/file/d/{written['google_drive']}/view"
+    if "google_drive_folder" in written:
+        return f"https://drive.google.com/drive/folders/{written['google_drive_folder']['folder']}"
     if "hugging_face" in written:
         return hugging_face(**written["hugging_face"]).replace("/resolve/", "/blob/", 1)
     return str(written["url"])

@@ -21,14 +21,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aroface.errors import InputError
-from aroface.files import atomic_open, read_json, refuse_special, write_json, writing
-from aroface.results import INDEX, PROGRESS
+from aroface.files import atomic_open, make_folder, read_json, refuse_special, write_json, writing
+from aroface.results import INDEX, PROGRESS, check_names
 
 Rows = NDArray[np.float32]
 
 FEATURES = "features.npy"
 SHARD_ROWS = 4096
 _BLOCK = 8192  # rows that are looked at together
+_PARTS = {
+    "": ("benchmark", "benchmark_manifest_hash", "wall_s"),
+    "checkpoint": ("run", "experiment", "recipe", "recipe_hash", "weights_sha256", "data"),
+    "protocol": ("name", "options"),
+}
 Precision = Literal["float32", "float16"]
 
 
@@ -69,6 +74,27 @@ def open_features(folder: str | PathLike[str]) -> StoredFeatures:
     _check_finite(values, folder / FEATURES)
     arrays = {name: np.array(_load(folder / f"{name}.npy", *entry)) for name, entry in listed.items()}
     return StoredFeatures(folder, index, values, arrays)
+
+
+def open_run_features(folder: str | PathLike[str]) -> StoredFeatures:
+    """Open the features of a run on a benchmark, as `open_features`, with an index that a record can be made of.
+
+    Raises:
+        InputError: See `open_features`; or the index lacks a part, or holds a name that no record can have.
+    """
+    features = open_features(folder)
+    file, index = features.folder / INDEX, features.index
+    parts = {"": index, "checkpoint": index.get("checkpoint"), "protocol": index.get("protocol")}
+    for name, part in parts.items():
+        missing = [*_PARTS[name]] if not isinstance(part, Mapping) else [key for key in _PARTS[name] if key not in part]
+        if missing:
+            where = f"{name}.{missing[0]}".lstrip(".")
+            raise InputError("no such key", file=file, where=where, remedy="delete its folder and embed again")
+    checkpoint, options = index["checkpoint"], index["protocol"]["options"]
+    if not isinstance(checkpoint["experiment"], Mapping) or not isinstance(options, Mapping):
+        raise InputError("no index of a run's features", file=file, remedy="delete its folder and embed again")
+    check_names(checkpoint["run"], checkpoint["experiment"], file=file)
+    return features
 
 
 def _load(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -151,7 +177,7 @@ def _begin(folder: Path, progress: Path, key: str, header: bytes, row_bytes: int
         enough = features.stat().st_size >= len(header) + state["rows"] * row_bytes
         if state["key"] == key and enough:
             return state["rows"], state["seconds"]
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for stale in (folder / INDEX, progress):
         stale.unlink(missing_ok=True)
     flags = os.O_CREAT | os.O_RDWR  # others may be writing their parts

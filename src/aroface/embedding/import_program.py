@@ -24,10 +24,9 @@ from aroface.models.import_released import (
     hashed,
     refuse_trained,
 )
-from aroface.models.registry import arch_of_convolutions
-from aroface.models.run_folder import check_names
-from aroface.onnx_program import convolutions, joint_hash, reason
-from aroface.results import CHECKPOINT, PROGRAM, WEIGHTS
+from aroface.models.registry import arch_of_convolutions, check_arch
+from aroface.onnx_program import UNKNOWN_ARCH, convolutions, joint_hash, reason
+from aroface.results import CHECKPOINT, PROGRAM, WEIGHTS, check_names
 
 _SMALL = 1024  # bytes of a tensor that stays in the program: shapes and constants, which onnxruntime wants there
 _MOST_BYTES = (2**31) - 1  # of a program without its weights, which protobuf can write
@@ -52,7 +51,8 @@ def import_program(
         file: ONNX file; weights may lie beside it.
         out: Run folder; one that an import made is made again.
         declared: Declaration of its input and output; what is left open is found in the file or by trial.
-        arch: Architecture for the rows of tables. One whose convolutions are those of another architecture is refused.
+        arch: Architecture for the rows of tables, ``onnx`` for one that cannot be built here. One that is not known,
+            or whose convolutions are those of another, is refused.
         name: Name of the run; by default the folder's.
         method: Training method, for the rows of tables.
         dataset: Training set, for the rows of tables.
@@ -64,6 +64,8 @@ def import_program(
         InputError: See :func:`aroface.embedding.onnx_network.open_program`; or the file has another architecture; or
             the folder holds a trained run.
     """
+    if arch is not None:
+        check_arch(arch, UNKNOWN_ARCH)
     path, folder = Path(file), Path(out)
     refuse_trained(folder)
     run = name or folder.resolve().name
@@ -73,9 +75,10 @@ def import_program(
     counted = arch_of_convolutions(convolutions(model))
     if arch is not None and counted not in (None, arch):
         raise InputError(f"holds the convolutions of {counted}", file=path, expected=arch)
+    experiment = {"method": method, "dataset": dataset, "arch": arch or counted or opened.arch, "seed": 0}
+    check_names(run, experiment, file=path)  # its metadata may name any
     clear_import(folder)
     _write_program(model, folder, run)
-    experiment = {"method": method, "dataset": dataset, "arch": arch or counted or opened.arch, "seed": 0}
     described = describe_released(run, experiment, hashed(folder / WEIGHTS), opened.form, opened.dimension)
     program = {**hashed(folder / PROGRAM), "output": opened.output}
     facts = {"program": program, "released": _origin(opened), "environment": environment()}

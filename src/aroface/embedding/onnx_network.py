@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,11 +15,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from aroface.errors import InputError
+from aroface.errors import InputError, remark
 from aroface.models.layouts import Color
 from aroface.models.run_folder import INPUT
 from aroface.onnx_program import (
     TIME_LIMIT,
+    UNKNOWN_ARCH,
     Program,
     TimeLimitError,
     agree,
@@ -124,7 +124,7 @@ def open_program(
         if declared.mean is not None or declared.std is not None:
             raise InputError("takes uint8 pixels as they are", file=path, remedy="leave out --mean and --std")
     elif normalises_itself(model) and "mean" not in own and declared.mean is None and declared.std is None:
-        print(f"{path}: it normalises pixels itself: they come as 0 to 255 (--mean 0 --std 1)", file=sys.stderr)
+        remark(f"{path}: it normalises pixels itself: they come as 0 to 255 (--mean 0 --std 1)")
         own = {**own, **_AS_THEY_ARE}
     form = input_form(declared, {**own, **({"size": given.size} if given.size else {})})
     if given.crop is not None:
@@ -147,7 +147,7 @@ def _own_words(metadata: Mapping[str, str], path: Path) -> tuple[dict[str, Any],
     """
     nothing: dict[str, Any] = {}
     form = _metadata(metadata, "aroface.input", nothing, path)
-    arch = _metadata(metadata, "aroface.arch", "onnx", path)
+    arch = _metadata(metadata, "aroface.arch", UNKNOWN_ARCH, path)
     checks: dict[str, Callable[[Any], bool]] = {
         "size": lambda value: type(value) is int and 0 < value <= _LARGEST_SIDE,
         "color": lambda value: value in ("RGB", "BGR"),
@@ -315,8 +315,7 @@ def _are_mixed(
     if not agree(alone(), first, rounding):
         remedy = "export it for inference: model.eval(), without dropout or noise"
         raise InputError("the same image gets another embedding each time", file=path, remedy=remedy)
-    tell = f"{path}: an image's embedding depends on the others of its batch: one image at a time"
-    print(tell, file=sys.stderr)
+    remark(f"{path}: an image's embedding depends on the others of its batch: one image at a time")
     return True
 
 
@@ -345,7 +344,7 @@ def _choose_output(names: Sequence[str], outputs: Sequence[NDArray[Any]], tried:
     taken = min(fitting, key=lambda number: _rows(outputs[number]).shape[1] > _LONGEST)
     if len(fitting) > 1:
         others = ", ".join(f"{names[number]} {_times(outputs[number].shape)}" for number in fitting if number != taken)
-        print(f"{path}: embeddings are taken from {names[taken]}, not from {others} (--output)", file=sys.stderr)
+        remark(f"{path}: embeddings are taken from {names[taken]}, not from {others} (--output)")
     return taken
 
 

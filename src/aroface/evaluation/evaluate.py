@@ -8,7 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from aroface.embedding.feature_store import open_features
+from aroface.embedding.feature_store import open_run_features
 from aroface.evaluation.protocols.registry import protocol_of
 from aroface.evaluation.record import build_record
 from aroface.files import write_json
@@ -28,7 +28,7 @@ def evaluate(
         InputError: The folder is incomplete, of an unknown protocol, or its labels do not allow the protocol's metrics.
     """
     started = time.monotonic()
-    features = open_features(features_dir)
+    features = open_run_features(features_dir)
     if source is not None:
         features = replace(features, folder=Path(source))
     protocol = protocol_of(features)

@@ -20,6 +20,7 @@ from aroface.files import named_path
 from aroface.results import INDEX
 
 ALIGNMENT = "as_stored"
+_NAME = 200  # characters of a benchmark's name
 
 
 def evaluate_model(
@@ -131,5 +132,5 @@ def named_file(word: str, option: str) -> tuple[str, Path]:
 
 
 def benchmark_name(name: str) -> str:
-    """A name that a record may have: lower-case letters, digits, ``-`` and ``_``."""
-    return re.sub(r"[^a-z0-9_-]+", "_", name.lower()).strip("_-") or "pairs"
+    """A name that a record and its file may have: at most 200 lower-case letters, digits, ``-`` and ``_``."""
+    return re.sub(r"[^a-z0-9_-]+", "_", name.lower()).strip("_-")[:_NAME] or "pairs"

@@ -62,6 +62,7 @@ CORRUPTION_LEVELS: Mapping[str, tuple[float, ...]] = {
 CORRUPTED = "corrupted"
 """Folder of the features of corrupted images."""
 _MAP_LEVELS = 3  # of each factor, besides none
+_NAME = 200  # characters of a model's name in that of a folder, which has a hash behind it
 
 
 @dataclass(frozen=True, slots=True)
@@ -438,7 +439,7 @@ def _part_name(quality: str | int) -> str:
 
 
 def _slug(model: Model) -> str:
-    name = re.sub(r"[^A-Za-z0-9]+", "-", model.name).strip("-").lower() or "model"
+    name = re.sub(r"[^A-Za-z0-9]+", "-", model.name[:_NAME]).strip("-").lower() or "model"
     return f"{name}-{digest({key: model.checkpoint[key] for key in ('weights', 'input')}, 8)}"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -17,9 +16,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from aroface.errors import InputError
+from aroface.errors import InputError, remark
 from aroface.file_content import refuse_placeholder, unreadable
-from aroface.files import atomic_path, canonical
+from aroface.files import NoRoomError, atomic_path, canonical
 from aroface.models.adaface_keys import is_adaface, is_short, to_iresnet
 from aroface.models.classifier import ReleasedClassifier, find_classifier
 from aroface.models.layouts import (
@@ -89,7 +88,8 @@ def save_tensors(path: str | PathLike[str], tensors: Mapping[str, Tensor], metad
             temporary.chmod(mode)  # safetensors makes a file of its own, which nobody else may read
     except (OSError, SafetensorError) as error:
         why = getattr(error, "strerror", None) or error
-        raise InputError(f"cannot be written ({why})", file=path, remedy="free some space and start again") from None
+        remedy = "free some space and start again" if isinstance(error, NoRoomError) else None
+        raise InputError(f"cannot be written ({why})", file=path, remedy=remedy) from None
 
 
 def read_weights(path: str | PathLike[str]) -> tuple[StateDict, dict[str, str]]:
@@ -227,7 +227,7 @@ def load_released(path: str | PathLike[str], color: Color | None = None, *, look
     backbone = find_backbone(_read(file), file)
     if backbone.averages:
         others = " and ".join(map(repr, backbone.averages[:3]))
-        print(f"{file}: weights are taken from {backbone.place or 'the top'!r}, not from {others}", file=sys.stderr)
+        remark(f"{file}: weights are taken from {backbone.place or 'the top'!r}, not from {others}")
     layout: Layout = "adaface" if is_adaface(backbone.tensors) else "insightface"
     tensors = with_counters(backbone.tensors)
     _refuse_squeezes(tensors, file)

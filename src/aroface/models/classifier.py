@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from aroface.errors import remark
 
 _TRANSPOSED = ("kernel",)  # last part of a name: features × classes in AdaFace, CurricularFace and ElasticFace
 _LEAVES = ("weight", "kernel", "weight_activated")
@@ -53,7 +54,7 @@ def find_classifier(
     candidates = {name: value for name, value in matrices.items() if _fits(name, value, embedding_size)}
     if len(candidates) > 1 and tell:
         names = ", ".join(list(candidates)[:3])
-        print(f"{file}: no classifier is kept: {len(candidates)} matrices could be it ({names})", file=sys.stderr)
+        remark(f"{file}: no classifier is kept: {len(candidates)} matrices could be it ({names})")
     if len(candidates) != 1:
         return None
     ((name, value),) = candidates.items()

@@ -15,11 +15,11 @@ from aroface.files import read_json, sha256_file, write_json
 from aroface.models.checkpoint import ReleasedCheckpoint, load_released, read_classifier, save_tensors, save_weights
 from aroface.models.classifier import ReleasedClassifier
 from aroface.models.layouts import Color
-from aroface.models.registry import ARCHITECTURES, build
-from aroface.models.run_folder import INPUT, check_names
+from aroface.models.registry import build, check_arch
+from aroface.models.run_folder import INPUT
 from aroface.omissions import Omissions
 from aroface.provenance import git_commit, hardware, versions
-from aroface.results import CHECKPOINT, CLASSIFIER, PROGRAM, WEIGHTS
+from aroface.results import CHECKPOINT, CLASSIFIER, PROGRAM, WEIGHTS, check_names
 
 SCHEMA = 1
 RELEASED = "released"
@@ -64,8 +64,8 @@ def import_checkpoint(
         InputError: No such checkpoint (see :func:`aroface.models.checkpoint.load_released`), or one of another
             architecture; a file of ``classifiers`` holds none; or the folder holds a trained run.
     """
-    if arch is not None and arch not in ARCHITECTURES:
-        raise InputError(f"unknown architecture {arch!r}", expected=f"one of {', '.join(ARCHITECTURES)}")
+    if arch is not None:
+        check_arch(arch)
     folder = Path(out)
     refuse_trained(folder)
     run = name or folder.resolve().name

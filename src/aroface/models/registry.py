@@ -90,8 +90,7 @@ def build(
     Raises:
         InputError: Unknown architecture, or options of one that is no IResNet.
     """
-    if arch not in ARCHITECTURES:
-        raise InputError(f"unknown architecture {arch!r}", expected=f"one of {', '.join(ARCHITECTURES)}")
+    check_arch(arch)
     if options is None or options == BackboneOptions():
         return ARCHITECTURES[arch].make(embedding_size, input_size)
     shape = ARCHITECTURES[arch].shape
@@ -99,6 +98,20 @@ def build(
         known = ", ".join(name for name, each in ARCHITECTURES.items() if each.shape is not None)
         raise InputError(f"options of the backbone {arch}", where="backbone", expected=f"none, or one of {known}")
     return IResNet(shape, embedding_size, input_size, options)
+
+
+def check_arch(arch: str, *more: str) -> None:
+    """Refuse the name of an architecture that is not known.
+
+    Args:
+        arch: Name.
+        more: Names that may stand in place of a key of :data:`ARCHITECTURES`.
+
+    Raises:
+        InputError: It is neither.
+    """
+    if arch not in (*ARCHITECTURES, *more):
+        raise InputError(f"unknown architecture {arch!r:.100}", expected=f"one of {', '.join((*ARCHITECTURES, *more))}")
 
 
 def arch_of_convolutions(counts: Mapping[tuple[int, ...], int]) -> str | None:

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from aroface.errors import InputError, printable
+from aroface.errors import InputError
 from aroface.faces.geometry import TEMPLATE_SIZE
 from aroface.files import read_json, sha256_file
 from aroface.models.checkpoint import load_weights
 from aroface.models.registry import Backbone, build
-from aroface.results import CHECKPOINT
+from aroface.results import CHECKPOINT, check_names
 
 INPUT: Mapping[str, Any] = {"size": TEMPLATE_SIZE, "color": "RGB", "mean": 127.5, "std": 127.5}
 """Input of a network that is trained here, and of a released one that says nothing else."""
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-_NAME_BYTES = 255  # that file systems take of a folder's name
 _KEYS = {"run", "experiment", "recipe", "recipe_hash", "weights", "input", "embedding_size", "data", "source"}
 
 
@@ -36,29 +33,6 @@ def read_checkpoint(run_dir: str | PathLike[str]) -> dict[str, Any]:
     experiment = checkpoint["experiment"]
     check_names(checkpoint["run"], experiment if isinstance(experiment, dict) else {}, file=path)
     return checkpoint
-
-
-def check_names(run: Any, experiment: Mapping[str, Any], *, file: str | PathLike[str] | None = None) -> None:
-    """Check the names of a run that records, their folders and tables hold, before anything is computed with it.
-
-    Args:
-        run: Name of the run, which is that of a folder.
-        experiment: Method, data set and architecture.
-        file: File that has them, for messages.
-
-    Raises:
-        InputError: A name is missing or blank, or holds control characters; or the run's can be no folder's.
-    """
-    for key, name in {"run": run, **{key: experiment.get(key) for key in ("method", "dataset", "arch")}}.items():
-        if not isinstance(name, str) or not name.strip():
-            raise InputError(f"{name!r} is no name", file=file, where=key, remedy="choose one that can be read")
-        if _CONTROL.search(name):
-            raise InputError(
-                f"{name!a:.100} holds a control character", file=file, where=key, expected="printable text"
-            )
-    if "/" in run or run in (".", "..") or len(run.encode()) > _NAME_BYTES:
-        expected = f"the name of a folder: no /, at most {_NAME_BYTES} bytes"
-        raise InputError(f"{printable(run, 40)!r} cannot name a run", file=file, where="run", expected=expected)
 
 
 def load_backbone(run_dir: str | PathLike[str]) -> tuple[Backbone, dict[str, Any]]:

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch.utils.tensorboard import SummaryWriter
 
 from aroface.faces.sheet import write_sheet
-from aroface.files import write_json, write_text
+from aroface.files import make_folder, write_json, write_text
 from aroface.progress import console
 from aroface.results import LOG, PROGRESS
 from aroface.training.step_report import StepReport
@@ -40,7 +40,7 @@ class TrainingLog:
         self._sheets = run_dir / "sheets"
         self._progress_file = state_dir / PROGRESS
         self._began = self._written = self._spoken = time.monotonic()
-        run_dir.mkdir(parents=True, exist_ok=True)
+        make_folder(run_dir)
         path = run_dir / LOG
         kept = [line for line in whole_lines(path) if _kept(json.loads(line), start)]
         write_text(path, "".join(f"{line}\n" for line in kept))

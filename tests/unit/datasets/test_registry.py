@@ -109,8 +109,7 @@ def test_released_checkpoints_belong_to_methods_and_sets_of_the_paper():
         assert entry.color == (
             "BGR" if entry.provider in ("AdaFace", "MagFace") or "adaface_cfsm" in entry.key else "RGB"
         )
-        by_hand = entry.provider == "ElasticFace"  # whose page links folders
-        assert [item.file for item in entry.downloads] == ([] if by_hand else list(entry.files))
+        assert [item.file for item in entry.downloads] == list(entry.files)
         assert all(item.sha256 is None for item in entry.downloads), "nobody has published any"
     keys = [(entry.method, entry.label, entry.dataset, entry.arch) for entry in CHECKPOINTS.values()]
     assert len({*keys}) == len(keys)

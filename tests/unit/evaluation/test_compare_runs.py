@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -203,6 +205,43 @@ def test_the_verb_prints_a_table(two_searches, capsys):
     assert len(lines[4].split()) == 10 and len(lines[5].split()) == 8
     assert main([*words, "--metric", "accuracy"]) == 2
     assert "no metric 'accuracy'" in capsys.readouterr().err
+
+
+ODD_INDEXES = {
+    "a line break in the run's name": ({"checkpoint": {"run": "a\nB  forged"}}, r"run: 'a\\nB  forged' holds a"),
+    "a terminal code": ({"checkpoint": {"run": "a\x1b[2J"}}, r"run: 'a\\x1b\[2J' holds a control character"),
+    "a run that is no text": ({"checkpoint": {"run": 7}}, "run: 7 is no name"),
+    "a run that is a path": ({"checkpoint": {"run": "../x"}}, "'../x' cannot name a run"),
+    "a method of two lines": ({"checkpoint": {"experiment": {"method": "a\n"}}}, "method: .*control character"),
+    "an experiment that is none": ({"checkpoint": {"experiment": 7}}, "no index of a run's features"),
+    "no checkpoint": ({"checkpoint": None}, r"checkpoint\.run: no such key"),
+    "a checkpoint without data": ({"checkpoint": {"data": None}}, r"checkpoint\.data: no such key"),
+    "options that are none": ({"protocol": {"options": [1]}}, "no index of a run's features"),
+    "no protocol": ({"protocol": None}, r"protocol\.name: no such key"),
+    "no benchmark": ({"benchmark_manifest_hash": None}, "benchmark_manifest_hash: no such key"),
+}
+
+
+def changed(value, change):
+    """A mapping laid over another; None takes a key away."""
+    if not isinstance(change, dict) or not isinstance(value, dict):
+        return change
+    merged = {**value, **{key: changed(value.get(key), each) for key, each in change.items()}}
+    return {key: each for key, each in merged.items() if each is not None}
+
+
+@pytest.mark.parametrize("case", ODD_INDEXES)
+def test_an_index_that_no_record_can_be_made_of_is_one_line(two_searches, capsys, tmp_path, case):
+    change, message = ODD_INDEXES[case]
+    path = two_searches[1] / "index.json"
+    path.write_text(json.dumps(changed(json.loads(path.read_text()), change)))
+    record = ["--out", str(tmp_path / "record.json")]
+    for words in (["compare-runs", *map(str, two_searches)], ["evaluate", str(path.parent), *record]):
+        assert main([words[0], "--features", *words[1:]]) == 2
+        told = capsys.readouterr()
+        assert told.out == ""
+        (line,) = told.err.splitlines()
+        assert re.search(rf"index\.json: .*{message}", line) and line.isprintable()
 
 
 def surveillance(folder, noise):

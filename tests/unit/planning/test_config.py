@@ -14,6 +14,7 @@ import yaml
 
 from aroface import result_versions
 from aroface.adversary.options import AdversaryOptions
+from aroface.cli.main import _line
 from aroface.errors import InputError
 from aroface.evaluation.protocols.registry import PROTOCOLS
 from aroface.files import read_json
@@ -176,6 +177,54 @@ def test_what_is_wrong_is_said_in_one_line(folder: Folder, path: str, value: obj
     with pytest.raises(InputError, match=message) as error:
         find_products(folder.plan(), root=ROOT)
     assert "\n" not in str(error.value)
+
+
+LONG = "x" * 300
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (LONG, 1),
+        (f"data.{LONG}", {"seed": 1, "generate": {"pairs": {"identities": 10, "pairs": 80}}}),
+        (f"data.{'x' * 81}", {"seed": 1, "generate": {"pairs": {"identities": 10, "pairs": 80}}}),
+        (f"data.clean.generate.{LONG}", {}),
+        (f"data.clean.generate.pairs.{LONG}", 1),
+        ("benchmarks.0.name", LONG),
+        ("benchmarks.0.name", "x" * 81),
+        ("benchmarks.0", LONG),
+        ("benchmarks.0.data", LONG),
+        (f"benchmarks.0.options.{LONG}", 1),
+        ("experiments.0.method", LONG),
+        ("experiments.0.dataset", LONG),
+        ("experiments.0.recipe", LONG),
+        (f"experiments.0.{LONG}", 1),
+        ("figures", [{"name": LONG, "kind": "training"}]),
+        ("figures", [LONG]),
+        ("tables", [f"{LONG}.yaml"]),
+        ("recipe", LONG),
+    ],
+)
+def test_keys_that_no_file_could_be_named_by_are_one_line(folder: Folder, path: str, value: object) -> None:
+    edit(folder.config, path, value)
+    with pytest.raises((InputError, OSError)) as error:
+        find_products(folder.plan(), root=ROOT)
+    line = _line(error.value) if isinstance(error.value, OSError) else str(error.value)
+    assert line and line.isprintable() and len(line) < 1500
+    assert not (folder.path / "results").exists()
+
+
+def test_the_longest_keys_are_planned(folder: Folder) -> None:
+    name = "y" * 80
+    folder.config["data"] = {("x" * 80 if key == "faces" else key): each for key, each in folder.config["data"].items()}
+    for experiment in folder.config["experiments"]:
+        experiment["dataset"] = "x" * 80
+    folder.config["benchmarks"][0]["name"] = name
+    folder.config["tables"] = []
+    plan = folder.plan()
+    plan.write()
+    assert all(plan.recipe_file(run).is_file() for run in plan.runs)
+    assert plan.benchmarks[name].file.is_file()
 
 
 def test_an_error_names_the_file_that_brings_it(folder: Folder) -> None:

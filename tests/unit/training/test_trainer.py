@@ -257,6 +257,25 @@ def test_a_gpu_that_is_not_there_is_one_line(tmp_path, data, monkeypatch):
         train(write_recipe(tmp_path), data, tmp_path / "run", tmp_path / "state", ExecutionOptions(device="cuda"))
 
 
+def test_a_training_on_the_cpu_leaves_a_gpu_beside_it_alone(tmp_path, data, monkeypatch):
+    """Pinned memory and a look at the device open a context on it, which takes memory that another job may need."""
+    asked = []
+    empty = torch.empty
+
+    def watched(*words, pin_memory=False, **named):
+        asked.extend(["pinned memory"] if pin_memory else [])
+        return empty(*words, **named)
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "_lazy_init", lambda: asked.append("a context"))
+    monkeypatch.setattr(torch, "empty", watched)
+    execution = ExecutionOptions(device="cpu", sheet_every=4, loader_threads=1, save_every=3)
+    checkpoint = train(write_recipe(tmp_path), data, tmp_path / "run", tmp_path / "state", execution)
+    assert read_json(checkpoint)["progress"]["steps"] == IMAGES // BATCH
+    assert asked == []
+
+
 def test_skipped_images_are_counted_logged_and_listed_across_a_resume(tmp_path, data):
     folder = Path(shutil.copytree(data, tmp_path / "damaged"))
     content = (folder / "train.rec").read_bytes()

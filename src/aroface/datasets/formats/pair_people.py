@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from aroface.datasets.formats.text_tables import csv_lines
 from aroface.errors import InputError
-from aroface.files import read_document, write_text
+from aroface.files import is_there, read_document, write_text
 
 COLUMNS = ("pair", "fold", "same", "first_person", "second_person", "first", "second")
 """Number of the pair, its fold, its label, and person and image of both sides."""
@@ -79,7 +79,7 @@ def read_pair_rows(data: Path, same: Booleans) -> list[PairRow] | None:
         InputError: The file of people is malformed or of other pairs.
     """
     path = people_path(data.resolve())
-    if not path.is_file():
+    if not is_there(path):
         return None
     lines = csv_lines(csv.reader(io.StringIO(read_document(path, _EXPECTED, _MOST_BYTES))), path)
     if tuple(next(lines, ())) != COLUMNS:

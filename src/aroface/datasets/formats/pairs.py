@@ -19,7 +19,7 @@ from aroface.datasets.image_size import JPEG_START, PNG_START
 from aroface.errors import InputError
 from aroface.faces.geometry import TEMPLATE_SIZE
 from aroface.file_content import kind_of_file, refuse_placeholder
-from aroface.files import write_bytes
+from aroface.files import is_there, write_bytes
 
 _FORM = "a pickle of (2N JPEG or PNG images, N booleans)"
 _LONGEST_INTEGER = 64  # bits of one that a message shows
@@ -52,7 +52,7 @@ class PairsFormat(SetFormat):
     def files(self, data: Path) -> tuple[Path, list[str]]:
         """Folder of the file, its name, and that of its people where they are named."""
         people = people_path(data)
-        return data.parent, [data.name, *([people.name] if people.is_file() else [])]
+        return data.parent, [data.name, *([people.name] if is_there(people) else [])]
 
     def facts(self, data: Path) -> dict[str, object]:
         """See :class:`SetFormat`."""

@@ -30,7 +30,7 @@ from aroface.datasets.preparation.photograph_checks import CORRUPT
 from aroface.errors import InputError
 from aroface.faces.detection.crops import Aligned, Setting, finish, show
 from aroface.faces.detection.detector import DetectedFace, Detector
-from aroface.files import digest, read_json, write_bytes, write_json
+from aroface.files import digest, make_folder, read_json, write_bytes, write_json
 from aroface.omissions import Omissions
 from aroface.progress import track
 from aroface.schemas import validate
@@ -263,7 +263,7 @@ def begin(partial: Path, key: str) -> None:
     """Empty folder, or that of the interrupted call to resume."""
     if partial.exists() and not ((partial / _KEY).exists() and read_json(partial / _KEY) == key):
         shutil.rmtree(partial)
-    partial.mkdir(parents=True, exist_ok=True)
+    make_folder(partial)
     write_json(partial / _KEY, key)
 
 

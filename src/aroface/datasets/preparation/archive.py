@@ -24,8 +24,9 @@ from typing import IO, Any, cast
 from aroface.datasets.preparation.download import RESERVE_BYTES
 from aroface.errors import InputError, printable
 from aroface.file_content import kind_of
-from aroface.files import free_bytes
+from aroface.files import free_bytes, placing
 from aroface.humanize import bytes_text
+from aroface.leftovers import temporary_prefix, tidy_once
 
 MAX_RATIO = 20.0
 """Largest ratio of what an archive holds to its own size; archives of JPEG files have about 1."""
@@ -146,8 +147,10 @@ def unpack(archive: Path, folder: Path, *, wanted: Sequence[str] = (), max_ratio
         RefusedFileError: It is no archive, it is damaged or empty, a member is refused, or it lacks a wanted file.
         InputError: It holds more than the ratio or the free space allows, or a name is taken by something else.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".unpacking.", dir=folder))
+    with placing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        tidy_once(folder)
+        temporary = Path(tempfile.mkdtemp(prefix=temporary_prefix(folder / "unpacking"), dir=folder))
     try:
         size = archive.stat().st_size
         _extract(archive, temporary, _Tally(archive, max(_SMALL_BYTES, max_ratio * size), free_bytes(folder)))

@@ -13,15 +13,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import IO, TypeVar
 
 import requests
 
 from aroface.datasets.preparation.connection import Limits, PassingError, get, open_session, read_blocks
-from aroface.datasets.preparation.webpage import WebPageError, is_page, read_page
+from aroface.datasets.preparation.webpage import WebPage, WebPageError, is_page, read_page
 from aroface.errors import InputError, printable
-from aroface.files import free_bytes, read_json, sha256_file, write_json
+from aroface.files import free_bytes, make_folder, read_json, sha256_file, write_json
 from aroface.humanize import bytes_text
 from aroface.progress import track_bytes
 
@@ -30,6 +31,7 @@ RESERVE_BYTES = 64 << 20
 """Space that a download or an unpacked archive leaves free on its disk."""
 
 _ATTEMPTS = 6
+_SHOWN = 5  # names of a folder in a message
 _PASSING = (408, 425, 429, 500, 502, 503, 504)  # answers that may be another one a little later
 _SCHEMA = 1
 
@@ -103,7 +105,7 @@ def download(
     """
     if path.exists():
         return _checked(path, path, sha256, "remove it, and fetch it again")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with open_session(limits or Limits()) as session:
         transfer = _Transfer(session, path, limits or Limits(), pause_s)
         try:
@@ -121,6 +123,48 @@ def download(
     part.replace(path)
     _state_file(part).unlink(missing_ok=True)
     return digest
+
+
+def find_in_folder(
+    url: str,
+    pattern: str,
+    path: Path,
+    *,
+    page: str | None = None,
+    pause_s: float = 1.0,
+    limits: Limits | None = None,
+) -> str:
+    """Find the id of a file in a shared folder of Google Drive.
+
+    Args:
+        url: Address of the page that lists the folder.
+        pattern: Name of the file, with ``*`` for what may differ; one file of the folder must have it.
+        path: Path that the file gets on disk, for messages.
+        page: Address by which a browser shows the folder, for the error line.
+        pause_s: Pause in seconds before the second attempt.
+        limits: Bounds of waits, rate and size; those of `Limits` by default.
+
+    Raises:
+        InputError: The server refuses, or none or several files of the folder have this name.
+    """
+    with open_session(limits or Limits()) as session:
+        transfer = _Transfer(session, path, limits or Limits(), pause_s)
+        listing = _patiently(transfer, lambda: _listing(session, url))
+    found = [file_id for name, file_id in listing.files if fnmatchcase(name, pattern)]
+    if len(found) == 1:
+        return found[0]
+    names = ", ".join(printable(name, 40) for name, _ in listing.files[:_SHOWN])
+    what = f"lists {names}" if names else f"lists no file; {listing.reason()}"
+    remedy = f"open {page or printable(url, 200)} in a browser, download the file there and save it as {path}"
+    raise InputError(what, file=printable(url, 200), expected=f"one file {pattern}", remedy=remedy)
+
+
+def _listing(session: requests.Session, url: str) -> WebPage:
+    with get(session, url, {}) as answer:
+        if answer.status_code in _PASSING:
+            what = f"the server answers {answer.status_code} {printable(answer.reason or '', 100)}".rstrip()
+            raise PassingError(what, _asked_wait(answer.headers.get("Retry-After", "")))
+        return read_page(answer)
 
 
 def refused_path(path: Path) -> Path:

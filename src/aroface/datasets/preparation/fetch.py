@@ -9,9 +9,9 @@ from pathlib import Path
 
 from aroface.datasets.preparation.archive import MAX_RATIO, RefusedFileError, unpack
 from aroface.datasets.preparation.connection import Limits
-from aroface.datasets.preparation.download import download, refused_path
+from aroface.datasets.preparation.download import download, find_in_folder, refused_path
 from aroface.datasets.preparation.received import check_pair_file, check_received
-from aroface.datasets.registry import Benchmark, Download, Entry, is_fetched, missing
+from aroface.datasets.registry import Benchmark, Download, Entry, google_drive, is_fetched, missing
 from aroface.errors import InputError
 from aroface.files import write_text
 
@@ -84,9 +84,12 @@ def _bring(
     pin = path.with_name(f"{path.name}.sha256")
     pinned = _read_pin(pin) if item.sha256 is None and pin.is_file() else None
     known = item.sha256 or pinned
+    url = item.url
+    if item.inside is not None and not path.exists():
+        url = google_drive(find_in_folder(item.url, item.inside, path, page=item.page, limits=limits))
     try:
         digest = download(
-            item.url,
+            url,
             path,
             sha256=known,
             size=item.size,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,7 +84,7 @@ def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> P
     """Write a training set; JPEGs are taken over byte for byte, one image at a time.
 
     A set in shards (:mod:`aroface.datasets.preparation.shards`) is read as a stream, and an interrupted call resumes at
-    the last whole shard.
+    the last whole shard. Shuffling takes twice the room, as the records are written in order first.
 
     Args:
         source: Folder of records, or with folders of aligned 112×112 crops, one a person, at any depth (archives of
@@ -106,8 +107,7 @@ def prepare(source: Path, out: Path, options: PrepareOptions | None = None) -> P
         return _sharded(shards, source, out, omissions, options)
     images = _records(source, omissions, options) if find_layout(source) else _tree(source, omissions, options)
     count, classes = len(images.labels), images.classes
-    rng = np.random.default_rng([options.seed, _ORDER])
-    order = rng.permutation(count) if options.shuffle else np.argsort(images.labels, kind="stable")
+    order = _random_order(count, options.seed) if options.shuffle else np.argsort(images.labels, kind="stable")
     with atomic_folder(out) as folder:
         numbers = track(order.tolist(), "writing", count)
         items = ((int(images.labels[number]), images.jpeg(number)) for number in numbers)
@@ -136,10 +136,7 @@ def _write_manifest(
 
 
 def _sharded(kind: ShardSource, source: Path, out: Path, omissions: Omissions, options: PrepareOptions) -> Prepared:
-    """Write a set in shards as records."""
-    if options.shuffle:
-        remedy = "prepare it without --shuffle, and that set with it"
-        raise InputError("is read shard by shard, which cannot be shuffled", file=source, remedy=remedy)
+    """Write a set in shards as records; those are shuffled when they are complete, as shards come in their order."""
     if options.people_depth is not None:
         raise InputError("is no tree of folders", file=source, remedy="leave out --people-depth")
     opened = kind.open(source, ShardOptions(options.split, options.image_column, options.label_column), omissions)
@@ -150,6 +147,7 @@ def _sharded(kind: ShardSource, source: Path, out: Path, omissions: Omissions, o
     with partial_folder(out) as folder:
         written = write_shards(opened, folder, how)
         count, corrupt = written.progress.images, written.progress.corrupt
+        omissions.note_all(written.progress.left_out)
         omissions.extend(CORRUPT, corrupt)
         omissions.check(count + omissions.counted, options.max_left_out, file=source)
         lost = sorted({label for label in written.progress.corrupt_labels if not written.images[label]})
@@ -158,7 +156,10 @@ def _sharded(kind: ShardSource, source: Path, out: Path, omissions: Omissions, o
             omissions.note(_EMPTY_CLASS, opened.people[label] if opened.people else str(label))
         if opened.people:
             write_text(folder / IDENTITIES, "".join(f"{name}\n" for name in opened.people))
-        forget_progress(folder)
+        if options.shuffle:
+            _shuffle(folder, len(written.images), options.seed)
+        else:
+            forget_progress(folder)
         _write_manifest(folder, out.name, len(written.images), count, omissions, corrupt)
     return Prepared(count, len(written.images), omissions, corrupt)
 
@@ -261,6 +262,27 @@ def _tree(source: Path, omissions: Omissions, options: PrepareOptions) -> _Image
         return photos[number].jpeg(options.jpeg_quality, resize=options.resize_crops)
 
     return _Images(labels, len(people), jpeg, people, corrupt)
+
+
+def _random_order(count: int, seed: int) -> npt.NDArray[np.int64]:
+    return np.random.default_rng([seed, _ORDER]).permutation(count)
+
+
+def _shuffle(folder: Path, classes: int, seed: int) -> None:
+    """Write the records of a complete partial folder in random order in their place, as `prepare` does of records.
+
+    A call that is interrupted here resumes with the first of them; the disk holds both for a while.
+    """
+    records, shuffled = TrainingSet.open(folder), folder / "shuffled"
+    shuffled.mkdir(exist_ok=True)
+    numbers = track(_random_order(len(records), seed).tolist(), "shuffling", len(records))
+    _write_shuffled(shuffled, ((int(records.labels[number]), records.jpeg(number)) for number in numbers), classes)
+    forget_progress(folder)  # which is of the other order: half of both would pass for it
+    for path in folder.glob("*.npy"):  # labels that opening the records has kept beside them
+        path.unlink()
+    for name in (RECORDS, INDEX):
+        (shuffled / name).replace(folder / name)
+    shutil.rmtree(shuffled)
 
 
 def _write_shuffled(folder: Path, items: Iterator[tuple[int, bytes]], classes: int) -> None:

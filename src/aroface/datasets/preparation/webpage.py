@@ -51,6 +51,7 @@ class WebPage:
         text: Text of the page.
         action: Address of its form ``download-form``; None without such a form.
         fields: Values of that form by name.
+        files: Name and id of each file where it lists a folder of Google Drive.
     """
 
     url: str
@@ -58,6 +59,7 @@ class WebPage:
     text: str = ""
     action: str | None = None
     fields: dict[str, str] = field(default_factory=dict)
+    files: list[tuple[str, str]] = field(default_factory=list)
 
     def confirmed(self) -> str | None:
         """The address that its confirmation leads to; None if it asks for none, or leads to another site."""
@@ -104,7 +106,7 @@ def read_page(answer: requests.Response) -> WebPage:
 def _parsed(url: str, content: str) -> WebPage:
     """A page by patterns that take linear time, unlike the standard library's parser, whatever they are given."""
     title = re.search(r"<title\b[^<>]*>([^<]*)", content, re.I)
-    page = WebPage(url, html.unescape(title[1]) if title else "", _text(content))
+    page = WebPage(url, html.unescape(title[1]) if title else "", _text(content), files=_listed(content))
     for form in re.finditer(r"<form\b[^<>]*", content, re.I):
         attributes = _attributes(form[0])
         if attributes.get("id") != "download-form":
@@ -115,6 +117,17 @@ def _parsed(url: str, content: str) -> WebPage:
         page.fields = {each["name"]: each.get("value", "") for each in fields if each.get("name") in _FIELDS}
         break
     return page
+
+
+def _listed(content: str) -> list[tuple[str, str]]:
+    """Name and id of each file in the list of a folder, as Google Drive's page for embedding has it."""
+    files = []
+    for entry in content.split('id="entry-')[1:]:
+        name = re.search(r'"flip-entry-title"[^<>]*>([^<]*)<', entry)
+        link = re.search(r"/file/d/([\w-]{10,100})[/\"?]", entry)
+        if name and link:
+            files.append((html.unescape(name[1]).strip(), link[1]))
+    return files
 
 
 def _attributes(tag: str) -> dict[str, str]:

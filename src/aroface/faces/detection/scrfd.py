@@ -5,7 +5,6 @@ Source: Guo et al., ICLR 2022; for the meaning of inputs and outputs insightface
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from aroface.errors import InputError
+from aroface.errors import InputError, remark
 from aroface.faces.detection.detector import DetectedFace, Fact, Image, overlap
 from aroface.files import sha256_file
 from aroface.onnx_program import (
@@ -119,7 +118,7 @@ class Scrfd:
             return _BATCH
         else:
             why = "an image's faces depend on the others of its batch"
-        print(f"{self._path}: {why}: one image at a time", file=sys.stderr)
+        remark(f"{self._path}: {why}: one image at a time")
         return 1
 
     def _agrees(

@@ -33,7 +33,7 @@ _UNITS = ((96, "days", 24.0), (2, "hours", 1.0), (0, "minutes", 1 / 60))  # of t
 
 
 def draw_schedule(schedule: SimulatedSchedule, out: Path, plan: Plan) -> None:
-    """Write ``out`` as PDF and PNG, whatever its suffix.
+    """Write ``out`` as PDF and PNG, whichever of the two it names.
 
     Args:
         schedule: Times and places of the jobs.

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from aroface.errors import InputError
-from aroface.files import if_there, list_files, sha256_file, write_text
+from aroface.files import if_there, list_files, placing, sha256_file, write_text
+from aroface.leftovers import temporary_prefix, tidy_once
 from aroface.reporting.export.forms import render_for
 from aroface.reporting.export.glyphs import page_height
 from aroface.reporting.export.judge import MAIN
@@ -164,8 +165,11 @@ def new_folder(target: Path) -> Iterator[Path]:
         InputError: ``target`` is there and is not what an export wrote, or was changed since.
     """
     check_target(target)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{target.name}-", dir=target.parent) as beside:
+    with placing(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        tidy_once(target.parent)
+        folder = tempfile.TemporaryDirectory(prefix=temporary_prefix(target), dir=target.parent)
+    with folder as beside:
         made, old = Path(beside, "new"), Path(beside, "old")
         made.mkdir()
         yield made

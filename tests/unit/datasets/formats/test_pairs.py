@@ -12,7 +12,10 @@ import numpy as np
 import pytest
 import simplejpeg
 
+from aroface.datasets.formats.pair_people import read_pair_people
 from aroface.datasets.formats.pairs import Pairs, read_pairs, write_pairs
+from aroface.datasets.identity import data_hash
+from aroface.datasets.info import describe
 from aroface.errors import InputError
 from decoded import decode_images
 
@@ -246,3 +249,13 @@ def test_squares_are_resized_and_others_refused():
 def test_a_truncated_image_is_refused():
     with pytest.raises(InputError, match="image 0: cannot be decoded"):
         decode_images([simplejpeg.encode_jpeg(picture(112), 95)[:-300]])
+
+
+@pytest.mark.parametrize("length", [200, 240, 255])
+def test_a_file_of_the_longest_name_is_read(tmp_path, length):
+    """What may lie beside it, a manifest and its people, can then not be there."""
+    path = tmp_path / f"{'x' * (length - 4)}.bin"
+    write_pairs(path, Pairs([simplejpeg.encode_jpeg(picture(112), 95)] * 4, np.array([True, False])))
+    assert len(data_hash(path)) == 64
+    assert describe(path)[0].split() == ["kind", "pairs"]
+    assert read_pair_people(path, np.array([True, False])) is None

@@ -16,7 +16,7 @@ from aroface.datasets.images import encode_jpeg
 from aroface.datasets.preparation import fetch as module
 from aroface.datasets.preparation.connection import Limits
 from aroface.datasets.preparation.fetch import fetch
-from aroface.datasets.registry import Download, find_entry
+from aroface.datasets.registry import Download, find_entry, read_checkpoints
 from aroface.errors import InputError
 from aroface.files import sha256_file
 from small_sets import archive
@@ -244,6 +244,30 @@ def test_what_has_to_be_prepared_is_fetched_once(tmp_path: Path, monkeypatch: py
     path.with_name("hsface10k.lmdb.sha256").unlink()
     with pytest.raises(InputError, match=r"set aside"):
         fetch(entry, tmp_path)
+
+
+def test_a_file_of_a_folder_is_looked_for_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def find(url: str, pattern: str, path: Path, **_: object) -> str:
+        asked.append(f"{pattern} in {url}")
+        return "the-id-of-the-backbone"
+
+    def give(url: str, path: Path, **_: object) -> str:
+        asked.append(url)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(torch_file())
+        return sha256_file(path)
+
+    monkeypatch.setattr(module, "find_in_folder", find)
+    monkeypatch.setattr(module, "download", give)
+    entry = read_checkpoints("workflow/registries/checkpoints.yaml")["elasticface_arc_ms1mv2_r100"]
+    (path,) = fetch(entry, tmp_path)
+    assert fetch(entry, tmp_path) == []
+    folder = "https://drive.google.com/embeddedfolderview?id=1q3ws_BQLmgXyiy2msvHummXq4pRqc1rx"
+    assert asked[0] == f"*backbone.pth in {folder}"
+    assert "id=the-id-of-the-backbone&" in asked[1] and len(asked) == 2
+    assert path.with_name(f"{path.name}.sha256").exists()
 
 
 def lmdb_of_nothing(folder: Path) -> bytes:

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from aroface.datasets.preparation.download import download
+from aroface.datasets.preparation.download import download, find_in_folder
 from aroface.datasets.preparation.webpage import WebPage
 from aroface.datasets.registry import read_checkpoints
 from aroface.errors import InputError
@@ -167,12 +167,69 @@ def test_a_page_of_the_accounts_asks_to_sign_in() -> None:
     assert "sign in" in (WebPage("https://accounts.google.com/v3/signin/identifier?x").known_reason() or "")
 
 
+def listing(names: dict[str, str]) -> str:
+    """A folder as Google Drive's page for embedding lists it; a name that ends in / is a folder's."""
+    entries = ""
+    for name, file_id in names.items():
+        kind = "drive/folders" if name.endswith("/") else "file/d"
+        link = f"https://drive.google.com/{kind}/{file_id}{'' if name.endswith('/') else '/view?usp=drive_web'}"
+        entries += (
+            f'<div class="flip-entry" id="entry-{file_id}" tabindex="0" role="link"><div class="flip-entry-info">'
+            f'<a href="{link}" target="_blank"><div class="flip-entry-visual"><img src="https://lh3.google.com/x"/></div>'
+            f'<div class="flip-entry-title">{name.rstrip("/")}</div></a></div></div>'
+        )
+    return f"<html><head><title>weights</title></head><body><div class='flip-list'>{entries}</div></body></html>"
+
+
+WEIGHTS = "1q3ws_BQLmgXyiy2msvHummXq4pRqc1rx"
+HELD = {"295672backbone.pth": WEIGHTS, "295672header.pth": "h" * 30, "log &amp; more.txt": "t" * 30}
+FOLDERS: dict[str, tuple[str, str]] = {
+    "several of this name": (
+        listing({**HELD, "1backbone.pth": "b" * 30}),
+        r"lists 295672backbone.pth, 295672header.pth, log & more.txt, 1backbone.pth; expected one file \*backbone.pth",
+    ),
+    "none of this name": (listing({"header.pth": "h" * 30}), r"lists header.pth; expected one file"),
+    "a folder of this name": (listing({"backbone.pth/": WEIGHTS}), r"lists no file; it is titled .weights.; expected"),
+    "nothing in it": (listing({}), "lists no file"),
+    "not shared": (refusal("Access denied", "You need access", "Ask for access."), "lists no file; access denied"),
+    "to sign in": (SIGN_IN, "lists no file; it asks to sign in"),
+    "terminal codes": (listing({"\x1b[2J.pth": "e" * 30}), r"lists \\x1b\[2J.pth; expected"),
+    "an id that is none": (listing({"backbone.pth": "../../x"}), "lists no file"),
+}
+
+
+def test_a_file_is_found_in_a_shared_folder(drive: Drive, tmp_path: Path) -> None:
+    drive.page = listing({"more/": "m" * 30, **HELD})
+    assert find_in_folder(drive.url, "*backbone.pth", tmp_path / "model.pth") == WEIGHTS
+    assert find_in_folder(drive.url, "log & more.txt", tmp_path / "model.pth") == "t" * 30
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_a_folder_without_the_file_is_told_with_the_way_by_hand(name: str, drive: Drive, tmp_path: Path) -> None:
+    drive.page, message = FOLDERS[name]
+    with pytest.raises(InputError, match=message) as caught:
+        find_in_folder(
+            drive.url, "*backbone.pth", tmp_path / "model.pth", page="https://drive.google.com/drive/folders/X"
+        )
+    assert str(caught.value).isprintable()
+    assert "open https://drive.google.com/drive/folders/X in a browser, download the file there" in str(caught.value)
+
+
+def test_a_server_that_is_busy_is_asked_again(drive: Drive, tmp_path: Path) -> None:
+    drive.page, drive.status = listing(HELD), 503
+    with pytest.raises(InputError, match=r"answers 503.*times; start again later"):
+        find_in_folder(drive.url, "*backbone.pth", tmp_path / "model.pth", pause_s=0.001)
+    assert len(drive.asked) > 1
+
+
 def test_every_file_has_an_address_for_a_browser() -> None:
     for entry in read_checkpoints("workflow/registries/checkpoints.yaml").values():
         for item in entry.downloads:
             assert item.page is not None
-            place = (
-                "https://huggingface.co/minchul/" if entry.provider == "CVLface" else "https://drive.google.com/file/d/"
+            drive_place = (
+                "https://drive.google.com/drive/folders/" if item.inside else "https://drive.google.com/file/d/"
             )
+            place = "https://huggingface.co/minchul/" if entry.provider == "CVLface" else drive_place
             assert item.page.startswith(place)
+            assert (item.inside is not None) == (entry.provider == "ElasticFace")
             assert item.max_bytes == 8_000_000_000

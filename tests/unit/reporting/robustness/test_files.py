@@ -316,13 +316,20 @@ def test_an_interruption_is_one_line_and_says_that_the_same_call_goes_on(tmp_pat
     assert re.fullmatch(r"[\d,]+ images to embed, about [\d.]+ (s|min); --max-pairs and .*", told[-1])
 
 
+ODD = "it's  $HOME & 50% #1 [größe] =v1.2;"
+LONGEST = f"quarters  {'x' * 240}"  # of 255 bytes with its ending
+
+
 def test_the_verb_goes_from_models_to_files(tmp_path, capsys, monkeypatch):
-    pairs, model = face_pairs(tmp_path / "pairs.bin", 20), write_onnx(tmp_path / "quarters.onnx")
+    """In folders of odd names, of a model whose file has the longest name that a disk takes."""
+    (tmp_path / ODD).mkdir()
+    tmp_path = tmp_path / ODD
+    pairs, model = face_pairs(tmp_path / "pairs  =1.bin", 20), write_onnx(tmp_path / f"{LONGEST}.onnx")
     words = ["robustness", "--model", str(model), "--pairs", str(pairs), "--out", str(tmp_path / "out")]
     sweep_words = ["--qualities", "16", "--scale", "0.1", "--degrees", "10", "--shift", "0.1", "--joint", "1"]
     measured = [*words, *sweep_words, "--metric", "accuracy", "--tolerance", "2"]
     assert main(measured) == 0
-    printed = capsys.readouterr().out.split()
+    printed = capsys.readouterr().out.splitlines()
     check_origin(tmp_path / "out", measured, pairs, model, capsys, monkeypatch)
     assert [line.rpartition(".")[2] for line in printed] == ["pdf", "png", "html", "csv", "pdf", "png", "csv"]
     with open(tmp_path / "out" / "norms.csv", newline="") as file:
@@ -336,7 +343,7 @@ def test_the_verb_goes_from_models_to_files(tmp_path, capsys, monkeypatch):
         (["--tolerance", "100"], "--tolerance: 100 points; expected more than 0, less than 100"),
         (["--worst-case"], "the worst case needs gradients"),
         (["--qualities", "3"], "3"),
-        (["--model", str(model)], "2 models are called 'quarters'"),
+        (["--model", str(model)], f"2 models are called {LONGEST!r}"),
     ):
         assert main([*words, *extra]) == 2
         assert error in capsys.readouterr().err

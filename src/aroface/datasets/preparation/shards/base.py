@@ -77,8 +77,13 @@ class ShardedSet(ABC):
     lost: Sequence[str] = ()
 
     @abstractmethod
-    def read(self, number: int) -> Iterator[LabelledImage]:
+    def read(self, number: int, omissions: Omissions) -> Iterator[LabelledImage]:
         """Images of one shard, in an order that is the same at each call.
+
+        Args:
+            number: Number of the shard.
+            omissions: Account of what is left out of this shard as a matter of course, where `ShardSource.open` could
+                not know it.
 
         Raises:
             InputError: The shard is damaged, or lacks a label or an image.

@@ -82,7 +82,7 @@ class _ImageTable(ShardedSet):
             labels = (self._classes[str(label)] for label in self._labels())
             self.ascending = _never_falls(labels)
 
-    def read(self, number: int) -> Iterator[LabelledImage]:
+    def read(self, number: int, omissions: Omissions) -> Iterator[LabelledImage]:
         """Rows of one file in its order."""
         file, columns = self.shards[number], self._columns
         for row, values in _rows(file, [columns.image, columns.label]):

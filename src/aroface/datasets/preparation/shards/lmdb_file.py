@@ -9,6 +9,7 @@ HaiyuWu/SOTA-Face-Recognition-Train-and-Test@b8c42fe ``utils/imagelist2lmdb.py``
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,12 +22,13 @@ from aroface.datasets.preparation.shards.base import (
     file_state,
 )
 from aroface.datasets.preparation.shards.lmdb_reader import LmdbReader, is_lmdb
-from aroface.errors import InputError
+from aroface.errors import InputError, printable
 from aroface.omissions import Omissions
 
 _BLOCK = 1 << 16  # images of one shard
 _DATA = "data.mdb"
-_LENGTH, _CLASSES = b"__len__", b"__classnum__"
+_LENGTH, _CLASSES, _KEYS = b"__len__", b"__classnum__", b"__keys__"
+_NUMBER = re.compile(rb"0|[1-9][0-9]{0,18}")
 _SAMPLE_BYTES = MOST_BYTES + (1 << 20)  # beside the image a feature may be there
 _LAYOUT = "msgpack of image and label"
 _MOST_IMAGES = 1 << 32
@@ -43,16 +45,29 @@ class LmdbFile(ShardSource):
 
     def open(self, source: Path, options: ShardOptions, omissions: Omissions) -> ShardedSet:
         """See :class:`ShardSource`."""
-        return _Database(_file(source))
+        return _Database(_file(source), omissions)
 
 
 class _Database(ShardedSet):
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, omissions: Omissions) -> None:
         self._reader = LmdbReader(file)
         self._count = self._number(_LENGTH, _MOST_IMAGES)
         self.classes = self._number(_CLASSES, 1 << 24)
         self.shards = [file] * -(-self._count // _BLOCK)
         self.key = file_state(file)
+        self._account_for_others(omissions)
+
+    def _account_for_others(self, omissions: Omissions) -> None:
+        """Account for entries that are not among the images whose number the database states."""
+        known = sum(key in self._reader for key in (_LENGTH, _CLASSES, _KEYS))
+        if self._reader.entries == self._count + known:
+            return
+        for key in self._reader.all_keys():
+            digits = _NUMBER.fullmatch(key)
+            if digits and int(key) >= self._count:
+                omissions.add(f"image beyond {_LENGTH.decode()}", f"key {int(key)}")
+            elif not digits and key not in (_LENGTH, _CLASSES, _KEYS):
+                omissions.note("entry that is no image", f"key {printable(ascii(key)[2:-1], 40)}")
 
     def _number(self, key: bytes, most: int) -> int:
         data = self._reader.get(key, 16)
@@ -65,7 +80,7 @@ class _Database(ShardedSet):
             )
         return items[0]
 
-    def read(self, number: int) -> Iterator[LabelledImage]:
+    def read(self, number: int, omissions: Omissions) -> Iterator[LabelledImage]:
         """Images of one block in the order of their keys."""
         for index in range(number * _BLOCK, min((number + 1) * _BLOCK, self._count)):
             location = f"key {index}"

@@ -8,7 +8,7 @@ own. Source: LMDB 0.9 ``mdb.c`` (``MDB_page``, ``MDB_node``, ``MDB_db``, ``MDB_m
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -46,6 +46,7 @@ class LmdbReader:
 
     Attributes:
         path: Path of the file.
+        entries: Number of keys that the file states.
 
     Raises:
         InputError: The file is missing, no LMDB file of this version, or cut.
@@ -57,7 +58,7 @@ class LmdbReader:
         size, first = self._meta(0)
         self._page_size = size
         _, second = self._meta(size)
-        self._root, self._last = max(first, second)[1:]
+        self._root, self._last, self.entries = max(first, second)[1:]
         if (self._last + 1) * size > self._file.size:
             what = f"has {self._file.size:,} bytes of the {(self._last + 1) * size:,} that it states"
             raise InputError(what, file=path, remedy=_DAMAGED)
@@ -72,6 +73,14 @@ class LmdbReader:
         Raises:
             InputError: The tree is damaged, or the value is larger.
         """
+        found = self._find(key)
+        return None if found is None else self._value(*found, most)
+
+    def __contains__(self, key: bytes) -> bool:
+        return self._find(key) is not None
+
+    def _find(self, key: bytes) -> tuple[bytes, int] | None:
+        """The leaf page of a key and its node there; None if it is not there."""
         number = self._root
         for _ in range(_DEPTH):  # a damaged tree may lead round in a circle
             if number > self._last:
@@ -84,14 +93,39 @@ class LmdbReader:
             if flags & _LEAF:
                 index = keys.first_not_below(key)
                 exact = index < len(nodes) and keys[index] == key
-                return self._value(page, nodes[index], most) if exact else None
+                return (page, nodes[index]) if exact else None
             index = keys.last_not_above(key)
             low, high, top, _ = _NODE.unpack_from(page, nodes[index])
             number = low | high << 16 | top << 32
         raise InputError("the tree is too deep", file=self.path, remedy=_DAMAGED)
 
-    def _meta(self, offset: int) -> tuple[int, tuple[int, int, int]]:
-        """Size of pages; number of the transaction, page of the root, and last page."""
+    def all_keys(self) -> Iterator[bytes]:
+        """All keys, in the order of pages: every page of the tree is read, but no value on pages of its own.
+
+        Raises:
+            InputError: The tree is damaged.
+        """
+        waiting, seen = [(self._root, 0)], 0
+        while waiting:
+            number, depth = waiting.pop()
+            if number == _NONE:
+                continue
+            if number > self._last:
+                self._fail(f"page {number} is beyond the last")
+            if depth == _DEPTH or seen > self._last:  # a damaged tree may lead round in a circle
+                self._fail("the tree has more pages than the file")
+            seen += 1
+            page = self._file.read(self._page_size, number * self._page_size)
+            nodes, flags = self._nodes(page)
+            if flags & _LEAF:
+                keys = _Keys(page, nodes, self._fail)
+                yield from (keys[place] for place in range(len(keys)))
+                continue
+            parts = [_NODE.unpack_from(page, node) for node in nodes]
+            waiting += [(low | high << 16 | top << 32, depth + 1) for low, high, top, _ in reversed(parts)]
+
+    def _meta(self, offset: int) -> tuple[int, tuple[int, int, int, int]]:
+        """Size of pages; number of the transaction, page of the root, last page, and number of keys."""
         data = self._file.read(_PAGE.size + _META.size + 2 * _DB.size + _TRANSACTION.size, offset)
         if len(data) < _PAGE.size + _META.size + 2 * _DB.size + _TRANSACTION.size:
             raise InputError("the file is cut", file=self.path, remedy=_DAMAGED)
@@ -102,11 +136,11 @@ class LmdbReader:
             raise InputError(what, file=self.path, expected=f"LMDB's format {_VERSION}, as of LMDB 0.9")
         begin = _PAGE.size + _META.size
         size = _DB.unpack_from(data, begin)[0]
-        root = _DB.unpack_from(data, begin + _DB.size)[7]
+        *_, entries, root = _DB.unpack_from(data, begin + _DB.size)
         last, transaction = _TRANSACTION.unpack_from(data, begin + 2 * _DB.size)
         if size not in _PAGE_SIZES:
             raise InputError(f"pages of {size} bytes", file=self.path, remedy=_DAMAGED)
-        return size, (transaction, root, last)
+        return size, (transaction, root, last, entries)
 
     def _nodes(self, page: bytes) -> tuple[tuple[int, ...], int]:
         """Offsets of the nodes of a branch or leaf page, and its flags."""

@@ -41,16 +41,15 @@ class WebDatasetShards(ShardSource):
 
     def open(self, source: Path, options: ShardOptions, omissions: Omissions) -> ShardedSet:
         """See :class:`ShardSource`."""
-        return _Samples(_archives(source), omissions)
+        return _Samples(_archives(source))
 
 
 class _Samples(ShardedSet):
-    def __init__(self, archives: list[Path], omissions: Omissions) -> None:
+    def __init__(self, archives: list[Path]) -> None:
         self.shards = archives
-        self._omissions = omissions
         self.key = [file_state(archive) for archive in archives]
 
-    def read(self, number: int) -> Iterator[LabelledImage]:
+    def read(self, number: int, omissions: Omissions) -> Iterator[LabelledImage]:
         """Samples of one archive in its order."""
         archive = self.shards[number]
         key, label, image = "", b"", b""
@@ -59,14 +58,14 @@ class _Samples(ShardedSet):
             match = _SAMPLE.fullmatch(member.name)
             if match is None or not member.isfile():
                 if not member.isdir():
-                    self._omissions.note("no part of a sample", f"{archive.name}: {member.name}")
+                    omissions.note("no part of a sample", f"{archive.name}: {member.name}")
                 continue
             if match[1] != key:
                 if label or image:
                     yield _sample(archive, key, label, image)
                     count += 1
                 elif key:
-                    self._omissions.note(_NEITHER, f"{archive.name}: {key}")
+                    omissions.note(_NEITHER, f"{archive.name}: {key}")
                 key, label, image = match[1], b"", b""
             ending = match[2].lower().rpartition(".")[2]
             if ending == _LABEL:
@@ -83,7 +82,7 @@ class _Samples(ShardedSet):
             yield _sample(archive, key, label, image)
             count += 1
         elif key:
-            self._omissions.note(_NEITHER, f"{archive.name}: {key}")
+            omissions.note(_NEITHER, f"{archive.name}: {key}")
         if count == 0:
             raise InputError("no sample in it", file=archive, expected="files of one name with .jpg and .cls")
 

@@ -25,7 +25,8 @@ from aroface.datasets.preparation.photographs import is_aligned
 from aroface.datasets.preparation.shards.base import LabelledImage, ShardedSet
 from aroface.errors import InputError
 from aroface.faces.geometry import TEMPLATE_SIZE
-from aroface.files import read_json, write_json, writing
+from aroface.files import placing, read_json, write_json, writing
+from aroface.omissions import KindSummary, Omissions
 from aroface.progress import track
 
 PROGRESS, LABELS = "written.json", "labels.bin"
@@ -60,6 +61,7 @@ class ShardProgress:
         images: Number of images.
         corrupt: Images that were left out because they cannot be decoded, each with the reason.
         corrupt_labels: Their labels.
+        left_out: Summary of what the shards hold beside images.
     """
 
     shards: int = 0
@@ -68,6 +70,7 @@ class ShardProgress:
     images: int = 0
     corrupt: list[str] = field(default_factory=list)
     corrupt_labels: list[int] = field(default_factory=list)
+    left_out: dict[str, KindSummary] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +92,8 @@ def partial_folder(out: Path) -> Iterator[Path]:
     """
     refuse_other(out)
     partial = out.with_name(f".{out.name}.partial")
-    partial.mkdir(parents=True, exist_ok=True)
+    with placing(out):
+        partial.mkdir(parents=True, exist_ok=True)
     with open(partial / _LOCK, "wb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -135,13 +139,16 @@ def write_shards(source: ShardedSet, folder: Path, options: ShardWriteOptions) -
             file.truncate(size)
             file.seek(size)
         writer = RecordWriter(records, index)
+        omissions = Omissions()
+        omissions.note_all(progress.left_out)
         todo = range(progress.shards, len(source.shards))
         for number in track(todo, "writing shards"):
-            _write_shard(source, number, writer, labels, progress, options, pool)
+            _write_shard(source, number, source.read(number, omissions), writer, labels, progress, options, pool)
             for file in files:
                 file.flush()
                 os.fsync(file.fileno())
             progress.shards, progress.records, progress.index = number + 1, records.tell(), index.tell()
+            progress.left_out = omissions.summary()
             _save(folder, key, progress)
         images = _count(folder, source, progress)
         if source.ascending:
@@ -162,7 +169,9 @@ def forget_progress(folder: Path) -> None:
 def _begin(folder: Path, key: Any, *, header: bool) -> ShardProgress:
     """Start anew, with the place of the header record."""
     for path in folder.iterdir():
-        if path.name != _LOCK:
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != _LOCK:
             path.unlink()
     (folder / LABELS).touch()
     with open(folder / RECORDS, "wb") as records, open(folder / INDEX, "wb") as index:
@@ -199,6 +208,7 @@ def _plain(key: Any) -> Any:
 def _write_shard(
     source: ShardedSet,
     number: int,
+    images: Iterator[LabelledImage],
     writer: RecordWriter,
     labels: IO[bytes],
     progress: ShardProgress,
@@ -208,7 +218,7 @@ def _write_shard(
     file = source.shards[number]
     first = 1 if source.ascending else 0
     last = -1
-    for chunk in _chunks(source.read(number)):
+    for chunk in _chunks(images):
         jpegs = list(pool.map(lambda image: _usable(image, file, options), chunk))
         for image, jpeg in zip(chunk, jpegs, strict=True):
             _check_label(image, file, source.classes, last if source.ascending else -1)

@@ -93,7 +93,7 @@ class _ZippedPeople(ShardedSet):
             last = max(labels)
         return True
 
-    def read(self, number: int) -> Iterator[LabelledImage]:
+    def read(self, number: int, omissions: Omissions) -> Iterator[LabelledImage]:
         """Images of one archive: people in natural order, and so the images of each."""
         archive = self.shards[number]
         members = {member.filename: member for member in _images(archive, Omissions(), {})}

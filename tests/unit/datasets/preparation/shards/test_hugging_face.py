@@ -176,7 +176,7 @@ def test_mangled_tables_are_one_line(made: Path, tmp_path_factory: pytest.TempPa
     del content[data.draw(st.integers(len(content) // 2, len(content))) :]
     file.write_bytes(content)
     try:
-        for image in HuggingFaceShards().open(file, ShardOptions(), Omissions()).read(0):
+        for image in HuggingFaceShards().open(file, ShardOptions(), Omissions()).read(0, Omissions()):
             assert image.label >= 0
     except InputError as error:
         assert "\n" not in str(error)

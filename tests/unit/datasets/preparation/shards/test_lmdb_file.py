@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from aroface.datasets.preparation.prepare import prepare
+from aroface.datasets.preparation.prepare import PrepareOptions, prepare
 from aroface.datasets.preparation.shards import lmdb_file
 from aroface.datasets.preparation.shards.lmdb_file import LmdbFile, unpack_items
 from aroface.datasets.preparation.shards.lmdb_reader import LmdbReader, is_lmdb
@@ -93,6 +93,22 @@ def test_what_does_not_fit_is_named(tmp_path: Path, items: dict[bytes, bytes], m
     assert not (tmp_path / "set").exists()
 
 
+def test_entries_beyond_the_stated_number_are_told(tmp_path: Path):
+    """Their own loaders leave them out as well, without a word: an interrupted writer states too few."""
+    items = faces(__len__=9) | {b"info": b"\xc0", b"\xff\x1b": b"x", b"007": b"x"}
+    source = write(tmp_path / "faces.lmdb", items)
+    prepared = prepare(source, tmp_path / "set", PrepareOptions(max_left_out=0.25))
+    assert prepared.images == 9
+    assert prepared.omissions.summary() == {
+        "image beyond __len__": {"count": 3, "first": ["key 10", "key 11", "key 9"]},
+        "entry that is no image": {"count": 3, "first": ["key 007", "key info", r"key \xff\x1b"]},
+    }
+    with pytest.raises(InputError, match=r"3 of 12 left out, most of them: image beyond __len__"):
+        prepare(source, tmp_path / "other")
+    without_keys = {key: value for key, value in faces().items() if key != b"__keys__"}
+    assert len(prepare(write(tmp_path / "whole.lmdb", without_keys), tmp_path / "whole").omissions) == 0
+
+
 def test_a_cut_file_is_named(tmp_path: Path):
     source = write(tmp_path / "faces.lmdb", faces())
     data = source.read_bytes()
@@ -112,6 +128,7 @@ def test_every_value_of_a_tree_is_found(tmp_path: Path, count: int):
         key = chance.randbytes(chance.choice([1, 3, 8, 100, 400])) if number % 3 else b"%d" % number
         items[key] = chance.randbytes(chance.choice([0, 1, 20, 900, 3000, 9000]))
     reader = LmdbReader(write(tmp_path / "tree.lmdb", items))
+    assert sorted(reader.all_keys()) == sorted(items) and reader.entries == len(items)
     assert all(reader.get(key, 1 << 20) == value for key, value in items.items())
     for number in range(200):
         key = b"absent %d" % number
@@ -168,7 +185,7 @@ def test_mangled_files_are_one_line(plain: bytes, tmp_path_factory: pytest.TempP
         return
     try:
         opened = LmdbFile().open(file, None, Omissions())  # type: ignore[arg-type]
-        for image in opened.read(0):
+        for image in opened.read(0, Omissions()):
             assert image.label >= 0
     except InputError as error:
         assert "\n" not in str(error)

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from aroface.datasets.formats.training_set import TrainingSet
+from aroface.datasets.manifest import read_manifest
 from aroface.datasets.preparation.prepare import PrepareOptions, prepare
 from aroface.datasets.preparation.shards.webdataset import WebDatasetShards
 from aroface.errors import InputError
@@ -64,10 +65,40 @@ def test_an_interrupted_call_resumes(shards: Path, tmp_path: Path, monkeypatch: 
     read: list[int] = []
     kind = type(WebDatasetShards().open(shards, None, Omissions()))  # type: ignore[arg-type]
     original = kind.read
-    monkeypatch.setattr(kind, "read", lambda self, number: read.append(number) or original(self, number))
+    monkeypatch.setattr(kind, "read", lambda self, number, left: read.append(number) or original(self, number, left))
     prepare(shards, tmp_path / "set")
     assert read == [1, 2]
     assert in_order(tmp_path / "set") == EXPECTED
+
+
+@pytest.mark.parametrize("kills", [[], [1], [2], [1, 2]])
+def test_what_every_shard_leaves_out_is_told_after_a_resume(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kills: list[int]
+):
+    (tmp_path / "shards").mkdir()
+    for shard in range(3):
+        more = {f"README {shard}": b"text", f"{shard}.json": b"{}"}
+        faces = {f"{shard}{n}.{end}": [crop(n), b"%d" % n][end == "cls"] for n in range(2) for end in ("jpg", "cls")}
+        write_tar(tmp_path / "shards" / f"{shard}.tar", faces | more)
+    kind = type(WebDatasetShards().open(tmp_path / "shards", None, Omissions()))  # type: ignore[arg-type]
+    original = kind.read
+
+    def read(self, number, omissions):
+        yield from original(self, number, omissions)
+        if number in kills:
+            kills.remove(number)
+            raise KeyboardInterrupt  # when all of the shard is read, and nothing of it counts
+
+    monkeypatch.setattr(kind, "read", read)
+    for _ in [*kills]:
+        with pytest.raises(KeyboardInterrupt):
+            prepare(tmp_path / "shards", tmp_path / "set")
+    left_out = {
+        "no part of a sample": {"count": 3, "first": [f"{shard}.tar: README {shard}" for shard in range(3)]},
+        "sample of neither image nor label": {"count": 3, "first": [f"{shard}.tar: {shard}" for shard in range(3)]},
+    }
+    assert prepare(tmp_path / "shards", tmp_path / "set").omissions.summary() == left_out
+    assert read_manifest(tmp_path / "set")["left_out"] == left_out
 
 
 def write_tar(path: Path, members: dict[str, bytes]) -> None:
@@ -115,7 +146,7 @@ def test_mangled_archives_are_one_line(shards: Path, tmp_path_factory: pytest.Te
     del content[data.draw(st.integers(0, len(content))) :]
     file.write_bytes(content)
     try:
-        for image in WebDatasetShards().open(file, None, Omissions()).read(0):  # type: ignore[arg-type]
+        for image in WebDatasetShards().open(file, None, Omissions()).read(0, Omissions()):  # type: ignore[arg-type]
             assert image.label >= 0
     except InputError as error:
         assert "\n" not in str(error)

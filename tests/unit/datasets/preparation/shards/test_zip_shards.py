@@ -293,7 +293,7 @@ def test_mangled_archives_are_one_line(shards: Path, tmp_path_factory: pytest.Te
     (folder / "0_0.zip").write_bytes(content)
     try:
         opened = ZipShards().open(folder, None, Omissions())  # type: ignore[arg-type]
-        for image in opened.read(0):
+        for image in opened.read(0, Omissions()):
             assert image.label < len(opened.people or [])
     except InputError as error:
         assert "\n" not in str(error)
