@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from known_truth import evaluations, seeds
+from known_truth import evaluations, scores, seeds
 from known_truth.rows import ANYTHING, Simulation
 
 PACKAGE = Path(__file__).resolve().parents[2] / "src" / "aroface"
@@ -21,6 +21,11 @@ _EVALUATION = (
     "src/aroface/evaluation",
     "performance/known_truth/populations.py",
     "performance/known_truth/evaluations.py",
+)
+_SCORES = (
+    "src/aroface/evaluation",
+    "performance/known_truth/populations.py",
+    "performance/known_truth/scores.py",
 )
 _REPORTING = (
     "src/aroface/evaluation/statistics",
@@ -149,6 +154,22 @@ _SIMULATIONS = (
         },
     ),
     Simulation(
+        "scores of a search",
+        "a matrix of scores of 450 probes, three a person, with a reference of each of 100 of the 150 people",
+        partial(scores.evaluated, "scores of a search"),
+        300,
+        10_000,
+        _SCORES,
+    ),
+    Simulation(
+        "scores of unnamed people",
+        "a list of scores of 600 genuine and 3,000 impostor comparisons, all of other people",
+        partial(scores.evaluated, "scores of unnamed people"),
+        300,
+        10_000,
+        _SCORES,
+    ),
+    Simulation(
         "seeds",
         "values of 3, 5 and 10 seeds on one benchmark: normal, skewed, or one in ten failing",
         seeds.over_seeds,
@@ -262,6 +283,7 @@ PROTOCOLS: Mapping[str, tuple[str, ...]] = {
 """Simulations of each protocol; they have a row for every interval in its records."""
 
 _RECORDS = tuple(name for names in PROTOCOLS.values() for name in names)
+_SCORE_FILES = tuple(scores.FILES)
 
 PRINTED: Mapping[str, tuple[str, ...]] = {
     "evaluation.protocols.outcome.Outcome": _RECORDS,
@@ -273,6 +295,8 @@ PRINTED: Mapping[str, tuple[str, ...]] = {
     "evaluation.robustness.Quantity": ("robustness page",),
     "evaluation.robustness.tolerated": ("robustness page",),
     "evaluation.statistics.multiplicity.holm": (*_RECORDS, "ablation"),
+    "evaluation.scores.DecisionThreshold": _SCORE_FILES,
+    "evaluation.scores.SystemVerdict": _SCORE_FILES,
     "reporting.robustness.findings.significant": ("robustness page",),
     "reporting.figures.curves.Curve": ("figure of alignment errors",),
     "reporting.figures.paper_bars.Bar": ("figure of alignment errors",),
@@ -305,7 +329,10 @@ PARTS: Mapping[str, frozenset[str]] = {
     "evaluation.statistics.jackknife": frozenset({"LeaveOut", "covariance", "groups_of", "standard_error"}),
     "evaluation.statistics.people_metrics": frozenset({"PeopleMetrics", "mean_of_items"}),
     "evaluation.statistics.people": frozenset(
-        {"drawn_pairs", "equal_images", "kept_pairs", "linked", "numbered", "people_of_pairs", "with_genuine_pairs"}
+        {
+            *("PairsWithoutGroups", "drawn_pairs", "equal_images", "kept_pairs", "linked", "numbered"),
+            *("people_of_pairs", "with_genuine_pairs"),
+        }
     ),
     "planning.forecast.power": frozenset(
         {
