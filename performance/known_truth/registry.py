@@ -85,6 +85,12 @@ _SIMULATIONS = (
         300,
         10_000,
     ),
+    _evaluated(
+        "AgeDB-like, people told",
+        "the same, with a file beside the set that names the people of each pair",
+        300,
+        10_000,
+    ),
     Simulation(
         "swept pairs",
         "1,000 pairs of 400 people under alignment errors of two sizes, and none",
@@ -274,7 +280,7 @@ SIMULATIONS: Mapping[str, Simulation] = {each.name: each for each in _SIMULATION
 """Simulations by name, in the order of the table."""
 
 PROTOCOLS: Mapping[str, tuple[str, ...]] = {
-    "pairs": ("LFW-like", "LFW-like, nearly solved", "CFP-like", "AgeDB-like"),
+    "pairs": ("LFW-like", "LFW-like, nearly solved", "CFP-like", "AgeDB-like", "AgeDB-like, people told"),
     "sensitivity": ("swept pairs",),
     "tinyface": ("TinyFace-like",),
     "ijb": ("IJB-like",),
@@ -326,7 +332,9 @@ PARTS: Mapping[str, frozenset[str]] = {
     "evaluation.compare_runs": frozenset({"compare_metrics"}),
     "evaluation.statistics.bootstrap": frozenset({"interval", "samples"}),
     "evaluation.statistics.exact": frozenset({"clopper_pearson"}),
-    "evaluation.statistics.jackknife": frozenset({"LeaveOut", "covariance", "groups_of", "standard_error"}),
+    "evaluation.statistics.jackknife": frozenset(
+        {"LeaveOut", "covariance", "groups_of", "pair_variance", "standard_error"}
+    ),
     "evaluation.statistics.people_metrics": frozenset({"PeopleMetrics", "mean_of_items"}),
     "evaluation.statistics.people": frozenset(
         {
