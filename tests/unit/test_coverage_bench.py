@@ -114,7 +114,7 @@ def test_rates_of_the_record_lie_within_their_bounds() -> None:
     assert not beyond, "\n".join(f"{row.simulation}: {row.kind} {row.quantity} {row.rate}" for row in beyond)
 
 
-KNOWN = {"AgeDB-like", "scores of a search"}
+KNOWN = {"AgeDB-like"}
 """Simulations with rows out of their bounds, which the page names."""
 
 

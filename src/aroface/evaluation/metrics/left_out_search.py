@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,7 +121,7 @@ class _Search:
         return np.bincount(groups, minlength=self.count)
 
 
-def _share(hits: NDArray[np.generic], among: NDArray[np.generic]) -> Floats:
+def _share(hits: NDArray[Any], among: NDArray[Any]) -> Floats:
     """Shares, not a number of none."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.asarray(np.where(among > 0, hits / among, np.nan))
