@@ -100,6 +100,7 @@ class PairSet:
         pairs: Number of pairs.
         images: Mean number of images of a person: some have many, most have two.
         profile: True if everybody has ten frontal images for the first side and four in profile for the second.
+        named: True if a file beside the set names the people of each pair.
     """
 
     faces: Faces
@@ -107,6 +108,7 @@ class PairSet:
     pairs: int
     images: float = 4
     profile: bool = False
+    named: bool = False
 
     def lists(self, rng: Generator) -> tuple[Integers, Integers, NDArray[np.bool_]]:
         """Owners of images, numbers of the images of each pair (N, 2), and labels, fold by fold."""
@@ -142,6 +144,7 @@ class PairSet:
         """Stored features of a new set of people by each network."""
         owners, images, same = self.lists(rng)
         arrays = {"same": same, "images": images.astype(np.int32)}
+        arrays |= {"people": owners[images]} if self.named else {}
         return [stored("pairs", values[images.ravel()], arrays) for values in self.faces.seen(rng, owners, networks)]
 
 
@@ -267,6 +270,7 @@ POPULATIONS: dict[str, PairSet | SweptPairs | ClosedSearch | Templates | Videos]
     "LFW-like, nearly solved": PairSet(Faces(0.4), people=2000, pairs=6000),
     "CFP-like": PairSet(Faces(0.7), people=500, pairs=7000, profile=True),
     "AgeDB-like": PairSet(Faces(0.6), people=440, pairs=6000, images=30),
+    "AgeDB-like, people told": PairSet(Faces(0.6), people=440, pairs=6000, images=30, named=True),
     "swept pairs": SweptPairs(
         PairSet(Faces(0.6), people=400, pairs=1000), LEVELS, ("accuracy", "auc", "tar_strict_at_far_1e-2")
     ),

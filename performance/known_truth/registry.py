@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from known_truth import evaluations, seeds
+from known_truth import evaluations, scores, seeds
 from known_truth.rows import ANYTHING, SIZE, Simulation
 
 PACKAGE = Path(__file__).resolve().parents[2] / "src" / "aroface"
@@ -21,6 +21,11 @@ _EVALUATION = (
     "src/aroface/evaluation",
     "performance/known_truth/populations.py",
     "performance/known_truth/evaluations.py",
+)
+_SCORES = (
+    "src/aroface/evaluation",
+    "performance/known_truth/populations.py",
+    "performance/known_truth/scores.py",
 )
 _REPORTING = (
     "src/aroface/evaluation/statistics",
@@ -77,6 +82,12 @@ _SIMULATIONS = (
     _evaluated(
         "AgeDB-like",
         "6,000 pairs of 440 people, nearly each with other images, which do not tell that they are of the same people",
+        300,
+        10_000,
+    ),
+    _evaluated(
+        "AgeDB-like, people told",
+        "the same, with a file beside the set that names the people of each pair",
         300,
         10_000,
     ),
@@ -147,6 +158,22 @@ _SIMULATIONS = (
             "test *to_single_rank1": "32",
             "test *tpir*": "32",
         },
+    ),
+    Simulation(
+        "scores of a search",
+        "a matrix of scores of 450 probes, three a person, with a reference of each of 100 of the 150 people",
+        partial(scores.evaluated, "scores of a search"),
+        300,
+        10_000,
+        _SCORES,
+    ),
+    Simulation(
+        "scores of unnamed people",
+        "a list of scores of 600 genuine and 3,000 impostor comparisons, all of other people",
+        partial(scores.evaluated, "scores of unnamed people"),
+        300,
+        10_000,
+        _SCORES,
     ),
     Simulation(
         "seeds",
@@ -269,7 +296,7 @@ SIMULATIONS: Mapping[str, Simulation] = {each.name: each for each in _SIMULATION
 """Simulations by name, in the order of the table."""
 
 PROTOCOLS: Mapping[str, tuple[str, ...]] = {
-    "pairs": ("LFW-like", "LFW-like, nearly solved", "CFP-like", "AgeDB-like"),
+    "pairs": ("LFW-like", "LFW-like, nearly solved", "CFP-like", "AgeDB-like", "AgeDB-like, people told"),
     "sensitivity": ("swept pairs",),
     "tinyface": ("TinyFace-like",),
     "ijb": ("IJB-like",),
@@ -278,6 +305,7 @@ PROTOCOLS: Mapping[str, tuple[str, ...]] = {
 """Simulations of each protocol; they have a row for every interval in its records."""
 
 _RECORDS = tuple(name for names in PROTOCOLS.values() for name in names)
+_SCORE_FILES = tuple(scores.FILES)
 
 PRINTED: Mapping[str, tuple[str, ...]] = {
     "evaluation.protocols.outcome.Outcome": _RECORDS,
@@ -289,6 +317,8 @@ PRINTED: Mapping[str, tuple[str, ...]] = {
     "evaluation.robustness.Quantity": ("robustness page",),
     "evaluation.robustness.tolerated": ("robustness page",),
     "evaluation.statistics.multiplicity.holm": (*_RECORDS, "ablation"),
+    "evaluation.scores.DecisionThreshold": _SCORE_FILES,
+    "evaluation.scores.SystemVerdict": _SCORE_FILES,
     "reporting.robustness.findings.significant": ("robustness page",),
     "reporting.figures.curves.Curve": ("figure of alignment errors",),
     "reporting.figures.paper_bars.Bar": ("figure of alignment errors",),
@@ -325,10 +355,15 @@ PARTS: Mapping[str, frozenset[str]] = {
     "evaluation.compare_runs": frozenset({"compare_metrics"}),
     "evaluation.statistics.bootstrap": frozenset({"interval", "samples"}),
     "evaluation.statistics.exact": frozenset({"clopper_pearson"}),
-    "evaluation.statistics.jackknife": frozenset({"LeaveOut", "covariance", "groups_of", "standard_error"}),
+    "evaluation.statistics.jackknife": frozenset(
+        {"LeaveOut", "covariance", "groups_of", "pair_variance", "standard_error"}
+    ),
     "evaluation.statistics.people_metrics": frozenset({"PeopleMetrics", "mean_of_items"}),
     "evaluation.statistics.people": frozenset(
-        {"drawn_pairs", "equal_images", "kept_pairs", "linked", "numbered", "people_of_pairs", "with_genuine_pairs"}
+        {
+            *("PairsWithoutGroups", "drawn_pairs", "equal_images", "kept_pairs", "linked", "numbered"),
+            *("people_of_pairs", "with_genuine_pairs"),
+        }
     ),
     "planning.forecast.power": frozenset(
         {

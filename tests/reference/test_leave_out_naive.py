@@ -8,12 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.reference.test_identification_naive import naive as naive_ranks
-from tests.reference.test_ijb_naive import naive_search, naive_strict, unit_rows
+from tests.reference.test_ijb_naive import naive_search, unit_rows
 from tests.reference.test_ijbs_naive import cast, naive_metrics, noisy
 from tests.reference.test_verification_naive import naive_strict as naive_strict_of_distances
 
 from aroface.embedding.feature_store import StoredFeatures
-from aroface.evaluation.metrics import left_out_points
 from aroface.evaluation.metrics.left_out_points import tars_left_out
 from aroface.evaluation.metrics.open_set import Groups, search
 from aroface.evaluation.metrics.verification import ACCURACY_THRESHOLDS, FOLDS, fold_numbers
@@ -55,11 +54,12 @@ def naive_eer(distances, same):
     raise AssertionError
 
 
-def window(impostors, count):
-    """The impostors as many places before and after as the root of their number, and all that lie between."""
-    ordered, reach = sorted(impostors), max(2, int(np.ceil(count**0.5)))
-    low, high = ordered[max(count - reach, 1) - 1], ordered[min(count + reach, len(ordered)) - 1]
-    return lambda each: low < each <= high
+def naive_slope(genuine, impostors, count):
+    """Gain of TAR between half and twice as many impostors, by the logarithm of their ratio."""
+    ordered, low = sorted(impostors), max(1, count // 2)
+    start, end = ordered[low - 1], ordered[min(max(2 * count, low + 2), len(ordered)) - 1]
+    fewer, more = sum(each <= start for each in ordered), sum(each <= end for each in ordered)
+    return np.mean([start < each <= end for each in genuine]) / np.log(more / fewer) if more > fewer else 0.0
 
 
 def naive_move(distances, same, kept, target):
@@ -67,12 +67,9 @@ def naive_move(distances, same, kept, target):
     genuine, impostors = distances[same], distances[~same]
     threshold = sorted(impostors)[int(np.floor(target * len(impostors) + 1e-9))]
     count = sum(each <= threshold for each in impostors)
-    between = window(impostors, count)
-    if not any(map(between, impostors)):
-        return 0.0, threshold
-    slope = np.mean([*map(between, genuine)]) / np.sum([*map(between, impostors)])
     left = distances[kept & ~same]
-    return slope * (count - len(impostors) * np.mean(left <= threshold)), threshold
+    change = 1 - len(impostors) * np.mean(left <= threshold) / count
+    return naive_slope(genuine, impostors, count) * change, threshold
 
 
 def naive_tar(distances, same, kept, target):
@@ -98,9 +95,9 @@ def naive_val(distances, same, kept, folds, target):
 
 def naive_eer_without(distances, same, kept):
     value, threshold = naive_eer(distances, same)
-    between = window(distances[~same], sum(distances[~same] <= threshold))
-    weights = [np.mean([*map(between, distances[kind])]) for kind in (same, ~same)]
-    weights = [0.5, 0.5] if sum(weights) == 0 else weights / np.sum(weights)
+    count = sum(distances[~same] <= threshold)
+    weights = [naive_slope(distances[same], distances[~same], count), np.mean(distances[~same] <= threshold)]
+    weights /= np.sum(weights)
     errors = [(distances <= threshold, ~same), (distances > threshold, same)]
     return value + sum(
         weight * (np.mean(wrong[kept & kind]) - np.mean(wrong[kind]))
@@ -140,13 +137,6 @@ def test_pairs_without_each_group_are_told_to_first_order(seed):
         assert {name: each[group] for name, each in found.values.items()} == pytest.approx(expected, **EXACT)
 
 
-def nearest_tar(mates, others, far):
-    """TAR at the point of the curve with the nearest FAR."""
-    points = [(0.0, 0.0)]
-    points += [((others >= each).mean(), (mates >= each).mean()) for each in np.unique([*mates, *others])]
-    return max((-abs(rate - far), rate, tar) for rate, tar in points)[2]
-
-
 def scored_templates(decimals, groups):
     """Pairs of 30 templates of 12 people, and the group of each template."""
     rng = np.random.default_rng(groups)
@@ -158,11 +148,12 @@ def scored_templates(decimals, groups):
 
 
 @pytest.mark.parametrize("decimals", [6, 1])
+@pytest.mark.parametrize("spare", [1, 1 << 16])
 @pytest.mark.parametrize("groups", [12, 5])
-def test_templates_are_left_out_to_first_order_where_few_impostors_are_accepted(decimals, groups):
+def test_templates_without_each_group_are_told_to_first_order(decimals, spare, groups):
     scores, first, second, same, group_of = scored_templates(decimals, groups)
     fars = {"1e-6": 1e-6, "1e-2": 1e-2, "1e-1": 1e-1}
-    found = tars_left_out(scores, first, second, same, group_of, fars)
+    found = tars_left_out(scores, first, second, same, group_of, fars, spare=spare).values
     for group in range(groups):
         kept = (group_of[first] != group) & (group_of[second] != group)
         for name, far in fars.items():
@@ -171,26 +162,25 @@ def test_templates_are_left_out_to_first_order_where_few_impostors_are_accepted(
             assert found[f"tar_at_far_{name}"][group] == pytest.approx(expected, **EXACT)
 
 
-@pytest.mark.parametrize("decimals", [6, 1])
-@pytest.mark.parametrize("spare", [1, 1 << 16])
-@pytest.mark.parametrize("groups", [12, 5, 2])
-def test_templates_without_each_group_are_those_of_all_others(decimals, spare, groups, monkeypatch):
-    monkeypatch.setattr(left_out_points, "FEW", 0)
-    scores, first, second, same, group_of = scored_templates(decimals, groups)
-    fars = {"1e-2": 1e-2, "1e-1": 1e-1, "1": 1.0}
-    found = tars_left_out(scores, first, second, same, group_of, fars, spare=spare)
-    for group in range(groups):
-        kept = (group_of[first] != group) & (group_of[second] != group)
-        mates, others = scores[kept & same], scores[kept & ~same]
-        for name, far in fars.items():
-            assert found[f"tar_strict_at_far_{name}"][group] == pytest.approx(naive_strict(mates, others, far), **EXACT)
-            assert found[f"tar_at_far_{name}"][group] == pytest.approx(nearest_tar(mates, others, far), **EXACT)
+def test_impostors_of_two_groups_add_up_to_the_false_accepts_beyond_the_mean():
+    scores, first, second, same, group_of = scored_templates(6, 5)
+    found = tars_left_out(scores, first, second, same, group_of, {"1e-1": 0.1})
+    others = np.sort(scores[~same])[::-1]
+    threshold = others[len(others) // 10]
+    count = np.count_nonzero(others >= threshold)
+    slope = naive_slope(-scores[same], -others, count) / count
+    expected = np.zeros((5, 5))
+    for one, other, score in zip(group_of[first[~same]], group_of[second[~same]], scores[~same], strict=True):
+        for cell in {(one, other), (other, one)}:
+            expected[cell] += slope * ((score >= threshold) - count / len(others))
+    between = ~np.eye(5, dtype=bool)
+    assert found.together["tar_strict_at_far_1e-1"][between] == pytest.approx(expected[between], **EXACT)
 
 
 def test_groups_with_all_genuine_or_all_impostor_pairs_leave_no_rate():
     first, second = np.array([0, 0, 2, 2]), np.array([1, 2, 3, 4])
     same, groups = np.array([True, False, False, False]), np.array([0, 0, 1, 2, 3], np.uint8)
-    found = tars_left_out(np.array([0.9, 0.1, 0.2, 0.3], np.float32), first, second, same, groups, {"1e-1": 0.1})
+    found = tars_left_out(np.array([0.9, 0.1, 0.2, 0.3], np.float32), first, second, same, groups, {"1e-1": 0.1}).values
     assert np.isnan(found["tar_strict_at_far_1e-1"]).tolist() == [True, True, False, False]
 
 
@@ -206,9 +196,46 @@ def gallery_search(rng, exact):
     return unit_rows(vectors), subjects, [(unit_rows(part), labels) for part, labels in galleries]
 
 
+def listed(scores, subjects, enrolled, rows, columns):
+    """Best mate, best of the others and their scores, of each probe that stays, among the templates that stay."""
+    for row, subject in zip(scores[rows][:, columns], subjects[rows], strict=True):
+        own, others = row[enrolled[columns] == subject], row[enrolled[columns] != subject]
+        yield max(own, default=-np.inf), max(others, default=-np.inf), others
+
+
+def naive_legacy(scores, subjects, enrolled, rows, columns, fpir):
+    """Share of mates above the threshold of all people, plus the slope times the change of their false alarms."""
+    everybody = [*listed(scores, subjects, enrolled, slice(None), slice(None))]
+    genuine = np.array([own for own, _, _ in everybody if own > -np.inf])
+    impostors = np.sort(np.concatenate([others for *_, others in everybody]))[::-1]
+    threshold = impostors[int(np.ceil(fpir * len(everybody))) - 1]
+    left = [*listed(scores, subjects, enrolled, rows, columns)]
+    count, stay = (sum(np.sum(others >= threshold) for *_, others in each) for each in (everybody, left))
+    fixed = np.mean([own > threshold for own, _, _ in left if own > -np.inf])
+    change = 1 - stay / len(left) / (count / len(everybody))
+    return np.clip(fixed + naive_slope(-genuine, -impostors, count) * change, 0, 1)
+
+
+def naive_standard(scores, subjects, enrolled, rows, columns, fpir):
+    """The same of one gallery, whose alarms are probes without a mate, and whose hits are mates at rank 1."""
+    everybody = [*listed(scores, subjects, enrolled, slice(None), slice(None))]
+    alarms = sorted((other for own, other, _ in everybody if own == -np.inf), reverse=True)
+    hits = np.array([own for own, other, _ in everybody if own > other])
+    known = len(everybody) - len(alarms)
+    threshold = alarms[int(np.floor(fpir * len(alarms) + 1e-9))]
+    left = [*listed(scores, subjects, enrolled, rows, columns)]
+    mated = [(own, other) for own, other, _ in left if own > -np.inf]
+    unknown = [other for own, other, _ in left if own == -np.inf]
+    count = sum(each >= threshold for each in alarms)
+    change = 1 - np.mean([each >= threshold for each in unknown]) / (count / len(alarms))
+    fixed = np.mean([own > other and own > threshold for own, other in mated])
+    slope = naive_slope(-hits, -np.array(alarms), count) * len(hits) / known
+    return np.clip(fixed + slope * change, 0, 1)
+
+
 @pytest.mark.parametrize("exact", [False, True])
-@pytest.mark.parametrize("blocks", [{}, {"block": 7, "spare": 0}])
-def test_searches_without_each_group_are_those_of_all_others(exact, blocks):
+@pytest.mark.parametrize("blocks", [{}, {"block": 7, "spare": 300}])
+def test_searches_without_each_group(exact, blocks):
     probes, subjects, galleries = gallery_search(np.random.default_rng(4), exact)
     people = groups_of(np.zeros(40))
     groups = Groups(people[subjects], people[np.concatenate([labels for _, labels in galleries])])
@@ -219,9 +246,37 @@ def test_searches_without_each_group_are_those_of_all_others(exact, blocks):
         rows, columns = people[subjects] != group, people[enrolled] != group
         left = [labels[people[labels] != group].tolist() for _, labels in galleries]
         expected = naive_search(scores[np.ix_(rows, columns)], subjects[rows].tolist(), left)
+        for name, fpir in (("1e-2", 0.01), ("1e-1", 0.1)):
+            expected[f"tpir_legacy_at_fpir_{name}"] = naive_legacy(scores, subjects, enrolled, rows, columns, fpir)
+            parts = [
+                naive_standard(scores[:, part], subjects, enrolled[part], rows, columns[part], fpir)
+                for part in (slice(0, 15), slice(15, None))
+            ]
+            expected[f"tpir_standard_at_fpir_{name}"] = np.mean(parts)
         found = {name: each[group] for name, each in measured.left_out.values.items()}
         assert found == pytest.approx(expected, **EXACT)
     assert len({round(each, 6) for each in measured.left_out.values["rank1"].tolist()}) > 3
+
+
+def test_groups_of_a_gallery_together_with_those_of_probes():
+    """Probes that are found without a group of the gallery, by their own group; both ways round."""
+    probes, subjects, galleries = gallery_search(np.random.default_rng(4), exact=False)
+    people, enrolled = groups_of(np.zeros(40)), np.concatenate([labels for _, labels in galleries])
+    groups = Groups(people[subjects], people[enrolled])
+    together = measure_search(search(probes, subjects, galleries, groups=groups), subjects, 40).together
+    scores = probes @ np.concatenate([vectors for vectors, _ in galleries]).T
+    expected, mated = np.zeros((7, 7)), np.isin(subjects, enrolled)
+    for row, subject in zip(scores[mated], subjects[mated], strict=True):
+        ahead = (row >= row[enrolled == subject].max()) & (enrolled != subject)
+        for group in range(7):
+            freed = bool(ahead.any()) and not ahead[people[enrolled] != group].any()
+            expected[people[subject], group] += freed / mated.sum()
+    between = ~np.eye(7, dtype=bool)
+    assert expected[between].any()
+    assert together["rank1"][between] == pytest.approx((expected + expected.T)[between], **EXACT)
+    assert together.keys() == {f"rank{rank}" for rank in (1, 5, 10)} | {
+        f"tpir_{kind}_at_fpir_{rate}" for kind in ("legacy", "standard") for rate in ("1e-2", "1e-1")
+    }
 
 
 @pytest.mark.parametrize("seed", range(3))

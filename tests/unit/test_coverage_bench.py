@@ -115,7 +115,7 @@ def test_rates_of_the_record_lie_within_their_bounds() -> None:
 
 
 KNOWN = {"AgeDB-like"}
-"""Sets whose images do not tell that they show the same people: the page says that their intervals are too narrow."""
+"""Simulations with rows out of their bounds, which the page names."""
 
 
 def test_the_page_shows_the_record() -> None:

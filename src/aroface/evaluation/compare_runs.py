@@ -94,8 +94,14 @@ def compare_metrics(one: PeopleMetrics, other: PeopleMetrics) -> list[MetricComp
     for name, left in one.left_out.values.items():
         if name not in other.left_out.values:
             continue
+        both = name in one.together and name in other.together
         sample = difference(
-            one.values[name], other.values[name], left, other.left_out.values[name], trials=one.trials.get(name)
+            one.values[name],
+            other.values[name],
+            left,
+            other.left_out.values[name],
+            trials=one.trials.get(name),
+            together=other.together[name] - one.together[name] if both else None,
         )
         rows.append(_row(name, one, other, sample))
     return _adjusted(rows)

@@ -201,12 +201,17 @@ def _verification(
     metrics |= {name: 1 - tars[name] for name in fnmrs}
     metrics |= {f"tar_strict_at_far_{name}": tars[name] for name in fars}
     usable = (kept @ same > 0) & (kept @ ~same > 0)
+    together: dict[str, Floats] = {}
     if usable.all():
         groups = kept.groups.astype(np.uint8)
-        tars_out = tars_left_out(values, people[:, 0], people[:, 1], same, groups, steady) if steady else {}
         left = {"eer": eer_left_out(-values, same, kept), "auc": auc_without(-values, same, kept.parts())}
-        left |= {name: 1 - tars_out[f"tar_strict_at_far_{name}"] for name in fnmrs if name in steady}
-        left |= {f"tar_strict_at_far_{name}": tars_out[f"tar_strict_at_far_{name}"] for name in fars}
+        if steady:
+            without = tars_left_out(values, people[:, 0], people[:, 1], same, groups, steady)
+            for name in steady:
+                metric = f"tar_strict_at_far_{name}"
+                rate, cells = without.values[metric], without.together[metric]
+                left |= {name: 1 - rate} if name in fnmrs else {metric: rate}
+                together |= {name: -cells} if name in fnmrs else {metric: cells}
     else:
         left = {name: np.full(kept.count, np.nan) for name in metrics if name != "zero_fmr"}
     units, mated = int(people.max()) + 1, len(np.unique(people[same]))
@@ -217,7 +222,7 @@ def _verification(
     of_genuine, of_impostors = ([kept @ (kind * power) for power in powers] for kind in (same, ~same))
     defined = usable.all() and math.isfinite(separation)
     ends = _student(separation, d_prime_of_moments(of_genuine, of_impostors)) if defined else (np.nan, np.nan)
-    return PeopleMetrics(metrics, LeaveOut(unit, units, left), trials), (separation, ends)
+    return PeopleMetrics(metrics, LeaveOut(unit, units, left), trials, together=together), (separation, ends)
 
 
 def _student(value: float, left_out: Floats) -> Interval:

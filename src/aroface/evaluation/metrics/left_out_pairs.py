@@ -2,9 +2,8 @@
 
 A threshold from some three impostors jumps when one of them goes, and the genuine pairs between two thresholds are few:
 how far such values scatter tells little of the metric's error. Here thresholds stay as they are for all pairs. What
-they would move is the change of the FAR at the threshold, times the slope of the ROC there. That is measured over so
-many impostors on either side as their number varies by, its square root, and two at least. At the most accurate
-threshold the slope of the accuracy is zero, so nothing is added.
+they would move is the change of the FAR at the threshold, times the slope of the ROC there (:func:`log_slope`). At the
+most accurate threshold the slope of the accuracy is zero, so nothing is added.
 
 Each function takes ``kept`` (G, N), zeros and ones: the pairs that stay without each group. All are of the metrics in
 :mod:`aroface.evaluation.metrics.verification`.
@@ -107,10 +106,9 @@ def eer_left_out(distances: Floats, same: Booleans, kept: Integers | KeptPairs) 
     crossing = int((curve.far + curve.tar >= 1).argmax())
     threshold = np.unique(distances)[crossing - 1]
     impostors = np.sort(distances[~same])
-    low, high = slope_window(impostors, max(1, int(np.count_nonzero(impostors <= threshold))))
-    inside = (distances > low) & (distances <= high)
-    slopes = np.array([np.mean(inside[~same]), np.mean(inside[same])])
-    far_weight = slopes[1] / slopes.sum() if slopes.any() else 0.5
+    count = max(1, int(np.count_nonzero(impostors <= threshold)))
+    slopes = np.array([count / len(impostors), log_slope(np.sort(distances[same]), impostors, count)])
+    far_weight = slopes[1] / slopes.sum()
     far = share_left_out(kept, ~same, distances <= threshold) - np.mean(distances[~same] <= threshold)
     frr = share_left_out(kept, same, distances > threshold) - np.mean(distances[same] > threshold)
     return np.asarray(np.clip(eer(curve) + far_weight * far + (1 - far_weight) * frr, 0, 1))
@@ -122,9 +120,7 @@ def _moved(distances: Floats, same: Booleans, kept: Integers, far: float) -> Flo
     threshold = _first_rejected(impostors, far)
     up_to = distances <= threshold
     count = int(np.count_nonzero(up_to & ~same))
-    low, high = slope_window(impostors, count)
-    between = np.count_nonzero((impostors > low) & (impostors <= high))
-    slope = np.mean((distances[same] > low) & (distances[same] <= high)) / between if between else 0.0
+    slope = log_slope(np.sort(distances[same]), impostors, count) / count
     return np.asarray(slope * (len(impostors) * share_left_out(kept, ~same, up_to) - count))
 
 
@@ -133,18 +129,23 @@ def _first_rejected(impostors: Floats, far: float) -> float:
     return float(impostors[min(admitted(len(impostors), far), len(impostors) - 1)])
 
 
-def slope_window(impostors: NDArray[np.floating[Any]], count: int) -> tuple[float, float]:
-    """Distances between which the slope of the ROC is measured.
+def log_slope(genuine: NDArray[np.floating[Any]], impostors: NDArray[np.floating[Any]], count: int) -> float:
+    """Gain of TAR as the FAR grows e-fold, measured between half and twice as many accepted impostors.
+
+    A TAR is nearly linear in the logarithm of the FAR, so that the window may be wide. It has to be: in a narrow one
+    genuine pairs are few and the places of the impostors chance, and the square of a slope that is known badly is too
+    large on average.
 
     Args:
+        genuine: (M,) distances of genuine pairs, ascending.
         impostors: (I,) distances of impostors, ascending.
         count: Number of those that are accepted, at least 1.
-
-    Returns:
-        Distances of the impostors as many places before and after the ``count``-th as its root, and two at least.
     """
-    reach = max(2, math.ceil(math.sqrt(count)))
-    return float(impostors[max(count - reach, 1) - 1]), float(impostors[min(count + reach, len(impostors)) - 1])
+    low = max(1, count // 2)
+    ends = impostors[[low - 1, min(max(2 * count, low + 2), len(impostors)) - 1]]
+    fewer, more = np.searchsorted(impostors, ends, "right").tolist()
+    crossed = int(np.diff(np.searchsorted(genuine, ends, "right"))[0])
+    return crossed / len(genuine) / math.log(more / fewer) if more > fewer else 0.0
 
 
 def share_left_out(kept: Integers | KeptPairs, among: Booleans, hits: Booleans) -> Floats:

@@ -43,7 +43,7 @@ class Found:
         impostors: (K,) best scores of impostor pairs, descending.
         owners: (K,) the probe of each.
         whole: True if these are all impostor pairs.
-        others_by_group: Details of a search that knows the groups of people, for `without`.
+        others_by_group: Details of a search that knows the groups of people.
     """
 
     ranks: Integers
@@ -58,27 +58,6 @@ class Found:
     def mated(self) -> Booleans:
         """(P, 2) whether a probe has a mate in each gallery."""
         return np.isfinite(self.mates)
-
-    def without(self, group: int) -> Found:
-        """The same search if a group of people were neither among the probes nor in a gallery.
-
-        Args:
-            group: Number of the group.
-        """
-        if self.others_by_group is None:
-            raise ValueError("searched without groups of people")
-        by = self.others_by_group
-        kept = by.groups != group
-        number = np.cumsum(kept) - 1
-        pairs = kept[self.owners] & (by.impostors != group)
-        return Found(
-            (self.ranks - by.ahead[:, group])[kept],
-            self.mates[kept],
-            np.where(by.best == group, by.next_best, self.others)[kept],
-            self.impostors[pairs],
-            number[self.owners[pairs]],
-            self.whole,
-        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,7 +107,7 @@ def search(
         probes: (P, D) vectors of length one.
         subjects: Subject of each, (P,).
         galleries: Two galleries, with vectors (G, D) of length one and subjects (G,).
-        groups: Groups of people, for `Found.without`.
+        groups: Groups of people, for :mod:`aroface.evaluation.metrics.left_out_search`.
         block: Number of probes scored at once, against all of both galleries.
         spare: Least number of impostor pairs that are kept.
     """

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from aroface.embedding.feature_store import StoredFeatures
 from aroface.errors import InputError
 from aroface.evaluation.metrics.left_out_points import tars_left_out
+from aroface.evaluation.metrics.left_out_search import rates_left_out
 from aroface.evaluation.metrics.open_set import RANKS, Found, Groups, rates, search
 from aroface.evaluation.metrics.operating_curves import Curve, tar_far, tpir_fpir
 from aroface.evaluation.metrics.operating_points import FARS, admitted, paper_tars, strict_tars
@@ -155,14 +156,15 @@ def measure_verification(
     values = verification_metrics(scores, same)
     impostors = np.count_nonzero(~same)
     fars = {name: far for name, far in FARS.items() if admitted(int(impostors), far) > 0}
-    known = tars_left_out(scores, first, second, same, people.groups, fars) if fars else {}
+    known = tars_left_out(scores, first, second, same, people.groups, fars)
     unknown = np.full(int(people.groups.max()) + 1, np.nan)
     mated = len(np.unique(people.numbers[first[same]]))
     return PeopleMetrics(
         values,
-        LeaveOut("people", people.units, {name: known.get(name, unknown) for name in values}),
+        LeaveOut("people", people.units, {name: known.values.get(name, unknown) for name in values}),
         dict.fromkeys(values, mated),
         dict.fromkeys(values, 1 / np.count_nonzero(same)),
+        together=known.together,
     )
 
 
@@ -174,20 +176,17 @@ def measure_search(found: Found, people: NDArray[np.int64], units: int) -> Peopl
         people: (P,) person of each probe.
         units: Number of people on the benchmark.
     """
-    if found.others_by_group is None:
-        raise ValueError("searched without groups of people")
-    values = rates(found)
-    without = [rates(found.without(group)) for group in range(found.others_by_group.ahead.shape[1])]
-    left_out = {name: np.array([row.get(name, np.nan) for row in without]) for name in values}
+    values, without = rates(found), rates_left_out(found)
     closed = found.mated.any(axis=1)
     steps = dict.fromkeys(values, 1 / np.count_nonzero(closed))
     steps |= {name: 0.5 / found.mated.sum(axis=0).max() for name in values if "standard" in name}
     return PeopleMetrics(
         values,
-        LeaveOut("people", units, left_out),
+        LeaveOut("people", units, {name: without.values[name] for name in values}),
         dict.fromkeys(values, len(np.unique(people[closed]))),
         steps,
         {f"rank{rank}": closed & (found.ranks <= rank) for rank in RANKS},
+        without.together,
     )
 
 

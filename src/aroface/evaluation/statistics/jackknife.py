@@ -8,12 +8,17 @@ are comparable group by group, whichever network, seed or machine they come from
 A left-out person is missing as a probe and in the gallery, in genuine pairs and among impostors. A bootstrap would
 draw a person twice, who would then be a twin of their own in the gallery.
 
+What a pair of people alone brings about, as one who is taken for another by chance, is gone without either of the two:
+it counts twice in the jackknife, which is an upper bound (Efron and Stein). A metric whose pairs are known has it taken
+off once; see :func:`pair_variance`.
+
 Source: Efron and Stein, "The jackknife estimate of variance", Ann. Statist. 9, 1981; Shao and Tu, "The Jackknife and
 Bootstrap", 1995, section 2.3 (leaving out groups, for thresholds that are order statistics).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -31,6 +36,7 @@ Integers = NDArray[np.int64]
 GROUPS = 100
 """Most groups that people are divided into; fewer people are left out one by one."""
 _ROUNDING = 1e-12
+_LEAST_PAIRED = 10  # groups, of which pairs tell their variance
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +82,30 @@ def standard_error(left_out: Floats) -> float:
     return float(np.sqrt(covariance(left_out, left_out)))
 
 
-def interval(value: float, left_out: Floats, units: int, *, trials: int | None = None) -> tuple[float, float]:
+def pair_variance(together: Floats) -> float:
+    """Variance of a metric by what pairs of groups bring about alone: the interaction of a two-way layout.
+
+    From the change by each pair of groups their own mean effects are taken, which are differences between people. The
+    rest varies from pair to pair.
+
+    Args:
+        together: (G, G) change of the metric by what each two groups do together, symmetric; its diagonal is of no
+            account.
+    """
+    count = len(together)
+    if count < _LEAST_PAIRED:
+        return 0.0
+    between = ~np.eye(count, dtype=np.bool_)
+    changes = np.where(between, together, 0.0)
+    mean = changes.sum() / (count * (count - 1))
+    effects = (changes.sum(axis=1) - (count - 1) * mean) / (count - 2)
+    rest = (changes - mean - effects[:, None] - effects)[between]
+    return float(np.sum(rest**2)) / 2 * (count - 1) / (count - 3)  # by its degrees of freedom, G (G - 3) / 2
+
+
+def interval(
+    value: float, left_out: Floats, units: int, *, trials: int | None = None, together: Floats | None = None
+) -> tuple[float, float]:
     """The 95 % interval of a rate: Student's on the scale of the logit.
 
     The degrees of freedom are Satterthwaite's, from how unevenly the groups contribute: where a few people make all
@@ -89,6 +118,7 @@ def interval(value: float, left_out: Floats, units: int, *, trials: int | None =
         left_out: (G,) values without each group.
         units: Number of people on the benchmark.
         trials: Number of people that the rate is of; by default all.
+        together: (G, G) change of the rate by what each two groups do together, symmetric; see :func:`pair_variance`.
 
     Returns:
         Low and high; not a number with fewer than two groups, or where the rate is not defined without one.
@@ -99,7 +129,8 @@ def interval(value: float, left_out: Floats, units: int, *, trials: int | None =
     if error <= _ROUNDING or spread <= 0:
         trials = units if trials is None else trials
         return clopper_pearson(value * trials, trials)
-    reach = _quantile(_degrees_of_freedom(left_out)) * error / spread
+    error, share = _once(error, together)
+    reach = _quantile(max(1.0, _degrees_of_freedom(left_out) * share**2)) * error / spread
     return float(expit(logit(value) - reach)), float(expit(logit(value) + reach))
 
 
@@ -121,7 +152,13 @@ class Difference:
 
 
 def difference(
-    first: float, second: float, left_first: Floats, left_second: Floats, *, trials: int | None = None
+    first: float,
+    second: float,
+    left_first: Floats,
+    left_second: Floats,
+    *,
+    trials: int | None = None,
+    together: Floats | None = None,
 ) -> Difference:
     """Difference of two rates on the same people, by Student's t test of the jackknife.
 
@@ -134,6 +171,7 @@ def difference(
         left_second: (G,) values of the second run without the same groups.
         trials: Number of people that the rate is of. Two rates that do not differ, whoever is left out, have the
             interval of so many people among whom nobody was seen to make a difference.
+        together: (G, G) change of the difference by what each two groups do together; see :func:`pair_variance`.
 
     Returns:
         The difference; its interval and p-value are not a number where `interval` has none.
@@ -145,9 +183,23 @@ def difference(
     if error <= _ROUNDING and abs(value) <= _ROUNDING:
         reach = 0.0 if trials is None else clopper_pearson(0, trials)[1]
         return Difference(0.0, -reach, reach, 1.0)
-    reach = _quantile(len(left_first) - 1) * error
-    chance = 2 * float(stdtr(len(left_first) - 1, -abs(value) / max(error, _ROUNDING)))
+    error, share = _once(error, together)
+    degrees = max(1.0, (len(left_first) - 1) * share**2)
+    reach = _quantile(degrees) * error
+    chance = 2 * float(stdtr(degrees, -abs(value) / max(error, _ROUNDING)))
     return Difference(value, value - reach, value + reach, max(chance, 2.0 ** (1 - len(left_first))))
+
+
+def _once(error: float, together: Floats | None) -> tuple[float, float]:
+    """The standard error with what pairs bring about counted once, and the share of the variance that is left.
+
+    At least half is left, as where nothing but pairs counts. The variance of the variance stays as it was, so that the
+    degrees of freedom fall by the square of the share.
+    """
+    if together is None or error <= _ROUNDING:
+        return error, 1.0
+    share = max(0.5, 1 - pair_variance(together) / error**2)
+    return error * math.sqrt(share), share
 
 
 def _usable(value: float, left_out: Floats) -> bool:

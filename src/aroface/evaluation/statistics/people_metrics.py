@@ -27,6 +27,8 @@ class PeopleMetrics:
         resolution: Smallest step of a metric that is a share of so many items, by its name.
         hits: Hits (N,) by name of a metric that is a fraction of hits. Items that do not count for it, such as probes
             without a mate, are none.
+        together: Change (G, G) by name of a metric, by what each two groups do together; see
+            :func:`.jackknife.pair_variance`. Metrics that are not here have wider intervals.
     """
 
     values: Mapping[str, float]
@@ -34,11 +36,18 @@ class PeopleMetrics:
     trials: Mapping[str, int]
     resolution: Mapping[str, float] = field(default_factory=dict)
     hits: Mapping[str, Booleans] = field(default_factory=dict)
+    together: Mapping[str, Floats] = field(default_factory=dict)
 
     def intervals(self) -> dict[str, tuple[float, float]]:
         """The 95 % interval of each metric that has one."""
         ends = {
-            name: interval(self.values[name], left, self.left_out.units, trials=self.trials.get(name))
+            name: interval(
+                self.values[name],
+                left,
+                self.left_out.units,
+                trials=self.trials.get(name),
+                together=self.together.get(name),
+            )
             for name, left in self.left_out.values.items()
         }
         return {name: each for name, each in ends.items() if np.isfinite(each).all()}

@@ -16,6 +16,7 @@ from aroface.evaluation.statistics.jackknife import (
     difference,
     groups_of,
     interval,
+    pair_variance,
     standard_error,
 )
 from aroface.evaluation.statistics.multiplicity import holm
@@ -97,6 +98,48 @@ def test_few_people_who_make_all_the_difference_widen_the_interval():
     assert standard_error(one) == pytest.approx(standard_error(even))
     widths = [np.subtract(*reversed(interval(0.9, left, 100))) for left in (even, one)]
     assert widths[1] > 2 * widths[0]
+
+
+def means_over_pairs(rng, people, own, shared):
+    """A mean over all pairs of what is each one's own and what is a pair's: without each, by each two; its variance."""
+    effects, noise = rng.normal(0, own, people), np.triu(rng.normal(0, shared, (people, people)), 1)
+    values = 0.5 + effects[:, None] + effects + noise + noise.T
+    np.fill_diagonal(values, 0)
+    sums, count = values.sum(axis=1), people * (people - 1) / 2
+    total, fewer = sums.sum() / 2, (people - 1) * (people - 2) / 2
+    together = (values - total / count) / count
+    return total / count, (total - sums) / fewer, together, 4 * own**2 / people + shared**2 / count
+
+
+@pytest.mark.parametrize(("own", "shared"), [(0.02, 0.0), (0.02, 0.2), (0.0, 0.2)])
+def test_what_pairs_bring_about_counts_once(own, shared):
+    drawn = [means_over_pairs(np.random.default_rng(each), 60, own, shared) for each in range(300)]
+    truth = drawn[0][3]
+    variances = [standard_error(left) ** 2 for _, left, *_ in drawn]
+    assert np.mean(variances) == pytest.approx(truth + shared**2 / 1770, rel=0.08)  # of 60 * 59 / 2 pairs
+    assert np.mean([pair_variance(cells) for *_, cells, _ in drawn]) == pytest.approx(
+        shared**2 / 1770, rel=0.02, abs=1e-12
+    )
+    ends = [interval(value, left, 60, together=cells) for value, left, cells, _ in drawn]
+    wide = [interval(value, left, 60) for value, left, _, _ in drawn]
+    assert 0.92 <= np.mean([low <= 0.5 <= high for low, high in ends]) <= 0.98
+    assert np.mean([low <= 0.5 <= high for low, high in wide]) >= (0.98 if own == 0 else 0.93)
+
+
+def test_pairs_count_once_in_differences_too():
+    rejected, before = [], []
+    for each in range(300):
+        rng = np.random.default_rng(each)
+        (one, left, cells, _), (other, theirs, more, _) = (means_over_pairs(rng, 60, 0.01, 0.2) for _ in range(2))
+        rejected.append(difference(one, other, left, theirs, together=more - cells).p_value < 0.05)
+        before.append(difference(one, other, left, theirs).p_value < 0.05)
+    assert np.mean(before) < 0.02 < np.mean(rejected) < 0.08
+
+
+def test_no_variance_of_pairs_from_few_groups_or_where_people_add_up():
+    effects = np.arange(30.0)
+    assert pair_variance(effects[:, None] + effects) == pytest.approx(0, abs=1e-20)
+    assert pair_variance(np.random.default_rng(0).random((9, 9))) == 0
 
 
 def test_no_p_value_is_below_that_of_so_many_groups():
