@@ -52,7 +52,7 @@ class Contrast:
 
 @dataclass(frozen=True, slots=True)
 class Orthogonality:
-    """What three arms of several methods say of a module.
+    """Contrasts of three arms of several methods, and the verdict on a module.
 
     Attributes:
         gain: Module less plain.
