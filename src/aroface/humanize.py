@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from difflib import get_close_matches
+
+_MOST_NAMES = 40  # that one line lists
+_LONGEST_NAME = 100  # characters that likeness is told from
+_SHOWN = 5
 
 
 def plural(count: int, noun: str) -> str:
@@ -13,6 +18,19 @@ def plural(count: int, noun: str) -> str:
 def listing(words: Sequence[str]) -> str:
     """Words as a sentence has them: ``a, b and c``."""
     return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else "".join(words)
+
+
+def one_of(known: Collection[str], name: str) -> str:
+    """What a name could have been: ``one of a, b``; where there are many, the most alike.
+
+    Args:
+        known: Names that there are.
+        name: Name that is none of them.
+    """
+    if len(known) <= _MOST_NAMES:
+        return f"one of {', '.join(known)}"
+    near = get_close_matches(name[:_LONGEST_NAME], known, _SHOWN, cutoff=0.0)
+    return f"one of {len(known):,}, such as {', '.join(near)}"
 
 
 def seconds_text(seconds: float) -> str:

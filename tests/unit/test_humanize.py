@@ -9,6 +9,7 @@ from aroface.humanize import (
     hours_text,
     listing,
     number_text,
+    one_of,
     plural,
     seconds_text,
 )
@@ -44,3 +45,12 @@ from aroface.humanize import (
 )
 def test_form_of_a_quantity(text: str, expected: str):
     assert text == expected
+
+
+def test_many_names_are_told_by_those_most_alike():
+    assert one_of(["a", "b"], "c") == "one of a, b"
+    names = [f"method_{number}" for number in range(300)]
+    line = one_of(names, "methd_212")
+    assert line.startswith("one of 300, such as method_212, ")
+    assert len(line) < 200
+    assert len(one_of(names, "x" * 100_000)) < 200

@@ -8,9 +8,9 @@ from aroface.results import Results
 FOLDERS = "runs|state|features|records|recipes|benchmarks|plan|data|tables|figures|logs"
 FILES = r"checkpoint\.json|model\.safetensors|history\.json|log\.jsonl|progress\.json|index\.json|report\.html"
 JOINED = re.compile(rf"""/ *f?["'](?:{FOLDERS})["'/]|["'](?:[^"'` ]*/)?(?:{FILES})["']""")
-_VERBS = ("evaluation/robustness.py", "cli/robustness.py", "cli/quality.py")
-OTHER_FOLDERS = {Path("src/aroface") / name for name in _VERBS}
-"""Modules that write a folder of their own, which is no results folder."""
+_OTHERS = ("evaluation/robustness.py", "cli/robustness.py", "cli/quality.py", "models/plain_networks.py")
+OTHER_FOLDERS = {Path("src/aroface") / name for name in _OTHERS}
+"""Modules that write or read a folder of their own, which is no results folder."""
 
 
 def modules() -> list[Path]:

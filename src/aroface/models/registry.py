@@ -11,6 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from aroface.errors import InputError
+from aroface.humanize import one_of
 from aroface.models.iresnet import IResNet, IResNetShape
 from aroface.models.mobilefacenet import MobileFaceNet
 from aroface.models.options import BackboneOptions
@@ -111,7 +112,7 @@ def check_arch(arch: str, *more: str) -> None:
         InputError: It is neither.
     """
     if arch not in (*ARCHITECTURES, *more):
-        raise InputError(f"unknown architecture {arch!r:.100}", expected=f"one of {', '.join((*ARCHITECTURES, *more))}")
+        raise InputError(f"unknown architecture {arch!r:.100}", expected=one_of((*ARCHITECTURES, *more), arch))
 
 
 def arch_of_convolutions(counts: Mapping[tuple[int, ...], int]) -> str | None:

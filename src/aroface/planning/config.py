@@ -18,6 +18,7 @@ from typing import Any
 from aroface.datasets.registry import Checkpoint, read_checkpoints
 from aroface.errors import InputError
 from aroface.exit_status import ExitStatus
+from aroface.humanize import one_of
 from aroface.planning.paths import check_configured, command_path
 from aroface.reporting.records import variant
 from aroface.results import Results
@@ -404,4 +405,4 @@ def _recipe_layers(
 
 def _check_known(what: str, name: str, known: Mapping[str, Any], file: str | Path, where: str) -> None:
     if name not in known:
-        raise InputError(f"unknown {what} {name!r}", file=file, where=where, expected=f"one of {', '.join(known)}")
+        raise InputError(f"unknown {what} {name!r}", file=file, where=where, expected=one_of(known, name))

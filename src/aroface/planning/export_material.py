@@ -8,6 +8,7 @@ from pathlib import Path
 
 from aroface.errors import InputError
 from aroface.files import digest, if_there
+from aroface.humanize import one_of
 from aroface.planning.products import Products
 from aroface.reporting.claims import claims_text
 from aroface.reporting.claims.verdicts import judge_claims
@@ -104,7 +105,7 @@ def _chosen(products: Products, subset: Sequence[str] | None) -> tuple[list[str]
 
 def _nearest(name: str, known: Collection[str]) -> str:
     near = get_close_matches(name, known, 1)
-    return f"one of {', '.join(known)}" + (f"; the nearest is {near[0]}" if near else "")
+    return one_of(known, name) + (f"; the nearest is {near[0]}" if near else "")
 
 
 def _tables(products: Products, name: str, mode: Mode | None) -> Iterator[ExportedTable]:

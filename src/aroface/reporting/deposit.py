@@ -26,6 +26,7 @@ from aroface.files import HASH_DIGITS, atomic_path, read_document, sha256_file
 from aroface.progress import track
 from aroface.reporting.crate import CONTEXT, FORMATS, Entity, Software, graph, place, write_crate
 from aroface.reporting.html_report.page import Material
+from aroface.results import Results
 
 CHECKSUMS = "manifest-sha256.txt"
 """List of all other files, as ``sha256sum --check`` reads it."""
@@ -121,7 +122,7 @@ def _places(content: DepositContent, named: Mapping[str, Path]) -> dict[str, Pat
         data.manifest: f"{MANIFESTS}/{data.name}-{data.manifest_hash[:HASH_DIGITS]}.json"
         for data in content.material.data
     }
-    wanted = {root / "runs" / run for run in content.weights}
+    wanted = {Results(root).run(run).path for run in content.weights}
     places = {}
     for to, path in named.items():
         if path.suffix != ".safetensors" or path.parent in wanted:
@@ -136,14 +137,18 @@ def _places(content: DepositContent, named: Mapping[str, Path]) -> dict[str, Pat
 
 def _check_weights(content: DepositContent, hashes: Mapping[str, str]) -> None:
     for run in sorted(content.weights):
-        folder = content.material.results / "runs" / run
+        folder = Results(content.material.results).run(run)
         there = [to for to in hashes if to.endswith(".safetensors") and to.startswith(f"runs/{run}/")]
         if not there:
-            raise InputError("no weights", file=folder, where="--weights", remedy="finish the run, or leave it out")
-        checkpoint = json.loads((folder / "checkpoint.json").read_text(encoding="utf-8"))
+            raise InputError(
+                "no weights", file=folder.path, where="--weights", remedy="finish the run, or leave it out"
+            )
+        checkpoint = json.loads(folder.checkpoint.read_text(encoding="utf-8"))
         if checkpoint["weights"]["sha256"] != hashes[there[0]]:
             raise InputError(
-                "other weights than checkpoint.json names", file=folder, remedy="copy them again, or leave them out"
+                f"other weights than {folder.checkpoint.name} names",
+                file=folder.path,
+                remedy="copy them again, or leave them out",
             )
 
 

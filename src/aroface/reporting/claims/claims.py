@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from aroface.errors import InputError
+from aroface.humanize import one_of
 from aroface.reporting.claims.literature import Literature, read_literature
 from aroface.reporting.claims.printed_bars import read_authors
 from aroface.reporting.records import RecordedExperiment
@@ -197,4 +198,4 @@ def _check(path: Path, claim: DifferenceClaim | OrthogonalClaim, tables: Mapping
 def _check_known(path: Path, claim: Claim, what: str, names: Iterable[str], known: Iterable[str]) -> None:
     for name in names:
         if name not in known:
-            raise InputError(f"no {what} {name!r}", file=path, where=claim.id, expected=f"one of {', '.join(known)}")
+            raise InputError(f"no {what} {name!r}", file=path, where=claim.id, expected=one_of([*known], name))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from aroface.errors import InputError
+from aroface.humanize import one_of
 from aroface.reporting.records import Record, RecordedExperiment, check_comparable, select
 from aroface.reporting.statistics.samples import Floats, Sample, deviation_floor, mean_of
 from aroface.reporting.tables.spec import EMPTY, At, Column, RowSpec, Spec
@@ -165,7 +166,7 @@ def check_columns(measurements: Iterable[CellValues]) -> None:
 
 def _value(record: Record, metric: str) -> float:
     if metric not in record.metrics:
-        raise InputError(f"no metric {metric}", file=record.path, expected=f"one of {', '.join(record.metrics)}")
+        raise InputError(f"no metric {metric}", file=record.path, expected=one_of(record.metrics, metric))
     return record.metrics[metric]
 
 
