@@ -21,7 +21,7 @@ def listing(words: Sequence[str]) -> str:
 
 
 def one_of(known: Collection[str], name: str) -> str:
-    """What a name could have been: ``one of a, b``; where there are many, the most alike.
+    """Expected names: ``one of a, b``; where there are many, those most alike.
 
     Args:
         known: Names that there are.

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from types import NoneType, UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from aroface.errors import InputError
+from aroface.humanize import one_of
 
 OptionsT = TypeVar("OptionsT")
+Built = TypeVar("Built")
 
 _WORDS = {float: "a number", int: "a whole number", bool: "true or false", NoneType: "null", str: "a word"}
 
@@ -49,3 +51,28 @@ def _describe(kind: Any) -> str:
     if get_origin(kind) in (UnionType, Union):
         return " or ".join(_describe(alternative) for alternative in get_args(kind))
     return " or ".join(get_args(kind)) if get_origin(kind) is Literal else _WORDS[kind]
+
+
+def build_kind(
+    known: Mapping[str, tuple[Callable[[Any], Built], type]],
+    kind: str,
+    options: Mapping[str, Any],
+    what: str,
+    where: str | None = None,
+) -> Built:
+    """Make what a registry has under a name, from options of which each has a default.
+
+    Args:
+        known: Constructor and the dataclass of its options, by name.
+        kind: Name.
+        options: Options.
+        what: Noun of what is made.
+        where: Key of the recipe that names it; by default the noun.
+
+    Raises:
+        InputError: An unknown name or option, or an option of the wrong type or range.
+    """
+    if kind not in known:
+        raise InputError(f"unknown {what} {kind!r}", where=where, expected=one_of(known, kind))
+    make, options_of = known[kind]
+    return make(typed_options(options_of, options, f"{where or what} {kind}"))

@@ -28,14 +28,21 @@ SMALLEST_SINE = 3e-4
 """Bound of the exact gradient's factor 1 / sin(angle): float32 cosines do not resolve smaller angles."""
 
 
-def require(condition: bool, name: str, value: object, expected: str) -> None:
+def require(condition: bool, name: str, value: object, expected: str, where: str = "head") -> None:
     """Refuse an option out of its range.
+
+    Args:
+        condition: Condition of the range.
+        name: Name of the option.
+        value: Value of it.
+        expected: Range, in words.
+        where: Key of the recipe that it stands in.
 
     Raises:
         InputError: The condition does not hold.
     """
     if not condition:
-        raise InputError(f"{name} is {value}", where="head", expected=expected)
+        raise InputError(f"{name} is {value}", where=where, expected=expected)
 
 
 @dataclass(frozen=True, slots=True)

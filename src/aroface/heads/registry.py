@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from aroface.errors import InputError
 from aroface.heads.adaface import AdaFace, AdaFaceOptions
 from aroface.heads.arcface import ArcFace, ArcFaceOptions
 from aroface.heads.base import Head, HeadOptions
@@ -19,7 +18,7 @@ from aroface.heads.mvsoftmax import MVSoftmax, MVSoftmaxOptions
 from aroface.heads.sface import SFace, SFaceOptions
 from aroface.heads.softmax import Softmax
 from aroface.heads.uniface import UniFace, UniFaceOptions
-from aroface.typed_options import typed_options
+from aroface.typed_options import build_kind
 
 HEADS: dict[str, tuple[Callable[[Any], Head], type]] = {
     "arcface": (ArcFace, ArcFaceOptions),
@@ -44,7 +43,4 @@ def build(name: str, **options: Any) -> Head:
     Raises:
         InputError: An unknown name or option, or an option of the wrong type or range.
     """
-    if name not in HEADS:
-        raise InputError(f"unknown head {name!r}", expected=f"one of {', '.join(HEADS)}")
-    head, kind = HEADS[name]
-    return head(typed_options(kind, options, f"head {name}"))
+    return build_kind(HEADS, name, options, "head")

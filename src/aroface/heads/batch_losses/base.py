@@ -5,20 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor, nn
 
-from aroface.errors import InputError
+from aroface.heads.base import require
 
-
-def require_batch_loss(condition: bool, name: str, value: object, expected: str) -> None:
-    """Refuse an option out of its range.
-
-    Raises:
-        InputError: The condition does not hold.
-    """
-    if not condition:
-        raise InputError(f"{name} is {value}", where="batch_loss", expected=expected)
+require_batch_loss = partial(require, where="batch_loss")
+"""Refuse an option out of its range."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from aroface.errors import InputError
 from aroface.heads.batch_losses.base import BatchLoss
 from aroface.heads.batch_losses.diversion import Diversion, DiversionOptions
 from aroface.heads.batch_losses.symmetry import Symmetry, SymmetryOptions
 from aroface.heads.batch_losses.topology import Topology, TopologyOptions
-from aroface.typed_options import typed_options
+from aroface.typed_options import build_kind
 
 BATCH_LOSSES: dict[str, tuple[Callable[[Any], BatchLoss], type]] = {
     "topology": (Topology, TopologyOptions),
@@ -26,9 +25,4 @@ def build(kind: str, **options: Any) -> BatchLoss:
     Raises:
         InputError: An unknown kind or option, or an option of the wrong type or range.
     """
-    if kind not in BATCH_LOSSES:
-        raise InputError(
-            f"unknown batch loss {kind!r}", where="batch_loss", expected=f"one of {', '.join(BATCH_LOSSES)}"
-        )
-    loss, options_of = BATCH_LOSSES[kind]
-    return loss(typed_options(options_of, options, f"batch_loss {kind}"))
+    return build_kind(BATCH_LOSSES, kind, options, "batch loss", "batch_loss")

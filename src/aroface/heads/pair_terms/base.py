@@ -8,24 +8,19 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from aroface.errors import InputError
+from aroface.heads.base import require
 
 NOTHING = -1e30
 """Log-sum-exp of no pair at all: finite, so that no difference of two is undefined."""
 
 
-def require_pairs(condition: bool, name: str, value: object, expected: str) -> None:
-    """Refuse an option out of its range.
-
-    Raises:
-        InputError: The condition does not hold.
-    """
-    if not condition:
-        raise InputError(f"{name} is {value}", where="pairs", expected=expected)
+require_pairs = partial(require, where="pairs")
+"""Refuse an option out of its range."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from aroface.errors import InputError
 from aroface.heads.pair_terms.base import PairTerm
 from aroface.heads.pair_terms.circle_pairs import CirclePairs, CirclePairsOptions
 from aroface.heads.pair_terms.triplet import Triplet, TripletOptions
 from aroface.heads.pair_terms.unpg import UNPG, UNPGOptions
-from aroface.typed_options import typed_options
+from aroface.typed_options import build_kind
 
 PAIR_TERMS: dict[str, tuple[Callable[[Any], PairTerm], type]] = {
     "unpg": (UNPG, UNPGOptions),
@@ -26,7 +25,4 @@ def build(kind: str, **options: Any) -> PairTerm:
     Raises:
         InputError: An unknown kind or option, or an option of the wrong type or range.
     """
-    if kind not in PAIR_TERMS:
-        raise InputError(f"unknown pair term {kind!r}", where="pairs", expected=f"one of {', '.join(PAIR_TERMS)}")
-    term, options_of = PAIR_TERMS[kind]
-    return term(typed_options(options_of, options, f"pairs {kind}"))
+    return build_kind(PAIR_TERMS, kind, options, "pair term", "pairs")
