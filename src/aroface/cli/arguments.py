@@ -154,3 +154,20 @@ def add_configuration(verb: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="configuration, each file laid over the one before, as for snakemake (config.yaml)",
     )
+
+
+def refuse_options(options: Arguments, names: Iterable[str], why: str) -> None:
+    """Refuse options that what is asked for does not have, where they are given.
+
+    Args:
+        options: Options of the verb.
+        names: Names of the options, without dashes.
+        why: What they are for, such as ``is for photographs``.
+
+    Raises:
+        InputError: One is given.
+    """
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and value is not False and value != []:
+            raise InputError(f"--{name.replace('_', '-')} {why}", remedy="leave it out")

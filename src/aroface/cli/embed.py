@@ -9,15 +9,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from aroface.cli.arguments import Arguments, Verbs, add_verb, positive
+from aroface.cli.arguments import Arguments, Verbs, add_verb, positive, refuse_options
 from aroface.cli.data import add_detector_options, add_omission_options
-from aroface.cli.external_model import MODEL_FORMS, add_input_options, open_declared, tell_batch
+from aroface.cli.external_model import MODEL_FORMS, OF_MODELS, add_input_options, open_declared, tell_batch
 from aroface.errors import InputError
 from aroface.exit_status import ExitStatus
 
 _OF_RUNS = ("run_dir", "benchmark", "processes", "precision")
 _OF_PHOTOGRAPHS = ("faces", "detect_size", "frame_step", "on_corrupt", "max_left_out")
-_OF_MODELS = ("color", "mean", "std", "size", "crop", "output")
 _RUN_BATCH = 256
 
 
@@ -70,34 +69,29 @@ def _add_run_options(verb: argparse.ArgumentParser) -> None:
 
 def _do_embed(options: Arguments) -> int:
     if options.photographs:
-        _refuse(options, _OF_RUNS, "is for benchmarks")
+        refuse_options(options, _OF_RUNS, "is for benchmarks")
         return _embed_photographs(options)
     if options.run_dir is None or options.benchmark is None:
         expected = "photographs and --model, or --run-dir and --benchmark"
         raise InputError("nothing to embed", expected=expected)
-    _refuse(options, ("model", *_OF_PHOTOGRAPHS, *_OF_MODELS), "is for photographs")
-    if options.no_flip:
-        raise InputError("--no-flip is for photographs", remedy="the benchmark's options say it")
+    refuse_options(options, ("model", "no_flip", *_OF_PHOTOGRAPHS, *OF_MODELS), "is for photographs")
     return _embed_benchmark(options)
-
-
-def _refuse(options: Arguments, names: tuple[str, ...], why: str) -> None:
-    for name in names:
-        if getattr(options, name) is not None:
-            raise InputError(f"--{name.replace('_', '-')} {why}", remedy="leave it out")
 
 
 def _embed_benchmark(options: Arguments) -> int:
     from aroface.device import keep_freed_memory
     from aroface.distributed.launch import is_first, launch, under_torchrun
     from aroface.embedding.embed import embed_benchmark
-    from aroface.schemas import read_yaml
+    from aroface.embedding.protocols import find_protocol
+    from aroface.schemas import read_yaml, validate
 
     processes = options.processes or 1
     if processes > 1 and not under_torchrun():
         return launch(processes, options.words)
     keep_freed_memory()
     benchmark = read_yaml(options.benchmark)
+    validate(benchmark, "benchmark_spec", file=options.benchmark)
+    find_protocol(benchmark["protocol"], file=options.benchmark)
     execution = {"batch_size": options.batch_size or _RUN_BATCH, "threads": options.threads}
     execution["precision"] = options.precision or "float32"
     index = embed_benchmark(options.run_dir, benchmark, options.out, device=options.device, **execution)

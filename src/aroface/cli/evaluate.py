@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from aroface.cli.arguments import Arguments, Verbs, add_verb
-from aroface.cli.external_model import MODEL_FORMS, add_input_options, open_declared, tell_batch
-from aroface.cli.scores import add_scores_options, evaluate_score_files
+from aroface.cli.arguments import Arguments, Verbs, add_verb, refuse_options
+from aroface.cli.external_model import MODEL_FORMS, OF_MODELS, add_input_options, open_declared, tell_batch
+from aroface.cli.scores import OF_SCORES, add_scores_options, evaluate_score_files
 from aroface.errors import InputError
 from aroface.exit_status import ExitStatus
 from aroface.files import check_place
@@ -58,14 +58,14 @@ def _add_external_options(verb: argparse.ArgumentParser, subject: argparse._Mutu
 
 
 def _do_evaluate(options: Arguments) -> int:
-    if options.by_group and not options.model:
-        raise InputError("--by-group is for --model", remedy="leave it out")
-    if options.scores and options.keep_features is None:
+    if not options.scores:
+        refuse_options(options, OF_SCORES, "is for --scores")
+    if not options.model:
+        refuse_options(options, ("by_group", "keep_features", "benchmark", "no_flip", *OF_MODELS), "is for --model")
+    if options.scores:
         return evaluate_score_files(options)
     if options.model:
         return _evaluate_external(options)
-    if options.keep_features is not None:
-        raise InputError("--keep-features is for --model", remedy="leave it out")
     if options.out is None:
         raise InputError("--features needs --out", expected="the file of the record")
     from aroface.evaluation.evaluate import evaluate_features

@@ -14,6 +14,10 @@ MODEL_FORMS = "run folder, .onnx file, or checkpoint of insightface, ARoFace or 
 """Forms of a model, for the help."""
 
 
+OF_MODELS = ("color", "mean", "std", "size", "crop", "output")
+"""Options of :func:`add_input_options` that say what a model takes."""
+
+
 def add_input_options(verb: argparse.ArgumentParser) -> None:
     """Declare the options on the images that a model takes, and on how it runs."""
     group = verb.add_argument_group("what models take, where their files do not say it")

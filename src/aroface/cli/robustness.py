@@ -13,6 +13,7 @@ from aroface.cli.arguments import Arguments, Verbs, above_zero, add_verb, finite
 from aroface.cli.external_model import MODEL_FORMS, add_input_options, open_declared, tell_batch
 from aroface.errors import InputError
 from aroface.exit_status import ExitStatus
+from aroface.files import check_place
 
 
 def add_robustness_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -89,6 +90,7 @@ def _do_robustness(options: Arguments) -> int:
     grid.check()
     if not 0 < options.tolerance < 100:
         raise InputError(f"{options.tolerance:g} points", where="--tolerance", expected="more than 0, less than 100")
+    check_place(options.out / "features")
     models = []
     for word in options.model:
         name, path = named_file(word, "--model")

@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING
 from aroface.cli.arguments import Arguments, above_zero, share
 from aroface.errors import InputError
 from aroface.exit_status import ExitStatus
-from aroface.files import check_place
 
 if TYPE_CHECKING:
-    from aroface.evaluation.score_files import ScoreSource
+    from aroface.evaluation.score_files import ScoreSet, ScoreSource
     from aroface.evaluation.scores import SystemComparison, SystemVerdict
 
+OF_SCORES = ("impostors", "rows", "columns", "distance", "fmr", "det_axes", "max_left_out")
+"""Options that only score files have."""
 _MOST_LEFT_OUT = 0.02
+_FMR = 1e-3
 
 
 def add_scores_options(verb: argparse.ArgumentParser, subject: argparse._MutuallyExclusiveGroup) -> None:
@@ -36,18 +38,18 @@ def add_scores_options(verb: argparse.ArgumentParser, subject: argparse._Mutuall
     group.add_argument("--columns", type=Path, metavar="FILE", help=help_text)
     group.add_argument("--distance", action="store_true", help="a smaller score is of more similar faces")
     help_text = "false match rates that a threshold is wanted for (0.001)"
-    group.add_argument("--fmr", nargs="+", type=above_zero, default=[1e-3], metavar="RATE", help=help_text)
-    help_text = "scale of the axes of the DET curves (%(default)s)"
-    group.add_argument("--det-axes", choices=("log", "normal"), default="log", help=help_text)
-    help_text = "of the comparisons that may be left out, all told (%(default)g)"
-    group.add_argument("--max-left-out", type=share, default=_MOST_LEFT_OUT, metavar="SHARE", help=help_text)
+    group.add_argument("--fmr", nargs="+", type=above_zero, metavar="RATE", help=help_text)
+    help_text = "scale of the axes of the DET curves (log)"
+    group.add_argument("--det-axes", choices=("log", "normal"), help=help_text)
+    help_text = f"of the comparisons that may be left out, all told ({_MOST_LEFT_OUT:g})"
+    group.add_argument("--max-left-out", type=share, metavar="SHARE", help=help_text)
 
 
 def evaluate_score_files(options: Arguments) -> int:
     """Evaluate ``--scores``; print the verdict, and write the report to ``--out`` if that is given."""
     from aroface.evaluation.external_model import named_file
     from aroface.evaluation.score_files import ScoreSource, read_scores, with_common_comparisons
-    from aroface.evaluation.scores import MOST_SYSTEMS, compare_systems, evaluate_scores
+    from aroface.evaluation.scores import MOST_SYSTEMS, compare_systems
     from aroface.omissions import Omissions
 
     named = [named_file(word, "--scores") for word in options.scores]
@@ -58,11 +60,14 @@ def evaluate_score_files(options: Arguments) -> int:
         raise InputError("two systems of one name", where="--scores", remedy="name them: NAME=FILE")
     if len(named) > MOST_SYSTEMS:
         raise InputError(f"{len(named)} systems", where="--scores", expected=f"at most {MOST_SYSTEMS}")
-    for rate in options.fmr:
+    fmrs = options.fmr or [_FMR]
+    for rate in fmrs:
         if rate >= 1:
             raise InputError(f"{rate:g}", where="--fmr", expected="a rate below 1")
     if options.out is not None:
-        check_place(options.out / "scores.html")
+        from aroface.reporting.scores.files import check_page_place
+
+        check_page_place(options.out)
     sources = {
         name: ScoreSource(path, other, options.rows, options.columns, options.distance)
         for (name, path), other in zip(named, impostors, strict=True)
@@ -72,8 +77,9 @@ def evaluate_score_files(options: Arguments) -> int:
     total = sum(map(len, read.values()))
     sets = with_common_comparisons(read, omissions)
     omissions.tell()
-    omissions.check(total, options.max_left_out, file=named[0][1])
-    verdicts = [evaluate_scores(name, scores, options.fmr) for name, scores in sets.items()]
+    most = _MOST_LEFT_OUT if options.max_left_out is None else options.max_left_out
+    omissions.check(total, most, file=named[0][1])
+    verdicts = [_verdict(name, scores, fmrs, sources[name].scores) for name, scores in sets.items()]
     comparisons = compare_systems(verdicts)
     _print_verdict(verdicts, comparisons)
     if options.out is not None:
@@ -83,10 +89,20 @@ def evaluate_score_files(options: Arguments) -> int:
         hashes = {name: {str(path): sha256_file(path) for path in _paths(source)} for name, source in sources.items()}
         command = shlex.join(["aroface", *options.words])
         for file in write_scores_report(
-            verdicts, comparisons, options.out, det_axes=options.det_axes, sources=hashes, command=command
+            verdicts, comparisons, options.out, det_axes=options.det_axes or "log", sources=hashes, command=command
         ):
             print(file)
     return ExitStatus.DONE
+
+
+def _verdict(name: str, scores: ScoreSet, fmrs: Sequence[float], file: Path) -> SystemVerdict:
+    """Evaluate a system; an error names its file."""
+    from aroface.evaluation.scores import evaluate_scores
+
+    try:
+        return evaluate_scores(name, scores, fmrs)
+    except InputError as error:
+        raise InputError(str(error), file=file) from None
 
 
 def _paths(source: ScoreSource) -> list[Path]:

@@ -129,9 +129,12 @@ def read_scores(source: ScoreSource) -> ScoreSet:
         if file is not None:
             refuse_special(file)
             if not file.is_file():
-                raise InputError("no such file", file=file, expected=_EXPECTED if file == path else None)
+                what = "a folder" if file.is_dir() else "no such file"
+                raise InputError(what, file=file, expected=_EXPECTED if file == path else None)
     if path.suffix.lower() not in _SUFFIXES:
         raise InputError(f"a file {path.suffix or 'without suffix'}", file=path, expected=_EXPECTED)
+    if source.rows is not None and path.suffix.lower() != ".npy":
+        raise InputError("--rows is for a matrix of its own", file=path, expected="an .npy file, or no --rows")
     if source.impostors is not None:
         found = _two_lists(_only_scores(path), _only_scores(source.impostors))
     elif path.suffix.lower() == ".npy":
@@ -186,6 +189,11 @@ def _columns(path: Path) -> dict[str, NDArray[Any]]:
     header = bool(places) and not any(map(_is_number, fields))
     if header:
         names = fields
+        for name in fields:
+            if fields.count(name) > 1 and fields.index(name) in places.values():
+                raise InputError(
+                    f"{fields.count(name)} columns {name!r:.60}", file=path, where="line 1", expected="one"
+                )
     elif len(fields) == 2:
         places, names = {"score": 0, "label": 1}, ["score", "label"]
     elif len(fields) in _HEADERLESS:
@@ -198,9 +206,14 @@ def _columns(path: Path) -> dict[str, NDArray[Any]]:
     kinds: list[ColumnKind] = ["text" if place in places.values() else "any" for place in range(len(names))]
     form = Form(tuple((name or "column", kind) for name, kind in zip(names, kinds, strict=True)), commas, header)
     parts: list[list[NDArray[Any]]] = [[] for _ in places]
-    for _, block in blocks(path, form):
+    for before, block in blocks(path, form):
         for part, place in zip(parts, places.values(), strict=True):
-            part.append(np.char.strip(block[place].astype(str), ' "\t\r'))
+            values = block[place].astype(str)
+            odd = np.char.count(values, '"') % 2 == 1
+            if odd.any():
+                row = int(odd.argmax())
+                raise row_error(path, form, before + row, f"a quote in {str(values[row])!r:.60} is not closed")
+            part.append(np.char.strip(values, ' "\t\r'))
     columns = {name: np.concatenate(part) for name, part in zip(places, parts, strict=True)}
     if not header and len(fields) == 2 and _is_label(columns["score"]) and not _is_label(columns["label"]):
         columns = {"score": columns["label"], "label": columns["score"]}
@@ -268,6 +281,10 @@ def _only_scores(path: Path) -> Floats:
     columns = _columns(path)
     if "score" not in columns:
         raise InputError(f"columns {', '.join(columns)}", file=path, expected="a column score")
+    telling = next((name for name in ("label", "person1") if name in columns), None)
+    if telling is not None:
+        what = f"a column {telling}, which tells genuine from impostor"
+        raise InputError(what, file=path, expected="scores of one kind alone", remedy="leave out --impostors")
     return _numbers(columns["score"], path)
 
 

@@ -102,3 +102,52 @@ def test_many_missing_scores_are_an_error(systems, capsys):
     assert main(["evaluate", "--scores", str(systems[0])]) == 2
     assert "60 of 660 left out" in capsys.readouterr().err
     assert main(["evaluate", "--scores", str(systems[0]), "--max-left-out", "0.1"]) == 0
+
+
+TWO_KINDS = "score,label\n" + "".join(
+    f"{0.1 * number:.1f},{'genuine' if number > 4 else 'impostor'}\n" for number in range(10)
+)
+
+
+@pytest.mark.parametrize(
+    ("files", "words", "line"),
+    [
+        ({"a.csv": TWO_KINDS, "b.csv": TWO_KINDS}, ["--impostors", "b.csv"], "a column label, which tells genuine"),
+        ({"a.csv": TWO_KINDS.replace("score,label", "score,score")}, [], "line 1: 2 columns 'score'; expected one"),
+        ({"a.csv": TWO_KINDS + '0.5,"genuine\n'}, [], "line 12: a quote in '\"genuine' is not closed"),
+        ({"a.csv": TWO_KINDS, "r.txt": "x\n"}, ["--rows", "r.txt"], "--rows is for a matrix"),
+        ({"a.csv": TWO_KINDS}, ["--color", "BGR"], "--color is for --model; leave it out"),
+        ({"a.csv": TWO_KINDS}, ["--by-group"], "--by-group is for --model; leave it out"),
+        ({"a.csv": TWO_KINDS, "out/scores.html": "mine"}, ["--out", "out"], "out/scores.html: exists and was not made here"),
+    ],
+)  # fmt: skip
+def test_what_would_be_ignored_or_lost_is_refused(
+    files: dict[str, str], words: list[str], line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert main(["evaluate", "--scores", "a.csv", *words]) == 2
+    assert line in capsys.readouterr().err
+    assert {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()} == {*files}
+    assert all((tmp_path / name).read_text() == text for name, text in files.items())
+
+
+@pytest.mark.parametrize("words", [["--fmr", "0.01"], ["--distance"], ["--rows", "x"], ["--det-axes", "log"]])
+def test_options_of_scores_are_for_scores(words: list[str], capsys: pytest.CaptureFixture[str]):
+    assert main(["evaluate", "--model", "m.onnx", "--pairs", "p.bin", *words]) == 2
+    assert f"{words[0]} is for --scores; leave it out" in capsys.readouterr().err
+
+
+def test_a_separation_of_scores_that_do_not_vary_is_not_defined(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    (tmp_path / "a.csv").write_text("score,label\n" + "0.5,genuine\n0.4,genuine\n" * 3 + "0.1,impostor\n" * 9)
+    assert main(["evaluate", "--scores", str(tmp_path / "a.csv")]) == 0
+    first = capsys.readouterr()
+    (tmp_path / "a.csv").write_text("score,label\n" + "0.3,genuine\n" * 6 + "0.1,impostor\n" * 9)
+    assert main(["evaluate", "--scores", str(tmp_path / "a.csv")]) == 0
+    second = capsys.readouterr()
+    for printed in (first, second):
+        assert "RuntimeWarning" not in printed.err
+        assert "00000000" not in printed.out

@@ -89,8 +89,9 @@ def d_prime(genuine: Scores, impostors: Scores) -> float:
     Source: Daugman, "Biometric decision landscapes", 2000, equation 1.
     """
     spread = np.sqrt((np.var(genuine, dtype=np.float64) + np.var(impostors, dtype=np.float64)) / 2)
-    difference = np.mean(genuine, dtype=np.float64) - np.mean(impostors, dtype=np.float64)
-    return float(difference / spread) if spread else math.inf
+    means = [float(np.mean(kind, dtype=np.float64)) for kind in (genuine, impostors)]
+    resolution = np.finfo(np.float64).eps * max(map(abs, means)) * 16  # of a mean of equal numbers
+    return (means[0] - means[1]) / float(spread) if spread > resolution else math.inf
 
 
 def d_prime_of_moments(genuine: Moments, impostors: Moments) -> Floats:

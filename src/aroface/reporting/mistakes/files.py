@@ -153,6 +153,8 @@ def _summary(
             f"({_percent(found.accepted, found.impostors)}) and {found.rejected:,} of {found.genuine:,} genuine ones "
             f"rejected ({_percent(found.rejected, found.genuine)})."
         )
+        if found.fmr * found.impostors < 1:
+            text += f" So few impostor pairs allow none at this rate: --fmr {1 / found.impostors:.2g} would allow one."
     lines = [("Mistakes", text)]
     lines.append(("norm", "Length of the feature; in brackets the share of the set's features that are shorter."))
     if detector is not None:

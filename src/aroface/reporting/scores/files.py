@@ -13,8 +13,9 @@ from typing import Any
 import matplotlib
 from matplotlib.figure import Figure
 
+from aroface.errors import InputError
 from aroface.evaluation.scores import SystemComparison, SystemVerdict
-from aroface.files import write_bytes, write_json, write_text
+from aroface.files import check_place, read_json_if_there, write_bytes, write_json, write_text
 from aroface.humanize import plural
 from aroface.provenance import git_commit, versions
 from aroface.reporting.figures.save import picture
@@ -57,6 +58,7 @@ def write_scores_report(
         The files.
     """
     folder = Path(out)
+    check_page_place(folder)
     drawings: dict[str, Callable[[], Figure]] = {
         "det": lambda: det(verdicts, det_axes),
         "distributions": lambda: distributions(verdicts),
@@ -69,6 +71,19 @@ def write_scores_report(
     write_text(files[2], table_text(verdicts, comparisons))
     write_text(files[0], _html(verdicts, comparisons, drawings))
     return [*files, *written]
+
+
+def check_page_place(folder: Path) -> None:
+    """Refuse a folder whose page was not written here, before anything is computed.
+
+    Raises:
+        InputError: A page stands there without the numbers that belong to it.
+    """
+    pages = folder / f"{STEM}.html"
+    check_place(pages)
+    numbers = read_json_if_there(pages.with_suffix(".json")) if pages.exists() else {"systems": []}
+    if not isinstance(numbers, dict) or "systems" not in numbers:
+        raise InputError("exists and was not made here", file=pages, remedy="name another folder or remove it")
 
 
 def write_figures(folder: Path, drawings: Mapping[str, Callable[[], Figure]]) -> list[Path]:
