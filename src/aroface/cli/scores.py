@@ -115,6 +115,8 @@ def _print_verdict(verdicts: Sequence[SystemVerdict], comparisons: Sequence[Syst
     from rich.text import Text
 
     from aroface.reporting.scores.words import (
+        FEW_NOTE,
+        MARK,
         comparisons_table,
         metrics_table,
         thresholds_table,
@@ -133,6 +135,8 @@ def _print_verdict(verdicts: Sequence[SystemVerdict], comparisons: Sequence[Syst
         for row in rows:
             table.add_row(*map(Text, row))
         parts += ["", table]
+    if any(cell.endswith(MARK) or f"{MARK} [" in cell for _, rows in tables for row in rows for cell in row):
+        parts += ["", f"{MARK} {FEW_NOTE}"]
     print(print_wide(parts), end="")
     for line in warnings(verdicts):
         print(f"aroface: warning: {line}", file=sys.stderr)

@@ -11,6 +11,8 @@ from aroface.humanize import listing, plural
 from aroface.reporting.text import metric_name
 
 MARK = "*"
+FEW_NOTE = f"Fewer than {FEW} false matches, or false alarms of a search: rate and interval are unreliable."
+"""Meaning of the mark."""
 _NAMES = {
     "d_prime": "d′",
     "eer": "EER (%)",
@@ -182,10 +184,7 @@ def reading(verdicts: Sequence[SystemVerdict]) -> list[tuple[str, str]]:
             "that FMR on all impostors, by order statistics; where people recur, impostors count as fewer independent "
             "ones. FMR and FNMR there are of this threshold as it is.",
         ),
-        (
-            MARK,
-            f"Fewer than {FEW} false matches, or false alarms of a search: rate and interval are unreliable.",
-        ),
+        (MARK, FEW_NOTE),
         ("DET", "Thin lines rest on fewer than 30 false matches; bars are 95 % intervals of the FNMR."),
     ]
     if len(verdicts) > 1:
