@@ -118,7 +118,7 @@ TWO_KINDS = "score,label\n" + "".join(
         ({"a.csv": TWO_KINDS, "r.txt": "x\n"}, ["--rows", "r.txt"], "--rows is for a matrix"),
         ({"a.csv": TWO_KINDS}, ["--color", "BGR"], "--color is for --model; leave it out"),
         ({"a.csv": TWO_KINDS}, ["--by-group"], "--by-group is for --model; leave it out"),
-        ({"a.csv": TWO_KINDS, "out/scores.html": "mine"}, ["--out", "out"], "scores.html: exists and was not made here"),
+        ({"a.csv": TWO_KINDS, "out/scores.html": "mine"}, ["--out", "out"], "scores.html: exists and was not made"),
     ],
 )  # fmt: skip
 def test_what_would_be_ignored_or_lost_is_refused(
