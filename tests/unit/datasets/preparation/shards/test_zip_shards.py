@@ -253,7 +253,6 @@ def test_damaged_images_are_left_out_where_that_is_asked_for(shards: Path, tmp_p
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (PrepareOptions(shuffle=True), "read shard by shard, which cannot be shuffled; prepare it without --shuffle"),
         (PrepareOptions(people_depth=2), "is no tree of folders; leave out --people-depth"),
     ],
 )
