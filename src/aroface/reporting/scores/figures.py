@@ -60,7 +60,7 @@ def det(verdicts: Sequence[SystemVerdict], axes: DetAxes = "log") -> Figure:
             highest_y = max(highest_y, fnmr[shown].max())
     lowest = min(lowest_x, lowest_y, 0.1)
     diagonal = _scaled(np.array([lowest, 0.5]), axes)
-    panel.plot(diagonal, diagonal, color="0.75", linewidth=0.6, zorder=0)
+    panel.plot(diagonal, diagonal, color="0.75", linewidth=0.6, zorder=0, label="FMR = FNMR")
     _det_axes(panel, (min(lowest_x, 0.01), min(lowest_y, 0.01)), axes, 0.6 if highest_y < 0.6 else 0.95)
     panel.set_xlabel("false match rate, FMR (%)")
     panel.set_ylabel("false non-match rate, FNMR (%)")
@@ -121,16 +121,20 @@ def distributions(verdicts: Sequence[SystemVerdict]) -> Figure:
     """Draw the densities of genuine and impostor scores, a panel for each system, with its first threshold."""
     columns = min(2, len(verdicts))
     rows = -(-len(verdicts) // columns)
-    figure = Figure(figsize=(_WIDTH, 0.25 + rows * 2.0))
+    figure = Figure(figsize=(_WIDTH, 0.25 + rows * 1.9))
     width = (_WIDTH - 0.3 - columns * 0.45) / columns
     for number, verdict in enumerate(verdicts):
         row, column = divmod(number, columns)
-        panel = place(figure, 0.45 + column * (width + 0.45), 0.3 + row * 2.0, width, 1.3)
-        _distribution(panel, verdict, first=number == 0)
+        panel = place(figure, 0.45 + column * (width + 0.45), 0.5 + row * 1.9, width, 1.25)
+        _distribution(panel, verdict)
+        if column == 0:
+            panel.set_ylabel("density", fontsize=7.5, labelpad=2)
+        if number == 0:
+            figure.legend(*panel.get_legend_handles_labels(), loc="upper center", ncol=3, frameon=False, fontsize=7)
     return figure
 
 
-def _distribution(panel: Axes, verdict: SystemVerdict, *, first: bool) -> None:
+def _distribution(panel: Axes, verdict: SystemVerdict) -> None:
     scores = verdict.scores
     values = -scores.scores if scores.is_distance else scores.scores
     edges = np.histogram_bin_edges(values, _BINS)
@@ -144,8 +148,6 @@ def _distribution(panel: Axes, verdict: SystemVerdict, *, first: bool) -> None:
     panel.set_title(f"{_label(verdict.name)}, d′ = {verdict.metrics['d_prime']:.2f}", fontsize=8)
     panel.set_xlabel("distance" if scores.is_distance else "similarity", fontsize=7.5, labelpad=2)
     panel.yaxis.set_major_locator(MaxNLocator(4))
-    if first:
-        panel.legend(frameon=False, fontsize=7)
 
 
 def cmc(verdicts: Sequence[SystemVerdict]) -> Figure:
