@@ -90,7 +90,7 @@ def _do_robustness(options: Arguments) -> int:
     grid.check()
     if not 0 < options.tolerance < 100:
         raise InputError(f"{options.tolerance:g} points", where="--tolerance", expected="more than 0, less than 100")
-    check_place(options.out / "features")
+    check_place(options.out / "robustness.html")
     models = []
     for word in options.model:
         name, path = named_file(word, "--model")
