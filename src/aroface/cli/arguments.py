@@ -125,6 +125,11 @@ def share(text: str) -> float:
     return _number(text, float, lambda number: 0 <= number <= 1, "a share, from 0 to 1")
 
 
+def rate(text: str) -> float:
+    """A number above 0 and below 1, such as a false match rate, as an option's value."""
+    return _number(text, float, lambda number: 0 < number < 1, "a rate above 0 and below 1")
+
+
 _LARGEST = 2**31 - 1  # what other libraries take
 
 

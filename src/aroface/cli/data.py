@@ -23,10 +23,10 @@ from aroface.cli.arguments import (
     positive,
     share,
 )
+from aroface.cli.detector import DETECTOR, add_detector, open_named_detector
 
 if TYPE_CHECKING:
     from aroface.datasets.preparation.align import NoFace
-    from aroface.faces.detection.detector import Detector
     from aroface.omissions import KindSummary
 
 _Align = Callable[..., tuple[Path, dict[str, Any]]]
@@ -35,7 +35,6 @@ _PEOPLE = ("people_depth", "lost_people", "resize_crops")
 _COLUMNS = ("split", "image_column", "label_column")
 _GROUND_TRUTH = ("first_frame", "columns")
 _OMISSIONS = ("on_corrupt", "max_left_out")
-_THRESHOLD_HELP = "lowest score of a face (SCRFD 0.5, mtcnn 0.8)"
 
 
 def add_data_verbs(verbs: Verbs[argparse.ArgumentParser]) -> None:
@@ -85,12 +84,7 @@ def _pack(kinds: Verbs[argparse.ArgumentParser]) -> None:
     verb.add_argument("--out", type=Path, required=True, help="folder for train/, pairs.bin, pairs_lq.bin, tinyface/")
     verb.add_argument("--options", type=Path, help="YAML or JSON file with any of the options")
     verb.add_argument("--landmarks", type=Path, help="CSV of five landmarks: the images are raw and get aligned")
-    verb.add_argument(
-        "--detector",
-        metavar="NAME|FILE.onnx",
-        help="that finds the landmarks where there is no CSV: registered, mtcnn, or an SCRFD file",
-    )
-    verb.add_argument("--threshold", type=share, metavar="SCORE", help=_THRESHOLD_HELP)
+    add_detector(verb, "finds the landmarks where there is no CSV")
     verb.add_argument("--threads", type=positive, metavar="N", help="of the detector (default: all cores)")
     add_time_limit(verb)
     _add_data_dir(verb)
@@ -162,12 +156,7 @@ def _search(kinds: Verbs[argparse.ArgumentParser]) -> None:
 def _add_photograph_options(verb: argparse.ArgumentParser) -> None:
     """Declare the options of verbs that take crops, or photographs with a detector."""
     faces = verb.add_argument_group("photographs")
-    faces.add_argument(
-        "--detector",
-        metavar="NAME|FILE.onnx",
-        help="align photographs by their largest faces; registered, mtcnn, or an SCRFD file (default: aligned crops)",
-    )
-    faces.add_argument("--threshold", type=share, metavar="SCORE", help=_THRESHOLD_HELP)
+    add_detector(faces, "aligns photographs by their largest faces (default: these are aligned crops)")
     faces.add_argument("--threads", type=positive, metavar="N", help="(default: all cores)")
     add_time_limit(faces)
     _add_data_dir(faces)
@@ -336,7 +325,7 @@ def _given(options: Arguments, *names: str) -> dict[str, Any]:
 def _add_align_options(verb: argparse.ArgumentParser) -> None:
     align = verb.add_argument_group("alignment of raw crops, as of TinyFace and IJB-S")
     align.add_argument("--align", action="store_true", help="find the face in each crop and align it by five points")
-    _add_detector(align)
+    add_detector(align, default=DETECTOR)
     align.add_argument(
         "--no-face",
         choices=("crop", "omit"),
@@ -360,19 +349,9 @@ def _add_align_options(verb: argparse.ArgumentParser) -> None:
     _add_data_dir(align)
 
 
-def _add_detector(group: argparse._ActionsContainer) -> None:
-    group.add_argument(
-        "--detector",
-        default="scrfd_2.5g",
-        metavar="NAME|FILE.onnx",
-        help="registered, mtcnn, or an SCRFD file (%(default)s)",
-    )
-    group.add_argument("--threshold", type=share, metavar="SCORE", help=_THRESHOLD_HELP)
-
-
-def add_detector_options(group: argparse._ActionsContainer) -> None:
-    """Declare the options on the detector of faces, where it lies, and the size of photographs."""
-    _add_detector(group)
+def add_photograph_options(group: argparse._ActionsContainer) -> None:
+    """Declare the options on the detector of faces in photographs, where it lies, and their size."""
+    add_detector(group, default=DETECTOR)
     _add_data_dir(group)
     _add_max_megapixels(group)
 
@@ -423,7 +402,7 @@ def _do_pack(options: Arguments) -> None:
         raise InputError("no mapping", file=options.options, expected="options such as test_fraction")
     how = PackOptions.from_mapping({**written, **given}, file=options.options)
     options.detector, options.threshold = how.detector, how.threshold
-    packed = pack(options.folder, options.out, how, None if how.detector is None else _detector(options))
+    packed = pack(options.folder, options.out, how, open_named_detector(options))
     _tell(packed.omissions.summary(), packed.corrupt, {SEVERAL})
     packed.suspects.tell()
     print(f"{options.out}  {packed}")
@@ -434,7 +413,7 @@ def _do_pairs(options: Arguments) -> None:
     from aroface.datasets.preparation.pair_sets import PairSetOptions, make_pair_set
 
     _allow_megapixels(options)
-    detector = _detector(options) if options.detector is not None else None
+    detector = open_named_detector(options)
     chosen = ("images", "pairs", "seed", "threads", *_PEOPLE, *_OMISSIONS)
     made = make_pair_set(options.source, options.out, PairSetOptions(**_given(options, *chosen)), detector)
     _tell(made.omissions.summary(), made.corrupt, TAKEN)
@@ -454,24 +433,11 @@ def _do_search(options: Arguments) -> None:
     from aroface.datasets.preparation.search_sets import SearchSetOptions, make_search_set
 
     _allow_megapixels(options)
-    detector = _detector(options) if options.detector is not None else None
+    detector = open_named_detector(options)
     how = SearchSetOptions(**_given(options, "distractors", *_PEOPLE, *_OMISSIONS))
     made = make_search_set(options.gallery, options.probes, options.out, how, detector)
     _tell(made.omissions.summary(), made.corrupt, {SEVERAL})
     print(f"{options.out}  {made}")
-
-
-def _detector(options: Arguments) -> Detector:
-    """The detector that the options name."""
-    from aroface.datasets.preparation.detectors import open_detector
-
-    return open_detector(
-        options.detector,
-        options.data_dir,
-        threshold=options.threshold,
-        threads=options.threads,
-        time_limit=options.time_limit,
-    )
 
 
 def _do_list(options: Arguments) -> None:
@@ -584,7 +550,8 @@ def _do_align(options: Arguments, align: _Align, no_face: NoFace) -> None:
         raise InputError(
             f"--{name.replace('_', '-')} is for training sets", remedy="leave it out: every image is aligned"
         )
-    detector = _detector(options)
+    detector = open_named_detector(options)
+    assert detector is not None, "there is one by default"
     how = AlignOptions(no_face=options.no_face or no_face, **_given(options, *_OMISSIONS))
     written, report = align(options.source, options.out, detector, how, options.threads)
     _tell(report.get("left_out", {}), report.get("corrupt", ()), TAKEN)

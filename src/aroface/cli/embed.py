@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from aroface.cli.arguments import Arguments, Verbs, add_verb, positive, refuse_options
-from aroface.cli.data import add_detector_options, add_omission_options
+from aroface.cli.data import add_omission_options, add_photograph_options
+from aroface.cli.detector import open_named_detector
 from aroface.cli.external_model import MODEL_FORMS, OF_MODELS, add_input_options, open_declared, tell_batch
 from aroface.errors import InputError
 from aroface.exit_status import ExitStatus
@@ -46,7 +47,7 @@ def _add_photograph_options(verb: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--faces", choices=("largest", "best", "all"), help="to take of a photograph; best is by score (largest)"
     )
-    add_detector_options(group)
+    add_photograph_options(group)
     group.add_argument(
         "--detect-size",
         type=positive,
@@ -102,7 +103,6 @@ def _embed_benchmark(options: Arguments) -> int:
 
 def _embed_photographs(options: Arguments) -> int:
     from aroface.datasets.images import allow_megapixels
-    from aroface.datasets.preparation.detectors import open_detector
     from aroface.embedding.face_table import check_form
     from aroface.embedding.photographs import PhotographOptions, embed_to_file, tell
     from aroface.evaluation.external_model import named_file
@@ -113,8 +113,8 @@ def _embed_photographs(options: Arguments) -> int:
     allow_megapixels(options.max_megapixels)
     name, path = named_file(options.model, "--model")
     model = open_declared(path, name, options)
-    execution = {"threads": options.threads, "time_limit": options.time_limit, "device": options.device}
-    detector = open_detector(options.detector, options.data_dir, threshold=options.threshold, **execution)
+    detector = open_named_detector(options, options.device)
+    assert detector is not None, "there is one by default"
     tell_batch(options, [model])
     given: dict[str, Any] = {key: getattr(options, key) for key in _OF_PHOTOGRAPHS}
     how = PhotographOptions(

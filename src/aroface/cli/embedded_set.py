@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from aroface.cli.arguments import Arguments, share
+from aroface.cli.arguments import Arguments
+from aroface.cli.detector import add_detector
 from aroface.cli.external_model import MODEL_FORMS, add_input_options, open_declared, tell_batch
 from aroface.errors import InputError
 
@@ -21,9 +22,7 @@ def add_embedded_set_options(verb: argparse.ArgumentParser) -> None:
     help_text = "the set that --features are of (default: as the folder of results names it)"
     verb.add_argument("--data", type=Path, metavar="PATH", help=help_text)
     group = verb.add_argument_group("detector")
-    help_text = "score faces and tell how well they are aligned: a registered detector or an SCRFD file (default: none)"
-    group.add_argument("--detector", metavar="NAME|FILE.onnx", help=help_text)
-    group.add_argument("--threshold", type=share, default=0.5, metavar="SCORE", help="of a face (%(default)s)")
+    add_detector(group, "scores faces and tells how well they are aligned (default: none)")
     help_text = "where registered files lie (%(default)s)"
     group.add_argument("--data-dir", type=Path, default=Path("data"), help=help_text)
     add_input_options(verb)
@@ -53,19 +52,3 @@ def open_embedded(options: Arguments, features: Path) -> tuple[Any, Any]:
     tell_batch(options, [model])
     execution = {"batch_size": options.batch_size, "threads": options.threads}
     return embed_pair_set(model, options.pairs, features, flip=not options.no_flip, **execution), model.embedder
-
-
-def open_chosen_detector(options: Arguments) -> Any:
-    """The detector among the options; None without one."""
-    if options.detector is None:
-        return None
-    from aroface.datasets.preparation.detectors import open_detector
-
-    return open_detector(
-        options.detector,
-        options.data_dir,
-        threshold=options.threshold,
-        threads=options.threads,
-        time_limit=options.time_limit,
-        device=options.device,
-    )

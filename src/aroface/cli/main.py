@@ -12,6 +12,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from typing import NoReturn
 
 from aroface import __version__
 from aroface.cli.archive import add_archive_verbs
@@ -118,8 +119,16 @@ def _defer_to_rank_zero() -> None:
         time.sleep(3)
 
 
+class _Parser(argparse.ArgumentParser):
+    """Parser whose errors are one line, as all others of the program are; its verbs' parsers are of the same class."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print what is wrong and where help is; exit with the status of bad input."""
+        self.exit(ExitStatus.BAD_INPUT, f"aroface: error: {escaped(message)}; {self.prog} --help says more\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = _Parser(
         prog="aroface",
         description="Face recognition that is robust to face alignment errors: data, training, evaluation, paper.",
         epilog="Each verb has its own help with an example: aroface train --help",

@@ -6,8 +6,9 @@ import argparse
 import shlex
 from pathlib import Path
 
-from aroface.cli.arguments import Arguments, Verbs, above_zero, add_verb, positive
-from aroface.cli.embedded_set import add_embedded_set_options, open_chosen_detector, open_embedded
+from aroface.cli.arguments import Arguments, Verbs, add_verb, positive, rate
+from aroface.cli.detector import open_named_detector
+from aroface.cli.embedded_set import add_embedded_set_options, open_embedded
 from aroface.errors import InputError
 from aroface.exit_status import ExitStatus
 from aroface.files import check_place
@@ -31,7 +32,7 @@ def add_mistakes_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb.add_argument("--out", type=Path, metavar="NAME.html", help=help_text)
     verb.add_argument("--most", type=positive, default=24, metavar="N", help="mistakes of a kind (%(default)s)")
     help_text = "false match rate that the threshold of pairs is for (%(default)s)"
-    verb.add_argument("--fmr", type=above_zero, default=0.01, metavar="RATE", help=help_text)
+    verb.add_argument("--fmr", type=rate, default=0.01, metavar="RATE", help=help_text)
     add_embedded_set_options(verb)
 
 
@@ -39,8 +40,6 @@ def _do_mistakes(options: Arguments) -> int:
     from aroface.evaluation.mistakes import find_mistakes
     from aroface.reporting.mistakes.files import write_mistakes
 
-    if options.fmr >= 1:
-        raise InputError(f"{options.fmr:g}", where="--fmr", expected="a rate below 1")
     if options.out is None and options.features is None:
         raise InputError("--model needs --out", expected="the page, NAME.html")
     if options.out is not None:
@@ -48,7 +47,7 @@ def _do_mistakes(options: Arguments) -> int:
             raise InputError("not the name of a page", file=options.out, expected="NAME.html")
         check_place(options.out)
     features = Path() if options.out is None else options.out.with_suffix(".features")
-    detector = open_chosen_detector(options)
+    detector = open_named_detector(options, options.device)
     embedded, _ = open_embedded(options, features)
     out = options.out or _place(options.features)
     found = find_mistakes(embedded.features, fmr=options.fmr, most=options.most)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from aroface.cli.arguments import Arguments, Verbs, above_zero, add_group, add_verb, finite, positive
+from aroface.cli.detector import add_detector, open_named_detector
 from aroface.cli.external_model import (
     MODEL_FORMS,
     add_input_options,
@@ -83,9 +84,7 @@ def _time(kinds: Verbs[argparse.ArgumentParser]) -> None:
         _do_time,
     )
     verb.add_argument("model", metavar="MODEL", help=MODEL_FORMS)
-    verb.add_argument(
-        "--detector", metavar="NAME|FILE.onnx", help="registered, mtcnn, or an SCRFD file (default: none is measured)"
-    )
+    add_detector(verb, "measured as well (default: none)")
     verb.add_argument("--photograph", type=Path, metavar="FILE", help="(default: a face that is drawn, 640x480)")
     verb.add_argument("--repeats", type=positive, default=20, metavar="N", help="measurements (%(default)s)")
     verb.add_argument("--data-dir", type=Path, default=Path("data"), help="where registered files lie (%(default)s)")
@@ -207,7 +206,6 @@ def _do_time(options: Arguments) -> None:
     import torch
 
     from aroface.datasets.orientation import read_upright
-    from aroface.datasets.preparation.detectors import open_detector
     from aroface.embedding.face_time import FRUITS_LIMITS, time_face
     from aroface.evaluation.external_model import named_file
 
@@ -215,8 +213,7 @@ def _do_time(options: Arguments) -> None:
         torch.set_num_threads(options.threads)
     name, path = named_file(options.model, "MODEL")
     model = open_declared(path, name, options)
-    execution = {"threads": options.threads, "time_limit": options.time_limit, "device": options.device}
-    detector = None if options.detector is None else open_detector(options.detector, options.data_dir, **execution)
+    detector = open_named_detector(options, options.device)
     photograph = None if options.photograph is None else read_upright(options.photograph)
     taken = time_face(model.embedder, detector, photograph, flip=not options.no_flip, repeats=options.repeats)
     size = "×".join(map(str, taken.size))

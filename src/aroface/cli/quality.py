@@ -6,8 +6,9 @@ import argparse
 import shlex
 from pathlib import Path
 
-from aroface.cli.arguments import Arguments, Verbs, above_zero, add_verb, listed
-from aroface.cli.embedded_set import add_embedded_set_options, open_chosen_detector, open_embedded
+from aroface.cli.arguments import Arguments, Verbs, add_verb, listed, rate
+from aroface.cli.detector import open_named_detector
+from aroface.cli.embedded_set import add_embedded_set_options, open_embedded
 from aroface.errors import InputError
 from aroface.exit_status import ExitStatus
 from aroface.files import check_place
@@ -29,7 +30,7 @@ def add_quality_verb(verbs: Verbs[argparse.ArgumentParser]) -> None:
     verb.add_argument("--csv", type=Path, nargs="+", default=[], metavar="FILE", help=help_text)
     verb.add_argument("--columns", type=listed, metavar="NAMES", help="of --csv, with commas (all but image)")
     help_text = "false match rate that the threshold is for (%(default)s)"
-    verb.add_argument("--fmr", type=above_zero, default=0.01, metavar="RATE", help=help_text)
+    verb.add_argument("--fmr", type=rate, default=0.01, metavar="RATE", help=help_text)
     add_embedded_set_options(verb)
 
 
@@ -38,12 +39,10 @@ def _do_quality(options: Arguments) -> int:
     from aroface.reporting.quality.figures import MOST
     from aroface.reporting.quality.files import findings, write_quality_report
 
-    if options.fmr >= 1:
-        raise InputError(f"{options.fmr:g}", where="--fmr", expected="a rate below 1")
     if options.columns and not options.csv:
         raise InputError("--columns is for --csv", remedy="leave it out")
     check_place(options.out / "quality.html")
-    detector = open_chosen_detector(options)
+    detector = open_named_detector(options, options.device)
     embedded, embedder = open_embedded(options, options.out / "features")
     if embedded.protocol != "pairs":
         what = f"features of the protocol {embedded.protocol}"

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from aroface.cli.arguments import Arguments, above_zero, share
+from aroface.cli.arguments import Arguments, rate, share
 from aroface.errors import InputError
 from aroface.exit_status import ExitStatus
 
@@ -38,7 +38,7 @@ def add_scores_options(verb: argparse.ArgumentParser, subject: argparse._Mutuall
     group.add_argument("--columns", type=Path, metavar="FILE", help=help_text)
     group.add_argument("--distance", action="store_true", help="a smaller score is of more similar faces")
     help_text = "false match rates that a threshold is wanted for (0.001)"
-    group.add_argument("--fmr", nargs="+", type=above_zero, metavar="RATE", help=help_text)
+    group.add_argument("--fmr", nargs="+", type=rate, metavar="RATE", help=help_text)
     help_text = "scale of the axes of the DET curves (log)"
     group.add_argument("--det-axes", choices=("log", "normal"), help=help_text)
     help_text = f"of the comparisons that may be left out, all told ({_MOST_LEFT_OUT:g})"
@@ -61,9 +61,6 @@ def evaluate_score_files(options: Arguments) -> int:
     if len(named) > MOST_SYSTEMS:
         raise InputError(f"{len(named)} systems", where="--scores", expected=f"at most {MOST_SYSTEMS}")
     fmrs = options.fmr or [_FMR]
-    for rate in fmrs:
-        if rate >= 1:
-            raise InputError(f"{rate:g}", where="--fmr", expected="a rate below 1")
     if options.out is not None:
         from aroface.reporting.scores.files import check_page_place
 

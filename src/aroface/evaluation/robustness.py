@@ -127,7 +127,7 @@ class SweepGrid:
             "max_pairs": self.max_pairs,
             "seed": self.seed,
             "metric": [*self.metrics],
-            # Where nothing is reduced, any order is the same.
+            # Any order is the same where nothing is reduced.
             **({} if quality in (HIGH_QUALITY, CORRUPTED) else {"order": self.order}),
             **{option: sorted(getattr(self, option)) for option in LEVELS.values()},
         }

@@ -90,7 +90,6 @@ def test_features_of_a_results_folder_find_their_set_and_their_page(tmp_path, ca
         (["--model", "{model}", "--pairs", "{pairs}"], "--model needs --out"),
         (["--model", "{model}", "--pairs", "{pairs}", "--out", "{pairs}"], "not the name of a page"),
         (["--model", "{model}", "--out", "page.html"], "--model needs --pairs"),
-        (["--model", "{model}", "--pairs", "{pairs}", "--fmr", "1", "--out", "page.html"], "--fmr: 1"),
         (["--features", "nothing", "--out", "page.html"], "no complete features"),
         (["--features", "nothing", "--pairs", "{pairs}", "--out", "page.html"], "--pairs is for --model"),
         (["--features", "nothing", "--detector", "none", "--out", "page.html"], "no detector 'none'"),

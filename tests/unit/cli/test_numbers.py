@@ -12,7 +12,7 @@ from aroface.cli.main import _parser, main
 from embedding_runs import make_run
 from external_models import face_pairs, write_onnx
 
-VERBS = ("evaluate", "robustness", "model", "embed", "data", "train")
+VERBS = ("evaluate", "robustness", "model", "embed", "data", "train", "mistakes", "quality")
 NO_NUMBERS = ("nan", "inf", "-inf", "1e999", "", "x", "0x10", "9" * 5000)
 
 
@@ -55,6 +55,28 @@ def test_what_is_no_number_is_refused(names, action, text):
         action.type(text)
     assert len(str(caught.value)) < 5200, "argparse quotes it once"
     assert action.type not in (int, float), "either takes a not-a-number or quotes all of a long one"
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["quality", "--fmr", "1"], "argument --fmr: '1' is not a rate above 0 and below 1; aroface quality --help"),
+        (["mistakes", "--fmr", "1"], "argument --fmr: '1' is not a rate above 0 and below 1; aroface mistakes --help"),
+        (["evaluate", "--scores", "a", "--fmr", "1.5"], "argument --fmr: '1.5' is not a rate above 0 and below 1"),
+        (["data", "pairs", "a", "--out", "b.bin", "--pairs", "0"], "not a whole number from 1 on; aroface data pairs"),
+        (["nosuch"], "argument VERB: invalid choice: 'nosuch'"),
+        (["train", "--recipe"], "argument --recipe: expected one argument; aroface train --help says more"),
+        ([], "the following arguments are required: VERB; aroface --help says more"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line(words: list[str], line: str, capsys: pytest.CaptureFixture[str]):
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    error = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert error.startswith("aroface: error: ")
+    assert error.count("\n") == 1
+    assert line in error
 
 
 PATHS = [(parser, action) for parser in every_parser(_parser()) for action in parser._actions if action.type is Path]
@@ -134,4 +156,5 @@ def test_a_file_as_the_folder_of_an_import_is_one_line(tmp_path, capsys):
 def test_a_crop_that_is_none_is_told_its_form(text, capsys):
     with pytest.raises(SystemExit):
         main(["evaluate", "--model", "my.onnx", "--benchmark", "lfw.bin", f"--crop={text}"])
-    assert capsys.readouterr().err.endswith(f"argument --crop: '{text}' is not HxW, such as 112x96\n")
+    told = f"argument --crop: '{text}' is not HxW, such as 112x96"
+    assert capsys.readouterr().err == f"aroface: error: {told}; aroface evaluate --help says more\n"

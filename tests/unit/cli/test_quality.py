@@ -101,7 +101,6 @@ def test_malformed_qualities_are_one_line(text, said, files, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--fmr", "1"], "--fmr: 1"),
         (["--columns", "a"], "--columns is for --csv"),
         (["--csv", "nothing.csv"], "nothing.csv"),
         (["--csv", "q.csv", "--columns", "b"], "no column 'b'"),

@@ -84,7 +84,6 @@ def test_distances_read_as_similarities_are_noticed(systems, capsys):
     ("words", "message"),
     [
         (["--scores", "gone.csv"], "gone.csv: no such file"),
-        (["--scores", "GOOD", "--fmr", "1.5"], "--fmr: 1.5; expected a rate below 1"),
         (["--scores", "GOOD", "GOOD"], "two systems of one name"),
         (["--scores", "GOOD", "--impostors", "a", "b"], "--impostors: 2 files; expected 1"),
         (["--scores", *(f"s{n}=GOOD" for n in range(9))], "9 systems; expected at most 8"),
