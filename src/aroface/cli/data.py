@@ -380,8 +380,8 @@ def _do_generate(options: Arguments) -> None:
 
 
 def _do_pack(options: Arguments) -> None:
-    from aroface.datasets.preparation.detected_landmarks import SEVERAL
     from aroface.datasets.preparation.pack import PackOptions, pack
+    from aroface.datasets.preparation.photograph_faces import SEVERAL
     from aroface.errors import InputError
     from aroface.schemas import read_yaml
 
@@ -403,20 +403,20 @@ def _do_pack(options: Arguments) -> None:
     how = PackOptions.from_mapping({**written, **given}, file=options.options)
     options.detector, options.threshold = how.detector, how.threshold
     packed = pack(options.folder, options.out, how, open_named_detector(options))
-    _tell(packed.omissions.summary(), packed.corrupt, {SEVERAL})
+    _tell(packed.omissions.summary(), packed.corrupt, SEVERAL.values())
     packed.suspects.tell()
     print(f"{options.out}  {packed}")
 
 
 def _do_pairs(options: Arguments) -> None:
-    from aroface.datasets.preparation.align import TAKEN
     from aroface.datasets.preparation.pair_sets import PairSetOptions, make_pair_set
+    from aroface.datasets.preparation.photograph_faces import SEVERAL
 
     _allow_megapixels(options)
     detector = open_named_detector(options)
-    chosen = ("images", "pairs", "seed", "threads", *_PEOPLE, *_OMISSIONS)
+    chosen = ("images", "pairs", "seed", *_PEOPLE, *_OMISSIONS)
     made = make_pair_set(options.source, options.out, PairSetOptions(**_given(options, *chosen)), detector)
-    _tell(made.omissions.summary(), made.corrupt, TAKEN)
+    _tell(made.omissions.summary(), made.corrupt, SEVERAL.values())
     print(f"{options.out}  {made}\n{made.fold_line()}")
 
 
@@ -429,14 +429,14 @@ def _do_degrade(options: Arguments) -> None:
 
 
 def _do_search(options: Arguments) -> None:
-    from aroface.datasets.preparation.detected_landmarks import SEVERAL
+    from aroface.datasets.preparation.photograph_faces import SEVERAL
     from aroface.datasets.preparation.search_sets import SearchSetOptions, make_search_set
 
     _allow_megapixels(options)
     detector = open_named_detector(options)
     how = SearchSetOptions(**_given(options, "distractors", *_PEOPLE, *_OMISSIONS))
     made = make_search_set(options.gallery, options.probes, options.out, how, detector)
-    _tell(made.omissions.summary(), made.corrupt, {SEVERAL})
+    _tell(made.omissions.summary(), made.corrupt, SEVERAL.values())
     print(f"{options.out}  {made}")
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from aroface.datasets.file_names import MANIFEST, check_name
 from aroface.datasets.hashes import FileHashes
 from aroface.errors import InputError
-from aroface.files import digest, read_json, replacing_folder, sha256_file, write_json
+from aroface.files import check_place, digest, read_json, replacing_folder, sha256_file, write_json
 from aroface.omissions import KindSummary
 from aroface.schemas import validate
 
@@ -44,6 +44,18 @@ def refuse_other(path: Path) -> None:
     if path.exists() and not (path / MANIFEST).is_file() and not (path.is_dir() and not any(path.iterdir())):
         remedy = "name another place or remove it"
         raise InputError(f"exists and has no {MANIFEST}, so it was not made here", file=path, remedy=remedy)
+
+
+def refuse_other_file(path: Path) -> None:
+    """Refuse the place of a set that is a file, where nothing can be written or another file stands.
+
+    Raises:
+        InputError: A file without a manifest beside it stands there, a folder, or no file can be made.
+    """
+    check_place(path)
+    if path.exists() and not manifest_path(path).exists():
+        what = f"exists without {manifest_path(path).name}, so it was not made here"
+        raise InputError(what, file=path, remedy="name another place or remove it")
 
 
 _SAMPLE = 1 << 20

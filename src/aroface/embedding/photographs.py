@@ -26,6 +26,7 @@ from aroface.datasets.preparation.person_folders import MAX_LEFT_OUT, find_image
 from aroface.datasets.preparation.photograph_checks import CORRUPT
 from aroface.datasets.preparation.photograph_faces import (
     DETECT_SIZE,
+    SEVERAL,
     FaceChoice,
     ShownPhotograph,
     check_choice,
@@ -40,7 +41,7 @@ from aroface.embedding.embedder import Embedder
 from aroface.embedding.external_model import Model, open_model
 from aroface.embedding.face_table import PHOTOGRAPH, FaceTable, check_form, concatenate, read_faces, write_faces
 from aroface.errors import InputError
-from aroface.faces.detection.detector import DetectedFace, Detector
+from aroface.faces.detection.detector import NO_FACE, DetectedFace, Detector, deciding_facts
 from aroface.files import atomic_open, check_place, digest, read_json_if_there, write_json
 from aroface.omissions import KindSummary, Omissions, summary_lines
 from aroface.provenance import versions
@@ -55,10 +56,7 @@ _VERSION = 1  # to be raised when other rows come out of the same options
 _UNIT = 64  # photographs between two points from which an interrupted call goes on
 _AT_ONCE = 8  # photographs that are held and shown to the detector at once, and as many that are read meanwhile
 _CROPS = 256  # faces that are held until they are embedded
-_INCIDENTAL = ("file", "onnxruntime", "provider")  # facts of a detector that decide nothing
-_NO_FACE = "no face found"
 _NO_FACE_IN_FRAME = "frame of a video without a face"
-_SEVERAL = {"largest": "several faces, the largest taken", "best": "several faces, the one of the best score taken"}
 
 Item = TypeVar("Item")
 
@@ -220,7 +218,7 @@ def tell(left_out: Mapping[str, KindSummary], corrupt: Sequence[str]) -> None:
         left_out: Summary by kind.
         corrupt: Reason for each file that could not be decoded.
     """
-    for line in summary_lines(left_out, taken=_SEVERAL.values(), reasons={CORRUPT: corrupt}):
+    for line in summary_lines(left_out, taken=SEVERAL.values(), reasons={CORRUPT: corrupt}):
         print(line, file=sys.stderr)
 
 
@@ -240,7 +238,7 @@ def _described(model: Model, detector: Detector, options: PhotographOptions) -> 
             "arch": checkpoint["experiment"]["arch"],
             "input": checkpoint["input"],
         },
-        "detector": {name: value for name, value in detector.facts.items() if name not in _INCIDENTAL},
+        "detector": deciding_facts(detector),
         "options": {name: getattr(options, name) for name in ("faces", "flip", "detect_size", "frame_step")},
     }
 
@@ -441,10 +439,10 @@ def _judge(
     omissions.check(len(files) + omissions.counted - len(corrupt), options.max_left_out, file=files[0].parent)
     for account in accounts:
         for name in account["without"]:
-            omissions.note(_NO_FACE_IN_FRAME if account["video"] else _NO_FACE, name)
+            omissions.note(_NO_FACE_IN_FRAME if account["video"] else NO_FACE, name)
         for name in account["several"]:
             if options.faces != "all":
-                omissions.note(_SEVERAL[options.faces], name)
+                omissions.note(SEVERAL[options.faces], name)
     if not any(account["counts"]["rows"] for account in accounts):
         remedy = "are these photographs of faces? --detect-size shows the detector more pixels of small ones"
         raise InputError(f"no face in any of {len(files):,} files", file=files[0].parent, remedy=remedy)

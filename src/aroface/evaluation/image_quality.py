@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from aroface.datasets.formats.text_tables import csv_lines
 from aroface.embedding.detected_faces import detect_faces
 from aroface.embedding.embedder import Embedder
 from aroface.errors import InputError
@@ -248,7 +249,7 @@ def read_qualities(path: Path, embedded: EmbeddedSet, columns: Sequence[str] | N
         InputError: A column is missing, a value is no number, or an image has none.
     """
     reader = csv.reader(io.StringIO(read_document(path, "a CSV file of qualities", _MOST_BYTES)))
-    header = [name.strip() for name in next(reader, [])]
+    header = [name.strip() for name in next(csv_lines(reader, path), [])]
     key = next((place for place, name in enumerate(header) if name.lower() in (_KEY, "path")), None)
     if key is None:
         raise InputError(
@@ -263,7 +264,7 @@ def read_qualities(path: Path, embedded: EmbeddedSet, columns: Sequence[str] | N
         raise InputError(f"{len(names)} measures", file=path, expected=f"1 to {_MOST_COLUMNS}", remedy=remedy)
     places = [header.index(name) for name in names]
     values: dict[str, list[float]] = {}
-    for fields in reader:
+    for fields in csv_lines(reader, path):
         if not fields:
             continue
         if len(fields) != len(header):

@@ -6,7 +6,7 @@ a few numbers for each sample, never weights or logits.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -114,25 +114,9 @@ class Classifier(nn.Module):
             chosen = draws.topk(wanted).indices.sort().values
         self._chosen = chosen
 
-    def forward(
-        self,
-        embeddings: Tensor,
-        labels: Tensor,
-        *,
-        update_statistics: bool = True,
-        weight_gradient: bool = True,
-        checked: bool = True,
-        generator: torch.Generator | None = None,
-    ) -> Tensor:
-        """Compute the mean of :meth:`losses`, a float32 scalar, the same on all ranks."""
-        return self.losses(
-            embeddings,
-            labels,
-            update_statistics=update_statistics,
-            weight_gradient=weight_gradient,
-            checked=checked,
-            generator=generator,
-        ).mean()
+    def forward(self, embeddings: Tensor, labels: Tensor, **options: Any) -> Tensor:
+        """Compute the mean of :meth:`losses`, which takes these options, a float32 scalar, the same on all ranks."""
+        return self.losses(embeddings, labels, **options).mean()
 
     def losses(
         self,

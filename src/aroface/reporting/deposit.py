@@ -23,6 +23,7 @@ from urllib.parse import quote, unquote
 from aroface.datasets.preparation.archive import unpack
 from aroface.errors import InputError, printable
 from aroface.files import HASH_DIGITS, atomic_path, read_document, sha256_file
+from aroface.leftovers import temporary_prefix, tidy_once
 from aroface.progress import track
 from aroface.reporting.crate import CONTEXT, FORMATS, Entity, Software, graph, place, write_crate
 from aroface.reporting.html_report.page import Material
@@ -37,6 +38,7 @@ _LARGEST_LIST = 64_000_000
 _LINE = re.compile(r"([0-9a-f]{64})  (\S.*)")
 _STORED = (".safetensors", ".pdf", ".png", ".onnx")  # which no compression makes smaller
 _SHOWN = 3
+_MAX_RATIO = 1000.0  # of text that repeats itself, as jackknife values in records do
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # that a zip file can say
 
 
@@ -220,7 +222,8 @@ def read_deposit(archive: Path, out: Path) -> Deposit:
     if out.exists() and not out.is_dir():
         raise InputError("a file", file=out, expected="a folder of results")
     out.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".deposit.", dir=out))
+    tidy_once(out)
+    temporary = Path(tempfile.mkdtemp(prefix=temporary_prefix(out / "deposit"), dir=out))
     try:
         unpack(archive, temporary, max_ratio=_MAX_RATIO)
         listed = _checked(temporary, archive)
@@ -237,9 +240,6 @@ def read_deposit(archive: Path, out: Path) -> Deposit:
         return _summary({name: out / name for name in listed})
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
-
-
-_MAX_RATIO = 1000.0  # of text that repeats itself, as jackknife values in records do
 
 
 def _differs(new: Path, old: Path) -> bool:

@@ -29,7 +29,7 @@ from aroface.datasets.preparation.person_folders import MAX_LEFT_OUT, find_image
 from aroface.datasets.preparation.photograph_checks import CORRUPT
 from aroface.errors import InputError
 from aroface.faces.detection.crops import Aligned, Setting, finish, show
-from aroface.faces.detection.detector import DetectedFace, Detector
+from aroface.faces.detection.detector import NO_FACE, DetectedFace, Detector, deciding_facts
 from aroface.files import digest, make_folder, read_json, write_bytes, write_json
 from aroface.omissions import Omissions
 from aroface.progress import track
@@ -42,16 +42,12 @@ JPEG_QUALITY = 95
 
 _CHUNK = 256  # images between two points from which an interrupted call resumes
 _KEY = "key.json"  # whose work a partial folder holds
-_INCIDENTAL = ("file", "onnxruntime", "provider")  # facts of a detector that are no other alignment
 _VERSION = 1  # to be raised when other crops come out of the same options
 
-WITHOUT_FACE = {"crop": "no face found, written as a whole", "omit": "no face found"}
-"""Kind of the images without a face, by their treatment."""
+_WITHOUT_FACE = {"crop": "no face found, written as a whole", "omit": NO_FACE}
+_SEVERAL = "several faces, aligned by the one that fills the crop best"
 
-SEVERAL = "several faces, aligned by the one that fills the crop best"
-"""Kind of the images with several faces."""
-
-TAKEN = frozenset({WITHOUT_FACE["crop"], SEVERAL})
+TAKEN = frozenset({_WITHOUT_FACE["crop"], _SEVERAL})
 """Kinds that a report's account names although they are not left out."""
 
 NoFace = Literal["crop", "omit"]
@@ -110,51 +106,21 @@ def align_tree(
         raise InputError("lies in the folder that is read", file=out, remedy="name a place beside it")
     omissions = Omissions()
     folder, files = _planned(source, out, detector, options, omissions)
-    report = align_files(files, source, folder, detector, options, threads, omissions)
+    omissions.check(len(files) + omissions.counted, options.max_left_out, file=source)
+    key = _key(files, detector, options)
+    if folder.exists() and any(folder.iterdir()):
+        report = finished(folder, key)
+    else:
+        partial = folder.with_name(f".{folder.name}.partial")
+        begin(partial, key)
+        chunks = _align(files, partial, detector, options, threads)
+        _judge_corrupt(source, files, chunks, options, omissions)
+        report = report_of(chunks, key, detector, options, omissions)
+        publish(partial, folder, report, partial.glob("chunk-*.json"))
     if is_tinyface(source) and out.resolve() != source.resolve():
         for name in (GALLERY_LIST, PROBE_LIST):
             write_bytes(out / name, (source / name).read_bytes())
     return folder, report
-
-
-def align_files(
-    files: Mapping[str, Path],
-    source: Path,
-    folder: Path,
-    detector: Detector,
-    options: AlignOptions = AlignOptions(),
-    threads: int | None = None,
-    omissions: Omissions | None = None,
-) -> dict[str, Any]:
-    """Align images to names in a folder; resume an interrupted call, leave a finished folder as it is.
-
-    Args:
-        files: Path of each image by the name that its face gets, which ends in ``.jpg``.
-        source: Folder or list that they come from, for messages.
-        folder: Folder of the faces, where nothing, an empty folder or the finished one stands.
-        detector: Detector.
-        options: Options of aligning.
-        threads: Number of threads that decode, align and encode; by default one a core.
-        omissions: Account of what was left out before.
-
-    Returns:
-        The report that lies in the folder, `REPORT`.
-
-    Raises:
-        InputError: See `align_tree`.
-    """
-    omissions = Omissions() if omissions is None else omissions
-    omissions.check(len(files) + omissions.counted, options.max_left_out, file=source)
-    key = files_key(files, detector, options)
-    if folder.exists() and any(folder.iterdir()):
-        return finished(folder, key)
-    partial = folder.with_name(f".{folder.name}.partial")
-    begin(partial, key)
-    chunks = _align(files, partial, detector, options, threads)
-    _judge_corrupt(source, files, chunks, options, omissions)
-    report = report_of(chunks, key, detector, options, omissions)
-    publish(partial, folder, report, partial.glob("chunk-*.json"))
-    return report
 
 
 def alignment_name(detector: Detector, setting: Setting) -> str:
@@ -225,8 +191,7 @@ def _images(source: Path, omissions: Omissions) -> dict[str, Path]:
     return sources
 
 
-def files_key(files: Mapping[str, Path], detector: Detector, options: AlignOptions) -> str:
-    """Key of the report on these images, see `align_files`."""
+def _key(files: Mapping[str, Path], detector: Detector, options: AlignOptions) -> str:
     images = [[name, path.stat().st_size] for name, path in files.items()]
     return alignment_key(_VERSION, images, detector, options)
 
@@ -241,9 +206,8 @@ def alignment_key(version: int, files: object, detector: Detector, options: Alig
         options: Options of aligning; what may be left out makes no other faces.
         more: Further options, JSON.
     """
-    facts = {name: value for name, value in detector.facts.items() if name not in _INCIDENTAL}
     how = {"setting": asdict(options.setting), "no_face": options.no_face, **more}
-    return digest([version, files, facts, how, JPEG_QUALITY])
+    return digest([version, files, deciding_facts(detector), how, JPEG_QUALITY])
 
 
 def finished(place: Path, key: str) -> dict[str, Any]:
@@ -413,9 +377,9 @@ def report_of(
     corrupt = [reason for chunk in chunks for reason in chunk.get("corrupt", {}).values()]
     images = sum(chunk["images"] for chunk in chunks)
     for name in without:
-        omissions.note(WITHOUT_FACE[options.no_face], name)
+        omissions.note(_WITHOUT_FACE[options.no_face], name)
     for name in several:
-        omissions.note(SEVERAL, name)
+        omissions.note(_SEVERAL, name)
     return {
         "schema": 1,
         "key": key,

@@ -14,11 +14,10 @@ from aroface.datasets.formats.pair_people import people_path, read_pair_rows, wr
 from aroface.datasets.formats.pairs import Pairs, pair_face, read_pairs, write_pairs
 from aroface.datasets.identity import data_hash
 from aroface.datasets.images import encode_png
-from aroface.datasets.manifest import manifest_path, read_manifest, write_manifest
+from aroface.datasets.manifest import manifest_path, read_manifest, refuse_other_file, write_manifest
 from aroface.errors import InputError
 from aroface.faces.degrade import downsample, surveillance
 from aroface.faces.geometry import TEMPLATE_SIZE
-from aroface.files import check_place
 from aroface.progress import track
 
 Sides = Literal["hr-lr", "lr-lr"]
@@ -87,7 +86,7 @@ def degrade_pairs(source: Path, out: Path, options: DegradeOptions = DegradeOpti
     kinds = [(sides, pixels) for sides in dict.fromkeys(options.sides) for pixels in dict.fromkeys(options.pixels)]
     places = [out / f"{source.stem}_{sides}_{pixels}.bin" for sides, pixels in kinds]
     for place in places:
-        _check(place)
+        refuse_other_file(place)
     done = []
     for (sides, pixels), place in zip(kinds, places, strict=True):
         how: dict[str, Any] = {"degradation": options.degradation, "pixels": pixels, "sides": sides}
@@ -106,14 +105,6 @@ def degrade_pairs(source: Path, out: Path, options: DegradeOptions = DegradeOpti
             write_manifest(place, name=place.stem, kind="pairs", identity=identity, counts=counts, beside=beside)
         done.append(DegradedSet(place, len(read.same), made))
     return done
-
-
-def _check(place: Path) -> None:
-    check_place(place)
-    if place.exists() and not manifest_path(place).exists():
-        remedy = "name another folder or remove it"
-        what = f"exists without {manifest_path(place).name}, so it was not made here"
-        raise InputError(what, file=place, remedy=remedy)
 
 
 def _is_there(place: Path, identity: dict[str, Any]) -> bool:

@@ -12,22 +12,18 @@ from typing import Any
 import numpy as np
 
 from aroface.datasets.orientation import read_upright
-from aroface.datasets.preparation.align import WITHOUT_FACE, begin
+from aroface.datasets.preparation.align import begin
 from aroface.datasets.preparation.person_folders import LostPeople, account_for_lost
 from aroface.datasets.preparation.photograph_checks import Photographs
-from aroface.datasets.preparation.photograph_faces import find_faces, show_photograph
+from aroface.datasets.preparation.photograph_faces import SEVERAL, find_faces, show_photograph
 from aroface.datasets.preparation.photographs import Photograph
 from aroface.errors import InputError
-from aroface.faces.detection.detector import Detector
+from aroface.faces.detection.detector import NO_FACE, Detector, deciding_facts
 from aroface.files import digest, read_json, write_json
 from aroface.omissions import Omissions
 from aroface.progress import track
 
 _CHUNK = 32  # photographs in memory, and between two points from which an interrupted call resumes
-SEVERAL = "several faces, the largest taken"
-"""Kind of the photographs with several faces, of which none is left out."""
-
-_INCIDENTAL = ("file", "onnxruntime", "provider")  # facts of a detector that find no other faces
 
 
 def detect_landmarks(
@@ -48,9 +44,8 @@ def detect_landmarks(
     """
     photographs = [photo for person in people.values() for photo in person]
     names = [photo.path.relative_to(folder).as_posix() for photo in photographs]
-    facts = {key: value for key, value in detector.facts.items() if key not in _INCIDENTAL}
     sizes = [photo.path.stat().st_size for photo in photographs]
-    begin(work, digest([names, sizes, facts]))
+    begin(work, digest([names, sizes, deciding_facts(detector)]))
     placed: dict[Path, Photograph] = {}
     starts = range(0, len(photographs), _CHUNK)
     with ThreadPoolExecutor(os.cpu_count() or 1, thread_name_prefix="decode") as pool:
@@ -59,10 +54,10 @@ def detect_landmarks(
             for photo, found in zip(chunk, _found(chunk, work / f"{start:09}.json", detector, pool), strict=True):
                 name = photo.path.relative_to(folder)
                 if not found:
-                    omissions.add(WITHOUT_FACE["omit"], name)
+                    omissions.add(NO_FACE, name)
                     continue
                 if found["faces"] > 1:
-                    omissions.note(SEVERAL, name)
+                    omissions.note(SEVERAL["largest"], name)
                 points = np.asarray(found["points"], np.float32)
                 placed[photo.path] = replace(photo, landmarks=points, orientation="exif", averaged=True)
     left = {name: [placed[p.path] for p in person if p.path in placed] for name, person in people.items()}

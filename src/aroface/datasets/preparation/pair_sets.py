@@ -16,32 +16,20 @@ from aroface.datasets.corrupt_images import OnCorrupt
 from aroface.datasets.formats.checks import FOLDS, check_pairs
 from aroface.datasets.formats.pair_people import PairRow, people_path, write_pair_people
 from aroface.datasets.formats.pairs import Pairs, write_pairs
-from aroface.datasets.manifest import manifest_path, sample_identity, write_manifest
-from aroface.datasets.preparation.align import (
-    SEVERAL,
-    WITHOUT_FACE,
-    AlignOptions,
-    align_files,
-    files_key,
-    read_report,
-)
+from aroface.datasets.manifest import manifest_path, refuse_other_file, sample_identity, write_manifest
+from aroface.datasets.preparation.detected_landmarks import detect_landmarks
 from aroface.datasets.preparation.pair_folds import draw_pairs, fold_of, fold_pairs, shared_people
 from aroface.datasets.preparation.pair_lists import ListedPair, read_pair_list
 from aroface.datasets.preparation.person_folders import MAX_LEFT_OUT, LostPeople, account_for_lost, find_people
-from aroface.datasets.preparation.photograph_checks import CORRUPT, leave_out_corrupt, require_aligned
+from aroface.datasets.preparation.photograph_checks import leave_out_corrupt, require_aligned
 from aroface.datasets.preparation.photographs import Photograph
 from aroface.errors import InputError
-from aroface.faces.detection.crops import Setting
 from aroface.faces.detection.detector import Detector
-from aroface.files import check_place
 from aroface.omissions import Omissions
 from aroface.progress import track
 
 PAIRS = 6000
 """Largest number of pairs that are drawn by default: that of LFW."""
-
-PHOTOGRAPH = Setting(face=480, canvas=640)
-"""Presentation of photographs to the detector: large enough for small faces, with a margin for those that fill it."""
 
 _MISSING = "no such file"
 _LOST_PAIR = "pair of an image that is left out"
@@ -63,7 +51,6 @@ class PairSetOptions:
         resize_crops: True if square images of any size are taken for aligned crops.
         on_corrupt: Treatment of an image that cannot be decoded: an error, or it is left out.
         max_left_out: Share of the images that may be left out, 0 … 1.
-        threads: Number of threads that align; by default one a core.
     """
 
     images: Path | None = None
@@ -74,7 +61,6 @@ class PairSetOptions:
     resize_crops: bool = False
     on_corrupt: OnCorrupt = "error"
     max_left_out: float = MAX_LEFT_OUT
-    threads: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +121,8 @@ def make_pair_set(
 
     Pairs of a list are all taken, in folds of the list or others that keep people apart where that is possible. From
     folders of people as many genuine as impostor pairs are drawn, by the seed. Crops that are JPEGs of 112 × 112 pixels
-    are taken over byte for byte. With a detector the images are photographs, aligned as `align_files` does it; an
-    interrupted call resumes.
+    are taken over byte for byte. With a detector the images are photographs, aligned by their largest faces; an
+    interrupted call resumes from the faces it has found.
 
     Args:
         source: List of pairs, see `read_pair_list`, or folder with one folder for each person.
@@ -187,55 +173,33 @@ class _Faces:
         self.usable: dict[Path, Photograph] = {}
         self.corrupt: list[str] = []
         self._source, self._options, self._detector = source, options, detector
-        self._work = out.with_name(f".{out.name}.aligned")
+        self._work = out.with_name(f".{out.name}.faces")
 
     def find(self, paths: Sequence[Path], total: int) -> None:
         """Look for the faces of these images, and check how many are left out of ``total``."""
-        if paths and self._detector is not None:
-            self._align(paths, self._detector)
-        elif paths:
-            self._take(paths)
+        if paths:
+            self._find(paths)
         self.omissions.check(total, self._options.max_left_out, file=self._source)
 
     def forget(self) -> None:
-        """Remove the aligned crops that an interrupted call would resume from."""
+        """Remove the faces that an interrupted call would resume from."""
         shutil.rmtree(self._work, ignore_errors=True)
 
-    def _take(self, paths: Sequence[Path]) -> None:
-        """Aligned crops as they are."""
-        crops = {"": [Photograph(path) for path in paths]}
-        whole, corrupt = leave_out_corrupt(crops, _parent(paths), self.omissions, self._options.on_corrupt, "omit")
-        require_aligned(whole, resize=self._options.resize_crops)
-        self.usable = {crop.path: crop for crops in whole.values() for crop in crops}
-        self.corrupt = corrupt
-
-    def _align(self, paths: Sequence[Path], detector: Detector) -> None:
-        """Photographs, aligned by their largest faces."""
+    def _find(self, paths: Sequence[Path]) -> None:
         parent, options = _parent(paths), self._options
-        files = {f"{path.relative_to(parent).as_posix()}.jpg": path for path in paths}
-        how = AlignOptions(PHOTOGRAPH, "omit", options.on_corrupt, options.max_left_out)
-        earlier = read_report(self._work) if self._work.exists() else None
-        if earlier is None or earlier["key"] != files_key(files, detector, how):
-            self.forget()
-        report = align_files(files, self._source, self._work, detector, how, options.threads)
-        left_out = dict.fromkeys(report["without_face"], WITHOUT_FACE["omit"])
-        written = {name: path for name, path in files.items() if (self._work / name).is_file()}
-        left_out |= dict.fromkeys(files.keys() - written.keys() - left_out.keys(), CORRUPT)
-        for name in sorted(left_out):
-            self.omissions.add(left_out[name], files[name].relative_to(parent))
-        for name in report["several_faces"]:
-            self.omissions.note(SEVERAL, files[name].relative_to(parent))
-        self.usable = {path: Photograph(self._work / name) for name, path in written.items()}
-        self.corrupt = report["corrupt"]
+        images = {"": [Photograph(path) for path in paths]}
+        images, self.corrupt = leave_out_corrupt(images, parent, self.omissions, options.on_corrupt, "omit")
+        if self._detector is None:
+            require_aligned(images, resize=options.resize_crops)
+        elif images:
+            images = detect_landmarks(images, parent, self._work, self._detector, self.omissions, "omit")
+        self.usable = {image.path: image for each in images.values() for image in each}
 
 
 def _check_out(out: Path) -> None:
     if out.suffix != ".bin":
         raise InputError("not the name of a file of pairs", file=out, expected="NAME.bin")
-    check_place(out)
-    if out.exists() and not manifest_path(out).exists():
-        remedy = "name another place or remove it"
-        raise InputError(f"exists without {manifest_path(out).name}, so it was not made here", file=out, remedy=remedy)
+    refuse_other_file(out)
 
 
 def _parent(paths: Sequence[Path]) -> Path:

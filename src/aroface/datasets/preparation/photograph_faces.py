@@ -8,8 +8,9 @@ again in a square about it at full resolution.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal, get_args
 
 import cv2
@@ -24,6 +25,11 @@ from aroface.faces.detection.detector import DetectedFace, Detector, overlap
 from aroface.faces.geometry import align, similarity, template
 
 FaceChoice = Literal["largest", "best", "all"]
+
+SEVERAL: Mapping[FaceChoice, str] = MappingProxyType(
+    {"largest": "several faces, the largest taken", "best": "several faces, the one of the best score taken"}
+)
+"""Kind of the photographs with several faces, of which none is left out, by the rule that takes one."""
 
 DETECT_SIZE = 640
 """Longer side in pixels to which a photograph is reduced for the detector, as SCRFD's authors evaluate it."""

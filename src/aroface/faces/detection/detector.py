@@ -12,6 +12,11 @@ import numpy.typing as npt
 Image = npt.NDArray[np.uint8]
 Fact = str | int | float
 
+NO_FACE = "no face found"
+"""Kind of the images in which there is none."""
+
+_INCIDENTAL = ("file", "onnxruntime", "provider")
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DetectedFace:
@@ -46,6 +51,11 @@ class Detector(Protocol):
         Args:
             images: Images, uint8 (H, W, 3), RGB, of any size each.
         """
+
+
+def deciding_facts(detector: Detector) -> dict[str, Fact]:
+    """The facts that decide which faces are found: neither where the file lies nor what runs it."""
+    return {name: value for name, value in detector.facts.items() if name not in _INCIDENTAL}
 
 
 def overlap(box: npt.ArrayLike, others: npt.ArrayLike) -> npt.NDArray[np.float64]:

@@ -189,7 +189,7 @@ def test_the_key_of_a_finished_tree_is_what_it_was(crops: Path):
     facts = {"name": "dots", "sha256": "0" * 64, "threshold": 0.5}
     expected = digest([1, [["7/videos_1_2.jpg", size]], facts, plain, 95])
     for options in (AlignOptions(), AlignOptions(on_corrupt="skip", max_left_out=0.5)):
-        assert module.files_key(images, DotDetector(), options) == expected
+        assert module._key(images, DotDetector(), options) == expected
 
 
 def test_photographs_are_turned_before_they_are_searched(tmp_path: Path):

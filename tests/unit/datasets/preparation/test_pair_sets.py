@@ -18,10 +18,10 @@ from aroface.datasets.images import encode_jpeg
 from aroface.datasets.manifest import read_manifest
 from aroface.datasets.preparation import pair_sets as module
 from aroface.datasets.preparation.pair_sets import PairSetOptions, make_pair_set
+from aroface.datasets.preparation.photograph_faces import SEVERAL
 from aroface.embedding import sensitivity
 from aroface.embedding.alignment_sweep import choose_pairs
 from aroface.errors import InputError
-from aroface.faces.detection.crops import Setting
 from aroface.faces.geometry import TEMPLATE
 from crops import crop, png
 from external_models import write_onnx
@@ -224,7 +224,7 @@ def test_photographs_are_aligned_and_what_has_no_face_is_told(tmp_path: Path):
     made = make_pair_set(photographs(tmp_path / "photographs"), out, LOOSE, detector=DotDetector())
     summary = made.omissions.summary()
     assert summary["no face found"]["first"] == ["p02/2.jpg"]
-    assert summary[module.SEVERAL]["first"] == ["p01/0.jpg"]
+    assert summary[SEVERAL["largest"]]["first"] == ["p01/0.jpg"]
     images, _ = load_bin(out, (112, 112))
     columns, rows = np.rint(TEMPLATE).astype(int).T
     for image, row in zip(images[0::2], rows_of(out), strict=True):
@@ -234,7 +234,6 @@ def test_photographs_are_aligned_and_what_has_no_face_is_told(tmp_path: Path):
 
 
 def test_an_interrupted_call_does_not_detect_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "PHOTOGRAPH", Setting(240, 320))
     root, out = photographs(tmp_path / "photographs"), tmp_path / "mine.bin"
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(module, "write_pairs", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
@@ -243,12 +242,11 @@ def test_an_interrupted_call_does_not_detect_again(tmp_path: Path, monkeypatch: 
     make_pair_set(root, out, LOOSE, detector=again)
     assert not again.seen
     make_pair_set(root, tmp_path / "new.bin", LOOSE, detector=again)
-    assert len(again.seen) == PEOPLE // 2 * IMAGES
+    assert len(again.seen) == PEOPLE // 2 * IMAGES + 1, "that without a face is shown a second time, as a crop"
     assert (tmp_path / "new.bin").read_bytes() == out.read_bytes()
 
 
 def test_work_on_other_images_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(module, "PHOTOGRAPH", Setting(240, 320))
     root, out = photographs(tmp_path / "photographs"), tmp_path / "mine.bin"
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
         patched.setattr(module, "write_pairs", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
