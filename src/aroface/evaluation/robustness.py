@@ -59,10 +59,25 @@ CORRUPTION_LEVELS: Mapping[str, tuple[float, ...]] = {
     "occlusion": (0.2, 0.35, 0.5),
 }
 """Levels of corruptions of pixels, see :data:`aroface.faces.corruption.CORRUPTIONS`."""
-CORRUPTED = "corrupted"
-"""Folder of the features of corrupted images."""
 _MAP_LEVELS = 3  # of each factor, besides none
 _NAME = 200  # characters of a model's name in that of a folder, which has a hash behind it
+
+
+@dataclass(frozen=True, slots=True)
+class GridPart:
+    """Part of a sweep, with features of its own.
+
+    Attributes:
+        name: Name of the folder of its features.
+        quality: Quality of the images, as in the grid.
+        swept: Options of the protocol on what is swept, beyond the levels of single errors.
+        aligned: True for errors of the alignment, false for corruptions of pixels.
+    """
+
+    name: str
+    quality: str | int
+    swept: Mapping[str, Any]
+    aligned: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +124,22 @@ class SweepGrid:
         for option in LEVELS.values():
             if not getattr(self, option):
                 raise InputError(f"no level of {option}", expected="one at least")
-        for quality in self.qualities:
-            self.spec(Path("pairs.bin"), "RGB", quality)
+        for part in self.parts():
+            self.spec(Path("pairs.bin"), "RGB", part)
 
-    def spec(self, path: Path, color: str, quality: str | int) -> dict[str, Any]:
-        """The specification of one quality's part, as :func:`aroface.embedding.embed.embed_with` takes it.
+    def parts(self) -> list[GridPart]:
+        """The parts: each quality, and the corruptions if they are wanted."""
+        levels = {factor: coarse(sorted(getattr(self, LEVELS[factor]))) for pair in MAPS for factor in pair}
+        maps = {"maps": [*map(list, MAPS)], "map_levels": levels}
+        parts = [GridPart(quality_key(quality), quality, maps) for quality in self.qualities]
+        if self.corruptions:
+            swept: dict[str, list[float]] = {option: [] for option in LEVELS.values()}
+            swept |= {kind: [*each] for kind, each in CORRUPTION_LEVELS.items()}
+            parts.append(GridPart("corrupted", HIGH_QUALITY, swept, aligned=False))
+        return parts
+
+    def spec(self, path: Path, color: str, part: GridPart) -> dict[str, Any]:
+        """The specification of one part, as :func:`aroface.embedding.embed.embed_with` takes it.
 
         Raises:
             InputError: A level or quality out of range.
@@ -123,21 +149,16 @@ class SweepGrid:
             "flip": self.flip,
             "fusion": "sum",
             "alignment": "as_stored",
-            "qualities": [HIGH_QUALITY if quality == CORRUPTED else quality],
+            "qualities": [part.quality],
             "max_pairs": self.max_pairs,
             "seed": self.seed,
             "metric": [*self.metrics],
             # Any order is the same where nothing is reduced.
-            **({} if quality in (HIGH_QUALITY, CORRUPTED) else {"order": self.order}),
+            **({} if part.quality == HIGH_QUALITY else {"order": self.order}),
             **{option: sorted(getattr(self, option)) for option in LEVELS.values()},
         }
         spec = resolve({"name": "robustness", "protocol": "sensitivity", "path": str(path), "options": options})
-        if quality == CORRUPTED:
-            swept: dict[str, list[float]] = {option: [] for option in LEVELS.values()}
-            swept |= {kind: [*levels] for kind, levels in CORRUPTION_LEVELS.items()}
-            return {**spec, "options": {**spec["options"], **swept}}
-        levels = {factor: coarse(spec["options"][LEVELS[factor]]) for pair in MAPS for factor in pair}
-        return {**spec, "options": {**spec["options"], "maps": [*map(list, MAPS)], "map_levels": levels}}
+        return {**spec, "options": {**spec["options"], **part.swept}}
 
 
 def coarse(levels: Sequence[float]) -> list[float]:
@@ -352,22 +373,20 @@ def measure_robustness(
         prefix = f"{number}/{len(models)} {model.name}"
         execution = EmbedOptions(batch_size or model.embedder.batch_size, threads)
         measured: dict[Perturbation, dict[str, Quantity]] = {}
-        for quality in grid.qualities:
-            folder = Path(out) / "features" / _slug(model) / quality_key(quality)
-            part = _SweepPart(model, pairs, people, folder, quality, grid, execution, prefix)
-            features = part.embed()
+        for part in grid.parts():
+            folder = Path(out) / "features" / _slug(model) / part.name
+            sweep = _PartSweep(model, pairs, people, folder, part, grid, execution, prefix)
+            features = sweep.embed()
             same = features.arrays["same"]
             check_kinds(same, features)
             counts = {**pair_counts(same), "people": int(people.max()) + 1, "bootstrap_replicates": REPLICATES}
             maximum = features.index["protocol"]["options"]["joint_maximum"]
-            measured |= part.measure(features)
-            norms.setdefault(model.name, []).extend(norm_responses(features))
-            if grid.worst_case and isinstance(model.embedder.network, nn.Module):
-                measured |= part.measure_worst(features)
-        if grid.corruptions:
-            folder = Path(out) / "features" / _slug(model) / CORRUPTED
-            part = _SweepPart(model, pairs, people, folder, CORRUPTED, grid, execution, prefix)
-            measured = part.measure(part.embed()) | measured
+            for condition, quantities in sweep.measure(features).items():
+                measured.setdefault(condition, quantities)  # undistorted images may be in several parts
+            if part.aligned:
+                norms.setdefault(model.name, []).extend(norm_responses(features))
+                if grid.worst_case and isinstance(model.embedder.network, nn.Module):
+                    measured |= sweep.measure_worst(features)
         if grid.worst_case and not isinstance(model.embedder.network, nn.Module):
             notes.append(f"No worst case of {model.name}: an ONNX model has no gradients.")
         sweeps.append(Sweep(model.name, _words(model), measured))
@@ -387,17 +406,16 @@ def remaining_work(
         InputError: See `measure_robustness`.
     """
     _check_models(models, grid)
-    rows: dict[str | int, int] = {}
+    rows: dict[str, int] = {}
     images, seconds = 0, 0.0
     for model in models:
         folder = Path(out) / "features" / _slug(model)
-        parts = [*grid.qualities, *([CORRUPTED] if grid.corruptions else [])]
-        todo = [quality for quality in parts if not (folder / _part_name(quality) / INDEX).exists()]
-        for quality in todo:
-            if quality not in rows:
-                spec = grid.spec(pairs, model.embedder.color, quality)
-                rows[quality] = open_source(pairs, spec["options"], model.embedder.size).rows
-        count = sum(rows[quality] for quality in todo)
+        todo = [part for part in grid.parts() if not (folder / part.name / INDEX).exists()]
+        for part in todo:
+            if part.name not in rows:
+                spec = grid.spec(pairs, model.embedder.color, part)
+                rows[part.name] = open_source(pairs, spec["options"], model.embedder.size).rows
+        count = sum(rows[part.name] for part in todo)
         images += count
         if count:
             seconds += count * seconds_an_image(model.embedder, flip=grid.flip, batch_size=batch_size)
@@ -410,9 +428,9 @@ def _facts(models: Sequence[Model], pairs: Path, grid: SweepGrid, features: Path
     if epoch and not epoch.isdigit():
         raise InputError(f"SOURCE_DATE_EPOCH is {epoch!r}", expected="seconds since 1970")
     indices = [
-        features / _slug(model) / f"{quality_key(quality)}{ending}" / INDEX
+        features / _slug(model) / f"{part.name}{ending}" / INDEX
         for model in models
-        for quality in grid.qualities
+        for part in grid.parts()
         for ending in ("", f"-{WORST}")
     ]
     stamps = [index.stat().st_mtime for index in indices if index.exists()]
@@ -433,11 +451,6 @@ def _check_models(models: Sequence[Model], grid: SweepGrid) -> None:
         raise InputError("the worst case needs gradients", expected="a checkpoint or a run, not an ONNX model")
 
 
-def _part_name(quality: str | int) -> str:
-    """Name of the features of a quality, or of the corrupted images."""
-    return CORRUPTED if quality == CORRUPTED else quality_key(quality)
-
-
 def _slug(model: Model) -> str:
     name = re.sub(r"[^A-Za-z0-9]+", "-", model.name[:_NAME]).strip("-").lower() or "model"
     return f"{name}-{digest({key: model.checkpoint[key] for key in ('weights', 'input')}, 8)}"
@@ -454,15 +467,15 @@ def _words(model: Model) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _SweepPart:
-    """Sweep of one model at one quality.
+class _PartSweep:
+    """Sweep of one model over one part of the grid.
 
     Attributes:
         model: Model to measure.
         pairs: Path of the pair file.
         people: (N, 2) people of the pairs that are measured.
         folder: Folder of the features.
-        quality: Quality of the images, as in the grid.
+        part: Part of the grid.
         grid: Grid of the sweep.
         execution: Batch size and threads.
         prefix: Beginning of the texts of progress bars.
@@ -472,15 +485,15 @@ class _SweepPart:
     pairs: Path
     people: NDArray[np.int64]
     folder: Path
-    quality: str | int
+    part: GridPart
     grid: SweepGrid
     execution: EmbedOptions
     prefix: str
 
     def embed(self) -> StoredFeatures:
         """Embed all variants; do nothing where they are complete."""
-        spec = self.grid.spec(self.pairs, self.model.embedder.color, self.quality)
-        named = {**spec, "name": f"{self.prefix}, {_part_name(self.quality)}"}
+        spec = self.grid.spec(self.pairs, self.model.embedder.color, self.part)
+        named = {**spec, "name": f"{self.prefix}, {self.part.name}"}
         embed_with(self.model.checkpoint, lambda: self.model.embedder, named, self.folder, self.execution)
         return open_features(self.folder)
 
@@ -491,7 +504,7 @@ class _SweepPart:
     def measure_worst(self, features: StoredFeatures) -> dict[Perturbation, dict[str, Quantity]]:
         """Embed and measure the adversary's errors, of the sizes of the joint ones."""
         count, levels = len(features.arrays["same"]), sorted(self.grid.joint)
-        cases = WorstCases(None if self.quality == HIGH_QUALITY else int(self.quality), levels)
+        cases = WorstCases(None if self.part.quality == HIGH_QUALITY else int(self.part.quality), levels)
         worst = embed_worst_case(
             self.model.embedder,
             features,
@@ -503,7 +516,7 @@ class _SweepPart:
         )
         variants = [
             {
-                "quality": quality_key(self.quality),
+                "quality": quality_key(self.part.quality),
                 "factor": WORST,
                 "level": level,
                 "first": 0,

@@ -77,7 +77,7 @@ def test_a_specification_without_an_order_keeps_its_features_and_their_meaning(p
 
 
 def test_what_is_new_says_camera(pairs):
-    assert SweepGrid().spec(pairs, "RGB", 14)["options"]["order"] == "camera"
+    assert SweepGrid().spec(pairs, "RGB", SweepGrid().parts()[-1])["options"]["order"] == "camera"
     for file in ("config.yaml", *(f"workflow/configs/{name}.yaml" for name in ("released", "folder", "demo", "tiny"))):
         sweeps = [
             each["options"]
